@@ -1,0 +1,25 @@
+"""The errors that a user can meet. Each names the file, the field, the value and what is allowed."""
+
+
+class ModitError(Exception):
+    """Base of every error that modit raises on purpose."""
+
+
+class ContractError(ModitError):
+    """An input breaks the input contract (file, column, row and rule are named)."""
+
+
+class ConfigError(ModitError):
+    """A parameter is outside its range or unknown."""
+
+
+class ArtifactError(ModitError):
+    """An artifact is missing, damaged, or not the one that was pinned."""
+
+
+class InsufficientDataError(ModitError):
+    """There is too little data to do the step honestly; the message says how much is needed."""
+
+
+class MemoryBudgetError(ModitError):
+    """The estimate of the memory needed is over the budget."""

@@ -1,0 +1,96 @@
+"""The catalogue in memory: what every later room reads instead of the raw input files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ATTRIBUTE_PREFIX = "attr_"
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Interaction sequences, ragged: sequence s is `items[offsets[s]:offsets[s + 1]]`.
+
+    Attributes:
+        offsets: int64 [S + 1], non-decreasing, starts at 0.
+        items: int32 [T], rows of the catalogue in order of position or time.
+    """
+
+    offsets: np.ndarray
+    items: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.items[self.offsets[index] : self.offsets[index + 1]]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Items with frozen embeddings and the scorer's verdicts. Row numbers are the internal item ids.
+
+    Attributes:
+        item_ids: the caller's ids, unicode [N], unique.
+        embeddings: float32 [N, d], unit length.
+        attributes: domain -> bool [N], the production scorer's verdict.
+        titles: unicode [N], or None where the input has no titles.
+        sequences: the interaction sequences.
+    """
+
+    item_ids: np.ndarray
+    embeddings: np.ndarray
+    attributes: dict[str, np.ndarray]
+    titles: np.ndarray | None
+    sequences: Sequences
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def dimension(self) -> int:
+        """Width d of an embedding."""
+        return int(self.embeddings.shape[1])
+
+    @property
+    def domains(self) -> list[str]:
+        """Names of the attribute domains, sorted."""
+        return sorted(self.attributes)
+
+    def save(self, folder: Path) -> None:
+        """Writes `items.parquet`, `embeddings.npy`, `sequence_offsets.npy` and `sequence_items.npy`."""
+        columns: dict[str, pa.Array] = {"item_id": pa.array(self.item_ids.tolist(), pa.string())}
+        if self.titles is not None:
+            columns["title"] = pa.array(self.titles.tolist(), pa.string())
+        for domain in self.domains:
+            columns[ATTRIBUTE_PREFIX + domain] = pa.array(self.attributes[domain])
+        pq.write_table(pa.table(columns), folder / "items.parquet")
+        np.save(folder / "embeddings.npy", self.embeddings)
+        np.save(folder / "sequence_offsets.npy", self.sequences.offsets)
+        np.save(folder / "sequence_items.npy", self.sequences.items)
+
+    @classmethod
+    def load(cls, folder: Path) -> Catalog:
+        """Reads what `save` wrote; embeddings and sequences are memory-mapped."""
+        table = pq.read_table(folder / "items.parquet")
+        attributes = {
+            name.removeprefix(ATTRIBUTE_PREFIX): table[name].to_numpy(zero_copy_only=False).astype(bool)
+            for name in table.column_names
+            if name.startswith(ATTRIBUTE_PREFIX)
+        }
+        titles = np.array(table["title"].to_pylist(), dtype=str) if "title" in table.column_names else None
+        return cls(
+            item_ids=np.array(table["item_id"].to_pylist(), dtype=str),
+            embeddings=np.load(folder / "embeddings.npy", mmap_mode="r"),
+            attributes=attributes,
+            titles=titles,
+            sequences=Sequences(
+                np.load(folder / "sequence_offsets.npy", mmap_mode="r"),
+                np.load(folder / "sequence_items.npy", mmap_mode="r"),
+            ),
+        )
