@@ -1,0 +1,150 @@
+"""The sections of `params.yaml`, one model a section. Ranges are checked when the file is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown fields are refused, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PatternParams(Section):
+    """Section `assign_patterns`: how positives are clustered and what is held out.
+
+    Attributes:
+        positives_per_pattern: aim for the size of a pattern.
+        minimum: fewest patterns of a domain.
+        maximum: most patterns of a domain (the paper: 1000).
+        minimum_positives: positives that a pattern needs before it can be held out and judged.
+        minimum_held_out: fewest patterns in test and in validation.
+        test_share: share of patterns held out for test.
+        validation_share: share of patterns held out for validation.
+        item_test_share: share of items held out for test, by hash of the id.
+        item_validation_share: share of items held out for validation.
+        views: number of clusterings of the training positives that trajectories are drawn from.
+        view_granularities: factors on the number of patterns, used in turn by the views.
+    """
+
+    positives_per_pattern: Positive = 70
+    minimum: Positive = 8
+    maximum: Positive = 60
+    minimum_positives: Positive = 24
+    minimum_held_out: Positive = 2
+    test_share: Share = 1 / 6
+    validation_share: Share = 1 / 8
+    item_test_share: Share = 0.3
+    item_validation_share: Share = 0.1
+    views: Positive = 12
+    view_granularities: tuple[float, ...] = (1.0, 0.6, 1.5)
+
+
+class AnchorParams(Section):
+    """Section `label_anchors`.
+
+    Attributes:
+        anchors: most anchors to label in a domain; all trainable items where there are fewer.
+        neighbours: K, how many results of the index the scorer judges for an anchor.
+    """
+
+    anchors: Positive = 20_000
+    neighbours: Positive = 20
+
+
+class SequenceParams(Section):
+    """Section `build_trajectories` (Algorithm 1).
+
+    Attributes:
+        length: L, items in a trajectory.
+        seeds: m, the part of it that the model reads; the tail is the rest.
+        normal_share: share of non-positive items in a pattern's pool.
+        sequences: trajectories to draw for a domain.
+        cases: cases of each evaluation split.
+        validation_cases: cases of each validation split.
+        minimum_case_seeds: fewest seeds of an evaluation case; smaller patterns are skipped by name.
+    """
+
+    length: Positive = 32
+    seeds: Positive = 24
+    normal_share: Share = 0.2
+    sequences: Positive = 6_000
+    cases: Positive = 500
+    validation_cases: Positive = 300
+    minimum_case_seeds: Positive = 9
+
+
+class ModelParams(Section):
+    """Section `model`: the size of the DiT.
+
+    Attributes:
+        width: H, width of a token.
+        depth: number of blocks.
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLP over H.
+        copy_heads: readout heads over the raw seeds; 0 is the paper's linear head.
+        dropout: on attention and MLP outputs.
+    """
+
+    width: Positive = 96
+    depth: Positive = 3
+    heads: Positive = 4
+    mlp_ratio: Annotated[float, Field(gt=0)] = 2.0
+    copy_heads: Annotated[int, Field(ge=0)] = 4
+    dropout: Share = 0.0
+
+
+class OptimizerParams(Section):
+    """What every training stage sets for the one loop.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: sequences in a global batch.
+        learning_rate: peak; cosine to `final_ratio` of it.
+        warmup: share of the steps with a linear warm-up.
+        final_ratio: last learning rate over the peak.
+        weight_decay: of AdamW, on matrices only.
+        betas: of AdamW.
+        clip: largest gradient norm.
+        accumulate: micro-batches in a global batch.
+        ema: decay of the weight average; 0 for none.
+        condition_dropout: share of targets that see BOS alone, for guidance.
+        curvature: Jacobi weight of the loss.
+        seed_noise: tangent noise on seed embeddings, radians (augmentation).
+        log_every: steps between log lines.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: Positive = 1_000
+    batch: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup: Share = 0.02
+    final_ratio: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    accumulate: Positive = 1
+    ema: Share = 0.0
+    condition_dropout: Share = 0.1
+    curvature: Literal["none", "remaining", "travelled"] = "remaining"
+    seed_noise: Annotated[float, Field(ge=0)] = 0.0
+    log_every: Positive = 50
+    checkpoint_every: Positive = 500
+
+
+class SamplerParams(Section):
+    """Section `sampler`: how a query is drawn, in validation, evaluation and export alike.
+
+    Attributes:
+        steps: Euler steps.
+        guidance: serving scale (the paper: 3).
+    """
+
+    steps: Positive = 8
+    guidance: Annotated[float, Field(ge=0)] = 3.0

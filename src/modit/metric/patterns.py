@@ -1,0 +1,191 @@
+"""Patterns: clusters of a domain's positives, and who may learn from which item (specification sections 1, 8 and 12)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from modit.core.errors import InsufficientDataError
+from modit.core.sections import PatternParams
+from modit.data.splits import TEST, TRAIN, VALIDATION, hash_unit
+
+_POINTS_PER_CENTROID = 256
+_ASSIGN_BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """The patterns of one domain.
+
+    Attributes:
+        centroids: float32 [C, d].
+        labels: int32 [N], the nearest centroid of every item, positive or not (specification trap 8).
+        pattern_split: int8 [C], TRAIN, VALIDATION or TEST.
+        item_split: int8 [N], the split of the item's own hash.
+    """
+
+    centroids: np.ndarray
+    labels: np.ndarray
+    pattern_split: np.ndarray
+    item_split: np.ndarray
+
+    @property
+    def role(self) -> np.ndarray:
+        """int8 [N]: TEST where the item or its pattern is, else VALIDATION where either is, else TRAIN."""
+        return np.maximum(self.item_split, self.pattern_split[self.labels])
+
+    @property
+    def trainable(self) -> np.ndarray:
+        """bool [N]: items that stages which update this domain's weights may see."""
+        return self.role == TRAIN
+
+    @property
+    def visible_for_validation(self) -> np.ndarray:
+        """bool [N]: items that choices on validation cases may see: all but the test items."""
+        return self.role != TEST
+
+    def save(self, path: Path) -> None:
+        """Writes one `.npz`."""
+        np.savez(
+            path,
+            centroids=self.centroids,
+            labels=self.labels,
+            pattern_split=self.pattern_split,
+            item_split=self.item_split,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Patterns:
+        """Reads what `save` wrote."""
+        with np.load(path) as stored:
+            return cls(**{name: stored[name] for name in stored.files})
+
+
+def number_of_patterns(positives: int, params: PatternParams) -> int:
+    """C = positives / positives_per_pattern, between the configured bounds."""
+    return int(np.clip(positives // params.positives_per_pattern, params.minimum, params.maximum))
+
+
+def cluster(points: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """k-means centroids [count, d] of `points` [n, d]; large inputs are sampled to 256 points a centroid."""
+    generator = np.random.default_rng(seed)
+    budget = _POINTS_PER_CENTROID * count
+    if len(points) > budget:
+        points = points[np.sort(generator.choice(len(points), budget, replace=False))]
+    with threadpool_limits(1):  # one thread: the sums, and so the bytes, do not depend on the machine
+        return KMeans(count, n_init=3, random_state=seed).fit(points).cluster_centers_.astype(np.float32)
+
+
+def assign(embeddings: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Nearest centroid (Euclidean) of every embedding, int32 [N]."""
+    half_norm = 0.5 * (centroids**2).sum(1)
+    labels = np.empty(len(embeddings), np.int32)
+    for start in range(0, len(embeddings), _ASSIGN_BLOCK):
+        block = np.asarray(embeddings[start : start + _ASSIGN_BLOCK])
+        labels[start : start + _ASSIGN_BLOCK] = (block @ centroids.T - half_norm).argmax(1)
+    return labels
+
+
+def hold_out_patterns(
+    embeddings: np.ndarray, item_ids: np.ndarray, centroids: np.ndarray, eligible: np.ndarray, params: PatternParams
+) -> np.ndarray:
+    """Chooses the held-out patterns by item hash, so that every domain holds out the same regions of the space.
+
+    Items are taken in the order of their hash as anchors; the eligible pattern nearest to an anchor joins TEST until its
+    share is reached, then VALIDATION. Domains share the anchors, so their held-out regions overlap and the shared stages
+    lose fewer items than with independent draws; k-means' numbering of clusters has no influence.
+
+    Args:
+        embeddings: [N, d].
+        item_ids: [N].
+        centroids: [C, d].
+        eligible: patterns large enough to be judged, bool [C].
+        params: shares of test and validation patterns.
+
+    Returns:
+        int8 [C].
+    """
+    split = np.full(len(centroids), TRAIN, np.int8)
+    wanted = {
+        TEST: max(params.minimum_held_out, round(params.test_share * len(centroids))),
+        VALIDATION: max(params.minimum_held_out, round(params.validation_share * len(centroids))),
+    }
+    if eligible.sum() < sum(wanted.values()) + params.minimum_held_out:
+        raise InsufficientDataError(
+            f"patterns: {int(eligible.sum())} patterns are large enough to be judged, "
+            f"{sum(wanted.values()) + params.minimum_held_out} are needed to hold out {wanted[TEST]} for test and "
+            f"{wanted[VALIDATION]} for validation"
+        )
+    anchors = np.argsort(hash_unit(item_ids, "pattern-anchors"), kind="stable")
+    nearest = assign(np.asarray(embeddings)[anchors[:10_000]], centroids)
+    for role, count in wanted.items():
+        free = [c for c in dict.fromkeys(nearest.tolist()) if eligible[c] and split[c] == TRAIN]
+        split[free[:count]] = role
+    return split
+
+
+def build_patterns(
+    embeddings: np.ndarray,
+    item_ids: np.ndarray,
+    positive: np.ndarray,
+    item_split: np.ndarray,
+    params: PatternParams,
+    seed: int,
+) -> Patterns:
+    """Clusters the positives of a domain and fixes its hold-outs.
+
+    Args:
+        embeddings: unit [N, d].
+        item_ids: [N].
+        positive: the scorer's verdict, bool [N].
+        item_split: int8 [N].
+        params: section `assign_patterns`.
+        seed: of the k-means.
+
+    Raises:
+        InsufficientDataError: too few positives, or too few patterns large enough to hold some out.
+    """
+    positives = int(positive.sum())
+    needed = params.minimum * params.positives_per_pattern // 2
+    if positives < needed:
+        raise InsufficientDataError(f"{positives} positive items, at least {needed} are needed for {params.minimum} patterns")
+    centroids = cluster(np.asarray(embeddings)[positive], number_of_patterns(positives, params), seed)
+    labels = assign(embeddings, centroids)
+    sizes = np.bincount(labels[positive], minlength=len(centroids))
+    split = hold_out_patterns(embeddings, item_ids, centroids, sizes >= params.minimum_positives, params)
+    return Patterns(centroids, labels, split, item_split)
+
+
+@dataclass(frozen=True)
+class PatternView:
+    """Pseudo-patterns for training: a clustering of the trainable positives at some granularity (docs/adr/0004).
+
+    Attributes:
+        labels: int32 [V, N], the cluster of every item in each view.
+        sizes: clusters of each view [V].
+    """
+
+    labels: np.ndarray
+    sizes: np.ndarray
+
+
+def build_views(
+    embeddings: np.ndarray, positive: np.ndarray, trainable: np.ndarray, params: PatternParams, seed: int
+) -> PatternView:
+    """Clusters the trainable positives several times, at several granularities.
+
+    A dozen official patterns can be memorised; hundreds of overlapping ones have to be read from the seeds.
+    """
+    points = np.asarray(embeddings)[positive & trainable]
+    base = number_of_patterns(len(points), params)
+    labels, sizes = [], []
+    for view in range(params.views):
+        factor = params.view_granularities[view % len(params.view_granularities)]
+        count = max(2, min(round(base * factor), len(points) // 8))
+        labels.append(assign(embeddings, cluster(points, count, seed + view)))
+        sizes.append(count)
+    return PatternView(np.stack(labels), np.array(sizes))

@@ -1,0 +1,69 @@
+"""From seeds to a query vector: order the seeds, encode once, integrate the flow with guidance (specification section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from modit.model.dit import MODiT, query_visibility
+from modit.model.flow import euler_step, normalize
+
+StepRule = Callable[[Tensor, Tensor, float], Tensor]
+
+
+def sort_seeds(seeds: Tensor, mask: Tensor, density_direction: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Moves valid seeds to the front, in ascending predicted density; stable.
+
+    The predictor is affine, so its direction is enough to order by. Without a direction the caller's order is kept.
+
+    Args:
+        seeds: [B, M, d].
+        mask: True for valid seeds [B, M].
+        density_direction: weights of the density predictor [d], or None.
+
+    Returns:
+        The ordered seeds [B, M, d], padding last and zeroed, and the number of valid ones [B].
+    """
+    score = torch.zeros_like(seeds[..., 0]) if density_direction is None else seeds @ density_direction
+    order = torch.argsort(score.masked_fill(~mask, float("inf")), dim=1, stable=True)
+    ordered = torch.gather(seeds * mask[..., None], 1, order[..., None].expand_as(seeds))
+    return ordered, mask.sum(1)
+
+
+def sample_queries(
+    model: MODiT,
+    seeds: Tensor,
+    lengths: Tensor,
+    noise: Tensor,
+    guidance: Tensor,
+    steps: int,
+    rule: StepRule = euler_step,
+) -> Tensor:
+    """Integrates dz = v dt from noise to queries with classifier-free guidance v_null + s (v_cond - v_null).
+
+    Args:
+        model: the velocity field.
+        seeds: unit embeddings [B, M, d] in the model's order, valid ones first.
+        lengths: number of valid seeds [B].
+        noise: unit vectors [B, R, d], one for each query wanted.
+        guidance: scale s of each query [B, R]; 1 is purely conditional.
+        steps: number of integration steps, at least 1.
+        rule: how a step moves on the sphere.
+
+    Returns:
+        Unit queries [B, R, d].
+    """
+    cache = model.encode(seeds, lengths)
+    batch, count = noise.shape[:2]
+    unconditional = torch.arange(2 * count, device=noise.device).ge(count).expand(batch, -1)
+    visibility = query_visibility(cache, 2 * count, unconditional)
+    z = normalize(noise)
+    scale = guidance.unsqueeze(-1)
+    for index in range(steps):
+        time = torch.full_like(noise[..., 0], index / steps)
+        velocity = model.velocity(torch.cat([z, z], 1), torch.cat([time, time], 1), cache, visibility)
+        conditional, null = velocity.split(count, dim=1)
+        z = rule(z, null + scale * (conditional - null), 1.0 / steps)
+    return z
