@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,7 @@ class Quarantine:
         self._log = ProblemLog()
         self._writer = pq.ParquetWriter(folder / FILE_NAME, self._schema)
 
-    def __enter__(self) -> Quarantine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

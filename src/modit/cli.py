@@ -1,0 +1,74 @@
+"""`modit VERB ...`: one verb per thing that a person does. Heavy imports stay inside the verbs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from modit.core.errors import ModitError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        arguments: the command line without the program's name; that of the process if None.
+
+    Returns:
+        Exit status: 0, or 1 after an error that names what to change (2 for a wrong command line, from argparse).
+    """
+    chosen = build_parser().parse_args(arguments)
+    try:
+        return chosen.verb(chosen)
+    except ModitError as error:
+        print(f"modit: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line: each verb adds its own sub-parser and sets `verb` to its function."""
+    parser = argparse.ArgumentParser(
+        prog="modit", description="Generative retrieval that keeps a pattern and finds an attribute."
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    _add_demo_world(verbs)
+    return parser
+
+
+def _add_demo_world(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("demo-world", help="generate a catalogue in the input contract")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make")
+    parser.add_argument("--items", type=int, default=20_000, help="5,000 to 10,000,000 (default %(default)s)")
+    parser.add_argument("--domains", type=int, default=3, help="attribute domains, 1 to 8 (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default %(default)s)")
+    parser.add_argument("--dimension", type=int, default=64, help="width of an embedding (default %(default)s)")
+    parser.add_argument("--days", type=int, default=30, help="days of interactions (default %(default)s)")
+    parser.add_argument(
+        "--shared-direction",
+        type=float,
+        default=0.5,
+        help="how much of an attribute's direction all patterns share, 0 to 1 (default %(default)s)",
+    )
+    parser.set_defaults(verb=_demo_world)
+
+
+def _demo_world(chosen: argparse.Namespace) -> int:
+    from modit.data.demo import DemoParameters, write_demo_world
+
+    parameters = DemoParameters(
+        items=chosen.items,
+        domains=chosen.domains,
+        seed=chosen.seed,
+        dimension=chosen.dimension,
+        days=chosen.days,
+        shared_direction=chosen.shared_direction,
+    )
+    written = write_demo_world(chosen.out, parameters)
+    print(f"{chosen.out}: {'written' if written else 'the same demo world is there already, nothing to do'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

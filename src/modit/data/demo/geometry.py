@@ -1,0 +1,99 @@
+"""The geometry of the demo world: pattern centres, attribute directions, the scorer.
+
+An item of pattern p is `normalise(centre_p + o)` with the offset
+
+    o = s * sum_y z_y w_{y,p} + n,    w_{y,p} = normalise(sqrt(m) u_y + sqrt(1 - m) v_{y,p}),
+
+z ~ N(0, I), n ~ N(0, (r^2 / d) I), u_y shared by all patterns and orthonormal, v_{y,p} the pattern's own, m the
+`shared_direction`. The scorer of domain y sees the standardised projection of o on w_{y,p} with noise, and says yes with a
+steep logistic probability: the attribute is dense far out on w_{y,p}, and rare at the centre, which is where an average of
+seeds retrieves. The centres are orthogonal to all u_y, so that a linear map can find the shared directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from modit.data.demo.parameters import DemoParameters
+
+GEOMETRY_STREAM = 0
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Everything that is fixed before the first item; P patterns, Y domains.
+
+    Attributes:
+        super_pattern: int64 [P], the super-pattern of each pattern.
+        centres: float32 [P, d], unit length.
+        directions: float32 [Y, P, d], unit length.
+        projection_std: float32 [Y, P], standard deviation of the offset's projection on its direction.
+        thresholds: float32 [Y, P], where the scorer's probability is one half.
+        size_cdf: float64 [P], cumulative share of items.
+    """
+
+    super_pattern: np.ndarray
+    centres: np.ndarray
+    directions: np.ndarray
+    projection_std: np.ndarray
+    thresholds: np.ndarray
+    size_cdf: np.ndarray
+
+
+def make_geometry(parameters: DemoParameters) -> Geometry:
+    """Draws the geometry of a world; a pure function of the parameters."""
+    rng = parameters.generator(GEOMETRY_STREAM)
+    count, dimension, domains = parameters.patterns, parameters.dimension, parameters.domains
+    super_pattern = np.arange(count) % parameters.super_patterns
+    shared = np.linalg.qr(rng.standard_normal((dimension, domains)))[0].T
+    centres = _centres(parameters, super_pattern, shared, rng)
+    local = _unit(rng.standard_normal((domains, count, dimension)))
+    weight = parameters.shared_direction
+    directions = _unit(np.sqrt(weight) * shared[:, None] + np.sqrt(1 - weight) * local)
+    overlap = np.einsum("ypd,xpd->ypx", directions, directions)
+    variance = parameters.attribute_spread**2 * (overlap**2).sum(2) + parameters.ordinary_spread**2 / dimension
+    shift = parameters.prevalence_spread * rng.standard_normal((domains, count))
+    thresholds = np.array([_threshold(share, parameters) for share in parameters.shares])[:, None] + shift
+    sizes = (1.0 + np.arange(count)) ** -parameters.size_skew
+    return Geometry(
+        super_pattern=super_pattern,
+        centres=centres.astype(np.float32),
+        directions=directions.astype(np.float32),
+        projection_std=np.sqrt(variance).astype(np.float32),
+        thresholds=thresholds.astype(np.float32),
+        size_cdf=np.cumsum(sizes / sizes.sum()),
+    )
+
+
+def logistic(x: np.ndarray) -> np.ndarray:
+    """The logistic function, safe for any x."""
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def _centres(
+    parameters: DemoParameters, super_pattern: np.ndarray, shared: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    roots = _unit(rng.standard_normal((parameters.super_patterns, parameters.dimension)))
+    steps = _unit(rng.standard_normal((parameters.patterns, parameters.dimension)))
+    centres = roots[super_pattern] + parameters.pattern_distance * steps
+    return _unit(centres - (centres @ shared.T) @ shared)
+
+
+def _threshold(share: float, parameters: DemoParameters) -> float:
+    # The score is Gaussian: projection, noise and the pattern's shift add up. Bisection on its expected verdict.
+    grid = np.linspace(-8.0, 8.0, 4_001)
+    density = np.exp(-(grid**2) / 2)
+    density /= density.sum()
+    score = grid * np.sqrt(1.0 + parameters.scorer_noise**2 + parameters.prevalence_spread**2)
+    low, high = -20.0, 40.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        expected = float(density @ logistic(parameters.scorer_steepness * (score - middle)))
+        low, high = (middle, high) if expected > share else (low, middle)
+    return (low + high) / 2
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
