@@ -7,18 +7,15 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from modit.core.errors import ConfigError
 from modit.data.catalog import Sequences
 from modit.data.contract import check_interactions
-from modit.data.parts import Part, find_parts, stream
+from modit.data.interaction_rows import InteractionReader, InteractionRows
+from modit.data.parts import Part, find_parts
 from modit.data.problems import ProblemLog
 from modit.data.quarantine import Quarantine
 
-# The id lookup builds a hash table of all items once a batch, so batches are large.
-BATCH_ROWS = 1_000_000
 MINIMUM_LENGTH = 2
 
 
@@ -96,8 +93,9 @@ def read_interactions(
         _refuse("one_order_column", parts[0], "a window of time needs the column timestamp, and there is position")
     counts = InteractionCounts(rows=sum(part.rows for part in parts))
     with Quarantine(quarantine, order) as aside:
-        reader = _InteractionReader(parts, order, item_ids, window, aside, counts)
-        table = reader.read()
+        reader = InteractionReader(parts, order, (window.start, window.end), aside)
+        table = reader.read(item_ids)
+        counts.outside_window = reader.outside_window
         in_window = counts.rows - counts.outside_window
         counts.quarantined = aside.counts
         if in_window:
@@ -109,117 +107,7 @@ def read_interactions(
     return sequences, counts
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Interactions that passed: sequence number, catalogue row, order key, each [T], sorted by (sequence, key, row)."""
-
-    sequence: np.ndarray
-    item: np.ndarray
-    key: np.ndarray
-
-
-class _InteractionReader:
-    def __init__(
-        self,
-        parts: list[Part],
-        order: str,
-        item_ids: np.ndarray,
-        window: Window,
-        aside: Quarantine,
-        counts: InteractionCounts,
-    ) -> None:
-        self._parts = parts
-        self._order = order
-        self._ids = pa.array(item_ids.tolist(), pa.large_string())
-        self._window = window
-        self._aside = aside
-        self._counts = counts
-        self._starts = np.cumsum([0, *(part.rows for part in parts)])
-
-    def read(self) -> _Rows:
-        sequences: list[pa.Array] = [pa.array([], pa.large_string()).dictionary_encode()]
-        items, keys, rows = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for part, offset in zip(self._parts, self._starts[:-1], strict=True):
-            for start, batch in stream(part, ["sequence_id", "item_id", self._order], BATCH_ROWS):
-                good, item, row = self._filter(part, start, batch)
-                sequences.append(good["sequence_id"].dictionary_encode())
-                items.append(item)
-                keys.append(self._key(good))
-                rows.append(offset + row)
-        encoded = pa.chunked_array(sequences).unify_dictionaries()
-        sequence = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
-        table = _Rows(sequence, np.concatenate(items), np.concatenate(keys))
-        return self._without_duplicates(table, np.concatenate(rows), encoded.chunk(0).dictionary)
-
-    def _filter(self, part: Part, start: int, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray, np.ndarray]:
-        text = {name: batch[name].cast(pa.large_string()) for name in ("sequence_id", "item_id")}
-        batch = pa.record_batch({**text, self._order: batch[self._order]})
-        row = start + np.arange(batch.num_rows)
-        batch, row = _keep(batch, row, self._inside(batch))
-        self._counts.outside_window += len(text["item_id"]) - len(row)
-        for name in batch.schema.names:
-            batch, row = self._set_aside(batch, row, batch[name].is_null(), "null_in_interaction", part, name)
-        item = pc.index_in(batch["item_id"], value_set=self._ids)
-        batch, row = self._set_aside(batch, row, item.is_null(), "unknown_item", part, "item_id")
-        return batch, item.drop_null().to_numpy(), row
-
-    def _inside(self, batch: pa.RecordBatch) -> np.ndarray:
-        inside = np.ones(batch.num_rows, dtype=bool)
-        for limit, compare in ((self._window.start, pc.greater_equal), (self._window.end, pc.less)):
-            if limit is not None:
-                column = batch[self._order]
-                bound = pa.scalar(limit).cast(pa.timestamp("us", tz=column.type.tz))
-                # a row without a time is in no window; it stays, to be quarantined
-                inside &= pc.fill_null(compare(column, bound), True).to_numpy(zero_copy_only=False)
-        return inside
-
-    def _set_aside(
-        self, batch: pa.RecordBatch, row: np.ndarray, bad: pa.Array, rule: str, part: Part, column: str
-    ) -> tuple[pa.RecordBatch, np.ndarray]:
-        mask = bad.to_numpy(zero_copy_only=False)
-        if not mask.any():
-            return batch, row
-        refused, refused_row = _keep(batch, row, mask)
-        values = {name: refused[name] for name in refused.schema.names}
-        self._aside.add(rule, part.name, refused_row, values, column)
-        return _keep(batch, row, ~mask)
-
-    def _key(self, batch: pa.RecordBatch) -> np.ndarray:
-        column = batch[self._order]
-        if self._order == "timestamp":
-            column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-        return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
-
-    def _without_duplicates(self, table: _Rows, row: np.ndarray, sequence_ids: pa.Array) -> _Rows:
-        grouped = np.lexsort((row, table.item, table.key, table.sequence))
-        same = np.ones(max(len(grouped) - 1, 0), dtype=bool)
-        for column in (table.sequence, table.key, table.item):
-            same &= column[grouped[1:]] == column[grouped[:-1]]
-        repeated = np.sort(grouped[1:][same])
-        for part, start, end in zip(self._parts, self._starts[:-1], self._starts[1:], strict=True):
-            chosen = repeated[(row[repeated] >= start) & (row[repeated] < end)]
-            values = {
-                "sequence_id": sequence_ids.take(pa.array(table.sequence[chosen])),
-                "item_id": self._ids.take(pa.array(table.item[chosen])),
-                self._order: self._order_values(table.key[chosen]),
-            }
-            self._aside.add("duplicate_interaction", part.name, row[chosen] - start, values, "item_id")
-        good = np.ones(len(row), dtype=bool)
-        good[repeated] = False
-        kept = np.flatnonzero(good)
-        kept = kept[np.lexsort((row[kept], table.key[kept], table.sequence[kept]))]
-        return _Rows(table.sequence[kept], table.item[kept], table.key[kept])
-
-    def _order_values(self, keys: np.ndarray) -> pa.Array:
-        values = pa.array(keys, pa.int64())
-        return values.cast(pa.timestamp("us")) if self._order == "timestamp" else values
-
-
-def _keep(batch: pa.RecordBatch, row: np.ndarray, mask: np.ndarray) -> tuple[pa.RecordBatch, np.ndarray]:
-    return (batch, row) if mask.all() else (batch.filter(pa.array(mask)), row[mask])
-
-
-def _assemble(table: _Rows, counts: InteractionCounts) -> Sequences:
+def _assemble(table: InteractionRows, counts: InteractionCounts) -> Sequences:
     lengths = np.bincount(table.sequence)
     long_enough = lengths >= MINIMUM_LENGTH
     items = table.item[long_enough[table.sequence]]

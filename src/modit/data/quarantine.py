@@ -18,7 +18,7 @@ FILE_NAME = "interactions.parquet"
 
 
 def quarantine_schema(order: str) -> pa.Schema:
-    """The columns of the quarantine: file, row in it, the three values as text (null where they were null), the rule."""
+    """The columns of the quarantine: file, row in it, the three values as text (or null), and the rule."""
     values = [(name, pa.string()) for name in ("sequence_id", "item_id", order)]
     return pa.schema([("file", pa.string()), ("row", pa.int64()), *values, ("rule", pa.string())])
 

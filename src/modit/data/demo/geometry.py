@@ -5,9 +5,9 @@ An item of pattern p is `normalise(centre_p + o)` with the offset
     o = s * sum_y z_y w_{y,p} + n,    w_{y,p} = normalise(sqrt(m) u_y + sqrt(1 - m) v_{y,p}),
 
 z ~ N(0, I), n ~ N(0, (r^2 / d) I), u_y shared by all patterns and orthonormal, v_{y,p} the pattern's own, m the
-`shared_direction`. The scorer of domain y sees the standardised projection of o on w_{y,p} with noise, and says yes with a
-steep logistic probability: the attribute is dense far out on w_{y,p}, and rare at the centre, which is where an average of
-seeds retrieves. The centres are orthogonal to all u_y, so that a linear map can find the shared directions.
+`shared_direction`. The scorer of domain y sees the standardised projection of o on w_{y,p} with noise, and says yes
+with a steep logistic probability: the attribute is dense far out on w_{y,p}, and rare at the centre, which is where an
+average of seeds retrieves. The centres are orthogonal to all u_y, so that a linear map can find the shared directions.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from modit.core.errors import ConfigError
 # `popular` is the domain whose score also drives how often an item is met in sessions.
 DOMAIN_NAMES = ("quality", "popular", "safety", "fresh", "gift", "eco", "premium", "local")
 POPULARITY_DOMAIN = "popular"
-SHARES = (0.08, 0.11, 0.095, 0.085, 0.105, 0.09, 0.1, 0.115)
+SHARES = (0.08, 0.1, 0.09, 0.085, 0.105, 0.095, 0.075, 0.11)
 
 _RANGES: dict[str, tuple[float, float]] = {
     "items": (5_000, 10_000_000),
@@ -60,9 +60,9 @@ class DemoParameters:
     days: int = 30
     sessions_per_item: float = 0.5
     shared_direction: float = 0.5
-    attribute_spread: float = 0.16
-    ordinary_spread: float = 0.88
-    pattern_distance: float = 0.4
+    attribute_spread: float = 0.17
+    ordinary_spread: float = 0.95
+    pattern_distance: float = 0.37
     scorer_noise: float = 1.0
     scorer_steepness: float = 6.0
     prevalence_spread: float = 0.2

@@ -22,8 +22,8 @@ _SECONDS_IN_DAY = 86_400
 class Shelf:
     """Items in the order of super-pattern and pattern, with cumulative popularity.
 
-    Patterns, super-patterns and the whole world are then ranges of one cumulative sum, and a popularity-weighted draw from
-    any of them is one binary search. Memory: 20 bytes an item.
+    Patterns, super-patterns and the whole world are then ranges of one cumulative sum, and a popularity-weighted draw
+    from any of them is one binary search. Memory: 12 bytes an item, and three times that while it is built.
 
     Args:
         patterns: int32 [N].
@@ -47,7 +47,8 @@ class Shelf:
     def draw(self, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draws one item for each place of each session, int32 [sum(lengths)], session by session.
 
-        A session has a home pattern, drawn by popularity; a place is filled from the home, its super-pattern, or anywhere.
+        A session has a home pattern, drawn by popularity; a place is filled from the home, its super-pattern, or
+        anywhere.
         """
         total = self._cumulative[-1]
         homes = np.searchsorted(self._pattern_edges, rng.random(len(lengths)) * total, side="right") - 1
