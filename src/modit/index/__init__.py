@@ -1,1 +1,21 @@
-"""See docs/architecture.md for what lives in this room."""
+"""FAISS build, calibration, search, staging and memory estimate. See docs/architecture.md."""
+
+from modit.index.config import IndexConfig
+from modit.index.exact import exact_search
+from modit.index.index import ItemIndex, SearchResult
+from modit.index.memory import MemoryEstimate, estimate_memory
+from modit.index.staging import load_staged, stage, staged_digest
+from modit.index.storage import IndexMeta
+
+__all__ = [
+    "IndexConfig",
+    "IndexMeta",
+    "ItemIndex",
+    "MemoryEstimate",
+    "SearchResult",
+    "estimate_memory",
+    "exact_search",
+    "load_staged",
+    "stage",
+    "staged_digest",
+]

@@ -1,0 +1,23 @@
+"""Builds the index over the whole catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modit.data.catalog import Catalog
+from modit.index import ItemIndex
+
+if TYPE_CHECKING:
+    from modit.core.runner import StepContext
+
+
+def run(context: StepContext) -> None:
+    """Reads `catalog`; writes `index`, pinned by its digest in every later step.
+
+    Raises:
+        MemoryBudgetError: the index would not fit the memory budget.
+    """
+    catalog = Catalog.load(context.input("catalog"))
+    index = ItemIndex.build(catalog.embeddings, catalog.item_ids, context.params.stage_index)
+    index.save(context.output("index"))
+    context.logger.info("%s index of %d items, %s; digest %s", index.kind, len(index), index.meta.reason, index.digest)

@@ -1,0 +1,97 @@
+"""Memory that an index needs, estimated before it is built."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from modit.core.errors import MemoryBudgetError
+from modit.index.config import KINDS, IndexConfig, Kind
+
+_WORKSPACE = 256 * 2**20  # scores of a block of queries and maxima of its groups
+_ID_BYTES = 64  # a caller's id as fixed-width unicode: 16 letters
+_TRAIN_POINTS = 256  # most training points to a list that faiss uses
+_GROWTH = 2  # inverted lists double when they are full
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Peak bytes of building and searching an index.
+
+    Attributes:
+        vectors: the stored vectors or codes, with the room that growing lists take.
+        ids: the caller's ids and the row numbers.
+        training: training sample and centroids.
+        search: workspace of a search, and for "flat" the copy of the allowed rows that a mask needs.
+    """
+
+    vectors: int
+    ids: int
+    training: int
+    search: int
+
+    @property
+    def total(self) -> int:
+        """Sum of the parts, in bytes."""
+        return self.vectors + self.ids + self.training + self.search
+
+
+def code_bytes(kind: Kind, dimension: int) -> int:
+    """Bytes that one vector takes in an index of this kind."""
+    if kind in ("flat", "ivf"):
+        return 4 * dimension
+    return dimension if kind == "ivf_sq8" else pq_parts(dimension)
+
+
+def pq_parts(dimension: int) -> int:
+    """Sub-vectors of the product quantiser: of two numbers each, or of one where the width is odd."""
+    return dimension // 2 if dimension % 2 == 0 else dimension
+
+
+def estimate_memory(kind: Kind, items: int, dimension: int, nlist: int = 0) -> MemoryEstimate:
+    """Estimates the peak memory of building and searching, the caller's embeddings (usually a memory map) not counted.
+
+    Args:
+        kind: one of `KINDS`.
+        items: number of items N.
+        dimension: width d.
+        nlist: number of inverted lists; unused by "flat".
+    """
+    stored = items * code_bytes(kind, dimension)
+    if kind == "flat":
+        return MemoryEstimate(stored, items * _ID_BYTES, 0, stored + _WORKSPACE)
+    training = 4 * dimension * (min(items, nlist * _TRAIN_POINTS) + nlist)
+    return MemoryEstimate(_GROWTH * stored, items * (_ID_BYTES + _GROWTH * 8), training, _WORKSPACE)
+
+
+def memory_budget(config: IndexConfig) -> int:
+    """The configured budget, or 80% of the machine's memory, in bytes."""
+    if config.memory_budget_bytes:
+        return config.memory_budget_bytes
+    return int(0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def require_memory(kind: Kind, items: int, dimension: int, config: IndexConfig) -> MemoryEstimate:
+    """Refuses an index that does not fit the budget.
+
+    Raises:
+        MemoryBudgetError: names the need, the budget, the kinds that would fit, and how many items this kind could hold.
+    """
+    budget = memory_budget(config)
+    nlist = config.lists_for(items)
+    estimate = estimate_memory(kind, items, dimension, nlist)
+    if estimate.total <= budget:
+        return estimate
+    totals = {other: estimate_memory(other, items, dimension, nlist).total for other in KINDS}
+    fitting = [f"{other} ({total:,} bytes)" for other, total in totals.items() if total <= budget]
+    raise MemoryBudgetError(
+        f"index of kind {kind} over {items:,} items x {dimension} needs {estimate.total:,} bytes; "
+        f"stage_index.memory_budget_bytes allows {budget:,}. Would fit: {', '.join(fitting) or 'no kind'}; "
+        f"kind {kind} fits up to about {_items_that_fit(kind, dimension, nlist, budget):,} items"
+    )
+
+
+def _items_that_fit(kind: Kind, dimension: int, nlist: int, budget: int) -> int:
+    fixed = estimate_memory(kind, 0, dimension, nlist).total
+    per_item = (estimate_memory(kind, 2**20, dimension, 0).total - estimate_memory(kind, 0, dimension, 0).total) / 2**20
+    return max(0, int((budget - fixed) / per_item))

@@ -1,0 +1,180 @@
+"""The index on disk: `index.faiss`, `item_ids.npy`, `canaries.npy` and `meta.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import faiss
+import numpy as np
+
+from modit.core.errors import ArtifactError
+from modit.index.config import Kind
+
+if TYPE_CHECKING:
+    from modit.index.index import ItemIndex
+
+FORMAT = 1
+INDEX_FILE, IDS_FILE, CANARY_FILE, META_FILE = "index.faiss", "item_ids.npy", "canaries.npy", "meta.json"
+_CANARIES, _CANARY_K = 8, 10
+_CANARY_TOLERANCE = 1e-4  # another processor may sum in another order
+_BUFFER = 2**22
+
+
+@dataclass(frozen=True)
+class IndexMeta:
+    """What was built and why.
+
+    Attributes:
+        kind: the kind that was built.
+        reason: why this kind; where it replaced another, what was measured.
+        items: number of items N.
+        dimension: width d.
+        requested_kind: the configured kind.
+        estimated_bytes: estimated peak memory.
+        nprobe: lists visited per query; 0 for "flat".
+        nlist: number of lists; 0 for "flat".
+        recall: recall measured by the calibration; 1 for "flat".
+    """
+
+    kind: Kind
+    reason: str
+    items: int
+    dimension: int
+    requested_kind: str
+    estimated_bytes: int
+    nprobe: int = 0
+    nlist: int = 0
+    recall: float = 1.0
+
+
+def digest(index: faiss.Index, item_ids: np.ndarray, meta: IndexMeta) -> str:
+    """sha256 over the settings that decide answers, the serialised index (streamed, no copy in memory), and the ids."""
+    hasher = _begin_digest(meta)
+    faiss.write_index(index, faiss.PyCallbackIOWriter(hasher.update, _BUFFER))
+    _hash_ids(hasher, item_ids)
+    return hasher.hexdigest()
+
+
+def canaries(index: ItemIndex) -> np.ndarray:
+    """Fixed queries and the answers of this index: a structured array of `query` [d], `rows` [10] and `scores` [10]."""
+    dimension = index.meta.dimension
+    queries = np.random.default_rng(0).standard_normal((_CANARIES, dimension)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    k = min(_CANARY_K, index.meta.items)
+    answers = index.search(queries, k)
+    layout = [("query", np.float32, (dimension,)), ("rows", np.int64, (k,)), ("scores", np.float32, (k,))]
+    table = np.empty(_CANARIES, dtype=layout)
+    table["query"], table["rows"], table["scores"] = queries, answers.rows, answers.scores
+    return table
+
+
+def verify_canaries(index: ItemIndex, folder: Path) -> None:
+    """Asks the stored canary queries again.
+
+    Raises:
+        ArtifactError: an answer differs by more than the order of nearly equal scores.
+    """
+    table = _read_array(folder / CANARY_FILE)
+    if table.dtype.names != ("query", "rows", "scores") or table["query"].shape[1:] != (index.meta.dimension,):
+        raise ArtifactError(f"{folder / CANARY_FILE}: has columns {table.dtype}; allowed: query [d], rows, scores")
+    answers = index.search(table["query"], table["rows"].shape[1])
+    same_scores = np.isclose(answers.scores, table["scores"], rtol=0, atol=_CANARY_TOLERANCE)
+    same_rows = (answers.rows == table["rows"]) | _nearly_tied(table["scores"])
+    wrong = np.flatnonzero(~(same_scores & same_rows).all(axis=1))
+    if len(wrong):
+        raise ArtifactError(
+            f"{folder}: canary query {wrong[0]} returns rows {answers.rows[wrong[0]].tolist()}, stored {table['rows'][wrong[0]].tolist()}"
+        )
+
+
+def save(
+    folder: Path, index: faiss.Index, item_ids: np.ndarray, meta: IndexMeta, checksum: str, canary_table: np.ndarray
+) -> None:
+    """Writes the four files into an existing folder; the meta data last."""
+    faiss.write_index(index, str(folder / INDEX_FILE))
+    np.save(folder / IDS_FILE, item_ids, allow_pickle=False)
+    np.save(folder / CANARY_FILE, canary_table, allow_pickle=False)
+    content = {"format": FORMAT, "digest": checksum, "faiss": faiss.__version__, **asdict(meta)}
+    (folder / META_FILE).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load(folder: Path, expected: str | None) -> tuple[faiss.Index, np.ndarray, IndexMeta, str]:
+    """Reads the files and checks them against the digest of the meta data and against the expected one.
+
+    Raises:
+        ArtifactError: a file is missing or damaged, or the digest is not the expected one.
+    """
+    content = _read_meta(folder / META_FILE)
+    stored = content.pop("digest")
+    if expected is not None and stored != expected:
+        raise ArtifactError(f"{folder}: holds index {stored}; pinned is {expected}")
+    meta = IndexMeta(**content)
+    item_ids = _read_array(folder / IDS_FILE)
+    found = _file_digest(folder / INDEX_FILE, item_ids, meta)
+    if found != stored:
+        raise ArtifactError(
+            f"{folder}: {INDEX_FILE}, {IDS_FILE} or the settings have digest {found}; {META_FILE} says {stored}"
+        )
+    return faiss.read_index(str(folder / INDEX_FILE)), item_ids, meta, stored
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path}: missing; allowed: a folder that ItemIndex.save wrote") from error
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"{path}: is not JSON: {error}") from error
+    names = {"format", "digest", "faiss", *IndexMeta.__dataclass_fields__}
+    if not isinstance(content, dict) or set(content) != names:
+        raise ArtifactError(f"{path}: allowed are exactly the fields {sorted(names)}")
+    if content.pop("format") != FORMAT:
+        raise ArtifactError(f"{path}: format is not {FORMAT}")
+    del content["faiss"]
+    return content
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path}: missing; allowed: a folder that ItemIndex.save wrote") from error
+    except (ValueError, EOFError) as error:
+        raise ArtifactError(f"{path}: damaged: {error}") from error
+
+
+def _file_digest(path: Path, item_ids: np.ndarray, meta: IndexMeta) -> str:
+    hasher = _begin_digest(meta)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BUFFER):
+                hasher.update(block)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path}: missing; allowed: a folder that ItemIndex.save wrote") from error
+    _hash_ids(hasher, item_ids)
+    return hasher.hexdigest()
+
+
+def _begin_digest(meta: IndexMeta) -> hashlib._Hash:
+    settings = {"kind": meta.kind, "items": meta.items, "dimension": meta.dimension, "nprobe": meta.nprobe}
+    return hashlib.sha256(json.dumps({"format": FORMAT, **settings}, sort_keys=True).encode())
+
+
+def _hash_ids(hasher: hashlib._Hash, item_ids: np.ndarray) -> None:
+    # The type holds the width: without it two lists of ids could share their bytes.
+    hasher.update(f"{item_ids.dtype.str}{item_ids.shape}".encode())
+    hasher.update(np.ascontiguousarray(item_ids).view(np.uint8).data)
+
+
+def _nearly_tied(scores: np.ndarray) -> np.ndarray:
+    """Places whose score is within tolerance of a neighbour's; the last place may tie with what was cut off."""
+    close = np.abs(np.diff(scores, axis=1)) < _CANARY_TOLERANCE
+    tied = np.zeros(scores.shape, dtype=bool)
+    tied[:, 1:] |= close
+    tied[:, :-1] |= close
+    tied[:, -1] = True
+    return tied
