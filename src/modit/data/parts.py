@@ -74,8 +74,29 @@ def stream(part: Part, columns: list[str], batch_rows: int) -> Iterator[tuple[in
                 yield start, batch
                 start += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
-        rule = f"rule file_readable ({RULES['file_readable']})"
-        raise ContractError(f"{part.name}, row {start} or later: {rule} broken: {error}") from error
+        raise _undecodable(part, columns, start, error) from error
+
+
+def _undecodable(part: Part, columns: list[str], start: int, error: Exception) -> ContractError:
+    for column in columns:
+        row, reason = _first_undecodable_row(part, column)
+        if reason:
+            # Arrow writes nulls in a fixed-size list, and cannot read them back
+            nulls = pa.types.is_fixed_size_list(part.schema.field(column).type) and "had size=0" in reason
+            rule = "not_null" if nulls else "file_readable"
+            return ContractError(f"{part.name}, column '{column}', row {row}: rule {rule} ({RULES[rule]}): {reason}")
+    return ContractError(f"{part.name}, row {start} or later: rule file_readable ({RULES['file_readable']}): {error}")
+
+
+def _first_undecodable_row(part: Part, column: str) -> tuple[int, str]:
+    row = 0
+    try:
+        with pq.ParquetFile(part.path) as file:
+            for _ in file.iter_batches(batch_size=1, columns=[column]):
+                row += 1
+    except (pa.ArrowInvalid, OSError) as error:
+        return row, str(error)
+    return row, ""
 
 
 def _parquet_files(root: Path) -> list[Path]:
