@@ -19,10 +19,11 @@ def run(context: StepContext) -> None:
         ContractError: the input breaks the contract.
     """
     quarantine = context.output("quarantine")
+    section = context.params.validate_logs
     tolerance = Tolerance(
-        unknown_item_share_max=context.params.unknown_item_share_max,
-        null_share_max=context.params.null_share_max,
-        duplicate_share_max=context.params.duplicate_share_max,
+        unknown_item_share_max=section.unknown_item_share_max,
+        null_share_max=section.null_share_max,
+        duplicate_share_max=section.duplicate_share_max,
     )
     catalog, report = validate_logs(Path(context.run_config.catalogue), quarantine, tolerance)
     catalog.save(context.output("catalog"))
