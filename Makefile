@@ -1,0 +1,46 @@
+# `make run` and `make test` do everything, set-up included; they need Python 3.11, make and git.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# What `make run` works on. CATALOG: a folder in the input contract; the demo world is generated without it.
+CATALOG ?=
+PRESET ?= small
+SEED ?= 0
+DOMAINS ?= all
+# Where runs and their cache live; RUN names the run's folder (by default made of the arguments, so that a rerun resumes).
+RUNS ?= runs
+RUN ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-e2e lint clean
+
+help: ## what there is
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b RUNS=folder RUN=name"
+
+setup: $(READY) ## the environment in .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+run: $(READY) ## the whole main job under Airflow; ends with the verdict and where the report is
+	$(BIN)/python -m dags.run --catalog '$(CATALOG)' --preset '$(PRESET)' --seed '$(SEED)' --domains '$(DOMAINS)' \
+		--runs '$(RUNS)' --run '$(RUN)'
+
+test: $(READY) ## unit, pipeline and DAG tests; PYTEST_ARGS are passed on
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-e2e: $(READY) ## the tests that start Airflow and run the whole pipeline
+	$(BIN)/python -m pytest -m e2e tests/e2e $(PYTEST_ARGS)
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## removes the environment, caches and Airflow's folder; runs stay
+	rm -rf $(VENV) .airflow .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info src/*.egg-info
