@@ -91,8 +91,8 @@ class _ItemReader:
 
     def finish(self) -> Items:
         assert self._embeddings is not None  # there is at least one row, and none broke a rule
-        titles = np.concatenate(self._titles) if self._layout.has_titles else None
-        return Items(np.concatenate(self._ids), self._embeddings, self._attributes, titles)
+        titles = _joined(self._titles) if self._layout.has_titles else None
+        return Items(_joined(self._ids), self._embeddings, self._attributes, titles)
 
     def _take_embeddings(self, part: Part, start: int, batch: pa.RecordBatch, place: slice) -> None:
         column = batch["embedding"]
@@ -142,6 +142,17 @@ def _first_bad(vector: np.ndarray) -> str:
 
 def _unicode(column: pa.Array) -> np.ndarray:
     return np.array(pc.fill_null(column.cast(pa.large_string()), "").to_pylist(), dtype=str)
+
+
+def _joined(chunks: list[np.ndarray]) -> np.ndarray:
+    """Joins unicode arrays and empties the list on the way, so that the text is not held twice."""
+    rows = sum(len(chunk) for chunk in chunks)
+    joined = np.empty(rows, dtype=max((chunk.dtype for chunk in chunks), key=lambda kind: kind.itemsize))
+    while chunks:
+        chunk = chunks.pop()
+        joined[rows - len(chunk) : rows] = chunk
+        rows -= len(chunk)
+    return joined
 
 
 def _check_unique(item_ids: np.ndarray, parts: list[Part], problems: ProblemLog) -> None:

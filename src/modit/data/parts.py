@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from modit.core.errors import ContractError
 from modit.data.problems import RULES, ProblemLog
 
+_READ_BUFFER = 1 << 20
+
 
 @dataclass(frozen=True)
 class Part:
@@ -69,7 +71,8 @@ def stream(part: Part, columns: list[str], batch_rows: int) -> Iterator[tuple[in
     """
     start = 0
     try:
-        with pq.ParquetFile(part.path) as file:
+        # pre-buffering would hold the whole file in memory
+        with pq.ParquetFile(part.path, pre_buffer=False, buffer_size=_READ_BUFFER) as file:
             for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
                 yield start, batch
                 start += batch.num_rows
@@ -91,7 +94,7 @@ def _undecodable(part: Part, columns: list[str], start: int, error: Exception) -
 def _first_undecodable_row(part: Part, column: str) -> tuple[int, str]:
     row = 0
     try:
-        with pq.ParquetFile(part.path) as file:
+        with pq.ParquetFile(part.path, pre_buffer=False, buffer_size=_READ_BUFFER) as file:
             for _ in file.iter_batches(batch_size=1, columns=[column]):
                 row += 1
     except (pa.ArrowInvalid, OSError) as error:
