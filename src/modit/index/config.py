@@ -16,15 +16,17 @@ class IndexConfig:
     """Parameters of the index.
 
     Attributes:
-        kind: "auto" chooses by size; "flat" is exact; "ivf" keeps whole vectors in inverted lists; "ivf_sq8" one byte, "ivf_pq"
-            half a byte per number.
+        kind: "auto" chooses by size; "flat" is exact; "ivf" keeps whole vectors in inverted lists; "ivf_sq8"
+            one byte, "ivf_pq" half a byte per number.
         flat_up_to: auto takes "flat" up to this many items.
         ivf_up_to: auto takes "ivf" up to this many items, "ivf_sq8" beyond.
-        nlist: number of inverted lists; 0 takes the power of two nearest to 4 sqrt(N), with at least 39 items to a list.
+        nlist: number of inverted lists; 0 takes the power of two nearest to 4 sqrt(N), with at least 39 items
+            to a list.
         recall_target: share of the exact top-`calibration_k` that the approximate kinds must return, in (0, 1].
         calibration_k: list length at which recall is measured.
         calibration_queries: number of catalogue items used as queries of the calibration.
-        max_probe_share: an index that must visit more than this share of its lists gives no speed; exact search takes over.
+        max_probe_share: an index that must visit more than this share of its lists gives no speed; exact search
+            takes over.
         memory_budget_bytes: refuse to build over this; 0 stands for 80% of the machine's memory.
         use_gpu: "auto" takes a GPU when faiss-gpu is installed and sees one; True insists; False never.
         threads: threads of training and adding; fixed, because the bytes of the index may depend on it.

@@ -1,11 +1,12 @@
 """Exact top-k inner products at nearly the speed of the matrix product.
 
-faiss's Flat index reaches about half of this machine's matrix-product rate on 1M x 64 (see docs/adr/0010-index.md). Here the scores of a
-block of items are reduced to one maximum per group of consecutive items while they are still in the cache. The k groups with the
-greatest maxima hold the k best items: an item outside them is beaten by k group maxima. Only those groups are scored again.
+faiss's Flat index reaches about half of this machine's matrix-product rate on 1M x 64 (see docs/adr/0010-index.md).
+Here the scores of a block of items are reduced to one maximum per group of consecutive items while they are still in
+the cache. The k groups with the greatest maxima hold the k best items: an item outside them is beaten by k group
+maxima. Only those groups are scored again.
 
-Returned scores are *canonical*: the dot product of one row and one query, always summed in the same order, so the same pair has the same
-score in any batch and under any mask; equal scores are ordered by row.
+Returned scores are *canonical*: the dot product of one row and one query, always summed in the same order, so the
+same pair has the same score in any batch and under any mask; equal scores are ordered by row.
 
 Letters of shapes: B queries, N items, d dimensions, G groups, g items to a group.
 """
@@ -151,7 +152,8 @@ def _ordered(scores: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def _rounding(queries: torch.Tensor) -> torch.Tensor:
-    # Sums of d float32 products of unit vectors differ by about sqrt(d) half-units (Higham and Mary, 2019); 4 is the margin.
+    # Sums of d float32 products of unit vectors differ by about sqrt(d) half-units (Higham and Mary, 2019);
+    # 4 is the margin.
     return 4 * math.sqrt(queries.shape[1]) * 2.0**-24 * queries.norm(dim=1)
 
 

@@ -59,8 +59,9 @@ class ItemIndex:
 
     @classmethod
     def build(cls, embeddings: np.ndarray, item_ids: np.ndarray, config: IndexConfig) -> ItemIndex:
-        """Builds the kind that the configuration or the size calls for; an inverted file that misses its recall target gives way to
-        the exact kind, with the reason in `meta.reason`.
+        """Builds the kind that the configuration or the size calls for.
+
+        An inverted file that misses its recall target gives way to the exact kind, with the reason in `meta.reason`.
 
         Args:
             embeddings: float32 [N, d], unit length.
@@ -100,8 +101,10 @@ class ItemIndex:
         Args:
             queries: float32 [B, d], finite.
             k: length of the lists, >= 1.
-            allowed: bool [N]; only these rows are returned. The exact kind searches a copy of them, kept until another mask comes.
-            exclude: rows never returned, per query: int [B, m] padded with -1, or B arrays. Searched for k + m and dropped.
+            allowed: bool [N]; only these rows are returned. The exact kind searches a copy of them, kept until
+                another mask comes.
+            exclude: rows never returned, per query: int [B, m] padded with -1, or B arrays. Searched for k + m
+                and dropped.
 
         Raises:
             ContractError: a shape is wrong or a query is not finite.
@@ -132,7 +135,8 @@ class ItemIndex:
             use_gpu: as in `IndexConfig`.
 
         Raises:
-            ArtifactError: a file is missing or damaged, the digest is not the expected one, or a canary answers differently.
+            ArtifactError: a file is missing or damaged, the digest is not the expected one, or a canary answers
+                differently.
         """
         index, item_ids, meta, digest = storage.load(folder, expected_digest)
         loaded = cls(index, item_ids, meta, gpu_copy(index, use_gpu))
@@ -195,7 +199,8 @@ def _build(embeddings: np.ndarray, config: IndexConfig) -> tuple[faiss.Index, In
         index.nprobe = measured.nprobe
         facts |= {"nprobe": measured.nprobe, "nlist": index.nlist, "recall": measured.recall}
         return index, IndexMeta(kind=kind, reason=f"{found} meets the target {config.recall_target}", **facts)
-    reason = f"{kind} gave way to flat: {found}, at most {config.max_probe_share:.0%} of the lists, misses {config.recall_target}"
+    limit = f"at most {config.max_probe_share:.0%} of the lists"
+    reason = f"{kind} gave way to flat: {found}, {limit}, misses {config.recall_target}"
     _logger.warning(reason)
     del index
     facts |= {"estimated_bytes": _require_flat(items, dimension, config, reason)}

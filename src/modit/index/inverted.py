@@ -12,7 +12,7 @@ import numpy as np
 from modit.core.errors import InsufficientDataError
 from modit.index.config import IndexConfig, Kind
 from modit.index.exact import exact_search
-from modit.index.memory import pq_parts
+from modit.index.memory import TRAIN_POINTS, pq_parts, training_items
 
 _LEAST_ITEMS = 39 * 256  # what 256 centroids of a sub-quantiser need
 
@@ -49,9 +49,9 @@ def build_inverted(embeddings: np.ndarray, kind: Kind, config: IndexConfig) -> f
         )
     nlist = config.lists_for(items)
     index = _untrained(kind, dimension, nlist)
-    index.cp.seed, index.cp.spherical = config.seed + 1, True
+    index.cp.seed, index.cp.spherical, index.cp.max_points_per_centroid = config.seed + 1, True, TRAIN_POINTS
     with _threads(config.threads):
-        index.train(_sample(embeddings, max(nlist, 256) * 256, config.seed))
+        index.train(_sample(embeddings, training_items(nlist), config.seed))
         index.add(np.ascontiguousarray(embeddings, np.float32))
     return index
 
@@ -59,7 +59,7 @@ def build_inverted(embeddings: np.ndarray, kind: Kind, config: IndexConfig) -> f
 def search_inverted(
     index: faiss.IndexIVF, queries: np.ndarray, k: int, nprobe: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Searches `nprobe` lists; scores [B, k] and rows [B, k], -1 where fewer were found; order among equals unspecified."""
+    """Searches `nprobe` lists; scores [B, k] and rows [B, k], -1 where fewer were found; equals in any order."""
     if allowed is None:
         return index.search(queries, k, params=faiss.SearchParametersIVF(nprobe=nprobe))
     bits = np.packbits(allowed, bitorder="little")
@@ -71,8 +71,8 @@ def search_inverted(
 def calibrate(embeddings: np.ndarray, index: faiss.IndexIVF, config: IndexConfig) -> Calibration:
     """Finds the least nprobe that meets the recall target on sampled items, each looking for its neighbours.
 
-    Recall counts a returned item as right when it scores at least as much as the exact k-th: of equal items either is right. The item
-    itself is not counted. Lists are doubled, then bisected; recall grows with nprobe, so this finds the least.
+    Recall counts a returned item as right when it scores at least as much as the exact k-th: of equal items either is right. The
+    item itself is not counted. Lists are doubled, then bisected; recall grows with nprobe, so this finds the least.
     """
     rows = _sample_rows(len(embeddings), config.calibration_queries, config.seed)
     queries = np.ascontiguousarray(embeddings[rows], np.float32)

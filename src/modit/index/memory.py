@@ -10,7 +10,7 @@ from modit.index.config import KINDS, IndexConfig, Kind
 
 _WORKSPACE = 256 * 2**20  # scores of a block of queries and maxima of its groups
 _ID_BYTES = 64  # a caller's id as fixed-width unicode: 16 letters
-_TRAIN_POINTS = 256  # most training points to a list that faiss uses
+TRAIN_POINTS = 64  # training points to a list; k-means costs in proportion to them
 _GROWTH = 2  # inverted lists double when they are full
 
 
@@ -48,6 +48,11 @@ def pq_parts(dimension: int) -> int:
     return dimension // 2 if dimension % 2 == 0 else dimension
 
 
+def training_items(nlist: int) -> int:
+    """Number of items that an inverted file is trained on; never too few for the 256 centroids of a sub-quantiser."""
+    return TRAIN_POINTS * max(nlist, 256)
+
+
 def estimate_memory(kind: Kind, items: int, dimension: int, nlist: int = 0) -> MemoryEstimate:
     """Estimates the peak memory of building and searching, the caller's embeddings (usually a memory map) not counted.
 
@@ -60,7 +65,7 @@ def estimate_memory(kind: Kind, items: int, dimension: int, nlist: int = 0) -> M
     stored = items * code_bytes(kind, dimension)
     if kind == "flat":
         return MemoryEstimate(stored, items * _ID_BYTES, 0, stored + _WORKSPACE)
-    training = 4 * dimension * (min(items, nlist * _TRAIN_POINTS) + nlist)
+    training = 4 * dimension * (min(items, training_items(nlist)) + nlist)
     return MemoryEstimate(_GROWTH * stored, items * (_ID_BYTES + _GROWTH * 8), training, _WORKSPACE)
 
 
@@ -75,7 +80,7 @@ def require_memory(kind: Kind, items: int, dimension: int, config: IndexConfig) 
     """Refuses an index that does not fit the budget.
 
     Raises:
-        MemoryBudgetError: names the need, the budget, the kinds that would fit, and how many items this kind could hold.
+        MemoryBudgetError: names the need, the budget, the kinds that would fit, and how many items this kind holds.
     """
     budget = memory_budget(config)
     nlist = config.lists_for(items)

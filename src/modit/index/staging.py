@@ -62,7 +62,7 @@ def _write(index: ItemIndex, parent: Path, target: Path) -> None:
     temporary.mkdir()
     try:
         index.save(temporary)
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -70,4 +70,4 @@ def _write(index: ItemIndex, parent: Path, target: Path) -> None:
 def _point(root: Path, digest: str) -> None:
     temporary = root / f".{POINTER}-{os.getpid()}"
     temporary.write_text(digest + "\n", encoding="ascii")
-    os.replace(temporary, root / POINTER)
+    temporary.replace(root / POINTER)

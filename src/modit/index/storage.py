@@ -86,8 +86,10 @@ def verify_canaries(index: ItemIndex, folder: Path) -> None:
     same_rows = (answers.rows == table["rows"]) | _nearly_tied(table["scores"])
     wrong = np.flatnonzero(~(same_scores & same_rows).all(axis=1))
     if len(wrong):
+        first = wrong[0]
         raise ArtifactError(
-            f"{folder}: canary query {wrong[0]} returns rows {answers.rows[wrong[0]].tolist()}, stored {table['rows'][wrong[0]].tolist()}"
+            f"{folder}: canary query {first} returns rows {answers.rows[first].tolist()} with scores "
+            f"{answers.scores[first].tolist()}; stored are {table['rows'][first].tolist()}, {table['scores'][first].tolist()}"
         )
 
 

@@ -1,0 +1,141 @@
+"""The exact kind equals brute force, whatever the mask, the excluded rows, the ties and the path taken by size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modit.core.errors import ContractError
+from modit.index import IndexConfig, ItemIndex, exact_search
+
+
+def _unit(count: int, dimension: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _flat(embeddings: np.ndarray) -> ItemIndex:
+    return ItemIndex.build(embeddings, np.arange(len(embeddings)).astype(str), IndexConfig(kind="flat"))
+
+
+def _brute_force(embeddings: np.ndarray, queries: np.ndarray, k: int, hidden: np.ndarray) -> np.ndarray:
+    """Rows by float64 score, ties by row; `hidden` [B, N] are never returned."""
+    scores = queries.astype(np.float64) @ embeddings.astype(np.float64).T
+    scores[hidden] = -np.inf
+    rows = np.full((len(queries), k), -1, np.int64)
+    for query, row in enumerate(scores):
+        best = np.lexsort((np.arange(len(row)), -row))[:k]
+        best = best[np.isfinite(row[best])]
+        rows[query, : len(best)] = best
+    return rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    items=st.integers(1, 300),
+    queries=st.integers(1, 40),
+    k=st.integers(1, 30),
+    excluded=st.integers(0, 5),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 10_000),
+)
+def test_search_equals_brute_force_under_mask_and_exclusion(
+    items: int, queries: int, k: int, excluded: int, share: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    # Signed unit vectors and small integers: scores are exact, ties are many.
+    embeddings = np.eye(8, dtype=np.float32)[rng.integers(0, 8, items)] * rng.choice([-1, 1], (items, 1)).astype(
+        np.float32
+    )
+    wanted = rng.integers(-2, 3, (queries, 8)).astype(np.float32)
+    allowed = rng.random(items) < share
+    unwanted = rng.integers(-1, items, (queries, excluded))
+    hidden = np.tile(~allowed, (queries, 1))
+    for query, rows in enumerate(unwanted):
+        hidden[query, rows[rows >= 0]] = True
+    found = _flat(embeddings).search(wanted, k, allowed, unwanted)
+    expected = _brute_force(embeddings, wanted, k, hidden)
+    assert np.array_equal(found.rows, expected)
+    assert found.missing == (expected < 0).sum()
+    assert np.array_equal(np.isneginf(found.scores), expected < 0)
+
+
+@pytest.mark.parametrize("items", [2_000, 12_345, 60_001])
+@pytest.mark.parametrize("queries", [3, 300])
+def test_every_path_by_size_equals_brute_force_with_duplicates(items: int, queries: int) -> None:
+    embeddings = _unit(items, 16, 0)
+    embeddings[1::3] = embeddings[::3][: len(embeddings[1::3])]
+    wanted = embeddings[:queries] + 0.1 * _unit(queries, 16, 1)
+    scores, rows = exact_search(embeddings, wanted, 25)
+    expected = _brute_force(embeddings, wanted, 25, np.zeros((queries, items), bool))
+    assert np.array_equal(rows, expected)
+    truth = np.einsum("bd,bkd->bk", wanted, embeddings[expected])
+    assert np.allclose(scores, truth, atol=1e-5)
+
+
+def test_a_list_that_ties_far_beyond_k_takes_the_lowest_rows() -> None:
+    embeddings = np.tile(_unit(1, 16, 0), (20_000, 1))
+    _, rows = exact_search(embeddings, _unit(20, 16, 1), 10)
+    assert np.array_equal(rows, np.tile(np.arange(10), (20, 1)))
+
+
+def test_scores_do_not_depend_on_the_batch_or_the_mask() -> None:
+    embeddings, queries = _unit(40_000, 64, 0), _unit(64, 64, 1)
+    index = _flat(embeddings)
+    whole = index.search(queries, 10)
+    alone = index.search(queries[5:6], 10)
+    allowed = np.zeros(len(embeddings), bool)
+    allowed[whole.rows[5]] = True
+    masked = index.search(queries[5:6], 10, allowed)
+    for other in (alone, masked):
+        assert np.array_equal(other.rows[0], whole.rows[5])
+        assert np.array_equal(other.scores[0], whole.scores[5])
+
+
+def test_another_mask_replaces_the_copy_of_the_last_one() -> None:
+    index = _flat(_unit(100, 8, 0))
+    even = np.arange(100) % 2 == 0
+    queries = _unit(4, 8, 1)
+    for allowed in (even, ~even, even):
+        assert allowed[index.search(queries, 20, allowed).rows].all()
+
+
+def test_excluded_rows_may_come_as_a_list_of_unequal_arrays() -> None:
+    index = _flat(_unit(10, 8, 0))
+    found = index.search(_unit(2, 8, 1), 10, exclude=[np.array([3]), np.array([0, 1, 2])])
+    assert set(found.rows[0]) == set(range(10)) - {3} | {-1}
+    assert set(found.rows[1]) == set(range(3, 10)) | {-1}
+
+
+@pytest.mark.parametrize("kind", ["ivf", "ivf_sq8", "ivf_pq"])
+def test_inverted_kinds_keep_to_mask_and_exclusion(kind: str) -> None:
+    embeddings = _unit(12_000, 8, 0)
+    config = IndexConfig(kind=kind, recall_target=0.05, calibration_k=10, max_probe_share=1.0, threads=1)
+    index = ItemIndex.build(embeddings, np.arange(12_000).astype(str), config)
+    assert index.kind == kind
+    allowed = np.arange(12_000) % 3 == 0
+    queries = embeddings[allowed][:20]
+    own = np.flatnonzero(allowed)[:20, None]
+    found = index.search(queries, 10, allowed, own)
+    assert (found.rows >= 0).any()
+    assert allowed[found.rows[found.rows >= 0]].all()
+    assert not (found.rows == own).any()
+
+
+@pytest.mark.parametrize(
+    ("queries", "k", "allowed", "exclude", "message"),
+    [
+        (np.ones((2, 7), np.float32), 1, None, None, r"\[B, 8\]"),
+        (np.ones((2, 8), np.float32), 0, None, None, "k is 0"),
+        (np.full((2, 8), np.nan, np.float32), 1, None, None, "2 queries are not finite"),
+        (np.ones((2, 8), np.float32), 1, np.ones(9, bool), None, r"bool \[10\]"),
+        (np.ones((2, 8), np.float32), 1, None, np.ones((3, 1), np.int64), "exclude has 3"),
+    ],
+)
+def test_a_wrong_call_is_refused_by_name(
+    queries: np.ndarray, k: int, allowed: np.ndarray | None, exclude: np.ndarray | None, message: str
+) -> None:
+    with pytest.raises(ContractError, match=message):
+        _flat(_unit(10, 8, 0)).search(queries, k, allowed, exclude)
