@@ -23,3 +23,11 @@ class InsufficientDataError(ModitError):
 
 class MemoryBudgetError(ModitError):
     """The estimate of the memory needed is over the budget."""
+
+
+class GraphError(ModitError):
+    """The steps' declarations do not fit together."""
+
+
+class RunBusyError(ModitError):
+    """Another process is running the same step of the same run."""

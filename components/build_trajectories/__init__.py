@@ -1,0 +1,14 @@
+"""Draws sequences of a pattern from low to high predicted density (Algorithm 1), and the cases."""
+
+from __future__ import annotations
+
+from modit.core.step import Resources, Step
+
+STEP = Step(
+    name="build_trajectories",
+    inputs=("catalog", "patterns", "predictor"),
+    outputs=("trajectories", "cases"),
+    params=("build_trajectories",),
+    per_domain=True,
+    resources=Resources(memory_gb=4),
+)

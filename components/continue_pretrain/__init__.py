@@ -1,0 +1,13 @@
+"""Stage 1: the same on the trajectories of all domains."""
+
+from __future__ import annotations
+
+from modit.core.step import Resources, Step
+
+STEP = Step(
+    name="continue_pretrain",
+    inputs=("catalog", "patterns", "trajectories", "pretrained"),
+    outputs=("continued",),
+    params=("build_trajectories", "model", "continue_pretrain"),
+    resources=Resources(cpus=2, memory_gb=8, gpus=1),
+)

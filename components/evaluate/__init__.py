@@ -1,0 +1,27 @@
+"""Measures every row on the held-out cases."""
+
+from __future__ import annotations
+
+from components.hppo_round import OUTPUTS as HPPO_OUTPUTS
+from modit.core.step import Resources, Step
+
+STEP = Step(
+    name="evaluate",
+    inputs=(
+        "catalog",
+        "patterns",
+        "predictor",
+        "trajectories",
+        "cases",
+        "index",
+        "pretrained",
+        "continued",
+        "finetuned",
+        *HPPO_OUTPUTS,
+        "sampler",
+    ),
+    outputs=("evaluation",),
+    params=("build_trajectories", "model", "sampler", "evaluate"),
+    per_domain=True,
+    resources=Resources(cpus=2, memory_gb=8),
+)

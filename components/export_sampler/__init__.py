@@ -1,0 +1,15 @@
+"""Exports the whole sampler as one ONNX file and proves parity."""
+
+from __future__ import annotations
+
+from components.hppo_round import OUTPUTS as HPPO_OUTPUTS
+from modit.core.step import Resources, Step
+
+STEP = Step(
+    name="export_sampler",
+    inputs=("catalog", "predictor", "cases", "index", HPPO_OUTPUTS[-1]),
+    outputs=("sampler",),
+    params=("build_trajectories", "model", "sampler", "export_sampler"),
+    per_domain=True,
+    resources=Resources(cpus=2, memory_gb=8),
+)

@@ -1,0 +1,14 @@
+"""Fits the density predictor of a domain."""
+
+from __future__ import annotations
+
+from modit.core.step import Resources, Step
+
+STEP = Step(
+    name="fit_metric_predictor",
+    inputs=("catalog", "patterns", "retrieval_labels"),
+    outputs=("predictor",),
+    params=("label_anchors", "fit_metric_predictor"),
+    per_domain=True,
+    resources=Resources(memory_gb=4),
+)

@@ -1,0 +1,13 @@
+"""Checks the input against the contract."""
+
+from __future__ import annotations
+
+from modit.core.step import Resources, Step
+
+STEP = Step(
+    name="validate_logs",
+    outputs=("catalog", "quarantine"),
+    params=("validate_logs",),
+    reads_catalogue=True,
+    resources=Resources(memory_gb=4),
+)

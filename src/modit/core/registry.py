@@ -1,0 +1,96 @@
+"""Finds the declarations of a package of steps. Standard library only, so that DAG files parse fast."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from modit.core.errors import GraphError
+from modit.core.graph import Edge, producers, resolve_edges, topological_order
+from modit.core.step import Step
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The steps of a package, and where their code lives.
+
+    Attributes:
+        package: name of the package, such as `components`.
+        modules: module of each step's declaration, by the step's name.
+        steps: the steps in an order in which they can run.
+    """
+
+    package: str
+    modules: dict[str, str]
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, Step]:
+        """The steps by name."""
+        return {step.name: step for step in self.steps}
+
+    @cached_property
+    def writer(self) -> dict[str, Step]:
+        """The step that writes each artifact."""
+        return producers(self.steps)
+
+    @cached_property
+    def edges(self) -> set[Edge]:
+        """The pairs (earlier step, later step)."""
+        return resolve_edges(self.steps)
+
+    @cached_property
+    def domain_step(self) -> Step | None:
+        """The step that decides which domains are eligible; None if no step runs per domain."""
+        return next((step for step in self.steps if step.decides_domains), None)
+
+    def get(self, name: str) -> Step:
+        """The step of this name.
+
+        Raises:
+            GraphError: there is none; the message lists those that exist.
+        """
+        if name not in self.by_name:
+            raise GraphError(f"no step {name!r}; known: {', '.join(self.by_name)}")
+        return self.by_name[name]
+
+    def run_module(self, step: Step) -> str:
+        """Name of the module that holds the step's `run`."""
+        return f"{self.modules[step.name]}.run"
+
+    def load_run(self, step: Step) -> Callable[[Any], dict[str, object] | None]:
+        """Imports the step's `run`; this is where heavy libraries come in."""
+        return importlib.import_module(self.run_module(step)).run
+
+
+def discover(package: str) -> Registry:
+    """Collects `STEP` or `STEPS` of every sub-package.
+
+    Args:
+        package: name of an importable package.
+
+    Returns:
+        All its steps, ordered.
+
+    Raises:
+        GraphError: the declarations do not fit together, or not exactly one step decides the domains.
+    """
+    steps: list[Step] = []
+    modules: dict[str, str] = {}
+    root = importlib.import_module(package)
+    for found in sorted(pkgutil.iter_modules(root.__path__), key=lambda module: module.name):
+        if not found.ispkg:
+            continue
+        module = importlib.import_module(f"{package}.{found.name}")
+        declared = module.STEPS if hasattr(module, "STEPS") else (module.STEP,)
+        steps.extend(declared)
+        modules.update({step.name: module.__name__ for step in declared})
+    ordered = topological_order(steps)
+    deciding = [step.name for step in ordered if step.decides_domains]
+    if len(deciding) > 1 or (not deciding and any(step.per_domain for step in ordered)):
+        raise GraphError(f"exactly one step decides the domains; declared: {deciding}")
+    return Registry(package=package, modules=modules, steps=tuple(ordered))

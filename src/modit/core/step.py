@@ -1,0 +1,66 @@
+"""The declaration of a step: what it reads, writes and needs. Standard library only, so that DAG files parse fast."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+# The size presets that params.yaml must offer; here, because a DAG file may not read YAML when it is parsed.
+PRESETS = ("tiny", "small", "base", "paper")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task of a step needs.
+
+    Attributes:
+        cpus: processor cores, > 0.
+        memory_gb: GiB of memory, > 0.
+        gpus: accelerators, >= 0; a step that can use one also runs without.
+    """
+
+    cpus: float = 1.0
+    memory_gb: float = 2.0
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the pipeline. Edges are not declared: an input finds the step whose output bears its name.
+
+    Attributes:
+        name: lower case, unique.
+        inputs: names of artifacts to read.
+        outputs: names of artifacts to write; at least one.
+        params: sections of params.yaml that can change what the step writes; only these count for skipping.
+        per_domain: runs once per eligible domain and reads its own domain's artifacts.
+        image: name of the container image.
+        resources: what a task needs.
+        retries: how often an orchestrator tries again.
+        reads_catalogue: reads the run's input catalogue, whose content then counts for skipping.
+        decides_domains: writes `domains.json` into its first output: the eligible domains, and why others are skipped.
+        group: tasks of one group are shown together.
+    """
+
+    name: str
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    per_domain: bool = False
+    image: str = "modit"
+    resources: Resources = field(default_factory=Resources)
+    retries: int = 1
+    reads_catalogue: bool = False
+    decides_domains: bool = False
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.name, *self.inputs, *self.outputs):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"step {self.name!r}: {name!r} is not a name; allowed: {NAME.pattern}")
+        if not self.outputs:
+            raise ValueError(f"step {self.name!r} has no outputs; a step writes at least one artifact")
+        if self.decides_domains and self.per_domain:
+            raise ValueError(f"step {self.name!r} decides the domains, so it cannot run per domain")
