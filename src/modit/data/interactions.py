@@ -31,6 +31,7 @@ class Window:
 
     @property
     def is_open(self) -> bool:
+        """True if no side is limited."""
         return self.start is None and self.end is None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from modit.core.errors import ContractError
 
 EXAMPLES_SHOWN = 3
@@ -60,7 +62,9 @@ class ProblemLog:
         """Records one breach that is not tied to a row."""
         self._note(rule, file, column, 1, [detail] if detail else [])
 
-    def add_rows(self, rule: str, file: str, column: str, rows: Sequence[int], values: Sequence[object]) -> None:
+    def add_rows(
+        self, rule: str, file: str, column: str, rows: Sequence[int] | np.ndarray, values: Sequence[object]
+    ) -> None:
         """Records breaches in rows of a file.
 
         Args:
