@@ -1,7 +1,7 @@
 """Exact labelling of a candidate pool against the machine's own matrix-product rate, and what the metrics add.
 
-Claims: labelling on 1M x 64 runs at no less than 0.7 of the float32 matrix-product rate of the same shape, measured in the same run; the
-metrics add under 10%. faiss's own Flat search stands beside it. Prints a table and one line of JSON.
+Goals: labelling on 1M x 64 at no less than 0.7 of the float32 matrix-product rate of the same shape in the same run;
+the metrics add under 10%. faiss's own Flat search stands beside it. Prints a table and one line of JSON.
 
     python benchmarks/bench_labelling.py --threads 2
 """
@@ -76,7 +76,8 @@ def _best_of(repeats: int, **tasks: Callable[[], object]) -> dict[str, float]:
     return best
 
 
-# The full B x N result would be 16 GB: the product is taken in blocks of 1,000 items, the fastest of those tried (1,000 to 250,000).
+# The full B x N result would be 16 GB: the product is taken in blocks of 1,000 items, the fastest of those tried
+# (1,000 to 250,000).
 _BLOCK = 1000
 
 

@@ -1,9 +1,9 @@
 """Exact top-k inner products at nearly the speed of the matrix product.
 
-faiss's Flat index reaches about half of this machine's matrix-product rate on 1M x 64 (see docs/adr/0010-index.md).
-Here the scores of a block of items are reduced to one maximum per group of consecutive items while they are still in
-the cache. The k groups with the greatest maxima hold the k best items: an item outside them is beaten by k group
-maxima. Only those groups are scored again.
+Why not faiss's Flat search, and what was measured: docs/adr/0010-index.md. Here the scores of a block of items are
+reduced to one maximum per group of consecutive items while they are still in the cache. The k groups with the
+greatest maxima hold the k best items: an item outside them is beaten by k group maxima. Only those groups are scored
+again.
 
 Returned scores are *canonical*: the dot product of one row and one query, always summed in the same order, so the
 same pair has the same score in any batch and under any mask; equal scores are ordered by row.
@@ -47,10 +47,11 @@ def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.n
         return scores, rows
     items, wanted = _tensor(vectors), _tensor(np.ascontiguousarray(queries, np.float32))
     step = _query_block(len(items), len(wanted))
+    buffers = _Buffers()
     with torch.inference_mode(), _full_precision():
         for start in range(0, len(wanted), step):
             block = slice(start, start + step)
-            best, where = _search_block(items, wanted[block], found)
+            best, where = _search_block(items, wanted[block], found, buffers)
             scores[block, :found], rows[block, :found] = best.numpy(), where.numpy()
     return scores, rows
 
@@ -61,9 +62,24 @@ def order(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.take_along_axis(scores, by, 1), np.take_along_axis(rows, by, 1)
 
 
-def _search_block(items: torch.Tensor, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+class _Buffers:
+    """Memory for scores and maxima of a block, used again for the next: fresh pages cost a tenth of the search."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, torch.Tensor] = {}
+
+    def take(self, name: str, rows: int, columns: int) -> torch.Tensor:
+        held = self._held.get(name)
+        if held is None or held.numel() < rows * columns:
+            held = self._held[name] = torch.empty(rows * columns)
+        return held[: rows * columns].view(rows, columns)
+
+
+def _search_block(
+    items: torch.Tensor, queries: torch.Tensor, k: int, buffers: _Buffers
+) -> tuple[torch.Tensor, torch.Tensor]:
     count = min(len(items), k + _SLACK)
-    approximate, candidates = _candidates(items, queries, count)
+    approximate, candidates = _candidates(items, queries, count, buffers)
     scores, rows = _ordered(_canonical(items, queries, candidates), candidates)
     if count < len(items):
         # What was left out scores at most the least candidate, give or take the rounding of two sums of d products.
@@ -73,22 +89,26 @@ def _search_block(items: torch.Tensor, queries: torch.Tensor, k: int) -> tuple[t
     return scores[:, :k], rows[:, :k]
 
 
-def _candidates(items: torch.Tensor, queries: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _candidates(
+    items: torch.Tensor, queries: torch.Tensor, count: int, buffers: _Buffers
+) -> tuple[torch.Tensor, torch.Tensor]:
     size = _group_size(len(items))
     groups = len(items) // size
     if len(queries) < 16 or groups < 2 * count:
         return torch.topk(queries @ items.T, count, dim=1, sorted=False)
-    chosen = _best_groups(_group_maxima(items, queries, size, groups), count)
+    chosen = _best_groups(_group_maxima(items, queries, size, groups, buffers), count)
     # Sorted, the gather below reads memory forwards.
     chosen = chosen.sort(dim=1).values
     return _score_groups(items, queries, chosen, size, count)
 
 
-def _group_maxima(items: torch.Tensor, queries: torch.Tensor, size: int, groups: int) -> torch.Tensor:
+def _group_maxima(
+    items: torch.Tensor, queries: torch.Tensor, size: int, groups: int, buffers: _Buffers
+) -> torch.Tensor:
     """Greatest score of each group of `size` consecutive items: [G, B]."""
     columns = queries.T.contiguous()
-    maxima = torch.empty(groups, len(queries))
-    scores = torch.empty(_ITEM_BLOCK, len(queries))
+    maxima = buffers.take("maxima", groups, len(queries))
+    scores = buffers.take("scores", _ITEM_BLOCK, len(queries))
     for start in range(0, groups * size, _ITEM_BLOCK):
         stop = min(start + _ITEM_BLOCK, groups * size)
         block = torch.mm(items[start:stop], columns, out=scores[: stop - start])

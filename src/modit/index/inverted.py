@@ -71,8 +71,9 @@ def search_inverted(
 def calibrate(embeddings: np.ndarray, index: faiss.IndexIVF, config: IndexConfig) -> Calibration:
     """Finds the least nprobe that meets the recall target on sampled items, each looking for its neighbours.
 
-    Recall counts a returned item as right when it scores at least as much as the exact k-th: of equal items either is right. The
-    item itself is not counted. Lists are doubled, then bisected; recall grows with nprobe, so this finds the least.
+    Recall counts a returned item as right when it scores at least as much as the exact k-th: of equal items
+    either is right. The item itself is not counted. Lists are doubled, then bisected; recall grows with nprobe,
+    so this finds the least.
     """
     rows = _sample_rows(len(embeddings), config.calibration_queries, config.seed)
     queries = np.ascontiguousarray(embeddings[rows], np.float32)

@@ -89,7 +89,8 @@ def verify_canaries(index: ItemIndex, folder: Path) -> None:
         first = wrong[0]
         raise ArtifactError(
             f"{folder}: canary query {first} returns rows {answers.rows[first].tolist()} with scores "
-            f"{answers.scores[first].tolist()}; stored are {table['rows'][first].tolist()}, {table['scores'][first].tolist()}"
+            f"{answers.scores[first].tolist()}; stored are "
+            f"{table['rows'][first].tolist()}, {table['scores'][first].tolist()}"
         )
 
 
