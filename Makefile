@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 run: $(READY) ## the whole main job under Airflow; ends with the verdict and where the report is
-	$(BIN)/python -m dags.run --catalog '$(CATALOG)' --preset '$(PRESET)' --seed '$(SEED)' --domains '$(DOMAINS)' \
+	$(BIN)/python -m dags.launch --catalog '$(CATALOG)' --preset '$(PRESET)' --seed '$(SEED)' --domains '$(DOMAINS)' \
 		--runs '$(RUNS)' --run '$(RUN)'
 
 test: $(READY) ## unit, pipeline and DAG tests; PYTEST_ARGS are passed on

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from modit.core.command import main
-
 from components.registry import REGISTRY
+from modit.core.command import main
 
 if __name__ == "__main__":
     sys.exit(main(REGISTRY))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from modit.data.catalog import Catalog
 from modit.index import ItemIndex
+from modit.index.config import IndexConfig
 
 if TYPE_CHECKING:
     from modit.core.runner import StepContext
@@ -18,6 +19,7 @@ def run(context: StepContext) -> None:
         MemoryBudgetError: the index would not fit the memory budget.
     """
     catalog = Catalog.load(context.input("catalog"))
-    index = ItemIndex.build(catalog.embeddings, catalog.item_ids, context.params.stage_index)
+    config = IndexConfig(**context.params.stage_index.model_dump(), seed=context.seed)
+    index = ItemIndex.build(catalog.embeddings, catalog.item_ids, config)
     index.save(context.output("index"))
     context.logger.info("%s index of %d items, %s; digest %s", index.kind, len(index), index.meta.reason, index.digest)

@@ -1,0 +1,201 @@
+"""The artifact store: folders `ARTIFACT[/DOMAIN]/` of a run, each with a manifest of what it is and who made it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modit.core.errors import ArtifactError
+from modit.core.storage import Storage, digest_of, sha256_of_file
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of an artifact: its name below the folder, sha256 and size in bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is, and who made it from what.
+
+    Attributes:
+        kind: the artifact's name, such as `trajectories`.
+        domain: its domain, or None.
+        files: its files, sorted by name.
+        digest: hash over the sorted pairs (name, sha256); times and machines do not enter it.
+        summary: what the step says of it, such as counts of rows.
+        step: who made it.
+        key: hash of all that it depends on.
+        key_parts: what went into the key, so that a difference can be named.
+        created: when, UTC; enters no hash.
+        origin: address of the artifact that this one was copied from, or None when it was computed here.
+        schema_version: of this manifest.
+    """
+
+    kind: str
+    domain: str | None
+    files: tuple[FileEntry, ...]
+    digest: str
+    summary: dict[str, Any]
+    step: str
+    key: str
+    key_parts: dict[str, Any]
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    origin: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], source: str) -> Manifest:
+        """Reads a manifest.
+
+        Raises:
+            ArtifactError: of another schema version, or with other fields.
+        """
+        if value.get("schema_version") != SCHEMA_VERSION:
+            found = value.get("schema_version")
+            raise ArtifactError(f"{source}: schema_version is {found!r}; this version of modit reads {SCHEMA_VERSION}")
+        try:
+            files = tuple(FileEntry(**entry) for entry in value["files"])
+            return cls(**{**value, "files": files})
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{source} is not a manifest: {error}") from error
+
+
+def list_files(folder: Path) -> tuple[FileEntry, ...]:
+    """All files below a folder but its manifest, sorted by name.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    if not paths:
+        raise ArtifactError(f"{folder} holds no file; a step writes at least one into each output")
+    entries = (FileEntry(p.relative_to(folder).as_posix(), sha256_of_file(p), p.stat().st_size) for p in paths)
+    return tuple(sorted(entries, key=lambda entry: entry.name))
+
+
+def digest_of_files(files: tuple[FileEntry, ...]) -> str:
+    """The artifact's digest: sha256 over the sorted pairs (name, sha256)."""
+    return digest_of(sorted((entry.name, entry.sha256) for entry in files))
+
+
+class ArtifactStore:
+    """The artifacts of one run."""
+
+    def __init__(self, run: Storage, cache: Path) -> None:
+        """Args: `run` the run's folder; `cache` a local folder for what is read from afar."""
+        self.run, self.cache = run, cache
+
+    def at(self, name: str, domain: str | None = None) -> Storage:
+        """Where an artifact is or will be."""
+        return self.run.at(name, domain) if domain else self.run.at(name)
+
+    def find(self, name: str, domain: str | None = None) -> Manifest | None:
+        """The manifest of an artifact, or None while there is none."""
+        place = self.at(name, domain)
+        content = place.read_json(MANIFEST)
+        return None if content is None else Manifest.from_json(content, f"{place.uri}/{MANIFEST}")
+
+    def get(self, name: str, domain: str | None = None) -> Manifest:
+        """The manifest of an artifact that must be there.
+
+        Raises:
+            ArtifactError: it is not.
+        """
+        manifest = self.find(name, domain)
+        if manifest is None:
+            raise ArtifactError(
+                f"no artifact at {self.at(name, domain).uri}; the step that writes {name!r} must run first"
+            )
+        return manifest
+
+    def is_complete(self, manifest: Manifest) -> bool:
+        """Whether all its files are there at their sizes (their content is verified when they are read)."""
+        sizes = self.at(manifest.kind, manifest.domain).sizes()
+        return all(sizes.get(entry.name) == entry.size for entry in manifest.files)
+
+    def read(self, name: str, domain: str | None = None) -> Path:
+        """A local folder with the artifact's files, verified.
+
+        Local runs give the folder itself; it must not be written to. Remote ones are downloaded once per digest.
+
+        Raises:
+            ArtifactError: it is missing, or a file differs from its manifest; the message names the file.
+        """
+        manifest = self.get(name, domain)
+        place = self.at(name, domain)
+        folder = place.local or self._download(place, manifest)
+        verify(folder, manifest)
+        return folder
+
+    def read_json(self, name: str, file: str) -> dict[str, Any]:
+        """One small JSON file of an artifact that is not per domain, verified, without reading the rest.
+
+        Raises:
+            ArtifactError: the artifact or file is missing, or the file differs from the manifest.
+        """
+        place = self.at(name)
+        listed = {entry.name: entry.sha256 for entry in self.get(name).files}
+        content = place.read_json(file)
+        if content is None or listed.get(file) != place.sha256(file):
+            raise ArtifactError(f"{place.uri}/{file} is missing or differs from the manifest beside it")
+        return content
+
+    def write(self, folder: Path, manifest: Manifest) -> None:
+        """Publishes a finished local folder; it is moved away from where it was."""
+        Storage(str(folder)).write_json(MANIFEST, asdict(manifest))
+        self.at(manifest.kind, manifest.domain).publish(folder, MANIFEST)
+
+    def _download(self, place: Storage, manifest: Manifest) -> Path:
+        target = self.cache / "artifacts" / manifest.digest
+        if not target.exists():
+            partial = target.with_name(f"{target.name}.{os.getpid()}")
+            shutil.rmtree(partial, ignore_errors=True)
+            for entry in manifest.files:
+                place.download(entry.name, partial / entry.name)
+            verify(partial, manifest, place.uri)
+            _rename_unless_there(partial, target)
+        return target
+
+
+def verify(folder: Path, manifest: Manifest, source: str | None = None) -> None:
+    """Compares every file with the manifest.
+
+    Args:
+        folder: where the files are.
+        manifest: what they must be.
+        source: how to name the folder in messages, when it is a copy.
+
+    Raises:
+        ArtifactError: a file is missing or differs.
+    """
+    for entry in manifest.files:
+        path = folder / entry.name
+        shown = f"{source or folder}/{entry.name}"
+        remedy = f"run step {manifest.step!r} again with --no-cache"
+        if not path.is_file():
+            raise ArtifactError(f"{shown} is missing, though the manifest lists it; {remedy}")
+        found = sha256_of_file(path)
+        if found != entry.sha256:
+            raise ArtifactError(f"{shown} is damaged: sha256 {found}, the manifest says {entry.sha256}; {remedy}")
+
+
+def _rename_unless_there(partial: Path, target: Path) -> None:
+    try:
+        partial.rename(target)
+    except OSError:
+        # Another task downloaded the same bytes first.
+        if not target.is_dir():
+            raise
+        shutil.rmtree(partial)

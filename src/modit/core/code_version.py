@@ -1,0 +1,102 @@
+"""The version of a step's code: a hash over the modules that it imports, found without importing them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+# These carry values, lines and folders; what they can change is in the key already, or never reaches an artifact.
+NEUTRAL = frozenset(f"modit.core.{name}" for name in ("errors", "logs", "params", "progress", "sections", "step"))
+
+
+def code_parts(module: str, packages: tuple[str, ...]) -> dict[str, str]:
+    """Hashes of all modules that a module imports, directly or not, and its own.
+
+    Comments, layout and docstrings do not count; imports inside functions do, imports under `TYPE_CHECKING` do not.
+
+    Args:
+        module: name of the first module, such as `components.pretrain.run`.
+        packages: top-level packages to follow; others are taken as given by the environment.
+
+    Returns:
+        Module (or file beside modules, such as a template) -> 16 hexadecimal digits.
+    """
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in NEUTRAL:
+            continue
+        path = _source_of(name)
+        if path is None:
+            continue
+        found[name] = _hash_of_source(path)
+        found.update(_hashes_of_data_files(path.parent, name if path.stem == "__init__" else name.rpartition(".")[0]))
+        waiting.extend(_imports(path, name, packages))
+    return dict(sorted(found.items()))
+
+
+@cache
+def _source_of(module: str) -> Path | None:
+    # Parents are located by path, so that nothing is executed.
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top) if top not in sys.modules else sys.modules[top].__spec__
+    if spec is None or spec.submodule_search_locations is None:
+        return Path(spec.origin) if spec and spec.origin and not rest else None
+    for location in spec.submodule_search_locations:
+        base = Path(location).joinpath(*rest)
+        for candidate in (base / "__init__.py", base.with_suffix(".py")):
+            if candidate.is_file() and (rest or candidate.name == "__init__.py"):
+                return candidate
+    return None
+
+
+def _imports(path: Path, module: str, packages: tuple[str, ...]) -> Iterator[str]:
+    package = module if path.stem == "__init__" else module.rpartition(".")[0]
+    for name in _imported_names(_executed(ast.parse(path.read_bytes())), package):
+        if name.split(".")[0] in packages:
+            parts = name.split(".")
+            yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+
+
+def _imported_names(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield base
+            # `from package import name`: the name may be a module; if not, it has no source of its own.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+class _Executed(ast.NodeTransformer):
+    """Drops what never runs: docstrings, and blocks for type checkers."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            return [self.visit(statement) for statement in node.orelse]
+        return self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return ast.copy_location(ast.Pass(), node) if is_text else node
+
+
+def _executed(tree: ast.AST) -> ast.AST:
+    return _Executed().visit(tree)
+
+
+def _hash_of_source(path: Path) -> str:
+    return hashlib.sha256(ast.dump(_executed(ast.parse(path.read_bytes()))).encode()).hexdigest()[:16]
+
+
+def _hashes_of_data_files(folder: Path, package: str) -> dict[str, str]:
+    files = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".py" and path.name[0] != ".")
+    return {f"{package}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}

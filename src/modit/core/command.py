@@ -1,0 +1,57 @@
+"""The command line that runs one step; `components/__main__.py` gives it the registry."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from modit.core.errors import ModitError
+from modit.core.logs import set_up_logging
+from modit.core.registry import Registry
+from modit.core.run_config import parse_conf
+from modit.core.runner import StepRunner
+
+# A refusal: trying again changes nothing. Orchestrators do not retry on it.
+REFUSED = 3
+
+
+def main(registry: Registry, arguments: Sequence[str] | None = None) -> int:
+    """Runs one step; the last line on stdout is a JSON object with status, addresses and digests.
+
+    Returns:
+        0, or 3 after an error that names what to change (2 for a wrong command line, 1 for a failure nobody foresaw).
+    """
+    chosen = _parser(registry).parse_args(arguments)
+    set_up_logging()
+    try:
+        conf = parse_conf(chosen.conf) if chosen.conf is not None else None
+        runner = StepRunner(registry, chosen.run, chosen.params, conf)
+        logging.getLogger().setLevel(runner.params.runner.log_level)
+        if chosen.why:
+            lines = runner.why(chosen.step, chosen.domain, force=chosen.no_cache)
+        else:
+            lines = [runner.execute(chosen.step, chosen.domain, force=chosen.no_cache).as_json()]
+    except ModitError as error:
+        print(f"{chosen.step}: {type(error).__name__}: {error}", file=sys.stderr)
+        return REFUSED
+    # What the step printed comes before, also where both streams end in one file.
+    sys.stderr.flush()
+    print(*lines, sep="\n", flush=True)
+    return 0
+
+
+def _parser(registry: Registry) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m {registry.package}", description="Run one step of a run.")
+    parser.add_argument("step", choices=[step.name for step in registry.steps], metavar="STEP", help="which step")
+    parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")
+    parser.add_argument("--domain", metavar="D", help="for a step that runs per domain")
+    parser.add_argument("--conf", metavar="JSON", help="catalogue, domains, seed, preset, overrides: makes run.json")
+    parser.add_argument("--no-cache", action="store_true", help="run the step even if nothing has changed")
+    parser.add_argument("--why", action="store_true", help="say why it is cached or would run, and do nothing")
+    default = Path(os.environ.get("MODIT_PARAMS", "params.yaml"))
+    parser.add_argument("--params", type=Path, default=default, metavar="FILE", help="default: %(default)s")
+    return parser

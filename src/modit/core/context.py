@@ -1,0 +1,84 @@
+"""What a step's `run` gets: its inputs, outputs, parameters and scratch, and nothing else of the run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from modit.core.artifacts import ArtifactStore
+from modit.core.errors import ArtifactError
+from modit.core.params import Params
+from modit.core.registry import Registry
+from modit.core.run_config import RunConfig
+from modit.core.step import Step
+from modit.core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step works with.
+
+    Attributes:
+        step: the declaration.
+        domain: the domain of this task; None for a step that runs once.
+        domains: the eligible domains; empty until they are decided.
+        params: all sections, typed; only those that the step declares count for skipping.
+        seed: the run's seed.
+        run_config: catalogue, domains, preset and overrides of the run.
+        logger: of the step.
+        key: hash of all that the outputs depend on.
+    """
+
+    step: Step
+    domain: str | None
+    domains: tuple[str, ...]
+    params: Params
+    seed: int
+    run_config: RunConfig
+    logger: logging.Logger
+    key: str
+    _registry: Registry
+    _store: ArtifactStore
+    _workspace: Workspace
+
+    def input(self, name: str) -> Path:
+        """Folder of an input, verified; it must not be written to. A per-domain step gets its own domain's artifact.
+
+        Raises:
+            ArtifactError: the step does not declare it, it is damaged, or it exists per domain and the step runs once.
+        """
+        self._expect_declared(name, self.step.inputs, "input")
+        per_domain = self._registry.writer[name].per_domain
+        if per_domain and not self.step.per_domain:
+            raise ArtifactError(f"step {self.step.name!r} runs once and {name!r} is per domain: use inputs_by_domain")
+        return self._store.read(name, self.domain if per_domain else None)
+
+    def inputs_by_domain(self, name: str) -> dict[str, Path]:
+        """Folder of a per-domain input for every eligible domain, for steps that run once.
+
+        Raises:
+            ArtifactError: the step does not declare it, it is not per domain, or one is missing or damaged.
+        """
+        self._expect_declared(name, self.step.inputs, "input")
+        if not self._registry.writer[name].per_domain or self.step.per_domain:
+            raise ArtifactError(f"step {self.step.name!r}: {name!r} has one folder here: use input")
+        return {domain: self._store.read(name, domain) for domain in self.domains}
+
+    def output(self, name: str) -> Path:
+        """Empty folder to write an output into; it takes its place in the run when the step succeeds.
+
+        Raises:
+            ArtifactError: the step does not declare it.
+        """
+        self._expect_declared(name, self.step.outputs, "output")
+        return self._workspace.output(name)
+
+    @property
+    def scratch(self) -> Path:
+        """Local folder that survives a crash; an attempt with the same key finds it again. Dropped after success."""
+        return self._workspace.scratch(self.key)
+
+    def _expect_declared(self, name: str, declared: tuple[str, ...], what: str) -> None:
+        if name not in declared:
+            raise ArtifactError(f"step {self.step.name!r} does not declare the {what} {name!r}; declared: {declared}")

@@ -1,0 +1,119 @@
+"""The key of a task: a hash of all that its outputs depend on, kept in parts so that a difference can be named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from modit.core.artifacts import ArtifactStore
+from modit.core.code_version import code_parts
+from modit.core.errors import ConfigError
+from modit.core.params import Params
+from modit.core.registry import Registry
+from modit.core.run_config import RunConfig
+from modit.core.step import Step
+from modit.core.storage import Storage
+
+KeyParts = dict[str, Any]
+
+
+def key_parts(
+    registry: Registry,
+    step: Step,
+    domain: str | None,
+    store: ArtifactStore,
+    config: RunConfig,
+    params: Params,
+    domains: list[str],
+) -> KeyParts:
+    """Everything that the step's outputs depend on.
+
+    Args:
+        registry: where the step is from.
+        step: the step.
+        domain: its domain, or None.
+        store: the run's artifacts; all inputs must be there.
+        config: what the run is about.
+        params: with preset and overrides.
+        domains: the eligible domains, for inputs that are per domain.
+
+    Returns:
+        JSON value; `digest_of` it is the key.
+
+    Raises:
+        ArtifactError: an input is missing.
+        ConfigError: the catalogue is missing.
+    """
+    parts: KeyParts = {
+        "step": step.name,
+        "domain": domain,
+        "seed": params.seed if config.seed is None else config.seed,
+        "params": params.sections(step.params),
+        "inputs": {
+            label: store.get(name, of).digest for label, name, of in _input_places(registry, step, domain, domains)
+        },
+        "code": code_parts(registry.run_module(step), ("modit", registry.package)),
+    }
+    if step.reads_catalogue:
+        parts["catalogue"] = catalogue_parts(config.catalogue)
+    if step.decides_domains:
+        parts["domains"] = config.model_dump(mode="json")["domains"]
+    return parts
+
+
+def catalogue_parts(catalogue: str) -> dict[str, str]:
+    """sha256 of each file of the input, by its relative name; neither times nor places count.
+
+    Raises:
+        ConfigError: there is no file at this address.
+    """
+    storage = Storage(catalogue)
+    names = sorted(storage.sizes())
+    if not names:
+        raise ConfigError(f"catalogue {catalogue!r} holds no file; it must be a folder with items and interactions")
+    return {name: storage.sha256(name) for name in names}
+
+
+def explain(before: KeyParts, after: KeyParts) -> list[str]:
+    """What differs between two keys, a line each; empty when nothing does."""
+    lines = [
+        f"{name} {before.get(name)!r} -> {after.get(name)!r}"
+        for name in ("seed", "domains")
+        if _differ(name, before, after)
+    ]
+    old, new = dict(_flat(before["params"], "params")), dict(_flat(after["params"], "params"))
+    lines += [f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in _changed(old, new)]
+    lines += [f"input {name} changed" for name in _changed(before["inputs"], after["inputs"])]
+    for name, label in (("catalogue", "catalogue"), ("code", "code")):
+        changed = _changed(before.get(name, {}), after.get(name, {}))
+        lines += [f"{label} changed: {', '.join(changed)}"] if changed else []
+    return lines
+
+
+def _input_places(
+    registry: Registry, step: Step, domain: str | None, domains: list[str]
+) -> Iterator[tuple[str, str, str | None]]:
+    for name in step.inputs:
+        if not registry.writer[name].per_domain:
+            yield name, name, None
+        elif step.per_domain:
+            yield name, name, domain
+        else:
+            yield from ((f"{name}/{each}", name, each) for each in domains)
+
+
+def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for field, below in value.items():
+        yield from _flat(below, f"{name}.{field}")
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    missing = object()
+    return [name for name in sorted({*before, *after}) if before.get(name, missing) != after.get(name, missing)]
+
+
+def _differ(name: str, before: KeyParts, after: KeyParts) -> bool:
+    return before.get(name) != after.get(name)

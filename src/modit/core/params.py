@@ -1,0 +1,214 @@
+"""`params.yaml`: one section a step, size presets as overrides, every field checked when it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from modit.core.errors import ConfigError
+from modit.core.sections import (
+    AnchorParams,
+    HPPOParams,
+    ModelParams,
+    OptimizerParams,
+    PatternParams,
+    SamplerParams,
+    Section,
+    SequenceParams,
+    Share,
+)
+from modit.core.step import PRESETS
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+AtLeastZero = Annotated[int, Field(ge=0)]
+
+
+class RunnerParams(Section):
+    """Section `runner`: how steps run; nothing here changes what they write.
+
+    Attributes:
+        cross_run_cache: take artifacts of equal key from earlier runs beside this one.
+        log_level: least level of log lines.
+    """
+
+    cross_run_cache: bool = True
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class ValidationParams(Section):
+    """Section `validate_logs`: shares of bad rows that are set aside before the input is refused.
+
+    Attributes:
+        unknown_item_share_max: of interactions that name an item which is not in `items`.
+        null_share_max: of interactions with an empty required column.
+        duplicate_share_max: of interactions that occur twice.
+    """
+
+    unknown_item_share_max: Share = 0.05
+    null_share_max: Share = 0.01
+    duplicate_share_max: Share = 0.05
+
+
+class IndexParams(Section):
+    """Section `stage_index`; see `modit.index.IndexConfig`, which checks it as a whole.
+
+    Attributes:
+        kind: "auto" chooses by size.
+        flat_up_to: "auto" takes an exact index up to this many items.
+        ivf_up_to: "auto" keeps whole vectors up to this many items, quantised ones beyond.
+        nlist: inverted lists; 0 chooses.
+        recall_target: share of the exact top-`calibration_k` to return.
+        calibration_k: list length of the calibration.
+        calibration_queries: queries of the calibration.
+        max_probe_share: more visited lists than this share of all, and exact search takes over.
+        memory_budget_bytes: refuse to build over this; 0 for 80% of the machine's memory.
+        use_gpu: "auto" takes one that is there.
+        threads: of training and adding.
+    """
+
+    kind: Literal["auto", "flat", "ivf", "ivf_sq8", "ivf_pq"] = "auto"
+    flat_up_to: AtLeastZero = 2_000_000
+    ivf_up_to: AtLeastZero = 20_000_000
+    nlist: AtLeastZero = 0
+    recall_target: Annotated[float, Field(gt=0, le=1)] = 0.98
+    calibration_k: Annotated[int, Field(ge=1)] = 100
+    calibration_queries: Annotated[int, Field(ge=1)] = 256
+    max_probe_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    memory_budget_bytes: AtLeastZero = 0
+    use_gpu: bool | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1)] = 2
+
+
+class PredictorParams(Section):
+    """Section `fit_metric_predictor`."""
+
+
+class ExportParams(Section):
+    """Section `export_sampler`."""
+
+
+class EvaluationParams(Section):
+    """Section `evaluate`."""
+
+
+class ReportParams(Section):
+    """Section `render_report`."""
+
+
+class GateParams(Section):
+    """Section `gate`."""
+
+
+class RegisterParams(Section):
+    """Section `register`."""
+
+
+class Params(Section):
+    """All of params.yaml but its presets.
+
+    Attributes:
+        seed: of the run; every random stream derives from it.
+    """
+
+    seed: Seed = 0
+    runner: RunnerParams = RunnerParams()
+    validate_logs: ValidationParams = ValidationParams()
+    assign_patterns: PatternParams = PatternParams()
+    stage_index: IndexParams = IndexParams()
+    label_anchors: AnchorParams = AnchorParams()
+    fit_metric_predictor: PredictorParams = PredictorParams()
+    build_trajectories: SequenceParams = SequenceParams()
+    model: ModelParams = ModelParams()
+    pretrain: OptimizerParams = OptimizerParams()
+    continue_pretrain: OptimizerParams = OptimizerParams()
+    finetune: OptimizerParams = OptimizerParams()
+    hppo: HPPOParams = HPPOParams()
+    sampler: SamplerParams = SamplerParams()
+    export_sampler: ExportParams = ExportParams()
+    evaluate: EvaluationParams = EvaluationParams()
+    render_report: ReportParams = ReportParams()
+    gate: GateParams = GateParams()
+    register_: RegisterParams = Field(default=RegisterParams(), alias="register")
+
+    def sections(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """The values of some sections as JSON, as they enter a step's key.
+
+        Raises:
+            ConfigError: there is no such section.
+        """
+        values = self.model_dump(mode="json", by_alias=True)
+        unknown = sorted(set(names) - set(values))
+        if unknown:
+            raise ConfigError(f"params.yaml has no section {', '.join(unknown)}; known: {', '.join(values)}")
+        return {name: values[name] for name in sorted(names)}
+
+
+def load_params(path: Path, preset: str, overrides: dict[str, Any] | None = None) -> Params:
+    """Reads params.yaml: its sections, over them the preset's, over them the overrides.
+
+    Args:
+        path: the file.
+        preset: one of `PRESETS`; the file holds its overrides under `presets`.
+        overrides: nested (`{"pretrain": {"steps": 10}}`) or dotted (`{"pretrain.steps": 10}`).
+
+    Raises:
+        ConfigError: no such file or preset, or a value that is not allowed; the message names file, section,
+            field, value and what is allowed.
+    """
+    content = _read_yaml(path)
+    presets = content.pop("presets", {})
+    if preset not in presets:
+        raise ConfigError(f"{path}: no preset {preset!r} under `presets`; allowed: {', '.join(presets) or PRESETS}")
+    merged = _merge(_merge(content, presets[preset] or {}), _nest(overrides or {}))
+    try:
+        return Params.model_validate(merged)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise ConfigError(f"{path} (preset {preset}): " + "; ".join(lines)) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is missing; it holds the parameters of all steps") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold sections, found {type(content).__name__}")
+    return content
+
+
+def _nest(overrides: dict[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in overrides.items():
+        for part in reversed(name.split(".")):
+            value = {part: value}
+        nested = _merge(nested, value)
+    return nested
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merge(merged[name], value) if both else value
+    return merged
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    place = f"section {location[0]}" + (f", field {'.'.join(location[1:])}" if len(location) > 1 else "")
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: unknown; allowed: {', '.join(_fields_at(location[:-1]))}"
+    return f"{place}: {problem['input']!r} is not allowed: {problem['msg']}"
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    section: Any = Params
+    for part in location:
+        section = {field.alias or name: field.annotation for name, field in section.model_fields.items()}[part]
+    return [field.alias or name for name, field in section.model_fields.items()]

@@ -1,0 +1,101 @@
+"""`run.json`: what a run is about, written once and never changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import fsspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modit.core.errors import ConfigError
+from modit.core.params import Seed
+from modit.core.step import PRESETS
+from modit.core.storage import Storage
+
+RUN_FILE = "run.json"
+
+
+class RunConfig(BaseModel):
+    """What a run is about.
+
+    Attributes:
+        catalogue: address of the input; absolute when local.
+        domains: "all", or the names of those to take.
+        seed: of the run; None takes that of params.yaml.
+        preset: size preset of params.yaml.
+        overrides: over the preset, nested or dotted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    catalogue: str = Field(min_length=1)
+    domains: Literal["all"] | tuple[str, ...] = "all"
+    seed: Seed | None = None
+    preset: Literal[PRESETS] = "small"  # type: ignore[valid-type]
+    overrides: dict[str, Any] = {}
+
+
+def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
+    """Reads `run.json`, or makes it when it is not there.
+
+    Args:
+        run: the run's folder.
+        conf: fields that the caller wants; they must agree with a `run.json` that exists. None takes what is there.
+
+    Raises:
+        ConfigError: a field is not allowed, or differs from `run.json`; or there is neither `run.json` nor `conf`.
+    """
+    wanted = _parse(conf, "--conf") if conf is not None else None
+    stored = run.read_json(RUN_FILE)
+    if stored is None:
+        if wanted is None:
+            raise ConfigError(f"{run.uri}/{RUN_FILE} is missing; start the run with --conf '{{\"catalogue\": ...}}'")
+        if run.create_json(RUN_FILE, wanted.model_dump(mode="json")):
+            return wanted
+        stored = run.read_json(RUN_FILE) or {}
+    config = _parse(stored, f"{run.uri}/{RUN_FILE}")
+    if wanted is not None:
+        _expect_agreement(config, wanted, conf or {}, f"{run.uri}/{RUN_FILE}")
+    return config
+
+
+def parse_conf(text: str) -> dict[str, Any]:
+    """Reads the argument of `--conf`.
+
+    Raises:
+        ConfigError: it is not a JSON object.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--conf is not JSON: {error}; found {text!r}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"--conf must be a JSON object, found {text!r}")
+    return value
+
+
+def _parse(value: dict[str, Any], source: str) -> RunConfig:
+    try:
+        config = RunConfig.model_validate(value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        allowed = f"; allowed fields: {', '.join(RunConfig.model_fields)}"
+        raise ConfigError(f"{source}: field {place}: {problem['input']!r}: {problem['msg']}{allowed}") from error
+    domains = config.domains if config.domains == "all" else tuple(sorted(set(config.domains)))
+    return config.model_copy(update={"catalogue": _absolute(config.catalogue), "domains": domains})
+
+
+def _absolute(catalogue: str) -> str:
+    if fsspec.utils.get_protocol(catalogue) == "file":
+        return str(Path(catalogue.removeprefix("file://")).resolve())
+    return catalogue.rstrip("/")
+
+
+def _expect_agreement(stored: RunConfig, wanted: RunConfig, given: dict[str, Any], source: str) -> None:
+    for name in given:
+        there, asked = getattr(stored, name), getattr(wanted, name)
+        if there != asked:
+            raise ConfigError(f"{source}: field {name} is {there!r}, --conf says {asked!r}; take another run folder")

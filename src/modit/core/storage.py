@@ -1,0 +1,167 @@
+"""Files of a run, on a local folder or on any fsspec address such as `s3://bucket/prefix`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from modit.core.errors import ArtifactError
+
+CHUNK = 1 << 20
+
+
+def canonical_json(value: object) -> bytes:
+    """JSON with sorted keys and no spaces, so that equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest_of(value: object) -> str:
+    """sha256 of a JSON value, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """sha256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Storage:
+    """A folder at an address.
+
+    Attributes:
+        uri: the address, without a slash at the end; an absolute path when local.
+        local: the folder as a path, or None when it is remote.
+    """
+
+    def __init__(self, uri: str) -> None:
+        # Listings must be fresh: other tasks write into the same run.
+        self.filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        self.local = Path(root).resolve() if isinstance(self.filesystem, LocalFileSystem) else None
+        self.root = str(self.local) if self.local else root.rstrip("/")
+        self.uri = str(self.local) if self.local else self.filesystem.unstrip_protocol(self.root)
+
+    def at(self, *parts: str) -> Storage:
+        """The folder below."""
+        return Storage("/".join((self.uri, *parts)))
+
+    @property
+    def parent(self) -> Storage:
+        """The folder above."""
+        return Storage(self.uri.rpartition("/")[0])
+
+    @property
+    def name(self) -> str:
+        """Last part of the address."""
+        return self.uri.rpartition("/")[2]
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in a file, or None when there is no such file.
+
+        Raises:
+            ArtifactError: the file is not JSON.
+        """
+        try:
+            content = self.filesystem.cat_file(f"{self.root}/{name}")
+        except FileNotFoundError:
+            return None
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise ArtifactError(f"{self.uri}/{name} is not JSON: {error}") from error
+
+    def write_json(self, name: str, value: object) -> None:
+        """Writes a JSON file; readers see the old or the new one, never a part."""
+        content = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        if self.local is None:
+            self.filesystem.pipe_file(f"{self.root}/{name}", content)
+            return
+        _write_beside(self.local / name, content).replace(self.local / name)
+
+    def create_json(self, name: str, value: object) -> bool:
+        """Writes a JSON file unless it is there already.
+
+        Returns:
+            True if this call wrote it; of several callers at once exactly one does.
+        """
+        content = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        try:
+            if self.local is None:
+                self.filesystem.pipe_file(f"{self.root}/{name}", content, mode="create")
+                return True
+            partial = _write_beside(self.local / name, content)
+            try:
+                # A link, unlike a rename, fails when the name is taken.
+                (self.local / name).hardlink_to(partial)
+            finally:
+                partial.unlink()
+        except FileExistsError:
+            return False
+        return True
+
+    def sizes(self) -> dict[str, int]:
+        """Size in bytes of each file below, by its relative name."""
+        found = self.filesystem.find(self.root, detail=True)
+        return {path[len(self.root) + 1 :]: entry["size"] for path, entry in found.items()}
+
+    def publish(self, folder: Path, manifest_name: str) -> None:
+        """Puts a finished local folder here, replacing what is there.
+
+        A local folder is renamed. A remote one loses its manifest first and gets it last, so that a reader who finds a
+        manifest finds the files that it lists.
+        """
+        if self.local is not None:
+            _swap(folder, self.local)
+            return
+        if self.filesystem.exists(f"{self.root}/{manifest_name}"):
+            self.filesystem.rm_file(f"{self.root}/{manifest_name}")
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        for stale in set(self.sizes()) - files:
+            self.filesystem.rm_file(f"{self.root}/{stale}")
+        for name in sorted(files, key=lambda name: (name == manifest_name, name)):
+            self.filesystem.put_file(str(folder / name), f"{self.root}/{name}")
+        shutil.rmtree(folder)
+
+    def download(self, name: str, target: Path) -> None:
+        """Copies one file below to a local path.
+
+        Raises:
+            ArtifactError: it is not there.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.filesystem.get_file(f"{self.root}/{name}", str(target))
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{self.uri}/{name} is missing") from error
+
+    def sha256(self, name: str = "") -> str:
+        """sha256 of a file below (or of the file at this address), streamed."""
+        digest = hashlib.sha256()
+        with self.filesystem.open(f"{self.root}/{name}".rstrip("/"), "rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    return partial
+
+
+def _swap(folder: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    folder.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

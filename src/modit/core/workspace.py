@@ -1,0 +1,73 @@
+"""The local folder of one task: outputs in the making, scratch that survives a crash, and a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from modit.core.errors import RunBusyError
+from modit.core.storage import Storage
+
+WORK_FOLDER = ".work"
+
+
+def cache_folder() -> Path:
+    """Where copies of remote artifacts live: MODIT_CACHE, else `~/.cache/modit`."""
+    return Path(os.environ.get("MODIT_CACHE", Path.home() / ".cache" / "modit"))
+
+
+class Workspace:
+    """The folder of a (run, step, domain). A local run holds it itself, so that outputs are renamed, not copied."""
+
+    def __init__(self, run: Storage, step: str, domain: str | None) -> None:
+        """Args: `run` the run; `step` and `domain` of the task."""
+        remote = cache_folder() / "work" / hashlib.sha256(run.uri.encode()).hexdigest()[:16]
+        base = run.local / WORK_FOLDER if run.local else remote
+        self.task = f"{step}.{domain}" if domain else step
+        self.folder = base / self.task
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the task for this process; the lock goes when the process does, however it ends.
+
+        Raises:
+            RunBusyError: another process holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "lock"
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise RunBusyError(f"{self.task} is being run by process {file.read()} ({path})") from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def start_outputs(self) -> None:
+        """Drops outputs that an earlier attempt left unfinished."""
+        shutil.rmtree(self.folder / "out", ignore_errors=True)
+
+    def output(self, name: str) -> Path:
+        """Folder of an output in the making."""
+        folder = self.folder / "out" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def scratch(self, key: str) -> Path:
+        """Folder that a later attempt with the same key finds again."""
+        folder = self.folder / "scratch" / key[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(self) -> None:
+        """Drops outputs and scratch after success; the lock file stays, since others may wait on it."""
+        for name in ("out", "scratch"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)

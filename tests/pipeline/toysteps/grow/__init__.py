@@ -1,0 +1,3 @@
+from modit.core.step import Step
+
+STEP = Step(name="grow", inputs=("parts",), outputs=("grown",), params=("pretrain",), per_domain=True)

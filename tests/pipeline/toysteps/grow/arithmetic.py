@@ -1,0 +1,2 @@
+def bigger(number, by):
+    return number + by

@@ -1,0 +1,22 @@
+import json
+import os
+import time
+
+from modit.core.seeds import stream
+from toysteps.grow.arithmetic import bigger
+
+
+def run(context):
+    """Counts in scratch how often it was started; with TOY_PAUSE set it waits in the middle, to be killed there."""
+    numbers = json.loads((context.input("parts") / f"{context.domain}.json").read_text())
+    starts = context.scratch / "starts"
+    starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
+    target = context.output("grown")
+    noise = stream(context.seed, "grow", context.domain).random(3).tolist()
+    (target / "first.json").write_text(json.dumps(noise))
+    if "TOY_PAUSE" in os.environ:
+        (target / "garbage").write_text("left by a killed process")
+        print("paused", flush=True)
+        time.sleep(60)
+    (target / "second.json").write_text(json.dumps([bigger(n, context.params.pretrain.steps) for n in numbers]))
+    return {"starts": len(starts.read_text())}
