@@ -34,7 +34,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _add_demo_world(verbs)
+    _add_verdict(verbs)
     return parser
+
+
+def _add_verdict(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("verdict", help="show the verdict of a run, and where its report is")
+    parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")
+    parser.set_defaults(verb=_verdict)
+
+
+def _verdict(chosen: argparse.Namespace) -> int:
+    from modit.core.verdict import read_verdict, report_pages, verdict_table
+
+    print(verdict_table(read_verdict(chosen.run)))
+    print(*(f"report:  {page}" for page in report_pages(chosen.run)), sep="\n")
+    return 0
 
 
 def _add_demo_world(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

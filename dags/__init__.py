@@ -1,0 +1,1 @@
+"""Airflow's views on the steps' declarations."""

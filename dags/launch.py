@@ -1,0 +1,117 @@
+"""`make run`: generates the demo world if no catalogue is given, runs the DAG for real, and prints the verdict."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from modit.core.errors import ModitError
+from modit.core.step import PRESETS
+from modit.core.verdict import read_verdict, report_pages, verdict_table
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DAG_ID = "nightly_retrain"
+# The small demo world for the smallest preset; what a person runs first has 20,000 items.
+DEMO_ITEMS = {"tiny": 5_000}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the whole job.
+
+    Returns:
+        0 when every task succeeded; Airflow's status, or 1, otherwise.
+    """
+    chosen = _parse(arguments)
+    runs = Path(chosen.runs).resolve()
+    environment = airflow_environment(runs)
+    catalogue = Path(chosen.catalog).resolve() if chosen.catalog else _demo_world(runs, chosen.preset, environment)
+    domains = "all" if chosen.domains == "all" else sorted(set(chosen.domains.split(",")))
+    name = chosen.run or run_name(catalogue, chosen.preset, chosen.seed, domains)
+    conf = {
+        "catalogue": str(catalogue),
+        "domains": domains,
+        "seed": chosen.seed,
+        "preset": chosen.preset,
+        "run_root": str(runs),
+        "run": name,
+        "overrides": json.loads(chosen.overrides),
+    }
+    airflow = [sys.executable, "-m", "airflow"]
+    subprocess.run([*airflow, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    print(f"run {runs / name}", flush=True)
+    status = subprocess.run([*airflow, "dags", "test", DAG_ID, "--conf", json.dumps(conf)], env=environment).returncode
+    if status:
+        print(f"\nFAILED: a task did not succeed (status {status}); a rerun resumes {runs / name}", file=sys.stderr)
+        return status
+    return _show(str(runs / name))
+
+
+def airflow_environment(runs: Path) -> dict[str, str]:
+    """Settings of an Airflow that lives inside the repository folder and needs no server.
+
+    Args:
+        runs: where runs live.
+    """
+    home = REPOSITORY / ".airflow"
+    return {
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        "PYTHONWARNINGS": "ignore",
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "MODIT_RUNS": str(runs),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1)),
+    }
+
+
+def run_name(catalogue: Path, preset: str, seed: int, domains: str | list[str]) -> str:
+    """Folder of a run, made of its arguments, so that the same command again resumes it."""
+    parts = [catalogue.name, preset, f"seed{seed}", *([] if domains == "all" else domains)]
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(parts))
+
+
+def _demo_world(runs: Path, preset: str, environment: dict[str, str]) -> Path:
+    items = DEMO_ITEMS.get(preset, 20_000)
+    folder = runs / f"demo-world-{items}"
+    subprocess.run(
+        [sys.executable, "-m", "modit.cli", "demo-world", "--out", str(folder), "--items", str(items)],
+        env=environment,
+        check=True,
+    )
+    return folder
+
+
+def _show(run: str) -> int:
+    try:
+        verdict = read_verdict(run)
+        print("", verdict_table(verdict), *(f"report:  {page}" for page in report_pages(run)), sep="\n")
+    except ModitError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run the whole job under Airflow.")
+    parser.add_argument("--catalog", default="", help="folder in the input contract; empty: the demo world")
+    parser.add_argument("--preset", choices=PRESETS, default="small")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--domains", default="all", help="all, or names with commas between")
+    parser.add_argument("--runs", default="runs", help="folder of runs and their cache")
+    parser.add_argument("--run", default="", help="name of the run; empty: made of the arguments")
+    parser.add_argument("--overrides", default="{}", help="JSON over the preset")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

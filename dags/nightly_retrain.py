@@ -1,0 +1,96 @@
+"""The main job as an Airflow DAG, built from the steps' declarations: a task a step, mapped over eligible domains."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG, Param, TaskGroup
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# Airflow puts the folder of DAGs on the path, not the repository; `modit` may be installed or lie in src.
+for folder in (REPOSITORY, REPOSITORY / "src"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+from components.registry import REGISTRY  # noqa: E402
+from dags.step_operator import StepOperator  # noqa: E402
+from modit.core.step import PRESETS, Step  # noqa: E402
+
+RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
+RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
+CONF = (
+    "{{ {'catalogue': params.catalogue, 'domains': params.domains, 'seed': params.seed, 'preset': params.preset,"
+    " 'overrides': params.overrides} | tojson }}"
+)
+
+PARAMS = {
+    "catalogue": Param(
+        os.environ.get("MODIT_CATALOGUE", f"{RUNS}/demo-world"),
+        type="string",
+        minLength=1,
+        description="Folder in the input contract, a path on the worker.",
+    ),
+    "domains": Param(
+        "all",
+        anyOf=[
+            {"const": "all"},
+            {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"type": "string", "minLength": 1}},
+        ],
+        description="'all', or the names of the attribute domains to take.",
+    ),
+    "seed": Param(0, type="integer", minimum=0, maximum=2**31 - 1, description="Same seed, same bytes."),
+    "preset": Param("small", type="string", enum=list(PRESETS), description="Size preset of params.yaml."),
+    "run_root": Param(RUNS, type="string", minLength=1, description="Where runs live: a path or s3://bucket/prefix."),
+    "run": Param(
+        None,
+        type=["null", "string"],
+        pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="The run's folder below run_root; made of Airflow's run id when empty.",
+    ),
+    "overrides": Param({}, type="object", description='Over the preset, such as {"pretrain.steps": 100}.'),
+}
+
+with DAG(
+    dag_id="nightly_retrain",
+    description="From input files to a judged and exported query generator.",
+    schedule="@daily",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    tags=["modit"],
+) as dag:
+    groups: dict[str, TaskGroup] = {}
+    tasks = {}
+
+    def add_task(step: Step) -> None:
+        """Adds the task of a step; steps come in an order in which the one that decides the domains is first."""
+        arguments = {
+            "task_id": step.name,
+            "step": step.name,
+            "run_uri": RUN_URI,
+            "conf": CONF,
+            "retries": step.retries,
+            "retry_delay": timedelta(seconds=30),
+            "doc_md": f"reads {', '.join(step.inputs) or 'the catalogue'}; writes {', '.join(step.outputs)}",
+        }
+        if step.per_domain:
+            mapped = StepOperator.partial(map_index_template="{{ task.domain }}", **arguments)
+            tasks[step.name] = mapped.expand(domain=tasks[REGISTRY.domain_step.name].output)
+        else:
+            tasks[step.name] = StepOperator(**arguments)
+
+    for step in REGISTRY.steps:
+        if step.group is None:
+            add_task(step)
+            continue
+        if step.group not in groups:
+            groups[step.group] = TaskGroup(step.group, prefix_group_id=False)
+        with groups[step.group]:
+            add_task(step)
+
+    for earlier, later in sorted(REGISTRY.edges):
+        tasks[earlier] >> tasks[later]

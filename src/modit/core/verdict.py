@@ -1,0 +1,58 @@
+"""The verdict of a run as a table for people. It reads what the gate wrote and judges nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from modit.core.artifacts import ArtifactStore
+from modit.core.errors import ArtifactError
+from modit.core.storage import Storage
+from modit.core.workspace import cache_folder
+
+VERDICT_FILE = "verdict.json"
+
+
+def read_verdict(run_uri: str) -> dict[str, Any]:
+    """The verdict of a run: `status`, and per domain `status`, `reasons` and `figures`.
+
+    Raises:
+        ArtifactError: the run has no verdict, or it is damaged.
+    """
+    store = ArtifactStore(Storage(run_uri), cache_folder())
+    verdict = store.read_json("verdict", VERDICT_FILE)
+    missing = {"status", "domains"} - set(verdict)
+    if missing:
+        raise ArtifactError(f"{store.at('verdict').uri}/{VERDICT_FILE} lacks {', '.join(sorted(missing))}")
+    return verdict
+
+
+def verdict_table(verdict: dict[str, Any]) -> str:
+    """The verdict as lines: a domain each with its figures, its reasons below."""
+    rows = [("domain", "verdict", "figures")]
+    reasons: list[list[str]] = [[]]
+    for name, domain in sorted(verdict["domains"].items()):
+        figures = "  ".join(f"{key} {_short(value)}" for key, value in domain.get("figures", {}).items())
+        rows.append((name, domain["status"], figures))
+        reasons.append(domain.get("reasons", []))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = []
+    for (name, status, figures), why in zip(rows, reasons, strict=True):
+        lines.append(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {figures}".rstrip())
+        lines += [f"{'':<{widths[0]}}  - {reason}" for reason in why]
+    return "\n".join([*lines, "", f"verdict: {verdict['status']}"])
+
+
+def report_pages(run_uri: str) -> list[str]:
+    """Addresses of the pages of the run's report, to open in a browser.
+
+    Raises:
+        ArtifactError: the run has no report.
+    """
+    store = ArtifactStore(Storage(run_uri), cache_folder())
+    pages = [entry.name for entry in store.get("report").files if Path(entry.name).suffix == ".html"]
+    return [f"{store.at('report').uri}/{page}" for page in pages]
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
