@@ -8,7 +8,7 @@ STEP = Step(
     name="build_trajectories",
     inputs=("catalog", "patterns", "predictor"),
     outputs=("trajectories", "cases"),
-    params=("build_trajectories",),
+    params=("assign_patterns", "build_trajectories"),
     per_domain=True,
     resources=Resources(memory_gb=4),
 )

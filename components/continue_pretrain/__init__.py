@@ -6,7 +6,7 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="continue_pretrain",
-    inputs=("catalog", "patterns", "trajectories", "pretrained"),
+    inputs=("catalog", "trajectories", "predictor", "pretrained"),
     outputs=("continued",),
     params=("build_trajectories", "model", "continue_pretrain"),
     resources=Resources(cpus=2, memory_gb=8, gpus=1),

@@ -6,9 +6,9 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="finetune",
-    inputs=("catalog", "trajectories", "continued"),
+    inputs=("catalog", "trajectories", "predictor", "continued"),
     outputs=("finetuned",),
-    params=("build_trajectories", "model", "finetune", "sampler"),
+    params=("build_trajectories", "finetune"),
     per_domain=True,
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
 )

@@ -8,7 +8,7 @@ STEP = Step(
     name="label_anchors",
     inputs=("catalog", "patterns", "index"),
     outputs=("retrieval_labels",),
-    params=("label_anchors",),
+    params=("retrieval", "label_anchors"),
     per_domain=True,
     resources=Resources(cpus=2, memory_gb=8),
 )

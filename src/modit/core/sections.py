@@ -41,9 +41,26 @@ class PatternParams(Section):
     test_share: Share = 1 / 6
     validation_share: Share = 1 / 8
     item_test_share: Share = 0.3
-    item_validation_share: Share = 0.1
+    item_validation_share: Share = 0.15
     views: Positive = 12
     view_granularities: tuple[float, ...] = (1.0, 0.6, 1.5)
+
+
+class RetrievalParams(Section):
+    """Section `retrieval`.
+
+    Attributes:
+        k: K, how many results are judged, everywhere: anchors, HPPO rewards, evaluation. "auto" follows the size of the
+            catalogue: 10 below 5,000 items, 20 below a million, 100 (the paper) beyond.
+    """
+
+    k: Positive | Literal["auto"] = "auto"
+
+    def depth(self, items: int) -> int:
+        """K for a catalogue of so many items."""
+        if self.k != "auto":
+            return self.k
+        return 10 if items < 5_000 else 20 if items < 1_000_000 else 100
 
 
 class AnchorParams(Section):
@@ -51,11 +68,9 @@ class AnchorParams(Section):
 
     Attributes:
         anchors: most anchors to label in a domain; all trainable items where there are fewer.
-        neighbours: K, how many results of the index the scorer judges for an anchor.
     """
 
     anchors: Positive = 20_000
-    neighbours: Positive = 20
 
 
 class SequenceParams(Section):
@@ -77,7 +92,7 @@ class SequenceParams(Section):
     sequences: Positive = 6_000
     cases: Positive = 500
     validation_cases: Positive = 300
-    minimum_case_seeds: Positive = 9
+    minimum_case_seeds: Positive = 6
 
 
 class ModelParams(Section):
@@ -117,6 +132,9 @@ class OptimizerParams(Section):
         condition_dropout: share of targets that see BOS alone, for guidance.
         curvature: Jacobi weight of the loss.
         seed_noise: tangent noise on seed embeddings, radians (augmentation).
+        rotate: chance that a sequence is seen under a random rotation that fixes the density direction (docs/adr/0004).
+        draws: (time, noise) draws of each case in a step (stages with one target).
+        full_share: share of cases that keep all their seeds; others keep a random subset, as callers do.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
     """
@@ -134,6 +152,9 @@ class OptimizerParams(Section):
     condition_dropout: Share = 0.1
     curvature: Literal["none", "remaining", "travelled"] = "remaining"
     seed_noise: Annotated[float, Field(ge=0)] = 0.0
+    rotate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    draws: Positive = 4
+    full_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     log_every: Positive = 50
     checkpoint_every: Positive = 500
 
@@ -148,3 +169,60 @@ class SamplerParams(Section):
 
     steps: Positive = 8
     guidance: Annotated[float, Field(ge=0)] = 3.0
+
+
+class HPPOParams(Section):
+    """Section `hppo`: candidates, pairs, loss and rounds (specification section 6).
+
+    Attributes:
+        variant: off_policy (one round from the frozen SFT, no filter), adaptive (relabelled each round, no filter), pareto
+            (adaptive with the strict filter), pareto_epsilon (filter with `tolerance`).
+        cases: training cases labelled in a round.
+        margin: delta of the case gate and the pairs.
+        tolerance: epsilon of `pareto_epsilon`.
+        beta: inverse temperature of the preference loss.
+        anchor: the target of the anchor, the SFT tail centroid (paper) or the pair's winner.
+        anchor_weight: lambda.
+        draws: (time, noise) draws of each pair.
+        curvature: Jacobi weight in the scores.
+        use_static: static candidates in the pool.
+        use_policy: the guidance fan in the pool.
+        static_depths: depths of the static centroids over the tail.
+        fan: guidance scales of the policy candidates.
+        density_steps: moves along predicted density; empty for none.
+        rocchio_steps: moves to the global attribute centroid; empty for none.
+        search_rounds: rounds of derivative-free search around the best candidate; 0 for none.
+        search_moves: moves of each search round.
+        search_radius: typical length of a search move.
+        same_weight: weight of Same@K beside Joint@K in the choice of the winner.
+        rotate: share of pairs seen under a random rotation that fixes the density direction.
+        steps: optimiser steps of a round.
+        batch: pairs in a step.
+        learning_rate: constant within a round after warm-up, as short rounds want it.
+        weight_decay: of AdamW.
+    """
+
+    variant: Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"] = "pareto"
+    cases: Positive = 1_500
+    margin: Share = 0.03
+    tolerance: Share = 0.02
+    beta: Annotated[float, Field(gt=0)] = 0.05
+    anchor: Literal["tail", "winner"] = "winner"
+    anchor_weight: Annotated[float, Field(ge=0)] = 0.1
+    draws: Positive = 4
+    curvature: Literal["none", "remaining", "travelled"] = "remaining"
+    use_static: bool = True
+    use_policy: bool = True
+    static_depths: tuple[float, ...] = (0.2, 0.5, 0.7, 1.0)
+    fan: tuple[float, ...] = (1.0, 2.0, 3.0, 6.0)
+    density_steps: tuple[float, ...] = (0.15, 0.3, 0.6)
+    rocchio_steps: tuple[float, ...] = ()
+    search_rounds: Annotated[int, Field(ge=0)] = 2
+    search_moves: Positive = 8
+    search_radius: Annotated[float, Field(gt=0)] = 0.3
+    same_weight: Annotated[float, Field(ge=0)] = 0.0
+    rotate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    steps: Positive = 100
+    batch: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01

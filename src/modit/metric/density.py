@@ -11,6 +11,9 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from modit.data.splits import hash_unit
+from modit.metric.patterns import Patterns, assign, cluster
+
 _ALPHAS = np.logspace(-2, 4, 13)
 
 
@@ -72,6 +75,26 @@ def validate_predictor(
         A row for each split: AUC20/80, Spearman, mean true density of the top and bottom predicted tenth in percent, lift.
     """
     return [{"split": name, **_scores(_cross_predict(embeddings, density, group, folds), density)} for name, group in groups.items()]
+
+
+def validation_groups(item_ids: np.ndarray, patterns: Patterns, rows: np.ndarray, seed: int, folds: int = 5) -> dict[str, np.ndarray]:
+    """Which anchors are held out together: by item hash, by pattern, by super-pattern (a cluster of pattern centroids).
+
+    Args:
+        item_ids: of the anchors [A].
+        patterns: of the domain.
+        rows: catalogue rows of the anchors [A].
+        seed: of the k-means over centroids.
+        folds: number of item-hash folds.
+    """
+    pattern = patterns.labels[rows]
+    count = max(folds, len(patterns.centroids) // 5)
+    super_pattern = assign(patterns.centroids, cluster(patterns.centroids, min(count, len(patterns.centroids)), seed))
+    return {
+        "item-hash": (hash_unit(item_ids, "predictor-folds") * folds).astype(int),
+        "pattern-out": pattern,
+        "super-pattern-out": super_pattern[pattern],
+    }
 
 
 def _cross_predict(embeddings: np.ndarray, density: np.ndarray, group: np.ndarray, folds: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,14 +91,21 @@ def assign(embeddings: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return labels
 
 
+def nearest_rows(embeddings: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """The catalogue row nearest to each centroid (its medoid), int64 [C]."""
+    best, rows = np.full(len(centroids), -np.inf), np.zeros(len(centroids), np.int64)
+    for start in range(0, len(embeddings), _ASSIGN_BLOCK):
+        score = np.asarray(embeddings[start : start + _ASSIGN_BLOCK]) @ centroids.T
+        top = score.argmax(0)
+        better = score.max(0) > best
+        best[better], rows[better] = score.max(0)[better], start + top[better]
+    return rows
+
+
 def hold_out_patterns(
     embeddings: np.ndarray, item_ids: np.ndarray, centroids: np.ndarray, eligible: np.ndarray, params: PatternParams
 ) -> np.ndarray:
-    """Chooses the held-out patterns by item hash, so that every domain holds out the same regions of the space.
-
-    Items are taken in the order of their hash as anchors; the eligible pattern nearest to an anchor joins TEST until its
-    share is reached, then VALIDATION. Domains share the anchors, so their held-out regions overlap and the shared stages
-    lose fewer items than with independent draws; k-means' numbering of clusters has no influence.
+    """Chooses the held-out patterns by the hash of their medoid's item id: k-means' numbering has no influence.
 
     Args:
         embeddings: [N, d].
@@ -109,22 +117,22 @@ def hold_out_patterns(
     Returns:
         int8 [C].
     """
-    split = np.full(len(centroids), TRAIN, np.int8)
     wanted = {
         TEST: max(params.minimum_held_out, round(params.test_share * len(centroids))),
         VALIDATION: max(params.minimum_held_out, round(params.validation_share * len(centroids))),
     }
     if eligible.sum() < sum(wanted.values()) + params.minimum_held_out:
         raise InsufficientDataError(
-            f"patterns: {int(eligible.sum())} patterns are large enough to be judged, "
-            f"{sum(wanted.values()) + params.minimum_held_out} are needed to hold out {wanted[TEST]} for test and "
-            f"{wanted[VALIDATION]} for validation"
+            f"{int(eligible.sum())} patterns have the {params.minimum_positives} positives that a judged pattern needs, "
+            f"{sum(wanted.values()) + params.minimum_held_out} such patterns are needed to hold out {wanted[TEST]} for "
+            f"test and {wanted[VALIDATION]} for validation"
         )
-    anchors = np.argsort(hash_unit(item_ids, "pattern-anchors"), kind="stable")
-    nearest = assign(np.asarray(embeddings)[anchors[:10_000]], centroids)
-    for role, count in wanted.items():
-        free = [c for c in dict.fromkeys(nearest.tolist()) if eligible[c] and split[c] == TRAIN]
-        split[free[:count]] = role
+    medoids = nearest_rows(embeddings, centroids)
+    order = np.argsort(hash_unit(item_ids[medoids], "pattern-split"), kind="stable")
+    order = order[eligible[order]]
+    split = np.full(len(centroids), TRAIN, np.int8)
+    split[order[: wanted[TEST]]] = TEST
+    split[order[wanted[TEST] : wanted[TEST] + wanted[VALIDATION]]] = VALIDATION
     return split
 
 
@@ -150,7 +158,7 @@ def build_patterns(
         InsufficientDataError: too few positives, or too few patterns large enough to hold some out.
     """
     positives = int(positive.sum())
-    needed = params.minimum * params.positives_per_pattern // 2
+    needed = params.minimum * params.minimum_positives
     if positives < needed:
         raise InsufficientDataError(f"{positives} positive items, at least {needed} are needed for {params.minimum} patterns")
     centroids = cluster(np.asarray(embeddings)[positive], number_of_patterns(positives, params), seed)
@@ -161,7 +169,7 @@ def build_patterns(
 
 
 @dataclass(frozen=True)
-class PatternView:
+class PatternViews:
     """Pseudo-patterns for training: a clustering of the trainable positives at some granularity (docs/adr/0004).
 
     Attributes:
@@ -172,10 +180,20 @@ class PatternView:
     labels: np.ndarray
     sizes: np.ndarray
 
+    def save(self, path: Path) -> None:
+        """Writes one `.npz`."""
+        np.savez(path, labels=self.labels, sizes=self.sizes)
+
+    @classmethod
+    def load(cls, path: Path) -> PatternViews:
+        """Reads what `save` wrote."""
+        with np.load(path) as stored:
+            return cls(stored["labels"], stored["sizes"])
+
 
 def build_views(
     embeddings: np.ndarray, positive: np.ndarray, trainable: np.ndarray, params: PatternParams, seed: int
-) -> PatternView:
+) -> PatternViews:
     """Clusters the trainable positives several times, at several granularities.
 
     A dozen official patterns can be memorised; hundreds of overlapping ones have to be read from the seeds.
@@ -188,4 +206,10 @@ def build_views(
         count = max(2, min(round(base * factor), len(points) // 8))
         labels.append(assign(embeddings, cluster(points, count, seed + view)))
         sizes.append(count)
-    return PatternView(np.stack(labels), np.array(sizes))
+    return PatternViews(np.stack(labels), np.array(sizes))
+
+
+def shared_items(patterns: Sequence[Patterns]) -> np.ndarray:
+    """bool [N]: items that the shared stages may see: no test item of any domain, and no held-out item by hash."""
+    item_split = patterns[0].item_split
+    return (item_split == TRAIN) & np.all([domain.visible_for_validation for domain in patterns], axis=0)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from modit.core.sections import SequenceParams
-from modit.metric.patterns import PatternView
+from modit.metric.patterns import PatternViews
 
 Order = Literal["ascending", "descending", "random"]
 
@@ -67,7 +67,7 @@ def order_group(group: np.ndarray, density: np.ndarray, order: Order, generator:
 
 
 def build_trajectories(
-    views: PatternView,
+    views: PatternViews,
     positive: np.ndarray,
     trainable: np.ndarray,
     density: np.ndarray,

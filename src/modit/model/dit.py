@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modit.model.frame import from_frame, to_frame
+
 TIME_FREQUENCIES = 64
 
 
@@ -56,6 +58,7 @@ class ConditionCache(NamedTuple):
         copy_keys: keys of the copy readout [B, copy_heads, C, E].
         tokens: BOS (zeros) and raw unit embeddings [B, C, d], the values of the copy readout.
         lengths: valid condition tokens of each row, BOS included [B].
+        frame: the frame of each row [B, d]; zero for absolute coordinates.
     """
 
     keys: tuple[Tensor, ...]
@@ -63,6 +66,7 @@ class ConditionCache(NamedTuple):
     copy_keys: Tensor
     tokens: Tensor
     lengths: Tensor
+    frame: Tensor
 
 
 class Visibility(NamedTuple):
@@ -217,7 +221,7 @@ class Readout(nn.Module):
         self.heads = config.copy_heads
         self.norm = nn.RMSNorm(config.width)
         self.modulation = nn.Linear(config.width, 2 * config.width)
-        self.velocity = nn.Linear(config.width, config.dimension)
+        self.velocity = nn.Linear(config.width, config.dimension + 1)
         self.norm_condition = nn.RMSNorm(config.width)
         head_width = config.width // config.heads
         self.query = nn.Linear(config.width, self.heads * head_width, bias=False)
@@ -232,7 +236,7 @@ class Readout(nn.Module):
         """Targets [B, R, H] -> velocities [B, R, d]."""
         shift, scale = self.modulation(time).chunk(2, dim=-1)
         x = modulate(self.norm(x), shift, scale)
-        velocity = self.velocity(x)
+        velocity = from_frame(self.velocity(x), cache.frame)
         if self.heads == 0:
             return velocity
         return velocity + self.copy(x, cache, visibility)
@@ -258,7 +262,7 @@ class MODiT(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Linear(config.dimension, config.width)
+        self.embed = nn.Linear(config.dimension + 1, config.width)
         self.bos = nn.Parameter(torch.empty(config.width))
         self.roles = nn.Parameter(torch.empty(2, config.width))  # condition, target
         self.time = TimeEmbedding(config.width)
@@ -282,35 +286,34 @@ class MODiT(nn.Module):
             nn.init.zeros_(self.readout.gate.weight)
             nn.init.constant_(self.readout.gate.bias, 1.0 / self.config.copy_heads)  # start as the mean of the seeds
 
-    def tokens(self, x: Tensor, role: int) -> Tensor:
+    def tokens(self, x: Tensor, frame: Tensor, role: int) -> Tensor:
         """Unit vectors [B, T, d] -> tokens [B, T, H]; inputs are scaled to unit variance a coordinate."""
-        return self.embed(x * math.sqrt(self.config.dimension)) + self.roles[role]
+        return self.embed(to_frame(x, frame) * math.sqrt(self.config.dimension)) + self.roles[role]
 
-    def encode(self, seeds: Tensor, lengths: Tensor | None = None) -> ConditionCache:
+    def encode(self, seeds: Tensor, lengths: Tensor, frame: Tensor) -> ConditionCache:
         """Runs the condition half once.
 
         Args:
             seeds: unit embeddings [B, M, d], valid ones first.
-            lengths: number of valid seeds of each row [B]; None means all M.
+            lengths: number of valid seeds of each row [B].
+            frame: unit vectors in whose frame the model reads and writes [B, d]; zeros for absolute coordinates.
         """
         batch, count = seeds.shape[:2]
         bos = (self.bos + self.roles[0]).expand(batch, 1, -1)
-        x = torch.cat([bos, self.tokens(seeds, role=0)], 1)
+        x = torch.cat([bos, self.tokens(seeds, frame, role=0)], 1)
         positions = torch.arange(count + 1, device=seeds.device).unsqueeze(0)
         keys, values = [], []
         for block in self.blocks:
             x, key, value = block.encode(x, positions)
             keys.append(key)
             values.append(value)
-        if lengths is None:
-            lengths = torch.full((batch,), count, device=seeds.device)
         raw = F.pad(seeds, (0, 0, 1, 0))
         copy_keys = self.readout.encode(x) if self.config.copy_heads else x.new_zeros(0)
-        return ConditionCache(tuple(keys), tuple(values), copy_keys, raw, lengths + 1)
+        return ConditionCache(tuple(keys), tuple(values), copy_keys, raw, lengths + 1, frame)
 
     def velocity(self, noised: Tensor, time: Tensor, cache: ConditionCache, visibility: Visibility) -> Tensor:
         """Velocities [B, R, d] of noised targets [B, R, d] at times [B, R]."""
-        x = self.tokens(noised, role=1)
+        x = self.tokens(noised, cache.frame, role=1)
         embedded_time = self.time(time)
         for block, keys, values in zip(self.blocks, cache.keys, cache.values, strict=True):
             x = block(x, embedded_time, keys, values, visibility)

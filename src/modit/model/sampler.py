@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modit.model.dit import MODiT, query_visibility
-from modit.model.flow import euler_step, normalize
+from modit.model.flow import euler_step, normalize, sample_noise
+from modit.model.frame import frame_of
 
 StepRule = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -55,7 +56,7 @@ def sample_queries(
     Returns:
         Unit queries [B, R, d].
     """
-    cache = model.encode(seeds, lengths)
+    cache = model.encode(seeds, lengths, frame_of(seeds, lengths))
     batch, count = noise.shape[:2]
     unconditional = torch.arange(2 * count, device=noise.device).ge(count).expand(batch, -1)
     visibility = query_visibility(cache, 2 * count, unconditional)
@@ -67,3 +68,59 @@ def sample_queries(
         conditional, null = velocity.split(count, dim=1)
         z = rule(z, null + scale * (conditional - null), 1.0 / steps)
     return z
+
+
+class Sampler(nn.Module):
+    """Seeds in any order and number to one unit query: what is validated, judged, exported and served."""
+
+    def __init__(self, model: MODiT, density_direction: Tensor, steps: int) -> None:
+        """Args: the velocity field, the density predictor's weights [d] that order the seeds, and the Euler steps."""
+        super().__init__()
+        self.model, self.steps = model, steps
+        self.register_buffer("density_direction", density_direction)
+
+    def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
+        """One query for each row.
+
+        Args:
+            seeds: embeddings [B, M, d], of any length.
+            mask: True for valid seeds [B, M]; at least one a row.
+            noise: [B, d], of any length.
+            guidance: scale, [] or [B].
+
+        Returns:
+            Unit queries [B, d].
+        """
+        return self.fan(seeds, mask, noise, guidance.expand(noise.shape[0])[:, None])[:, 0]
+
+    def fan(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
+        """Queries at several guidance scales [B, R] from the same noise [B, d] -> [B, R, d]."""
+        ordered, lengths = sort_seeds(normalize(seeds), mask, self.density_direction)
+        start = noise[:, None].expand(-1, guidance.shape[1], -1)
+        return sample_queries(self.model, ordered, lengths, start, guidance, self.steps)
+
+
+@torch.no_grad()
+def generate_queries(
+    sampler: Sampler, embeddings: Tensor, seeds: Tensor, guidance: Sequence[float], seed: int, batch: int = 256
+) -> Tensor:
+    """Runs the sampler over many cases; a case's noise depends on `seed` and its row alone, so models can be paired.
+
+    Args:
+        sampler: the generator.
+        embeddings: the catalogue [N, d].
+        seeds: catalogue rows of each case [n, M], padded with -1.
+        guidance: the scales wanted, R of them.
+        seed: of the noise.
+        batch: cases at a time.
+
+    Returns:
+        Unit queries [n, R, d].
+    """
+    noise = sample_noise((len(seeds), embeddings.shape[1]), torch.Generator().manual_seed(seed))
+    parts = []
+    for start in range(0, len(seeds), batch):
+        rows = seeds[start : start + batch]
+        scales = torch.tensor(list(guidance), dtype=torch.float32).expand(len(rows), -1)
+        parts.append(sampler.fan(embeddings[rows.clamp_min(0)], rows >= 0, noise[start : start + batch], scales))
+    return torch.cat(parts)

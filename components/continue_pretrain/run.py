@@ -1,0 +1,34 @@
+"""Stage 1: the shared model learns in-pattern trajectories of all domains, from low to high predicted density."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modit.core.seeds import derived_seed
+from modit.data.catalog import Catalog
+from modit.metric.density import DensityPredictor
+from modit.metric.trajectories import Trajectories
+from modit.metric.vectors import unit
+from modit.model.storage import load_model
+from modit.train.session import run_stage
+from modit.train.stages import PrefixPrediction
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> None:
+    """Reads `catalog`, all `trajectories` and `predictor`s, `pretrained`; writes `continued`: model.pt and curve.json."""
+    catalog = Catalog.load(context.input("catalog"))
+    folders = context.inputs_by_domain("trajectories")
+    parts = [Trajectories.load(folders[domain] / "shared.npz").items for domain in sorted(folders)]
+    predictors = context.inputs_by_domain("predictor")
+    directions = [unit(DensityPredictor.load(predictors[d] / "predictor.npz").direction) for d in sorted(folders)]
+    kinds = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    params, seed = context.params.continue_pretrain, derived_seed(context.seed, "continue_pretrain")
+    sequences = np.concatenate(parts)
+    stage = PrefixPrediction("continue_pretrain", catalog.embeddings, sequences, params, kinds, directions)
+    model = load_model(context.input("pretrained") / "model.pt")
+    run_stage(model, stage, params, seed, context.output("continued"), context.scratch, context.logger)

@@ -1,0 +1,32 @@
+"""Fits the density predictor of a domain and validates it on held-out groups."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from modit.core.seeds import derived_seed
+from modit.data.catalog import Catalog
+from modit.metric.anchors import anchor_density
+from modit.metric.density import fit_predictor, validate_predictor, validation_groups
+from modit.metric.patterns import Patterns
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads `catalog`, `patterns`, `retrieval_labels`; writes `predictor`: predictor.npz and validation.json."""
+    catalog = Catalog.load(context.input("catalog"))
+    patterns = Patterns.load(context.input("patterns") / f"{context.domain}.npz")
+    rows, density = anchor_density(pq.read_table(context.input("retrieval_labels") / "labels.parquet"), catalog)
+    embeddings = np.asarray(catalog.embeddings)[rows]
+    groups = validation_groups(catalog.item_ids[rows], patterns, rows, derived_seed(context.seed, "super-patterns"))
+    table = validate_predictor(embeddings, density, groups)
+    folder = context.output("predictor")
+    fit_predictor(embeddings, density).save(folder / "predictor.npz")
+    (folder / "validation.json").write_text(json.dumps(table, indent=1))
+    return {"validation": table}

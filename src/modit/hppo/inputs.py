@@ -1,0 +1,51 @@
+"""What a round works on, read from artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from modit.core.params import Params
+from modit.data.catalog import Catalog
+from modit.hppo.round import World
+from modit.hppo.validation import Validator
+from modit.index import ItemIndex
+from modit.metric.cases import Cases
+from modit.metric.density import DensityPredictor
+from modit.metric.patterns import Patterns, PatternViews
+from modit.metric.trajectories import Trajectories
+
+
+class RoundInputs(NamedTuple):
+    """Everything but the models.
+
+    Attributes:
+        world: what the round may learn from.
+        trajectories: the domain's own.
+        validator: the stop rule.
+    """
+
+    world: World
+    trajectories: Trajectories
+    validator: Validator
+
+
+def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundInputs:
+    """Reads the artifacts of a domain.
+
+    Args:
+        folders: of `catalog`, `patterns`, `predictor`, `trajectories`, `cases` and `index`.
+        domain: which one.
+        params: of the run.
+    """
+    catalog = Catalog.load(folders["catalog"])
+    positive, k = catalog.attributes[domain], params.retrieval.depth(len(catalog))
+    patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
+    predictor = DensityPredictor.load(folders["predictor"] / "predictor.npz")
+    index = ItemIndex.load(folders["index"])
+    cases = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in ("item_validation", "pattern_validation")}
+    views = PatternViews.load(folders["trajectories"] / "views.npz")
+    world = World(catalog.embeddings, positive, patterns.trainable, views, predictor, index, k)
+    validation = {split: (value.seeds, value.patterns) for split, value in cases.items()}
+    validator = Validator(catalog.embeddings, positive, patterns, validation, predictor, index, params.sampler, k)
+    return RoundInputs(world, Trajectories.load(folders["trajectories"] / "own.npz"), validator)

@@ -1,0 +1,87 @@
+"""The preference objective (Eqs. 11-14): winners above losers relative to a frozen reference, with an anchor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modit.model.dit import MODiT, query_visibility
+from modit.core.sections import HPPOParams
+from modit.model.flow import flow_matching_loss, geodesic, sample_noise, sample_time
+from modit.model.frame import frame_of
+from modit.train.loop import Batch
+from modit.train.stages import draw_rotations
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Pairs as tensors. P pairs over n cases.
+
+    Attributes:
+        seeds: unit embeddings of each case [n, m, d], valid first.
+        lengths: number of valid seeds [n].
+        case: the case of each pair [P].
+        winners: unit [P, d].
+        losers: unit [P, d].
+        anchors: unit target of the anchor of each pair [P, d].
+    """
+
+    seeds: Tensor
+    lengths: Tensor
+    case: Tensor
+    winners: Tensor
+    losers: Tensor
+    anchors: Tensor
+
+
+class PreferenceStage:
+    """HPPO's loss over pairs. Winner, loser, anchor, policy and reference share the same draws of (time, noise)."""
+
+    def __init__(self, name: str, data: PairData, reference: MODiT, params: HPPOParams, direction: Tensor) -> None:
+        """Args.
+
+        name: of the stage, round included.
+        data: the pairs.
+        reference: the frozen SFT model, always the original one.
+        params: section `hppo`; L_FM is summed over d, so logits are of order beta.
+        direction: unit density direction [d], which random rotations leave fixed.
+        """
+        self.name, self.data, self.reference = name, data, reference.eval().requires_grad_(False)
+        self.params, self.direction = params, direction
+
+    def batch(self, generator: torch.Generator, size: int) -> Batch:
+        """Pairs with their cases and shared draws."""
+        chosen = torch.randint(len(self.data.case), (size,), generator=generator)
+        case = self.data.case[chosen]
+        targets = torch.stack([self.data.winners[chosen], self.data.losers[chosen], self.data.anchors[chosen]], 1)
+        rotation = draw_rotations([self.direction], torch.zeros_like(chosen), self.params.rotate, generator)
+        return {
+            "seeds": self.data.seeds[case] @ rotation,
+            "lengths": self.data.lengths[case],
+            "targets": targets @ rotation,
+            "noise": sample_noise((size, self.params.draws, self.data.seeds.shape[-1]), generator),
+            "time": sample_time((size, self.params.draws), generator),
+        }
+
+    def scores(self, model: MODiT, batch: Batch) -> Tensor:
+        """L_FM of winner, loser and anchor, mean over the draws [b, 3]; scored with the condition, never dropped."""
+        targets = batch["targets"].repeat_interleave(self.params.draws, 1)
+        time, noise = batch["time"].repeat(1, 3), batch["noise"].repeat(1, 3, 1)
+        point = geodesic(noise, targets, time)
+        cache = model.encode(batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]))
+        predicted = model.velocity(point.position, time, cache, query_visibility(cache, time.shape[1]))
+        return flow_matching_loss(predicted, point, time, self.params.curvature).unflatten(1, (3, self.params.draws)).mean(2)
+
+    def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_pref + lambda L_anchor of each pair, with s = -L_FM."""
+        winner, loser, anchor = self.scores(model, batch).unbind(1)
+        with torch.no_grad():
+            self.reference.to(winner.device)
+            reference_winner, reference_loser, _ = self.scores(self.reference, batch).unbind(1)
+        logit = self.params.beta * ((reference_winner - winner) - (reference_loser - loser))
+        preference = -F.logsigmoid(logit)
+        figures = {"preference": preference, "anchor": anchor, "absolute_logit": logit.abs(), "accuracy": (logit > 0).float()}
+        return preference + self.params.anchor_weight * anchor, figures

@@ -1,0 +1,189 @@
+"""One HPPO round: candidates from the current policy, labels from the real index, pairs, and a short preference epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from modit.core.sections import HPPOParams, OptimizerParams, SamplerParams
+from modit.hppo.candidates import build_pool, local_candidates, static_candidates
+from modit.hppo.labelling import Labels, label_candidates
+from modit.hppo.loss import PairData, PreferenceStage
+from modit.hppo.pairs import Pairs, build_pairs
+from modit.index import ItemIndex
+from modit.metric.density import DensityPredictor
+from modit.metric.patterns import PatternViews
+from modit.metric.trajectories import Trajectories
+from modit.metric.vectors import mean_of_rows, unit
+from modit.model.dit import MODiT
+from modit.model.sampler import Sampler, generate_queries
+from modit.train.loop import Log, train
+from modit.train.stages import subset_rows
+
+
+@dataclass(frozen=True)
+class World:
+    """What a round may see of a domain: the staged index and training items.
+
+    Attributes:
+        embeddings: unit [N, d].
+        positive: the scorer's verdict, bool [N].
+        trainable: bool [N]; labels come from these items alone.
+        views: the pseudo-patterns of the trajectories.
+        predictor: the density predictor.
+        index: the staged index, pinned by digest.
+        k: results judged for a query.
+    """
+
+    embeddings: np.ndarray
+    positive: np.ndarray
+    trainable: np.ndarray
+    views: PatternViews
+    predictor: DensityPredictor
+    index: ItemIndex
+    k: int
+
+
+class RoundCases(NamedTuple):
+    """Training cases of HPPO: trajectories with the seeds that a caller might bring.
+
+    Attributes:
+        trajectories: int32 [n, L].
+        seeds: int32 [n, m], padded with -1.
+        views: int32 [n].
+        patterns: int32 [n].
+    """
+
+    trajectories: np.ndarray
+    seeds: np.ndarray
+    views: np.ndarray
+    patterns: np.ndarray
+
+
+class LabelledPool(NamedTuple):
+    """Candidates [n, p, d] with their labels."""
+
+    candidates: np.ndarray
+    labels: Labels
+
+
+def draw_cases(trajectories: Trajectories, seeds: int, count: int, full_share: float, seed: int) -> RoundCases:
+    """Draws the training cases of a round: trajectories, with subsets of their first `seeds` items as seed sets."""
+    generator = np.random.default_rng(seed)
+    chosen = generator.choice(len(trajectories), min(count, len(trajectories)), replace=False)
+    items = trajectories.items[chosen]
+    rows = subset_rows(items[:, :seeds], full_share, generator)
+    return RoundCases(items, rows, trajectories.views[chosen], trajectories.patterns[chosen])
+
+
+def label_round(policy: MODiT, world: World, cases: RoundCases, params: HPPOParams, sampler: SamplerParams, seed: int) -> LabelledPool:
+    """Builds the hybrid pool of every case and measures it on the index."""
+    generator_of = Sampler(policy, torch.from_numpy(world.predictor.direction), sampler.steps)
+    fan = (*params.fan, sampler.guidance)
+    embeddings = torch.from_numpy(np.ascontiguousarray(world.embeddings))
+    queries = generate_queries(generator_of, embeddings, torch.from_numpy(cases.seeds).long(), fan, seed).numpy()
+    tail = cases.trajectories.shape[1] - cases.seeds.shape[1]
+    static = static_candidates(world.embeddings, cases.trajectories, tail, params.static_depths)
+    centroid = unit(np.asarray(world.embeddings)[world.positive & world.trainable].mean(0))
+    pool = build_pool(static, queries[:, :-1], queries[:, -1], world.predictor.direction, centroid, params)
+    labelled = LabelledPool(pool, _measure(world, cases, pool))
+    return _search(world, cases, labelled, params, np.random.default_rng(seed + 1))
+
+
+def _measure(world: World, cases: RoundCases, pool: np.ndarray) -> Labels:
+    return label_candidates(
+        world.index, pool, cases.seeds, world.positive, world.views.labels, cases.views, cases.patterns, world.trainable, world.k
+    )
+
+
+def _search(world: World, cases: RoundCases, pool: LabelledPool, params: HPPOParams, generator: np.random.Generator) -> LabelledPool:
+    """Random local search on the true metric: each round keeps the best move and halves the radius."""
+    seeds_mean = mean_of_rows(world.embeddings, cases.seeds)
+    tail = unit(world.embeddings[cases.trajectories[:, cases.seeds.shape[1] :]].mean(1))
+    density = np.broadcast_to(unit(world.predictor.direction), seeds_mean.shape)
+    for step in range(params.search_rounds):
+        best = take_best(pool)
+        axes = np.stack([density, tail - best, seeds_mean - best], 1)
+        moves = local_candidates(best, axes, params.search_radius / 2**step, params.search_moves, generator)
+        labels = _measure(world, cases, moves)
+        merged = Labels(np.concatenate([pool.labels.joint, labels.joint], 1), np.concatenate([pool.labels.same, labels.same], 1))
+        pool = LabelledPool(np.concatenate([pool.candidates, moves], 1), merged)
+    return pool
+
+
+def take_best(pool: LabelledPool) -> np.ndarray:
+    """The candidate of highest Joint of each case, ties to the higher Same [n, d]."""
+    best = (pool.labels.joint + 1e-3 * pool.labels.same).argmax(1)
+    return pool.candidates[np.arange(len(best)), best]
+
+
+def filter_tolerance(params: HPPOParams) -> float | None:
+    """Epsilon of the variant: none for off_policy and adaptive, 0 for pareto, `tolerance` for pareto_epsilon."""
+    return {"off_policy": None, "adaptive": None, "pareto": 0.0, "pareto_epsilon": params.tolerance}[params.variant]
+
+
+def pair_data(world: World, cases: RoundCases, pool: LabelledPool, pairs: Pairs, params: HPPOParams) -> PairData:
+    """Pairs as tensors; the anchor is the SFT target or the winner."""
+    tail = cases.trajectories[:, cases.seeds.shape[1] :]
+    winners = pool.candidates[pairs.case, pairs.winner]
+    anchors = winners if params.anchor == "winner" else unit(world.embeddings[tail].mean(1))[pairs.case]
+    rows = torch.from_numpy(cases.seeds).long()
+    return PairData(
+        seeds=torch.from_numpy(np.asarray(world.embeddings))[rows.clamp_min(0)],
+        lengths=(rows >= 0).sum(1),
+        case=torch.from_numpy(pairs.case),
+        winners=torch.from_numpy(winners),
+        losers=torch.from_numpy(pool.candidates[pairs.case, pairs.loser]),
+        anchors=torch.from_numpy(anchors),
+    )
+
+
+def run_round(
+    policy: MODiT,
+    reference: MODiT,
+    world: World,
+    cases: RoundCases,
+    params: HPPOParams,
+    sampler: SamplerParams,
+    number: int,
+    seed: int,
+    log: Log,
+    checkpoint: Path | None = None,
+    on_pairs: Callable[[dict[str, float]], None] = lambda figures: None,
+) -> MODiT:
+    """Runs round `number` (from 1) on `policy` in place and returns it.
+
+    Args:
+        policy: the generator after the round before.
+        reference: the frozen SFT model.
+        world: what the round may see.
+        cases: its training cases.
+        params: section `hppo`.
+        sampler: section `sampler`.
+        number: of the round, from 1.
+        seed: of the run.
+        log: of the training loop.
+        checkpoint: where the training loop resumes from.
+        on_pairs: called with facts about candidates and pairs.
+    """
+    source = reference if params.variant == "off_policy" else policy
+    pool = label_round(source, world, cases, params, sampler, seed + number)
+    pairs = build_pairs(pool.labels.joint, pool.labels.same, params.margin, filter_tolerance(params))
+    on_pairs({"pairs": len(pairs.case), "cases_kept": len(np.unique(pairs.case)) / len(cases.seeds), "best_joint": float(pool.labels.joint.max(1).mean())})
+    if not len(pairs.case):
+        return policy
+    stage = PreferenceStage(f"hppo_{number}", pair_data(world, cases, pool, pairs, params), reference, params, torch.from_numpy(unit(world.predictor.direction)))
+    optimizer = OptimizerParams(
+        steps=params.steps,
+        batch=params.batch,
+        learning_rate=params.learning_rate,
+        weight_decay=params.weight_decay,
+        warmup=0.1,
+        final_ratio=0.5,
+    )
+    return train(policy, stage, optimizer, seed, log, checkpoint)

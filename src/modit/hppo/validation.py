@@ -1,0 +1,86 @@
+"""The stop rule: true Joint@K on validation items and on validation patterns, never on test cases (specification section 6)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from modit.core.sections import SamplerParams
+from modit.index import ItemIndex
+from modit.metric.density import DensityPredictor
+from modit.metric.patterns import Patterns
+from modit.metric.retrieval import list_metrics
+from modit.model.dit import MODiT
+from modit.model.sampler import Sampler, generate_queries
+
+_NOISE_SEED = 0
+
+
+@dataclass(frozen=True)
+class ValidationScore:
+    """Means over the validation cases, in [0, 1].
+
+    Attributes:
+        item_joint: Joint@K on unseen items of seen patterns.
+        item_same: Same@K there.
+        pattern_joint: Joint@K on unseen patterns.
+        pattern_same: Same@K there.
+    """
+
+    item_joint: float
+    item_same: float
+    pattern_joint: float
+    pattern_same: float
+
+    @property
+    def joint(self) -> float:
+        """Both kinds weigh the same: a model that memorises its patterns gains on items and loses on patterns."""
+        return (self.item_joint + self.pattern_joint) / 2
+
+    def as_dict(self) -> dict[str, float]:
+        """For JSON, with the mean."""
+        return {name: round(value, 6) for name, value in {**asdict(self), "joint": self.joint}.items()}
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Scores a model on a domain's validation cases.
+
+    Attributes:
+        embeddings: unit [N, d].
+        positive: bool [N].
+        patterns: of the domain; test items are invisible to the search.
+        cases: seeds int32 [n, m] and pattern [n] of `item_validation` and `pattern_validation`.
+        predictor: orders the seeds.
+        index: the staged index.
+        sampler: how queries are drawn.
+        k: results judged.
+    """
+
+    embeddings: np.ndarray
+    positive: np.ndarray
+    patterns: Patterns
+    cases: dict[str, tuple[np.ndarray, np.ndarray]]
+    predictor: DensityPredictor
+    index: ItemIndex
+    sampler: SamplerParams
+    k: int
+
+    def score(self, model: MODiT) -> ValidationScore:
+        """Retrieves for every validation case at the serving scale."""
+        item, pattern = self._means(model, "item_validation"), self._means(model, "pattern_validation")
+        return ValidationScore(*item, *pattern)
+
+    def _means(self, model: MODiT, split: str) -> tuple[float, float]:
+        seeds, patterns = self.cases[split]
+        if not len(seeds):
+            return 0.0, 0.0
+        sampler = Sampler(model, torch.from_numpy(self.predictor.direction), self.sampler.steps)
+        embeddings = torch.from_numpy(np.asarray(self.embeddings))
+        scales = [self.sampler.guidance]
+        queries = generate_queries(sampler, embeddings, torch.from_numpy(seeds).long(), scales, _NOISE_SEED)[:, 0].numpy()
+        rows = self.index.search(queries, self.k, allowed=self.patterns.visible_for_validation, exclude=seeds).rows
+        metrics = list_metrics(rows, self.positive, self.patterns.labels, patterns)
+        return float(metrics.joint.mean()), float(metrics.same.mean())

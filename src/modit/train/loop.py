@@ -1,0 +1,166 @@
+"""The one training loop of all stages: pretrain, continue_pretrain, finetune and HPPO.
+
+The batch of step s is drawn from a generator seeded by (seed, stage, s) for the whole global batch, then cut among ranks and
+micro-batches. So a resumed run, an accumulated run and a data-parallel run see the same numbers as a plain one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from modit.core.sections import OptimizerParams
+from modit.model.dit import MODiT
+from modit.train.checkpoint import load_training_state, save_training_state
+
+Batch = dict[str, Tensor]
+
+
+class Log(Protocol):
+    """Where a stage's figures go; `modit.train.journal.Journal` is one."""
+
+    def __call__(self, step: int, figures: dict[str, float]) -> None:
+        """Takes the figures of a step."""
+        ...
+
+    def rewind(self, step: int) -> None:
+        """Forgets what lies beyond `step`."""
+        ...
+
+
+class Stage(Protocol):
+    """Data and loss of a training stage."""
+
+    name: str
+
+    def batch(self, generator: torch.Generator, size: int) -> Batch:
+        """Draws a global batch: tensors whose first dimension is `size`."""
+        ...
+
+    def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of each row [b], and figures to log, each [b]."""
+        ...
+
+
+class Objective(nn.Module):
+    """A model with the loss of a stage, so that data parallelism wraps one forward."""
+
+    def __init__(self, model: MODiT, stage: Stage) -> None:
+        super().__init__()
+        self.model, self.stage = model, stage
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and figures of each row."""
+        return self.stage.loss(self.model, batch)
+
+
+def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
+    """The generator of one step, independent of all other steps."""
+    digest = hashlib.blake2b(f"{seed}/{stage}/{step}".encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+
+
+def learning_rate_factor(step: int, params: OptimizerParams) -> float:
+    """Linear warm-up, then cosine to `final_ratio` of the peak."""
+    warmup = max(1, round(params.warmup * params.steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, params.steps - warmup)
+    return params.final_ratio + (1 - params.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def build_optimizer(model: nn.Module, params: OptimizerParams) -> torch.optim.AdamW:
+    """AdamW; weight decay on matrices only."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": params.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=params.learning_rate, betas=params.betas, foreach=True)
+
+
+def train(
+    model: MODiT,
+    stage: Stage,
+    params: OptimizerParams,
+    seed: int,
+    log: Log,
+    checkpoint: Path | None = None,
+    device: torch.device | None = None,
+) -> MODiT:
+    """Trains `model` in place and returns it (its weight average where `params.ema` is set).
+
+    Args:
+        model: the velocity field; on return it is in evaluation mode on its device.
+        stage: data and loss.
+        params: optimiser settings.
+        seed: of batches, noise, times and dropout.
+        log: called with the step and figures every `log_every` steps, on rank 0 only.
+        checkpoint: file to resume from and to write to; None to keep nothing.
+        device: where to train; bf16 autocast is used on CUDA.
+    """
+    device = device or torch.device("cpu")
+    rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    model.to(device).train()
+    objective: nn.Module = Objective(model, stage)
+    if world > 1:
+        objective = DistributedDataParallel(objective, find_unused_parameters=True)
+    optimizer = build_optimizer(model, params)
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(params.ema)) if params.ema else None
+    start = load_training_state(checkpoint, model, optimizer, average) if checkpoint else 0
+    if rank == 0:
+        log.rewind(start)
+    for step in range(start, params.steps):
+        figures = _optimizer_step(objective, optimizer, stage, params, step, seed, rank, world, device)
+        if average is not None:
+            average.update_parameters(model)
+        last = step + 1 == params.steps
+        if rank == 0 and (last or (step + 1) % params.log_every == 0):
+            log(step + 1, figures)
+        if rank == 0 and checkpoint and not last and (step + 1) % params.checkpoint_every == 0:
+            save_training_state(checkpoint, model, optimizer, average, step + 1)
+    if average is not None:
+        model.load_state_dict(average.module.state_dict())
+    return model.eval()
+
+
+def _optimizer_step(
+    objective: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    stage: Stage,
+    params: OptimizerParams,
+    step: int,
+    seed: int,
+    rank: int,
+    world: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """One optimiser step over the rank's share of the global batch; figures are means over the global batch."""
+    generator = step_generator(seed, stage.name, step)
+    torch.manual_seed(generator.initial_seed() % 2**31 + rank)  # dropout
+    batch = stage.batch(generator, params.batch)
+    totals: dict[str, Tensor] = {}
+    for micro in range(params.accumulate):
+        part = slice(rank * params.accumulate + micro, None, world * params.accumulate)
+        rows = {name: value[part].to(device) for name, value in batch.items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss, figures = objective(rows)
+        (loss.sum() * world / params.batch).backward()
+        for name, value in {"loss": loss, **figures}.items():
+            totals[name] = totals.get(name, torch.zeros((), device=device)) + value.detach().sum() / params.batch
+    norm = nn.utils.clip_grad_norm_(objective.parameters(), params.clip)
+    for group in optimizer.param_groups:
+        group["lr"] = params.learning_rate * learning_rate_factor(step, params)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if world > 1:
+        for value in totals.values():
+            distributed.all_reduce(value)
+    return {name: float(value) for name, value in totals.items()} | {"gradient_norm": float(norm), "learning_rate": optimizer.param_groups[0]["lr"]}
