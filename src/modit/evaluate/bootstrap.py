@@ -42,7 +42,14 @@ def bootstrap_clusters(values: np.ndarray, clusters: np.ndarray, seed: int = 0, 
         clusters: the pattern of each case [n].
         seed: of the resampling.
         resamples: B.
+
+    Raises:
+        ValueError: there is no value, or one is not finite.
     """
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(
+            f"{len(values)} values, {int((~np.isfinite(values)).sum())} not finite; allowed: finite, at least one"
+        )
     index = np.unique(clusters, return_inverse=True)[1]
     sums, sizes = np.bincount(index, values), np.bincount(index)
     generator = np.random.default_rng(seed)

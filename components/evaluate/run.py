@@ -1,0 +1,48 @@
+"""Judges every row of a domain on the held-out cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from components.evaluate import HPPO_OUTPUTS
+from modit.core.seeds import derived_seed
+from modit.data.catalog import Catalog
+from modit.evaluate.evaluation import EvaluationSettings, evaluate_domain
+from modit.evaluate.generators import load_generator
+from modit.evaluate.records import read_records
+from modit.evaluate.storage import save_evaluation
+from modit.evaluate.world import World
+from modit.index import ItemIndex
+from modit.metric.cases import SPLITS, Cases
+from modit.metric.density import DensityPredictor
+from modit.metric.patterns import Patterns
+
+if TYPE_CHECKING:
+    from modit.core.runner import StepContext
+
+_STAGES = {"Pre. GR": "pretrained", "CPT only": "continued", "MO-DiT": "finetuned", "HPPO": HPPO_OUTPUTS[-1]}
+
+
+def run(context: StepContext) -> None:
+    """Writes `evaluation`: `evaluation.json` and `per_case.npz`."""
+    predictor = DensityPredictor.load(context.input("predictor") / "predictor.npz")
+    world = World(
+        catalog=Catalog.load(context.input("catalog")),
+        domain=context.domain,
+        patterns=Patterns.load(context.input("patterns") / f"{context.domain}.npz"),
+        predictor=predictor,
+        index=ItemIndex.load(context.input("index")),
+        cases={split: Cases.load(context.input("cases") / f"{split}.npz") for split in SPLITS},
+        k=context.params.label_anchors.neighbours,
+    )
+    sampler = context.params.sampler
+    models = {name: context.input(artifact) / "model.pt" for name, artifact in _STAGES.items()}
+    rows = [load_generator(name, path, predictor, sampler.steps, sampler.guidance) for name, path in models.items()]
+    settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))
+    evaluation = evaluate_domain(world, rows, settings)
+    stages = {name: context.input(name) for name in ("pretrained", "continued", "finetuned")}
+    rounds = [context.input(name) for name in HPPO_OUTPUTS]
+    save_evaluation(context.output("evaluation"), evaluation, read_records(stages, rounds, context.input("predictor")))
+    for split, result in evaluation.content["splits"].items():
+        headline = next(iter(result.get("comparisons", [])), None)
+        context.logger.info("%s: %s", split, headline or result["reason"])

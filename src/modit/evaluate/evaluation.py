@@ -1,0 +1,201 @@
+"""The judgement of one domain: every row on both test splits, with intervals, comparisons, seed counts and titles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modit.core.errors import ConfigError
+from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.evaluate.comparisons import best_row, compare, planned_pairs, table_row
+from modit.evaluate.examples import titled_examples
+from modit.evaluate.generators import Generator, model_queries
+from modit.evaluate.oracles import best_of_candidates
+from modit.evaluate.seed_counts import seed_count_curve
+from modit.evaluate.tuning import Tuned, classical_queries, tune_classical_rows
+from modit.evaluate.world import VALIDATION_OF, CaseScores, World, judge
+from modit.metric.cases import Cases, eligible_items
+from modit.metric.vectors import mean_of_rows
+
+STAGES = ("Pre. GR", "CPT only", "MO-DiT", "HPPO")
+AVERAGE, POLICY, CENTROID_ORACLE, BEST_ORACLE = "Average pooling", "HPPO", "Oracle tail centroid", "Oracle best of 8"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a domain is judged.
+
+    Attributes:
+        seed: of the generators' noise, of seed subsets and of the resampling.
+        resamples: B of the bootstrap.
+        examples: cases with titles in each split.
+    """
+
+    seed: int = 0
+    resamples: int = 10_000
+    examples: int = 3
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of `evaluate_domain`.
+
+    Attributes:
+        content: what goes into `evaluation.json`.
+        per_case: "SPLIT/ROW/joint" and ".../same" -> float64 [n]; "SPLIT/patterns" -> int32 [n].
+    """
+
+    content: dict[str, Any]
+    per_case: dict[str, np.ndarray]
+
+
+def evaluate_domain(world: World, generators: Sequence[Generator], settings: EvaluationSettings) -> Evaluation:
+    """Judges all rows of a domain on its held-out cases.
+
+    A split without cases, or without validation cases to tune the classical rows on, is skipped with its reason.
+
+    Args:
+        world: the domain.
+        generators: the rows that are models; the four of `STAGES` must be among them, others are variants.
+        settings: seeds and sizes.
+
+    Raises:
+        ConfigError: a stage is missing or a row occurs twice.
+    """
+    _check_names([generator.name for generator in generators])
+    splits: dict[str, Any] = {}
+    per_case: dict[str, np.ndarray] = {}
+    for split, validation in VALIDATION_OF.items():
+        reason = _reason_to_skip(world, split, validation)
+        if reason:
+            splits[split] = {"cases": 0, "reason": reason}
+            continue
+        tuned = tune_classical_rows(world, world.cases[validation])
+        judged = _SplitJudgement(world, split, tuned, tuple(generators), settings)
+        splits[split], arrays = judged.run()
+        per_case |= arrays
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "domain": world.domain,
+        "k": world.k,
+        "seed": settings.seed,
+        "resamples": settings.resamples,
+        "sampler_steps": generators[0].sampler.steps,
+        "catalog": _catalog_facts(world),
+        "splits": splits,
+    }
+    return Evaluation(content, per_case)
+
+
+@dataclass(frozen=True)
+class _SplitJudgement:
+    world: World
+    split: str
+    tuned: dict[str, Tuned]
+    generators: tuple[Generator, ...]
+    settings: EvaluationSettings
+
+    @property
+    def cases(self) -> Cases:
+        return self.world.cases[self.split]
+
+    def run(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        queries = self._queries()
+        scores = {name: judge(self.world, self.cases, value) for name, value in queries.items()}
+        policy = next(generator for generator in self.generators if generator.name == POLICY)
+        scores[BEST_ORACLE] = best_of_candidates(self.world, self.cases, policy, self.settings.seed)
+        content = {
+            "cases": len(self.cases),
+            "patterns": len(np.unique(self.cases.patterns)),
+            "skipped_patterns": skipped_patterns(self.world, self.split),
+            "seeds": [int(self.cases.lengths.min()), int(np.median(self.cases.lengths)), int(self.cases.lengths.max())],
+            "validation_cases": len(self.world.cases[VALIDATION_OF[self.split]]),
+            "rows": [self._row(name, value) for name, value in scores.items()],
+            "seeds_counted": self._seeds_counted(queries),
+            "examples": titled_examples(
+                self.world, self.cases, {name: queries[name] for name in (AVERAGE, POLICY)}, self.settings.examples
+            ),
+            "seed_counts": seed_count_curve(
+                self.world, self.cases, self.split, policy, self.settings.seed, self.settings.resamples
+            ),
+        }
+        return content | self._comparisons(scores), self._per_case(scores)
+
+    def _queries(self) -> dict[str, np.ndarray]:
+        embeddings, cases = self.world.catalog.embeddings, self.cases
+        queries = classical_queries(self.world, cases, self.tuned)
+        for generator in self.generators:
+            queries[generator.name] = model_queries(generator, embeddings, cases.seeds, self.settings.seed)
+        queries[CENTROID_ORACLE] = mean_of_rows(embeddings, cases.tails)
+        return queries
+
+    def _row(self, name: str, scores: CaseScores) -> dict[str, Any]:
+        guidance = {generator.name: generator.guidance for generator in self.generators}
+        kind = "classical" if name in self.tuned else "model" if name in guidance else "oracle"
+        row = table_row(name, kind, scores, self.cases.patterns, self.settings.seed, self.settings.resamples)
+        row["tuned"] = self.tuned[name].as_json() if name in self.tuned else None
+        row["guidance"] = guidance.get(name)
+        return row
+
+    def _comparisons(self, scores: dict[str, CaseScores]) -> dict[str, Any]:
+        on_test = best_row({name: float(scores[name].joint.mean()) for name in self.tuned})
+        on_validation = best_row({name: choice.validation_joint for name, choice in self.tuned.items()})
+        variants = [generator.name for generator in self.generators if generator.name not in STAGES]
+        pairs = planned_pairs(list(self.tuned), variants, on_test, on_validation)
+        seed, resamples, patterns = self.settings.seed, self.settings.resamples, self.cases.patterns
+        return {
+            "best_classical": {"test": on_test, "validation": on_validation},
+            "comparisons": [compare(name, pair, scores, patterns, seed, resamples) for name, pair in pairs],
+        }
+
+    def _seeds_counted(self, queries: dict[str, np.ndarray]) -> dict[str, float]:
+        """Mean Joint@K if seeds were counted as results; shown, never compared."""
+        return {
+            name: float(judge(self.world, self.cases, queries[name], exclude_seeds=False).joint.mean())
+            for name in (AVERAGE, POLICY)
+        }
+
+    def _per_case(self, scores: dict[str, CaseScores]) -> dict[str, np.ndarray]:
+        arrays = {f"{self.split}/patterns": self.cases.patterns}
+        for name, value in scores.items():
+            arrays |= {f"{self.split}/{name}/joint": value.joint, f"{self.split}/{name}/same": value.same}
+        return arrays
+
+
+def skipped_patterns(world: World, split: str) -> list[int]:
+    """Patterns that have items in the split but no case: too small to be judged. Ascending."""
+    present = np.unique(world.patterns.labels[eligible_items(world.patterns, split)])
+    return [int(pattern) for pattern in np.setdiff1d(present, world.cases[split].patterns)]
+
+
+def _check_names(names: list[str]) -> None:
+    missing = [name for name in STAGES if name not in names]
+    if missing or len(set(names)) < len(names):
+        raise ConfigError(f"rows of models are {names}; allowed: each name once, {', '.join(STAGES)} among them")
+
+
+def _reason_to_skip(world: World, split: str, validation: str) -> str | None:
+    for name in (split, validation):
+        if not len(world.cases[name]):
+            patterns = len(skipped_patterns(world, name))
+            return f"no {name} case: each of its {patterns} patterns has too few items for a case"
+    return None
+
+
+def _catalog_facts(world: World) -> dict[str, Any]:
+    split = world.patterns.pattern_split
+    names = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+    return {
+        "items": len(world.catalog),
+        "dimension": world.catalog.dimension,
+        "positives": int(world.positive.sum()),
+        "train_items": int(world.patterns.trainable.sum()),
+        "patterns": {name: int((split == value).sum()) for name, value in names.items()},
+        "item_split": {name: int((world.patterns.item_split == value).sum()) for name, value in names.items()},
+        "index_kind": world.index.kind,
+        "index_digest": world.index.digest,
+    }

@@ -1,0 +1,75 @@
+"""The artifact `evaluation`: `evaluation.json` and `per_case.npz`; the same evaluation gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modit.core.errors import ArtifactError
+from modit.evaluate.evaluation import SCHEMA_VERSION, Evaluation
+
+EVALUATION_FILE, PER_CASE_FILE = "evaluation.json", "per_case.npz"
+_DECIMALS = 6
+
+
+def rounded(value: Any) -> Any:
+    """A JSON value with floats at 6 decimals; NaN and infinities, which JSON cannot hold, become null."""
+    if isinstance(value, dict):
+        return {str(key): rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(entry) for entry in value]
+    if isinstance(value, float):
+        # Adding 0.0 turns -0.0 into 0.0.
+        return round(value, _DECIMALS) + 0.0 if math.isfinite(value) else None
+    return value
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON value with sorted keys, rounded."""
+    text = json.dumps(rounded(content), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        ArtifactError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing") from error
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"{path} is not JSON: {error}") from error
+
+
+def save_evaluation(folder: Path, evaluation: Evaluation, records: dict[str, Any]) -> None:
+    """Writes both files into an existing folder.
+
+    Args:
+        folder: of the artifact.
+        evaluation: what was measured.
+        records: what the stages before noted (`modit.evaluate.records.read_records`).
+    """
+    write_json(folder / EVALUATION_FILE, evaluation.content | records)
+    np.savez(folder / PER_CASE_FILE, **dict(sorted(evaluation.per_case.items())))
+
+
+def load_evaluation(folder: Path) -> dict[str, Any]:
+    """The content of `evaluation.json`.
+
+    Raises:
+        ArtifactError: it is missing, damaged or of another schema.
+    """
+    content = read_json(folder / EVALUATION_FILE)
+    found = content.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{folder / EVALUATION_FILE}: schema_version is {found!r}; this version of modit reads {SCHEMA_VERSION}"
+        )
+    return content

@@ -1,0 +1,118 @@
+"""What the evaluation of a domain works on, and the judging of queries against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from modit.data.catalog import Catalog
+from modit.evaluate.baselines import BaselineContext
+from modit.evaluate.metrics import within_pattern_auc
+from modit.index import ItemIndex
+from modit.metric.cases import Cases
+from modit.metric.density import DensityPredictor
+from modit.metric.patterns import Patterns
+from modit.metric.retrieval import list_metrics
+
+# Test split -> the validation split of its kind, on which the classical rows are tuned.
+VALIDATION_OF = {"item_holdout": "item_validation", "pattern_holdout": "pattern_validation"}
+
+
+@dataclass(frozen=True)
+class World:
+    """One domain as the evaluation sees it.
+
+    Attributes:
+        catalog: items, titles and the scorer's verdicts.
+        domain: name of the attribute domain.
+        patterns: of the domain.
+        predictor: the density predictor.
+        index: the whole catalogue.
+        cases: split name -> cases.
+        k: results judged for a query.
+    """
+
+    catalog: Catalog
+    domain: str
+    patterns: Patterns
+    predictor: DensityPredictor
+    index: ItemIndex
+    cases: Mapping[str, Cases]
+    k: int
+
+    @property
+    def positive(self) -> np.ndarray:
+        """The scorer's verdict of every item, bool [N]."""
+        return self.catalog.attributes[self.domain]
+
+    @cached_property
+    def baseline_context(self) -> BaselineContext:
+        """What the classical rows may use."""
+        return BaselineContext(self.catalog.embeddings, self.positive, self.patterns.trainable, self.predictor)
+
+
+class CaseScores(NamedTuple):
+    """Figures of each case [n]; all in [0, 1].
+
+    Attributes:
+        auc: chance that a tail item scores above a seed (0.5: the query leans neither way).
+        attr: Attr@K.
+        same: Same@K.
+        joint: Joint@K, the primary figure.
+        cond: Cond@K; NaN where no result has the attribute.
+    """
+
+    auc: np.ndarray
+    attr: np.ndarray
+    same: np.ndarray
+    joint: np.ndarray
+    cond: np.ndarray
+
+    def pick(self, rows: np.ndarray) -> CaseScores:
+        """The cases at `rows`."""
+        return CaseScores(*(values[rows] for values in self))
+
+
+def retrieve(
+    world: World, cases: Cases, queries: np.ndarray, allowed: np.ndarray | None = None, exclude_seeds: bool = True
+) -> np.ndarray:
+    """The K results of each case's query, catalogue rows [n, K].
+
+    Args:
+        world: of the domain.
+        cases: n cases; all their seeds are left out of the results.
+        queries: unit [n, d].
+        allowed: items that may be found, bool [N]; None for the whole catalogue.
+        exclude_seeds: False counts seeds as results; only to show what that would change.
+    """
+    exclude = cases.seeds if exclude_seeds else None
+    return world.index.search(queries, world.k, allowed=allowed, exclude=exclude).rows
+
+
+def judge(
+    world: World, cases: Cases, queries: np.ndarray, allowed: np.ndarray | None = None, exclude_seeds: bool = True
+) -> CaseScores:
+    """Searches and scores one query for each case; arguments as in `retrieve`."""
+    rows = retrieve(world, cases, queries, allowed, exclude_seeds)
+    metrics = list_metrics(rows, world.positive, world.patterns.labels, cases.patterns)
+    embeddings = world.catalog.embeddings
+    tails = [np.asarray(embeddings[rows[rows >= 0]]) for rows in cases.tails]
+    inputs = [np.asarray(embeddings[rows[rows >= 0]]) for rows in cases.seeds]
+    return CaseScores(
+        within_pattern_auc(queries, tails, inputs), metrics.attr, metrics.same, metrics.joint, metrics.cond
+    )
+
+
+def joint_of(world: World, cases: Cases, queries: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+    """Joint@K alone [n]: what tuning compares."""
+    rows = retrieve(world, cases, queries, allowed)
+    return list_metrics(rows, world.positive, world.patterns.labels, cases.patterns).joint
+
+
+def with_seeds(cases: Cases, seeds: np.ndarray) -> Cases:
+    """The same cases with other seeds [n, m]."""
+    return replace(cases, seeds=seeds)

@@ -1,0 +1,85 @@
+"""A small world whose answer is known: patterns around random centres, a rare attribute along one shared direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from modit.core.sections import SequenceParams
+from modit.data.catalog import Catalog, Sequences
+from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.evaluate.generators import Generator
+from modit.evaluate.world import World
+from modit.index import IndexConfig, ItemIndex
+from modit.metric.cases import SPLITS, build_cases
+from modit.metric.density import DensityPredictor
+from modit.metric.patterns import Patterns, assign
+from modit.metric.vectors import unit
+from modit.model.dit import DiTConfig, MODiT
+from modit.model.sampler import Sampler
+
+PATTERNS, MEMBERS, DIMENSION = 10, 120, 12
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Embeddings [N, d], the verdicts bool [N], the direction of the attribute [d] and the centres [C, d]."""
+
+    embeddings: np.ndarray
+    positive: np.ndarray
+    direction: np.ndarray
+    centres: np.ndarray
+
+
+def build_geometry(seed: int = 0) -> Geometry:
+    rng = np.random.default_rng(seed)
+    direction = unit(rng.standard_normal(DIMENSION))
+    centres = rng.standard_normal((PATTERNS, DIMENSION))
+    centres = unit(centres - np.outer(centres @ direction, direction))
+    offsets = 0.12 * rng.standard_normal((PATTERNS, MEMBERS, DIMENSION))
+    embeddings = unit((centres[:, None] + offsets).reshape(-1, DIMENSION))
+    score = embeddings @ direction + 0.05 * rng.standard_normal(len(embeddings))
+    return Geometry(embeddings, score > np.quantile(score, 0.65), direction, centres)
+
+
+def build_world(titles: bool = True) -> World:
+    geometry = build_geometry()
+    count = len(geometry.embeddings)
+    pattern_split = np.array([TEST, TEST, VALIDATION, VALIDATION] + [TRAIN] * (PATTERNS - 4), np.int8)
+    item_split = np.random.default_rng(1).choice([TRAIN, VALIDATION, TEST], count, p=[0.4, 0.3, 0.3]).astype(np.int8)
+    labels = assign(geometry.embeddings, geometry.centres)
+    patterns = Patterns(geometry.centres, labels, pattern_split, item_split)
+    predictor = DensityPredictor(geometry.direction, 0.0, 1.0)
+    params = SequenceParams(length=12, seeds=8, minimum_case_seeds=4)
+    density = predictor.predict(geometry.embeddings)
+    rng = np.random.default_rng(2)
+    cases = {split: build_cases(patterns, geometry.positive, density, split, 24, params, rng)[0] for split in SPLITS}
+    ids = np.array([f"item-{row}" for row in range(count)])
+    names = np.array([f"Title <{row}> & more" for row in range(count)]) if titles else None
+    empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
+    catalog = Catalog(ids, geometry.embeddings, {"rare": geometry.positive}, names, empty)
+    index = ItemIndex.build(geometry.embeddings, ids, IndexConfig(kind="flat", threads=1))
+    return World(catalog, "rare", patterns, predictor, index, cases, k=10)
+
+
+def build_generator(name: str, world: World, seed: int) -> Generator:
+    torch.manual_seed(seed)
+    model = MODiT(DiTConfig(DIMENSION, width=16, depth=1, heads=2, copy_heads=2)).eval()
+    # The velocity head starts at zero; untrained rows would all be equal.
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return Generator(name, Sampler(model, torch.from_numpy(world.predictor.direction), 2).eval(), 2.0)
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return build_world()
+
+
+@pytest.fixture(scope="session")
+def generators(world: World) -> list[Generator]:
+    names = ("Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive")
+    return [build_generator(name, world, seed) for seed, name in enumerate(names)]
