@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DAG_ID = "nightly_retrain"
 # The small demo world for the smallest preset; what a person runs first has 20,000 items.
 DEMO_ITEMS = {"tiny": 5_000}
+AIRFLOW_LINE = re.compile(r"\S+Z \[(?P<level>\w+) *\] (?P<message>.*?) \[(?P<logger>[\w.]+)\] ")
+HOOK_CHATTER = ("Tmp dir root location", "Running command:", "Output:", "Command exited with return code 0", "{")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,9 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     airflow = [sys.executable, "-m", "airflow"]
     subprocess.run([*airflow, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
     print(f"run {runs / name}", flush=True)
-    status = subprocess.run([*airflow, "dags", "test", DAG_ID, "--conf", json.dumps(conf)], env=environment).returncode
+    log = Path(environment["AIRFLOW_HOME"]) / "logs" / f"{name}.log"
+    status = _follow([*airflow, "dags", "test", DAG_ID, "--conf", json.dumps(conf)], environment, log)
     if status:
-        print(f"\nFAILED: a task did not succeed (status {status}); a rerun resumes {runs / name}", file=sys.stderr)
+        print(f"\nFAILED: a task did not succeed (status {status}, whole log {log})", file=sys.stderr)
+        print(f"the same command again resumes {runs / name}", file=sys.stderr)
         return status
     return _show(str(runs / name))
 
@@ -64,6 +68,8 @@ def airflow_environment(runs: Path) -> dict[str, str]:
         "PYTHONWARNINGS": "ignore",
         **os.environ,
         "AIRFLOW_HOME": str(home),
+        # A person is watching, and a rerun resumes.
+        "MODIT_RETRIES_MAX": "0",
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
@@ -78,6 +84,33 @@ def run_name(catalogue: Path, preset: str, seed: int, domains: str | list[str]) 
     """Folder of a run, made of its arguments, so that the same command again resumes it."""
     parts = [catalogue.name, preset, f"seed{seed}", *([] if domains == "all" else domains)]
     return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(parts))
+
+
+def worth_showing(line: str) -> str | None:
+    """What a person should see of a line of Airflow's log: the steps' own lines, warnings, errors and tracebacks."""
+    parsed = AIRFLOW_LINE.match(line)
+    if parsed is None:
+        return line
+    if parsed["logger"].endswith("SubprocessHook"):
+        message = parsed["message"].rstrip()
+        return None if message.startswith(HOOK_CHATTER) else message
+    return f"{parsed['level']}: {parsed['message'].rstrip()}" if parsed["level"] not in ("info", "debug") else None
+
+
+def _follow(command: list[str], environment: dict[str, str], log: Path) -> int:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("w", encoding="utf-8") as whole,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            whole.write(line)
+            shown = worth_showing(line.rstrip("\n"))
+            if shown is not None:
+                print(shown, flush=True)
+    return process.returncode
 
 
 def _demo_world(runs: Path, preset: str, environment: dict[str, str]) -> Path:

@@ -20,6 +20,7 @@ from dags.step_operator import StepOperator  # noqa: E402
 from modit.core.step import PRESETS, Step  # noqa: E402
 
 RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
+RETRIES_MAX = int(os.environ.get("MODIT_RETRIES_MAX", "5"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
 CONF = (
     "{{ {'catalogue': params.catalogue, 'domains': params.domains, 'seed': params.seed, 'preset': params.preset,"
@@ -73,7 +74,7 @@ with DAG(
             "step": step.name,
             "run_uri": RUN_URI,
             "conf": CONF,
-            "retries": step.retries,
+            "retries": min(step.retries, RETRIES_MAX),
             "retry_delay": timedelta(seconds=30),
             "doc_md": f"reads {', '.join(step.inputs) or 'the catalogue'}; writes {', '.join(step.outputs)}",
         }

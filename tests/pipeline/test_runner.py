@@ -6,38 +6,15 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from toycommand import command
 
 from modit.core.errors import ArtifactError, ConfigError, GraphError, RunBusyError
 from modit.core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def command(toy, run, step, *arguments, **environment):
-    """Starts `python -m toysteps STEP` in a process of its own."""
-    paths = os.pathsep.join(str(path) for path in (ROOT / "src", ROOT / "tests" / "pipeline"))
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "toysteps",
-            step,
-            "--run",
-            str(run),
-            "--params",
-            str(toy.folder / "params.yaml"),
-            *arguments,
-        ],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_every_step_runs_once_and_a_second_pass_runs_none(toy):

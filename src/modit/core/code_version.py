@@ -84,9 +84,9 @@ class _Executed(ast.NodeTransformer):
             return [self.visit(statement) for statement in node.orelse]
         return self.generic_visit(node)
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return ast.copy_location(ast.Pass(), node) if is_text else node
+        return None if is_text else node
 
 
 def _executed(tree: ast.AST) -> ast.AST:

@@ -1,0 +1,43 @@
+"""What `make run` shows of Airflow's log, and how it names runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dags.launch import run_name, worth_showing
+
+HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (
+            f"2026-11-21T07:10:18.4Z [info     ] 07:10:18 INFO modit.pretrain: step 5 {HOOK}",
+            "07:10:18 INFO modit.pretrain: step 5",
+        ),
+        (f"2026-11-21T07:10:18.4Z [info     ] Output:                 {HOOK}", None),
+        (f'2026-11-21T07:10:18.4Z [info     ] {{"status":"ran"}} {HOOK}', None),
+        ("2026-11-21T07:10:18.4Z [info     ] Pushing xcom             [task] loc=task_runner.py:2280", None),
+        (
+            "2026-11-21T07:10:18.4Z [error    ] Task failed              [task] loc=task_runner.py:2",
+            "error: Task failed",
+        ),
+        ("ValueError: boom", "ValueError: boom"),
+    ],
+)
+def test_steps_lines_and_errors_are_shown_and_chatter_is_not(line, shown):
+    assert worth_showing(line) == shown
+
+
+def test_a_run_is_named_by_all_its_arguments():
+    names = {
+        run_name(Path("/data/books"), "small", 0, "all"),
+        run_name(Path("/data/books"), "small", 1, "all"),
+        run_name(Path("/data/books"), "base", 0, "all"),
+        run_name(Path("/data/books"), "small", 0, ["a", "b"]),
+    }
+    assert len(names) == 4
+    assert run_name(Path("/data/my books"), "small", 0, "all") == "my_books-small-seed0"

@@ -1,0 +1,124 @@
+"""The DAG is a view on the declarations: same steps, same edges, light to parse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.registry import REGISTRY
+from modit.core.step import PRESETS
+
+pytest.importorskip("airflow", reason="needs the extra `airflow`")
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "faiss", "mlflow", "onnx", "onnxruntime", "pandas", "pyarrow", "numpy", "pydantic", "fsspec", "yaml")
+
+# Run in a fresh interpreter: what the DAG file brings in, beyond what airflow alone did, and how long it takes.
+PARSE = """
+import json, runpy, sys, time
+import airflow.sdk
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+before = set(sys.modules)
+start = time.process_time()
+dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
+seconds = time.process_time() - start
+brought = sorted({name.split(".")[0] for name in set(sys.modules) - before})
+tasks = {
+    task.task_id: {
+        "upstream": sorted(task.upstream_task_ids), "mapped": task.is_mapped, "group": task.task_group.group_id,
+        "retries": task.retries,
+    }
+    for task in dag.tasks
+}
+params = {}
+for name, value in json.loads(sys.argv[1]):
+    try:
+        dag.params.get_param(name).resolve(value)
+        verdict = "taken"
+    except Exception as error:
+        verdict = type(error).__name__
+    params[name + "=" + json.dumps(value)] = verdict
+print(json.dumps({"seconds": seconds, "brought": brought, "tasks": tasks, "params": params,
+                  "max_active_runs": dag.max_active_runs, "catchup": dag.catchup}))
+"""
+REFUSED = [("catalogue", ""), ("domains", "one"), ("domains", []), ("seed", -1), ("seed", "x"), ("preset", "huge")]
+REFUSED += [("run", "../up"), ("overrides", [])]
+TAKEN = [
+    ("catalogue", "s3://bucket/x"),
+    ("domains", "all"),
+    ("domains", ["a"]),
+    ("seed", 7),
+    ("run", None),
+    ("run", "a-1"),
+]
+TAKEN += [("preset", preset) for preset in PRESETS]
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory):
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    environment.pop("MODIT_RETRIES_MAX", None)
+    result = subprocess.run(
+        [sys.executable, "-c", PARSE, json.dumps(REFUSED + TAKEN)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_there_is_one_task_for_each_step(parsed):
+    assert set(parsed["tasks"]) == {step.name for step in REGISTRY.steps}
+
+
+def test_the_edges_are_those_of_the_declarations(parsed):
+    edges = {(earlier, name) for name, task in parsed["tasks"].items() for earlier in task["upstream"]}
+    # Mapping over the eligible domains makes the task that decides them a direct predecessor.
+    mapping = {(REGISTRY.domain_step.name, step.name) for step in REGISTRY.steps if step.per_domain}
+    assert REGISTRY.edges <= edges
+    assert edges - REGISTRY.edges <= mapping
+
+
+def test_exactly_the_per_domain_steps_are_mapped(parsed):
+    mapped = {name for name, task in parsed["tasks"].items() if task["mapped"]}
+    assert mapped == {step.name for step in REGISTRY.steps if step.per_domain}
+
+
+def test_hppo_rounds_are_a_chain_in_a_group_of_their_own(parsed):
+    rounds = sorted(name for name, task in parsed["tasks"].items() if task["group"] == "hppo")
+    assert rounds == sorted(step.name for step in REGISTRY.steps if step.group == "hppo")
+    for earlier, later in zip(rounds, rounds[1:], strict=False):
+        assert earlier in parsed["tasks"][later]["upstream"]
+
+
+def test_parsing_brings_in_nothing_heavy(parsed):
+    assert set(parsed["brought"]) & set(HEAVY) == set()
+    assert "modit" in parsed["brought"]
+
+
+def test_parsing_takes_less_than_a_second(parsed):
+    assert parsed["seconds"] < 1.0
+
+
+def test_one_run_at_a_time_and_no_catching_up(parsed):
+    assert parsed["max_active_runs"] == 1 and parsed["catchup"] is False
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_a_conf_outside_the_schema_is_refused(parsed, name, value):
+    assert parsed["params"][f"{name}={json.dumps(value)}"] == "ParamValidationError"
+
+
+@pytest.mark.parametrize(("name", "value"), TAKEN)
+def test_a_conf_inside_the_schema_is_taken(parsed, name, value):
+    assert parsed["params"][f"{name}={json.dumps(value)}"] == "taken"

@@ -1,0 +1,38 @@
+"""The declarations of all steps fit together and stay light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.registry import REGISTRY
+from modit.core.params import Params
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_step_names_sections_that_params_yaml_has():
+    for step in REGISTRY.steps:
+        assert set(Params().sections(step.params)) == set(step.params)
+
+
+def test_hppo_rounds_read_the_round_before():
+    assert "hppo_1" not in REGISTRY.get("hppo_round_1").inputs
+    assert "hppo_1" in REGISTRY.get("hppo_round_2").inputs
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_every_step_has_a_run_module_beside_its_declaration(step):
+    folder = ROOT / REGISTRY.modules[step.name].replace(".", "/")
+    assert (folder / "run.py").is_file()
+
+
+def test_declarations_import_the_standard_library_only():
+    heavy = ("numpy", "pydantic", "yaml", "fsspec", "torch", "pandas")
+    code = f"import sys; import components.registry; print([n for n in sys.modules if n.split('.')[0] in {heavy}])"
+    paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+    result = subprocess.run([sys.executable, "-S", "-c", code], env=paths, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

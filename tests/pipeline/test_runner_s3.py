@@ -1,0 +1,95 @@
+"""A run on an S3 address behaves as a local one: same digests, skipping, reuse and resume."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+import boto3
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+from toycommand import command
+
+from modit.core.errors import ArtifactError, ConfigError
+
+BUCKET = "bucket"
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def s3(server, monkeypatch):
+    settings = {"AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=BUCKET)
+    fsspec.filesystem("s3", skip_instance_cache=True)
+    yield client
+    for entry in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        client.delete_object(Bucket=BUCKET, Key=entry["Key"])
+
+
+def names(s3, prefix):
+    return [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])]
+
+
+def test_a_remote_run_has_the_digests_of_a_local_one_and_is_cached_when_repeated(toy, s3):
+    run, local = f"s3://{BUCKET}/runs/a", toy.folder / "runs" / "a"
+    assert set(toy.run_all(run).values()) == {"ran"}
+    toy.run_all(local)
+    assert toy.digests(run) == toy.digests(local)
+    assert set(toy.run_all(run).values()) == {"cached"}
+    assert "runs/a/grown/odd/manifest.json" in names(s3, "runs/a/")
+
+
+def test_a_second_remote_run_reuses_the_first(toy, s3):
+    toy.run_all(f"s3://{BUCKET}/runs/a")
+    shutil.rmtree(toy.folder / "cache")
+    assert set(toy.run_all(f"s3://{BUCKET}/runs/b").values()) == {"reused"}
+    assert toy.runner(f"s3://{BUCKET}/runs/b").store.get("sum").origin == f"s3://{BUCKET}/runs/a/sum"
+
+
+def test_files_without_a_manifest_are_no_artifact_and_are_replaced(toy, s3):
+    run = f"s3://{BUCKET}/runs/a"
+    s3.put_object(Bucket=BUCKET, Key="runs/a/numbers/stale.txt", Body=b"left by a killed upload")
+    assert toy.runner(run).why("read") == ["read would run because no output yet: numbers"]
+    toy.runner(run).execute("read")
+    assert names(s3, "runs/a/numbers/") == ["runs/a/numbers/manifest.json", "runs/a/numbers/numbers.txt"]
+
+
+def test_a_killed_step_resumes_from_scratch_with_the_same_digests(toy, s3):
+    run, undisturbed = f"s3://{BUCKET}/runs/a", toy.folder / "elsewhere" / "b"
+    toy.run_all(undisturbed)
+    for step in ("read", "divide"):
+        toy.runner(run).execute(step)
+    with command(toy, run, "grow", "--domain", "odd", TOY_PAUSE="1", MODIT_CACHE=os.environ["MODIT_CACHE"]) as process:
+        assert process.stdout.readline() == "paused\n", process.stderr.read()
+        process.send_signal(signal.SIGKILL)
+    assert names(s3, "runs/a/grown/") == []
+    toy.run_all(run)
+    assert toy.digests(run) == toy.digests(undisturbed)
+    assert toy.runner(run).store.get("grown", "odd").summary == {"starts": 2}
+
+
+def test_a_damaged_remote_file_is_named_when_it_is_read(toy, s3):
+    run = f"s3://{BUCKET}/runs/a"
+    toy.runner(run).execute("read")
+    s3.put_object(Bucket=BUCKET, Key="runs/a/numbers/numbers.txt", Body=b"1 2 3 4 6\n")
+    with pytest.raises(ArtifactError, match=f"s3://{BUCKET}/runs/a/numbers/numbers.txt is damaged"):
+        toy.runner(run).execute("divide")
+
+
+def test_run_json_on_s3_is_written_once(toy, s3):
+    run = f"s3://{BUCKET}/runs/a"
+    assert toy.runner(run, seed=5).run.create_json("run.json", {}) is False
+    with pytest.raises(ConfigError, match="field seed is 5, --conf says 6"):
+        toy.runner(run, seed=6)

@@ -1,0 +1,60 @@
+"""A step's code version follows what it imports, and only that."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from modit.core.code_version import _source_of, code_parts
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    root = tmp_path / "sample"
+    (root / "deep").mkdir(parents=True)
+    for folder in (root, root / "deep"):
+        (folder / "__init__.py").write_text("")
+    (root / "first.py").write_text(
+        "from typing import TYPE_CHECKING\nimport json\nfrom sample.deep import second\n"
+        "if TYPE_CHECKING:\n    from sample.typed import T\n"
+        "def later():\n    from .lazy import x\n"
+    )
+    for name in ("deep/second", "lazy", "typed", "unrelated"):
+        (root / f"{name}.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _source_of.cache_clear()
+    yield root
+    _source_of.cache_clear()
+    sys.modules.pop("sample", None)
+
+
+def parts():
+    return code_parts("sample.first", ("sample",))
+
+
+def test_it_holds_the_modules_that_can_run_and_no_other(package):
+    assert set(parts()) == {"sample", "sample.deep", "sample.deep.second", "sample.first", "sample.lazy"}
+
+
+def test_nothing_is_imported_to_find_out(package):
+    (package / "first.py").write_text("raise RuntimeError\n")
+    assert "sample.first" in parts() and "sample" not in sys.modules
+
+
+@pytest.mark.parametrize("text", ["# why\nx = 1\n", "'''Says what.'''\nx =   1\n"])
+def test_comments_docstrings_and_layout_do_not_count(package, text):
+    before = parts()
+    (package / "deep" / "second.py").write_text(text)
+    assert parts() == before
+
+
+def test_a_changed_statement_counts_in_its_module_alone(package):
+    before = parts()
+    (package / "deep" / "second.py").write_text("x = 2\n")
+    assert {name for name, value in parts().items() if before[name] != value} == {"sample.deep.second"}
+
+
+def test_files_beside_the_modules_such_as_templates_count(package):
+    (package / "page.html").write_text("<p>")
+    assert "sample/page.html" in parts()

@@ -1,0 +1,62 @@
+"""params.yaml: presets and overrides are laid over the sections, and errors name what to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modit.core.errors import ConfigError
+from modit.core.params import load_params
+from modit.core.step import PRESETS
+
+REAL = Path(__file__).resolve().parents[3] / "params.yaml"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("pretrain: {steps: 5, batch: 7}\npresets: {tiny: {pretrain: {steps: 2}}, small: }\n")
+    return path
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_of_the_repository_is_valid(preset):
+    load_params(REAL, preset)
+
+
+def test_a_preset_changes_its_fields_and_no_other(file):
+    assert load_params(file, "small").pretrain.steps == 5
+    tiny = load_params(file, "tiny")
+    assert (tiny.pretrain.steps, tiny.pretrain.batch) == (2, 7)
+
+
+@pytest.mark.parametrize("overrides", [{"pretrain.steps": 9}, {"pretrain": {"steps": 9}}])
+def test_overrides_win_over_the_preset_dotted_or_nested(file, overrides):
+    params = load_params(file, "tiny", overrides)
+    assert (params.pretrain.steps, params.pretrain.batch) == (9, 7)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"pretrain.steps": 0}, r"section pretrain, field steps: 0 is not allowed: .*greater than or equal to 1"),
+        ({"pretrain.step": 3}, r"section pretrain, field step: unknown; allowed: steps, batch"),
+        ({"pretrian.steps": 3}, r"section pretrian: unknown; allowed: seed, runner"),
+        ({"seed": -1}, r"section seed: -1 is not allowed"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_section_field_value_and_range(file, overrides, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_params(file, "tiny", overrides)
+    assert str(file) in str(caught.value)
+
+
+def test_an_unknown_preset_is_refused_with_those_allowed(file):
+    with pytest.raises(ConfigError, match="no preset 'huge'.*allowed: tiny, small"):
+        load_params(file, "huge")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere.yaml is missing"):
+        load_params(tmp_path / "nowhere.yaml", "tiny")

@@ -1,0 +1,23 @@
+"""The verdict is shown as the gate wrote it."""
+
+from __future__ import annotations
+
+from modit.core.verdict import verdict_table
+
+
+def test_the_table_shows_each_domain_with_status_figures_and_reasons():
+    verdict = {
+        "status": "FAIL",
+        "domains": {
+            "rare": {"status": "FAIL", "reasons": ["joint fell by 0.02"], "figures": {"joint": 0.123456}},
+            "fresh": {"status": "PASS", "reasons": [], "figures": {"cases": 300}},
+        },
+    }
+    assert verdict_table(verdict).splitlines() == [
+        "domain  verdict  figures",
+        "fresh   PASS     cases 300",
+        "rare    FAIL     joint 0.1235",
+        "        - joint fell by 0.02",
+        "",
+        "verdict: FAIL",
+    ]
