@@ -21,7 +21,7 @@ STEP = Step(
         "sampler",
     ),
     outputs=("evaluation",),
-    params=("build_trajectories", "model", "sampler", "evaluate"),
+    params=("retrieval", "sampler", "evaluate"),
     per_domain=True,
     resources=Resources(cpus=2, memory_gb=8),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from components.evaluate import HPPO_OUTPUTS
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
-from modit.evaluate.evaluation import EvaluationSettings, evaluate_domain
+from modit.evaluate.evaluation import EvaluationSettings, evaluate_domain, headline
 from modit.evaluate.generators import load_generator
 from modit.evaluate.records import read_records
 from modit.evaluate.storage import save_evaluation
@@ -18,22 +18,23 @@ from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
 
 if TYPE_CHECKING:
-    from modit.core.runner import StepContext
+    from modit.core.context import StepContext
 
 _STAGES = {"Pre. GR": "pretrained", "CPT only": "continued", "MO-DiT": "finetuned", "HPPO": HPPO_OUTPUTS[-1]}
 
 
-def run(context: StepContext) -> None:
-    """Writes `evaluation`: `evaluation.json` and `per_case.npz`."""
+def run(context: StepContext) -> dict[str, object]:
+    """Reads the domain's data, the index and all stages; writes `evaluation`: evaluation.json and per_case.npz."""
     predictor = DensityPredictor.load(context.input("predictor") / "predictor.npz")
+    catalog = Catalog.load(context.input("catalog"))
     world = World(
-        catalog=Catalog.load(context.input("catalog")),
+        catalog=catalog,
         domain=context.domain,
         patterns=Patterns.load(context.input("patterns") / f"{context.domain}.npz"),
         predictor=predictor,
         index=ItemIndex.load(context.input("index")),
         cases={split: Cases.load(context.input("cases") / f"{split}.npz") for split in SPLITS},
-        k=context.params.label_anchors.neighbours,
+        k=context.params.retrieval.depth(len(catalog)),
     )
     sampler = context.params.sampler
     models = {name: context.input(artifact) / "model.pt" for name, artifact in _STAGES.items()}
@@ -43,6 +44,4 @@ def run(context: StepContext) -> None:
     stages = {name: context.input(name) for name in ("pretrained", "continued", "finetuned")}
     rounds = [context.input(name) for name in HPPO_OUTPUTS]
     save_evaluation(context.output("evaluation"), evaluation, read_records(stages, rounds, context.input("predictor")))
-    for split, result in evaluation.content["splits"].items():
-        headline = next(iter(result.get("comparisons", [])), None)
-        context.logger.info("%s: %s", split, headline or result["reason"])
+    return headline(evaluation.content)

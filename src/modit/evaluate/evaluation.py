@@ -172,6 +172,16 @@ def skipped_patterns(world: World, split: str) -> list[int]:
     return [int(pattern) for pattern in np.setdiff1d(present, world.cases[split].patterns)]
 
 
+def headline(content: dict[str, Any]) -> dict[str, Any]:
+    """Joint@K of each split's comparisons by name, or the reason why a split was skipped: what the manifest says."""
+    return {
+        split: {entry["name"]: round(entry["joint"]["mean"], 4) for entry in result["comparisons"]}
+        if result["cases"]
+        else result["reason"]
+        for split, result in content["splits"].items()
+    }
+
+
 def _check_names(names: list[str]) -> None:
     missing = [name for name in STAGES if name not in names]
     if missing or len(set(names)) < len(names):

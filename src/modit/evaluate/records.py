@@ -18,20 +18,20 @@ def read_records(stages: Mapping[str, Path], hppo_rounds: Sequence[Path], predic
 
     Args:
         stages: stage name -> artifact folder with `curve.json`, a list of {step, loss, ...}.
-        hppo_rounds: artifact folders of the rounds in order, each with `curve.json` and `rounds.json`
-            (all rounds so far).
+        hppo_rounds: artifact folders of the rounds in order, at least one, each with `curve.json` and `rounds.json`,
+            whose field `rounds` lists all rounds so far.
         predictor: artifact folder with `validation.json`.
 
     Returns:
         The keys `training` (stage -> [{step, loss}]), `rounds` and `predictor` of `evaluation.json`.
 
     Raises:
-        ArtifactError: a file is missing, or an entry has no step or loss.
+        ArtifactError: a file is missing, an entry has no step or loss, or there is no list of rounds.
     """
     folders = dict(stages) | {f"hppo_{number}": folder for number, folder in enumerate(hppo_rounds, 1)}
     return {
         "training": {name: _curve(folder / CURVE_FILE) for name, folder in folders.items()},
-        "rounds": read_json(hppo_rounds[-1] / ROUNDS_FILE) if hppo_rounds else [],
+        "rounds": _rounds(hppo_rounds[-1] / ROUNDS_FILE),
         "predictor": read_json(predictor / VALIDATION_FILE),
     }
 
@@ -42,3 +42,10 @@ def _curve(path: Path) -> list[dict[str, Any]]:
         if not entry.keys() >= _CURVE_FIELDS:
             raise ArtifactError(f"{path}: entry {number} has fields {sorted(entry)}; needed: {sorted(_CURVE_FIELDS)}")
     return [{"step": entry["step"], "loss": entry["loss"]} for entry in entries]
+
+
+def _rounds(path: Path) -> list[dict[str, Any]]:
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("rounds"), list):
+        raise ArtifactError(f"{path}: has no field rounds with a list of records")
+    return content["rounds"]

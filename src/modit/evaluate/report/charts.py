@@ -1,0 +1,182 @@
+"""The report's charts, from the values of `evaluation.json`. Shares come in as [0, 1] and are drawn in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from modit.evaluate.report.svg import Canvas, Frame, Scale, framed, nice_ticks
+
+Json = dict[str, Any]
+
+COLORS = {
+    "HPPO": "#1d4ed8",
+    "MO-DiT": "#0d9488",
+    "CPT only": "#84a59d",
+    "Pre. GR": "#b8c4c2",
+    "Average pooling": "#d97706",
+}
+_KIND_COLORS = {"classical": "#d97706", "model": "#6d5bd0", "oracle": "#6b7280"}
+_LABEL_GAP = 14.0
+_MOST_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a chart.
+
+    Attributes:
+        name: in the legend.
+        color: CSS colour.
+        points: (x, y), x ascending.
+        band: (low, high) for each point, or empty.
+        hollow: which points are drawn hollow, or empty.
+    """
+
+    name: str
+    color: str
+    points: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float]] = ()
+    hollow: Sequence[bool] = ()
+
+
+def color_of(row: Json) -> str:
+    """The colour of a row: its own, or its kind's."""
+    return COLORS.get(row["name"], _KIND_COLORS[row["kind"]])
+
+
+def tradeoff(rows: Sequence[Json], k: int) -> Markup:
+    """Joint@K against Same@K: up is better, right keeps the pattern. Oracles are hollow."""
+    x_ticks = nice_ticks(100 * min(row["same"] for row in rows), 100 * max(row["same"] for row in rows), 6)
+    y_ticks = nice_ticks(0, 100 * max(row["joint"] for row in rows))
+    titles = (f"Same@{k}, %: results in the seeds' pattern", f"Joint@{k}, %: attribute and pattern")
+    frame = framed((560, 380), f"Joint against Same at {k}", x_ticks, y_ticks, titles, right=150)
+    places = [(frame.x(100 * row["same"]), frame.y(100 * row["joint"])) for row in rows]
+    heights = _spread([y for _, y in places], 14, 330)
+    edge = frame.x.end + 14
+    for row, (x, y), height in zip(rows, places, heights, strict=True):
+        tip = f"{row['name']}: Joint {100 * row['joint']:.1f} %, Same {100 * row['same']:.1f} %"
+        frame.canvas.line(x + 5, y, edge - 3, height, "leader")
+        frame.canvas.circle(x, y, 6 if row["name"] == "HPPO" else 4.5, color_of(row), row["kind"] == "oracle", tip)
+        frame.canvas.text(edge, height + 4, row["name"], "strong" if row["name"] == "HPPO" else "tick")
+    return frame.canvas.render()
+
+
+def _spread(heights: Sequence[float], low: float, high: float) -> list[float]:
+    """Moves label heights apart so that none overlap, as little as a single pass down and one up do."""
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    placed = list(heights)
+    floor = low
+    for index in order:
+        placed[index] = max(placed[index], floor)
+        floor = placed[index] + _LABEL_GAP
+    ceiling = high
+    for index in reversed(order):
+        placed[index] = min(placed[index], ceiling)
+        ceiling = placed[index] - _LABEL_GAP
+    return placed
+
+
+def stage_bars(rows: Sequence[Json], k: int) -> Markup:
+    """Joint@K after each stage with its interval; the dashed line is average pooling."""
+    by_name = {row["name"]: row for row in rows}
+    stages = [by_name[name] for name in ("Pre. GR", "CPT only", "MO-DiT", "HPPO")]
+    average = 100 * by_name["Average pooling"]["joint"]
+    top = max([average] + [100 * row["joint_interval"]["high"] for row in stages])
+    frame = framed((400, 300), f"Joint at {k} by stage", [], nice_ticks(0, 1.08 * top), ("", f"Joint@{k}, %"))
+    width = (frame.x.end - frame.x.start) / len(stages)
+    for number, row in enumerate(stages):
+        interval = row["joint_interval"]
+        middle, height = frame.x.start + (number + 0.5) * width, frame.y(100 * row["joint"])
+        tip = f"{row['name']}: {100 * row['joint']:.1f} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+        frame.canvas.bar(middle - 0.3 * width, height, 0.6 * width, frame.y.start - height, color_of(row), tip)
+        upper = frame.y(100 * interval["high"])
+        frame.canvas.line(middle, upper, middle, frame.y(100 * interval["low"]), "whisker")
+        frame.canvas.text(middle, upper - 5, f"{100 * row['joint']:.1f}", "strong", "middle")
+        frame.canvas.text(middle, frame.y.start + 17, row["name"], anchor="middle")
+    frame.canvas.line(frame.x.start, frame.y(average), frame.x.end, frame.y(average), "reference")
+    frame.canvas.text(frame.x.start + 4, frame.y(average) - 4, f"averaging {average:.1f}", "reference-text")
+    return frame.canvas.render()
+
+
+def lines(
+    series: Sequence[Series],
+    titles: tuple[str, str],
+    size: tuple[int, int] = (400, 280),
+    from_zero: bool = True,
+    x_ticks: Sequence[float] | None = None,
+) -> Markup:
+    """Lines with a legend below the top edge, bands where given; `x_ticks` for an axis of whole numbers."""
+    ys = [value for entry in series for _, value in entry.points]
+    ys += [value for entry in series for pair in entry.band for value in pair]
+    xs = [x for entry in series for x, _ in entry.points]
+    y_ticks = nice_ticks(0 if from_zero else min(ys), max(ys) + 0.12 * (max(ys) - (0 if from_zero else min(ys))))
+    frame = framed(size, f"{titles[1]} by {titles[0]}", x_ticks or nice_ticks(min(xs), max(xs)), y_ticks, titles)
+    for entry in series:
+        _draw_series(frame, entry)
+    if len(series) > 1:
+        _legend(frame, series)
+    return frame.canvas.render()
+
+
+def _draw_series(frame: Frame, entry: Series) -> None:
+    points = _thinned(entry.points)
+    if entry.band:
+        upper = [(frame.x(x), frame.y(high)) for (x, _), (_, high) in zip(entry.points, entry.band, strict=True)]
+        lower = [(frame.x(x), frame.y(low)) for (x, _), (low, _) in zip(entry.points, entry.band, strict=True)]
+        frame.canvas.area(upper + lower[::-1], entry.color)
+    frame.canvas.path([(frame.x(x), frame.y(y)) for x, y in points], entry.color)
+    if len(points) <= 12:
+        hollow = entry.hollow or [False] * len(points)
+        for (x, y), empty in zip(points, hollow, strict=True):
+            frame.canvas.circle(frame.x(x), frame.y(y), 3.5, entry.color, empty, f"{entry.name}: {y:.4g} at {x:g}")
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    step = max(1, len(points) // _MOST_POINTS)
+    kept = list(points[::step])
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def _legend(frame: Frame, series: Sequence[Series]) -> None:
+    x = frame.x.start + 8
+    for entry in series:
+        frame.canvas.line(x, 20, x + 16, 20, "legend-line")
+        frame.canvas.path([(x, 20), (x + 16, 20)], entry.color)
+        frame.canvas.text(x + 21, 24, entry.name)
+        x += 40 + 6.3 * len(entry.name)
+
+
+def forest(cells: Sequence[tuple[str, Json]], title: str) -> Markup:
+    """Paired differences of Joint@K, a line a cell: the thick interval is over cases, the thin one over whole patterns.
+
+    Args:
+        cells: (label, interval as in `evaluation.json`).
+        title: of the x axis.
+    """
+    bounds = [100 * cell[field] for _, cell in cells for field in ("low", "high", "pattern_low", "pattern_high")]
+    ticks = nice_ticks(min([0.0, *bounds]), max([0.0, *bounds]), 6)
+    height = 26 * len(cells) + 50
+    canvas = Canvas(560, height, title)
+    x = Scale(ticks[0], ticks[-1], 190, 540)
+    for tick in ticks:
+        canvas.line(x(tick), 6, x(tick), height - 40, "zero" if tick == 0 else "grid")
+        canvas.text(x(tick), height - 24, f"{tick:g}", anchor="middle")
+    for number, (label, cell) in enumerate(cells):
+        y = 20 + 26 * number
+        color = {1: "#15803d", 0: "#6b7280", -1: "#b91c1c"}[direction(cell)]
+        canvas.text(180, y + 4, label, anchor="end")
+        canvas.path([(x(100 * cell["pattern_low"]), y), (x(100 * cell["pattern_high"]), y)], color, "thin")
+        canvas.path([(x(100 * cell["low"]), y), (x(100 * cell["high"]), y)], color, "thick")
+        tip = f"{label}: {100 * cell['mean']:+.1f} [{100 * cell['low']:+.1f}, {100 * cell['high']:+.1f}]"
+        canvas.circle(x(100 * cell["mean"]), y, 4.5, color, tip=tip)
+    canvas.text((x.start + x.end) / 2, height - 6, title, "axis", "middle")
+    return canvas.render()
+
+
+def direction(interval: Json) -> int:
+    """1 where the interval over cases is above zero, -1 where it is below, else 0."""
+    return int(interval["low"] > 0) - int(interval["high"] < 0)

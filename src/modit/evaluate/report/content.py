@@ -1,0 +1,109 @@
+"""`report.json`: the evaluations of all domains, the facts of the run, and the cells that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+SCHEMA_VERSION = 1
+SPLITS = {"item_holdout": "new items of known patterns", "pattern_holdout": "patterns never seen"}
+HEADLINES = ("HPPO - MO-DiT", "MO-DiT - Pre. GR", "HPPO - best classical", "HPPO - Average pooling")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the report says of the run.
+
+    Attributes:
+        catalogue: name of the input.
+        preset: size preset.
+        seed: of the run.
+        skipped_domains: domain -> why it was not trained.
+    """
+
+    catalogue: str
+    preset: str
+    seed: int
+    skipped_domains: Mapping[str, str]
+
+
+def build_report(evaluations: Mapping[str, Json], facts: RunFacts) -> Json:
+    """Puts the evaluations of all domains together.
+
+    Args:
+        evaluations: domain -> content of its `evaluation.json`.
+        facts: of the run.
+
+    Returns:
+        `schema_version`, `run`, `rules`, `cells` (a domain and split each), `counts` over the cells, and `domains`.
+    """
+    domains = dict(sorted(evaluations.items()))
+    cells = [_cell(domain, split, content) for domain, content in domains.items() for split in SPLITS]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": asdict(facts) | {"skipped_domains": dict(sorted(facts.skipped_domains.items()))},
+        "rules": protocol_rules(domains),
+        "cells": cells,
+        "counts": {name: _count(name, cells) for name in HEADLINES},
+        "domains": domains,
+    }
+
+
+def _cell(domain: str, split: str, content: Json) -> Json:
+    result = content["splits"][split]
+    cell = {"domain": domain, "split": split, "cases": result["cases"], "reason": result.get("reason")}
+    if not result["cases"]:
+        return cell
+    joint = {row["name"]: row["joint"] for row in result["rows"]}
+    compared = {entry["name"]: entry for entry in result["comparisons"]}
+    best = result["best_classical"]["test"]
+    names = {"average": "Average pooling", "best_classical": best, "mo_dit": "MO-DiT", "hppo": "HPPO"}
+    return cell | {
+        "patterns": result["patterns"],
+        "best_classical": best,
+        "joint": {key: joint[name] for key, name in names.items()},
+        "differences": {name: compared[name]["joint"] for name in HEADLINES},
+        "same_differences": {name: compared[name]["same"] for name in HEADLINES},
+    }
+
+
+def _count(name: str, cells: list[Json]) -> Json:
+    """How many cells are above zero: by the mean, by the interval over cases, and by the one over patterns."""
+    found = [cell["differences"][name] for cell in cells if cell["cases"]]
+    return {
+        "cells": len(found),
+        "mean_above": sum(entry["mean"] > 0 for entry in found),
+        "above": sum(entry["low"] > 0 for entry in found),
+        "above_by_pattern": sum(entry["pattern_low"] > 0 for entry in found),
+        "below": sum(entry["high"] < 0 for entry in found),
+    }
+
+
+def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
+    """The rules under which the figures were measured, in words."""
+    content = next(iter(domains.values()))
+    k, resamples, items = content["k"], content["resamples"], content["catalog"]["items"]
+    return [
+        f"Every query searches the whole catalogue of {items:,} items ({content['catalog']['index_kind']} index); the "
+        f"first {k} results are judged. There are no sampled negatives.",
+        "The seeds of a case are never counted as results: left out of the list, which is filled up from below.",
+        "Item hold-out: the seeds and tails of a case are items that a hash of their id set aside, in patterns that "
+        "training saw. Pattern hold-out: whole patterns that no stage which updates weights, and no choice, has seen.",
+        "In a domain an item is test if it or its pattern is, else validation if either is. Weights learn from train "
+        "items only, and their rewards come from searches that can return train items only. Choices are made on "
+        "validation cases, searched without the test items.",
+        "The free number of each classical row is chosen on the validation cases of the matching kind by mean Joint. "
+        "“Best classical” is the row that is best on the test cases themselves, which is harder to beat than "
+        "any choice that could be made beforehand.",
+        "All rows see the same cases, and all models the same noise for a case.",
+        f"Intervals are 95 % of a paired bootstrap with {resamples:,} resamples over cases. Cases of one pattern are "
+        "not independent, so the interval over whole patterns stands beside it: the honest one with few patterns.",
+        "Joint: results with the attribute and in the seeds' pattern. Attr: with the attribute. Same: in the pattern. "
+        "Cond: Joint over Attr, averaged over the cases that retrieved the attribute at all. AUC: how often a held-out "
+        "high-density item of the group is nearer to the query than a seed.",
+        "Oracle rows look at the answer: the centroid of the held-out tail, and the best of eight candidates by its "
+        "true Joint. They are ceilings, not competitors.",
+    ]

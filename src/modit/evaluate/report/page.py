@@ -1,0 +1,175 @@
+"""`report.html`: one self-contained page from the content of `report.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from modit.evaluate.report.charts import COLORS, Series, direction, forest, lines, stage_bars, tradeoff
+from modit.evaluate.report.content import SPLITS
+
+Json = dict[str, Any]
+
+FIGURES = ("auc", "attr", "same", "joint", "cond")
+STAGE_NAMES = {"pretrained": "pretraining", "continued": "continued pretraining", "finetuned": "fine-tuning"}
+_MARKS = {1: ("▲", "up"), 0: ("–", "level"), -1: ("▼", "down")}
+_EVALUATION_COLOR = {"item": "#1d4ed8", "pattern": "#b45309"}
+
+
+def render_page(report: Json) -> str:
+    """The page as HTML; nothing in it is fetched from anywhere.
+
+    Args:
+        report: content of `report.json`.
+    """
+    folder = files("modit.evaluate.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "percent": percent,
+        "interval": interval_text,
+        "difference": difference_text,
+        "mark": mark,
+        "setting": setting,
+        "decimals": decimals,
+    }
+    environment.globals["best_of"] = best_of
+    environment.globals["split_words"] = SPLITS
+    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    return template.render(
+        report=report,
+        style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        domains=[_domain_view(name, content) for name, content in report["domains"].items()],
+        forests=_forests(report["cells"]),
+    )
+
+
+def percent(value: float | None) -> str:
+    """A share in percent with one decimal."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def decimals(value: float | None, places: int = 3) -> str:
+    """A number, or a dash where there is none."""
+    return "–" if value is None else f"{value:.{places}f}"
+
+
+def interval_text(interval: Json) -> str:
+    """[low, high] over cases, in percent."""
+    return f"[{percent(interval['low'])}, {percent(interval['high'])}]"
+
+
+def difference_text(interval: Json, prefix: str = "") -> str:
+    """+mean [low, high] in percentage points; prefix "pattern_" takes the interval over patterns."""
+    low, high = 100 * interval[f"{prefix}low"], 100 * interval[f"{prefix}high"]
+    return f"{100 * interval['mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def mark(interval: Json) -> Markup:
+    """Up, down or level by the interval over cases; pale where the interval over patterns does not agree."""
+    sign = direction(interval)
+    agrees = interval["pattern_low"] > 0 if sign > 0 else interval["pattern_high"] < 0
+    symbol, style = _MARKS[sign]
+    pale = " pale" if sign and not agrees else ""
+    return Markup('<span class="mark {}{}">{}</span>').format(style, pale, symbol)
+
+
+def setting(row: Json) -> str:
+    """The chosen number of a classical row, or the guidance of a model."""
+    if row["guidance"] is not None:
+        return f"guidance {row['guidance']:g}"
+    tuned = row["tuned"]
+    if not tuned or tuned["value"] is None:
+        return ""
+    name = "share" if row["name"] == "Best-scored seeds" else "weight"
+    return f"{name} {tuned['value']:g}" + (" (end of its range)" if tuned["at_edge"] else "")
+
+
+def best_of(rows: Sequence[Json]) -> dict[str, float]:
+    """The greatest value of each figure among the rows that are no oracles."""
+    fair = [row for row in rows if row["kind"] != "oracle"]
+    return {figure: max((row[figure] for row in fair if row[figure] is not None), default=0.0) for figure in FIGURES}
+
+
+def _forests(cells: Sequence[Json]) -> list[Markup]:
+    judged = [cell for cell in cells if cell["cases"]]
+    if not judged:
+        return []
+    names = {"HPPO - MO-DiT": "HPPO minus MO-DiT", "HPPO - best classical": "HPPO minus best classical row"}
+    return [
+        forest(
+            [(f"{cell['domain']}, {cell['split'].split('_')[0]}", cell["differences"][name]) for cell in judged],
+            f"{title}: difference in Joint, percentage points",
+        )
+        for name, title in names.items()
+    ]
+
+
+def _domain_view(name: str, content: Json) -> Json:
+    k = content["k"]
+    splits = [
+        {"name": split, "result": result, **(_split_charts(result, k) if result["cases"] else {})}
+        for split, result in sorted(content["splits"].items())
+    ]
+    return {
+        "name": name,
+        "content": content,
+        "splits": splits,
+        "rounds": _rounds_chart(content.get("rounds", []), k),
+        "training": [(_stage_name(stage), _curve_chart(curve)) for stage, curve in _curves(content)],
+    }
+
+
+def _split_charts(result: Json, k: int) -> Json:
+    return {
+        "tradeoff": tradeoff(result["rows"], k),
+        "stages": stage_bars(result["rows"], k),
+        "seed_counts": _seed_count_chart(result["seed_counts"], k),
+    }
+
+
+def _seed_count_chart(curve: Sequence[Json], k: int) -> Markup:
+    def series(name: str, key: str) -> Series:
+        points = [(point["count"], 100 * point[key]["mean"]) for point in curve]
+        band = [(100 * point[key]["low"], 100 * point[key]["high"]) for point in curve]
+        return Series(name, COLORS[name], points, band)
+
+    both = [series("HPPO", "hppo_shuffled"), series("Average pooling", "average")]
+    return lines(both, ("seeds given, in any order", f"Joint@{k}, %"))
+
+
+def _rounds_chart(rounds: Sequence[Json], k: int) -> Markup | None:
+    ran = [entry for entry in rounds if "item_joint" in entry]
+    if len(ran) < 2:  # noqa: PLR2004 - a line needs two points
+        return None
+    hollow = [not entry["kept"] for entry in ran]
+    series = [
+        Series(
+            f"validation {kind}s",
+            color,
+            [(entry["round"], 100 * entry[f"{kind}_joint"]) for entry in ran],
+            hollow=hollow,
+        )
+        for kind, color in _EVALUATION_COLOR.items()
+    ]
+    ticks = list(range(ran[0]["round"], ran[-1]["round"] + 1))
+    return lines(series, ("round (0: before HPPO)", f"Joint@{k}, %"), from_zero=False, x_ticks=ticks)
+
+
+def _curves(content: Json) -> list[tuple[str, list[Json]]]:
+    """Curves with at least two points, in the order in which the stages run."""
+    training = content.get("training", {})
+    order = [*STAGE_NAMES, *sorted(set(training) - set(STAGE_NAMES))]
+    return [(stage, training[stage]) for stage in order if len(training.get(stage, [])) > 1]
+
+
+def _curve_chart(curve: Sequence[Json]) -> Markup:
+    points = [(point["step"], point["loss"]) for point in curve if point["loss"] is not None]
+    return lines([Series("loss", "#374151", points)], ("step", "loss"), size=(270, 190), from_zero=False)
+
+
+def _stage_name(stage: str) -> str:
+    return STAGE_NAMES.get(stage, stage.replace("hppo_", "HPPO round "))
