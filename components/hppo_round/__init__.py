@@ -14,7 +14,7 @@ def _round(number: int) -> Step:
         name=f"hppo_round_{number}",
         inputs=("catalog", "patterns", "predictor", "trajectories", "cases", "index", "finetuned", *before),
         outputs=(f"hppo_{number}",),
-        params=("retrieval", "build_trajectories", "sampler", "hppo"),
+        params=("retrieval", "build_trajectories", "finetune", "sampler", "hppo"),
         per_domain=True,
         resources=Resources(cpus=2, memory_gb=8, gpus=1),
         group="hppo",

@@ -203,3 +203,9 @@ def test_a_refusal_ends_with_status_3_and_one_line(toy):
     output, log = process.communicate(timeout=60)
     assert process.returncode == 3
     assert output == "" and "run.json is missing" in log and "Traceback" not in log
+
+
+def test_a_step_cannot_read_a_section_that_it_does_not_declare(toy, monkeypatch):
+    monkeypatch.setattr("toysteps.read.run.run", lambda context: context.params.pretrain)
+    with pytest.raises(ConfigError, match="step 'read' does not declare the section 'pretrain'; declared: none"):
+        toy.runner(toy.folder / "runs" / "a").execute("read")

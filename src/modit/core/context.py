@@ -5,14 +5,28 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modit.core.artifacts import ArtifactStore
-from modit.core.errors import ArtifactError
+from modit.core.errors import ArtifactError, ConfigError
 from modit.core.params import Params
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
 from modit.core.step import Step
 from modit.core.workspace import Workspace
+
+
+class DeclaredParams:
+    """The sections that a step declares. Any other is refused: it could change the outputs without changing the key."""
+
+    def __init__(self, params: Params, step: Step) -> None:
+        self._params, self._step = params, step
+
+    def __getattr__(self, name: str) -> Any:
+        if name.rstrip("_") not in self._step.params:
+            declared = ", ".join(self._step.params) or "none"
+            raise ConfigError(f"step {self._step.name!r} does not declare the section {name!r}; declared: {declared}")
+        return getattr(self._params, name)
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,7 @@ class StepContext:
         step: the declaration.
         domain: the domain of this task; None for a step that runs once.
         domains: the eligible domains; empty until they are decided.
-        params: all sections, typed; only those that the step declares count for skipping.
+        params: the sections that the step declares, typed; any other is refused.
         seed: the run's seed.
         run_config: catalogue, domains, preset and overrides of the run.
         logger: of the step.

@@ -6,14 +6,14 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
 from modit.core.cache import CrossRunCache
-from modit.core.context import StepContext
+from modit.core.context import DeclaredParams, StepContext
 from modit.core.errors import ArtifactError, ConfigError, InsufficientDataError
 from modit.core.key import KeyParts, explain, key_parts
-from modit.core.params import load_params
+from modit.core.params import Params, load_params
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
 from modit.core.step import Step
@@ -170,7 +170,7 @@ class StepRunner:
             step=step,
             domain=domain,
             domains=tuple(self.domains()),
-            params=self.params,
+            params=cast(Params, DeclaredParams(self.params, step)),
             seed=self.seed,
             run_config=self.config,
             logger=logger,
