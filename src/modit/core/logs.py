@@ -8,6 +8,7 @@ import sys
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # These narrate every request or plot at INFO.
 NOISY = (
+    "faiss",
     "great_expectations",
     "matplotlib",
     "botocore",
