@@ -25,20 +25,20 @@ _STAGES = {"Pre. GR": "pretrained", "CPT only": "continued", "MO-DiT": "finetune
 
 def run(context: StepContext) -> dict[str, object]:
     """Reads the domain's data, the index and all stages; writes `evaluation`: evaluation.json and per_case.npz."""
-    predictor = DensityPredictor.load(context.input("predictor") / "predictor.npz")
-    catalog = Catalog.load(context.input("catalog"))
+    catalog, retrieval = Catalog.load(context.input("catalog")), context.params.retrieval
+    patterns = Patterns.load(context.input("patterns") / f"{context.domain}.npz")
     world = World(
         catalog=catalog,
         domain=context.domain,
-        patterns=Patterns.load(context.input("patterns") / f"{context.domain}.npz"),
-        predictor=predictor,
+        patterns=patterns,
+        predictor=DensityPredictor.load(context.input("predictor") / "predictor.npz"),
         index=ItemIndex.load(context.input("index")),
         cases={split: Cases.load(context.input("cases") / f"{split}.npz") for split in SPLITS},
-        k=context.params.retrieval.depth(len(catalog)),
+        k=retrieval.depth(len(catalog)),
+        validation_k=retrieval.visible_depth(len(catalog), int(patterns.visible_for_validation.sum())),
     )
-    sampler = context.params.sampler
     models = {name: context.input(artifact) / "model.pt" for name, artifact in _STAGES.items()}
-    rows = [load_generator(name, path, predictor, sampler.steps, sampler.guidance) for name, path in models.items()]
+    rows = [load_generator(name, path, world, context.params.sampler) for name, path in models.items()]
     settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))
     evaluation = evaluate_domain(world, rows, settings)
     stages = {name: context.input(name) for name in ("pretrained", "continued", "finetuned")}

@@ -84,7 +84,8 @@ def evaluate_domain(world: World, generators: Sequence[Generator], settings: Eva
         "k": world.k,
         "seed": settings.seed,
         "resamples": settings.resamples,
-        "sampler_steps": generators[0].sampler.steps,
+        "validation_k": world.validation_k,
+        "sampler": {"steps": generators[0].sampler.steps, "samples": generators[0].sampler.samples},
         "catalog": _catalog_facts(world),
         "splits": splits,
     }

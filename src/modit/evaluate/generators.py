@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modit.metric.density import DensityPredictor
+from modit.core.sections import SamplerParams
+from modit.evaluate.world import VALIDATION_OF, World, validation_joint
 from modit.model.sampler import Sampler, generate_queries
 from modit.model.storage import load_model
+
+_VALIDATION_NOISE = 0
 
 
 @dataclass(frozen=True)
@@ -29,21 +32,38 @@ class Generator:
     guidance: float
 
 
-def load_generator(name: str, path: Path, predictor: DensityPredictor, steps: int, guidance: float) -> Generator:
-    """A row from a `model.pt`.
+def load_generator(name: str, path: Path, world: World, params: SamplerParams) -> Generator:
+    """A row from a `model.pt`, at the guidance that validation prefers.
 
     Args:
         name: of the row.
         path: of the model file.
-        predictor: its direction orders the seeds.
-        steps: Euler steps.
-        guidance: scale of this row.
+        world: its predictor orders the seeds, its validation cases choose the guidance.
+        params: steps, samples and the scales to choose from.
 
     Raises:
         ArtifactError: the file is missing or holds no model.
     """
-    direction = torch.from_numpy(np.asarray(predictor.direction, np.float32))
-    return Generator(name, Sampler(load_model(path), direction, steps).eval(), guidance)
+    direction = torch.from_numpy(np.asarray(world.predictor.direction, np.float32))
+    sampler = Sampler(load_model(path), direction, params.steps, params.samples).eval()
+    return Generator(name, sampler, choose_guidance(world, sampler, params.guidance))
+
+
+def choose_guidance(world: World, sampler: Sampler, scales: Sequence[float]) -> float:
+    """The scale of greatest mean Joint@K, item and pattern validation weighing the same, as HPPO's stop rule has it.
+
+    Args:
+        world: of the domain; a kind of validation without cases does not count.
+        sampler: of the row.
+        scales: to choose from; the first of equals is taken.
+    """
+    total = np.zeros(len(scales))
+    for split in VALIDATION_OF.values():
+        cases = world.cases[split]
+        if len(cases):
+            fan = fan_queries(sampler, world.catalog.embeddings, cases.seeds, scales, _VALIDATION_NOISE)
+            total += [validation_joint(world, cases, queries) for queries in fan.transpose(1, 0, 2)]
+    return scales[int(total.argmax())]
 
 
 def fan_queries(

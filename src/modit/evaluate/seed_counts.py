@@ -69,7 +69,9 @@ def seed_count_curve(
         }
         joint = {name: joint_of(world, cases, value) for name, value in queries.items()}
         joint["difference"] = joint["hppo_shuffled"] - joint["average"]
-        point = {name: interval(value, cases.patterns, noise_seed, resamples) for name, value in joint.items()}
+        point: dict[str, Any] = {
+            name: interval(value, cases.patterns, noise_seed, resamples) for name, value in joint.items()
+        }
         point["count"] = count
         point["mean_count"] = float((subset >= 0).sum(1).mean())
         point["order_difference"] = float(np.abs(queries["hppo_sorted"] - queries["hppo_shuffled"]).max())

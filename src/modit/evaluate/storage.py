@@ -57,7 +57,8 @@ def save_evaluation(folder: Path, evaluation: Evaluation, records: dict[str, Any
         records: what the stages before noted (`modit.evaluate.records.read_records`).
     """
     write_json(folder / EVALUATION_FILE, evaluation.content | records)
-    np.savez(folder / PER_CASE_FILE, **dict(sorted(evaluation.per_case.items())))
+    arrays: dict[str, Any] = dict(sorted(evaluation.per_case.items()))
+    np.savez(folder / PER_CASE_FILE, **arrays)
 
 
 def load_evaluation(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from modit.evaluate.baselines import FIXED, TUNED
-from modit.evaluate.world import World, joint_of
+from modit.evaluate.world import World, validation_joint
 from modit.metric.cases import Cases
 
 
@@ -43,14 +43,10 @@ def tune_classical_rows(world: World, cases: Cases) -> dict[str, Tuned]:
     Returns:
         Row name -> choice; equal figures go to the smaller value.
     """
-    visible, context = world.patterns.visible_for_validation, world.baseline_context
-
-    def joint(queries: np.ndarray) -> float:
-        return float(joint_of(world, cases, queries, visible).mean())
-
-    chosen = {name: Tuned(joint(build(context, cases))) for name, build in FIXED.items()}
+    context = world.baseline_context
+    chosen = {name: Tuned(validation_joint(world, cases, build(context, cases))) for name, build in FIXED.items()}
     for name, (build, grid) in TUNED.items():
-        figures = tuple(joint(build(context, cases, value)) for value in grid)
+        figures = tuple(validation_joint(world, cases, build(context, cases, value)) for value in grid)
         best = int(np.argmax(figures))
         chosen[name] = Tuned(figures[best], grid[best], grid, figures)
     return chosen

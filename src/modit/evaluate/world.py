@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ class World:
         index: the whole catalogue.
         cases: split name -> cases.
         k: results judged for a query.
+        validation_k: results judged on validation, where test items are hidden: the same share of what can be found.
     """
 
     catalog: Catalog
@@ -43,6 +44,7 @@ class World:
     index: ItemIndex
     cases: Mapping[str, Cases]
     k: int
+    validation_k: int
 
     @property
     def positive(self) -> np.ndarray:
@@ -72,32 +74,23 @@ class CaseScores(NamedTuple):
     joint: np.ndarray
     cond: np.ndarray
 
-    def pick(self, rows: np.ndarray) -> CaseScores:
-        """The cases at `rows`."""
-        return CaseScores(*(values[rows] for values in self))
 
-
-def retrieve(
-    world: World, cases: Cases, queries: np.ndarray, allowed: np.ndarray | None = None, exclude_seeds: bool = True
-) -> np.ndarray:
-    """The K results of each case's query, catalogue rows [n, K].
+def retrieve(world: World, cases: Cases, queries: np.ndarray, exclude_seeds: bool = True) -> np.ndarray:
+    """The K results of each case's query over the whole catalogue, rows [n, K].
 
     Args:
         world: of the domain.
         cases: n cases; all their seeds are left out of the results.
         queries: unit [n, d].
-        allowed: items that may be found, bool [N]; None for the whole catalogue.
         exclude_seeds: False counts seeds as results; only to show what that would change.
     """
     exclude = cases.seeds if exclude_seeds else None
-    return world.index.search(queries, world.k, allowed=allowed, exclude=exclude).rows
+    return world.index.search(queries, world.k, exclude=exclude).rows
 
 
-def judge(
-    world: World, cases: Cases, queries: np.ndarray, allowed: np.ndarray | None = None, exclude_seeds: bool = True
-) -> CaseScores:
+def judge(world: World, cases: Cases, queries: np.ndarray, exclude_seeds: bool = True) -> CaseScores:
     """Searches and scores one query for each case; arguments as in `retrieve`."""
-    rows = retrieve(world, cases, queries, allowed, exclude_seeds)
+    rows = retrieve(world, cases, queries, exclude_seeds)
     metrics = list_metrics(rows, world.positive, world.patterns.labels, cases.patterns)
     embeddings = world.catalog.embeddings
     tails = [np.asarray(embeddings[rows[rows >= 0]]) for rows in cases.tails]
@@ -107,12 +100,14 @@ def judge(
     )
 
 
-def joint_of(world: World, cases: Cases, queries: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """Joint@K alone [n]: what tuning compares."""
-    rows = retrieve(world, cases, queries, allowed)
+def joint_of(world: World, cases: Cases, queries: np.ndarray) -> np.ndarray:
+    """Joint@K alone [n]."""
+    rows = retrieve(world, cases, queries)
     return list_metrics(rows, world.positive, world.patterns.labels, cases.patterns).joint
 
 
-def with_seeds(cases: Cases, seeds: np.ndarray) -> Cases:
-    """The same cases with other seeds [n, m]."""
-    return replace(cases, seeds=seeds)
+def validation_joint(world: World, cases: Cases, queries: np.ndarray) -> float:
+    """Mean Joint on validation cases, searched without the test items: what choices compare."""
+    visible = world.patterns.visible_for_validation
+    rows = world.index.search(queries, world.validation_k, allowed=visible, exclude=cases.seeds).rows
+    return float(list_metrics(rows, world.positive, world.patterns.labels, cases.patterns).joint.mean())

@@ -62,7 +62,7 @@ def build_world(titles: bool = True) -> World:
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
     catalog = Catalog(ids, geometry.embeddings, {"rare": geometry.positive}, names, empty)
     index = ItemIndex.build(geometry.embeddings, ids, IndexConfig(kind="flat", threads=1))
-    return World(catalog, "rare", patterns, predictor, index, cases, k=10)
+    return World(catalog, "rare", patterns, predictor, index, cases, k=10, validation_k=8)
 
 
 def build_generator(name: str, world: World, seed: int) -> Generator:
@@ -71,7 +71,7 @@ def build_generator(name: str, world: World, seed: int) -> Generator:
     # The velocity head starts at zero; untrained rows would all be equal.
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return Generator(name, Sampler(model, torch.from_numpy(world.predictor.direction), 2).eval(), 2.0)
+    return Generator(name, Sampler(model, torch.from_numpy(world.predictor.direction), 2, 2).eval(), 2.0)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError, ConfigError
+from modit.core.sections import SamplerParams
 from modit.evaluate.evaluation import (
     AVERAGE,
     BEST_ORACLE,
@@ -19,9 +20,10 @@ from modit.evaluate.evaluation import (
     EvaluationSettings,
     evaluate_domain,
 )
-from modit.evaluate.generators import Generator
+from modit.evaluate.generators import Generator, choose_guidance, fan_queries, load_generator, model_queries
 from modit.evaluate.storage import load_evaluation, save_evaluation
-from modit.evaluate.world import VALIDATION_OF, World, judge, retrieve
+from modit.evaluate.world import VALIDATION_OF, World, judge, retrieve, validation_joint
+from modit.model.storage import save_model
 
 SETTINGS = EvaluationSettings(seed=3, resamples=200)
 MODELS = ["Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive"]
@@ -168,3 +170,24 @@ def test_an_evaluation_of_another_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text(json.dumps({"schema_version": 0}))
     with pytest.raises(ArtifactError, match="schema_version is 0; this version of modit reads 1"):
         load_evaluation(tmp_path)
+
+
+def test_guidance_is_the_scale_that_validation_prefers(world: World, generators: list[Generator]) -> None:
+    scales = (1.0, 2.0, 4.0)
+    totals = []
+    for scale in scales:
+        joints = []
+        for split in ("item_validation", "pattern_validation"):
+            cases = world.cases[split]
+            queries = fan_queries(generators[3].sampler, world.catalog.embeddings, cases.seeds, [scale], 0)[:, 0]
+            joints.append(validation_joint(world, cases, queries))
+        totals.append(sum(joints))
+    assert choose_guidance(world, generators[3].sampler, scales) == scales[int(np.argmax(totals))]
+
+
+def test_a_saved_model_makes_the_row_that_was_saved(world: World, generators: list[Generator], tmp_path: Path) -> None:
+    save_model(tmp_path / "model.pt", generators[3].sampler.model)
+    loaded = load_generator("HPPO", tmp_path / "model.pt", world, SamplerParams(steps=2, samples=2, guidance=(2.0,)))
+    seeds, embeddings = world.cases["item_holdout"].seeds, world.catalog.embeddings
+    expected = model_queries(generators[3], embeddings, seeds, 1)
+    np.testing.assert_array_equal(model_queries(loaded, embeddings, seeds, 1), expected)

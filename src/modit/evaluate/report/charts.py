@@ -53,7 +53,7 @@ def tradeoff(rows: Sequence[Json], k: int) -> Markup:
     x_ticks = nice_ticks(100 * min(row["same"] for row in rows), 100 * max(row["same"] for row in rows), 6)
     y_ticks = nice_ticks(0, 100 * max(row["joint"] for row in rows))
     titles = (f"Same@{k}, %: results in the seeds' pattern", f"Joint@{k}, %: attribute and pattern")
-    frame = framed((560, 380), f"Joint against Same at {k}", x_ticks, y_ticks, titles, right=150)
+    frame = framed((578, 380), f"Joint against Same at {k}", x_ticks, y_ticks, titles, right=168)
     places = [(frame.x(100 * row["same"]), frame.y(100 * row["joint"])) for row in rows]
     heights = _spread([y for _, y in places], 14, 330)
     edge = frame.x.end + 14
@@ -86,7 +86,7 @@ def stage_bars(rows: Sequence[Json], k: int) -> Markup:
     stages = [by_name[name] for name in ("Pre. GR", "CPT only", "MO-DiT", "HPPO")]
     average = 100 * by_name["Average pooling"]["joint"]
     top = max([average] + [100 * row["joint_interval"]["high"] for row in stages])
-    frame = framed((400, 300), f"Joint at {k} by stage", [], nice_ticks(0, 1.08 * top), ("", f"Joint@{k}, %"))
+    frame = framed((390, 300), f"Joint at {k} by stage", [], nice_ticks(0, 1.08 * top), ("", f"Joint@{k}, %"), right=72)
     width = (frame.x.end - frame.x.start) / len(stages)
     for number, row in enumerate(stages):
         interval = row["joint_interval"]
@@ -98,7 +98,8 @@ def stage_bars(rows: Sequence[Json], k: int) -> Markup:
         frame.canvas.text(middle, upper - 5, f"{100 * row['joint']:.1f}", "strong", "middle")
         frame.canvas.text(middle, frame.y.start + 17, row["name"], anchor="middle")
     frame.canvas.line(frame.x.start, frame.y(average), frame.x.end, frame.y(average), "reference")
-    frame.canvas.text(frame.x.start + 4, frame.y(average) - 4, f"averaging {average:.1f}", "reference-text")
+    frame.canvas.text(frame.x.end + 6, frame.y(average) - 1, "averaging", "reference-text")
+    frame.canvas.text(frame.x.end + 6, frame.y(average) + 13, f"{average:.1f}", "reference-text")
     return frame.canvas.render()
 
 
@@ -155,25 +156,25 @@ def forest(cells: Sequence[tuple[str, Json]], title: str) -> Markup:
 
     Args:
         cells: (label, interval as in `evaluation.json`).
-        title: of the x axis.
+        title: for screen readers.
     """
     bounds = [100 * cell[field] for _, cell in cells for field in ("low", "high", "pattern_low", "pattern_high")]
     ticks = nice_ticks(min([0.0, *bounds]), max([0.0, *bounds]), 6)
     height = 26 * len(cells) + 50
-    canvas = Canvas(560, height, title)
-    x = Scale(ticks[0], ticks[-1], 190, 540)
+    canvas = Canvas(540, height, title)
+    x = Scale(ticks[0], ticks[-1], 175, 522)
     for tick in ticks:
         canvas.line(x(tick), 6, x(tick), height - 40, "zero" if tick == 0 else "grid")
         canvas.text(x(tick), height - 24, f"{tick:g}", anchor="middle")
     for number, (label, cell) in enumerate(cells):
         y = 20 + 26 * number
         color = {1: "#15803d", 0: "#6b7280", -1: "#b91c1c"}[direction(cell)]
-        canvas.text(180, y + 4, label, anchor="end")
+        canvas.text(165, y + 4, label, anchor="end")
         canvas.path([(x(100 * cell["pattern_low"]), y), (x(100 * cell["pattern_high"]), y)], color, "thin")
         canvas.path([(x(100 * cell["low"]), y), (x(100 * cell["high"]), y)], color, "thick")
         tip = f"{label}: {100 * cell['mean']:+.1f} [{100 * cell['low']:+.1f}, {100 * cell['high']:+.1f}]"
         canvas.circle(x(100 * cell["mean"]), y, 4.5, color, tip=tip)
-    canvas.text((x.start + x.end) / 2, height - 6, title, "axis", "middle")
+    canvas.text((x.start + x.end) / 2, height - 6, "difference in Joint, percentage points", "axis", "middle")
     return canvas.render()
 
 

@@ -38,7 +38,8 @@ def build_report(evaluations: Mapping[str, Json], facts: RunFacts) -> Json:
         facts: of the run.
 
     Returns:
-        `schema_version`, `run`, `rules`, `cells` (a domain and split each), `counts` over the cells, and `domains`.
+        `schema_version`, `run`, `rules`, `cells` (a domain and split each), `mean_joint` and `counts` over the cells,
+        and `domains`.
     """
     domains = dict(sorted(evaluations.items()))
     cells = [_cell(domain, split, content) for domain, content in domains.items() for split in SPLITS]
@@ -47,6 +48,7 @@ def build_report(evaluations: Mapping[str, Json], facts: RunFacts) -> Json:
         "run": asdict(facts) | {"skipped_domains": dict(sorted(facts.skipped_domains.items()))},
         "rules": protocol_rules(domains),
         "cells": cells,
+        "mean_joint": _mean_joint(cells),
         "counts": {name: _count(name, cells) for name in HEADLINES},
         "domains": domains,
     }
@@ -68,6 +70,12 @@ def _cell(domain: str, split: str, content: Json) -> Json:
         "differences": {name: compared[name]["joint"] for name in HEADLINES},
         "same_differences": {name: compared[name]["same"] for name in HEADLINES},
     }
+
+
+def _mean_joint(cells: list[Json]) -> dict[str, float]:
+    """Mean Joint@K over the judged cells; empty where none was judged."""
+    judged = [cell["joint"] for cell in cells if cell["cases"]]
+    return {name: sum(joint[name] for joint in judged) / len(judged) for name in judged[0]} if judged else {}
 
 
 def _count(name: str, cells: list[Json]) -> Json:
@@ -95,7 +103,8 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
         "In a domain an item is test if it or its pattern is, else validation if either is. Weights learn from train "
         "items only, and their rewards come from searches that can return train items only. Choices are made on "
         "validation cases, searched without the test items.",
-        "The free number of each classical row is chosen on the validation cases of the matching kind by mean Joint. "
+        "The free number of each classical row is chosen on the validation cases of the matching kind by mean Joint; "
+        "the guidance of each model on those of both kinds. "
         "“Best classical” is the row that is best on the test cases themselves, which is harder to beat than "
         "any choice that could be made beforehand.",
         "All rows see the same cases, and all models the same noise for a case.",

@@ -65,7 +65,7 @@ def interval_text(interval: Json) -> str:
 def difference_text(interval: Json, prefix: str = "") -> str:
     """+mean [low, high] in percentage points; prefix "pattern_" takes the interval over patterns."""
     low, high = 100 * interval[f"{prefix}low"], 100 * interval[f"{prefix}high"]
-    return f"{100 * interval['mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{100 * interval['mean']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
 
 
 def mark(interval: Json) -> Markup:
@@ -94,15 +94,18 @@ def best_of(rows: Sequence[Json]) -> dict[str, float]:
     return {figure: max((row[figure] for row in fair if row[figure] is not None), default=0.0) for figure in FIGURES}
 
 
-def _forests(cells: Sequence[Json]) -> list[Markup]:
+def _forests(cells: Sequence[Json]) -> list[tuple[str, Markup]]:
     judged = [cell for cell in cells if cell["cases"]]
     if not judged:
         return []
     names = {"HPPO - MO-DiT": "HPPO minus MO-DiT", "HPPO - best classical": "HPPO minus best classical row"}
     return [
-        forest(
-            [(f"{cell['domain']}, {cell['split'].split('_')[0]}", cell["differences"][name]) for cell in judged],
-            f"{title}: difference in Joint, percentage points",
+        (
+            title,
+            forest(
+                [(f"{cell['domain']}, {cell['split'].split('_')[0]}", cell["differences"][name]) for cell in judged],
+                title,
+            ),
         )
         for name, title in names.items()
     ]
@@ -168,7 +171,7 @@ def _curves(content: Json) -> list[tuple[str, list[Json]]]:
 
 def _curve_chart(curve: Sequence[Json]) -> Markup:
     points = [(point["step"], point["loss"]) for point in curve if point["loss"] is not None]
-    return lines([Series("loss", "#374151", points)], ("step", "loss"), size=(270, 190), from_zero=False)
+    return lines([Series("loss", "#374151", points)], ("step", ""), size=(270, 190), from_zero=False)
 
 
 def _stage_name(stage: str) -> str:

@@ -1,0 +1,182 @@
+"""The report: whole, self-contained, and honest about what was skipped."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modit.evaluate.evaluation import Evaluation, EvaluationSettings, evaluate_domain
+from modit.evaluate.generators import Generator
+from modit.evaluate.report import RunFacts, render_page, save_report
+from modit.evaluate.report.charts import _spread
+from modit.evaluate.report.page import mark, setting
+from modit.evaluate.report.svg import nice_ticks
+from modit.evaluate.storage import load_evaluation, save_evaluation
+from modit.evaluate.world import World
+
+FACTS = RunFacts("books", "tiny", 7, {"export": "12 positive items, at least 280 are needed"})
+RECORDS = {
+    "training": {"pretrained": [{"step": s, "loss": 1 / s} for s in range(1, 30)], "hppo_1": []},
+    "rounds": [
+        {"round": 0, "kept": True, "item_joint": 0.1, "item_same": 0.9, "pattern_joint": 0.2, "pattern_same": 0.8},
+        {"round": 1, "kept": False, "item_joint": 0.2, "item_same": 0.8, "pattern_joint": 0.1, "pattern_same": 0.7},
+        {"round": 2, "kept": False, "skipped": "the chain had ended"},
+    ],
+    "predictor": [
+        {"split": "item-hash", "auc_20_80": 0.9, "spearman": 0.6, "top_10": 40.0, "bottom_10": 0.0, "lift": None}
+    ],
+}
+VOID = {"meta"}
+
+
+class Outline(HTMLParser):
+    """Collects text and attributes, and checks that tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element without content opens nothing."""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def evaluation(world: World, generators: list[Generator]) -> Evaluation:
+    return evaluate_domain(world, generators, EvaluationSettings(resamples=100))
+
+
+@pytest.fixture(scope="module")
+def folder(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    save_evaluation(folder, evaluation, RECORDS)
+    save_report(folder, {"rare": load_evaluation(folder)}, FACTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outline(folder: Path) -> Outline:
+    outline = Outline()
+    outline.feed((folder / "report.html").read_text())
+    return outline
+
+
+def test_every_row_comparison_and_rule_is_on_the_page(folder: Path, outline: Outline) -> None:
+    report, text = json.loads((folder / "report.json").read_text()), "".join(outline.words)
+    for split in report["domains"]["rare"]["splits"].values():
+        for row in split["rows"]:
+            assert row["name"] in text
+            assert f"{100 * row['joint']:.1f}" in text
+        for entry in split["comparisons"]:
+            assert entry["name"].replace(" - ", " − ") in text
+    for rule in report["rules"]:
+        assert rule in text
+
+
+def test_skips_are_on_the_page_with_their_reasons(outline: Outline) -> None:
+    text = "".join(outline.words)
+    assert "12 positive items, at least 280 are needed" in text
+    assert "not run: the chain had ended" in text
+
+
+def test_the_page_is_well_formed_and_fetches_nothing(folder: Path, outline: Outline) -> None:
+    page = (folder / "report.html").read_text()
+    assert outline.open == []
+    assert outline.links and all(link.startswith("#") for link in outline.links)
+    assert not re.search(r"(?i)https?:|//[a-z]|url\(|@import|<script|<link|<img", page)
+
+
+def test_titles_from_the_catalogue_are_escaped(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+    assert re.search(r"Title &lt;\d+&gt; &amp; more", page)
+    assert not re.search(r"Title <\d", page)
+
+
+def test_the_same_evaluations_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    save_report(tmp_path, {"rare": load_evaluation(folder)}, FACTS)
+    for name in ("report.json", "report.html"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_cells_and_counts_follow_from_the_comparisons(folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    assert [(cell["domain"], cell["split"]) for cell in report["cells"]] == [
+        ("rare", "item_holdout"),
+        ("rare", "pattern_holdout"),
+    ]
+    for name, count in report["counts"].items():
+        differences = [cell["differences"][name] for cell in report["cells"]]
+        assert count["cells"] == 2
+        assert count["above"] == sum(entry["low"] > 0 for entry in differences)
+        assert count["above_by_pattern"] == sum(entry["pattern_low"] > 0 for entry in differences)
+        assert count["below"] == sum(entry["high"] < 0 for entry in differences)
+
+
+def test_a_skipped_split_leaves_a_page_that_says_so(folder: Path, tmp_path: Path) -> None:
+    content = load_evaluation(folder)
+    content["splits"]["pattern_holdout"] = {"cases": 0, "reason": "no pattern_validation case at all"}
+    report = save_report(tmp_path, {"rare": content}, FACTS)
+    assert report["counts"]["HPPO - MO-DiT"]["cells"] == 1
+    assert (tmp_path / "report.html").read_text().count("no pattern_validation case at all") == 2
+
+
+def test_a_report_without_any_judged_cell_is_still_a_page(folder: Path, tmp_path: Path) -> None:
+    content = load_evaluation(folder)
+    content["splits"] = {split: {"cases": 0, "reason": "too small"} for split in content["splits"]}
+    report = save_report(tmp_path, {"rare": content}, FACTS)
+    assert report["mean_joint"] == {}
+    assert "too small" in render_page(report)
+
+
+def _interval(low: float, high: float, pattern_low: float, pattern_high: float) -> dict[str, Any]:
+    return {"mean": 0.0, "low": low, "high": high, "pattern_low": pattern_low, "pattern_high": pattern_high}
+
+
+@pytest.mark.parametrize(
+    ("interval", "style"),
+    [
+        (_interval(0.1, 0.2, 0.05, 0.3), "mark up"),
+        (_interval(0.1, 0.2, -0.05, 0.3), "mark up pale"),
+        (_interval(-0.1, 0.2, -0.1, 0.3), "mark level"),
+        (_interval(-0.3, -0.1, -0.4, -0.05), "mark down"),
+        (_interval(-0.3, -0.1, -0.4, 0.05), "mark down pale"),
+    ],
+)
+def test_marks_say_what_the_intervals_say(interval: dict[str, Any], style: str) -> None:
+    assert f'class="{style}"' in mark(interval)
+
+
+def test_a_choice_at_the_end_of_its_range_is_said(folder: Path) -> None:
+    tuned = {"value": 10.0, "at_edge": True}
+    assert setting({"name": "Rocchio", "guidance": None, "tuned": tuned}) == "weight 10 (end of its range)"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0.003), (-15.2, 13.9), (0, 0), (97.1, 97.2), (2, 2)])
+def test_ticks_span_the_values_and_are_few(low: float, high: float) -> None:
+    ticks = nice_ticks(low, high)
+    assert ticks[0] <= low + 1e-9 and ticks[-1] >= high - 1e-9
+    assert 2 <= len(ticks) <= 8
+    assert ticks == sorted(set(ticks))
+
+
+def test_labels_never_overlap() -> None:
+    placed = sorted(_spread([100.0, 101.0, 101.5, 330.0, 329.0, 15.0], 14, 330))
+    assert all(later - earlier >= 13.99 for earlier, later in zip(placed, placed[1:], strict=False))
+    assert placed[0] >= 14 and placed[-1] <= 330
