@@ -5,11 +5,12 @@ from __future__ import annotations
 from components.hppo_round import OUTPUTS as HPPO_OUTPUTS
 from modit.core.step import Resources, Step
 
+MODEL = HPPO_OUTPUTS[-1]
 STEP = Step(
     name="export_sampler",
-    inputs=("catalog", "predictor", "cases", "index", HPPO_OUTPUTS[-1]),
+    inputs=("catalog", "predictor", "cases", "index", MODEL),
     outputs=("sampler",),
-    params=("build_trajectories", "model", "sampler", "export_sampler"),
+    params=("retrieval", "build_trajectories", "sampler", "export_sampler"),
     per_domain=True,
     resources=Resources(cpus=2, memory_gb=8),
 )

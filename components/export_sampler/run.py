@@ -1,0 +1,65 @@
+"""Exports the sampler of a domain, and refuses it unless it answers as torch does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import torch
+
+from components.export_sampler import MODEL
+from modit.core.seeds import derived_seed
+from modit.core.storage import sha256_of_file
+from modit.data.catalog import Catalog
+from modit.index import ItemIndex
+from modit.metric.cases import Cases
+from modit.metric.density import DensityPredictor
+from modit.model.sampler import Sampler
+from modit.model.storage import load_model
+from modit.release.export import export_sampler, serving_guidance
+from modit.release.info import SamplerInfo
+from modit.release.parity import list_parity, parity_report, tensor_parity
+from modit.release.runtime import load_sampler
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+_SPLITS = ("item_holdout", "pattern_holdout")
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads the last HPPO model, its predictor and the domain's cases; writes `sampler`.
+
+    The artifact: sampler.onnx, parity.json, sampler.json.
+
+    Raises:
+        ParityError: the file does not answer as the torch sampler.
+    """
+    params, catalog = context.params, Catalog.load(context.input("catalog"))
+    model_file, predictor_file = context.input(MODEL) / "model.pt", context.input("predictor") / "predictor.npz"
+    direction = torch.from_numpy(DensityPredictor.load(predictor_file).direction)
+    sampler = Sampler(load_model(model_file), direction, params.sampler.steps, params.sampler.samples).eval()
+    info = SamplerInfo(
+        domain=str(context.domain),
+        dimension=catalog.dimension,
+        maximum_seeds=params.build_trajectories.seeds,
+        steps=sampler.steps,
+        samples=sampler.samples,
+        guidance=serving_guidance(context.input(MODEL) / "rounds.json"),
+        model_digest=sha256_of_file(model_file),
+        predictor_digest=sha256_of_file(predictor_file),
+    )
+    folder = context.output("sampler")
+    export_sampler(sampler, info, folder / "sampler.onnx")
+    exported, index = load_sampler(folder / "sampler.onnx"), ItemIndex.load(context.input("index"))
+    seed = derived_seed(context.seed, "parity", context.domain)
+    cases = {split: Cases.load(context.input("cases") / f"{split}.npz").seeds for split in _SPLITS}
+    k = params.retrieval.depth(len(catalog))
+    lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed)
+    parity = parity_report(tensor_parity(sampler, exported, seed), lists)
+    digests = {"sampler_digest": sha256_of_file(folder / "sampler.onnx"), "index_digest": index.digest}
+    for name, content in (("parity.json", parity), ("sampler.json", asdict(info) | digests)):
+        (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    context.logger.info("parity: greatest difference %.1e", parity["greatest_difference"])
+    return {"greatest_difference": parity["greatest_difference"]}

@@ -1,0 +1,63 @@
+"""What a sampler file says of itself. No torch here: serving reads it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from modit import __version__
+from modit.core.errors import ArtifactError
+
+FORMAT = "modit-sampler/1"
+OPSET = 20
+_PREFIX = "modit."
+
+
+@dataclass(frozen=True)
+class SamplerInfo:
+    """What a sampler file says of itself.
+
+    Attributes:
+        domain: whose sampler it is.
+        dimension: d, width of an embedding.
+        maximum_seeds: m, most seeds of a row; the model was trained with no more.
+        steps: Euler steps inside the graph.
+        samples: samples averaged into a query, inside the graph.
+        guidance: the scale to serve with.
+        model_digest: sha256 of the model file.
+        predictor_digest: sha256 of the density predictor's file.
+        opset: of the graph.
+        modit_version: that exported it.
+    """
+
+    domain: str
+    dimension: int
+    maximum_seeds: int
+    steps: int
+    samples: int
+    guidance: float
+    model_digest: str
+    predictor_digest: str
+    opset: int = OPSET
+    modit_version: str = __version__
+
+    def as_metadata(self) -> dict[str, str]:
+        """The file's metadata."""
+        facts = {name: str(value) for name, value in sorted(asdict(self).items())}
+        return {_PREFIX + "format": FORMAT} | {_PREFIX + name: value for name, value in facts.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str], source: Path) -> SamplerInfo:
+        """Reads what `export_sampler` wrote.
+
+        Raises:
+            ArtifactError: the file is not of this format, or a field is missing.
+        """
+        facts = {name.removeprefix(_PREFIX): value for name, value in metadata.items() if name.startswith(_PREFIX)}
+        if facts.get("format") != FORMAT:
+            raise ArtifactError(f"{source}: metadata field format is {facts.get('format')!r}; allowed: {FORMAT!r}")
+        missing = [name for name in cls.__dataclass_fields__ if name not in facts]
+        if missing:
+            raise ArtifactError(f"{source}: metadata lacks {', '.join(missing)}; export the sampler again")
+        kinds = {"dimension": int, "maximum_seeds": int, "steps": int, "samples": int, "guidance": float, "opset": int}
+        return cls(**{name: kinds.get(name, str)(facts[name]) for name in cls.__dataclass_fields__})
