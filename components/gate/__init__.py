@@ -6,7 +6,7 @@ from modit.core.step import Step
 
 STEP = Step(
     name="gate",
-    inputs=("report",),
+    inputs=("report", "sampler"),
     outputs=("verdict",),
     params=("gate",),
 )

@@ -1,0 +1,30 @@
+"""Judges the run: reads the report and the parity tables, computes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modit.core.sections import GateParams
+from modit.release.gate import judge
+from modit.release.verdict_table import verdict_text
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads `report` and the `sampler` of every domain; writes `verdict`: verdict.json and verdict.txt."""
+    parity = {domain: _read(folder / "parity.json") for domain, folder in context.inputs_by_domain("sampler").items()}
+    params = GateParams.model_validate(context.params.gate.model_dump())
+    verdict = judge(_read(context.input("report") / "report.json"), parity, params)
+    folder, text = context.output("verdict"), verdict_text(verdict)
+    (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "verdict.txt").write_text(text, encoding="utf-8")
+    context.logger.info("%s", text)
+    return {"status": verdict["status"]}
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
