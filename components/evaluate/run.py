@@ -9,7 +9,7 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_domain, headline
 from modit.evaluate.generators import load_generator
-from modit.evaluate.records import read_records
+from modit.evaluate.records import read_records, round_guidance
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.world import World
 from modit.index import ItemIndex
@@ -37,11 +37,15 @@ def run(context: StepContext) -> dict[str, object]:
         k=retrieval.depth(len(catalog)),
         validation_k=retrieval.visible_depth(len(catalog), int(patterns.visible_for_validation.sum())),
     )
-    models = {name: context.input(artifact) / "model.pt" for name, artifact in _STAGES.items()}
-    rows = [load_generator(name, path, world, context.params.sampler) for name, path in models.items()]
+    stages = {name: context.input(name) for name in ("pretrained", "continued", "finetuned")}
+    records = read_records(stages, [context.input(name) for name in HPPO_OUTPUTS], context.input("predictor"))
+    # These two are judged at the scale that HPPO validated them at; the others choose theirs by the same rule here.
+    guidance = dict(zip(("MO-DiT", "HPPO"), round_guidance(records["rounds"]), strict=True))
+    rows = [
+        load_generator(name, context.input(artifact) / "model.pt", world, context.params.sampler, guidance.get(name))
+        for name, artifact in _STAGES.items()
+    ]
     settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))
     evaluation = evaluate_domain(world, rows, settings)
-    stages = {name: context.input(name) for name in ("pretrained", "continued", "finetuned")}
-    rounds = [context.input(name) for name in HPPO_OUTPUTS]
-    save_evaluation(context.output("evaluation"), evaluation, read_records(stages, rounds, context.input("predictor")))
+    save_evaluation(context.output("evaluation"), evaluation, records)
     return headline(evaluation.content)

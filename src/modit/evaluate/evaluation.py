@@ -16,7 +16,7 @@ from modit.evaluate.generators import Generator, model_queries
 from modit.evaluate.oracles import best_of_candidates
 from modit.evaluate.seed_counts import seed_count_curve
 from modit.evaluate.tuning import Tuned, classical_queries, tune_classical_rows
-from modit.evaluate.world import VALIDATION_OF, CaseScores, World, judge
+from modit.evaluate.world import VALIDATION_OF, CaseScores, World, first_cases_of, judge
 from modit.metric.cases import Cases, eligible_items
 from modit.metric.vectors import mean_of_rows
 
@@ -32,11 +32,13 @@ class EvaluationSettings:
     Attributes:
         seed: of the generators' noise, of seed subsets and of the resampling.
         resamples: B of the bootstrap.
+        seed_count_cases: first cases of a split that the curve over seed counts takes; they stay stratified by pattern.
         examples: cases with titles in each split.
     """
 
     seed: int = 0
     resamples: int = 10_000
+    seed_count_cases: int = 300
     examples: int = 3
 
 
@@ -108,7 +110,8 @@ class _SplitJudgement:
         queries = self._queries()
         scores = {name: judge(self.world, self.cases, value) for name, value in queries.items()}
         policy = next(generator for generator in self.generators if generator.name == POLICY)
-        scores[BEST_ORACLE] = best_of_candidates(self.world, self.cases, policy, self.settings.seed)
+        scores[BEST_ORACLE] = best_of_candidates(self.world, self.cases, policy, queries[POLICY], self.settings.seed)
+        first_cases = first_cases_of(self.cases, self.settings.seed_count_cases)
         content = {
             "cases": len(self.cases),
             "patterns": len(np.unique(self.cases.patterns)),
@@ -121,8 +124,9 @@ class _SplitJudgement:
                 self.world, self.cases, {name: queries[name] for name in (AVERAGE, POLICY)}, self.settings.examples
             ),
             "seed_counts": seed_count_curve(
-                self.world, self.cases, self.split, policy, self.settings.seed, self.settings.resamples
+                self.world, first_cases, self.split, policy, self.settings.seed, self.settings.resamples
             ),
+            "seed_count_cases": len(first_cases),
         }
         return content | self._comparisons(scores), self._per_case(scores)
 

@@ -32,21 +32,24 @@ class Generator:
     guidance: float
 
 
-def load_generator(name: str, path: Path, world: World, params: SamplerParams) -> Generator:
-    """A row from a `model.pt`, at the guidance that validation prefers.
+def load_generator(
+    name: str, path: Path, world: World, params: SamplerParams, guidance: float | None = None
+) -> Generator:
+    """A row from a `model.pt`.
 
     Args:
         name: of the row.
         path: of the model file.
         world: its predictor orders the seeds, its validation cases choose the guidance.
         params: steps, samples and the scales to choose from.
+        guidance: of the row; None takes the one that validation prefers.
 
     Raises:
         ArtifactError: the file is missing or holds no model.
     """
     direction = torch.from_numpy(np.asarray(world.predictor.direction, np.float32))
     sampler = Sampler(load_model(path), direction, params.steps, params.samples).eval()
-    return Generator(name, sampler, choose_guidance(world, sampler, params.guidance))
+    return Generator(name, sampler, choose_guidance(world, sampler, params.guidance) if guidance is None else guidance)
 
 
 def choose_guidance(world: World, sampler: Sampler, scales: Sequence[float]) -> float:

@@ -28,15 +28,26 @@ def tail_centroids(embeddings: np.ndarray, tails: np.ndarray, depth: float) -> n
     return mean_of_rows(embeddings, np.where(kept, tails, -1))
 
 
-def best_of_candidates(world: World, cases: Cases, policy: Generator, noise_seed: int) -> CaseScores:
+def best_of_candidates(
+    world: World, cases: Cases, policy: Generator, served: np.ndarray, noise_seed: int
+) -> CaseScores:
     """For each case, the scores of the candidate with the best Joint@K: 4 of the policy's fan and 4 static (Table 9).
 
     Equal figures go to the higher Same@K, then to the earlier candidate.
+
+    Args:
+        world: of the domain.
+        cases: n cases.
+        policy: HPPO.
+        served: its queries at its own guidance [n, d], not computed again where that is a scale of the fan.
+        noise_seed: of the policy's noise.
     """
     embeddings = world.catalog.embeddings
-    fan = fan_queries(policy.sampler, embeddings, cases.seeds, FAN, noise_seed)
+    others = [scale for scale in FAN if scale != policy.guidance]
+    fan = fan_queries(policy.sampler, embeddings, cases.seeds, others, noise_seed).transpose(1, 0, 2)
+    own = [served] if len(others) < len(FAN) else []
     static = [tail_centroids(embeddings, cases.tails, depth) for depth in DEPTHS]
-    scored = [judge(world, cases, queries) for queries in [*fan.transpose(1, 0, 2), *static]]
+    scored = [judge(world, cases, queries) for queries in [*own, *fan, *static]]
     # Joint is a multiple of 1/K, so a Same that weighs less than 1/K decides ties only.
     merit = np.stack([scores.joint + scores.same / (2 * world.k) for scores in scored])
     best, case = merit.argmax(0), np.arange(len(cases))

@@ -44,6 +44,21 @@ def _curve(path: Path) -> list[dict[str, Any]]:
     return [{"step": entry["step"], "loss": entry["loss"]} for entry in entries]
 
 
+def round_guidance(rounds: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """The guidance scales that validation chose before HPPO and for the last kept round: what MO-DiT and HPPO serve at.
+
+    Raises:
+        ArtifactError: record 0 is missing, or a kept record has no guidance.
+    """
+    kept = [record.get("guidance") for record in rounds if record["kept"]]
+    scales = [float(scale) for scale in kept if scale is not None]
+    if not scales or len(scales) < len(kept):
+        raise ArtifactError(
+            f"{ROUNDS_FILE}: guidance of the kept rounds is {kept}; needed: a number for each, round 0 too"
+        )
+    return scales[0], scales[-1]
+
+
 def _rounds(path: Path) -> list[dict[str, Any]]:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("rounds"), list):

@@ -13,7 +13,7 @@ from modit.evaluate.world import World, joint_of
 from modit.metric.cases import Cases
 from modit.metric.vectors import mean_of_rows
 
-COUNTS = (1, 3, 5, 10, 15, 20, 50, 100)
+COUNTS = (1, 3, 5, 10, 20, 50, 100)
 
 
 def counts_for(longest: int) -> list[int]:

@@ -75,6 +75,11 @@ class CaseScores(NamedTuple):
     cond: np.ndarray
 
 
+def first_cases_of(cases: Cases, count: int) -> Cases:
+    """The first `count` cases; cases take turns over the patterns, so these are stratified too."""
+    return Cases(cases.seeds[:count], cases.tails[:count], cases.patterns[:count])
+
+
 def retrieve(world: World, cases: Cases, queries: np.ndarray, exclude_seeds: bool = True) -> np.ndarray:
     """The K results of each case's query over the whole catalogue, rows [n, K].
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.evaluate.records import read_records
+from modit.evaluate.records import read_records, round_guidance
 
 
 def _stage(folder: Path, curve: object, **files: object) -> Path:
@@ -53,3 +53,20 @@ def test_rounds_that_are_no_list_are_refused(tmp_path: Path, predictor: Path) ->
     last = _stage(tmp_path / "hppo_1", [], rounds={"stopped": True})
     with pytest.raises(ArtifactError, match="has no field rounds with a list of records"):
         read_records({}, [last], predictor)
+
+
+def test_guidance_is_that_of_round_0_and_of_the_last_kept_round() -> None:
+    rounds = [
+        {"round": 0, "kept": True, "guidance": 1.5},
+        {"round": 1, "kept": True, "guidance": 2.0},
+        {"round": 2, "kept": False, "guidance": 3.0},
+        {"round": 3, "kept": False, "skipped": "the chain had ended"},
+    ]
+    assert round_guidance(rounds) == (1.5, 2.0)
+    assert round_guidance(rounds[:1]) == (1.5, 1.5)
+
+
+@pytest.mark.parametrize("rounds", [[], [{"round": 0, "kept": True}]])
+def test_rounds_without_guidance_are_refused(rounds: list[dict[str, object]]) -> None:
+    with pytest.raises(ArtifactError, match="needed: a number for each, round 0 too"):
+        round_guidance(rounds)
