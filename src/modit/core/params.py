@@ -15,6 +15,7 @@ from modit.core.sections import (
     ModelParams,
     OptimizerParams,
     PatternParams,
+    RetrievalParams,
     SamplerParams,
     Section,
     SequenceParams,
@@ -115,6 +116,7 @@ class Params(Section):
 
     seed: Seed = 0
     runner: RunnerParams = RunnerParams()
+    retrieval: RetrievalParams = RetrievalParams()
     validate_logs: ValidationParams = ValidationParams()
     assign_patterns: PatternParams = PatternParams()
     stage_index: IndexParams = IndexParams()

@@ -62,6 +62,12 @@ class RetrievalParams(Section):
             return self.k
         return 10 if items < 5_000 else 20 if items < 1_000_000 else 100
 
+    def visible_depth(self, items: int, visible: int) -> int:
+        """K where only some of the items may be seen: about the same neighbourhood, twice as deep so that it does not
+        saturate, between 5 and K (docs/adr/0005).
+        """
+        return min(self.depth(items), max(5, round(2 * self.depth(items) * visible / items)))
+
 
 class AnchorParams(Section):
     """Section `label_anchors`.
@@ -164,11 +170,13 @@ class SamplerParams(Section):
 
     Attributes:
         steps: Euler steps.
-        guidance: serving scale (the paper: 3).
+        samples: samples of the flow averaged into one query (docs/adr/0006); 1 is the paper's.
+        guidance: scales to choose the serving scale from, on validation cases, for each model (the paper: 3).
     """
 
-    steps: Positive = 8
-    guidance: Annotated[float, Field(ge=0)] = 3.0
+    steps: Positive = 4
+    samples: Positive = 4
+    guidance: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
 
 
 class HPPOParams(Section):
@@ -179,6 +187,7 @@ class HPPOParams(Section):
             (adaptive with the strict filter), pareto_epsilon (filter with `tolerance`).
         cases: training cases labelled in a round.
         margin: delta of the case gate and the pairs.
+        gate: what the best candidate must lead by `margin`: the second best (paper) or the query served today.
         tolerance: epsilon of `pareto_epsilon`.
         beta: inverse temperature of the preference loss.
         anchor: the target of the anchor, the SFT tail centroid (paper) or the pair's winner.
@@ -203,8 +212,9 @@ class HPPOParams(Section):
     """
 
     variant: Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"] = "pareto"
-    cases: Positive = 1_500
+    cases: Positive = 800
     margin: Share = 0.03
+    gate: Literal["second", "served"] = "served"
     tolerance: Share = 0.02
     beta: Annotated[float, Field(gt=0)] = 0.05
     anchor: Literal["tail", "winner"] = "winner"
@@ -226,3 +236,21 @@ class HPPOParams(Section):
     batch: Positive = 64
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+
+
+class GateParams(Section):
+    """Section `gate`: absolute thresholds, used while there is no champion to compare with.
+
+    Attributes:
+        item_same_floor: least Same@K of HPPO on held-out items.
+        pattern_same_floor: least Same@K of HPPO on held-out patterns.
+        minimum_cases: fewest cases of a split that a verdict may rest on.
+        classical_splits: splits on which HPPO must not be significantly below the best classical row.
+        interval: whether intervals are resampled over cases (the paper) or over whole patterns.
+    """
+
+    item_same_floor: Share = 0.6
+    pattern_same_floor: Share = 0.4
+    minimum_cases: Positive = 20
+    classical_splits: tuple[Literal["item_holdout", "pattern_holdout"], ...] = ("item_holdout",)
+    interval: Literal["cases", "patterns"] = "cases"

@@ -75,15 +75,15 @@ def advance(
     rounds = list(state.rounds)
     if not rounds:
         rounds.append({"round": 0, "kept": True, **inputs.validator.score(reference).as_dict()})
-    best = max(record["joint"] for record in rounds if record["kept"])
+    best = max((record for record in rounds if record["kept"]), key=lambda record: record["joint"])
     section, trajectories = params.hppo, inputs.trajectories
     seeds = params.build_trajectories.seeds
     cases = draw_cases(trajectories, seeds, section.cases, params.finetune.full_share, seed + number)
     facts: dict[str, float] = {}
     policy = copy.deepcopy(state.model)
-    run_round(policy, reference, inputs.world, cases, section, params.sampler, number, seed, log, checkpoint, facts.update)
+    run_round(policy, reference, inputs.world, cases, section, params.sampler, best["guidance"], number, seed, log, checkpoint, facts.update)
     score = inputs.validator.score(policy)
-    kept = score.joint > best
+    kept = score.joint > best["joint"]
     rounds.append({"round": number, "kept": kept, **score.as_dict(), **facts})
     last = section.variant == "off_policy"
     return ChainState(policy if kept else state.model, rounds, not kept or last)

@@ -39,13 +39,16 @@ def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundI
         params: of the run.
     """
     catalog = Catalog.load(folders["catalog"])
-    positive, k = catalog.attributes[domain], params.retrieval.depth(len(catalog))
+    positive = catalog.attributes[domain]
     patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
     predictor = DensityPredictor.load(folders["predictor"] / "predictor.npz")
     index = ItemIndex.load(folders["index"])
     cases = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in ("item_validation", "pattern_validation")}
     views = PatternViews.load(folders["trajectories"] / "views.npz")
-    world = World(catalog.embeddings, positive, patterns.trainable, views, predictor, index, k)
+    trainable, visible = patterns.trainable, patterns.visible_for_validation
+    k = params.retrieval.visible_depth(len(catalog), int(trainable.sum()))
+    world = World(catalog.embeddings, positive, trainable, views, predictor, index, k)
     validation = {split: (value.seeds, value.patterns) for split, value in cases.items()}
+    k = params.retrieval.visible_depth(len(catalog), int(visible.sum()))
     validator = Validator(catalog.embeddings, positive, patterns, validation, predictor, index, params.sampler, k)
     return RoundInputs(world, Trajectories.load(folders["trajectories"] / "own.npz"), validator)

@@ -66,10 +66,17 @@ class RoundCases(NamedTuple):
 
 
 class LabelledPool(NamedTuple):
-    """Candidates [n, p, d] with their labels."""
+    """Candidates of each case.
+
+    Attributes:
+        candidates: unit [n, p, d].
+        labels: Joint and Same of each [n, p].
+        served: Joint of the policy's query at the serving scale [n].
+    """
 
     candidates: np.ndarray
     labels: Labels
+    served: np.ndarray
 
 
 def draw_cases(trajectories: Trajectories, seeds: int, count: int, full_share: float, seed: int) -> RoundCases:
@@ -81,17 +88,20 @@ def draw_cases(trajectories: Trajectories, seeds: int, count: int, full_share: f
     return RoundCases(items, rows, trajectories.views[chosen], trajectories.patterns[chosen])
 
 
-def label_round(policy: MODiT, world: World, cases: RoundCases, params: HPPOParams, sampler: SamplerParams, seed: int) -> LabelledPool:
+def label_round(
+    policy: MODiT, world: World, cases: RoundCases, params: HPPOParams, sampler: SamplerParams, guidance: float, seed: int
+) -> LabelledPool:
     """Builds the hybrid pool of every case and measures it on the index."""
-    generator_of = Sampler(policy, torch.from_numpy(world.predictor.direction), sampler.steps)
-    fan = (*params.fan, sampler.guidance)
+    generator_of = Sampler(policy, torch.from_numpy(world.predictor.direction), sampler.steps, sampler.samples)
+    fan = (*params.fan, guidance)
     embeddings = torch.from_numpy(np.ascontiguousarray(world.embeddings))
     queries = generate_queries(generator_of, embeddings, torch.from_numpy(cases.seeds).long(), fan, seed).numpy()
     tail = cases.trajectories.shape[1] - cases.seeds.shape[1]
     static = static_candidates(world.embeddings, cases.trajectories, tail, params.static_depths)
     centroid = unit(np.asarray(world.embeddings)[world.positive & world.trainable].mean(0))
     pool = build_pool(static, queries[:, :-1], queries[:, -1], world.predictor.direction, centroid, params)
-    labelled = LabelledPool(pool, _measure(world, cases, pool))
+    served = _measure(world, cases, queries[:, -1:]).joint[:, 0]
+    labelled = LabelledPool(pool, _measure(world, cases, pool), served)
     return _search(world, cases, labelled, params, np.random.default_rng(seed + 1))
 
 
@@ -112,7 +122,7 @@ def _search(world: World, cases: RoundCases, pool: LabelledPool, params: HPPOPar
         moves = local_candidates(best, axes, params.search_radius / 2**step, params.search_moves, generator)
         labels = _measure(world, cases, moves)
         merged = Labels(np.concatenate([pool.labels.joint, labels.joint], 1), np.concatenate([pool.labels.same, labels.same], 1))
-        pool = LabelledPool(np.concatenate([pool.candidates, moves], 1), merged)
+        pool = LabelledPool(np.concatenate([pool.candidates, moves], 1), merged, pool.served)
     return pool
 
 
@@ -150,6 +160,7 @@ def run_round(
     cases: RoundCases,
     params: HPPOParams,
     sampler: SamplerParams,
+    guidance: float,
     number: int,
     seed: int,
     log: Log,
@@ -165,6 +176,7 @@ def run_round(
         cases: its training cases.
         params: section `hppo`.
         sampler: section `sampler`.
+        guidance: the policy's serving scale.
         number: of the round, from 1.
         seed: of the run.
         log: of the training loop.
@@ -172,9 +184,10 @@ def run_round(
         on_pairs: called with facts about candidates and pairs.
     """
     source = reference if params.variant == "off_policy" else policy
-    pool = label_round(source, world, cases, params, sampler, seed + number)
-    pairs = build_pairs(pool.labels.joint, pool.labels.same, params.margin, filter_tolerance(params))
-    on_pairs({"pairs": len(pairs.case), "cases_kept": len(np.unique(pairs.case)) / len(cases.seeds), "best_joint": float(pool.labels.joint.max(1).mean())})
+    pool = label_round(source, world, cases, params, sampler, guidance, seed + number)
+    served = pool.served if params.gate == "served" else None
+    pairs = build_pairs(pool.labels.joint, pool.labels.same, params.margin, filter_tolerance(params), served)
+    on_pairs({"pairs": len(pairs.case), "cases_kept": len(np.unique(pairs.case)) / len(cases.seeds), "best_joint": float(pool.labels.joint.max(1).mean()), "served_joint": float(pool.served.mean())})
     if not len(pairs.case):
         return policy
     stage = PreferenceStage(f"hppo_{number}", pair_data(world, cases, pool, pairs, params), reference, params, torch.from_numpy(unit(world.predictor.direction)))

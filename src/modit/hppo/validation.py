@@ -27,12 +27,14 @@ class ValidationScore:
         item_same: Same@K there.
         pattern_joint: Joint@K on unseen patterns.
         pattern_same: Same@K there.
+        guidance: the scale at which all this was measured, the best of those allowed.
     """
 
     item_joint: float
     item_same: float
     pattern_joint: float
     pattern_same: float
+    guidance: float
 
     @property
     def joint(self) -> float:
@@ -69,18 +71,24 @@ class Validator:
     k: int
 
     def score(self, model: MODiT) -> ValidationScore:
-        """Retrieves for every validation case at the serving scale."""
+        """Retrieves for every validation case at every scale, and takes the best scale by mean Joint of both kinds."""
         item, pattern = self._means(model, "item_validation"), self._means(model, "pattern_validation")
-        return ValidationScore(*item, *pattern)
+        best = int((item[:, 0] + pattern[:, 0]).argmax())
+        return ValidationScore(*item[best].tolist(), *pattern[best].tolist(), self.sampler.guidance[best])
 
-    def _means(self, model: MODiT, split: str) -> tuple[float, float]:
+    def _means(self, model: MODiT, split: str) -> np.ndarray:
+        """Mean Joint and Same for each guidance scale [G, 2]; zeros where the split has no cases."""
         seeds, patterns = self.cases[split]
+        scales = self.sampler.guidance
+        means = np.zeros((len(scales), 2))
         if not len(seeds):
-            return 0.0, 0.0
-        sampler = Sampler(model, torch.from_numpy(self.predictor.direction), self.sampler.steps)
+            return means
+        sampler = Sampler(model, torch.from_numpy(self.predictor.direction), self.sampler.steps, self.sampler.samples)
         embeddings = torch.from_numpy(np.asarray(self.embeddings))
-        scales = [self.sampler.guidance]
-        queries = generate_queries(sampler, embeddings, torch.from_numpy(seeds).long(), scales, _NOISE_SEED)[:, 0].numpy()
-        rows = self.index.search(queries, self.k, allowed=self.patterns.visible_for_validation, exclude=seeds).rows
-        metrics = list_metrics(rows, self.positive, self.patterns.labels, patterns)
-        return float(metrics.joint.mean()), float(metrics.same.mean())
+        queries = generate_queries(sampler, embeddings, torch.from_numpy(seeds).long(), scales, _NOISE_SEED).numpy()
+        for number in range(len(scales)):
+            allowed = self.patterns.visible_for_validation
+            rows = self.index.search(queries[:, number], self.k, allowed=allowed, exclude=seeds).rows
+            metrics = list_metrics(rows, self.positive, self.patterns.labels, patterns)
+            means[number] = metrics.joint.mean(), metrics.same.mean()
+        return means

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from modit.model.dit import MODiT, query_visibility
+from modit.model.dit import ConditionCache, MODiT, Visibility, query_visibility
 from modit.model.flow import euler_step, normalize, sample_noise
 from modit.model.frame import frame_of
 
@@ -31,6 +31,22 @@ def sort_seeds(seeds: Tensor, mask: Tensor, density_direction: Tensor | None) ->
     order = torch.argsort(score.masked_fill(~mask, float("inf")), dim=1, stable=True)
     ordered = torch.gather(seeds * mask[..., None], 1, order[..., None].expand_as(seeds))
     return ordered, mask.sum(1)
+
+
+def guided_visibility(cache: ConditionCache, count: int) -> Visibility:
+    """`count` queries of each row that see all its seeds, then as many that see BOS alone."""
+    device = cache.lengths.device
+    unconditional = torch.arange(2 * count, device=device).ge(count).expand(cache.lengths.shape[0], -1)
+    return query_visibility(cache, 2 * count, unconditional)
+
+
+def guided_velocity(
+    model: MODiT, z: Tensor, time: Tensor, cache: ConditionCache, visibility: Visibility, guidance: Tensor
+) -> Tensor:
+    """Classifier-free guidance v_null + s (v_cond - v_null) of z [B, R, d] at one time [1, 1], scales s [B, R]."""
+    velocity = model.velocity(torch.cat([z, z], 1), time, cache, visibility)
+    conditional, null = velocity.split(z.shape[1], dim=1)
+    return null + guidance.unsqueeze(-1) * (conditional - null)
 
 
 def sample_queries(
@@ -57,26 +73,34 @@ def sample_queries(
         Unit queries [B, R, d].
     """
     cache = model.encode(seeds, lengths, frame_of(seeds, lengths))
-    batch, count = noise.shape[:2]
-    unconditional = torch.arange(2 * count, device=noise.device).ge(count).expand(batch, -1)
-    visibility = query_visibility(cache, 2 * count, unconditional)
+    visibility = guided_visibility(cache, noise.shape[1])
     z = normalize(noise)
-    scale = guidance.unsqueeze(-1)
     for index in range(steps):
-        time = torch.full_like(noise[..., 0], index / steps)
-        velocity = model.velocity(torch.cat([z, z], 1), torch.cat([time, time], 1), cache, visibility)
-        conditional, null = velocity.split(count, dim=1)
-        z = rule(z, null + scale * (conditional - null), 1.0 / steps)
+        # One time for all rows: its embedding and the modulations are computed once, not for every query.
+        time = noise.new_full((1, 1), index / steps)
+        z = rule(z, guided_velocity(model, z, time, cache, visibility, guidance), 1.0 / steps)
     return z
+
+
+def noise_companions(noise: Tensor, count: int) -> Tensor:
+    """Noise [B, d] and count - 1 reflections and cyclic shifts of it [B, count, d]: one input, several samples.
+
+    The mean of samples is nearer to the centre of the target's distribution than any one of them (docs/adr/0006), and
+    antithetic pairs (z, -z) cancel first.
+    """
+    shifts = [torch.roll(noise, (index // 2) * (noise.shape[-1] // count), -1) for index in range(count)]
+    return torch.stack([shift if index % 2 == 0 else -shift for index, shift in enumerate(shifts)], 1)
 
 
 class Sampler(nn.Module):
     """Seeds in any order and number to one unit query: what is validated, judged, exported and served."""
 
-    def __init__(self, model: MODiT, density_direction: Tensor, steps: int) -> None:
-        """Args: the velocity field, the density predictor's weights [d] that order the seeds, and the Euler steps."""
+    def __init__(self, model: MODiT, density_direction: Tensor, steps: int, samples: int) -> None:
+        """Args: the velocity field, the density predictor's weights [d] that order the seeds, Euler steps, and how many
+        samples are averaged into a query.
+        """
         super().__init__()
-        self.model, self.steps = model, steps
+        self.model, self.steps, self.samples = model, steps, samples
         self.register_buffer("density_direction", density_direction)
 
     def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
@@ -94,10 +118,12 @@ class Sampler(nn.Module):
         return self.fan(seeds, mask, noise, guidance.expand(noise.shape[0])[:, None])[:, 0]
 
     def fan(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
-        """Queries at several guidance scales [B, R] from the same noise [B, d] -> [B, R, d]."""
+        """Queries at several guidance scales [B, G] from the same noise [B, d] -> [B, G, d]."""
         ordered, lengths = sort_seeds(normalize(seeds), mask, self.density_direction)
-        start = noise[:, None].expand(-1, guidance.shape[1], -1)
-        return sample_queries(self.model, ordered, lengths, start, guidance, self.steps)
+        start = noise_companions(noise, self.samples).repeat(1, guidance.shape[1], 1)
+        scales = guidance.repeat_interleave(self.samples, 1)
+        samples = sample_queries(self.model, ordered, lengths, start, scales, self.steps)
+        return normalize(samples.unflatten(1, (guidance.shape[1], self.samples)).mean(2))
 
 
 @torch.no_grad()
