@@ -1,0 +1,106 @@
+"""The exported sampler against torch: the same inputs, the same threads, in one process.
+
+Run `python benchmarks/bench_onnx.py`. Prints the machine, the time of the export, the greatest difference, and for each
+size the best time of both and their ratio. Calls alternate, so that other work on the machine hits both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from modit.model.dit import DiTConfig, MODiT
+from modit.model.sampler import Sampler
+from modit.release.export import export_sampler
+from modit.release.info import SamplerInfo
+from modit.release.runtime import OnnxSampler, load_sampler
+
+DIMENSION, STEPS, GUIDANCE = 64, 8, 3.0
+SIZES = {"small": (96, 3, 4), "paper": (512, 8, 8)}  # width, depth, heads
+
+
+def build_sampler(width: int, depth: int, heads: int, samples: int) -> Sampler:
+    """Random weights in every layer: the zeros of an untrained model could be folded away."""
+    torch.manual_seed(0)
+    model = MODiT(DiTConfig(dimension=DIMENSION, width=width, depth=depth, heads=heads))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return Sampler(model, torch.randn(DIMENSION), STEPS, samples).eval()
+
+
+def export(sampler: Sampler, seeds: int, threads: int, folder: Path) -> tuple[OnnxSampler, float, float]:
+    info = SamplerInfo("bench", DIMENSION, seeds, STEPS, sampler.samples, GUIDANCE, "-", "-")
+    start = time.perf_counter()
+    export_sampler(sampler, info, folder / "sampler.onnx")
+    exported = time.perf_counter()
+    loaded = load_sampler(folder / "sampler.onnx", threads)
+    return loaded, exported - start, time.perf_counter() - exported
+
+
+def best_times(calls: list[Callable[[], np.ndarray]], repeats: int) -> list[float]:
+    times = np.empty((repeats, len(calls)))
+    for call in calls:
+        call()
+    for row in times:
+        for number, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            row[number] = time.perf_counter() - start
+    return times.min(0).tolist()
+
+
+def measure(name: str, options: argparse.Namespace, folder: Path) -> None:
+    sampler = build_sampler(*SIZES[name], options.samples)
+    exported, export_time, load_time = export(sampler, options.seeds, options.threads, folder)
+    generator = torch.Generator().manual_seed(1)
+    seeds = torch.randn(options.batch, options.seeds, DIMENSION, generator=generator)
+    noise = torch.randn(options.batch, DIMENSION, generator=generator)
+    inputs = (seeds, torch.ones(options.batch, options.seeds, dtype=torch.bool), noise)
+    arrays = tuple(value.numpy() for value in inputs)
+
+    @torch.inference_mode()
+    def with_torch() -> np.ndarray:
+        return sampler(*inputs, torch.tensor(GUIDANCE)).numpy()
+
+    def with_onnx() -> np.ndarray:
+        return exported.queries(*arrays, GUIDANCE)
+
+    difference = np.abs(with_torch() - with_onnx()).max()
+    torch_time, onnx_time = best_times([with_torch, with_onnx], options.repeats)
+    print(
+        f"{name:6} export {export_time:5.1f} s  load {load_time:4.1f} s  difference {difference:.1e}  "
+        f"torch {1e3 * torch_time:8.1f} ms  onnx {1e3 * onnx_time:8.1f} ms  torch/onnx {torch_time / onnx_time:.2f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--seeds", type=int, default=150)
+    parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"{platform.processor() or platform.machine()}, {platform.platform()}, threads {options.threads}")
+    print(
+        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}; batch {options.batch}, "
+        f"{options.seeds} seeds, {STEPS} steps, {options.samples} samples, guidance {GUIDANCE}"
+    )
+    for name in options.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(name, options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

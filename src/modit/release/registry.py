@@ -1,0 +1,162 @@
+"""The model registry: what is registered, and the MLflow adapter. Registering again changes nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from modit.core.errors import ConfigError
+from modit.release.gate import PASS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+ALIAS = "challenger"
+PASSED, REJECTED = "passed", "rejected"
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+_EXPERIMENT = "modit"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A judged sampler.
+
+    Attributes:
+        domain: whose sampler it is.
+        verdict: PASS or FAIL, as the gate wrote it.
+        run_uri: address of the pipeline run.
+        digests: sha256 of `sampler`, `index`, `report` and `verdict`.
+        metrics: figures of the verdict.
+        files: to keep with the version; `sampler.onnx` must be among them.
+    """
+
+    domain: str
+    verdict: str
+    run_uri: str
+    digests: dict[str, str]
+    metrics: dict[str, float]
+    files: tuple[Path, ...]
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What makes a submission the same as an earlier one."""
+        return {"run_uri": self.run_uri, "sampler_digest": self.digests["sampler"], "domain": self.domain}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the version."""
+        digests = {f"{name}_digest": value for name, value in self.digests.items()}
+        return self.key | digests | {"status": PASSED if self.verdict == PASS else REJECTED}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registered version.
+
+    Attributes:
+        model: its registered name.
+        version: number within the model.
+        status: "passed" or "rejected".
+        alias: "challenger" for a passed version, else None.
+    """
+
+    model: str
+    version: int
+    status: str
+    alias: str | None
+
+
+class ModelRegistry(Protocol):
+    """Where judged samplers are kept."""
+
+    def register(self, submission: Submission) -> Registration:
+        """Registers a sampler once: the same run and sampler digest give the version that is already there."""
+
+
+def tracking_uri(run_uri: str) -> str:
+    """Where MLflow keeps its records: MLFLOW_TRACKING_URI, else SQLite in the run's folder.
+
+    Raises:
+        ConfigError: the run is remote and the variable is not set; SQLite needs a local folder.
+    """
+    if chosen := os.environ.get(TRACKING_VARIABLE):
+        return chosen
+    if not Path(run_uri).is_absolute():
+        raise ConfigError(
+            f"{TRACKING_VARIABLE} is not set and run {run_uri} is no local folder that could hold mlflow.db"
+        )
+    return f"sqlite:///{run_uri}/mlflow.db"
+
+
+class MlflowRegistry:
+    """The registry of an MLflow server or database; a model `modit-DOMAIN` each."""
+
+    def __init__(self, uri: str, artifacts: str | None = None) -> None:
+        """Connects.
+
+        Args:
+            uri: of tracking and registry.
+            artifacts: where a new experiment keeps files; None leaves it to the server.
+        """
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient  # slow to import, and only this step needs it
+
+        self._client: MlflowClient = MlflowClient(uri, uri)
+        self._artifacts = artifacts
+
+    def register(self, submission: Submission) -> Registration:
+        """Registers a sampler once. A passed version becomes the challenger; a rejected one has no alias."""
+        model = f"modit-{submission.domain}"
+        self._ensure_model(model)
+        version = self._find_version(model, submission) or self._create_version(model, submission)
+        for name, value in submission.tags.items():
+            self._client.set_model_version_tag(model, version.version, name, value)
+        passed = submission.verdict == PASS
+        self._point_alias(model, str(version.version), passed)
+        return Registration(model, int(version.version), submission.tags["status"], ALIAS if passed else None)
+
+    def _ensure_model(self, model: str) -> None:
+        if not self._client.search_registered_models(f"name = '{model}'"):
+            self._client.create_registered_model(model)
+
+    def _find_version(self, model: str, submission: Submission) -> ModelVersion | None:
+        for version in self._client.search_model_versions(f"name = '{model}'"):
+            if submission.key.items() <= version.tags.items():
+                return version
+        return None
+
+    def _create_version(self, model: str, submission: Submission) -> ModelVersion:
+        run = self._find_run(submission) or self._client.create_run(
+            self._experiment(), run_name=f"{submission.domain} release", tags=submission.key
+        )
+        for name, value in submission.metrics.items():
+            self._client.log_metric(run.info.run_id, _metric_name(name), value)
+        for path in submission.files:
+            self._client.log_artifact(run.info.run_id, str(path))
+        self._client.set_terminated(run.info.run_id)
+        source = f"{run.info.artifact_uri}/sampler.onnx"
+        return self._client.create_model_version(model, source, run.info.run_id, tags=submission.tags)
+
+    def _find_run(self, submission: Submission) -> Any:
+        """The run of an attempt that ended before the version was made."""
+        wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in submission.key.items())
+        found = self._client.search_runs([self._experiment()], wanted, max_results=1)
+        return found[0] if found else None
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(_EXPERIMENT)
+        return found.experiment_id if found else self._client.create_experiment(_EXPERIMENT, self._artifacts)
+
+    def _point_alias(self, model: str, version: str, passed: bool) -> None:
+        if passed:
+            self._client.set_registered_model_alias(model, ALIAS, version)
+        elif str(self._client.get_registered_model(model).aliases.get(ALIAS)) == version:
+            self._client.delete_registered_model_alias(model, ALIAS)
+
+
+def _metric_name(name: str) -> str:
+    """MLflow allows no @ in names."""
+    return name.replace("@K", "_at_k").replace(" ", "_")

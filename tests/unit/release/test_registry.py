@@ -1,0 +1,108 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from modit.core.errors import ConfigError
+from modit.release.registry import ALIAS, MlflowRegistry, Submission, tracking_uri
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """One SQLite for all tests: MLflow needs seconds to make its tables. Tests use domains of their own."""
+    return tmp_path_factory.mktemp("registry")
+
+
+@pytest.fixture(scope="module")
+def registry(database):
+    return MlflowRegistry(f"sqlite:///{database}/mlflow.db", f"file://{database}/artifacts")
+
+
+@pytest.fixture
+def submit(tmp_path):
+    files = tuple(tmp_path / name for name in ("sampler.onnx", "report.html", "verdict.json"))
+    for path in files:
+        path.write_text(path.name)
+
+    def build(domain, verdict="PASS", sampler="1" * 64):
+        digests = {"sampler": sampler, "index": "2" * 64, "report": "3" * 64, "verdict": "4" * 64}
+        return Submission(domain, verdict, "/runs/one", digests, {"item_holdout Joint@K": 0.5}, files)
+
+    return build
+
+
+def test_passed_version_is_challenger_with_digests_metrics_and_files(registry, submit):
+    found = registry.register(submit("drama"))
+    assert (found.model, found.version, found.status, found.alias) == ("modit-drama", 1, "passed", ALIAS)
+    version = registry._client.get_model_version_by_alias("modit-drama", ALIAS)
+    assert version.tags == {
+        "domain": "drama",
+        "run_uri": "/runs/one",
+        "status": "passed",
+        "sampler_digest": "1" * 64,
+        "index_digest": "2" * 64,
+        "report_digest": "3" * 64,
+        "verdict_digest": "4" * 64,
+    }
+    run = registry._client.get_run(version.run_id)
+    assert run.data.metrics == {"item_holdout_Joint_at_k": 0.5}
+    assert {f.path for f in registry._client.list_artifacts(version.run_id)} == {
+        "sampler.onnx",
+        "report.html",
+        "verdict.json",
+    }
+
+
+def test_registering_again_makes_no_second_version_or_run(registry, submit):
+    first = registry.register(submit("crime"))
+    assert registry.register(submit("crime")) == first
+    assert len(registry._client.search_model_versions("name = 'modit-crime'")) == 1
+    experiment = registry._client.get_experiment_by_name("modit").experiment_id
+    assert len(registry._client.search_runs([experiment], "tags.domain = 'crime'")) == 1
+
+
+def test_attempt_that_ended_before_the_version_was_made_goes_on_with_its_run(registry, submit, monkeypatch):
+    def broken(*arguments, **options):
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(registry._client, "create_model_version", broken)
+        registry.register(submit("war"))
+    assert registry.register(submit("war")).version == 1
+    experiment = registry._client.get_experiment_by_name("modit").experiment_id
+    assert len(registry._client.search_runs([experiment], "tags.domain = 'war'")) == 1
+
+
+def test_another_sampler_or_run_is_another_version(registry, submit):
+    assert registry.register(submit("comedy")).version == 1
+    assert registry.register(submit("comedy", sampler="9" * 64)).version == 2
+    assert registry.register(replace(submit("comedy"), run_uri="/runs/two")).version == 3
+
+
+def test_rejected_version_has_no_alias_and_leaves_the_challenger_where_it_is(registry, submit):
+    registry.register(submit("horror"))
+    found = registry.register(submit("horror", "FAIL", sampler="9" * 64))
+    assert (found.version, found.status, found.alias) == (2, "rejected", None)
+    assert registry._client.get_model_version("modit-horror", "2").tags["status"] == "rejected"
+    assert registry._client.get_registered_model("modit-horror").aliases == {ALIAS: 1}
+
+
+def test_challenger_that_is_rejected_later_loses_the_alias(registry, submit):
+    registry.register(submit("sport"))
+    assert registry.register(submit("sport", "FAIL")).version == 1
+    assert registry._client.get_registered_model("modit-sport").aliases == {}
+
+
+def test_records_are_kept_in_the_run_unless_told_otherwise(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri("/runs/one") == "sqlite:////runs/one/mlflow.db"
+    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI is not set and run s3://bucket/one"):
+        tracking_uri("s3://bucket/one")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://registry")
+    assert tracking_uri("s3://bucket/one") == "http://registry"
+
+
+def test_mlflow_is_imported_only_when_a_registry_is_opened():
+    code = "import sys, modit.release.registry; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
