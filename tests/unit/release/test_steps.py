@@ -1,0 +1,86 @@
+"""The three steps on hand-made artifacts: what they write, and that writing again gives the same bytes."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from components.export_sampler import MODEL
+from components.export_sampler.run import run as export_sampler
+from components.gate.run import run as gate
+from components.register.run import run as register
+from modit.core.params import Params
+from modit.data.catalog import Catalog, Sequences
+from modit.index import IndexConfig, ItemIndex
+from modit.metric.cases import Cases
+from modit.metric.density import DensityPredictor
+from modit.model.storage import save_model
+from tests.unit.release.conftest import DIMENSION, build_sampler
+from tests.unit.release.test_gate import build_report
+
+
+class Context(SimpleNamespace):
+    def input(self, name):
+        return self.root / name
+
+    def inputs_by_domain(self, name):
+        return {"drama": self.root / name}
+
+    def output(self, name):
+        (self.root / name).mkdir(exist_ok=True)
+        return self.root / name
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    root = tmp_path_factory.mktemp("run")
+    for name in ("catalog", "index", "cases", "predictor", MODEL, "report"):
+        (root / name).mkdir()
+    generator = np.random.default_rng(5)
+    vectors = generator.normal(size=(200, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids, none = np.arange(200).astype(str), np.empty(0, np.int32)
+    Catalog(ids, vectors, {"drama": np.ones(200, bool)}, None, Sequences(np.zeros(1, np.int64), none)).save(
+        root / "catalog"
+    )
+    ItemIndex.build(vectors, ids, IndexConfig(kind="flat", use_gpu=False)).save(root / "index")
+    for split in ("item_holdout", "pattern_holdout"):
+        seeds = generator.integers(0, 200, (10, 6)).astype(np.int32)
+        Cases(seeds, seeds[:, :2], np.zeros(10, np.int32)).save(root / "cases" / f"{split}.npz")
+    DensityPredictor(generator.normal(size=DIMENSION).astype(np.float32), 0.0, 1.0).save(
+        root / "predictor/predictor.npz"
+    )
+    save_model(root / MODEL / "model.pt", build_sampler(depth=1).model)
+    rounds = [
+        {"round": 0, "kept": True, "joint": 0.3, "guidance": 1.0},
+        {"round": 1, "kept": True, "joint": 0.4, "guidance": 1.5},
+        {"round": 2, "kept": False, "joint": 0.5, "guidance": 3.0},
+    ]
+    (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
+    (root / "report/report.json").write_text(json.dumps(build_report(skipped={"western": "too few"})))
+    (root / "report/report.html").write_text("<html>")
+    params = Params.model_validate({"sampler": {"steps": 2, "samples": 2}, "build_trajectories": {"seeds": 6}})
+    store = SimpleNamespace(run=SimpleNamespace(uri=str(root)))
+    logger = logging.getLogger("test")
+    return Context(root=root, params=params, seed=0, domain="drama", logger=logger, _store=store)
+
+
+def test_the_three_steps_export_judge_and_register(context, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    export_sampler(context)
+    facts = json.loads((context.root / "sampler/sampler.json").read_text())
+    assert (facts["domain"], facts["steps"], facts["samples"], facts["maximum_seeds"]) == ("drama", 2, 2, 6)
+    assert facts["guidance"] == 1.5  # of the best round that was kept
+    parity = json.loads((context.root / "sampler/parity.json").read_text())
+    assert [row["split"] for row in parity["lists"]] == ["item_holdout", "pattern_holdout"]
+
+    assert gate(context) == {"status": "PASS"}
+    assert (context.root / "verdict/verdict.txt").read_text().startswith("PASS (no champion yet")
+
+    assert register(context) == {"drama": 1, "western": None}
+    written = (context.root / "registration/registration.json").read_bytes()
+    assert register(context) == {"drama": 1, "western": None}
+    assert (context.root / "registration/registration.json").read_bytes() == written
+    assert (context.root / "mlflow.db").is_file()
