@@ -165,7 +165,7 @@ def test_marks_say_what_the_intervals_say(interval: dict[str, Any], style: str) 
 
 def test_a_choice_at_the_end_of_its_range_is_said(folder: Path) -> None:
     tuned = {"value": 10.0, "at_edge": True}
-    assert setting({"name": "Rocchio", "guidance": None, "tuned": tuned}) == "weight 10 (end of its range)"
+    assert setting({"name": "Rocchio", "guidance": None, "tuned": tuned}) == "weight 10 (end)"
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0.003), (-15.2, 13.9), (0, 0), (97.1, 97.2), (2, 2)])

@@ -88,6 +88,7 @@ def stage_bars(rows: Sequence[Json], k: int) -> Markup:
     top = max([average] + [100 * row["joint_interval"]["high"] for row in stages])
     frame = framed((390, 300), f"Joint at {k} by stage", [], nice_ticks(0, 1.08 * top), ("", f"Joint@{k}, %"), right=72)
     width = (frame.x.end - frame.x.start) / len(stages)
+    labels = []
     for number, row in enumerate(stages):
         interval = row["joint_interval"]
         middle, height = frame.x.start + (number + 0.5) * width, frame.y(100 * row["joint"])
@@ -95,11 +96,13 @@ def stage_bars(rows: Sequence[Json], k: int) -> Markup:
         frame.canvas.bar(middle - 0.3 * width, height, 0.6 * width, frame.y.start - height, color_of(row), tip)
         upper = frame.y(100 * interval["high"])
         frame.canvas.line(middle, upper, middle, frame.y(100 * interval["low"]), "whisker")
-        frame.canvas.text(middle, upper - 5, f"{100 * row['joint']:.1f}", "strong", "middle")
+        labels.append((middle, upper - 5, f"{100 * row['joint']:.1f}"))
         frame.canvas.text(middle, frame.y.start + 17, row["name"], anchor="middle")
     frame.canvas.line(frame.x.start, frame.y(average), frame.x.end, frame.y(average), "reference")
     frame.canvas.text(frame.x.end + 6, frame.y(average) - 1, "averaging", "reference-text")
     frame.canvas.text(frame.x.end + 6, frame.y(average) + 13, f"{average:.1f}", "reference-text")
+    for x, y, content in labels:  # last, so that the dashed line does not strike them through
+        frame.canvas.text(x, y, content, "strong", "middle")
     return frame.canvas.render()
 
 

@@ -109,7 +109,8 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
         "any choice that could be made beforehand.",
         "All rows see the same cases, and all models the same noise for a case.",
         f"Intervals are 95 % of a paired bootstrap with {resamples:,} resamples over cases. Cases of one pattern are "
-        "not independent, so the interval over whole patterns stands beside it: the honest one with few patterns.",
+        "not independent, so the interval over whole patterns stands beside it. With a handful of "
+        "patterns only that one is honest, and even it is then too narrow.",
         "Joint: results with the attribute and in the seeds' pattern. Attr: with the attribute. Same: in the pattern. "
         "Cond: Joint over Attr, averaged over the cases that retrieved the attribute at all. AUC: how often a held-out "
         "high-density item of the group is nearer to the query than a seed.",

@@ -85,7 +85,7 @@ def setting(row: Json) -> str:
     if not tuned or tuned["value"] is None:
         return ""
     name = "share" if row["name"] == "Best-scored seeds" else "weight"
-    return f"{name} {tuned['value']:g}" + (" (end of its range)" if tuned["at_edge"] else "")
+    return f"{name} {tuned['value']:g}" + (" (end)" if tuned["at_edge"] else "")
 
 
 def best_of(rows: Sequence[Json]) -> dict[str, float]:
