@@ -90,6 +90,14 @@ def test_every_row_comparison_and_rule_is_on_the_page(folder: Path, outline: Out
         assert rule in text
 
 
+def test_seed_counts_are_shown_sorted_and_shuffled(folder: Path, outline: Outline) -> None:
+    text = "".join(outline.words)
+    assert text.count("HPPO, seeds sorted") == text.count("HPPO, seeds shuffled") == 2
+    report = json.loads((folder / "report.json").read_text())
+    for point in report["domains"]["rare"]["splits"]["pattern_holdout"]["seed_counts"]:
+        assert f"{100 * point['hppo_sorted']['mean']:.1f} [" in text
+
+
 def test_skips_are_on_the_page_with_their_reasons(outline: Outline) -> None:
     text = "".join(outline.words)
     assert "12 positive items, at least 280 are needed" in text
