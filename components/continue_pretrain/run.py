@@ -29,6 +29,6 @@ def run(context: StepContext) -> None:
     kinds = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     params, seed = context.params.continue_pretrain, derived_seed(context.seed, "continue_pretrain")
     sequences = np.concatenate(parts)
-    stage = PrefixPrediction("continue_pretrain", catalog.embeddings, sequences, params, kinds, directions)
+    stage = PrefixPrediction("continue_pretrain", catalog.embeddings, sequences, params, np.stack(directions), kinds)
     model = load_model(context.input("pretrained") / "model.pt")
     run_stage(model, stage, params, seed, context.output("continued"), context.scratch, context.logger)

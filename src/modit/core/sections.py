@@ -109,7 +109,8 @@ class ModelParams(Section):
         depth: number of blocks.
         heads: attention heads.
         mlp_ratio: hidden width of the MLP over H.
-        copy_heads: readout heads over the raw seeds; 0 is the paper's linear head.
+        copy_heads: readout heads over the raw seeds; 0 for none.
+        linear_head: whether the readout has the paper's linear map too.
         dropout: on attention and MLP outputs.
     """
 
@@ -118,6 +119,7 @@ class ModelParams(Section):
     heads: Positive = 4
     mlp_ratio: Annotated[float, Field(gt=0)] = 2.0
     copy_heads: Annotated[int, Field(ge=0)] = 4
+    linear_head: bool = False
     dropout: Share = 0.0
 
 
@@ -138,7 +140,7 @@ class OptimizerParams(Section):
         condition_dropout: share of targets that see BOS alone, for guidance.
         curvature: Jacobi weight of the loss.
         seed_noise: tangent noise on seed embeddings, radians (augmentation).
-        rotate: chance that a sequence is seen under a random rotation that fixes the density direction (docs/adr/0004).
+        rotate: chance that a sequence is seen under a random rotation of everything, density direction included (docs/adr/0004).
         draws: (time, noise) draws of each case in a step (stages with one target).
         full_share: share of cases that keep all their seeds; others keep a random subset, as callers do.
         log_every: steps between log lines.
@@ -204,7 +206,7 @@ class HPPOParams(Section):
         search_moves: moves of each search round.
         search_radius: typical length of a search move.
         same_weight: weight of Same@K beside Joint@K in the choice of the winner.
-        rotate: share of pairs seen under a random rotation that fixes the density direction.
+        rotate: share of pairs seen under a random rotation of everything, density direction included.
         steps: optimiser steps of a round.
         batch: pairs in a step.
         learning_rate: constant within a round after warm-up, as short rounds want it.

@@ -47,7 +47,7 @@ class PreferenceStage:
         data: the pairs.
         reference: the frozen SFT model, always the original one.
         params: section `hppo`; L_FM is summed over d, so logits are of order beta.
-        direction: unit density direction [d], which random rotations leave fixed.
+        direction: unit density direction [d], of the domain.
         """
         self.name, self.data, self.reference = name, data, reference.eval().requires_grad_(False)
         self.params, self.direction = params, direction
@@ -57,11 +57,12 @@ class PreferenceStage:
         chosen = torch.randint(len(self.data.case), (size,), generator=generator)
         case = self.data.case[chosen]
         targets = torch.stack([self.data.winners[chosen], self.data.losers[chosen], self.data.anchors[chosen]], 1)
-        rotation = draw_rotations([self.direction], torch.zeros_like(chosen), self.params.rotate, generator)
+        rotation = draw_rotations(len(self.direction), size, self.params.rotate, generator)
         return {
             "seeds": self.data.seeds[case] @ rotation,
             "lengths": self.data.lengths[case],
             "targets": targets @ rotation,
+            "direction": self.direction @ rotation,
             "noise": sample_noise((size, self.params.draws, self.data.seeds.shape[-1]), generator),
             "time": sample_time((size, self.params.draws), generator),
         }
@@ -71,7 +72,7 @@ class PreferenceStage:
         targets = batch["targets"].repeat_interleave(self.params.draws, 1)
         time, noise = batch["time"].repeat(1, 3), batch["noise"].repeat(1, 3, 1)
         point = geodesic(noise, targets, time)
-        cache = model.encode(batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]))
+        cache = model.encode(batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]), batch["direction"])
         predicted = model.velocity(point.position, time, cache, query_visibility(cache, time.shape[1]))
         return flow_matching_loss(predicted, point, time, self.params.curvature).unflatten(1, (3, self.params.draws)).mean(2)
 

@@ -34,7 +34,8 @@ class DiTConfig:
         depth: number of blocks.
         heads: A, attention heads.
         mlp_ratio: hidden width of the SwiGLU MLP over H.
-        copy_heads: readout heads that attend to the raw seed embeddings (docs/adr/0003); 0 is the paper's linear head.
+        copy_heads: readout heads that attend to the raw seed embeddings (docs/adr/0003); 0 for none.
+        linear_head: whether the readout also has the paper's linear map of the token; needed where copy_heads is 0.
         dropout: dropout on attention and MLP outputs, in [0, 1).
         rope_base: base of the rotary frequencies.
     """
@@ -45,6 +46,7 @@ class DiTConfig:
     heads: int = 4
     mlp_ratio: float = 2.0
     copy_heads: int = 4
+    linear_head: bool = False
     dropout: float = 0.0
     rope_base: float = 10_000.0
 
@@ -59,6 +61,7 @@ class ConditionCache(NamedTuple):
         tokens: BOS (zeros) and raw unit embeddings [B, C, d], the values of the copy readout.
         lengths: valid condition tokens of each row, BOS included [B].
         frame: the frame of each row [B, d]; zero for absolute coordinates.
+        direction: unit density direction of each row's domain [B, d]; zero for none.
     """
 
     keys: tuple[Tensor, ...]
@@ -67,6 +70,7 @@ class ConditionCache(NamedTuple):
     tokens: Tensor
     lengths: Tensor
     frame: Tensor
+    direction: Tensor
 
 
 class Visibility(NamedTuple):
@@ -214,19 +218,23 @@ class TimeEmbedding(nn.Module):
 
 
 class Readout(nn.Module):
-    """Velocity head: a linear map of the token, plus signed copies of the seeds a target attends to (docs/adr/0003)."""
+    """Velocity head (docs/adr/0003): signed copies of the seeds a target attends to, the frame and the density direction.
+
+    What it writes lies in the span of what the case brings, so it cannot draw an unseen pattern's query towards places that
+    it has memorised. The paper's linear map of the token can be added.
+    """
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.heads = config.copy_heads
-        self.norm = nn.RMSNorm(config.width)
-        self.modulation = nn.Linear(config.width, 2 * config.width)
-        self.velocity = nn.Linear(config.width, config.dimension + 1)
-        self.norm_condition = nn.RMSNorm(config.width)
         head_width = config.width // config.heads
+        self.norm = nn.RMSNorm(config.width)
+        self.norm_condition = nn.RMSNorm(config.width)
+        self.modulation = nn.Linear(config.width, 2 * config.width)
         self.query = nn.Linear(config.width, self.heads * head_width, bias=False)
         self.key = nn.Linear(config.width, self.heads * head_width, bias=False)
-        self.gate = nn.Linear(config.width, self.heads)
+        self.gate = nn.Linear(config.width, self.heads + 2)  # copies, then frame and direction
+        self.velocity = nn.Linear(config.width, config.dimension + 1) if config.linear_head else None
 
     def encode(self, x: Tensor) -> Tensor:
         """Keys of the condition tokens [B, C, H] -> [B, copy_heads, C, E]."""
@@ -236,24 +244,27 @@ class Readout(nn.Module):
         """Targets [B, R, H] -> velocities [B, R, d]."""
         shift, scale = self.modulation(time).chunk(2, dim=-1)
         x = modulate(self.norm(x), shift, scale)
-        velocity = from_frame(self.velocity(x), cache.frame)
-        if self.heads == 0:
-            return velocity
-        return velocity + self.copy(x, cache, visibility)
+        gates = self.gate(x)
+        axes = torch.stack([cache.frame, cache.direction], 1)
+        velocity = gates[..., self.heads :] @ axes
+        if self.heads:
+            velocity = velocity + self.copy(x, gates[..., : self.heads], cache, visibility)
+        if self.velocity is not None:
+            velocity = velocity + from_frame(self.velocity(x), cache.frame)
+        return velocity
 
-    def copy(self, x: Tensor, cache: ConditionCache, visibility: Visibility) -> Tensor:
+    def copy(self, x: Tensor, gates: Tensor, cache: ConditionCache, visibility: Visibility) -> Tensor:
         """The gated attention means of the visible raw embeddings [B, R, d]; nothing where only BOS is visible."""
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         scores = query @ cache.copy_keys.transpose(-1, -2) / math.sqrt(query.shape[-1])
-        rows, columns = scores.shape[-2:]
         mask = visibility.mask
         if mask is None:
-            mask = torch.ones(rows, columns, dtype=torch.bool, device=x.device).tril()[None, None]
+            mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).tril()[None, None]
         weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
-        gate = self.gate(x).transpose(1, 2).unsqueeze(-1)
+        gates = gates.transpose(1, 2).unsqueeze(-1)
         if visibility.dropped is not None:
-            gate = gate.masked_fill(visibility.dropped[:, None, :, None], 0.0)
-        return (gate * weights).sum(1) @ cache.tokens
+            gates = gates.masked_fill(visibility.dropped[:, None, :, None], 0.0)
+        return (gates * weights).sum(1) @ cache.tokens
 
 
 class MODiT(nn.Module):
@@ -262,7 +273,7 @@ class MODiT(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Linear(config.dimension + 1, config.width)
+        self.embed = nn.Linear(config.dimension + 2, config.width)
         self.bos = nn.Parameter(torch.empty(config.width))
         self.roles = nn.Parameter(torch.empty(2, config.width))  # condition, target
         self.time = TimeEmbedding(config.width)
@@ -279,28 +290,31 @@ class MODiT(nn.Module):
                     nn.init.zeros_(module.bias)
         for token in (self.bos, self.roles):
             nn.init.normal_(token, std=0.02)
-        for modulation in [block.modulation for block in self.blocks] + [self.readout.modulation, self.readout.velocity]:
-            nn.init.zeros_(modulation.weight)
-            nn.init.zeros_(modulation.bias)
-        if self.config.copy_heads:
-            nn.init.zeros_(self.readout.gate.weight)
-            nn.init.constant_(self.readout.gate.bias, 1.0 / self.config.copy_heads)  # start as the mean of the seeds
+        zeros = [block.modulation for block in self.blocks] + [self.readout.modulation, self.readout.gate]
+        for linear in zeros + [self.readout.velocity] * self.config.linear_head:
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        with torch.no_grad():
+            self.readout.gate.bias[self.config.copy_heads] = 1.0  # start by moving to the mean of the seeds
 
-    def tokens(self, x: Tensor, frame: Tensor, role: int) -> Tensor:
-        """Unit vectors [B, T, d] -> tokens [B, T, H]; inputs are scaled to unit variance a coordinate."""
-        return self.embed(to_frame(x, frame) * math.sqrt(self.config.dimension)) + self.roles[role]
+    def tokens(self, x: Tensor, frame: Tensor, direction: Tensor, role: int) -> Tensor:
+        """Unit vectors [B, T, d] -> tokens [B, T, H]: frame coordinates and the coordinate along the density direction."""
+        along = (x * direction[:, None]).sum(-1, keepdim=True)
+        features = torch.cat([to_frame(x, frame), along], -1)
+        return self.embed(features * math.sqrt(self.config.dimension)) + self.roles[role]
 
-    def encode(self, seeds: Tensor, lengths: Tensor, frame: Tensor) -> ConditionCache:
+    def encode(self, seeds: Tensor, lengths: Tensor, frame: Tensor, direction: Tensor) -> ConditionCache:
         """Runs the condition half once.
 
         Args:
             seeds: unit embeddings [B, M, d], valid ones first.
             lengths: number of valid seeds of each row [B].
             frame: unit vectors in whose frame the model reads and writes [B, d]; zeros for absolute coordinates.
+            direction: unit density direction of each row [B, d]; zeros for none.
         """
         batch, count = seeds.shape[:2]
         bos = (self.bos + self.roles[0]).expand(batch, 1, -1)
-        x = torch.cat([bos, self.tokens(seeds, frame, role=0)], 1)
+        x = torch.cat([bos, self.tokens(seeds, frame, direction, role=0)], 1)
         positions = torch.arange(count + 1, device=seeds.device).unsqueeze(0)
         keys, values = [], []
         for block in self.blocks:
@@ -309,11 +323,11 @@ class MODiT(nn.Module):
             values.append(value)
         raw = F.pad(seeds, (0, 0, 1, 0))
         copy_keys = self.readout.encode(x) if self.config.copy_heads else x.new_zeros(0)
-        return ConditionCache(tuple(keys), tuple(values), copy_keys, raw, lengths + 1, frame)
+        return ConditionCache(tuple(keys), tuple(values), copy_keys, raw, lengths + 1, frame, direction)
 
     def velocity(self, noised: Tensor, time: Tensor, cache: ConditionCache, visibility: Visibility) -> Tensor:
         """Velocities [B, R, d] of noised targets [B, R, d] at times [B, R]."""
-        x = self.tokens(noised, cache.frame, role=1)
+        x = self.tokens(noised, cache.frame, cache.direction, role=1)
         embedded_time = self.time(time)
         for block, keys, values in zip(self.blocks, cache.keys, cache.values, strict=True):
             x = block(x, embedded_time, keys, values, visibility)

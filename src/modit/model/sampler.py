@@ -53,6 +53,7 @@ def sample_queries(
     model: MODiT,
     seeds: Tensor,
     lengths: Tensor,
+    direction: Tensor,
     noise: Tensor,
     guidance: Tensor,
     steps: int,
@@ -64,6 +65,7 @@ def sample_queries(
         model: the velocity field.
         seeds: unit embeddings [B, M, d] in the model's order, valid ones first.
         lengths: number of valid seeds [B].
+        direction: unit density direction [d].
         noise: unit vectors [B, R, d], one for each query wanted.
         guidance: scale s of each query [B, R]; 1 is purely conditional.
         steps: number of integration steps, at least 1.
@@ -72,7 +74,7 @@ def sample_queries(
     Returns:
         Unit queries [B, R, d].
     """
-    cache = model.encode(seeds, lengths, frame_of(seeds, lengths))
+    cache = model.encode(seeds, lengths, frame_of(seeds, lengths), direction.expand(len(seeds), -1))
     visibility = guided_visibility(cache, noise.shape[1])
     z = normalize(noise)
     for index in range(steps):
@@ -121,8 +123,9 @@ class Sampler(nn.Module):
         """Queries at several guidance scales [B, G] from the same noise [B, d] -> [B, G, d]."""
         ordered, lengths = sort_seeds(normalize(seeds), mask, self.density_direction)
         start = noise_companions(noise, self.samples).repeat(1, guidance.shape[1], 1)
+        direction = normalize(self.density_direction)
         scales = guidance.repeat_interleave(self.samples, 1)
-        samples = sample_queries(self.model, ordered, lengths, start, scales, self.steps)
+        samples = sample_queries(self.model, ordered, lengths, direction, start, scales, self.steps)
         return normalize(samples.unflatten(1, (guidance.shape[1], self.samples)).mean(2))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,43 +22,21 @@ def jitter(embeddings: Tensor, radians: float, generator: torch.Generator) -> Te
     return normalize(embeddings + radians * project_to_tangent(noise, embeddings))
 
 
-def random_rotation(direction: Tensor | None, dimension: int, generator: torch.Generator) -> Tensor:
-    """A random orthogonal map of R^d that leaves `direction` where it is (docs/adr/0004).
+def draw_rotations(dimension: int, rows: int, share: float, generator: torch.Generator) -> Tensor:
+    """Random orthogonal maps for the rows of a batch, to be applied from the right: x @ R (docs/adr/0004).
 
     Args:
-        direction: unit [d], or None to leave nothing fixed.
         dimension: d.
-        generator: of the draw.
-
-    Returns:
-        [d, d].
-    """
-    bases = torch.randn(2, dimension, dimension, generator=generator)
-    if direction is not None:
-        bases[:, :, 0] = direction  # Householder QR gives both bases the same first column, +-direction
-    first, second = torch.linalg.qr(bases)[0]
-    return first @ second.T
-
-
-def draw_rotations(
-    directions: Sequence[Tensor | None], kinds: Tensor, share: float, generator: torch.Generator, dimension: int | None = None
-) -> Tensor:
-    """A rotation for each row, to be applied from the right: x @ R.
-
-    Args:
-        directions: what each kind's rotation leaves fixed, unit [d] or None.
-        kinds: which direction belongs to each row, int64 [B].
+        rows: B.
         share: chance that a row is rotated at all; others get the identity.
         generator: of the draws.
-        dimension: d, needed where no direction is given.
 
     Returns:
-        [B, d, d]; one rotation a kind and call, which is variety enough over the steps of a stage.
+        [B, d, d]; the rotated rows share one map, which is variety enough over the steps of a stage.
     """
-    d = dimension or next(len(w) for w in directions if w is not None)
-    drawn = torch.stack([random_rotation(direction, d, generator) for direction in directions])
-    rotated = torch.rand(len(kinds), generator=generator) < share
-    return torch.where(rotated[:, None, None], drawn[kinds], torch.eye(d))
+    drawn = torch.linalg.qr(torch.randn(dimension, dimension, generator=generator))[0]
+    rotated = torch.rand(rows, generator=generator) < share
+    return torch.where(rotated[:, None, None], drawn, torch.eye(dimension))
 
 
 class PrefixPrediction:
@@ -72,8 +48,8 @@ class PrefixPrediction:
         embeddings: np.ndarray,
         sequences: np.ndarray,
         params: OptimizerParams,
+        directions: np.ndarray,
         kinds: np.ndarray | None = None,
-        directions: Sequence[np.ndarray | None] = (None,),
     ) -> None:
         """Args.
 
@@ -81,12 +57,12 @@ class PrefixPrediction:
         embeddings: [N, d].
         sequences: rows of the catalogue int32 [S, L], padded with -1 at the end.
         params: optimiser settings.
-        kinds: which of `directions` belongs to each sequence [S]; None for the first.
-        directions: unit density directions [d] that random rotations leave fixed; None to leave nothing fixed.
+        directions: unit density directions of the domains [D, d]; zeros for sequences that are not ordered by any.
+        kinds: which of them belongs to each sequence [S]; None for the first.
         """
         self.name, self.params = name, params
         self.kinds = torch.zeros(len(sequences), dtype=torch.long) if kinds is None else torch.from_numpy(kinds).long()
-        self.directions = [None if w is None else torch.from_numpy(w) for w in directions]
+        self.directions = torch.from_numpy(directions)
         self.embeddings = torch.from_numpy(np.ascontiguousarray(embeddings))
         self.sequences = torch.from_numpy(np.ascontiguousarray(sequences)).long()
 
@@ -95,11 +71,13 @@ class PrefixPrediction:
         chosen = torch.randint(len(self.sequences), (size,), generator=generator)
         rows = self.sequences[chosen]
         items = self.embeddings[rows.clamp_min(0)]
-        items = items @ draw_rotations(self.directions, self.kinds[chosen], self.params.rotate, generator, items.shape[-1])
+        rotation = draw_rotations(items.shape[-1], size, self.params.rotate, generator)
+        items = items @ rotation
         shape = rows.shape
         return {
             "seeds": jitter(items, self.params.seed_noise, generator),
             "targets": items,
+            "direction": (self.directions[self.kinds[chosen], None] @ rotation)[:, 0],
             "valid": rows >= 0,
             "framed": self._frame_lengths(rows, generator),
             "noise": sample_noise((*shape, items.shape[-1]), generator),
@@ -115,7 +93,7 @@ class PrefixPrediction:
     def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean L_FM over the positions of each row that come after the items which make its frame."""
         point = geodesic(batch["noise"], batch["targets"], batch["time"])
-        cache = model.encode(batch["seeds"], batch["valid"].sum(1), frame_of(batch["seeds"], batch["framed"]))
+        cache = model.encode(batch["seeds"], batch["valid"].sum(1), frame_of(batch["seeds"], batch["framed"]), batch["direction"])
         visibility = packed_visibility(*batch["time"].shape, batch["dropped"], batch["time"].device)
         predicted = model.velocity(point.position, batch["time"], cache, visibility)
         loss = flow_matching_loss(predicted, point, batch["time"], self.params.curvature)
@@ -143,7 +121,7 @@ class TargetPrediction:
         seeds: int32 [S, m] in ascending predicted density.
         targets: unit [S, d], the tail centroids.
         params: optimiser settings, with draws and full_share.
-        direction: unit density direction [d] that random rotations leave fixed.
+        direction: unit density direction of the domain [d].
         """
         self.name, self.params, self.direction = name, params, torch.from_numpy(direction)
         self.embeddings = torch.from_numpy(np.ascontiguousarray(embeddings))
@@ -156,11 +134,12 @@ class TargetPrediction:
         rows, lengths = keep_some(self.seeds[cases], self.params.full_share, generator)
         dimension = self.embeddings.shape[1]
         items, targets = self.embeddings[rows], self.targets[cases]
-        rotation = draw_rotations([self.direction], torch.zeros_like(cases), self.params.rotate, generator, dimension)
+        rotation = draw_rotations(dimension, size, self.params.rotate, generator)
         return {
             "seeds": jitter(items @ rotation, self.params.seed_noise, generator),
             "lengths": lengths,
             "targets": (targets[:, None] @ rotation)[:, 0],
+            "direction": self.direction @ rotation,
             "noise": sample_noise((size, self.params.draws, dimension), generator),
             "time": sample_time((size, self.params.draws), generator),
             "dropped": torch.rand((size, self.params.draws), generator=generator) < self.params.condition_dropout,
@@ -168,7 +147,7 @@ class TargetPrediction:
 
     def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean L_FM over the draws of each case."""
-        cache = model.encode(batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]))
+        cache = model.encode(batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]), batch["direction"])
         point = geodesic(batch["noise"], batch["targets"][:, None].expand_as(batch["noise"]), batch["time"])
         visibility = query_visibility(cache, self.params.draws, batch["dropped"])
         predicted = model.velocity(point.position, batch["time"], cache, visibility)
