@@ -36,12 +36,13 @@ def run(context: StepContext) -> dict[str, object]:
     Raises:
         ParityError: the file does not answer as the torch sampler.
     """
+    domain = str(context.domain)
     params, catalog = context.params, Catalog.load(context.input("catalog"))
     model_file, predictor_file = context.input(MODEL) / "model.pt", context.input("predictor") / "predictor.npz"
     direction = torch.from_numpy(DensityPredictor.load(predictor_file).direction)
     sampler = Sampler(load_model(model_file), direction, params.sampler.steps, params.sampler.samples).eval()
     info = SamplerInfo(
-        domain=str(context.domain),
+        domain=domain,
         dimension=catalog.dimension,
         maximum_seeds=params.build_trajectories.seeds,
         steps=sampler.steps,
@@ -53,7 +54,7 @@ def run(context: StepContext) -> dict[str, object]:
     folder = context.output("sampler")
     export_sampler(sampler, info, folder / "sampler.onnx")
     exported, index = load_sampler(folder / "sampler.onnx"), ItemIndex.load(context.input("index"))
-    seed = derived_seed(context.seed, "parity", context.domain)
+    seed = derived_seed(context.seed, "parity", domain)
     cases = {split: Cases.load(context.input("cases") / f"{split}.npz").seeds for split in _SPLITS}
     k = params.retrieval.depth(len(catalog))
     lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed)

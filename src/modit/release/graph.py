@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,10 @@ class Conditions(nn.Module):
 
     def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """The starts, then the cache as a flat tuple."""
-        ordered, lengths = sort_seeds(normalize(seeds), mask, self.sampler.density_direction)
-        cache = self.sampler.model.encode(ordered, lengths, frame_of(ordered, lengths))
+        density = self.sampler.get_buffer("density_direction")
+        ordered, lengths = sort_seeds(normalize(seeds), mask, density)
+        direction = normalize(density).expand(ordered.shape[0], -1)  # len() would fix the batch
+        cache = self.sampler.model.encode(ordered, lengths, frame_of(ordered, lengths), direction)
         return (normalize(noise_companions(noise, self.sampler.samples)), *_flat(cache))
 
 
@@ -56,7 +59,7 @@ class GuidedStep(nn.Module):
 
     def forward(self, z: Tensor, time: Tensor, guidance: Tensor, cached: list[Tensor]) -> Tensor:
         """One Euler step of all S samples of a row."""
-        cache = _cache(cached)
+        cache = _cache(cached, self.sampler.model.config.depth)
         visibility = guided_visibility(cache, self.sampler.samples)
         velocity = guided_velocity(self.sampler.model, z, time, cache, visibility, guidance)
         return euler_step(z, velocity, 1.0 / self.sampler.steps)
@@ -79,7 +82,7 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
     once = translate(first, example, ({0: batch, 1: count}, {0: batch, 1: count}, {0: batch}))
     z, *cached = first(*example)
     tokens = torch.export.Dim("tokens")
-    shapes = [{0: batch} | ({axis: tokens} if (axis := _token_axis(value)) else {}) for value in cached]
+    shapes = [_dynamic(value, batch, tokens) for value in cached]
     arguments = (z, torch.zeros(1, 1), torch.ones(_EXAMPLE_BATCH, 1), cached)
     step = translate(GuidedStep(sampler).eval(), arguments, ({0: batch}, {}, {0: batch}, shapes))
     return _join(once, step, dimension, sampler.steps)
@@ -102,24 +105,30 @@ def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, 
             verbose=False,
             custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
         )
+    if exported is None:  # only its legacy form, which writes a file, returns nothing
+        raise TypeError("torch.onnx.export returned no program")
     return exported.model_proto.graph
 
 
-def _flat(cache: ConditionCache) -> tuple[Tensor, ...]:
-    copies = () if cache.copy_keys.numel() == 0 else (cache.copy_keys,)
-    return (cache.tokens, cache.lengths, cache.frame, *cache.keys, *cache.values, *copies)
+def _flat(cache: ConditionCache) -> list[Tensor]:
+    return [tensor for field in cache for tensor in (field if isinstance(field, tuple) else (field,))]
 
 
-def _cache(values: Sequence[Tensor]) -> ConditionCache:
-    tokens, lengths, frame, *rest = values
-    depth = len(rest) // 2
-    copies = rest[2 * depth] if len(rest) % 2 else tokens.new_zeros(0)
-    return ConditionCache(tuple(rest[:depth]), tuple(rest[depth : 2 * depth]), copies, tokens, lengths, frame)
+def _cache(values: Iterable[Tensor], depth: int) -> ConditionCache:
+    """The inverse of `_flat`: keys and values have one tensor a block, other fields are one tensor."""
+    left = iter(values)
+    per_block = ("keys", "values")
+    fields: dict[str, Any] = {
+        name: tuple(islice(left, depth)) if name in per_block else next(left) for name in ConditionCache._fields
+    }
+    return ConditionCache(**fields)
 
 
-def _token_axis(value: Tensor) -> int | None:
-    """Where condition tokens are counted: [B, A, C, E] and [B, C, d] have them, [B] and [B, d] do not."""
-    return {4: 2, 3: 1}.get(value.ndim)
+def _dynamic(value: Tensor, batch: Any, tokens: Any) -> dict[int, Any]:
+    """Dynamic axes of a part of the cache: [B], [B, d], [B, C, d] and [B, A, C, E]; none where it is empty."""
+    if value.numel() == 0:
+        return {}
+    return {0: batch} | {3: {1: tokens}, 4: {2: tokens}}.get(value.ndim, {})
 
 
 def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:

@@ -154,7 +154,7 @@ def _random_inputs(sampler: Sampler, batch: int, count: int, generator: torch.Ge
     mask = torch.rand(batch, count, generator=generator) < torch.rand(batch, 1, generator=generator)
     mask[0] = True  # one full row
     mask[torch.arange(batch), torch.randint(count, (batch,), generator=generator)] = True
-    mask &= _well_ordered(seeds @ sampler.density_direction, mask)
+    mask &= _well_ordered(seeds @ sampler.get_buffer("density_direction"), mask)
     lengths = 0.5 + torch.rand(batch, count, 1, generator=generator)
     return Inputs(lengths * seeds, mask, sample_noise((batch, dimension), generator))
 
@@ -173,12 +173,16 @@ def _compare(
 ) -> TensorParity:
     batch, count = inputs.mask.shape
     expected = sampler(*inputs, torch.full((batch,), scale)).numpy()
-    found = exported.queries(*(value.numpy() for value in inputs), scale)
+    found = _exported_queries(exported, inputs, scale)
     order = torch.randperm(count, generator=generator)
     shuffled = exported.queries(
         inputs.seeds[:, order].numpy(), inputs.mask[:, order].numpy(), inputs.noise.numpy(), scale
     )
     return TensorParity(batch, count, scale, _difference(expected, found), _difference(found, shuffled))
+
+
+def _exported_queries(exported: OnnxSampler, inputs: Inputs, scale: float) -> np.ndarray:
+    return exported.queries(inputs.seeds.numpy(), inputs.mask.numpy(), inputs.noise.numpy(), scale)
 
 
 def _difference(first: np.ndarray, second: np.ndarray) -> float:

@@ -22,7 +22,7 @@ _HEADER = (
 
 def verdict_text(verdict: dict[str, Any]) -> str:
     """The verdict as aligned text: a line for each split of a domain, the first reason beside the first of them."""
-    rows = [_HEADER]
+    rows: list[tuple[str, ...]] = [_HEADER]
     for domain, content in verdict["domains"].items():
         rows += _domain_rows(domain, content)
     # The last column is free text; padding it would only add blanks.
@@ -35,7 +35,7 @@ def verdict_text(verdict: dict[str, Any]) -> str:
 
 def _domain_rows(domain: str, content: dict[str, Any]) -> list[tuple[str, ...]]:
     figures, reason = content["splits"], content["reasons"][0]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for split in SPLITS:
         first = (domain, content["status"]) if not rows else ("", "")
         last = reason if not rows else ""

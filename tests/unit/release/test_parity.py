@@ -36,7 +36,7 @@ def cases():
 def other_sampler(sampler):
     other = copy.deepcopy(sampler)
     with torch.no_grad():
-        other.model.readout.velocity.weight.add_(0.1)
+        other.model.readout.gate.weight.add_(0.3)
     return other
 
 

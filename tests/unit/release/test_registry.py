@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -105,4 +106,5 @@ def test_records_are_kept_in_the_run_unless_told_otherwise(monkeypatch):
 
 def test_mlflow_is_imported_only_when_a_registry_is_opened():
     code = "import sys, modit.release.registry; sys.exit('mlflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
