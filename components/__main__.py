@@ -1,11 +1,26 @@
-"""`python -m components STEP --run URI [--domain D] [--conf JSON] [--no-cache] [--why]`: runs one step anywhere."""
+"""`python -m components STEP --run URI [--domain D] [--conf JSON] [--no-cache] [--why]`: runs one step anywhere.
+
+`torchrun --nproc_per_node N -m components STEP ...` trains it data-parallel.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from components.registry import REGISTRY
 from modit.core.command import main
 
+
+def run() -> int:
+    """Runs the command line, with all processes of a torchrun as one team."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return main(REGISTRY)
+    from modit.train.distributed import joined_team  # imports torch, which most steps do without
+
+    with joined_team() as team:
+        return main(REGISTRY, team=team)
+
+
 if __name__ == "__main__":
-    sys.exit(main(REGISTRY))
+    sys.exit(run())

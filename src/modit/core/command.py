@@ -14,13 +14,19 @@ from modit.core.logs import set_up_logging
 from modit.core.registry import Registry
 from modit.core.run_config import parse_conf
 from modit.core.runner import StepRunner
+from modit.core.team import Team
 
 # A refusal: trying again changes nothing. Orchestrators do not retry on it.
 REFUSED = 3
 
 
-def main(registry: Registry, arguments: Sequence[str] | None = None) -> int:
+def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team | None = None) -> int:
     """Runs one step; the last line on stdout is a JSON object with status, addresses and digests.
+
+    Args:
+        registry: the steps.
+        arguments: the command line without the program's name; that of the process if None.
+        team: the processes that run the step together; only the first prints.
 
     Returns:
         0, or 3 after an error that names what to change (2 for a wrong command line, 1 for a failure nobody foresaw).
@@ -29,8 +35,8 @@ def main(registry: Registry, arguments: Sequence[str] | None = None) -> int:
     set_up_logging()
     try:
         conf = parse_conf(chosen.conf) if chosen.conf is not None else None
-        runner = StepRunner(registry, chosen.run, chosen.params, conf)
-        logging.getLogger().setLevel(runner.params.runner.log_level)
+        runner = StepRunner(registry, chosen.run, chosen.params, conf, team)
+        logging.getLogger().setLevel("ERROR" if runner.team.rank else runner.params.runner.log_level)
         if chosen.why:
             lines = runner.why(chosen.step, chosen.domain, force=chosen.no_cache)
         else:
@@ -40,7 +46,8 @@ def main(registry: Registry, arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     # What the step printed comes before, also where both streams end in one file.
     sys.stderr.flush()
-    print(*lines, sep="\n", flush=True)
+    if not runner.team.rank:
+        print(*lines, sep="\n", flush=True)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,6 +19,7 @@ from modit.core.registry import Registry
 from modit.core.run_config import open_run
 from modit.core.step import Step
 from modit.core.storage import Storage, canonical_json, digest_of
+from modit.core.team import Team
 from modit.core.workspace import Workspace, cache_folder
 
 __all__ = ["StepContext", "StepResult", "StepRunner"]
@@ -25,7 +27,7 @@ __all__ = ["StepContext", "StepResult", "StepRunner"]
 DOMAINS_FILE = "domains.json"
 DOMAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
-Status = Literal["ran", "cached", "reused"]
+Status = Literal["ran", "cached", "reused", "helped"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class StepResult:
     Attributes:
         step: name of the step.
         domain: of the task, or None.
-        status: "ran"; "cached": this run had it; "reused": copied from another run.
+        status: "ran"; "cached": this run had it; "reused": copied from another run;
+            "helped": another process of the team published.
         outputs: address and digest of each output.
         domains: the eligible domains, from the step that decides them.
     """
@@ -55,7 +58,14 @@ class StepResult:
 class StepRunner:
     """Runs steps of one registry in one run."""
 
-    def __init__(self, registry: Registry, run_uri: str, params_path: Path, conf: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        run_uri: str,
+        params_path: Path,
+        conf: dict[str, Any] | None = None,
+        team: Team | None = None,
+    ) -> None:
         """Opens the run.
 
         Args:
@@ -63,11 +73,12 @@ class StepRunner:
             run_uri: the run's folder, a path or an fsspec address.
             params_path: params.yaml.
             conf: fields of `run.json`; needed when it is not there yet.
+            team: the processes that run the step together; None for this one alone.
 
         Raises:
             ConfigError: conf, run.json or params.yaml hold something that is not allowed.
         """
-        self.registry = registry
+        self.registry, self.team = registry, team or Team()
         self.run = Storage(run_uri)
         self.store = ArtifactStore(self.run, cache_folder())
         self.config = open_run(self.run, conf)
@@ -90,14 +101,19 @@ class StepRunner:
         """
         step = self.registry.get(name)
         logger = logging.getLogger(f"modit.{name}" + (f".{domain}" if domain else ""))
+        if self.team.rank:
+            return self._help(step, domain, logger)
         workspace = Workspace(self.run, name, domain)
         with workspace.locked():
             parts = self._key_parts(step, domain)
             reasons = ["forced"] if force else self._reasons(step, domain, parts)
+            manifests = self._reuse(step, domain, parts, workspace) if reasons and not force else None
+            # Only steps that can use an accelerator compute as a team.
+            self.team.share(bool(reasons) and not manifests and step.resources.gpus > 0)
             if not reasons:
                 logger.info("cached: nothing that it depends on has changed")
                 return self._result(step, domain, "cached", self._present(step, domain))
-            if not force and (manifests := self._reuse(step, domain, parts, workspace)):
+            if manifests:
                 logger.info("reused from %s", manifests[0].origin)
                 workspace.finish()
                 return self._result(step, domain, "reused", manifests)
@@ -105,6 +121,14 @@ class StepRunner:
             manifests = self._work(step, domain, parts, workspace, logger)
             workspace.finish()
             return self._result(step, domain, "ran", manifests)
+
+    def _help(self, step: Step, domain: str | None, logger: logging.Logger) -> StepResult:
+        """Computes along with the first process where it asks for that; what comes out here is thrown away."""
+        if self.team.share(False):
+            with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+                workspace = Workspace(self.run, step.name, domain, Path(folder))
+                self.registry.load_run(step)(self._context(step, domain, "helper", workspace, logger))
+        return StepResult(step.name, domain, "helped", {})
 
     def why(self, name: str, domain: str | None = None, *, force: bool = False) -> list[str]:
         """Says whether `execute` would run the step, and why; a line each."""
@@ -166,7 +190,21 @@ class StepRunner:
         self, step: Step, domain: str | None, parts: KeyParts, workspace: Workspace, logger: logging.Logger
     ) -> list[Manifest]:
         key = digest_of(parts)
-        context = StepContext(
+        context = self._context(step, domain, key, workspace, logger)
+        workspace.start_outputs()
+        summary = self.registry.load_run(step)(context) or {}
+        manifests = [self._describe(step, name, domain, workspace, parts, summary) for name in step.outputs]
+        if step.decides_domains:
+            _check_domains(workspace.output(step.outputs[0]) / DOMAINS_FILE)
+        for manifest in manifests:
+            self.store.write(workspace.output(manifest.kind), manifest)
+        CrossRunCache(self.store).record(key)
+        return manifests
+
+    def _context(
+        self, step: Step, domain: str | None, key: str, workspace: Workspace, logger: logging.Logger
+    ) -> StepContext:
+        return StepContext(
             step=step,
             domain=domain,
             domains=tuple(self.domains()),
@@ -179,15 +217,6 @@ class StepRunner:
             _store=self.store,
             _workspace=workspace,
         )
-        workspace.start_outputs()
-        summary = self.registry.load_run(step)(context) or {}
-        manifests = [self._describe(step, name, domain, workspace, parts, summary) for name in step.outputs]
-        if step.decides_domains:
-            _check_domains(workspace.output(step.outputs[0]) / DOMAINS_FILE)
-        for manifest in manifests:
-            self.store.write(workspace.output(manifest.kind), manifest)
-        CrossRunCache(self.store).record(key)
-        return manifests
 
     def _describe(
         self, step: Step, name: str, domain: str | None, workspace: Workspace, parts: KeyParts, summary: dict[str, Any]

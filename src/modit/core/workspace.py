@@ -24,12 +24,12 @@ def cache_folder() -> Path:
 class Workspace:
     """The folder of a (run, step, domain). A local run holds it itself, so that outputs are renamed, not copied."""
 
-    def __init__(self, run: Storage, step: str, domain: str | None) -> None:
-        """Args: `run` the run; `step` and `domain` of the task."""
+    def __init__(self, run: Storage, step: str, domain: str | None, folder: Path | None = None) -> None:
+        """Args: `run` the run; `step` and `domain` of the task; `folder` to use instead of the task's own."""
         remote = cache_folder() / "work" / hashlib.sha256(run.uri.encode()).hexdigest()[:16]
         base = run.local / WORK_FOLDER if run.local else remote
         self.task = f"{step}.{domain}" if domain else step
-        self.folder = base / self.task
+        self.folder = folder or base / self.task
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -229,10 +229,11 @@ class Readout(nn.Module):
         self.heads = config.copy_heads
         head_width = config.width // config.heads
         self.norm = nn.RMSNorm(config.width)
-        self.norm_condition = nn.RMSNorm(config.width)
         self.modulation = nn.Linear(config.width, 2 * config.width)
-        self.query = nn.Linear(config.width, self.heads * head_width, bias=False)
-        self.key = nn.Linear(config.width, self.heads * head_width, bias=False)
+        if self.heads:  # a parameter without a part in the loss would stop data parallelism
+            self.norm_condition = nn.RMSNorm(config.width)
+            self.query = nn.Linear(config.width, self.heads * head_width, bias=False)
+            self.key = nn.Linear(config.width, self.heads * head_width, bias=False)
         self.gate = nn.Linear(config.width, self.heads + 2)  # copies, then frame and direction
         self.velocity = nn.Linear(config.width, config.dimension + 1) if config.linear_head else None
 
@@ -284,7 +285,7 @@ class MODiT(nn.Module):
     def initialize(self) -> None:
         """Xavier for linear maps, 0.02 for tokens, zeros for AdaLN and the linear velocity (adaLN-Zero)."""
         for module in self.modules():
-            if isinstance(module, nn.Linear) and module.weight.numel():
+            if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)

@@ -22,7 +22,7 @@ class Journal:
         self.curve: list[dict[str, float]] = []
         if file and file.exists():
             self.curve = [json.loads(line) for line in file.read_text().splitlines()]
-        self._bar = tqdm(total=steps, desc=stage, leave=False) if sys.stderr.isatty() else None
+        self._bar: tqdm | None = None
         self._last_line = 0.0
 
     def rewind(self, step: int) -> None:
@@ -42,7 +42,8 @@ class Journal:
 
     def _show(self, step: int, figures: dict[str, float]) -> None:
         text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        if self._bar is not None:
+        if sys.stderr.isatty():
+            self._bar = self._bar or tqdm(total=self.steps, desc=self.stage, leave=False)
             self._bar.update(step - self._bar.n)
             self._bar.set_postfix_str(text)
         elif step == self.steps or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:

@@ -6,6 +6,7 @@ micro-batches. So a resumed run, an accumulated run and a data-parallel run see 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from pathlib import Path
@@ -15,10 +16,12 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from modit.core.sections import OptimizerParams
 from modit.model.dit import MODiT
 from modit.train.checkpoint import load_training_state, save_training_state
+from modit.train.distributed import rank_and_size, training_device
 
 Batch = dict[str, Tensor]
 
@@ -86,6 +89,11 @@ def build_optimizer(model: nn.Module, params: OptimizerParams) -> torch.optim.Ad
     return torch.optim.AdamW(groups, lr=params.learning_rate, betas=params.betas, foreach=True)
 
 
+def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
+    """The exponential average of the weights; None for no decay."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+
+
 def train(
     model: MODiT,
     stage: Stage,
@@ -93,32 +101,29 @@ def train(
     seed: int,
     log: Log,
     checkpoint: Path | None = None,
-    device: torch.device | None = None,
 ) -> MODiT:
-    """Trains `model` in place and returns it (its weight average where `params.ema` is set).
+    """Trains `model` in place and returns it (its weight average where `params.ema` is set); in bf16 on a GPU.
 
     Args:
-        model: the velocity field; on return it is in evaluation mode on its device.
+        model: the velocity field; on return it is in evaluation mode on the CPU.
         stage: data and loss.
         params: optimiser settings.
         seed: of batches, noise, times and dropout.
         log: called with the step and figures every `log_every` steps, on rank 0 only.
         checkpoint: file to resume from and to write to; None to keep nothing.
-        device: where to train; bf16 autocast is used on CUDA.
     """
-    device = device or torch.device("cpu")
-    rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    device = training_device()
     model.to(device).train()
-    objective: nn.Module = Objective(model, stage)
-    if world > 1:
-        objective = DistributedDataParallel(objective, find_unused_parameters=True)
-    optimizer = build_optimizer(model, params)
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(params.ema)) if params.ema else None
+    optimizer, average = build_optimizer(model, params), build_average(model, params.ema)
     start = load_training_state(checkpoint, model, optimizer, average) if checkpoint else 0
+    rank, size = rank_and_size()
+    objective: nn.Module = Objective(model, stage)
+    if size > 1:
+        objective = DistributedDataParallel(objective)  # every parameter has a part in every loss
     if rank == 0:
         log.rewind(start)
     for step in range(start, params.steps):
-        figures = _optimizer_step(objective, optimizer, stage, params, step, seed, rank, world, device)
+        figures = _optimizer_step(objective, optimizer, stage, params, step, seed, device)
         if average is not None:
             average.update_parameters(model)
         last = step + 1 == params.steps
@@ -128,7 +133,7 @@ def train(
             save_training_state(checkpoint, model, optimizer, average, step + 1)
     if average is not None:
         model.load_state_dict(average.module.state_dict())
-    return model.eval()
+    return model.eval().cpu()
 
 
 def _optimizer_step(
@@ -138,29 +143,38 @@ def _optimizer_step(
     params: OptimizerParams,
     step: int,
     seed: int,
-    rank: int,
-    world: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """One optimiser step over the rank's share of the global batch; figures are means over the global batch."""
+    """One step on the global batch, cut among processes and micro-batches; figures are means over all of it."""
+    rank, size = rank_and_size()
     generator = step_generator(seed, stage.name, step)
     torch.manual_seed(generator.initial_seed() % 2**31 + rank)  # dropout
     batch = stage.batch(generator, params.batch)
     totals: dict[str, Tensor] = {}
     for micro in range(params.accumulate):
-        part = slice(rank * params.accumulate + micro, None, world * params.accumulate)
+        part = slice(rank * params.accumulate + micro, None, size * params.accumulate)
         rows = {name: value[part].to(device) for name, value in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss, figures = objective(rows)
-        (loss.sum() * world / params.batch).backward()
+        with _gradients_kept_here(objective, last=micro + 1 == params.accumulate):
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss, figures = objective(rows)
+            (loss.sum() * size / params.batch).backward()  # data parallelism takes the mean over processes
         for name, value in {"loss": loss, **figures}.items():
             totals[name] = totals.get(name, torch.zeros((), device=device)) + value.detach().sum() / params.batch
     norm = nn.utils.clip_grad_norm_(objective.parameters(), params.clip)
+    rate = params.learning_rate * learning_rate_factor(step, params)
     for group in optimizer.param_groups:
-        group["lr"] = params.learning_rate * learning_rate_factor(step, params)
+        group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    if world > 1:
+    if size > 1:
         for value in totals.values():
             distributed.all_reduce(value)
-    return {name: float(value) for name, value in totals.items()} | {"gradient_norm": float(norm), "learning_rate": optimizer.param_groups[0]["lr"]}
+    means = {name: float(value) for name, value in totals.items()}
+    return means | {"gradient_norm": float(norm), "learning_rate": rate}
+
+
+def _gradients_kept_here(objective: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
+    """Lets processes exchange gradients only with the last micro-batch of a step."""
+    if isinstance(objective, DistributedDataParallel) and not last:
+        return objective.no_sync()
+    return contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""A training stage as a step runs it: device, journal, checkpoints, tracking, files."""
+"""A training stage as a step runs it: journal, checkpoint, files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from modit.model.dit import DiTConfig, MODiT
 from modit.model.storage import save_model
 from modit.train.journal import Journal
 from modit.train.loop import Stage, train
-
-
-def training_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def new_model(dimension: int, params: ModelParams, seed: int) -> MODiT:
@@ -46,8 +41,7 @@ def run_stage(
         logger: for progress where there is no terminal.
     """
     journal = Journal(stage.name, params.steps, logger, scratch / "curve.jsonl")
-    train(model, stage, params, seed, journal, scratch / "state.pt", training_device())
+    train(model, stage, params, seed, journal, scratch / "state.pt")
     journal.save(folder / "curve.json")
-    model.cpu()
     save_model(folder / "model.pt", model)
     return model
