@@ -76,7 +76,7 @@ class Catalog:
 
     @classmethod
     def load(cls, folder: Path) -> Catalog:
-        """Reads what `save` wrote; embeddings and sequences are memory-mapped."""
+        """Reads what `save` wrote; embeddings and sequences are memory-mapped, copy on write: torch wants writable."""
         table = pq.read_table(folder / "items.parquet")
         attributes = {
             name.removeprefix(ATTRIBUTE_PREFIX): table[name].to_numpy(zero_copy_only=False).astype(bool)
@@ -86,11 +86,11 @@ class Catalog:
         titles = np.array(table["title"].to_pylist(), dtype=str) if "title" in table.column_names else None
         return cls(
             item_ids=np.array(table["item_id"].to_pylist(), dtype=str),
-            embeddings=np.load(folder / "embeddings.npy", mmap_mode="r"),
+            embeddings=np.load(folder / "embeddings.npy", mmap_mode="c"),
             attributes=attributes,
             titles=titles,
             sequences=Sequences(
-                np.load(folder / "sequence_offsets.npy", mmap_mode="r"),
-                np.load(folder / "sequence_items.npy", mmap_mode="r"),
+                np.load(folder / "sequence_offsets.npy", mmap_mode="c"),
+                np.load(folder / "sequence_items.npy", mmap_mode="c"),
             ),
         )
