@@ -1,0 +1,33 @@
+"""Small models whose every part has a say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from modit.model.dit import DiTConfig, MODiT
+
+DIMENSION = 10
+
+
+def perturb(model: MODiT, seed: int = 0) -> MODiT:
+    """Moves every parameter: modulations, gates and heads start at zero, and a zero hides mistakes."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture
+def make_model() -> Callable[..., MODiT]:
+    """Builds a perturbed model: `make_model(seed=0, depth=2, ...)`."""
+
+    def build(seed: int = 0, **config: object) -> MODiT:
+        torch.manual_seed(seed)
+        sizes = {"dimension": DIMENSION, "width": 16, "depth": 2, "heads": 2, "copy_heads": 2}
+        return perturb(MODiT(DiTConfig(**sizes | config)), seed)
+
+    return build
