@@ -68,7 +68,9 @@ def dense_reference(model: MODiT, inputs: Inputs) -> torch.Tensor:
 
 
 def dense_mask(dropped: torch.Tensor) -> torch.Tensor:
-    """True where row sees column [B, 2L + 1, 2L + 1]: conditions are causal and see no target; target r sees the r tokens
+    """True where row sees column [B, 2L + 1, 2L + 1].
+
+    Conditions are causal and see no target; target r sees the r tokens
     before it (or BOS alone) and itself.
     """
     size = COUNT + 1
