@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from modit.data.catalog import Catalog, Sequences
+from modit.index import IndexConfig, ItemIndex
+from modit.metric.anchors import anchor_density, label_anchors
+from modit.metric.density import DensityPredictor, fit_predictor, validate_predictor
+from modit.metric.vectors import mean_of_rows, unit
+
+ITEMS, DIMENSION, K = 600, 6, 10
+
+
+@pytest.fixture
+def embeddings():
+    return unit(np.random.default_rng(0).standard_normal((ITEMS, DIMENSION)))
+
+
+@pytest.fixture
+def catalog(embeddings):
+    empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
+    ids = np.array([f"item-{row}" for row in range(ITEMS)])
+    return Catalog(ids, embeddings, {"rare": embeddings[:, 0] > 0.5}, None, empty)
+
+
+@pytest.fixture
+def index(catalog):
+    return ItemIndex.build(catalog.embeddings, catalog.item_ids, IndexConfig(kind="flat", threads=1))
+
+
+def test_linear_density_is_recovered(embeddings, tmp_path):
+    truth = np.array([0.3, -0.2, 0.1, 0.0, 0.05, -0.4], np.float32)
+    predictor = fit_predictor(embeddings, embeddings @ truth + 0.25)
+    assert np.allclose(predictor.direction, truth, atol=1e-3)
+    assert predictor.offset == pytest.approx(0.25, abs=1e-3)
+    predictor.save(tmp_path / "predictor.npz")
+    loaded = DensityPredictor.load(tmp_path / "predictor.npz")
+    assert np.array_equal(loaded.predict(embeddings), predictor.predict(embeddings))
+
+
+def test_validation_tells_signal_from_noise(embeddings):
+    rng = np.random.default_rng(1)
+    groups = {"item-hash": rng.integers(0, 5, ITEMS)}
+    signal = np.clip(0.5 + 0.5 * embeddings[:, 0] + 0.05 * rng.standard_normal(ITEMS), 0, 1)
+    good, bad = (validate_predictor(embeddings, density, groups)[0] for density in (signal, rng.permutation(signal)))
+    assert good["auc_20_80"] > 0.98
+    assert good["spearman"] > 0.9
+    assert good["lift"] > 2
+    assert 0.35 < bad["auc_20_80"] < 0.65
+
+
+def test_anchors_and_their_results_never_hold_a_held_out_id(catalog, index):
+    trainable = np.random.default_rng(2).random(ITEMS) < 0.5
+    labels = label_anchors(catalog, index, "rare", trainable, 100, K, seed=0)
+    row_of = {name: row for row, name in enumerate(catalog.item_ids)}
+    for column in ("anchor_item_id", "item_id"):
+        rows = [row_of[name] for name in labels[column].to_pylist()]
+        assert trainable[rows].all()
+    assert len(set(labels["anchor_item_id"].to_pylist())) == 100
+    assert all(a != b for a, b in zip(labels["anchor_item_id"].to_pylist(), labels["item_id"].to_pylist(), strict=True))
+
+
+def test_density_of_an_anchor_is_the_share_of_positives_among_its_neighbours(catalog, index):
+    everything = np.ones(ITEMS, bool)
+    rows, density = anchor_density(label_anchors(catalog, index, "rare", everything, ITEMS, K, seed=0), catalog)
+    assert np.array_equal(rows, np.arange(ITEMS))
+    scores = catalog.embeddings @ catalog.embeddings.T
+    np.fill_diagonal(scores, -np.inf)
+    nearest = np.argsort(-scores, 1)[:, :K]
+    assert np.allclose(density, catalog.attributes["rare"][nearest].mean(1))
+
+
+def test_means_of_padded_rows_skip_the_padding(embeddings):
+    found = mean_of_rows(embeddings, np.array([[1, 2, -1], [3, -1, -1]]))
+    assert np.allclose(found[0], unit(embeddings[[1, 2]].mean(0)), atol=1e-6)
+    assert np.allclose(found[1], embeddings[3], atol=1e-6)
