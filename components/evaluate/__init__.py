@@ -21,7 +21,7 @@ STEP = Step(
         "sampler",
     ),
     outputs=("evaluation",),
-    params=("retrieval", "sampler", "evaluate"),
+    params=("retrieval", "sampler"),
     per_domain=True,
     resources=Resources(cpus=2, memory_gb=8),
 )

@@ -8,7 +8,7 @@ STEP = Step(
     name="fit_metric_predictor",
     inputs=("catalog", "patterns", "retrieval_labels"),
     outputs=("predictor",),
-    params=("label_anchors", "fit_metric_predictor"),
+    params=("label_anchors",),
     per_domain=True,
     resources=Resources(memory_gb=4),
 )

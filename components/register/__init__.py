@@ -8,5 +8,4 @@ STEP = Step(
     name="register",
     inputs=("verdict", "report", "sampler"),
     outputs=("registration",),
-    params=("register",),
 )

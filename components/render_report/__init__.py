@@ -8,5 +8,4 @@ STEP = Step(
     name="render_report",
     inputs=("patterns", "evaluation"),
     outputs=("report",),
-    params=("render_report",),
 )

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from modit.core.errors import ConfigError
 from modit.core.sections import (
     AnchorParams,
+    GateParams,
     HPPOParams,
     ModelParams,
     OptimizerParams,
@@ -83,30 +84,6 @@ class IndexParams(Section):
     threads: Annotated[int, Field(ge=1)] = 2
 
 
-class PredictorParams(Section):
-    """Section `fit_metric_predictor`."""
-
-
-class ExportParams(Section):
-    """Section `export_sampler`."""
-
-
-class EvaluationParams(Section):
-    """Section `evaluate`."""
-
-
-class ReportParams(Section):
-    """Section `render_report`."""
-
-
-class GateParams(Section):
-    """Section `gate`."""
-
-
-class RegisterParams(Section):
-    """Section `register`."""
-
-
 class Params(Section):
     """All of params.yaml but its presets.
 
@@ -121,7 +98,6 @@ class Params(Section):
     assign_patterns: PatternParams = PatternParams()
     stage_index: IndexParams = IndexParams()
     label_anchors: AnchorParams = AnchorParams()
-    fit_metric_predictor: PredictorParams = PredictorParams()
     build_trajectories: SequenceParams = SequenceParams()
     model: ModelParams = ModelParams()
     pretrain: OptimizerParams = OptimizerParams()
@@ -129,11 +105,7 @@ class Params(Section):
     finetune: OptimizerParams = OptimizerParams()
     hppo: HPPOParams = HPPOParams()
     sampler: SamplerParams = SamplerParams()
-    export_sampler: ExportParams = ExportParams()
-    evaluate: EvaluationParams = EvaluationParams()
-    render_report: ReportParams = ReportParams()
     gate: GateParams = GateParams()
-    register_: RegisterParams = Field(default=RegisterParams(), alias="register")
 
     def sections(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The values of some sections as JSON, as they enter a step's key.

@@ -189,7 +189,8 @@ class HPPOParams(Section):
             (adaptive with the strict filter), pareto_epsilon (filter with `tolerance`).
         cases: training cases labelled in a round.
         margin: delta of the case gate and the pairs.
-        gate: what the best candidate must lead by `margin`: the second best (paper) or the query served today.
+        gate: what the best candidate must lead by `margin`: the second best (paper), or the query served today, which wins
+            where it is not beaten.
         tolerance: epsilon of `pareto_epsilon`.
         beta: inverse temperature of the preference loss.
         anchor: the target of the anchor, the SFT tail centroid (paper) or the pair's winner.
@@ -200,43 +201,53 @@ class HPPOParams(Section):
         use_policy: the guidance fan in the pool.
         static_depths: depths of the static centroids over the tail.
         fan: guidance scales of the policy candidates.
-        density_steps: moves along predicted density; empty for none.
+        use_moves: moves of the served query in the pool: pulls to the seeds and steps along predicted density.
+        pull_steps: lengths of the pulls.
+        density_steps: lengths of the steps along predicted density.
+        case_weight: share of a case's own deviation from the mean of a kind of candidate that labels keep; 1 is the paper.
         rocchio_steps: moves to the global attribute centroid; empty for none.
         search_rounds: rounds of derivative-free search around the best candidate; 0 for none.
         search_moves: moves of each search round.
         search_radius: typical length of a search move.
-        same_weight: weight of Same@K beside Joint@K in the choice of the winner.
+        blends: shares of a round's change of weights to try on validation cases.
+        fall_allowed: most that Joint on validation items or validation patterns may fall in a round that is kept.
         rotate: share of pairs seen under a random rotation of everything, density direction included.
         steps: optimiser steps of a round.
         batch: pairs in a step.
-        learning_rate: constant within a round after warm-up, as short rounds want it.
+        learning_rate: peak; falls to nearly nothing in each round.
+        ema: decay of the weight average within a round; 0 for none.
         weight_decay: of AdamW.
     """
 
-    variant: Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"] = "pareto"
+    variant: Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"] = "pareto_epsilon"
     cases: Positive = 800
-    margin: Share = 0.03
+    margin: Share = 0.01
     gate: Literal["second", "served"] = "served"
-    tolerance: Share = 0.02
+    tolerance: Share = 0.05
     beta: Annotated[float, Field(gt=0)] = 0.05
     anchor: Literal["tail", "winner"] = "winner"
-    anchor_weight: Annotated[float, Field(ge=0)] = 0.1
+    anchor_weight: Annotated[float, Field(ge=0)] = 1.0
     draws: Positive = 4
     curvature: Literal["none", "remaining", "travelled"] = "remaining"
-    use_static: bool = True
+    use_static: bool = False
     use_policy: bool = True
     static_depths: tuple[float, ...] = (0.2, 0.5, 0.7, 1.0)
     fan: tuple[float, ...] = (1.0, 2.0, 3.0, 6.0)
-    density_steps: tuple[float, ...] = (0.15, 0.3, 0.6)
+    use_moves: bool = True
+    pull_steps: tuple[float, ...] = (0.4,)
+    density_steps: tuple[float, ...] = (0.15, 0.3, 0.6, 0.9)
+    case_weight: Annotated[float, Field(ge=0, le=1)] = 0.3
     rocchio_steps: tuple[float, ...] = ()
-    search_rounds: Annotated[int, Field(ge=0)] = 2
+    search_rounds: Annotated[int, Field(ge=0)] = 0
     search_moves: Positive = 8
-    search_radius: Annotated[float, Field(gt=0)] = 0.3
-    same_weight: Annotated[float, Field(ge=0)] = 0.0
+    search_radius: Annotated[float, Field(gt=0)] = 0.2
+    blends: tuple[float, ...] = (1.0, 0.5, 0.25)
+    fall_allowed: Share = 0.01
     rotate: Annotated[float, Field(ge=0, le=1)] = 1.0
     steps: Positive = 100
     batch: Positive = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    ema: Share = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
 
 

@@ -14,9 +14,25 @@ def static_candidates(embeddings: np.ndarray, trajectories: np.ndarray, tail: in
     return np.stack([unit(embeddings[trajectories[:, -count:]].mean(1)) for count in counts], 1)
 
 
-def density_candidates(queries: np.ndarray, direction: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
-    """Queries [n, d] moved along the density predictor's unit direction by each of `steps` -> [n, len(steps), d]."""
-    return unit(queries[:, None] + np.asarray(steps, np.float32)[:, None] * unit(direction))
+def move_candidates(
+    served: np.ndarray, mean: np.ndarray, best_seeds: np.ndarray, direction: np.ndarray, params: HPPOParams
+) -> np.ndarray:
+    """Moves that the model can learn to make: back to all its seeds, to its best seeds, and along predicted density.
+
+    Args:
+        served: the policy's queries [n, d].
+        mean: unit mean of each case's seeds [n, d].
+        best_seeds: unit mean of the best-scored third of them [n, d].
+        direction: of the density predictor [d].
+        params: with pull_steps and density_steps.
+
+    Returns:
+        Every combination of a pull (none included) with a density step (none included), less the one that moves nothing.
+    """
+    pulls = [served] + [served + step * toward for step in params.pull_steps for toward in (mean, best_seeds)]
+    steps = np.asarray((0.0, *params.density_steps), np.float32)[:, None] * unit(direction)
+    moved = np.concatenate([unit(unit(pulled)[:, None] + steps) for pulled in pulls], 1)
+    return moved[:, 1:]
 
 
 def rocchio_candidates(queries: np.ndarray, centroid: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
@@ -31,7 +47,7 @@ def local_candidates(
 
     Args:
         queries: the best candidate so far [n, d].
-        axes: directions that matter for each case [n, a, d]; moves are Gaussian in their span plus a little in all of R^d.
+        axes: directions that matter for each case [n, a, d]; moves are Gaussian in their span.
         radius: typical length of a move.
         count: moves of each case.
         generator: of the draws.
@@ -39,35 +55,34 @@ def local_candidates(
     Returns:
         [n, count, d].
     """
-    cases, number, dimension = axes.shape
+    cases, number, _ = axes.shape
     weights = generator.standard_normal((cases, count, number)).astype(np.float32) / np.sqrt(number)
-    isotropic = generator.standard_normal((cases, count, dimension)).astype(np.float32) / np.sqrt(dimension)
-    return unit(queries[:, None] + radius * (weights @ unit(axes) + 0.3 * isotropic))
+    return unit(queries[:, None] + radius * weights @ unit(axes))
 
 
 def build_pool(
-    static: np.ndarray, fan: np.ndarray, serving: np.ndarray, direction: np.ndarray, centroid: np.ndarray, params: HPPOParams
+    static: np.ndarray, fan: np.ndarray, served: np.ndarray, moves: np.ndarray, centroid: np.ndarray, params: HPPOParams
 ) -> np.ndarray:
     """The pool of each case; each policy is a switch of the section.
 
     Args:
         static: [n, s, d].
         fan: the generator's queries at the guidance fan [n, f, d].
-        serving: its query at the serving scale [n, d], from which the classical moves start.
-        direction: of the density predictor [d].
+        served: its query at the serving scale [n, d].
+        moves: of `move_candidates` [n, v, d].
         centroid: of all training positives, unit [d].
         params: section `hppo`.
 
     Returns:
-        [n, p, d].
+        [n, p, d]; the first is the served query itself.
     """
-    parts = []
+    parts = [served[:, None]]
     if params.use_static:
         parts.append(static)
     if params.use_policy:
         parts.append(fan)
-    if params.density_steps:
-        parts.append(density_candidates(serving, direction, params.density_steps))
+    if params.use_moves:
+        parts.append(moves)
     if params.rocchio_steps:
-        parts.append(rocchio_candidates(serving, centroid, params.rocchio_steps))
+        parts.append(rocchio_candidates(served, centroid, params.rocchio_steps))
     return np.concatenate(parts, 1)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from modit.core.sections import HPPOParams, OptimizerParams, SamplerParams
-from modit.hppo.candidates import build_pool, local_candidates, static_candidates
+from modit.hppo.candidates import build_pool, local_candidates, move_candidates, static_candidates
 from modit.hppo.labelling import Labels, label_candidates
 from modit.hppo.loss import PairData, PreferenceStage
-from modit.hppo.pairs import Pairs, build_pairs
+from modit.hppo.pairs import Pairs, build_pairs, shrink_to_kind
 from modit.index import ItemIndex
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import PatternViews
@@ -66,17 +66,15 @@ class RoundCases(NamedTuple):
 
 
 class LabelledPool(NamedTuple):
-    """Candidates of each case.
+    """Candidates of each case; number 0 is what the policy serves today.
 
     Attributes:
         candidates: unit [n, p, d].
         labels: Joint and Same of each [n, p].
-        served: Joint of the policy's query at the serving scale [n].
     """
 
     candidates: np.ndarray
     labels: Labels
-    served: np.ndarray
 
 
 def draw_cases(trajectories: Trajectories, seeds: int, count: int, full_share: float, seed: int) -> RoundCases:
@@ -99,9 +97,10 @@ def label_round(
     tail = cases.trajectories.shape[1] - cases.seeds.shape[1]
     static = static_candidates(world.embeddings, cases.trajectories, tail, params.static_depths)
     centroid = unit(np.asarray(world.embeddings)[world.positive & world.trainable].mean(0))
-    pool = build_pool(static, queries[:, :-1], queries[:, -1], world.predictor.direction, centroid, params)
-    served = _measure(world, cases, queries[:, -1:]).joint[:, 0]
-    labelled = LabelledPool(pool, _measure(world, cases, pool), served)
+    served, (mean, best_seeds) = queries[:, -1], seed_means(world, cases)
+    moves = move_candidates(served, mean, best_seeds, world.predictor.direction, params)
+    pool = build_pool(static, queries[:, :-1], served, moves, centroid, params)
+    labelled = LabelledPool(pool, _measure(world, cases, pool))
     return _search(world, cases, labelled, params, np.random.default_rng(seed + 1))
 
 
@@ -112,18 +111,35 @@ def _measure(world: World, cases: RoundCases, pool: np.ndarray) -> Labels:
 
 
 def _search(world: World, cases: RoundCases, pool: LabelledPool, params: HPPOParams, generator: np.random.Generator) -> LabelledPool:
-    """Random local search on the true metric: each round keeps the best move and halves the radius."""
-    seeds_mean = mean_of_rows(world.embeddings, cases.seeds)
-    tail = unit(world.embeddings[cases.trajectories[:, cases.seeds.shape[1] :]].mean(1))
-    density = np.broadcast_to(unit(world.predictor.direction), seeds_mean.shape)
+    """Local search on the true metric: each round keeps the best move and halves the radius.
+
+    Moves lie in the span of what the model can read off its seeds: predicted density, the mean of all seeds and of the
+    best-scored third. A winner outside of it would be luck that no policy can learn.
+    """
+    mean, best_seeds = seed_means(world, cases)
+    density = np.broadcast_to(unit(world.predictor.direction), mean.shape)
     for step in range(params.search_rounds):
         best = take_best(pool)
-        axes = np.stack([density, tail - best, seeds_mean - best], 1)
+        axes = np.stack([density, best_seeds - mean, mean - best], 1)
         moves = local_candidates(best, axes, params.search_radius / 2**step, params.search_moves, generator)
         labels = _measure(world, cases, moves)
         merged = Labels(np.concatenate([pool.labels.joint, labels.joint], 1), np.concatenate([pool.labels.same, labels.same], 1))
-        pool = LabelledPool(np.concatenate([pool.candidates, moves], 1), merged, pool.served)
+        pool = LabelledPool(np.concatenate([pool.candidates, moves], 1), merged)
     return pool
+
+
+def seed_means(world: World, cases: RoundCases) -> tuple[np.ndarray, np.ndarray]:
+    """Unit means of all seeds and of the best-scored third of them, each [n, d]."""
+    best = best_scored(cases.seeds, world.predictor.predict(world.embeddings), 1 / 3)
+    return mean_of_rows(world.embeddings, cases.seeds), mean_of_rows(world.embeddings, best)
+
+
+def best_scored(seeds: np.ndarray, density: np.ndarray, share: float) -> np.ndarray:
+    """Keeps the `share` of each row's seeds with the highest predicted density; others become -1 [n, m]."""
+    score = np.where(seeds >= 0, density[seeds], -np.inf)
+    rank = (-score).argsort(1).argsort(1)
+    kept = np.maximum(1, np.round(share * (seeds >= 0).sum(1))).astype(int)
+    return np.where(rank < kept[:, None], seeds, -1)
 
 
 def take_best(pool: LabelledPool) -> np.ndarray:
@@ -185,9 +201,11 @@ def run_round(
     """
     source = reference if params.variant == "off_policy" else policy
     pool = label_round(source, world, cases, params, sampler, guidance, seed + number)
-    served = pool.served if params.gate == "served" else None
-    pairs = build_pairs(pool.labels.joint, pool.labels.same, params.margin, filter_tolerance(params), served)
-    on_pairs({"pairs": len(pairs.case), "cases_kept": len(np.unique(pairs.case)) / len(cases.seeds), "best_joint": float(pool.labels.joint.max(1).mean()), "served_joint": float(pool.served.mean())})
+    served = 0 if params.gate == "served" else None
+    joint = shrink_to_kind(pool.labels.joint, params.case_weight)
+    same = shrink_to_kind(pool.labels.same, params.case_weight)
+    pairs = build_pairs(joint, same, params.margin, filter_tolerance(params), served)
+    on_pairs({"pairs": len(pairs.case), "cases_kept": len(np.unique(pairs.case)) / len(cases.seeds), "best_joint": float(pool.labels.joint.max(1).mean()), "served_joint": float(pool.labels.joint[:, 0].mean()), "moved": float((pairs.winner > 0).mean())})
     if not len(pairs.case):
         return policy
     stage = PreferenceStage(f"hppo_{number}", pair_data(world, cases, pool, pairs, params), reference, params, torch.from_numpy(unit(world.predictor.direction)))
@@ -197,6 +215,7 @@ def run_round(
         learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
         warmup=0.1,
-        final_ratio=0.5,
+        ema=params.ema,
+        final_ratio=0.02,
     )
     return train(policy, stage, optimizer, seed, log, checkpoint)
