@@ -1,4 +1,4 @@
-"""Registers every judged sampler with its digests, verdict and report."""
+"""Registers every judged sampler with its digests, verdict and report; writes the training curves to MLflow."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
 from modit.release.gate import SKIPPED
 from modit.release.registry import MlflowRegistry, Submission, tracking_uri
+from modit.train.tracking import SHARED, TrackedStage, log_stages
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `verdict`, `report` and the `sampler` of every domain; writes `registration`: registration.json."""
+    """Reads `verdict`, `report`, stages and `sampler` of every domain; writes `registration`: registration.json."""
     run_uri = context._store.run.uri
     uri = tracking_uri(run_uri)
     local = f"file://{run_uri}/mlflow_artifacts" if Path(run_uri).is_absolute() else None
     registry = MlflowRegistry(uri, local if uri.startswith("sqlite") else None)
+    log_stages(registry.client, registry.experiment_id(), run_uri, _stages(context))
     verdict_file = context.input("verdict") / "verdict.json"
     report, samplers = context.input("report"), context.inputs_by_domain("sampler")
     shared = {"report": sha256_of_file(report / "report.json"), "verdict": sha256_of_file(verdict_file)}
@@ -37,6 +40,18 @@ def run(context: StepContext) -> dict[str, object]:
     text = json.dumps(registrations, indent=1, sort_keys=True) + "\n"
     (context.output("registration") / "registration.json").write_text(text, encoding="utf-8")
     return {domain: entry.get("version") for domain, entry in registrations.items()}
+
+
+def _stages(context: StepContext) -> list[TrackedStage]:
+    sections = {name: getattr(context.params, name).model_dump() for name in context.step.params}
+    folders = [(name, {SHARED: context.input(name)}) for name in SHARED_STAGES]
+    folders += [(name, context.inputs_by_domain(name)) for name in DOMAIN_STAGES]
+    of_stage = {**SHARED_STAGES, **DOMAIN_STAGES}
+    return [
+        TrackedStage.read(folder, name, domain, sections[of_stage[name]] | {"model": sections["model"]})
+        for name, by_domain in folders
+        for domain, folder in by_domain.items()
+    ]
 
 
 def _read(path: Path) -> Any:

@@ -107,6 +107,11 @@ class MlflowRegistry:
         self._client: MlflowClient = MlflowClient(uri, uri)
         self._artifacts = artifacts
 
+    @property
+    def client(self) -> MlflowClient:
+        """The connection, for other records of the same run."""
+        return self._client
+
     def register(self, submission: Submission) -> Registration:
         """Registers a sampler once. A passed version becomes the challenger; a rejected one has no alias."""
         model = f"modit-{submission.domain}"
@@ -130,7 +135,7 @@ class MlflowRegistry:
 
     def _create_version(self, model: str, submission: Submission) -> ModelVersion:
         run = self._find_run(submission) or self._client.create_run(
-            self._experiment(), run_name=f"{submission.domain} release", tags=submission.key
+            self.experiment_id(), run_name=f"{submission.domain} release", tags=submission.key
         )
         for name, value in submission.metrics.items():
             self._client.log_metric(run.info.run_id, _metric_name(name), value)
@@ -143,10 +148,11 @@ class MlflowRegistry:
     def _find_run(self, submission: Submission) -> Any:
         """The run of an attempt that ended before the version was made."""
         wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in submission.key.items())
-        found = self._client.search_runs([self._experiment()], wanted, max_results=1)
+        found = self._client.search_runs([self.experiment_id()], wanted, max_results=1)
         return found[0] if found else None
 
-    def _experiment(self) -> str:
+    def experiment_id(self) -> str:
+        """The experiment of modit's runs, made when it is missing."""
         found = self._client.get_experiment_by_name(_EXPERIMENT)
         return found.experiment_id if found else self._client.create_experiment(_EXPERIMENT, self._artifacts)
 

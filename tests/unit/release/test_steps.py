@@ -10,6 +10,8 @@ import pytest
 from components.export_sampler import MODEL
 from components.export_sampler.run import run as export_sampler
 from components.gate.run import run as gate
+from components.register import DOMAIN_STAGES, SHARED_STAGES
+from components.register import STEP as REGISTER
 from components.register.run import run as register
 from modit.core.params import Params
 from modit.data.catalog import Catalog, Sequences
@@ -17,6 +19,7 @@ from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.density import DensityPredictor
 from modit.model.storage import save_model
+from modit.release.registry import MlflowRegistry, tracking_uri
 from tests.unit.release.conftest import DIMENSION, build_sampler
 from tests.unit.release.test_gate import build_report
 
@@ -58,13 +61,16 @@ def context(tmp_path_factory):
         {"round": 1, "kept": True, "joint": 0.4, "guidance": 1.5},
         {"round": 2, "kept": False, "joint": 0.5, "guidance": 3.0},
     ]
+    for name in (*SHARED_STAGES, *DOMAIN_STAGES):
+        (root / name).mkdir(exist_ok=True)
+        (root / name / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.5}]))
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
     (root / "report/report.json").write_text(json.dumps(build_report(skipped={"western": "too few"})))
     (root / "report/report.html").write_text("<html>")
     params = Params.model_validate({"sampler": {"steps": 2, "samples": 2}, "build_trajectories": {"seeds": 6}})
     store = SimpleNamespace(run=SimpleNamespace(uri=str(root)))
     logger = logging.getLogger("test")
-    return Context(root=root, params=params, seed=0, domain="drama", logger=logger, _store=store)
+    return Context(root=root, params=params, seed=0, domain="drama", logger=logger, step=REGISTER, _store=store)
 
 
 def test_the_three_steps_export_judge_and_register(context, monkeypatch):
@@ -84,3 +90,8 @@ def test_the_three_steps_export_judge_and_register(context, monkeypatch):
     assert register(context) == {"drama": 1, "western": None}
     assert (context.root / "registration/registration.json").read_bytes() == written
     assert (context.root / "mlflow.db").is_file()
+    client = MlflowRegistry(tracking_uri(str(context.root))).client
+    experiment = client.get_experiment_by_name("modit").experiment_id
+    runs = client.search_runs([experiment], "tags.stage != ''")
+    found = sorted((run.data.tags["stage"], run.data.tags["domain"]) for run in runs)
+    assert found == sorted([(name, "all") for name in SHARED_STAGES] + [(name, "drama") for name in DOMAIN_STAGES])
