@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def run(context: StepContext) -> dict[str, object]:
     """Reads `verdict`, `report`, stages and `sampler` of every domain; writes `registration`: registration.json."""
-    run_uri = context._store.run.uri
+    run_uri = context.run_uri
     uri = tracking_uri(run_uri)
     local = f"file://{run_uri}/mlflow_artifacts" if Path(run_uri).is_absolute() else None
     registry = MlflowRegistry(uri, local if uri.startswith("sqlite") else None)

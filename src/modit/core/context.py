@@ -89,6 +89,11 @@ class StepContext:
         return self._workspace.output(name)
 
     @property
+    def run_uri(self) -> str:
+        """Address of the run, for records that must name it."""
+        return self._store.run.uri
+
+    @property
     def scratch(self) -> Path:
         """Local folder that survives a crash; an attempt with the same key finds it again. Dropped after success."""
         return self._workspace.scratch(self.key)
