@@ -1,7 +1,8 @@
 """The one training loop of all stages: pretrain, continue_pretrain, finetune and HPPO.
 
-The batch of step s is drawn from a generator seeded by (seed, stage, s) for the whole global batch, then cut among ranks and
-micro-batches. So a resumed run, an accumulated run and a data-parallel run see the same numbers as a plain one.
+The batch of step s is drawn from a generator seeded by (seed, stage, s) for the whole global batch, then cut among
+processes and micro-batches. So a resumed run, an accumulated run and a data-parallel run see the same numbers as a
+plain one.
 """
 
 from __future__ import annotations

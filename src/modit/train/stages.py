@@ -1,4 +1,4 @@
-"""Data and losses of the supervised stages: dense prefix prediction, and one target after all seeds (specification section 5)."""
+"""Data and losses of the supervised stages: dense prefix prediction, and one target after all seeds (section 5)."""
 
 from __future__ import annotations
 
@@ -93,8 +93,11 @@ class PrefixPrediction:
     def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean L_FM over the positions of each row that come after the items which make its frame."""
         point = geodesic(batch["noise"], batch["targets"], batch["time"])
-        cache = model.encode(batch["seeds"], batch["valid"].sum(1), frame_of(batch["seeds"], batch["framed"]), batch["direction"])
-        visibility = packed_visibility(*batch["time"].shape, batch["dropped"], batch["time"].device)
+        cache = model.encode(
+            batch["seeds"], batch["valid"].sum(1), frame_of(batch["seeds"], batch["framed"]), batch["direction"]
+        )
+        rows, count = batch["time"].shape
+        visibility = packed_visibility(rows, count, batch["dropped"], batch["time"].device)
         predicted = model.velocity(point.position, batch["time"], cache, visibility)
         loss = flow_matching_loss(predicted, point, batch["time"], self.params.curvature)
         positions = torch.arange(batch["time"].shape[1], device=loss.device)
@@ -147,7 +150,9 @@ class TargetPrediction:
 
     def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean L_FM over the draws of each case."""
-        cache = model.encode(batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]), batch["direction"])
+        cache = model.encode(
+            batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]), batch["direction"]
+        )
         point = geodesic(batch["noise"], batch["targets"][:, None].expand_as(batch["noise"]), batch["time"])
         visibility = query_visibility(cache, self.params.draws, batch["dropped"])
         predicted = model.velocity(point.position, batch["time"], cache, visibility)

@@ -118,6 +118,19 @@ def test_every_parameter_has_a_part_in_every_loss(world, make_model, params_of, 
         assert not missing, stage.name
 
 
+def test_loss_in_bf16_is_near_that_in_full_precision(world, model_of, params_of):
+    """As on a GPU: matrix products in bf16, path and loss in float32."""
+    params = params_of(condition_dropout=0.3)
+    for stage in (world.prefix(params), world.target(params), world.preference(model_of(), HPPOParams(batch=4))):
+        model, batch = model_of(), stage.batch(step_generator(0, stage.name, 0), 8)
+        expected, _ = stage.loss(model, batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, _ = stage.loss(model, batch)
+        loss.sum().backward()
+        assert loss.dtype == torch.float32
+        assert torch.allclose(loss, expected, rtol=0.05, atol=0.02)
+
+
 def test_average_decays_towards_the_weights():
     model = torch.nn.Linear(1, 1, bias=False)
     average = build_average(model, 0.75)
