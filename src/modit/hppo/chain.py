@@ -93,8 +93,9 @@ def advance(
 
 def improves(score: ValidationScore, best: dict[str, Any], fall_allowed: float) -> bool:
     """Whether the mean of both kinds rises and neither kind falls by more than `fall_allowed`."""
-    falls = min(score.item_joint - best["item_joint"], score.pattern_joint - best["pattern_joint"])
-    return score.joint > best["joint"] and falls >= -fall_allowed
+    new = score.as_dict()  # rounded like the record: an unchanged model must not win by a digit that was cut off
+    falls = min(new[kind] - best[kind] for kind in ("item_joint", "pattern_joint"))
+    return new["joint"] > best["joint"] and falls >= -fall_allowed
 
 
 def best_blend(
