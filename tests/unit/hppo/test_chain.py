@@ -1,4 +1,4 @@
-"""The chain keeps what validation says is better and stops at the first round that is not; its reference never moves."""
+"""The chain keeps what validation says is better and ends at the first round that is not; its reference stays."""
 
 import copy
 import logging
