@@ -74,7 +74,8 @@ class Validator:
         """Retrieves for every validation case at every scale, and takes the best scale by mean Joint of both kinds."""
         item, pattern = self._means(model, "item_validation"), self._means(model, "pattern_validation")
         best = int((item[:, 0] + pattern[:, 0]).argmax())
-        return ValidationScore(*item[best].tolist(), *pattern[best].tolist(), self.sampler.guidance[best])
+        (item_joint, item_same), (pattern_joint, pattern_same) = item[best].tolist(), pattern[best].tolist()
+        return ValidationScore(item_joint, item_same, pattern_joint, pattern_same, self.sampler.guidance[best])
 
     def _means(self, model: MODiT, split: str) -> np.ndarray:
         """Mean Joint and Same for each guidance scale [G, 2]; zeros where the split has no cases."""

@@ -291,12 +291,15 @@ class MODiT(nn.Module):
                     nn.init.zeros_(module.bias)
         for token in (self.bos, self.roles):
             nn.init.normal_(token, std=0.02)
-        zeros = [block.modulation for block in self.blocks] + [self.readout.modulation, self.readout.gate]
-        for linear in zeros + [self.readout.velocity] * self.config.linear_head:
+        readout = self.readout
+        zeros = [module.modulation for module in self.modules() if isinstance(module, Block)]
+        for linear in (*zeros, readout.modulation, readout.gate, readout.velocity):
+            if linear is None:
+                continue
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
         with torch.no_grad():
-            self.readout.gate.bias[self.config.copy_heads] = 1.0  # start by moving to the mean of the seeds
+            readout.gate.bias[self.config.copy_heads] = 1.0  # start by moving to the mean of the seeds
 
     def tokens(self, x: Tensor, frame: Tensor, direction: Tensor, role: int) -> Tensor:
         """Unit vectors [B, T, d] -> tokens [B, T, H]: frame coordinates and the coordinate along the density direction."""

@@ -97,6 +97,8 @@ def noise_companions(noise: Tensor, count: int) -> Tensor:
 class Sampler(nn.Module):
     """Seeds in any order and number to one unit query: what is validated, judged, exported and served."""
 
+    density_direction: Tensor
+
     def __init__(self, model: MODiT, density_direction: Tensor, steps: int, samples: int) -> None:
         """Args: the velocity field, the density predictor's weights [d] that order the seeds, Euler steps, and how many
         samples are averaged into a query.
