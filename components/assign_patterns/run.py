@@ -25,7 +25,9 @@ def run(context: StepContext) -> dict[str, object]:
     for domain in catalog.domains if chosen == "all" else chosen:
         seed = derived_seed(context.seed, "patterns", domain)
         try:
-            patterns = build_patterns(catalog.embeddings, catalog.item_ids, catalog.attributes[domain], split, params, seed)
+            patterns = build_patterns(
+                catalog.embeddings, catalog.item_ids, catalog.attributes[domain], split, params, seed
+            )
         except InsufficientDataError as error:
             skipped[domain] = str(error)
             context.logger.warning("domain %s is skipped: %s", domain, error)

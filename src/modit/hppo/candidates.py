@@ -8,7 +8,9 @@ from modit.core.sections import HPPOParams
 from modit.metric.vectors import unit
 
 
-def static_candidates(embeddings: np.ndarray, trajectories: np.ndarray, tail: int, depths: tuple[float, ...]) -> np.ndarray:
+def static_candidates(
+    embeddings: np.ndarray, trajectories: np.ndarray, tail: int, depths: tuple[float, ...]
+) -> np.ndarray:
     """Centroids of the last k items of each ordered sequence [n, L], k in `depths` of the tail -> [n, len(depths), d]."""
     counts = [max(1, round(depth * tail)) for depth in depths]
     return np.stack([unit(embeddings[trajectories[:, -count:]].mean(1)) for count in counts], 1)

@@ -73,7 +73,9 @@ def advance(
     round 1).
     """
     if state.stopped:
-        return ChainState(state.model, [*state.rounds, {"round": number, "kept": False, "skipped": "the chain had ended"}], True)
+        return ChainState(
+            state.model, [*state.rounds, {"round": number, "kept": False, "skipped": "the chain had ended"}], True
+        )
     rounds = list(state.rounds)
     if not rounds:
         rounds.append({"round": 0, "kept": True, **inputs.validator.score(reference).as_dict()})
@@ -83,7 +85,20 @@ def advance(
     cases = draw_cases(trajectories, seeds, section.cases, params.finetune.full_share, seed + number)
     facts: dict[str, float] = {}
     policy = copy.deepcopy(state.model)
-    run_round(policy, reference, inputs.world, cases, section, params.sampler, best["guidance"], number, seed, log, checkpoint, facts.update)
+    run_round(
+        policy,
+        reference,
+        inputs.world,
+        cases,
+        section,
+        params.sampler,
+        best["guidance"],
+        number,
+        seed,
+        log,
+        checkpoint,
+        facts.update,
+    )
     policy, score, share = best_blend(state.model, policy, inputs.validator, section.blends)
     kept = improves(score, best, section.fall_allowed)
     rounds.append({"round": number, "kept": kept, "blend": share, **score.as_dict(), **facts})
@@ -106,7 +121,9 @@ def best_blend(
     A round that goes too far on one kind of case is often right in direction; weights in between keep what both agree on
     (Wortsman et al. 2022, arXiv 2109.01903).
     """
-    scored = [(blend, validator.score(blend), share) for share in shares for blend in [interpolate(before, after, share)]]
+    scored = [
+        (blend, validator.score(blend), share) for share in shares for blend in [interpolate(before, after, share)]
+    ]
     return max(scored, key=lambda entry: entry[1].joint)
 
 

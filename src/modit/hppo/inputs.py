@@ -43,7 +43,9 @@ def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundI
     patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
     predictor = DensityPredictor.load(folders["predictor"] / "predictor.npz")
     index = ItemIndex.load(folders["index"])
-    cases = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in ("item_validation", "pattern_validation")}
+    cases = {
+        split: Cases.load(folders["cases"] / f"{split}.npz") for split in ("item_validation", "pattern_validation")
+    }
     views = PatternViews.load(folders["trajectories"] / "views.npz")
     trainable, visible = patterns.trainable, patterns.visible_for_validation
     k = params.retrieval.visible_depth(len(catalog), int(trainable.sum()))

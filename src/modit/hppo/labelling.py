@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from modit.metric.retrieval import list_metrics
 from modit.index import ItemIndex
+from modit.metric.retrieval import list_metrics
 
 
 class Labels(NamedTuple):

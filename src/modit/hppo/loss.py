@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modit.model.dit import MODiT, query_visibility
 from modit.core.sections import HPPOParams
+from modit.model.dit import MODiT, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, sample_noise, sample_time
 from modit.model.frame import frame_of
 from modit.train.loop import Batch
@@ -72,9 +72,15 @@ class PreferenceStage:
         targets = batch["targets"].repeat_interleave(self.params.draws, 1)
         time, noise = batch["time"].repeat(1, 3), batch["noise"].repeat(1, 3, 1)
         point = geodesic(noise, targets, time)
-        cache = model.encode(batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]), batch["direction"])
+        cache = model.encode(
+            batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]), batch["direction"]
+        )
         predicted = model.velocity(point.position, time, cache, query_visibility(cache, time.shape[1]))
-        return flow_matching_loss(predicted, point, time, self.params.curvature).unflatten(1, (3, self.params.draws)).mean(2)
+        return (
+            flow_matching_loss(predicted, point, time, self.params.curvature)
+            .unflatten(1, (3, self.params.draws))
+            .mean(2)
+        )
 
     def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_pref + lambda L_anchor of each pair, with s = -L_FM."""
@@ -84,5 +90,10 @@ class PreferenceStage:
             reference_winner, reference_loser, _ = self.scores(self.reference, batch).unbind(1)
         logit = self.params.beta * ((reference_winner - winner) - (reference_loser - loser))
         preference = -F.logsigmoid(logit)
-        figures = {"preference": preference, "anchor": anchor, "absolute_logit": logit.abs(), "accuracy": (logit > 0).float()}
+        figures = {
+            "preference": preference,
+            "anchor": anchor,
+            "absolute_logit": logit.abs(),
+            "accuracy": (logit > 0).float(),
+        }
         return preference + self.params.anchor_weight * anchor, figures

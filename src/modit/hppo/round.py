@@ -87,7 +87,13 @@ def draw_cases(trajectories: Trajectories, seeds: int, count: int, full_share: f
 
 
 def label_round(
-    policy: MODiT, world: World, cases: RoundCases, params: HPPOParams, sampler: SamplerParams, guidance: float, seed: int
+    policy: MODiT,
+    world: World,
+    cases: RoundCases,
+    params: HPPOParams,
+    sampler: SamplerParams,
+    guidance: float,
+    seed: int,
 ) -> LabelledPool:
     """Builds the hybrid pool of every case and measures it on the index."""
     generator_of = Sampler(policy, torch.from_numpy(world.predictor.direction), sampler.steps, sampler.samples)
@@ -106,11 +112,21 @@ def label_round(
 
 def _measure(world: World, cases: RoundCases, pool: np.ndarray) -> Labels:
     return label_candidates(
-        world.index, pool, cases.seeds, world.positive, world.views.labels, cases.views, cases.patterns, world.trainable, world.k
+        world.index,
+        pool,
+        cases.seeds,
+        world.positive,
+        world.views.labels,
+        cases.views,
+        cases.patterns,
+        world.trainable,
+        world.k,
     )
 
 
-def _search(world: World, cases: RoundCases, pool: LabelledPool, params: HPPOParams, generator: np.random.Generator) -> LabelledPool:
+def _search(
+    world: World, cases: RoundCases, pool: LabelledPool, params: HPPOParams, generator: np.random.Generator
+) -> LabelledPool:
     """Local search on the true metric: each round keeps the best move and halves the radius.
 
     Moves lie in the span of what the model can read off its seeds: predicted density, the mean of all seeds and of the
@@ -123,7 +139,9 @@ def _search(world: World, cases: RoundCases, pool: LabelledPool, params: HPPOPar
         axes = np.stack([density, best_seeds - mean, mean - best], 1)
         moves = local_candidates(best, axes, params.search_radius / 2**step, params.search_moves, generator)
         labels = _measure(world, cases, moves)
-        merged = Labels(np.concatenate([pool.labels.joint, labels.joint], 1), np.concatenate([pool.labels.same, labels.same], 1))
+        merged = Labels(
+            np.concatenate([pool.labels.joint, labels.joint], 1), np.concatenate([pool.labels.same, labels.same], 1)
+        )
         pool = LabelledPool(np.concatenate([pool.candidates, moves], 1), merged)
     return pool
 
@@ -205,10 +223,24 @@ def run_round(
     joint = shrink_to_kind(pool.labels.joint, params.case_weight)
     same = shrink_to_kind(pool.labels.same, params.case_weight)
     pairs = build_pairs(joint, same, params.margin, filter_tolerance(params), served)
-    on_pairs({"pairs": len(pairs.case), "cases_kept": len(np.unique(pairs.case)) / len(cases.seeds), "best_joint": float(pool.labels.joint.max(1).mean()), "served_joint": float(pool.labels.joint[:, 0].mean()), "moved": float((pairs.winner > 0).mean())})
+    on_pairs(
+        {
+            "pairs": len(pairs.case),
+            "cases_kept": len(np.unique(pairs.case)) / len(cases.seeds),
+            "best_joint": float(pool.labels.joint.max(1).mean()),
+            "served_joint": float(pool.labels.joint[:, 0].mean()),
+            "moved": float((pairs.winner > 0).mean()),
+        }
+    )
     if not len(pairs.case):
         return policy
-    stage = PreferenceStage(f"hppo_{number}", pair_data(world, cases, pool, pairs, params), reference, params, torch.from_numpy(unit(world.predictor.direction)))
+    stage = PreferenceStage(
+        f"hppo_{number}",
+        pair_data(world, cases, pool, pairs, params),
+        reference,
+        params,
+        torch.from_numpy(unit(world.predictor.direction)),
+    )
     optimizer = OptimizerParams(
         steps=params.steps,
         batch=params.batch,

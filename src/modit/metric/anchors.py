@@ -21,7 +21,9 @@ SCHEMA = pa.schema(
 )
 
 
-def label_anchors(catalog: Catalog, index: ItemIndex, domain: str, trainable: np.ndarray, count: int, k: int, seed: int) -> pa.Table:
+def label_anchors(
+    catalog: Catalog, index: ItemIndex, domain: str, trainable: np.ndarray, count: int, k: int, seed: int
+) -> pa.Table:
     """Queries the staged index with sampled anchors and asks the scorer about the results.
 
     Only trainable items are anchors or results: these labels fit the predictor, and nothing held out may.

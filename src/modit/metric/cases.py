@@ -90,7 +90,9 @@ def build_cases(
     eligible = eligible_items(patterns, split)
     present = np.unique(patterns.labels[eligible])
     pools = {
-        int(p): pattern_pool(np.flatnonzero(eligible & (patterns.labels == p)), positive, params.normal_share, generator)
+        int(p): pattern_pool(
+            np.flatnonzero(eligible & (patterns.labels == p)), positive, params.normal_share, generator
+        )
         for p in present
     }
     seed_share = params.seeds / params.length

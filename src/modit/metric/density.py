@@ -74,10 +74,15 @@ def validate_predictor(
     Returns:
         A row for each split: AUC20/80, Spearman, mean true density of the top and bottom predicted tenth in percent, lift.
     """
-    return [{"split": name, **_scores(_cross_predict(embeddings, density, group, folds), density)} for name, group in groups.items()]
+    return [
+        {"split": name, **_scores(_cross_predict(embeddings, density, group, folds), density)}
+        for name, group in groups.items()
+    ]
 
 
-def validation_groups(item_ids: np.ndarray, patterns: Patterns, rows: np.ndarray, seed: int, folds: int = 5) -> dict[str, np.ndarray]:
+def validation_groups(
+    item_ids: np.ndarray, patterns: Patterns, rows: np.ndarray, seed: int, folds: int = 5
+) -> dict[str, np.ndarray]:
     """Which anchors are held out together: by item hash, by pattern, by super-pattern (a cluster of pattern centroids).
 
     Args:

@@ -41,12 +41,12 @@ class Patterns:
 
     @property
     def trainable(self) -> np.ndarray:
-        """bool [N]: items that stages which update this domain's weights may see."""
+        """Bool [N]: items that stages which update this domain's weights may see."""
         return self.role == TRAIN
 
     @property
     def visible_for_validation(self) -> np.ndarray:
-        """bool [N]: items that choices on validation cases may see: all but the test items."""
+        """Bool [N]: items that choices on validation cases may see: all but the test items."""
         return self.role != TEST
 
     def save(self, path: Path) -> None:
@@ -160,7 +160,9 @@ def build_patterns(
     positives = int(positive.sum())
     needed = params.minimum * params.minimum_positives
     if positives < needed:
-        raise InsufficientDataError(f"{positives} positive items, at least {needed} are needed for {params.minimum} patterns")
+        raise InsufficientDataError(
+            f"{positives} positive items, at least {needed} are needed for {params.minimum} patterns"
+        )
     centroids = cluster(np.asarray(embeddings)[positive], number_of_patterns(positives, params), seed)
     labels = assign(embeddings, centroids)
     sizes = np.bincount(labels[positive], minlength=len(centroids))
@@ -210,6 +212,6 @@ def build_views(
 
 
 def shared_items(patterns: Sequence[Patterns]) -> np.ndarray:
-    """bool [N]: items that the shared stages may see: no test item of any domain, and no held-out item by hash."""
+    """Bool [N]: items that the shared stages may see: no test item of any domain, and no held-out item by hash."""
     item_split = patterns[0].item_split
     return (item_split == TRAIN) & np.all([domain.visible_for_validation for domain in patterns], axis=0)

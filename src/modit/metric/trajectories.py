@@ -89,7 +89,9 @@ def build_trajectories(
     pools = []
     for view, labels in enumerate(views.labels):
         for pattern in range(views.sizes[view]):
-            pool = pattern_pool(np.flatnonzero((labels == pattern) & trainable), positive, params.normal_share, generator)
+            pool = pattern_pool(
+                np.flatnonzero((labels == pattern) & trainable), positive, params.normal_share, generator
+            )
             if len(pool) >= params.length:
                 pools.append((view, pattern, pool))
     drawn = _allocate(np.array([len(pool) for _, _, pool in pools]), params.sequences)

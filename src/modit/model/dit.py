@@ -102,7 +102,9 @@ def rotate(x: Tensor, positions: Tensor, base: float) -> Tensor:
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
-def prefix_and_self_attention(query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+def prefix_and_self_attention(
+    query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+) -> Tensor:
     """Attention of each target to a prefix of the conditions and to itself, never to another target.
 
     The target's own score rides in one extra coordinate: a sentinel key (0, 1) meets the query (q, q.k_self), so the
@@ -128,7 +130,9 @@ def prefix_and_self_attention(query: Tensor, key: Tensor, value: Tensor, keys: T
     if mask is None:
         # With one idle row on top, "row r sees columns 0..r" is the sentinel and the r conditions before target r.
         query = F.pad(query, (0, 0, 1, 0))
-        output = F.scaled_dot_product_attention(query, keys[:, :, : query.shape[2]], values[:, :, : query.shape[2]], is_causal=True, scale=scale)[:, :, 1:]
+        output = F.scaled_dot_product_attention(
+            query, keys[:, :, : query.shape[2]], values[:, :, : query.shape[2]], is_causal=True, scale=scale
+        )[:, :, 1:]
     else:
         mask = F.pad(mask, (1, 0), value=True)
         output = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)

@@ -68,7 +68,9 @@ def curvature_weight(time: Tensor, angle: Tensor, kind: CurvatureWeight) -> Tens
     return torch.sinc(fraction * angle / math.pi) ** 2
 
 
-def flow_matching_loss(predicted: Tensor, point: PathPoint, time: Tensor, kind: CurvatureWeight = "remaining") -> Tensor:
+def flow_matching_loss(
+    predicted: Tensor, point: PathPoint, time: Tensor, kind: CurvatureWeight = "remaining"
+) -> Tensor:
     """L_FM of Eq. 6: squared error of the tangent velocity, summed over d, with the curvature weight.
 
     Args:
