@@ -1,0 +1,130 @@
+"""Who may import whom: a room imports only rooms above it, views import only declarations (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "src" / "modit"
+
+# In the order of the table in docs/architecture.md.
+ROOMS = {
+    "core": set(),
+    "data": {"core"},
+    "index": {"core", "data"},
+    "metric": {"core", "data", "index"},
+    "model": set(),
+    "train": {"core", "data", "metric", "model"},
+    "hppo": {"core", "data", "index", "metric", "model", "train"},
+    "evaluate": {"core", "data", "index", "metric", "model"},
+    "release": {"core", "data", "index", "metric", "model", "evaluate"},
+}
+# What a room may take from outside, where that is limited.
+OUTSIDE = {
+    "core": {"pydantic", "fsspec", "numpy", "yaml", "tqdm"},
+    "model": {"torch"},
+}
+# The one module of `model/` that knows of files, which raises the errors of `core/`.
+EXCEPTIONS = {("model/storage.py", "modit.core.errors")}
+ORCHESTRATORS = {"airflow", "kfp", "dvc"}
+DECLARATIONS = {"modit.core.step", "modit.core.graph", "modit.core.registry", "modit.core.errors"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules that a file imports, anywhere in it: inside functions and for type checkers too."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: write the module's full name"
+            yield str(node.module)
+
+
+def top(module: str) -> str:
+    return module.split(".")[0]
+
+
+def from_outside(modules: set[str], own: set[str]) -> set[str]:
+    return {top(module) for module in modules} - set(sys.stdlib_module_names) - own
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_room_has_a_rule_and_the_architecture_lists_them_in_this_order():
+    folders = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").is_file()}
+    assert folders == set(ROOMS)
+    listed = re.findall(r"^\| `src/modit/(\w+)/` \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    assert listed == list(ROOMS)
+
+
+def test_rooms_may_import_only_rooms_above_them():
+    above: set[str] = set()
+    for room, allowed in ROOMS.items():
+        assert allowed <= above, room
+        above.add(room)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_rooms_above_it(room):
+    allowed = {"modit", f"modit.{room}", *(f"modit.{name}" for name in ROOMS[room])}
+    wrong = [
+        f"{name_of(path)} imports {module}"
+        for path in sorted((LIBRARY / room).rglob("*.py"))
+        for module in imports(path)
+        if top(module) == "modit"
+        and ".".join(module.split(".")[:2]) not in allowed
+        and (str(path.relative_to(LIBRARY)), module) not in EXCEPTIONS
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("room", OUTSIDE)
+def test_a_room_of_few_dependencies_takes_no_others(room):
+    found = {module for path in (LIBRARY / room).rglob("*.py") for module in imports(path)}
+    assert from_outside(found, {"modit"}) <= OUTSIDE[room]
+
+
+@pytest.mark.parametrize("path", python_files("src", "components"), ids=name_of)
+def test_neither_library_nor_steps_know_of_orchestrators_or_of_what_lies_above_them(path):
+    forbidden = ORCHESTRATORS | {"dags", "pipelines", "tests", "benchmarks"}
+    if path.is_relative_to(LIBRARY) and path.name != "cli.py":
+        forbidden |= {"components"}
+    assert {top(module) for module in imports(path)} & forbidden == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "components").glob("*/__init__.py")), ids=name_of)
+def test_a_declaration_imports_the_standard_library_and_declarations_only(path):
+    found = set(imports(path))
+    assert from_outside(found, {"modit", "components"}) == set()
+    assert {module for module in found if top(module) == "modit"} <= {"modit.core.step"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "components").glob("*/run.py")), ids=name_of)
+def test_a_steps_run_takes_from_other_steps_only_their_declarations(path):
+    found = {module for module in imports(path) if top(module) == "components"}
+    assert {module for module in found if module.endswith(".run")} == set()
+
+
+def dag_files() -> list[Path]:
+    ignored = (ROOT / "dags" / ".airflowignore").read_text().split()
+    return sorted(path for path in (ROOT / "dags").glob("*.py") if path.name not in ignored)
+
+
+@pytest.mark.parametrize("path", dag_files(), ids=name_of)
+def test_a_dag_file_imports_airflow_declarations_and_the_standard_library_only(path):
+    found = set(imports(path))
+    assert from_outside(found, {"modit", "components", "dags"}) <= {"airflow"}
+    assert {module for module in found if top(module) == "modit"} <= DECLARATIONS
+    assert {module for module in found if top(module) == "components"} <= {"components.registry"}
