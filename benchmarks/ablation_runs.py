@@ -1,0 +1,228 @@
+"""Training and judging of the arms of an ablation, on the artifacts of a finished run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from modit.core.params import Params
+from modit.core.sections import OptimizerParams
+from modit.data.catalog import Catalog
+from modit.evaluate.world import World as Evaluation
+from modit.evaluate.world import first_cases_of, judge
+from modit.hppo.inputs import RoundInputs, load_inputs
+from modit.hppo.round import draw_cases, run_round
+from modit.metric.cases import SPLITS, Cases
+from modit.metric.density import DensityPredictor
+from modit.metric.patterns import Patterns, shared_items
+from modit.metric.retrieval import list_metrics
+from modit.metric.trajectories import Order
+from modit.metric.vectors import unit
+from modit.model.dit import MODiT
+from modit.model.sampler import Sampler, generate_queries
+from modit.model.storage import load_model
+from modit.train.loop import Stage, train
+from modit.train.session import new_model
+from modit.train.stages import PrefixPrediction, TargetPrediction, sequence_windows, tail_centroids
+
+_NOISE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a domain's SFT model is made.
+
+    Attributes:
+        order: of the training sequences by predicted density.
+        tail: items in the SFT target; None for the whole tail, 1 for the item of highest density.
+        pretrain: whether the model starts from fresh weights, with its own stage 0, or from the run's pretrained model.
+        model: changes to section `model`; they need `pretrain`.
+        rotate: chance of a random rotation in every stage.
+    """
+
+    order: Order = "ascending"
+    tail: int | None = None
+    pretrain: bool = False
+    model: tuple[tuple[str, Any], ...] = ()
+    rotate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Chain:
+    """HPPO rounds on the run's SFT model, without the stop rule: what the objective does, not what validation forgives.
+
+    Attributes:
+        rounds: how many.
+        steps: optimiser steps of each.
+        changes: to section `hppo`.
+    """
+
+    rounds: int
+    steps: int
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Budget(NamedTuple):
+    """Sizes that keep an arm short.
+
+    Attributes:
+        steps: optimiser steps of each supervised stage.
+        cases: of each split.
+        label_cases: training cases labelled in an HPPO round.
+    """
+
+    steps: int
+    cases: int
+    label_cases: int
+
+
+class Scores(NamedTuple):
+    """Joint@K and Same@K of each case [n, 2] for each split, at the scale that is best on validation."""
+
+    values: dict[str, np.ndarray]
+    guidance: float
+
+
+class Silence:
+    """A training log that keeps nothing."""
+
+    def __call__(self, step: int, figures: dict[str, float]) -> None:
+        """Drops the figures."""
+
+    def rewind(self, step: int) -> None:
+        """Nothing to forget."""
+
+
+class AblationRun:
+    """One domain of a finished run: trains arms on its artifacts and judges them on its cases."""
+
+    def __init__(self, folder: Path, domain: str, params: Params, budget: Budget, seed: int) -> None:
+        """Args: the run's folder, the domain, the run's parameters, sizes of an arm, and the seed of all training."""
+        per_domain = ("predictor", "trajectories", "cases")
+        folders = {name: folder / name / domain for name in per_domain}
+        folders |= {name: folder / name for name in ("catalog", "patterns", "index")}
+        self.folder, self.domain, self.params, self.budget, self.seed = folder, domain, params, budget, seed
+        self.inputs: RoundInputs = load_inputs(folders, domain, params)
+        self.catalog = Catalog.load(folders["catalog"])
+        self.predictor: DensityPredictor = self.inputs.world.predictor
+        patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
+        splits = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in SPLITS}
+        self.evaluation = Evaluation(
+            catalog=self.catalog,
+            domain=domain,
+            patterns=patterns,
+            predictor=self.predictor,
+            index=self.inputs.world.index,
+            cases={split: first_cases_of(cases, budget.cases) for split, cases in splits.items()},
+            k=params.retrieval.depth(len(self.catalog)),
+            validation_k=self.inputs.validator.k,
+        )
+
+    def supervised(self, recipe: Recipe) -> MODiT:
+        """Trains stage 1 and stage 2 (and stage 0 where the recipe asks) of the domain's own trajectories."""
+        direction = self.direction(recipe.order)
+        items = reordered(self.inputs.trajectories.items, recipe.order, self.seed)
+        seeds = self.params.build_trajectories.seeds
+        depth = items.shape[1] - seeds if recipe.tail is None else recipe.tail
+        embeddings = self.catalog.embeddings
+        model = self._pretrained(recipe)
+        options = self._options("continue_pretrain", recipe)
+        self._train(model, PrefixPrediction("cpt", embeddings, items, options, direction[None]), options)
+        options = self._options("finetune", recipe)
+        targets = tail_centroids(embeddings, items, depth)
+        self._train(model, TargetPrediction("sft", embeddings, items[:, :seeds], targets, options, direction), options)
+        return model
+
+    def chain(self, chain: Chain) -> MODiT:
+        """Runs HPPO rounds from the run's SFT model."""
+        reference = load_model(self.folder / "finetuned" / self.domain / "model.pt")
+        section = self.params.hppo.model_copy(
+            update={"steps": chain.steps, "cases": self.budget.label_cases, **chain.changes}
+        )
+        seeds, full_share = self.params.build_trajectories.seeds, self.params.finetune.full_share
+        policy, guidance = copy.deepcopy(reference), self.inputs.validator.score(reference).guidance
+        for number in range(1, chain.rounds + 1):
+            cases = draw_cases(self.inputs.trajectories, seeds, section.cases, full_share, self.seed + number)
+            world, sampler = self.inputs.world, self.params.sampler
+            policy = run_round(
+                policy, reference, world, cases, section, sampler, guidance, number, self.seed, Silence()
+            )
+        return policy
+
+    def finetuned(self) -> MODiT:
+        """The run's SFT model, where every chain starts."""
+        return load_model(self.folder / "finetuned" / self.domain / "model.pt")
+
+    def judge(self, model: MODiT, order: Order = "ascending") -> Scores:
+        """Judges a model on all splits at the scale that is best on validation.
+
+        Args:
+            model: the velocity field.
+            order: in which the model was trained to read seeds; random is served in ascending order.
+        """
+        scales = self.params.sampler.guidance
+        direction = torch.from_numpy(self.direction(order))
+        sampler = Sampler(model, direction, self.params.sampler.steps, self.params.sampler.samples)
+        validation = {
+            split: [self._validate(split, queries) for queries in self._queries(sampler, split, scales)]
+            for split in ("item_validation", "pattern_validation")
+        }
+        joint = np.array([[scores[:, 0].mean() for scores in values] for values in validation.values()])
+        best = int(joint.mean(0).argmax())
+        scores = {split: values[best] for split, values in validation.items()}
+        for split in ("item_holdout", "pattern_holdout"):
+            (queries,) = self._queries(sampler, split, (scales[best],))
+            judged = judge(self.evaluation, self.evaluation.cases[split], queries)
+            scores[split] = np.stack([judged.joint, judged.same], 1)
+        return Scores(scores, scales[best])
+
+    def direction(self, order: Order) -> np.ndarray:
+        """The unit density direction [d], turned round for a model that reads from high to low density."""
+        direction = unit(self.predictor.direction)
+        return -direction if order == "descending" else direction
+
+    def _pretrained(self, recipe: Recipe) -> MODiT:
+        if not recipe.pretrain:
+            return load_model(self.folder / "pretrained" / "model.pt")
+        section = self.params.model.model_copy(update=dict(recipe.model))
+        model = new_model(self.catalog.dimension, section, self.seed)
+        patterns = [Patterns.load(path) for path in sorted((self.folder / "patterns").glob("*.npz"))]
+        length = self.params.build_trajectories.length
+        windows = sequence_windows(self.catalog.sequences, shared_items(patterns), length)
+        options, unordered = self._options("pretrain", recipe), np.zeros((1, self.catalog.dimension), np.float32)
+        self._train(model, PrefixPrediction("pretrain", self.catalog.embeddings, windows, options, unordered), options)
+        return model
+
+    def _options(self, section: str, recipe: Recipe) -> OptimizerParams:
+        return getattr(self.params, section).model_copy(update={"steps": self.budget.steps, "rotate": recipe.rotate})
+
+    def _train(self, model: MODiT, stage: Stage, options: OptimizerParams) -> None:
+        train(model, stage, options, self.seed, Silence())
+
+    def _queries(self, sampler: Sampler, split: str, scales: tuple[float, ...]) -> list[np.ndarray]:
+        seeds = torch.from_numpy(self.evaluation.cases[split].seeds).long()
+        embeddings = torch.from_numpy(np.asarray(self.catalog.embeddings))
+        queries = generate_queries(sampler, embeddings, seeds, scales, _NOISE_SEED).numpy()
+        return [queries[:, number] for number in range(len(scales))]
+
+    def _validate(self, split: str, queries: np.ndarray) -> np.ndarray:
+        world, cases = self.evaluation, self.evaluation.cases[split]
+        visible = world.patterns.visible_for_validation
+        found = world.index.search(queries, world.validation_k, allowed=visible, exclude=cases.seeds).rows
+        metrics = list_metrics(found, world.positive, world.patterns.labels, cases.patterns)
+        return np.stack([metrics.joint, metrics.same], 1)
+
+
+def reordered(items: np.ndarray, order: Order, seed: int) -> np.ndarray:
+    """The same groups in another order: ascending sequences [S, L] reversed, or each shuffled."""
+    if order == "ascending":
+        return items
+    if order == "descending":
+        return np.ascontiguousarray(items[:, ::-1])
+    return np.random.default_rng(seed).permuted(items, axis=1)
