@@ -17,7 +17,7 @@ RUN ?=
 .PHONY: help setup run test test-e2e lint clean
 
 help: ## what there is
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b RUNS=folder RUN=name"
 
 setup: $(READY) ## the environment in .venv
@@ -41,6 +41,9 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+dvc.yaml: $(wildcard components/*/__init__.py) pipelines/dvc_view.py | $(READY) ## the steps for DVC, from their declarations
+	$(BIN)/python -m pipelines.dvc_view
 
 clean: ## removes the environment, caches and Airflow's folder; runs stay
 	rm -rf $(VENV) .airflow .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info src/*.egg-info

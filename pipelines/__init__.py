@@ -1,0 +1,1 @@
+"""Views on the steps' declarations for tools other than Airflow."""

@@ -1,0 +1,88 @@
+"""`python -m pipelines.dvc_view`: writes `dvc.yaml` from the steps' declarations; `--check` tells if it is current."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.registry import REGISTRY
+from modit.core.registry import Registry
+from modit.core.step import Step
+
+FILE = Path(__file__).resolve().parent.parent / "dvc.yaml"
+HEADER = "# Made from the steps' declarations by `make dvc.yaml`; edit those, not this file. See docs/dvc.md.\n"
+# DVC must know the domains before it starts; the rest is what `--conf` of the first step takes.
+VARS: dict[str, Any] = {
+    "run": "runs/dvc",
+    "catalogue": "runs/demo-world-20000",
+    "preset": "small",
+    "domains": ["popular", "quality", "safety"],
+}
+CONF = '{"catalogue": "${catalogue}", "preset": "${preset}"}'
+
+
+def dvc_pipeline(registry: Registry) -> dict[str, Any]:
+    """The content of `dvc.yaml`: a stage a step, and a stage a domain for a step that runs per domain.
+
+    Edges are DVC's own: an output's folder that another stage depends on. A step that runs once and reads a per-domain
+    artifact depends on the folder that holds all domains.
+
+    Args:
+        registry: the steps, ordered.
+    """
+    return {"vars": [VARS], "stages": {step.name: _stage(registry, step) for step in registry.steps}}
+
+
+def rendered(registry: Registry) -> str:
+    """The text of `dvc.yaml`."""
+    return HEADER + yaml.safe_dump(dvc_pipeline(registry), sort_keys=False, width=120)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes or checks the file.
+
+    Args:
+        arguments: the command line without the program's name; that of the process if None.
+
+    Returns:
+        0, or 1 when `--check` finds another content.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipelines.dvc_view", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the file is not current")
+    if not parser.parse_args(arguments).check:
+        FILE.write_text(rendered(REGISTRY), encoding="utf-8")
+        return 0
+    if FILE.is_file() and FILE.read_text(encoding="utf-8") == rendered(REGISTRY):
+        return 0
+    print(f"{FILE} is not what components/ declares: run `make dvc.yaml`", file=sys.stderr)
+    return 1
+
+
+def _stage(registry: Registry, step: Step) -> dict[str, Any]:
+    domain = "/${item}" if step.per_domain else ""
+    command = f"python -m components {step.name} --run ${{run}}" + (" --domain ${item}" if step.per_domain else "")
+    if step.reads_catalogue:
+        command += f" --conf '{CONF}'"
+    stage = {
+        "cmd": command,
+        "deps": [
+            registry.modules[step.name].replace(".", "/"),
+            "src/modit",
+            *(["${catalogue}"] if step.reads_catalogue else []),
+            *(f"${{run}}/{name}{domain if registry.writer[name].per_domain else ''}" for name in step.inputs),
+        ],
+        # A preset lies over the sections, so it counts for each of them.
+        "params": [*step.params, "presets.${preset}", "seed"],
+        # The store keeps artifacts and their digests: DVC neither copies them nor clears them before a stage.
+        "outs": [{f"${{run}}/{name}{domain}": {"cache": False, "persist": True}} for name in step.outputs],
+    }
+    return {"foreach": "${domains}", "do": stage} if step.per_domain else stage
+
+
+if __name__ == "__main__":
+    sys.exit(main())
