@@ -62,12 +62,6 @@ class RetrievalParams(Section):
             return self.k
         return 10 if items < 5_000 else 20 if items < 1_000_000 else 100
 
-    def visible_depth(self, items: int, visible: int) -> int:
-        """K where only some of the items may be seen: about the same neighbourhood, twice as deep so that it does not
-        saturate, between 5 and K (docs/adr/0005).
-        """
-        return min(self.depth(items), max(5, round(2 * self.depth(items) * visible / items)))
-
 
 class AnchorParams(Section):
     """Section `label_anchors`.

@@ -13,6 +13,7 @@ from modit.index import ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns, PatternViews
+from modit.metric.retrieval import visible_depth
 from modit.metric.trajectories import Trajectories
 
 
@@ -48,9 +49,9 @@ def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundI
     }
     views = PatternViews.load(folders["trajectories"] / "views.npz")
     trainable, visible = patterns.trainable, patterns.visible_for_validation
-    k = params.retrieval.visible_depth(len(catalog), int(trainable.sum()))
+    k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(trainable.sum()))
     world = World(catalog.embeddings, positive, trainable, views, predictor, index, k)
     validation = {split: (value.seeds, value.patterns) for split, value in cases.items()}
-    k = params.retrieval.visible_depth(len(catalog), int(visible.sum()))
+    k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(visible.sum()))
     validator = Validator(catalog.embeddings, positive, patterns, validation, predictor, index, params.sampler, k)
     return RoundInputs(world, Trajectories.load(folders["trajectories"] / "own.npz"), validator)

@@ -38,3 +38,17 @@ def list_metrics(rows: np.ndarray, positive: np.ndarray, labels: np.ndarray, pat
     attr, same = has_attribute.mean(1), in_pattern.mean(1)
     joint = (has_attribute & in_pattern).mean(1)
     return ListMetrics(attr, joint, same, np.divide(joint, attr, out=np.full_like(joint, np.nan), where=attr > 0))
+
+
+def visible_depth(k: int, items: int, visible: int) -> int:
+    """K where only some of the items may be seen: the same share of them, so the same neighbourhood; at least 5.
+
+    With the full K over a fraction of the items a list would reach beyond the pattern, and rewards would teach to move
+    further out than the whole catalogue wants (docs/adr/0005).
+
+    Args:
+        k: results judged over the whole catalogue.
+        items: N.
+        visible: how many of them may be seen.
+    """
+    return max(5, round(k * visible / items))
