@@ -2,9 +2,13 @@
 
     PYTHONPATH=src:. python benchmarks/ablations.py RUN_FOLDER DOMAIN --groups order pool --steps 150 --cases 200
 
-Every group has a reference arm; others are compared with it case by case. An arm is judged on validation and test cases alike,
-at the guidance scale that is best on validation; nothing is chosen on test cases. Writes ablations.json and ablations.md into
-`--output`, after every group; groups that are there already are kept, so that a group can be run at a time.
+Every group has a reference arm; others are compared with it case by case. An arm is judged on validation and test cases
+alike, at the guidance scale that is best on validation; nothing is chosen on test cases. Figures are per cent, brackets
+are paired 95 % intervals over cases. HPPO arms start from the run's SFT model and have no stop rule: they show what an
+objective does, not what validation lets pass.
+
+Writes ablations.json and ablations.md into `--output` after every group; groups that are there already are kept, so that
+a group can be run at a time.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ PAPER = {
     "anchor_weight": 0.1,
 }
 LINEAR = (("linear_head", True), ("copy_heads", 0))
+COLUMNS = ("arm", "split", "Joint", "difference", "Same", "difference", "guidance")
 Arm = Recipe | Chain | None  # None is the run's SFT model as it is
 
 
@@ -110,7 +115,8 @@ def run_group(run: AblationRun, name: str, known: dict[str, Scores]) -> list[dic
         reference = reference or scores
         for split in SPLITS:
             if len(scores.values[split]):
-                records.append({"arm": label, "split": split, "guidance": scores.guidance, **compare(scores, reference, split)})
+                place = {"arm": label, "split": split, "guidance": scores.guidance}
+                records.append(place | compare(scores, reference, split))
         print(f"{name}: {label} {time.perf_counter() - started:.0f} s", flush=True)
     return records
 
@@ -130,7 +136,7 @@ def to_markdown(results: dict[str, Any]) -> str:
     lines = ["# Ablations", "", (__doc__ or "").split("\n\n")[2].strip(), ""]
     for title, group in results.items():
         lines += [f"## {title}", "", f"`{group['command']}`, {group['machine']}, {group['seconds']:.0f} s.", ""]
-        lines += ["| arm | split | Joint | difference | Same | difference | guidance |", "|---|---|---|---|---|---|---|"]
+        lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
         lines += [_row(record) for record in group["records"]] + [""]
     return "\n".join(lines)
 
@@ -182,8 +188,9 @@ def main() -> None:
 
 def command(options: argparse.Namespace, group: str) -> str:
     """What runs this group again; the run's folder by name, as its place differs between machines."""
-    sizes = f"--steps {options.steps} --cases {options.cases} --label-cases {options.label_cases} --seed {options.seed}"
-    return f"python benchmarks/ablations.py runs/{options.run.name} {options.domain} --groups {shlex.quote(group)} {sizes}"
+    what = f"runs/{options.run.name} {options.domain} --groups {shlex.quote(group)}"
+    sizes = f"--steps {options.steps} --cases {options.cases} --label-cases {options.label_cases}"
+    return f"python benchmarks/ablations.py {what} {sizes} --seed {options.seed}"
 
 
 if __name__ == "__main__":

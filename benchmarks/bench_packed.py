@@ -1,9 +1,10 @@
 """The packed training pass against one prefix at a time and against dense attention over all 2L + 1 tokens.
 
-Run `PYTHONPATH=src:. python benchmarks/bench_packed.py`. All passes are forward and backward with the loss of stage 0. Calls
-alternate and the best time counts, so that other work on the machine hits all alike. One prefix at a time is measured at
-lengths spread evenly over 0..L-1 and scaled to all L of them; a batch row is a prefix and all rows of a batch have the same
-length, so that nothing is lost to padding. Memory is the growth of the resident set of a fresh process during one pass.
+Run `PYTHONPATH=src:. python benchmarks/bench_packed.py`. All passes are forward and backward with the loss of
+stage 0. Calls alternate and the best time counts, so that other work on the machine hits all alike. One prefix at a
+time is measured at lengths spread evenly over 0..L-1 and scaled to all L of them; a batch row is a prefix and all rows
+of a batch have the same length, so that nothing is lost to padding. Memory is the growth of the resident set of a
+fresh process during one pass.
 """
 
 from __future__ import annotations
@@ -142,8 +143,8 @@ def measure(width: int, depth: int, length: int, options: argparse.Namespace) ->
     rate, rate_alone = positions / packed, options.prefix_rows * options.prefixes / sum(alone)
     memory = [memory_of_pass(name, width, depth, length, options.threads) for name in PASSES]
     print(
-        f"| {width}x{depth} | {length} | {rate:,.0f} | {rate_alone:,.0f} | {rate / rate_alone:.1f} | {1e3 * packed:.0f} | "
-        f"{1e3 * dense:.0f} | {dense / packed:.2f} | {memory[0]:.0f} | {memory[1]:.0f} | "
+        f"| {width}x{depth} | {length} | {rate:,.0f} | {rate_alone:,.0f} | {rate / rate_alone:.1f} | "
+        f"{1e3 * packed:.0f} | {1e3 * dense:.0f} | {dense / packed:.2f} | {memory[0]:.0f} | {memory[1]:.0f} | "
         f"{greatest_difference(model, batch):.1e} |",
         flush=True,
     )
