@@ -1,7 +1,7 @@
 """`python -m components STEP --run URI [--domain D] [--conf JSON] [--no-cache] [--why]`: runs one step anywhere.
 
-`torchrun --standalone --nproc_per_node N -m -- components STEP --run URI` trains data-parallel; without the `--` torchrun
-takes --run for an abbreviation of its own options.
+`torchrun --standalone --nproc_per_node N -m -- components STEP --run URI` trains data-parallel; without the `--`
+torchrun takes --run for an abbreviation of its own options.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> None:
-    """Reads `catalog`, all `trajectories` and `predictor`s, `pretrained`; writes `continued`: model.pt and curve.json."""
+    """Reads `catalog`, all `trajectories` and `predictor`s, `pretrained`; writes `continued`: model.pt, curve.json."""
     catalog = Catalog.load(context.input("catalog"))
     folders = context.inputs_by_domain("trajectories")
     parts = [Trajectories.load(folders[domain] / "shared.npz").items for domain in sorted(folders)]

@@ -36,7 +36,9 @@ def run(context: StepContext) -> dict[str, object]:
         index=ItemIndex.load(context.input("index")),
         cases={split: Cases.load(context.input("cases") / f"{split}.npz") for split in SPLITS},
         k=retrieval.depth(len(catalog)),
-        validation_k=visible_depth(retrieval.depth(len(catalog)), len(catalog), int(patterns.visible_for_validation.sum())),
+        validation_k=visible_depth(
+            retrieval.depth(len(catalog)), len(catalog), int(patterns.visible_for_validation.sum())
+        ),
     )
     stages = {name: context.input(name) for name in ("pretrained", "continued", "finetuned")}
     records = read_records(stages, [context.input(name) for name in HPPO_OUTPUTS], context.input("predictor"))

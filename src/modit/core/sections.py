@@ -134,7 +134,8 @@ class OptimizerParams(Section):
         condition_dropout: share of targets that see BOS alone, for guidance.
         curvature: Jacobi weight of the loss.
         seed_noise: tangent noise on seed embeddings, radians (augmentation).
-        rotate: chance that a sequence is seen under a random rotation of everything, density direction included (docs/adr/0004).
+        rotate: chance that a sequence is seen under a random rotation of everything, density direction included
+            (docs/adr/0004).
         draws: (time, noise) draws of each case in a step (stages with one target).
         full_share: share of cases that keep all their seeds; others keep a random subset, as callers do.
         log_every: steps between log lines.
@@ -179,12 +180,12 @@ class HPPOParams(Section):
     """Section `hppo`: candidates, pairs, loss and rounds (specification section 6).
 
     Attributes:
-        variant: off_policy (one round from the frozen SFT, no filter), adaptive (relabelled each round, no filter), pareto
-            (adaptive with the strict filter), pareto_epsilon (filter with `tolerance`).
+        variant: off_policy (one round from the frozen SFT, no filter), adaptive (relabelled each round, no filter),
+            pareto (adaptive with the strict filter), pareto_epsilon (filter with `tolerance`).
         cases: training cases labelled in a round.
         margin: delta of the case gate and the pairs.
-        gate: what the best candidate must lead by `margin`: the second best (paper), or the query served today, which wins
-            where it is not beaten.
+        gate: what the best candidate must lead by `margin`: the second best (paper), or the query served today, which
+            wins where it is not beaten.
         tolerance: epsilon of `pareto_epsilon`.
         beta: inverse temperature of the preference loss.
         anchor: the target of the anchor, the SFT tail centroid (paper) or the pair's winner.
@@ -198,7 +199,8 @@ class HPPOParams(Section):
         use_moves: moves of the served query in the pool: pulls to the seeds and steps along predicted density.
         pull_steps: lengths of the pulls.
         density_steps: lengths of the steps along predicted density.
-        case_weight: share of a case's own deviation from the mean of a kind of candidate that labels keep; 1 is the paper.
+        case_weight: share of a case's own deviation from the mean of a kind of candidate that labels keep; 1 is the
+            paper.
         rocchio_steps: moves to the global attribute centroid; empty for none.
         search_rounds: rounds of derivative-free search around the best candidate; 0 for none.
         search_moves: moves of each search round.

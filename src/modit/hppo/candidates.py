@@ -1,4 +1,4 @@
-"""The hybrid candidate pool: static targets, the policy's guidance fan, and classical moves (specification section 6)."""
+"""The hybrid candidate pool: static targets, the policy's guidance fan, classical moves (specification section 6)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modit.metric.vectors import unit
 def static_candidates(
     embeddings: np.ndarray, trajectories: np.ndarray, tail: int, depths: tuple[float, ...]
 ) -> np.ndarray:
-    """Centroids of the last k items of each ordered sequence [n, L], k in `depths` of the tail -> [n, len(depths), d]."""
+    """Centroids of the last k items of ordered sequences [n, L], k in `depths` of the tail -> [n, len(depths), d]."""
     counts = [max(1, round(depth * tail)) for depth in depths]
     return np.stack([unit(embeddings[trajectories[:, -count:]].mean(1)) for count in counts], 1)
 
@@ -29,7 +29,8 @@ def move_candidates(
         params: with pull_steps and density_steps.
 
     Returns:
-        Every combination of a pull (none included) with a density step (none included), less the one that moves nothing.
+        Every combination of a pull (none included) with a density step (none included), less the one that moves
+        nothing.
     """
     pulls = [served] + [served + step * toward for step in params.pull_steps for toward in (mean, best_seeds)]
     steps = np.asarray((0.0, *params.density_steps), np.float32)[:, None] * unit(direction)

@@ -54,7 +54,8 @@ class ChainState:
         if last.get("skipped"):
             return str(last["skipped"])
         verdict = "kept" if last["kept"] else "not kept, the chain ends"
-        return f"validation Joint {last['joint']:.4f} (items {last['item_joint']:.4f}, patterns {last['pattern_joint']:.4f}), {verdict}"
+        kinds = f"items {last['item_joint']:.4f}, patterns {last['pattern_joint']:.4f}"
+        return f"validation Joint {last['joint']:.4f} ({kinds}), {verdict}"
 
 
 def advance(
@@ -69,8 +70,8 @@ def advance(
 ) -> ChainState:
     """Runs round `number` unless the chain has stopped.
 
-    The bar starts at SFT's own validation score (specification section 6: Algorithm 2's minus infinity would always accept
-    round 1).
+    The bar starts at SFT's own validation score (specification section 6: Algorithm 2's minus infinity would always
+    accept round 1).
     """
     if state.stopped:
         return ChainState(
@@ -118,8 +119,8 @@ def best_blend(
 ) -> tuple[MODiT, ValidationScore, float]:
     """A line search on validation cases between the weights before and after a round.
 
-    A round that goes too far on one kind of case is often right in direction; weights in between keep what both agree on
-    (Wortsman et al. 2022, arXiv 2109.01903).
+    A round that goes too far on one kind of case is often right in direction; weights in between keep what both agree
+    on (Wortsman et al. 2022, arXiv 2109.01903).
     """
     scored = [
         (blend, validator.score(blend), share) for share in shares for blend in [interpolate(before, after, share)]

@@ -1,4 +1,4 @@
-"""Preference pairs from labelled candidates: the case gate and the Pareto filter (Algorithm 2, specification section 6)."""
+"""Preference pairs from labelled candidates: case gate and Pareto filter (Algorithm 2, specification section 6)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Pairs(NamedTuple):
 def shrink_to_kind(joint: np.ndarray, case_weight: float) -> np.ndarray:
     """Pulls each candidate's Joint to the mean of its kind over all cases (docs/adr/0005).
 
-    A list of K items measures one candidate with an error of about sqrt(J(1-J)/K), so the best of many is mostly luck; what a
-    kind of move does on average is known well.
+    A list of K items measures one candidate with an error of about sqrt(J(1-J)/K), so the best of many is mostly luck;
+    what a kind of move does on average is known well.
 
     Args:
         joint: [n, p]; column j is the same kind of candidate in every case.
@@ -40,13 +40,13 @@ def build_pairs(
 ) -> Pairs:
     """Pairs the best candidate of each case with the clearly worse ones.
 
-    Algorithm 2's gate lets a case take part only if its best Joint leads the second best by `margin`. With `served` given, the
-    best must lead what the policy serves today, and where it does not, the served query is the winner (docs/adr/0005): with
-    many candidates the best two are always close, and a case that cannot be improved says "stay".
+    Algorithm 2's gate lets a case take part only if its best Joint leads the second best by `margin`. With `served`
+    given, the best must lead what the policy serves today, and where it does not, the served query is the winner
+    (docs/adr/0005): with many candidates the best two are always close, and a case that cannot be improved says "stay".
 
     A pair is kept if its gap is at least `margin` and, with a filter, the winner's Same is at least the loser's less
-    `tolerance`. With both, only candidates whose Same is at least the served query's less `tolerance` can win: the policy
-    must not buy attributes with pattern fidelity.
+    `tolerance`. With both, only candidates whose Same is at least the served query's less `tolerance` can win: the
+    policy must not buy attributes with pattern fidelity.
 
     Args:
         joint: Joint@K of each candidate [n, p].

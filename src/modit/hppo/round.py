@@ -1,4 +1,4 @@
-"""One HPPO round: candidates from the current policy, labels from the real index, pairs, and a short preference epoch."""
+"""One HPPO round: candidates from the current policy, labels from the real index, pairs, a short preference epoch."""
 
 from __future__ import annotations
 

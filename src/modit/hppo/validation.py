@@ -1,4 +1,4 @@
-"""The stop rule: true Joint@K on validation items and on validation patterns, never on test cases (specification section 6)."""
+"""The stop rule: true Joint@K on validation items and patterns, never on test cases (specification section 6)."""
 
 from __future__ import annotations
 

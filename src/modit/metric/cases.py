@@ -1,4 +1,4 @@
-"""Evaluation cases: seed sets of one pattern, frozen, stratified by pattern, the same for every model (specification section 8)."""
+"""Evaluation cases: seed sets of one pattern, frozen, stratified, the same for every model (specification section 8)."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Cases:
 def eligible_items(patterns: Patterns, split: str) -> np.ndarray:
     """Which items may stand in a case of the split, bool [N].
 
-    Item hold-outs are unseen items of seen patterns; pattern hold-outs are items of unseen patterns. Validation cases never
-    hold a test item.
+    Item hold-outs are unseen items of seen patterns; pattern hold-outs are items of unseen patterns. Validation cases
+    never hold a test item.
     """
     pattern_role = patterns.pattern_split[patterns.labels]
     return {

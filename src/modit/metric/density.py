@@ -1,4 +1,4 @@
-"""The density predictor: ridge from an embedding to the share of attribute items around it (specification section 4)."""
+"""The density predictor: ridge from an embedding to the attribute's share around it (specification section 4)."""
 
 from __future__ import annotations
 
@@ -68,11 +68,13 @@ def validate_predictor(
     Args:
         embeddings: [A, d].
         density: measured Attr@K [A].
-        groups: split name -> group of each anchor [A]; whole groups are held out together (item hash, pattern, super-pattern).
+        groups: split name -> group of each anchor [A]; whole groups are held out together (item hash, pattern,
+            super-pattern).
         folds: number of folds.
 
     Returns:
-        A row for each split: AUC20/80, Spearman, mean true density of the top and bottom predicted tenth in percent, lift.
+        A row for each split: AUC20/80, Spearman, mean true density of the top and bottom predicted tenth in percent,
+        lift.
     """
     return [
         {"split": name, **_scores(_cross_predict(embeddings, density, group, folds), density)}

@@ -1,4 +1,4 @@
-"""Patterns: clusters of a domain's positives, and who may learn from which item (specification sections 1, 8 and 12)."""
+"""Patterns: clusters of a domain's positives, and who may learn from which item (specification sections 1, 8, 12)."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def hold_out_patterns(
     }
     if eligible.sum() < sum(wanted.values()) + params.minimum_held_out:
         raise InsufficientDataError(
-            f"{int(eligible.sum())} patterns have the {params.minimum_positives} positives that a judged pattern needs, "
-            f"{sum(wanted.values()) + params.minimum_held_out} such patterns are needed to hold out {wanted[TEST]} for "
+            f"{int(eligible.sum())} patterns have the {params.minimum_positives} positives that a judged pattern "
+            f"needs, {sum(wanted.values()) + params.minimum_held_out} such patterns are needed to hold out {wanted[TEST]} for "
             f"test and {wanted[VALIDATION]} for validation"
         )
     medoids = nearest_rows(embeddings, centroids)

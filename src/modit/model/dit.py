@@ -108,8 +108,8 @@ def prefix_and_self_attention(
     """Attention of each target to a prefix of the conditions and to itself, never to another target.
 
     The target's own score rides in one extra coordinate: a sentinel key (0, 1) meets the query (q, q.k_self), so the
-    softmax runs over prefix and self together and no [R, R] block is ever made. The sentinel's value is (0, 1): the extra
-    output coordinate is the weight of the target itself.
+    softmax runs over prefix and self together and no [R, R] block is ever made. The sentinel's value is (0, 1): the
+    extra output coordinate is the weight of the target itself.
 
     Args:
         query: queries of the targets [B, A, R, E]; key and value: the targets' own.
@@ -173,6 +173,7 @@ class SwiGLU(nn.Module):
         self.outer = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., H] -> [..., H]."""
         gate, up = self.inner(x).chunk(2, dim=-1)
         return self.outer(F.silu(gate) * up)
 
@@ -222,10 +223,10 @@ class TimeEmbedding(nn.Module):
 
 
 class Readout(nn.Module):
-    """Velocity head (docs/adr/0003): signed copies of the seeds a target attends to, the frame and the density direction.
+    """Velocity head (docs/adr/0003): signed copies of the seeds that a target sees, the frame, the density direction.
 
-    What it writes lies in the span of what the case brings, so it cannot draw an unseen pattern's query towards places that
-    it has memorised. The paper's linear map of the token can be added.
+    What it writes lies in the span of what the case brings, so it cannot draw an unseen pattern's query towards places
+    that it has memorised. The paper's linear map of the token can be added.
     """
 
     def __init__(self, config: DiTConfig) -> None:
@@ -306,7 +307,7 @@ class MODiT(nn.Module):
             readout.gate.bias[self.config.copy_heads] = 1.0  # start by moving to the mean of the seeds
 
     def tokens(self, x: Tensor, frame: Tensor, direction: Tensor, role: int) -> Tensor:
-        """Unit vectors [B, T, d] -> tokens [B, T, H]: frame coordinates and the coordinate along the density direction."""
+        """Unit vectors [B, T, d] -> tokens [B, T, H], from frame coordinates and the one along the density direction."""
         along = (x * direction[:, None]).sum(-1, keepdim=True)
         features = torch.cat([to_frame(x, frame), along], -1)
         return self.embed(features * math.sqrt(self.config.dimension)) + self.roles[role]

@@ -1,8 +1,8 @@
 """The frame of the seeds: the model reads offsets from the seeds' mean, not places in the space (docs/adr/0003).
 
-With a unit frame vector mu, x in R^d becomes [x - <mu, x> mu, <mu, x>] in R^(d+1): the tangent offset at mu and the cosine to
-it. The map is a linear isometry, so path, velocity and loss stay in R^d unchanged. The zero frame keeps x as it is (the paper's
-absolute coordinates).
+With a unit frame vector mu, x in R^d becomes [x - <mu, x> mu, <mu, x>] in R^(d+1): the tangent offset at mu and the
+cosine to it. The map is a linear isometry, so path, velocity and loss stay in R^d unchanged. The zero frame keeps x as
+it is (the paper's absolute coordinates).
 """
 
 from __future__ import annotations

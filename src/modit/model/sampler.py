@@ -1,4 +1,4 @@
-"""From seeds to a query vector: order the seeds, encode once, integrate the flow with guidance (specification section 7)."""
+"""From seeds to a query vector: order them, encode once, integrate the flow with guidance (specification section 7)."""
 
 from __future__ import annotations
 

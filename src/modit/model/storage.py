@@ -1,8 +1,7 @@
-"""Model files: configuration and weights, written to a temporary name and renamed. The one place here that knows of files."""
+"""Model files: configuration and weights, written to a temporary name and renamed. Only this module knows of files."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ def write_atomically(payload: dict[str, Any], path: Path) -> None:
     """Saves with `torch.save` under a temporary name, then renames."""
     temporary = path.with_suffix(path.suffix + ".tmp")
     torch.save(payload, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def save_model(path: Path, model: MODiT) -> None:
