@@ -6,13 +6,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from modit.core.params import Params
-from modit.core.sections import OptimizerParams
+from modit.core.sections import OptimizerParams, Section
 from modit.data.catalog import Catalog
 from modit.evaluate.world import World as Evaluation
 from modit.evaluate.world import first_cases_of, judge
@@ -32,6 +32,7 @@ from modit.train.session import new_model
 from modit.train.stages import PrefixPrediction, TargetPrediction, sequence_windows, tail_centroids
 
 _NOISE_SEED = 0
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,8 @@ class AblationRun:
     def chain(self, chain: Chain) -> MODiT:
         """Runs HPPO rounds from the run's SFT model."""
         reference = load_model(self.folder / "finetuned" / self.domain / "model.pt")
-        section = self.params.hppo.model_copy(
-            update={"steps": chain.steps, "cases": self.budget.label_cases, **chain.changes}
-        )
+        changes = {"steps": chain.steps, "cases": self.budget.label_cases, **chain.changes}
+        section = changed(self.params.hppo, changes)
         seeds, full_share = self.params.build_trajectories.seeds, self.params.finetune.full_share
         policy, guidance = copy.deepcopy(reference), self.inputs.validator.score(reference).guidance
         for number in range(1, chain.rounds + 1):
@@ -190,7 +190,7 @@ class AblationRun:
     def _pretrained(self, recipe: Recipe) -> MODiT:
         if not recipe.pretrain:
             return load_model(self.folder / "pretrained" / "model.pt")
-        section = self.params.model.model_copy(update=dict(recipe.model))
+        section = changed(self.params.model, dict(recipe.model))
         model = new_model(self.catalog.dimension, section, self.seed)
         patterns = [Patterns.load(path) for path in sorted((self.folder / "patterns").glob("*.npz"))]
         length = self.params.build_trajectories.length
@@ -200,7 +200,7 @@ class AblationRun:
         return model
 
     def _options(self, section: str, recipe: Recipe) -> OptimizerParams:
-        return getattr(self.params, section).model_copy(update={"steps": self.budget.steps, "rotate": recipe.rotate})
+        return changed(getattr(self.params, section), {"steps": self.budget.steps, "rotate": recipe.rotate})
 
     def _train(self, model: MODiT, stage: Stage, options: OptimizerParams) -> None:
         train(model, stage, options, self.seed, Silence())
@@ -217,6 +217,11 @@ class AblationRun:
         found = world.index.search(queries, world.validation_k, allowed=visible, exclude=cases.seeds).rows
         metrics = list_metrics(found, world.positive, world.patterns.labels, cases.patterns)
         return np.stack([metrics.joint, metrics.same], 1)
+
+
+def changed(section: SectionT, changes: Mapping[str, Any]) -> SectionT:
+    """A section with changes, checked like params.yaml."""
+    return type(section).model_validate(section.model_dump() | dict(changes))
 
 
 def reordered(items: np.ndarray, order: Order, seed: int) -> np.ndarray:

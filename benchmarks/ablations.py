@@ -7,7 +7,7 @@ alike, at the guidance scale that is best on validation; nothing is chosen on te
 are paired 95 % intervals over cases. HPPO arms start from the run's SFT model and have no stop rule: they show what an
 objective does, not what validation lets pass.
 
-Writes ablations.json and ablations.md into `--output` after every group; groups that are there already are kept, so that
+Writes ablations.json and ablations.md into `--output` after every group; groups already there are kept, so that
 a group can be run at a time.
 """
 

@@ -1,4 +1,4 @@
-"""Sampling with cached conditions against running the whole sequence again at every step, for both branches of guidance.
+"""Sampling with cached conditions against running the whole sequence at every step for both branches.
 
 Run `PYTHONPATH=src:. python benchmarks/bench_sampling.py`. Both integrate the same noise with the same weights. Calls
 alternate and the best time counts, so that other work on the machine hits both alike.
