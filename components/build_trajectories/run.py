@@ -28,7 +28,7 @@ def run(context: StepContext) -> dict[str, object]:
     density = DensityPredictor.load(context.input("predictor") / "predictor.npz").predict(catalog.embeddings)
     folder = context.output("trajectories")
     allowed = {"own": patterns.trainable, "shared": patterns.trainable & shared_items(list(every.values()))}
-    counts = {}
+    counts: dict[str, object] = {}
     for name, trainable in allowed.items():
         seed = derived_seed(context.seed, "views", context.domain, name)
         views = build_views(catalog.embeddings, positive, trainable, context.params.assign_patterns, seed)

@@ -36,7 +36,7 @@ def run(context: StepContext) -> dict[str, object]:
     Raises:
         ParityError: the file does not answer as the torch sampler.
     """
-    domain = str(context.domain)
+    domain = context.domain
     params, catalog = context.params, Catalog.load(context.input("catalog"))
     model_file, predictor_file = context.input(MODEL) / "model.pt", context.input("predictor") / "predictor.npz"
     direction = torch.from_numpy(DensityPredictor.load(predictor_file).direction)

@@ -35,7 +35,6 @@ class StepContext:
 
     Attributes:
         step: the declaration.
-        domain: the domain of this task; None for a step that runs once.
         domains: the eligible domains; empty until they are decided.
         params: the sections that the step declares, typed; any other is refused.
         seed: the run's seed.
@@ -45,16 +44,27 @@ class StepContext:
     """
 
     step: Step
-    domain: str | None
     domains: tuple[str, ...]
     params: Params
     seed: int
     run_config: RunConfig
     logger: logging.Logger
     key: str
+    _domain: str | None
     _registry: Registry
     _store: ArtifactStore
     _workspace: Workspace
+
+    @property
+    def domain(self) -> str:
+        """The domain of this task.
+
+        Raises:
+            ArtifactError: the step runs once, for all domains.
+        """
+        if self._domain is None:
+            raise ArtifactError(f"step {self.step.name!r} runs once and has no domain of its own: use domains")
+        return self._domain
 
     def input(self, name: str) -> Path:
         """Folder of an input, verified; it must not be written to. A per-domain step gets its own domain's artifact.

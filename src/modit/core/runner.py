@@ -206,13 +206,13 @@ class StepRunner:
     ) -> StepContext:
         return StepContext(
             step=step,
-            domain=domain,
             domains=tuple(self.domains()),
             params=cast(Params, DeclaredParams(self.params, step)),
             seed=self.seed,
             run_config=self.config,
             logger=logger,
             key=key,
+            _domain=domain,
             _registry=self.registry,
             _store=self.store,
             _workspace=workspace,

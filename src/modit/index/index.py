@@ -164,7 +164,7 @@ class ItemIndex:
         return scores, np.append(kept, -1)[places]
 
     def _allowed_rows(self, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        key = hashlib.sha256(np.packbits(allowed)).digest()
+        key = hashlib.sha256(np.packbits(allowed).data).digest()
         if self._allowed is None or self._allowed[0] != key:
             self._allowed = None  # free the old copy before the new one is made
             rows = np.flatnonzero(allowed)

@@ -1,4 +1,4 @@
-"""Evaluation cases: seed sets of one pattern, frozen, stratified, the same for every model (specification section 8)."""
+"""Evaluation cases: frozen seed sets of one pattern, stratified, the same for every model (specification section 8)."""
 
 from __future__ import annotations
 

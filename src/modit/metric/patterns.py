@@ -124,8 +124,8 @@ def hold_out_patterns(
     if eligible.sum() < sum(wanted.values()) + params.minimum_held_out:
         raise InsufficientDataError(
             f"{int(eligible.sum())} patterns have the {params.minimum_positives} positives that a judged pattern "
-            f"needs, {sum(wanted.values()) + params.minimum_held_out} such patterns are needed to hold out {wanted[TEST]} for "
-            f"test and {wanted[VALIDATION]} for validation"
+            f"needs, {sum(wanted.values()) + params.minimum_held_out} such patterns are needed to hold out "
+            f"{wanted[TEST]} for test and {wanted[VALIDATION]} for validation"
         )
     medoids = nearest_rows(embeddings, centroids)
     order = np.argsort(hash_unit(item_ids[medoids], "pattern-split"), kind="stable")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -219,7 +219,7 @@ class TimeEmbedding(nn.Module):
         """[B, R] -> [B, R, H]."""
         exponents = torch.arange(TIME_FREQUENCIES, device=time.device, dtype=torch.float32) / TIME_FREQUENCIES
         angles = 1000.0 * time.to(torch.float32).unsqueeze(-1) * 10_000.0**-exponents
-        return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(self.mlp[0].weight.dtype))
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(next(self.mlp.parameters()).dtype))
 
 
 class Readout(nn.Module):
@@ -307,7 +307,7 @@ class MODiT(nn.Module):
             readout.gate.bias[self.config.copy_heads] = 1.0  # start by moving to the mean of the seeds
 
     def tokens(self, x: Tensor, frame: Tensor, direction: Tensor, role: int) -> Tensor:
-        """Unit vectors [B, T, d] -> tokens [B, T, H], from frame coordinates and the one along the density direction."""
+        """Unit vectors [B, T, d] -> tokens [B, T, H]: frame coordinates and the one along the density direction."""
         along = (x * direction[:, None]).sum(-1, keepdim=True)
         features = torch.cat([to_frame(x, frame), along], -1)
         return self.embed(features * math.sqrt(self.config.dimension)) + self.roles[role]
@@ -327,7 +327,7 @@ class MODiT(nn.Module):
         positions = torch.arange(count + 1, device=seeds.device).unsqueeze(0)
         keys, values = [], []
         for block in self.blocks:
-            x, key, value = block.encode(x, positions)
+            x, key, value = cast(Block, block).encode(x, positions)
             keys.append(key)
             values.append(value)
         raw = F.pad(seeds, (0, 0, 1, 0))
