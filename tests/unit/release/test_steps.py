@@ -68,9 +68,8 @@ def context(tmp_path_factory):
     (root / "report/report.json").write_text(json.dumps(build_report(skipped={"western": "too few"})))
     (root / "report/report.html").write_text("<html>")
     params = Params.model_validate({"sampler": {"steps": 2, "samples": 2}, "build_trajectories": {"seeds": 6}})
-    store = SimpleNamespace(run=SimpleNamespace(uri=str(root)))
     logger = logging.getLogger("test")
-    return Context(root=root, params=params, seed=0, domain="drama", logger=logger, step=REGISTER, _store=store)
+    return Context(root=root, params=params, seed=0, domain="drama", logger=logger, step=REGISTER, run_uri=str(root))
 
 
 def test_the_three_steps_export_judge_and_register(context, monkeypatch):
