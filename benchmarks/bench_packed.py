@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def greatest_difference(model: MODiT, batch: Batch) -> float:
     """Between the velocities of the packed and of the dense pass."""
     point, frame = geodesic(batch["noise"], batch["targets"], batch["time"]), frame_of(batch["seeds"], batch["framed"])
     cache = model.encode(batch["seeds"], batch["valid"].sum(1), frame, batch["direction"])
-    visibility = packed_visibility(*batch["time"].shape, batch["dropped"], torch.device("cpu"))
+    visibility = packed_visibility(len(batch["time"]), batch["time"].shape[1], batch["dropped"], torch.device("cpu"))
     packed: Tensor = model.velocity(point.position, batch["time"], cache, visibility)
     return float((packed - dense_velocity(model, batch, point.position, frame)).abs().max())
 
@@ -95,7 +96,7 @@ def greatest_difference(model: MODiT, batch: Batch) -> float:
 PASSES = {"packed": packed_pass, "dense": dense_pass}
 
 
-def best_times(calls: Sequence[Callable[[], None]], repeats: int) -> list[float]:
+def best_times(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     """Best of `repeats` for each call, in turns, after one call to warm up."""
     times = np.empty((repeats, len(calls)))
     for call in calls:
@@ -135,11 +136,13 @@ def measure(width: int, depth: int, length: int, options: argparse.Namespace) ->
     """Prints one line of the table."""
     model, (stage, batch) = build_model(width, depth), draw(length, TOKENS // length)
     positions = batch["time"].numel()
-    calls: list[Callable[[], None]] = [lambda run=run: run(model, stage, batch) for run in PASSES.values()]
+    calls = [partial(run, model, stage, batch) for run in PASSES.values()]
     packed, dense = best_times(calls, options.repeats)
     _, rows = draw(length, options.prefix_rows)
     lengths = [int((number + 0.5) * length / options.prefixes) for number in range(options.prefixes)]
-    alone = best_times([lambda n=n: prefix_pass(model, stage, rows, n) for n in lengths], max(1, options.repeats // 2))
+    alone = best_times(
+        [partial(prefix_pass, model, stage, rows, length) for length in lengths], max(1, options.repeats // 2)
+    )
     rate, rate_alone = positions / packed, options.prefix_rows * options.prefixes / sum(alone)
     memory = [memory_of_pass(name, width, depth, length, options.threads) for name in PASSES]
     print(
@@ -168,7 +171,8 @@ def main() -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for size in options.sizes:
         for length in options.lengths:
-            measure(*map(int, size.split("x")), length, options)
+            width, depth = map(int, size.split("x"))
+            measure(width, depth, length, options)
     return None
 
 

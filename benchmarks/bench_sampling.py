@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ def measure(width: int, depth: int, options: argparse.Namespace) -> None:
     lengths, scales = torch.full((options.batch,), options.seeds), torch.full((options.batch, 1), GUIDANCE)
     inputs = (model, seeds, lengths, direction, noise, scales, options.steps)
     difference = float((sample_queries(*inputs) - recompute_queries(*inputs)).abs().max())
-    calls = [lambda: sample_queries(*inputs), lambda: recompute_queries(*inputs)]
+    calls = [partial(sample_queries, *inputs), partial(recompute_queries, *inputs)]
     cached, recomputed = (1e3 * seconds for seconds in best_times(calls, options.repeats))
     print(
         f"| {width}x{depth} | {cached:.1f} | {recomputed:.1f} | {recomputed / cached:.1f} | {difference:.1e} |",
@@ -81,7 +82,8 @@ def main() -> None:
     print(f"batch {options.batch}, {options.seeds} seeds, {options.steps} steps, guidance {GUIDANCE}\n")
     print("| model | cached ms | recomputed ms | ratio | difference |\n|---|---|---|---|---|", flush=True)
     for size in options.sizes:
-        measure(*map(int, size.split("x")), options)
+        width, depth = map(int, size.split("x"))
+        measure(width, depth, options)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ Shapes: B batch, L positions, T = 2L + 1 tokens (BOS, conditions, targets), d wi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modit.model.dit import Attention, MODiT, modulate, rotate
+from modit.model.dit import Attention, Block, MODiT, modulate, rotate
 from modit.model.frame import from_frame
 from modit.train.loop import Batch
 
@@ -43,7 +46,7 @@ def dense_velocity(model: MODiT, batch: Batch, noised: Tensor, frame: Tensor) ->
     targets = model.tokens(noised, frame, batch["direction"], role=1)
     x = torch.cat([bos, conditions, targets], 1)
     positions = torch.cat([torch.arange(count + 1), torch.arange(1, count + 1)])[None]
-    for block in model.blocks:
+    for block in cast(Iterable[Block], model.blocks):
         parts = block.modulation(time).chunk(6, -1)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = map(_for_all_tokens, parts, (0, 0, 1, 0, 0, 1))
         attended = _attention(block.attention, modulate(block.norm_attention(x), shift_a, scale_a), positions, mask)
