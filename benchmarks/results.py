@@ -57,10 +57,22 @@ def catalogue_section(folder: Path) -> list[str]:
             f"{count['above']}{wanted}, below zero in {count['below']}; resampling whole patterns, above zero in "
             f"{count['above_by_pattern']}."
         )
-    header = (
-        "domain|hold-out|cases / patterns|average|best classical|Pre. GR|CPT|MO-DiT|HPPO|Same MO-DiT → HPPO"
-        "|HPPO − MO-DiT|same, by pattern|HPPO − best classical|oracle tail"
-    ).split("|")
+    header = [
+        "domain",
+        "hold-out",
+        "cases / patterns",
+        "average",
+        "best classical",
+        "Pre. GR",
+        "CPT",
+        "MO-DiT",
+        "HPPO",
+        "Same MO-DiT → HPPO",
+        "HPPO − MO-DiT",
+        "same, by pattern",
+        "HPPO − best classical",
+        "oracle tail",
+    ]
     lines += ["", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += [cell_row(cell, report["domains"]) for cell in report["cells"]]
     return [*lines, ""]
