@@ -23,7 +23,7 @@ from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns, shared_items
 from modit.metric.retrieval import list_metrics
 from modit.metric.trajectories import Order
-from modit.metric.vectors import unit
+from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import Sampler, generate_queries
 from modit.model.storage import load_model
@@ -111,14 +111,14 @@ class AblationRun:
         self.folder, self.domain, self.params, self.budget, self.seed = folder, domain, params, budget, seed
         self.inputs: RoundInputs = load_inputs(folders, domain, params)
         self.catalog = Catalog.load(folders["catalog"])
-        self.predictor: DensityPredictor = self.inputs.world.predictor
         patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
         splits = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in SPLITS}
         self.evaluation = Evaluation(
             catalog=self.catalog,
             domain=domain,
             patterns=patterns,
-            predictor=self.predictor,
+            predictor=DensityPredictor.load(folders["predictor"] / "predictor.npz"),
+            geometry=self.inputs.world.geometry,
             index=self.inputs.world.index,
             cases={split: first_cases_of(cases, budget.cases) for split, cases in splits.items()},
             k=params.retrieval.depth(len(self.catalog)),
@@ -127,17 +127,17 @@ class AblationRun:
 
     def supervised(self, recipe: Recipe) -> MODiT:
         """Trains stage 1 and stage 2 (and stage 0 where the recipe asks) of the domain's own trajectories."""
-        direction = self.direction(recipe.order)
+        geometry = self.geometry(recipe.order)
         items = reordered(self.inputs.trajectories.items, recipe.order, self.seed)
         seeds = self.params.build_trajectories.seeds
         depth = items.shape[1] - seeds if recipe.tail is None else recipe.tail
         embeddings = self.catalog.embeddings
         model = self._pretrained(recipe)
         options = self._options("continue_pretrain", recipe)
-        self._train(model, PrefixPrediction("cpt", embeddings, items, options, direction[None]), options)
+        self._train(model, PrefixPrediction("cpt", embeddings, items, options, geometry), options)
         options = self._options("finetune", recipe)
         targets = tail_centroids(embeddings, items, depth)
-        self._train(model, TargetPrediction("sft", embeddings, items[:, :seeds], targets, options, direction), options)
+        self._train(model, TargetPrediction("sft", embeddings, items[:, :seeds], targets, options, geometry), options)
         return model
 
     def chain(self, chain: Chain) -> MODiT:
@@ -167,8 +167,7 @@ class AblationRun:
             order: in which the model was trained to read seeds; random is served in ascending order.
         """
         scales = self.params.sampler.guidance
-        direction = torch.from_numpy(self.direction(order))
-        sampler = Sampler(model, direction, self.params.sampler.steps, self.params.sampler.samples)
+        sampler = Sampler(model, self.geometry(order), self.params.sampler.steps, self.params.sampler.samples)
         validation = {
             split: [self._validate(split, queries) for queries in self._queries(sampler, split, scales)]
             for split in ("item_validation", "pattern_validation")
@@ -182,10 +181,10 @@ class AblationRun:
             scores[split] = np.stack([judged.joint, judged.same], 1)
         return Scores(scores, scales[best])
 
-    def direction(self, order: Order) -> np.ndarray:
-        """The unit density direction [d], turned round for a model that reads from high to low density."""
-        direction = unit(self.predictor.direction)
-        return -direction if order == "descending" else direction
+    def geometry(self, order: Order) -> Geometry:
+        """Of the domain, its density direction turned round for a model that reads from high to low density."""
+        geometry = Geometry.from_arrays(**vars(self.inputs.world.geometry))
+        return geometry._replace(density=-geometry.density) if order == "descending" else geometry
 
     def _pretrained(self, recipe: Recipe) -> MODiT:
         if not recipe.pretrain:
@@ -195,7 +194,7 @@ class AblationRun:
         patterns = [Patterns.load(path) for path in sorted((self.folder / "patterns").glob("*.npz"))]
         length = self.params.build_trajectories.length
         windows = sequence_windows(self.catalog.sequences, shared_items(patterns), length)
-        options, unordered = self._options("pretrain", recipe), np.zeros((1, self.catalog.dimension), np.float32)
+        options, unordered = self._options("pretrain", recipe), Geometry.blank(self.catalog.dimension)
         self._train(model, PrefixPrediction("pretrain", self.catalog.embeddings, windows, options, unordered), options)
         return model
 

@@ -33,6 +33,7 @@ from modit.metric.cases import SPLITS
 PAPER = {
     "use_static": True,
     "use_policy": True,
+    "use_axes": False,
     "use_moves": False,
     "case_weight": 1.0,
     "gate": "second",
@@ -61,8 +62,10 @@ GROUPS: dict[str, dict[str, Arm]] = {
         "hybrid": paper(),
         "static only": paper(use_policy=False),
         "policy only": paper(use_static=False),
-        "moves (defaults)": Chain(2, 50),
-        "moves and search": Chain(2, 50, {"search_rounds": 2}),
+        "axes and moves (defaults)": Chain(2, 50),
+        "axes only": Chain(2, 50, {"use_moves": False}),
+        "moves only": Chain(2, 50, {"use_axes": False}),
+        "axes, moves and search": Chain(2, 50, {"search_rounds": 2}),
         "SFT": None,
     },
     "variants": {

@@ -17,7 +17,9 @@ import numpy as np
 import onnxruntime
 import torch
 
+from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
+from modit.model.flow import normalize
 from modit.model.sampler import Sampler
 from modit.release.export import export_sampler
 from modit.release.info import SamplerInfo
@@ -34,7 +36,9 @@ def build_sampler(width: int, depth: int, heads: int, samples: int) -> Sampler:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    return Sampler(model, torch.randn(DIMENSION), STEPS, samples).eval()
+    density, attribute, mean = normalize(torch.randn(3, DIMENSION))
+    geometry = Geometry(density, attribute, mean, torch.eye(DIMENSION) + 0.02 * torch.randn(DIMENSION, DIMENSION))
+    return Sampler(model, geometry, STEPS, samples).eval()
 
 
 def export(sampler: Sampler, seeds: int, threads: int, folder: Path) -> tuple[OnnxSampler, float, float]:

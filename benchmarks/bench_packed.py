@@ -25,9 +25,9 @@ from torch import Tensor
 
 from benchmarks.dense_reference import dense_velocity
 from modit.core.sections import OptimizerParams
+from modit.model.axes import Geometry, case_axes
 from modit.model.dit import DiTConfig, MODiT, packed_visibility, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, normalize
-from modit.model.frame import frame_of
 from modit.train.loop import Batch
 from modit.train.stages import PrefixPrediction
 
@@ -49,15 +49,24 @@ def build_model(width: int, depth: int) -> MODiT:
     return model
 
 
+def draw_geometry(generator: torch.Generator) -> Geometry:
+    """Random directions, mean and inverse covariance."""
+    density, attribute, mean = torch.randn(3, DIMENSION, generator=generator)
+    spread = torch.randn(DIMENSION, DIMENSION, generator=generator)
+    whitening = torch.linalg.inv(spread @ spread.T / DIMENSION + torch.eye(DIMENSION))
+    return Geometry(normalize(density), normalize(attribute), 0.1 * mean, whitening)
+
+
 def draw(length: int, rows: int) -> tuple[PrefixPrediction, Batch]:
-    """Stage 0 on random full-length sequences, and a batch of it in which every position after the first counts."""
+    """Stages 0 and 1 on random full-length sequences, and a batch in which every position after the first counts."""
     generator = torch.Generator().manual_seed(1)
     embeddings = normalize(torch.randn(ITEMS, DIMENSION, generator=generator)).numpy()
     sequences = np.random.default_rng(0).integers(0, ITEMS, (rows, length)).astype(np.int32)
-    direction = normalize(torch.randn(1, DIMENSION, generator=generator)).numpy()
-    stage = PrefixPrediction("bench", embeddings, sequences, OptimizerParams(), direction)
-    batch = stage.batch(generator, rows)
-    return stage, batch | {"framed": torch.ones(rows, dtype=torch.long)}
+    geometry = draw_geometry(generator)
+    # Unrotated: the axes of a batch are made again below.
+    stage = PrefixPrediction("bench", embeddings, sequences, OptimizerParams(rotate=0.0), geometry)
+    batch, framed = stage.batch(generator, rows), torch.ones(rows, dtype=torch.long)
+    return stage, batch | {"framed": framed, "axes": case_axes(batch["seeds"], framed, geometry)}
 
 
 def packed_pass(model: MODiT, stage: PrefixPrediction, batch: Batch) -> None:
@@ -68,7 +77,7 @@ def packed_pass(model: MODiT, stage: PrefixPrediction, batch: Batch) -> None:
 def dense_pass(model: MODiT, stage: PrefixPrediction, batch: Batch) -> None:
     """The same loss by dense attention."""
     point = geodesic(batch["noise"], batch["targets"], batch["time"])
-    predicted = dense_velocity(model, batch, point.position, frame_of(batch["seeds"], batch["framed"]))
+    predicted = dense_velocity(model, batch, point.position)
     flow_matching_loss(predicted, point, batch["time"], stage.params.curvature)[:, 1:].mean().backward()
 
 
@@ -77,7 +86,7 @@ def prefix_pass(model: MODiT, stage: PrefixPrediction, batch: Batch, length: int
     one = slice(length, length + 1)
     point = geodesic(batch["noise"][:, one], batch["targets"][:, one], batch["time"][:, one])
     seeds, lengths = batch["seeds"][:, :length], torch.full((len(batch["seeds"]),), length)
-    cache = model.encode(seeds, lengths, frame_of(batch["seeds"], batch["framed"]), batch["direction"])
+    cache = model.encode(seeds, lengths, batch["axes"])
     visibility = query_visibility(cache, 1, batch["dropped"][:, one])
     predicted = model.velocity(point.position, batch["time"][:, one], cache, visibility)
     flow_matching_loss(predicted, point, batch["time"][:, one], stage.params.curvature).mean().backward()
@@ -86,11 +95,11 @@ def prefix_pass(model: MODiT, stage: PrefixPrediction, batch: Batch, length: int
 @torch.no_grad()
 def greatest_difference(model: MODiT, batch: Batch) -> float:
     """Between the velocities of the packed and of the dense pass."""
-    point, frame = geodesic(batch["noise"], batch["targets"], batch["time"]), frame_of(batch["seeds"], batch["framed"])
-    cache = model.encode(batch["seeds"], batch["valid"].sum(1), frame, batch["direction"])
+    point = geodesic(batch["noise"], batch["targets"], batch["time"])
+    cache = model.encode(batch["seeds"], batch["valid"].sum(1), batch["axes"])
     visibility = packed_visibility(len(batch["time"]), batch["time"].shape[1], batch["dropped"], torch.device("cpu"))
     packed: Tensor = model.velocity(point.position, batch["time"], cache, visibility)
-    return float((packed - dense_velocity(model, batch, point.position, frame)).abs().max())
+    return float((packed - dense_velocity(model, batch, point.position)).abs().max())
 
 
 PASSES = {"packed": packed_pass, "dense": dense_pass}

@@ -13,17 +13,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.bench_packed import best_times, build_model
+from benchmarks.bench_packed import best_times, build_model, draw_geometry
+from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, query_visibility
 from modit.model.flow import euler_step, normalize
-from modit.model.frame import frame_of
 from modit.model.sampler import sample_queries
 
 DIMENSION, GUIDANCE = 64, 3.0
 
 
 def recompute_queries(
-    model: MODiT, seeds: Tensor, lengths: Tensor, direction: Tensor, noise: Tensor, guidance: Tensor, steps: int
+    model: MODiT, seeds: Tensor, lengths: Tensor, geometry: Geometry, noise: Tensor, guidance: Tensor, steps: int
 ) -> Tensor:
     """`sample_queries` without what it saves: [BOS, seeds, query] is run anew for each step and branch.
 
@@ -31,7 +31,7 @@ def recompute_queries(
         model: the velocity field.
         seeds: unit [B, M, d].
         lengths: valid seeds [B].
-        direction: unit [d].
+        geometry: of the domain.
         noise: unit [B, 1, d].
         guidance: [B, 1].
         steps: of the integration.
@@ -41,7 +41,7 @@ def recompute_queries(
         time = noise.new_full(noise.shape[:2], index / steps)
         branches = []
         for dropped in (False, True):
-            cache = model.encode(seeds, lengths, frame_of(seeds, lengths), direction.expand(len(seeds), -1))
+            cache = model.encode(seeds, lengths, case_axes(seeds, lengths, geometry))
             visibility = query_visibility(cache, 1, torch.full(noise.shape[:2], dropped))
             branches.append(model.velocity(z, time, cache, visibility))
         conditional, null = branches
@@ -55,9 +55,8 @@ def measure(width: int, depth: int, options: argparse.Namespace) -> None:
     model, generator = build_model(width, depth).eval(), torch.Generator().manual_seed(2)
     seeds = normalize(torch.randn(options.batch, options.seeds, DIMENSION, generator=generator))
     noise = normalize(torch.randn(options.batch, 1, DIMENSION, generator=generator))
-    direction = normalize(torch.randn(DIMENSION, generator=generator))
     lengths, scales = torch.full((options.batch,), options.seeds), torch.full((options.batch, 1), GUIDANCE)
-    inputs = (model, seeds, lengths, direction, noise, scales, options.steps)
+    inputs = (model, seeds, lengths, draw_geometry(generator), noise, scales, options.steps)
     difference = float((sample_queries(*inputs) - recompute_queries(*inputs)).abs().max())
     calls = [partial(sample_queries, *inputs), partial(recompute_queries, *inputs)]
     cached, recomputed = (1e3 * seconds for seconds in best_times(calls, options.repeats))

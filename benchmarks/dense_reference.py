@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from modit.model.axes import from_frame
 from modit.model.dit import Attention, Block, MODiT, modulate, rotate
-from modit.model.frame import from_frame
 from modit.train.loop import Batch
 
 
@@ -30,20 +30,19 @@ def dense_mask(dropped: Tensor) -> Tensor:
     return mask.unsqueeze(1)
 
 
-def dense_velocity(model: MODiT, batch: Batch, noised: Tensor, frame: Tensor) -> Tensor:
+def dense_velocity(model: MODiT, batch: Batch, noised: Tensor) -> Tensor:
     """Velocities [B, L, d] of noised targets at every position.
 
     Args:
         model: the same weights as the packed pass.
         batch: of `PrefixPrediction`.
         noised: unit vectors [B, L, d].
-        frame: of each row [B, d].
     """
     rows, count = batch["time"].shape
     mask, time = dense_mask(batch["dropped"]), model.time(batch["time"])
     bos = (model.bos + model.roles[0]).expand(rows, 1, -1)
-    conditions = model.tokens(batch["seeds"], frame, batch["direction"], role=0)
-    targets = model.tokens(noised, frame, batch["direction"], role=1)
+    conditions = model.tokens(batch["seeds"], batch["axes"], role=0)
+    targets = model.tokens(noised, batch["axes"], role=1)
     x = torch.cat([bos, conditions, targets], 1)
     positions = torch.cat([torch.arange(count + 1), torch.arange(1, count + 1)])[None]
     for block in cast(Iterable[Block], model.blocks):
@@ -52,7 +51,7 @@ def dense_velocity(model: MODiT, batch: Batch, noised: Tensor, frame: Tensor) ->
         attended = _attention(block.attention, modulate(block.norm_attention(x), shift_a, scale_a), positions, mask)
         x = x + gate_a * attended
         x = x + gate_m * block.mlp(modulate(block.norm_mlp(x), shift_m, scale_m))
-    return _readout(model, x, time, batch, frame)
+    return _readout(model, x, time, batch)
 
 
 def _for_all_tokens(modulation: Tensor, plain: int) -> Tensor:
@@ -67,19 +66,21 @@ def _attention(attention: Attention, x: Tensor, positions: Tensor, mask: Tensor)
     return attention.merge(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
 
 
-def _readout(model: MODiT, x: Tensor, time: Tensor, batch: Batch, frame: Tensor) -> Tensor:
+def _readout(model: MODiT, x: Tensor, time: Tensor, batch: Batch) -> Tensor:
     """The heads over the targets; copies attend to the conditions before each, as in the packed pass."""
     readout, count = model.readout, time.shape[1]
     conditions, targets = x[:, : count + 1], x[:, count + 1 :]
     targets = modulate(readout.norm(targets), *readout.modulation(time).chunk(2, -1))
     gates = readout.gate(targets)
-    velocity = gates[..., -2:-1] * frame[:, None] + gates[..., -1:] * batch["direction"][:, None]
+    velocity = torch.einsum("bra,bad->brd", gates[..., readout.heads :], batch["axes"])
     if readout.heads:
         raw = F.pad(batch["seeds"], (0, 0, 1, 0))[:, None].expand(-1, readout.heads, -1, -1)
         keys = readout.key(readout.norm_condition(conditions)).unflatten(-1, (readout.heads, -1)).transpose(1, 2)
         queries = readout.query(targets).unflatten(-1, (readout.heads, -1)).transpose(1, 2)
         visible = dense_mask(torch.zeros_like(batch["dropped"][:1]))[:, :, count + 1 :, : count + 1]
         copies = F.scaled_dot_product_attention(queries, keys, raw, attn_mask=visible)
-        kept = gates[..., :-2].masked_fill(batch["dropped"][..., None], 0.0)  # BOS has no embedding to copy
+        kept = gates[..., : readout.heads].masked_fill(batch["dropped"][..., None], 0.0)  # BOS has no embedding to copy
         velocity = velocity + torch.einsum("brh,bhrd->brd", kept, copies)
-    return velocity if readout.velocity is None else velocity + from_frame(readout.velocity(targets), frame)
+    if readout.velocity is not None:
+        velocity = velocity + from_frame(readout.velocity(targets), batch["axes"][:, 0])
+    return velocity

@@ -8,9 +8,9 @@ import numpy as np
 
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
-from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
 from modit.metric.trajectories import Trajectories
-from modit.metric.vectors import unit
+from modit.model.axes import Geometry
 from modit.model.storage import load_model
 from modit.train.session import run_stage
 from modit.train.stages import PrefixPrediction
@@ -25,10 +25,14 @@ def run(context: StepContext) -> None:
     folders = context.inputs_by_domain("trajectories")
     parts = [Trajectories.load(folders[domain] / "shared.npz").items for domain in sorted(folders)]
     predictors = context.inputs_by_domain("predictor")
-    directions = [unit(DensityPredictor.load(predictors[d] / "predictor.npz").direction) for d in sorted(folders)]
+    geometries = [
+        Geometry.from_arrays(**vars(DomainGeometry.load(predictors[domain] / "geometry.npz")))
+        for domain in sorted(folders)
+    ]
     kinds = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     params, seed = context.params.continue_pretrain, derived_seed(context.seed, "continue_pretrain")
     sequences = np.concatenate(parts)
-    stage = PrefixPrediction("continue_pretrain", catalog.embeddings, sequences, params, np.stack(directions), kinds)
+    geometry = Geometry.stack(geometries)
+    stage = PrefixPrediction("continue_pretrain", catalog.embeddings, sequences, params, geometry, kinds)
     model = load_model(context.input("pretrained") / "model.pt")
     run_stage(model, stage, params, seed, context.output("continued"), context.scratch, context.logger)

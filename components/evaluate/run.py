@@ -15,6 +15,7 @@ from modit.evaluate.world import World
 from modit.index import ItemIndex
 from modit.metric.cases import SPLITS, Cases
 from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
 from modit.metric.patterns import Patterns
 from modit.metric.retrieval import visible_depth
 
@@ -33,6 +34,7 @@ def run(context: StepContext) -> dict[str, object]:
         domain=context.domain,
         patterns=patterns,
         predictor=DensityPredictor.load(context.input("predictor") / "predictor.npz"),
+        geometry=DomainGeometry.load(context.input("predictor") / "geometry.npz"),
         index=ItemIndex.load(context.input("index")),
         cases={split: Cases.load(context.input("cases") / f"{split}.npz") for split in SPLITS},
         k=retrieval.depth(len(catalog)),

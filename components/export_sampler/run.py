@@ -6,15 +6,14 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import torch
-
 from components.export_sampler import MODEL
 from modit.core.seeds import derived_seed
 from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog
 from modit.index import ItemIndex
 from modit.metric.cases import Cases
-from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
+from modit.model.axes import Geometry
 from modit.model.sampler import Sampler
 from modit.model.storage import load_model
 from modit.release.export import export_sampler, serving_guidance
@@ -38,9 +37,9 @@ def run(context: StepContext) -> dict[str, object]:
     """
     domain = context.domain
     params, catalog = context.params, Catalog.load(context.input("catalog"))
-    model_file, predictor_file = context.input(MODEL) / "model.pt", context.input("predictor") / "predictor.npz"
-    direction = torch.from_numpy(DensityPredictor.load(predictor_file).direction)
-    sampler = Sampler(load_model(model_file), direction, params.sampler.steps, params.sampler.samples).eval()
+    model_file, geometry_file = context.input(MODEL) / "model.pt", context.input("predictor") / "geometry.npz"
+    geometry = Geometry.from_arrays(**vars(DomainGeometry.load(geometry_file)))
+    sampler = Sampler(load_model(model_file), geometry, params.sampler.steps, params.sampler.samples).eval()
     info = SamplerInfo(
         domain=domain,
         dimension=catalog.dimension,
@@ -49,7 +48,7 @@ def run(context: StepContext) -> dict[str, object]:
         samples=sampler.samples,
         guidance=serving_guidance(context.input(MODEL) / "rounds.json"),
         model_digest=sha256_of_file(model_file),
-        predictor_digest=sha256_of_file(predictor_file),
+        geometry_digest=sha256_of_file(geometry_file),
     )
     folder = context.output("sampler")
     export_sampler(sampler, info, folder / "sampler.onnx")

@@ -12,6 +12,7 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.metric.anchors import anchor_density
 from modit.metric.density import fit_predictor, validate_predictor, validation_groups
+from modit.metric.geometry import fit_geometry
 from modit.metric.patterns import Patterns
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `catalog`, `patterns`, `retrieval_labels`; writes `predictor`: predictor.npz and validation.json."""
+    """Reads `catalog`, `patterns`, `retrieval_labels`; writes `predictor`.
+
+    The artifact: predictor.npz, geometry.npz, validation.json.
+    """
     catalog = Catalog.load(context.input("catalog"))
     patterns = Patterns.load(context.input("patterns") / f"{context.domain}.npz")
     rows, density = anchor_density(pq.read_table(context.input("retrieval_labels") / "labels.parquet"), catalog)
@@ -27,6 +31,10 @@ def run(context: StepContext) -> dict[str, object]:
     groups = validation_groups(catalog.item_ids[rows], patterns, rows, derived_seed(context.seed, "super-patterns"))
     table = validate_predictor(embeddings, density, groups)
     folder = context.output("predictor")
-    fit_predictor(embeddings, density).save(folder / "predictor.npz")
+    predictor = fit_predictor(embeddings, density)
+    predictor.save(folder / "predictor.npz")
+    positive, seed = catalog.attributes[context.domain], derived_seed(context.seed, "geometry", context.domain)
+    geometry = fit_geometry(catalog.embeddings, positive, patterns.trainable, predictor.direction, seed)
+    geometry.save(folder / "geometry.npz")
     (folder / "validation.json").write_text(json.dumps(table, indent=1))
     return {"validation": table}

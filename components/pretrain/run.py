@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from modit.core.errors import InsufficientDataError
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.metric.patterns import Patterns, shared_items
+from modit.model.axes import Geometry
 from modit.train.session import new_model, run_stage
 from modit.train.stages import PrefixPrediction, sequence_windows
 
@@ -25,7 +24,6 @@ def run(context: StepContext) -> None:
     if not len(windows):
         raise InsufficientDataError("interactions: no sequence keeps 4 items once the held-out items are taken out")
     params, seed = context.params.pretrain, derived_seed(context.seed, "pretrain")
-    unordered = np.zeros((1, catalog.dimension), np.float32)
-    stage = PrefixPrediction("pretrain", catalog.embeddings, windows, params, unordered)
+    stage = PrefixPrediction("pretrain", catalog.embeddings, windows, params, Geometry.blank(catalog.dimension))
     model = new_model(catalog.dimension, context.params.model, seed)
     run_stage(model, stage, params, seed, context.output("pretrained"), context.scratch, context.logger)

@@ -19,8 +19,10 @@ from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.index import ItemIndex
 from modit.metric.cases import SPLITS, Cases
 from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry, fit_geometry
 from modit.metric.patterns import Patterns, PatternViews, shared_items
 from modit.metric.trajectories import Trajectories
+from modit.metric.vectors import unit
 from modit.train.stages import sequence_windows
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -150,6 +152,19 @@ def test_trajectories_hold_trainable_items_alone(run, domain):
     assert not run.held_out(domain)[shared].any()
     for other in DOMAINS:
         assert (run.patterns[other].role[shared] != TEST).all(), "a test item of another domain would train its model"
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_geometry_is_that_of_the_items_left_when_the_held_out_are_replaced(run, domain):
+    folder, held_out = run.folder("predictor", domain), run.held_out(domain)
+    noise = unit(np.random.default_rng(0).standard_normal(run.catalog.embeddings.shape))
+    embeddings = np.where(held_out[:, None], noise, run.catalog.embeddings)
+    positive = run.catalog.attributes[domain] ^ held_out
+    direction = DensityPredictor.load(folder / "predictor.npz").direction
+    expected = fit_geometry(embeddings, positive, ~held_out, direction, seed=0)
+    stored = DomainGeometry.load(folder / "geometry.npz")
+    for name, value in vars(stored).items():
+        assert np.allclose(value, getattr(expected, name), rtol=1e-4, atol=1e-6), name
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

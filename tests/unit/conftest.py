@@ -1,4 +1,4 @@
-"""Small models whose every part has a say."""
+"""Small models, and geometries of a domain, whose every part has a say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
+from modit.model.flow import normalize
 
 DIMENSION = 10
 
@@ -19,6 +21,15 @@ def perturb(model: MODiT, seed: int = 0) -> MODiT:
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
     return model.eval()
+
+
+def draw_geometry(dimension: int = DIMENSION, seed: int = 0) -> Geometry:
+    """Directions, mean and a whitening that is no multiple of the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    density, attribute, mean = torch.randn(3, dimension, generator=generator)
+    spread = torch.randn(dimension, dimension, generator=generator)
+    whitening = torch.linalg.inv(spread @ spread.T / dimension + 0.1 * torch.eye(dimension))
+    return Geometry(normalize(density), normalize(attribute), 0.1 * mean, whitening)
 
 
 @pytest.fixture

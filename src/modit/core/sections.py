@@ -134,7 +134,7 @@ class OptimizerParams(Section):
         condition_dropout: share of targets that see BOS alone, for guidance.
         curvature: Jacobi weight of the loss.
         seed_noise: tangent noise on seed embeddings, radians (augmentation).
-        rotate: chance that a sequence is seen under a random rotation of everything, density direction included
+        rotate: chance that a sequence is seen under a random rotation of everything, axes included
             (docs/adr/0004).
         draws: (time, noise) draws of each case in a step (stages with one target).
         full_share: share of cases that keep all their seeds; others keep a random subset, as callers do.
@@ -196,9 +196,12 @@ class HPPOParams(Section):
         use_policy: the guidance fan in the pool.
         static_depths: depths of the static centroids over the tail.
         fan: guidance scales of the policy candidates.
-        use_moves: moves of the served query in the pool: pulls to the seeds and steps along predicted density.
+        use_axes: blends of the seeds' means with steps along density and attribute in the pool.
+        axis_steps: lengths of those steps.
+        use_moves: moves of the served query in the pool: pulls to the seeds' means, steps along density and
+            attribute.
         pull_steps: lengths of the pulls.
-        density_steps: lengths of the steps along predicted density.
+        move_steps: lengths of the steps of a move.
         case_weight: share of a case's own deviation from the mean of a kind of candidate that labels keep; 1 is the
             paper.
         rocchio_steps: moves to the global attribute centroid; empty for none.
@@ -207,7 +210,7 @@ class HPPOParams(Section):
         search_radius: typical length of a search move.
         blends: shares of a round's change of weights to try on validation cases.
         fall_allowed: most that Joint on validation items or validation patterns may fall in a round that is kept.
-        rotate: share of pairs seen under a random rotation of everything, density direction included.
+        rotate: share of pairs seen under a random rotation of everything, axes included.
         steps: optimiser steps of a round.
         batch: pairs in a step.
         learning_rate: peak; falls to nearly nothing in each round.
@@ -229,9 +232,11 @@ class HPPOParams(Section):
     use_policy: bool = True
     static_depths: tuple[float, ...] = (0.2, 0.5, 0.7, 1.0)
     fan: tuple[float, ...] = (1.0, 2.0, 3.0, 6.0)
+    use_axes: bool = True
+    axis_steps: tuple[float, ...] = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6)
     use_moves: bool = True
     pull_steps: tuple[float, ...] = (0.4,)
-    density_steps: tuple[float, ...] = (0.15, 0.3, 0.6, 0.9)
+    move_steps: tuple[float, ...] = (0.2, 0.4)
     case_weight: Annotated[float, Field(ge=0, le=1)] = 0.3
     rocchio_steps: tuple[float, ...] = ()
     search_rounds: Annotated[int, Field(ge=0)] = 0

@@ -11,6 +11,7 @@ import torch
 
 from modit.core.sections import SamplerParams
 from modit.evaluate.world import VALIDATION_OF, World, validation_joint
+from modit.model.axes import Geometry
 from modit.model.sampler import Sampler, generate_queries
 from modit.model.storage import load_model
 
@@ -40,15 +41,15 @@ def load_generator(
     Args:
         name: of the row.
         path: of the model file.
-        world: its predictor orders the seeds, its validation cases choose the guidance.
+        world: its validation cases choose the guidance.
         params: steps, samples and the scales to choose from.
         guidance: of the row; None takes the one that validation prefers.
 
     Raises:
         ArtifactError: the file is missing or holds no model.
     """
-    direction = torch.from_numpy(np.asarray(world.predictor.direction, np.float32))
-    sampler = Sampler(load_model(path), direction, params.steps, params.samples).eval()
+    geometry = Geometry.from_arrays(**vars(world.geometry))
+    sampler = Sampler(load_model(path), geometry, params.steps, params.samples).eval()
     return Generator(name, sampler, choose_guidance(world, sampler, params.guidance) if guidance is None else guidance)
 
 

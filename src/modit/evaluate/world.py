@@ -15,6 +15,7 @@ from modit.evaluate.metrics import within_pattern_auc
 from modit.index import ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
 from modit.metric.patterns import Patterns
 from modit.metric.retrieval import list_metrics
 
@@ -31,6 +32,7 @@ class World:
         domain: name of the attribute domain.
         patterns: of the domain.
         predictor: the density predictor.
+        geometry: of the domain.
         index: the whole catalogue.
         cases: split name -> cases.
         k: results judged for a query.
@@ -41,6 +43,7 @@ class World:
     domain: str
     patterns: Patterns
     predictor: DensityPredictor
+    geometry: DomainGeometry
     index: ItemIndex
     cases: Mapping[str, Cases]
     k: int

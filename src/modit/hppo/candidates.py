@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from modit.core.sections import HPPOParams
@@ -16,26 +18,58 @@ def static_candidates(
     return np.stack([unit(embeddings[trajectories[:, -count:]].mean(1)) for count in counts], 1)
 
 
-def move_candidates(
-    served: np.ndarray, mean: np.ndarray, best_seeds: np.ndarray, direction: np.ndarray, params: HPPOParams
-) -> np.ndarray:
-    """Moves that the model can learn to make: back to all its seeds, to its best seeds, and along predicted density.
+class SeedMeans(NamedTuple):
+    """What the pool takes from the seeds of each case; unit vectors [n, d].
+
+    Attributes:
+        mean: of all seeds.
+        best: of the best-scored third.
+        whitened: the whitened frame (`modit.model.axes`).
+    """
+
+    mean: np.ndarray
+    best: np.ndarray
+    whitened: np.ndarray
+
+
+def axis_candidates(means: SeedMeans, directions: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
+    """Every blend of the seeds' means with every step along every direction: what the readout can write at once.
+
+    Args:
+        means: of the seeds.
+        directions: unit [a, d].
+        steps: lengths of the steps; 0 is added.
+
+    Returns:
+        [n, 6 (1 + a len(steps)), d].
+    """
+    mean, best, whitened = means
+    blends = (mean, mean + best, best, mean + whitened, whitened, best + whitened)
+    offsets = _steps_along(directions, steps)
+    return np.concatenate([unit(unit(blend)[:, None] + offsets) for blend in blends], 1)
+
+
+def move_candidates(served: np.ndarray, means: SeedMeans, directions: np.ndarray, params: HPPOParams) -> np.ndarray:
+    """Moves of the served query: back to the seeds and along the directions.
 
     Args:
         served: the policy's queries [n, d].
-        mean: unit mean of each case's seeds [n, d].
-        best_seeds: unit mean of the best-scored third of them [n, d].
-        direction: of the density predictor [d].
-        params: with pull_steps and density_steps.
+        means: of the seeds.
+        directions: unit [a, d].
+        params: with pull_steps and move_steps.
 
     Returns:
-        Every combination of a pull (none included) with a density step (none included), less the one that moves
-        nothing.
+        Every combination of a pull (none included) with a step (none included), less the one that moves nothing.
     """
-    pulls = [served] + [served + step * toward for step in params.pull_steps for toward in (mean, best_seeds)]
-    steps = np.asarray((0.0, *params.density_steps), np.float32)[:, None] * unit(direction)
-    moved = np.concatenate([unit(unit(pulled)[:, None] + steps) for pulled in pulls], 1)
-    return moved[:, 1:]
+    pulls = [served] + [served + step * toward for step in params.pull_steps for toward in means]
+    offsets = _steps_along(directions, params.move_steps)
+    return np.concatenate([unit(unit(pulled)[:, None] + offsets) for pulled in pulls], 1)[:, 1:]
+
+
+def _steps_along(directions: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
+    """No step, then every step along every direction [1 + a len(steps), d]."""
+    moved = np.asarray(steps, np.float32)[:, None, None] * directions
+    return np.concatenate([np.zeros_like(directions[:1]), moved.reshape(-1, directions.shape[1])])
 
 
 def rocchio_candidates(queries: np.ndarray, centroid: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
@@ -64,7 +98,13 @@ def local_candidates(
 
 
 def build_pool(
-    static: np.ndarray, fan: np.ndarray, served: np.ndarray, moves: np.ndarray, centroid: np.ndarray, params: HPPOParams
+    static: np.ndarray,
+    fan: np.ndarray,
+    served: np.ndarray,
+    means: SeedMeans,
+    directions: np.ndarray,
+    centroid: np.ndarray,
+    params: HPPOParams,
 ) -> np.ndarray:
     """The pool of each case; each policy is a switch of the section.
 
@@ -72,7 +112,8 @@ def build_pool(
         static: [n, s, d].
         fan: the generator's queries at the guidance fan [n, f, d].
         served: its query at the serving scale [n, d].
-        moves: of `move_candidates` [n, v, d].
+        means: of the seeds.
+        directions: unit [a, d].
         centroid: of all training positives, unit [d].
         params: section `hppo`.
 
@@ -84,8 +125,10 @@ def build_pool(
         parts.append(static)
     if params.use_policy:
         parts.append(fan)
+    if params.use_axes:
+        parts.append(axis_candidates(means, directions, params.axis_steps))
     if params.use_moves:
-        parts.append(moves)
+        parts.append(move_candidates(served, means, directions, params))
     if params.rocchio_steps:
         parts.append(rocchio_candidates(served, centroid, params.rocchio_steps))
     return np.concatenate(parts, 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.params import Params
+from modit.core.sections import HPPOParams
 from modit.hppo.inputs import RoundInputs
 from modit.hppo.round import draw_cases, run_round
 from modit.hppo.validation import ValidationScore, Validator
@@ -100,7 +101,7 @@ def advance(
         checkpoint,
         facts.update,
     )
-    policy, score, share = best_blend(state.model, policy, inputs.validator, section.blends)
+    policy, score, share = best_blend(state.model, policy, inputs.validator, best, section)
     kept = improves(score, best, section.fall_allowed)
     rounds.append({"round": number, "kept": kept, "blend": share, **score.as_dict(), **facts})
     last = section.variant == "off_policy"
@@ -115,17 +116,16 @@ def improves(score: ValidationScore, best: dict[str, Any], fall_allowed: float) 
 
 
 def best_blend(
-    before: MODiT, after: MODiT, validator: Validator, shares: tuple[float, ...]
+    before: MODiT, after: MODiT, validator: Validator, best: dict[str, Any], params: HPPOParams
 ) -> tuple[MODiT, ValidationScore, float]:
     """A line search on validation cases between the weights before and after a round.
 
     A round that goes too far on one kind of case is often right in direction; weights in between keep what both agree
-    on (Wortsman et al. 2022, arXiv 2109.01903).
+    on (Wortsman et al. 2022, arXiv 2109.01903). The best of those that would be kept, else the best of all.
     """
-    scored = [
-        (blend, validator.score(blend), share) for share in shares for blend in [interpolate(before, after, share)]
-    ]
-    return max(scored, key=lambda entry: entry[1].joint)
+    blends = [(interpolate(before, after, share), share) for share in params.blends]
+    scored = [(model, validator.score(model), share) for model, share in blends]
+    return max(scored, key=lambda entry: (improves(entry[1], best, params.fall_allowed), entry[1].joint))
 
 
 def interpolate(before: MODiT, after: MODiT, share: float) -> MODiT:

@@ -11,7 +11,7 @@ from modit.hppo.round import World
 from modit.hppo.validation import Validator
 from modit.index import ItemIndex
 from modit.metric.cases import Cases
-from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
 from modit.metric.patterns import Patterns, PatternViews
 from modit.metric.retrieval import visible_depth
 from modit.metric.trajectories import Trajectories
@@ -42,7 +42,7 @@ def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundI
     catalog = Catalog.load(folders["catalog"])
     positive = catalog.attributes[domain]
     patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
-    predictor = DensityPredictor.load(folders["predictor"] / "predictor.npz")
+    geometry = DomainGeometry.load(folders["predictor"] / "geometry.npz")
     index = ItemIndex.load(folders["index"])
     cases = {
         split: Cases.load(folders["cases"] / f"{split}.npz") for split in ("item_validation", "pattern_validation")
@@ -50,8 +50,8 @@ def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundI
     views = PatternViews.load(folders["trajectories"] / "views.npz")
     trainable, visible = patterns.trainable, patterns.visible_for_validation
     k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(trainable.sum()))
-    world = World(catalog.embeddings, positive, trainable, views, predictor, index, k)
+    world = World(catalog.embeddings, positive, trainable, views, geometry, index, k)
     validation = {split: (value.seeds, value.patterns) for split, value in cases.items()}
     k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(visible.sum()))
-    validator = Validator(catalog.embeddings, positive, patterns, validation, predictor, index, params.sampler, k)
+    validator = Validator(catalog.embeddings, positive, patterns, validation, geometry, index, params.sampler, k)
     return RoundInputs(world, Trajectories.load(folders["trajectories"] / "own.npz"), validator)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modit.core.sections import HPPOParams
+from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, sample_noise, sample_time
-from modit.model.frame import frame_of
 from modit.train.loop import Batch
 from modit.train.stages import draw_rotations
 
@@ -26,7 +26,7 @@ class PairData:
         case: the case of each pair [P].
         winners: unit [P, d].
         losers: unit [P, d].
-        anchors: unit target of the anchor of each pair [P, d].
+        anchors: unit target of the anchor of each pair [P, d]; None where it is the winner.
     """
 
     seeds: Tensor
@@ -34,60 +34,59 @@ class PairData:
     case: Tensor
     winners: Tensor
     losers: Tensor
-    anchors: Tensor
+    anchors: Tensor | None
 
 
 class PreferenceStage:
     """HPPO's loss over pairs. Winner, loser, anchor, policy and reference share the same draws of (time, noise)."""
 
-    def __init__(self, name: str, data: PairData, reference: MODiT, params: HPPOParams, direction: Tensor) -> None:
+    def __init__(self, name: str, data: PairData, reference: MODiT, params: HPPOParams, geometry: Geometry) -> None:
         """Args.
 
         name: of the stage, round included.
         data: the pairs.
         reference: the frozen SFT model, always the original one.
         params: section `hppo`; L_FM is summed over d, so logits are of order beta.
-        direction: unit density direction [d], of the domain.
+        geometry: of the domain.
         """
         self.name, self.data, self.reference = name, data, reference.eval().requires_grad_(False)
-        self.params, self.direction = params, direction
+        self.params, self.geometry = params, geometry
 
     def batch(self, generator: torch.Generator, size: int) -> Batch:
         """Pairs with their cases and shared draws."""
         chosen = torch.randint(len(self.data.case), (size,), generator=generator)
         case = self.data.case[chosen]
-        targets = torch.stack([self.data.winners[chosen], self.data.losers[chosen], self.data.anchors[chosen]], 1)
-        rotation = draw_rotations(len(self.direction), size, self.params.rotate, generator)
+        parts = [part for part in (self.data.winners, self.data.losers, self.data.anchors) if part is not None]
+        targets = torch.stack([part[chosen] for part in parts], 1)
+        rotation = draw_rotations(targets.shape[-1], size, self.params.rotate, generator)
+        seeds, lengths = self.data.seeds[case], self.data.lengths[case]
         return {
-            "seeds": self.data.seeds[case] @ rotation,
-            "lengths": self.data.lengths[case],
+            "seeds": seeds @ rotation,
+            "lengths": lengths,
             "targets": targets @ rotation,
-            "direction": self.direction @ rotation,
+            "axes": case_axes(seeds, lengths, self.geometry) @ rotation,
             "noise": sample_noise((size, self.params.draws, self.data.seeds.shape[-1]), generator),
             "time": sample_time((size, self.params.draws), generator),
         }
 
     def scores(self, model: MODiT, batch: Batch) -> Tensor:
-        """L_FM of winner, loser and anchor, mean over the draws [b, 3]; scored with the condition, never dropped."""
+        """L_FM of winner, loser and an anchor of its own if any, mean over the draws [b, 2 or 3]; none is dropped."""
+        count = batch["targets"].shape[1]
         targets = batch["targets"].repeat_interleave(self.params.draws, 1)
-        time, noise = batch["time"].repeat(1, 3), batch["noise"].repeat(1, 3, 1)
+        time, noise = batch["time"].repeat(1, count), batch["noise"].repeat(1, count, 1)
         point = geodesic(noise, targets, time)
-        cache = model.encode(
-            batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]), batch["direction"]
-        )
+        cache = model.encode(batch["seeds"], batch["lengths"], batch["axes"])
         predicted = model.velocity(point.position, time, cache, query_visibility(cache, time.shape[1]))
-        return (
-            flow_matching_loss(predicted, point, time, self.params.curvature)
-            .unflatten(1, (3, self.params.draws))
-            .mean(2)
-        )
+        loss = flow_matching_loss(predicted, point, time, self.params.curvature)
+        return loss.unflatten(1, (count, self.params.draws)).mean(2)
 
     def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_pref + lambda L_anchor of each pair, with s = -L_FM."""
-        winner, loser, anchor = self.scores(model, batch).unbind(1)
+        winner, loser, *anchors = self.scores(model, batch).unbind(1)
+        anchor = anchors[0] if anchors else winner
         with torch.no_grad():
             self.reference.to(winner.device)
-            reference_winner, reference_loser, _ = self.scores(self.reference, batch).unbind(1)
+            reference_winner, reference_loser, *_ = self.scores(self.reference, batch).unbind(1)
         logit = self.params.beta * ((reference_winner - winner) - (reference_loser - loser))
         preference = -F.logsigmoid(logit)
         figures = {

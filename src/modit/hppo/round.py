@@ -11,15 +11,16 @@ import numpy as np
 import torch
 
 from modit.core.sections import HPPOParams, OptimizerParams, SamplerParams
-from modit.hppo.candidates import build_pool, local_candidates, move_candidates, static_candidates
+from modit.hppo.candidates import SeedMeans, build_pool, local_candidates, static_candidates
 from modit.hppo.labelling import Labels, label_candidates
 from modit.hppo.loss import PairData, PreferenceStage
 from modit.hppo.pairs import Pairs, build_pairs, shrink_to_kind
 from modit.index import ItemIndex
-from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
 from modit.metric.patterns import PatternViews
 from modit.metric.trajectories import Trajectories
 from modit.metric.vectors import mean_of_rows, unit
+from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import Sampler, generate_queries
 from modit.train.loop import Log, train
@@ -35,7 +36,7 @@ class World:
         positive: the scorer's verdict, bool [N].
         trainable: bool [N]; labels come from these items alone.
         views: the pseudo-patterns of the trajectories.
-        predictor: the density predictor.
+        geometry: of the domain.
         index: the staged index, pinned by digest.
         k: results judged for a query.
     """
@@ -44,7 +45,7 @@ class World:
     positive: np.ndarray
     trainable: np.ndarray
     views: PatternViews
-    predictor: DensityPredictor
+    geometry: DomainGeometry
     index: ItemIndex
     k: int
 
@@ -96,16 +97,16 @@ def label_round(
     seed: int,
 ) -> LabelledPool:
     """Builds the hybrid pool of every case and measures it on the index."""
-    generator_of = Sampler(policy, torch.from_numpy(world.predictor.direction), sampler.steps, sampler.samples)
+    geometry = Geometry.from_arrays(**vars(world.geometry))
+    generator_of = Sampler(policy, geometry, sampler.steps, sampler.samples)
     fan = (*params.fan, guidance)
     embeddings = torch.from_numpy(np.ascontiguousarray(world.embeddings))
     queries = generate_queries(generator_of, embeddings, torch.from_numpy(cases.seeds).long(), fan, seed).numpy()
     tail = cases.trajectories.shape[1] - cases.seeds.shape[1]
     static = static_candidates(world.embeddings, cases.trajectories, tail, params.static_depths)
     centroid = unit(np.asarray(world.embeddings)[world.positive & world.trainable].mean(0))
-    served, (mean, best_seeds) = queries[:, -1], seed_means(world, cases)
-    moves = move_candidates(served, mean, best_seeds, world.predictor.direction, params)
-    pool = build_pool(static, queries[:, :-1], served, moves, centroid, params)
+    means, directions = seed_means(world, cases), step_directions(world)
+    pool = build_pool(static, queries[:, :-1], queries[:, -1], means, directions, centroid, params)
     labelled = LabelledPool(pool, _measure(world, cases, pool))
     return _search(world, cases, labelled, params, np.random.default_rng(seed + 1))
 
@@ -129,14 +130,13 @@ def _search(
 ) -> LabelledPool:
     """Local search on the true metric: each round keeps the best move and halves the radius.
 
-    Moves lie in the span of what the model can read off its seeds: predicted density, the mean of all seeds and of the
-    best-scored third. A winner outside of it would be luck that no policy can learn.
+    Moves lie in the span of what the model can write. A winner outside of it would be luck that no policy can learn.
     """
-    mean, best_seeds = seed_means(world, cases)
-    density = np.broadcast_to(unit(world.predictor.direction), mean.shape)
+    means = seed_means(world, cases)
+    directions = np.broadcast_to(step_directions(world), (len(cases.seeds), *step_directions(world).shape))
     for step in range(params.search_rounds):
         best = take_best(pool)
-        axes = np.stack([density, best_seeds - mean, mean - best], 1)
+        axes = np.concatenate([directions, np.stack(means, 1) - best[:, None]], 1)
         moves = local_candidates(best, axes, params.search_radius / 2**step, params.search_moves, generator)
         labels = _measure(world, cases, moves)
         merged = Labels(
@@ -146,10 +146,18 @@ def _search(
     return pool
 
 
-def seed_means(world: World, cases: RoundCases) -> tuple[np.ndarray, np.ndarray]:
-    """Unit means of all seeds and of the best-scored third of them, each [n, d]."""
-    best = best_scored(cases.seeds, world.predictor.predict(world.embeddings), 1 / 3)
-    return mean_of_rows(world.embeddings, cases.seeds), mean_of_rows(world.embeddings, best)
+def step_directions(world: World) -> np.ndarray:
+    """Predicted density, the attribute, and the middle of both, unit [3, d]."""
+    density, attribute = world.geometry.density, world.geometry.attribute
+    return np.stack([density, attribute, unit(density + attribute)])
+
+
+def seed_means(world: World, cases: RoundCases) -> SeedMeans:
+    """Of each case's seeds."""
+    geometry = world.geometry
+    best = best_scored(cases.seeds, np.asarray(world.embeddings) @ geometry.density, 1 / 3)
+    mean = mean_of_rows(world.embeddings, cases.seeds)
+    return SeedMeans(mean, mean_of_rows(world.embeddings, best), unit((mean - geometry.mean) @ geometry.whitening))
 
 
 def best_scored(seeds: np.ndarray, density: np.ndarray, share: float) -> np.ndarray:
@@ -175,7 +183,7 @@ def pair_data(world: World, cases: RoundCases, pool: LabelledPool, pairs: Pairs,
     """Pairs as tensors; the anchor is the SFT target or the winner."""
     tail = cases.trajectories[:, cases.seeds.shape[1] :]
     winners = pool.candidates[pairs.case, pairs.winner]
-    anchors = winners if params.anchor == "winner" else unit(world.embeddings[tail].mean(1))[pairs.case]
+    anchors = None if params.anchor == "winner" else unit(world.embeddings[tail].mean(1))[pairs.case]
     rows = torch.from_numpy(cases.seeds).long()
     return PairData(
         seeds=torch.from_numpy(np.asarray(world.embeddings))[rows.clamp_min(0)],
@@ -183,7 +191,7 @@ def pair_data(world: World, cases: RoundCases, pool: LabelledPool, pairs: Pairs,
         case=torch.from_numpy(pairs.case),
         winners=torch.from_numpy(winners),
         losers=torch.from_numpy(pool.candidates[pairs.case, pairs.loser]),
-        anchors=torch.from_numpy(anchors),
+        anchors=None if anchors is None else torch.from_numpy(anchors),
     )
 
 
@@ -239,7 +247,7 @@ def run_round(
         pair_data(world, cases, pool, pairs, params),
         reference,
         params,
-        torch.from_numpy(unit(world.predictor.direction)),
+        Geometry.from_arrays(**vars(world.geometry)),
     )
     optimizer = OptimizerParams(
         steps=params.steps,

@@ -9,9 +9,10 @@ import torch
 
 from modit.core.sections import SamplerParams
 from modit.index import ItemIndex
-from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
 from modit.metric.patterns import Patterns
 from modit.metric.retrieval import list_metrics
+from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import Sampler, generate_queries
 
@@ -55,7 +56,7 @@ class Validator:
         positive: bool [N].
         patterns: of the domain; test items are invisible to the search.
         cases: seeds int32 [n, m] and pattern [n] of `item_validation` and `pattern_validation`.
-        predictor: orders the seeds.
+        geometry: of the domain.
         index: the staged index.
         sampler: how queries are drawn.
         k: results judged.
@@ -65,7 +66,7 @@ class Validator:
     positive: np.ndarray
     patterns: Patterns
     cases: dict[str, tuple[np.ndarray, np.ndarray]]
-    predictor: DensityPredictor
+    geometry: DomainGeometry
     index: ItemIndex
     sampler: SamplerParams
     k: int
@@ -84,7 +85,7 @@ class Validator:
         means = np.zeros((len(scales), 2))
         if not len(seeds):
             return means
-        sampler = Sampler(model, torch.from_numpy(self.predictor.direction), self.sampler.steps, self.sampler.samples)
+        sampler = Sampler(model, Geometry.from_arrays(**vars(self.geometry)), self.sampler.steps, self.sampler.samples)
         embeddings = torch.from_numpy(np.asarray(self.embeddings))
         queries = generate_queries(sampler, embeddings, torch.from_numpy(seeds).long(), scales, _NOISE_SEED).numpy()
         for number in range(len(scales)):

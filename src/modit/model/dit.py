@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modit.model.frame import from_frame, to_frame
+from modit.model.axes import AXES, from_frame, gram, to_axes
 
 TIME_FREQUENCIES = 64
 
@@ -60,8 +60,7 @@ class ConditionCache(NamedTuple):
         copy_keys: keys of the copy readout [B, copy_heads, C, E].
         tokens: BOS (zeros) and raw unit embeddings [B, C, d], the values of the copy readout.
         lengths: valid condition tokens of each row, BOS included [B].
-        frame: the frame of each row [B, d]; zero for absolute coordinates.
-        direction: unit density direction of each row's domain [B, d]; zero for none.
+        axes: of each case [B, A, d].
     """
 
     keys: tuple[Tensor, ...]
@@ -69,8 +68,7 @@ class ConditionCache(NamedTuple):
     copy_keys: Tensor
     tokens: Tensor
     lengths: Tensor
-    frame: Tensor
-    direction: Tensor
+    axes: Tensor
 
 
 class Visibility(NamedTuple):
@@ -223,7 +221,7 @@ class TimeEmbedding(nn.Module):
 
 
 class Readout(nn.Module):
-    """Velocity head (docs/adr/0003): signed copies of the seeds that a target sees, the frame, the density direction.
+    """Velocity head (docs/adr/0003): signed copies of the seeds that a target sees, and steps along the case's axes.
 
     What it writes lies in the span of what the case brings, so it cannot draw an unseen pattern's query towards places
     that it has memorised. The paper's linear map of the token can be added.
@@ -239,7 +237,7 @@ class Readout(nn.Module):
             self.norm_condition = nn.RMSNorm(config.width)
             self.query = nn.Linear(config.width, self.heads * head_width, bias=False)
             self.key = nn.Linear(config.width, self.heads * head_width, bias=False)
-        self.gate = nn.Linear(config.width, self.heads + 2)  # copies, then frame and direction
+        self.gate = nn.Linear(config.width, self.heads + len(AXES))  # copies, then axes
         self.velocity = nn.Linear(config.width, config.dimension + 1) if config.linear_head else None
 
     def encode(self, x: Tensor) -> Tensor:
@@ -251,12 +249,11 @@ class Readout(nn.Module):
         shift, scale = self.modulation(time).chunk(2, dim=-1)
         x = modulate(self.norm(x), shift, scale)
         gates = self.gate(x)
-        axes = torch.stack([cache.frame, cache.direction], 1)
-        velocity = gates[..., self.heads :] @ axes
+        velocity = gates[..., self.heads :] @ cache.axes
         if self.heads:
             velocity = velocity + self.copy(x, gates[..., : self.heads], cache, visibility)
         if self.velocity is not None:
-            velocity = velocity + from_frame(self.velocity(x), cache.frame)
+            velocity = velocity + from_frame(self.velocity(x), cache.axes[:, 0])
         return velocity
 
     def copy(self, x: Tensor, gates: Tensor, cache: ConditionCache, visibility: Visibility) -> Tensor:
@@ -279,7 +276,8 @@ class MODiT(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Linear(config.dimension + 2, config.width)
+        self.embed = nn.Linear(config.dimension + len(AXES), config.width)
+        self.context = nn.Linear(len(AXES) * (len(AXES) - 1) // 2, config.width)
         self.bos = nn.Parameter(torch.empty(config.width))
         self.roles = nn.Parameter(torch.empty(2, config.width))  # condition, target
         self.time = TimeEmbedding(config.width)
@@ -306,24 +304,22 @@ class MODiT(nn.Module):
         with torch.no_grad():
             readout.gate.bias[self.config.copy_heads] = 1.0  # start by moving to the mean of the seeds
 
-    def tokens(self, x: Tensor, frame: Tensor, direction: Tensor, role: int) -> Tensor:
-        """Unit vectors [B, T, d] -> tokens [B, T, H]: frame coordinates and the one along the density direction."""
-        along = (x * direction[:, None]).sum(-1, keepdim=True)
-        features = torch.cat([to_frame(x, frame), along], -1)
-        return self.embed(features * math.sqrt(self.config.dimension)) + self.roles[role]
+    def tokens(self, x: Tensor, axes: Tensor, role: int) -> Tensor:
+        """Unit vectors [B, T, d] -> tokens [B, T, H]: offset from the frame, coordinates on the axes, how they lie."""
+        features = self.embed(to_axes(x, axes) * math.sqrt(self.config.dimension))
+        return features + self.context(gram(axes))[:, None] + self.roles[role]
 
-    def encode(self, seeds: Tensor, lengths: Tensor, frame: Tensor, direction: Tensor) -> ConditionCache:
+    def encode(self, seeds: Tensor, lengths: Tensor, axes: Tensor) -> ConditionCache:
         """Runs the condition half once.
 
         Args:
             seeds: unit embeddings [B, M, d], valid ones first.
             lengths: number of valid seeds of each row [B].
-            frame: unit vectors in whose frame the model reads and writes [B, d]; zeros for absolute coordinates.
-            direction: unit density direction of each row [B, d]; zeros for none.
+            axes: of each case, frame first [B, A, d] (`modit.model.axes.case_axes`).
         """
         batch, count = seeds.shape[:2]
         bos = (self.bos + self.roles[0]).expand(batch, 1, -1)
-        x = torch.cat([bos, self.tokens(seeds, frame, direction, role=0)], 1)
+        x = torch.cat([bos, self.tokens(seeds, axes, role=0)], 1)
         positions = torch.arange(count + 1, device=seeds.device).unsqueeze(0)
         keys, values = [], []
         for block in self.blocks:
@@ -332,11 +328,11 @@ class MODiT(nn.Module):
             values.append(value)
         raw = F.pad(seeds, (0, 0, 1, 0))
         copy_keys = self.readout.encode(x) if self.config.copy_heads else x.new_zeros(0)
-        return ConditionCache(tuple(keys), tuple(values), copy_keys, raw, lengths + 1, frame, direction)
+        return ConditionCache(tuple(keys), tuple(values), copy_keys, raw, lengths + 1, axes)
 
     def velocity(self, noised: Tensor, time: Tensor, cache: ConditionCache, visibility: Visibility) -> Tensor:
         """Velocities [B, R, d] of noised targets [B, R, d] at times [B, R]."""
-        x = self.tokens(noised, cache.frame, cache.direction, role=1)
+        x = self.tokens(noised, cache.axes, role=1)
         embedded_time = self.time(time)
         for block, keys, values in zip(self.blocks, cache.keys, cache.values, strict=True):
             x = block(x, embedded_time, keys, values, visibility)

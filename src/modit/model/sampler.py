@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from modit.model.axes import Geometry, case_axes
 from modit.model.dit import ConditionCache, MODiT, Visibility, query_visibility
 from modit.model.flow import euler_step, normalize, sample_noise
-from modit.model.frame import frame_of
 
 StepRule = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -53,7 +53,7 @@ def sample_queries(
     model: MODiT,
     seeds: Tensor,
     lengths: Tensor,
-    direction: Tensor,
+    geometry: Geometry,
     noise: Tensor,
     guidance: Tensor,
     steps: int,
@@ -65,7 +65,7 @@ def sample_queries(
         model: the velocity field.
         seeds: unit embeddings [B, M, d] in the model's order, valid ones first.
         lengths: number of valid seeds [B].
-        direction: unit density direction [d].
+        geometry: of the domain.
         noise: unit vectors [B, R, d], one for each query wanted.
         guidance: scale s of each query [B, R]; 1 is purely conditional.
         steps: number of integration steps, at least 1.
@@ -74,7 +74,7 @@ def sample_queries(
     Returns:
         Unit queries [B, R, d].
     """
-    cache = model.encode(seeds, lengths, frame_of(seeds, lengths), direction.expand(len(seeds), -1))
+    cache = model.encode(seeds, lengths, case_axes(seeds, lengths, geometry))
     visibility = guided_visibility(cache, noise.shape[1])
     z = normalize(noise)
     for index in range(steps):
@@ -97,15 +97,19 @@ def noise_companions(noise: Tensor, count: int) -> Tensor:
 class Sampler(nn.Module):
     """Seeds in any order and number to one unit query: what is validated, judged, exported and served."""
 
-    density_direction: Tensor
-
-    def __init__(self, model: MODiT, density_direction: Tensor, steps: int, samples: int) -> None:
-        """Args: the velocity field, the density predictor's weights [d] that order the seeds, Euler steps, and how many
-        samples are averaged into a query.
+    def __init__(self, model: MODiT, geometry: Geometry, steps: int, samples: int) -> None:
+        """Args: the velocity field, the domain's geometry (its density direction orders the seeds), Euler steps, and
+        how many samples are averaged into a query.
         """
         super().__init__()
         self.model, self.steps, self.samples = model, steps, samples
-        self.register_buffer("density_direction", density_direction)
+        for name, part in geometry._asdict().items():
+            self.register_buffer(name, part)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the domain."""
+        return Geometry(*(self.get_buffer(name) for name in Geometry._fields))
 
     def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
         """One query for each row.
@@ -123,11 +127,10 @@ class Sampler(nn.Module):
 
     def fan(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
         """Queries at several guidance scales [B, G] from the same noise [B, d] -> [B, G, d]."""
-        ordered, lengths = sort_seeds(normalize(seeds), mask, self.density_direction)
+        ordered, lengths = sort_seeds(normalize(seeds), mask, self.geometry.density)
         start = noise_companions(noise, self.samples).repeat(1, guidance.shape[1], 1)
-        direction = normalize(self.density_direction)
         scales = guidance.repeat_interleave(self.samples, 1)
-        samples = sample_queries(self.model, ordered, lengths, direction, start, scales, self.steps)
+        samples = sample_queries(self.model, ordered, lengths, self.geometry, start, scales, self.steps)
         return normalize(samples.unflatten(1, (guidance.shape[1], self.samples)).mean(2))
 
 

@@ -21,9 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxscript import opset20
 from torch import Tensor, nn
 
+from modit.model.axes import case_axes
 from modit.model.dit import ConditionCache
 from modit.model.flow import euler_step, normalize
-from modit.model.frame import frame_of
 from modit.model.sampler import Sampler, guided_velocity, guided_visibility, noise_companions, sort_seeds
 from modit.release.info import OPSET
 
@@ -43,10 +43,9 @@ class Conditions(nn.Module):
 
     def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """The starts, then the cache as a flat tuple."""
-        density = self.sampler.get_buffer("density_direction")
-        ordered, lengths = sort_seeds(normalize(seeds), mask, density)
-        direction = normalize(density).expand(ordered.shape[0], -1)  # len() would fix the batch
-        cache = self.sampler.model.encode(ordered, lengths, frame_of(ordered, lengths), direction)
+        geometry = self.sampler.geometry
+        ordered, lengths = sort_seeds(normalize(seeds), mask, geometry.density)
+        cache = self.sampler.model.encode(ordered, lengths, case_axes(ordered, lengths, geometry))
         return (normalize(noise_companions(noise, self.sampler.samples)), *_flat(cache))
 
 
@@ -83,6 +82,7 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
     z, *cached = first(*example)
     tokens = torch.export.Dim("tokens")
     shapes = [_dynamic(value, batch, tokens) for value in cached]
+    shapes[-1] = {0: batch}  # the axes of the case are always as many
     arguments = (z, torch.zeros(1, 1), torch.ones(_EXAMPLE_BATCH, 1), cached)
     step = translate(GuidedStep(sampler).eval(), arguments, ({0: batch}, {}, {0: batch}, shapes))
     return _join(once, step, dimension, sampler.steps)

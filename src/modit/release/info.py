@@ -25,7 +25,7 @@ class SamplerInfo:
         samples: samples averaged into a query, inside the graph.
         guidance: the scale to serve with.
         model_digest: sha256 of the model file.
-        predictor_digest: sha256 of the density predictor's file.
+        geometry_digest: sha256 of the domain's geometry.
         opset: of the graph.
         modit_version: that exported it.
     """
@@ -37,7 +37,7 @@ class SamplerInfo:
     samples: int
     guidance: float
     model_digest: str
-    predictor_digest: str
+    geometry_digest: str
     opset: int = OPSET
     modit_version: str = __version__
 

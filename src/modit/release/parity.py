@@ -154,7 +154,7 @@ def _random_inputs(sampler: Sampler, batch: int, count: int, generator: torch.Ge
     mask = torch.rand(batch, count, generator=generator) < torch.rand(batch, 1, generator=generator)
     mask[0] = True  # one full row
     mask[torch.arange(batch), torch.randint(count, (batch,), generator=generator)] = True
-    mask &= _well_ordered(seeds @ sampler.get_buffer("density_direction"), mask)
+    mask &= _well_ordered(seeds @ sampler.geometry.density, mask)
     lengths = 0.5 + torch.rand(batch, count, 1, generator=generator)
     return Inputs(lengths * seeds, mask, sample_noise((batch, dimension), generator))
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from modit.core.sections import OptimizerParams
 from modit.data.catalog import Sequences
+from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, packed_visibility, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, normalize, project_to_tangent, sample_noise, sample_time
-from modit.model.frame import frame_of
 from modit.train.loop import Batch
 
 
@@ -48,7 +48,7 @@ class PrefixPrediction:
         embeddings: np.ndarray,
         sequences: np.ndarray,
         params: OptimizerParams,
-        directions: np.ndarray,
+        geometry: Geometry,
         kinds: np.ndarray | None = None,
     ) -> None:
         """Args.
@@ -57,12 +57,12 @@ class PrefixPrediction:
         embeddings: [N, d].
         sequences: rows of the catalogue int32 [S, L], padded with -1 at the end.
         params: optimiser settings.
-        directions: unit density directions of the domains [D, d]; zeros for sequences that are not ordered by any.
+        geometry: of one domain, or of several stacked.
         kinds: which of them belongs to each sequence [S]; None for the first.
         """
         self.name, self.params = name, params
-        self.kinds = torch.zeros(len(sequences), dtype=torch.long) if kinds is None else torch.from_numpy(kinds).long()
-        self.directions = torch.from_numpy(directions)
+        self.kinds = None if kinds is None else torch.from_numpy(kinds).long()
+        self.geometry = geometry
         self.embeddings = torch.from_numpy(np.ascontiguousarray(embeddings))
         self.sequences = torch.from_numpy(np.ascontiguousarray(sequences)).long()
 
@@ -72,14 +72,16 @@ class PrefixPrediction:
         rows = self.sequences[chosen]
         items = self.embeddings[rows.clamp_min(0)]
         rotation = draw_rotations(items.shape[-1], size, self.params.rotate, generator)
-        items = items @ rotation
+        framed = self._frame_lengths(rows, generator)
+        geometry = self.geometry if self.kinds is None else self.geometry.of(self.kinds[chosen])
+        seeds = jitter(items, self.params.seed_noise, generator)
         shape = rows.shape
         return {
-            "seeds": jitter(items, self.params.seed_noise, generator),
-            "targets": items,
-            "direction": (self.directions[self.kinds[chosen], None] @ rotation)[:, 0],
+            "seeds": seeds @ rotation,
+            "targets": items @ rotation,
+            "axes": case_axes(seeds, framed, geometry) @ rotation,
             "valid": rows >= 0,
-            "framed": self._frame_lengths(rows, generator),
+            "framed": framed,
             "noise": sample_noise((*shape, items.shape[-1]), generator),
             "time": sample_time(shape, generator),
             "dropped": torch.rand(shape, generator=generator) < self.params.condition_dropout,
@@ -93,9 +95,7 @@ class PrefixPrediction:
     def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean L_FM over the positions of each row that come after the items which make its frame."""
         point = geodesic(batch["noise"], batch["targets"], batch["time"])
-        cache = model.encode(
-            batch["seeds"], batch["valid"].sum(1), frame_of(batch["seeds"], batch["framed"]), batch["direction"]
-        )
+        cache = model.encode(batch["seeds"], batch["valid"].sum(1), batch["axes"])
         rows, count = batch["time"].shape
         visibility = packed_visibility(rows, count, batch["dropped"], batch["time"].device)
         predicted = model.velocity(point.position, batch["time"], cache, visibility)
@@ -115,7 +115,7 @@ class TargetPrediction:
         seeds: np.ndarray,
         targets: np.ndarray,
         params: OptimizerParams,
-        direction: np.ndarray,
+        geometry: Geometry,
     ) -> None:
         """Args.
 
@@ -124,9 +124,9 @@ class TargetPrediction:
         seeds: int32 [S, m] in ascending predicted density.
         targets: unit [S, d], the tail centroids.
         params: optimiser settings, with draws and full_share.
-        direction: unit density direction of the domain [d].
+        geometry: of the domain.
         """
-        self.name, self.params, self.direction = name, params, torch.from_numpy(direction)
+        self.name, self.params, self.geometry = name, params, geometry
         self.embeddings = torch.from_numpy(np.ascontiguousarray(embeddings))
         self.seeds = torch.from_numpy(np.ascontiguousarray(seeds)).long()
         self.targets = torch.from_numpy(np.ascontiguousarray(targets))
@@ -138,11 +138,12 @@ class TargetPrediction:
         dimension = self.embeddings.shape[1]
         items, targets = self.embeddings[rows], self.targets[cases]
         rotation = draw_rotations(dimension, size, self.params.rotate, generator)
+        seeds = jitter(items, self.params.seed_noise, generator)
         return {
-            "seeds": jitter(items @ rotation, self.params.seed_noise, generator),
+            "seeds": seeds @ rotation,
             "lengths": lengths,
             "targets": (targets[:, None] @ rotation)[:, 0],
-            "direction": self.direction @ rotation,
+            "axes": case_axes(seeds, lengths, self.geometry) @ rotation,
             "noise": sample_noise((size, self.params.draws, dimension), generator),
             "time": sample_time((size, self.params.draws), generator),
             "dropped": torch.rand((size, self.params.draws), generator=generator) < self.params.condition_dropout,
@@ -150,9 +151,7 @@ class TargetPrediction:
 
     def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean L_FM over the draws of each case."""
-        cache = model.encode(
-            batch["seeds"], batch["lengths"], frame_of(batch["seeds"], batch["lengths"]), batch["direction"]
-        )
+        cache = model.encode(batch["seeds"], batch["lengths"], batch["axes"])
         point = geodesic(batch["noise"], batch["targets"][:, None].expand_as(batch["noise"]), batch["time"])
         visibility = query_visibility(cache, self.params.draws, batch["dropped"])
         predicted = model.velocity(point.position, batch["time"], cache, visibility)

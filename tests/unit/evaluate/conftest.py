@@ -16,8 +16,10 @@ from modit.evaluate.world import World
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import SPLITS, build_cases
 from modit.metric.density import DensityPredictor
+from modit.metric.geometry import fit_geometry
 from modit.metric.patterns import Patterns, assign
 from modit.metric.vectors import unit
+from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.sampler import Sampler
 
@@ -25,7 +27,7 @@ PATTERNS, MEMBERS, DIMENSION = 10, 120, 12
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Items:
     """Embeddings [N, d], the verdicts bool [N], the direction of the attribute [d] and the centres [C, d]."""
 
     embeddings: np.ndarray
@@ -34,7 +36,7 @@ class Geometry:
     centres: np.ndarray
 
 
-def build_geometry(seed: int = 0) -> Geometry:
+def build_items(seed: int = 0) -> Items:
     rng = np.random.default_rng(seed)
     direction = unit(rng.standard_normal(DIMENSION))
     centres = rng.standard_normal((PATTERNS, DIMENSION))
@@ -42,27 +44,28 @@ def build_geometry(seed: int = 0) -> Geometry:
     offsets = 0.12 * rng.standard_normal((PATTERNS, MEMBERS, DIMENSION))
     embeddings = unit((centres[:, None] + offsets).reshape(-1, DIMENSION))
     score = embeddings @ direction + 0.05 * rng.standard_normal(len(embeddings))
-    return Geometry(embeddings, score > np.quantile(score, 0.65), direction, centres)
+    return Items(embeddings, score > np.quantile(score, 0.65), direction, centres)
 
 
 def build_world(titles: bool = True) -> World:
-    geometry = build_geometry()
-    count = len(geometry.embeddings)
+    items = build_items()
+    count = len(items.embeddings)
     pattern_split = np.array([TEST, TEST, VALIDATION, VALIDATION] + [TRAIN] * (PATTERNS - 4), np.int8)
     item_split = np.random.default_rng(1).choice([TRAIN, VALIDATION, TEST], count, p=[0.4, 0.3, 0.3]).astype(np.int8)
-    labels = assign(geometry.embeddings, geometry.centres)
-    patterns = Patterns(geometry.centres, labels, pattern_split, item_split)
-    predictor = DensityPredictor(geometry.direction, 0.0, 1.0)
+    labels = assign(items.embeddings, items.centres)
+    patterns = Patterns(items.centres, labels, pattern_split, item_split)
+    predictor = DensityPredictor(items.direction, 0.0, 1.0)
+    geometry = fit_geometry(items.embeddings, items.positive, patterns.trainable, items.direction, seed=0)
     params = SequenceParams(length=12, seeds=8, minimum_case_seeds=4)
-    density = predictor.predict(geometry.embeddings)
+    density = predictor.predict(items.embeddings)
     rng = np.random.default_rng(2)
-    cases = {split: build_cases(patterns, geometry.positive, density, split, 24, params, rng)[0] for split in SPLITS}
+    cases = {split: build_cases(patterns, items.positive, density, split, 24, params, rng)[0] for split in SPLITS}
     ids = np.array([f"item-{row}" for row in range(count)])
     names = np.array([f"Title <{row}> & more" for row in range(count)]) if titles else None
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
-    catalog = Catalog(ids, geometry.embeddings, {"rare": geometry.positive}, names, empty)
-    index = ItemIndex.build(geometry.embeddings, ids, IndexConfig(kind="flat", threads=1))
-    return World(catalog, "rare", patterns, predictor, index, cases, k=10, validation_k=8)
+    catalog = Catalog(ids, items.embeddings, {"rare": items.positive}, names, empty)
+    index = ItemIndex.build(items.embeddings, ids, IndexConfig(kind="flat", threads=1))
+    return World(catalog, "rare", patterns, predictor, geometry, index, cases, k=10, validation_k=8)
 
 
 def build_generator(name: str, world: World, seed: int) -> Generator:
@@ -71,7 +74,8 @@ def build_generator(name: str, world: World, seed: int) -> Generator:
     # The velocity head starts at zero; untrained rows would all be equal.
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return Generator(name, Sampler(model, torch.from_numpy(world.predictor.direction), 2, 2).eval(), 2.0)
+    geometry = Geometry.from_arrays(**vars(world.geometry))
+    return Generator(name, Sampler(model, geometry, 2, 2).eval(), 2.0)
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ def _write_artifacts(root: Path, world: World, generators: list[Generator]) -> N
     world.patterns.save(root / "patterns" / "rare.npz")
     (root / "patterns" / "domains.json").write_text(json.dumps({"domains": ["rare"], "skipped": {"odd": "too few"}}))
     world.predictor.save(root / "predictor" / "predictor.npz")
+    world.geometry.save(root / "predictor" / "geometry.npz")
     (root / "predictor" / "validation.json").write_text("[]")
     world.index.save(root / "index")
     for split, cases in world.cases.items():

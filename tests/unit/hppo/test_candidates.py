@@ -11,6 +11,16 @@ def vectors():
     return unit(np.random.default_rng(0).standard_normal((40, 8)))
 
 
+@pytest.fixture
+def means(vectors):
+    return candidates.SeedMeans(vectors[10:13], vectors[13:16], vectors[16:19])
+
+
+@pytest.fixture
+def directions(vectors):
+    return vectors[20:22]
+
+
 def test_static_candidates_are_unit_centroids_of_the_last_items(vectors):
     trajectories = np.arange(20).reshape(2, 10)
     found = candidates.static_candidates(vectors, trajectories, 4, (0.2, 0.5, 1.0))
@@ -31,21 +41,57 @@ def test_local_moves_are_unit_and_stay_in_the_span_of_query_and_axes(vectors):
     assert np.linalg.norm(near - queries[:, None], axis=-1).mean() < 0.1
 
 
-def test_pool_holds_what_the_section_switches_on(vectors):
-    static, fan, moves = (vectors[: 3 * n].reshape(3, n, 8) for n in (2, 3, 4))
-    sizes = {}
-    for name in ("use_static", "use_policy", "use_moves"):
-        params = HPPOParams(**{"use_static": False, "use_policy": False, "use_moves": False, name: True})
-        pool = candidates.build_pool(static, fan, vectors[:3], moves, vectors[3], params)
-        assert np.array_equal(pool[:, 0], vectors[:3])
-        sizes[name] = pool.shape[1]
-    assert sizes == {"use_static": 3, "use_policy": 4, "use_moves": 5}
+def test_pool_holds_what_the_section_switches_on(vectors, means, directions):
+    static, fan = (vectors[: 3 * n].reshape(3, n, 8) for n in (2, 3))
+    served, centroid = vectors[:3], vectors[3]
+    params = HPPOParams(pull_steps=(0.4,), move_steps=(0.2,), axis_steps=(0.3, 0.6), rocchio_steps=(0.1,))
+    expected = {
+        "use_static": static,
+        "use_policy": fan,
+        "use_axes": candidates.axis_candidates(means, directions, (0.3, 0.6)),
+        "use_moves": candidates.move_candidates(served, means, directions, params),
+    }
+    rocchio = candidates.rocchio_candidates(served, centroid, (0.1,))
+    for chosen in (*((name,) for name in expected), (), tuple(expected)):
+        section = params.model_copy(update={name: name in chosen for name in expected})
+        pool = candidates.build_pool(static, fan, served, means, directions, centroid, section)
+        wanted = [served[:, None], *(expected[name] for name in chosen), rocchio]
+        assert np.array_equal(pool, np.concatenate(wanted, 1)), chosen
 
 
-def test_moves_are_unit_and_leave_out_the_one_that_moves_nothing(vectors):
-    params = HPPOParams(pull_steps=(0.4,), density_steps=(0.2, 0.5))
-    moves = candidates.move_candidates(vectors[:3], vectors[3:6], vectors[6:9], vectors[9], params)
-    assert moves.shape == (3, 3 * 3 - 1, 8)
+def test_axis_candidates_are_every_blend_with_every_step_along_every_direction(means, directions):
+    found = candidates.axis_candidates(means, directions, (0.2, 0.5, 0.9))
+    assert found.shape == (3, 6 * (1 + 2 * 3), 8)
+    assert np.allclose(np.linalg.norm(found, axis=-1), 1, atol=1e-6)
+    different = np.linalg.norm(found[:, :, None] - found[:, None], axis=-1) + 2 * np.eye(found.shape[1])
+    assert different.min() > 1e-3
+
+
+def test_axis_candidates_hold_the_means_themselves_and_steps_from_them(means, directions):
+    found = candidates.axis_candidates(means, directions, (0.2, 0.5))
+    assert np.allclose(found[:, 0], means.mean, atol=1e-6)
+    blends = (*means, means.mean + means.best, means.mean + means.whitened, means.best + means.whitened)
+    for blend in blends:
+        for step in (0.0, 0.2, 0.5):
+            for direction in directions:
+                wanted = unit(unit(blend) + step * direction)
+                assert np.linalg.norm(found - wanted[:, None], axis=-1).min(1).max() < 1e-6
+
+
+def test_moves_are_unit_and_leave_out_the_one_that_moves_nothing(vectors, means, directions):
+    params = HPPOParams(pull_steps=(0.4,), move_steps=(0.2, 0.5))
+    served = vectors[:3]
+    moves = candidates.move_candidates(served, means, directions, params)
+    assert moves.shape == (3, (1 + 3) * (1 + 2 * 2) - 1, 8)
     assert np.allclose(np.linalg.norm(moves, axis=-1), 1, atol=1e-6)
-    assert np.linalg.norm(moves - vectors[:3, None], axis=-1).min() > 0.05
-    assert np.allclose(moves[:, 0], unit(vectors[:3] + 0.2 * vectors[9]), atol=1e-6)
+    assert np.linalg.norm(moves - served[:, None], axis=-1).min() > 0.05
+
+
+def test_moves_are_every_pull_with_every_step(vectors, means, directions):
+    params = HPPOParams(pull_steps=(0.4, 0.8), move_steps=(0.2, 0.5))
+    served = vectors[:3]
+    moves = candidates.move_candidates(served, means, directions, params)
+    pulled = [served, *(unit(served + pull * toward) for pull in (0.4, 0.8) for toward in means)]
+    steps = [np.zeros(8), *(step * direction for step in (0.2, 0.5) for direction in directions)]
+    wanted = np.stack([unit(query + step) for query in pulled for step in steps], 1)
+    assert np.allclose(moves, wanted[:, 1:], atol=1e-6)

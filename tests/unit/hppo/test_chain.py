@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from modit.core.params import Params
+from modit.core.sections import HPPOParams
 from modit.hppo import chain
 from modit.hppo.chain import ChainState, advance, best_blend, improves, interpolate
 from modit.hppo.round import best_scored, draw_cases
@@ -114,7 +115,9 @@ def test_blends_go_from_before_to_after_and_the_best_is_taken(make_model):
             assert torch.allclose(value, expected.state_dict()[name], atol=1e-6)
     before.bos.data[0], after.bos.data[0] = 0.0, 1.0
     kept = copy.deepcopy(after.state_dict())
-    model, _, share = best_blend(before, after, Validator(lambda value: 1 - abs(value - 0.5)), (0.25, 0.5, 1.0))
+    validator = Validator(lambda value: 1 - abs(value - 0.5))
+    params = HPPOParams(blends=(0.25, 0.5, 1.0))
+    model, _, share = best_blend(before, after, validator, score(0.1, 0.1).as_dict(), params)
     assert share == 0.5
     assert model.bos[0].item() == pytest.approx(0.5)
     assert torch.equal(after.state_dict()["bos"], kept["bos"])

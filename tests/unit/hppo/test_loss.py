@@ -1,6 +1,7 @@
 """The preference objective: signs, shared draws, and a reference that never moves."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 
 from modit.core.sections import HPPOParams
 from modit.hppo.loss import PairData, PreferenceStage
+from modit.model.axes import case_axes
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
 from modit.train.loop import step_generator
+from tests.unit.conftest import draw_geometry
 
 DIMENSION, CASES, PAIRS = 10, 4, 6
 
@@ -30,7 +33,7 @@ def data():
 def stage_of(data, make_model):
     def build(**values):
         params = HPPOParams(**{"batch": 8, "draws": 3} | values)
-        return PreferenceStage("hppo_1", data, make_model(1), params, normalize(draw(DIMENSION, seed=2)))
+        return PreferenceStage("hppo_1", data, make_model(1), params, draw_geometry(DIMENSION, 2))
 
     return build
 
@@ -57,6 +60,17 @@ def test_loss_is_that_of_the_equations(stage_of, make_model):
     loss, figures = stage.loss(policy, batch)
     assert torch.allclose(loss, torch.log1p(torch.exp(-logit)) + 0.5 * anchor, atol=1e-4)
     assert torch.equal(figures["accuracy"], (logit > 0).float())
+
+
+def test_the_winner_is_the_anchor_where_no_other_is_given(stage_of, make_model, data):
+    stage = stage_of(anchor_weight=0.5)
+    stage.data = dataclasses.replace(data, anchors=None)
+    batch = batch_of(stage)
+    assert batch["targets"].shape[1] == 2
+    policy = make_model(2)
+    loss, figures = stage.loss(policy, batch)
+    assert torch.equal(figures["anchor"], stage.scores(policy, batch)[:, 0])
+    assert torch.allclose(loss, figures["preference"] + 0.5 * figures["anchor"])
 
 
 def test_winner_loser_and_anchor_share_their_draws(stage_of, make_model, data):
@@ -86,7 +100,7 @@ def test_gradient_steps_prefer_winners_and_leave_the_reference_alone(stage_of):
         assert torch.equal(value, before[name])
 
 
-def test_pairs_come_with_the_seeds_of_their_case(stage_of, data):
+def test_pairs_come_with_the_seeds_and_axes_of_their_case(stage_of, data):
     stage = stage_of(rotate=0.0)
     batch = batch_of(stage)
     for row in range(8):
@@ -95,3 +109,15 @@ def test_pairs_come_with_the_seeds_of_their_case(stage_of, data):
         assert torch.equal(batch["targets"][row, 2], data.anchors[pair])
         assert torch.equal(batch["seeds"][row], data.seeds[data.case[pair]])
         assert batch["lengths"][row] == data.lengths[data.case[pair]]
+    axes = case_axes(batch["seeds"], batch["lengths"], stage.geometry)
+    assert torch.allclose(batch["axes"], axes, atol=1e-6)
+
+
+def test_rotated_batches_keep_all_inner_products(stage_of):
+    def draw_vectors(rotate):
+        batch = batch_of(stage_of(rotate=rotate))
+        return torch.cat([batch["seeds"], batch["targets"], batch["axes"]], 1)
+
+    plain, turned = draw_vectors(0.0), draw_vectors(1.0)
+    assert not torch.allclose(plain, turned, atol=1e-2)
+    assert torch.allclose(plain @ plain.transpose(1, 2), turned @ turned.transpose(1, 2), atol=1e-5)

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
+from modit.model.axes import AXES, case_axes, from_frame
 from modit.model.dit import ConditionCache, MODiT, modulate, packed_visibility, query_visibility, rotate
 from modit.model.flow import normalize
-from modit.model.frame import frame_of, from_frame
+from tests.unit.conftest import draw_geometry
 
 BATCH, COUNT, DIMENSION = 3, 6, 10
 HEADS = [{"copy_heads": 2}, {"copy_heads": 0, "linear_head": True}, {"copy_heads": 2, "linear_head": True}]
@@ -26,19 +27,18 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 class Inputs:
-    """Seeds with a frame of the first two, targets with times, and a density direction."""
+    """Seeds with axes whose frame is made of the first two, and targets with times."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seeds = normalize(draw(BATCH, COUNT, DIMENSION, seed=seed))
         self.lengths = torch.full((BATCH,), COUNT)
-        self.frame = frame_of(self.seeds, torch.full((BATCH,), 2))
-        self.direction = normalize(draw(BATCH, DIMENSION, seed=seed + 1))
+        self.axes = case_axes(self.seeds, torch.full((BATCH,), 2), draw_geometry(DIMENSION, seed + 1))
         self.noised = normalize(draw(BATCH, COUNT, DIMENSION, seed=seed + 2))
         self.time = draw(BATCH, COUNT, seed=seed + 3).sigmoid()
         self.dropped = torch.zeros(BATCH, COUNT, dtype=torch.bool)
 
     def encode(self, model: MODiT) -> ConditionCache:
-        return model.encode(self.seeds, self.lengths, self.frame, self.direction)
+        return model.encode(self.seeds, self.lengths, self.axes)
 
     @torch.no_grad()
     def packed(self, model: MODiT) -> torch.Tensor:
@@ -51,8 +51,8 @@ def dense_reference(model: MODiT, inputs: Inputs) -> torch.Tensor:
     """One transformer over [BOS, conditions, targets] with an explicit mask over all 2L + 1 tokens."""
     mask = dense_mask(inputs.dropped)
     bos = (model.bos + model.roles[0]).expand(BATCH, 1, -1)
-    conditions = model.tokens(inputs.seeds, inputs.frame, inputs.direction, role=0)
-    targets = model.tokens(inputs.noised, inputs.frame, inputs.direction, role=1)
+    conditions = model.tokens(inputs.seeds, inputs.axes, role=0)
+    targets = model.tokens(inputs.noised, inputs.axes, role=1)
     x, time = torch.cat([bos, conditions, targets], 1), model.time(inputs.time)
     positions = torch.cat([torch.arange(COUNT + 1), torch.arange(1, COUNT + 1)])[None]
     for block in model.blocks:
@@ -101,16 +101,16 @@ def dense_readout(
     readout, conditions, targets = model.readout, x[:, : COUNT + 1], x[:, COUNT + 1 :]
     targets = modulate(readout.norm(targets), *readout.modulation(time).chunk(2, -1))
     gates = readout.gate(targets)
-    velocity = gates[..., -2:-1] * inputs.frame[:, None] + gates[..., -1:] * inputs.direction[:, None]
+    velocity = torch.einsum("bra,bad->brd", gates[..., readout.heads :], inputs.axes)
     if readout.heads:
         raw = torch.cat([torch.zeros(BATCH, 1, DIMENSION), inputs.seeds], 1)
         keys = readout.key(readout.norm_condition(conditions)).unflatten(-1, (readout.heads, -1))
         queries = readout.query(targets).unflatten(-1, (readout.heads, -1))
         scores = torch.einsum("brhe,bche->bhrc", queries, keys) / math.sqrt(queries.shape[-1])
         weights = scores.masked_fill(~mask[:, None, COUNT + 1 :, : COUNT + 1], -math.inf).softmax(-1)
-        velocity = velocity + torch.einsum("brh,bhrc,bcd->brd", gates[..., :-2], weights, raw)
+        velocity = velocity + torch.einsum("brh,bhrc,bcd->brd", gates[..., : readout.heads], weights, raw)
     if readout.velocity is not None:
-        velocity = velocity + from_frame(readout.velocity(targets), inputs.frame)
+        velocity = velocity + from_frame(readout.velocity(targets), inputs.axes[:, 0])
     return velocity
 
 
@@ -132,7 +132,7 @@ def test_packed_pass_is_one_prefix_at_a_time(make_model, heads):
     packed = inputs.packed(model)
     for row in range(COUNT):
         lengths = torch.full((BATCH,), row)
-        cache = model.encode(inputs.seeds[:, :row], lengths, inputs.frame, inputs.direction)
+        cache = model.encode(inputs.seeds[:, :row], lengths, inputs.axes)
         single = model.velocity(
             inputs.noised[:, row : row + 1], inputs.time[:, row : row + 1], cache, query_visibility(cache, 1)
         )
@@ -183,12 +183,13 @@ def test_every_item_of_the_prefix_matters(make_model, row):
         assert not torch.allclose(before.packed(model)[:, row], changed.packed(model)[:, row], atol=1e-4)
 
 
-def test_dropped_target_sees_bos_and_frame_alone(make_model):
+@pytest.mark.parametrize("axis", range(len(AXES)), ids=AXES)
+def test_dropped_target_sees_bos_and_axes_alone(make_model, axis):
     model, before, changed = make_model(), Inputs(), Inputs()
     before.dropped = changed.dropped = torch.ones(BATCH, COUNT, dtype=torch.bool)
     changed.seeds = -before.seeds
     assert torch.allclose(before.packed(model), changed.packed(model), atol=1e-9)
-    changed.frame = -before.frame
+    changed.axes[:, axis] *= -1
     assert not torch.allclose(before.packed(model), changed.packed(model), atol=1e-3)
 
 
@@ -197,7 +198,7 @@ def test_unconditional_query_is_a_dropped_target(make_model):
     inputs, model = Inputs(), make_model()
     inputs.dropped[:, -1] = True
     dropped = inputs.packed(model)[:, -1]
-    cache = model.encode(inputs.seeds[:, :-1], inputs.lengths - 1, inputs.frame, inputs.direction)
+    cache = model.encode(inputs.seeds[:, :-1], inputs.lengths - 1, inputs.axes)
     visibility = query_visibility(cache, 1, torch.ones(BATCH, 1, dtype=torch.bool))
     single = model.velocity(inputs.noised[:, -1:], inputs.time[:, -1:], cache, visibility)
     # Only the rotary position is left to tell how many seeds there were.
@@ -212,8 +213,8 @@ def test_padding_on_the_right_changes_nothing(make_model):
     for row, length in enumerate(lengths.tolist()):
         own = slice(row, row + 1)
         seeds = torch.cat([inputs.seeds[own, :length], garbage[own]], 1)
-        short = model.encode(inputs.seeds[own, :length], lengths[own], inputs.frame[own], inputs.direction[own])
-        padded = model.encode(seeds, lengths[own], inputs.frame[own], inputs.direction[own])
+        short = model.encode(inputs.seeds[own, :length], lengths[own], inputs.axes[own])
+        padded = model.encode(seeds, lengths[own], inputs.axes[own])
         one, other = (
             model.velocity(inputs.noised[own], inputs.time[own], cache, query_visibility(cache, COUNT))
             for cache in (short, padded)
@@ -222,10 +223,10 @@ def test_padding_on_the_right_changes_nothing(make_model):
 
 
 @torch.no_grad()
-def test_readout_stays_in_the_span_of_seeds_frame_and_direction(make_model):
+def test_readout_stays_in_the_span_of_seeds_and_axes(make_model):
     inputs, model = Inputs(), make_model(linear_head=False)
-    cache = model.encode(inputs.seeds[:, :3], torch.full((BATCH,), 3), inputs.frame, inputs.direction)
+    cache = model.encode(inputs.seeds[:, :3], torch.full((BATCH,), 3), inputs.axes)
     velocity = model.velocity(inputs.noised, inputs.time, cache, query_visibility(cache, COUNT))
-    brought = torch.cat([inputs.seeds[:, :3], inputs.direction[:, None]], 1)  # the frame is in the seeds' span
+    brought = torch.cat([inputs.seeds[:, :3], inputs.axes[:, 1:]], 1)  # the frame is in the seeds' span
     outside = torch.eye(DIMENSION) - torch.linalg.pinv(brought) @ brought
     assert (velocity @ outside).norm() < 1e-9 * velocity.norm()

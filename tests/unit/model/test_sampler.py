@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from modit.model.axes import case_axes
 from modit.model.dit import query_visibility
 from modit.model.flow import normalize, sample_noise
-from modit.model.frame import frame_of
 from modit.model.sampler import (
     Sampler,
     generate_queries,
@@ -12,6 +12,7 @@ from modit.model.sampler import (
     noise_companions,
     sort_seeds,
 )
+from tests.unit.conftest import draw_geometry
 
 BATCH, COUNT, DIMENSION = 3, 6, 10
 
@@ -37,7 +38,7 @@ def noise():
 
 @pytest.fixture
 def sampler(make_model):
-    return Sampler(make_model(), draw(DIMENSION, seed=4), steps=3, samples=2).eval()
+    return Sampler(make_model(), draw_geometry(seed=4), steps=3, samples=2).eval()
 
 
 @torch.no_grad()
@@ -70,7 +71,7 @@ def test_masked_seeds_are_never_read(sampler, seeds, mask, noise):
 @torch.no_grad()
 def test_guidance_of_one_is_conditional_and_of_zero_unconditional(make_model, seeds):
     model, lengths = make_model(), torch.tensor([3, 6, 1])
-    cache = model.encode(seeds, lengths, frame_of(seeds, lengths), normalize(draw(BATCH, DIMENSION, seed=4)))
+    cache = model.encode(seeds, lengths, case_axes(seeds, lengths, draw_geometry(seed=4)))
     z, time = normalize(draw(BATCH, 2, DIMENSION, seed=6)), torch.full((1, 1), 0.5)
     for scale, unconditional in ((1.0, False), (0.0, True)):
         guided = guided_velocity(model, z, time, cache, guided_visibility(cache, 2), torch.full((BATCH, 2), scale))

@@ -7,6 +7,7 @@ from modit.model.sampler import Sampler
 from modit.release.export import export_sampler
 from modit.release.info import SamplerInfo
 from modit.release.runtime import load_sampler
+from tests.unit.conftest import draw_geometry
 
 DIMENSION, SEEDS, STEPS, SAMPLES = 8, 12, 2, 3
 
@@ -18,7 +19,7 @@ def build_sampler(copy_heads=2, depth=2, samples=SAMPLES):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return Sampler(model, torch.randn(DIMENSION), STEPS, samples).eval()
+    return Sampler(model, draw_geometry(DIMENSION, 8), STEPS, samples).eval()
 
 
 def describe(**changes):
@@ -30,7 +31,7 @@ def describe(**changes):
         "samples": SAMPLES,
         "guidance": 3.0,
         "model_digest": "a" * 64,
-        "predictor_digest": "b" * 64,
+        "geometry_digest": "b" * 64,
     }
     return SamplerInfo(**facts | changes)
 

@@ -17,9 +17,10 @@ from modit.core.params import Params
 from modit.data.catalog import Catalog, Sequences
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
-from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
 from modit.model.storage import save_model
 from modit.release.registry import MlflowRegistry, tracking_uri
+from tests.unit.conftest import draw_geometry
 from tests.unit.release.conftest import DIMENSION, build_sampler
 from tests.unit.release.test_gate import build_report
 
@@ -52,9 +53,7 @@ def context(tmp_path_factory):
     for split in ("item_holdout", "pattern_holdout"):
         seeds = generator.integers(0, 200, (10, 6)).astype(np.int32)
         Cases(seeds, seeds[:, :2], np.zeros(10, np.int32)).save(root / "cases" / f"{split}.npz")
-    DensityPredictor(generator.normal(size=DIMENSION).astype(np.float32), 0.0, 1.0).save(
-        root / "predictor/predictor.npz"
-    )
+    DomainGeometry(*(part.numpy() for part in draw_geometry(DIMENSION, 6))).save(root / "predictor/geometry.npz")
     save_model(root / MODEL / "model.pt", build_sampler(depth=1).model)
     rounds = [
         {"round": 0, "kept": True, "joint": 0.3, "guidance": 1.0},

@@ -8,7 +8,9 @@ import torch
 
 from modit.core.sections import HPPOParams, OptimizerParams
 from modit.hppo.loss import PairData, PreferenceStage
+from modit.metric.geometry import fit_geometry
 from modit.metric.vectors import unit
+from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.train.stages import PrefixPrediction, TargetPrediction, tail_centroids
 
@@ -25,25 +27,27 @@ def settings(**values) -> OptimizerParams:
 
 
 class World:
-    """Embeddings [N, d], ordered sequences [S, L] and a density direction [1, d]."""
+    """Embeddings [N, d], ordered sequences [S, L] and the geometry of a domain whose attribute falls at random."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
         self.embeddings = unit(rng.standard_normal((ITEMS, DIMENSION)))
         self.sequences = np.stack([rng.choice(ITEMS, LENGTH, replace=False) for _ in range(30)]).astype(np.int32)
-        self.direction = unit(rng.standard_normal((1, DIMENSION)))
+        direction, positive = rng.standard_normal(DIMENSION), rng.random(ITEMS) < 0.3
+        geometry = fit_geometry(self.embeddings, positive, np.ones(ITEMS, bool), direction, seed=0)
+        self.geometry = Geometry.from_arrays(**vars(geometry))
 
     def prefix(self, params: OptimizerParams) -> PrefixPrediction:
-        return PrefixPrediction("pretrain", self.embeddings, self.sequences, params, self.direction)
+        return PrefixPrediction("pretrain", self.embeddings, self.sequences, params, self.geometry)
 
     def target(self, params: OptimizerParams) -> TargetPrediction:
         targets = tail_centroids(self.embeddings, self.sequences, 2)
-        return TargetPrediction("finetune", self.embeddings, self.sequences[:, :6], targets, params, self.direction[0])
+        return TargetPrediction("finetune", self.embeddings, self.sequences[:, :6], targets, params, self.geometry)
 
     def preference(self, reference: MODiT, params: HPPOParams) -> PreferenceStage:
         items = torch.from_numpy(self.embeddings)
         data = PairData(items[self.sequences[:5, :6]], torch.full((5,), 6), torch.arange(5), *items[:15].split(5))
-        return PreferenceStage("hppo_1", data, reference, params, torch.from_numpy(self.direction[0]))
+        return PreferenceStage("hppo_1", data, reference, params, self.geometry)
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.data.catalog import Sequences
+from modit.model.axes import Geometry, case_axes
 from modit.train.loop import step_generator
 from modit.train.stages import (
+    PrefixPrediction,
     draw_rotations,
     jitter,
     keep_some,
@@ -96,11 +98,35 @@ def test_rotated_batches_keep_all_inner_products(world, params_of, kind):
             step_generator(0, "x", 0), 4
         )
         targets = batch["targets"] if kind == "prefix" else batch["targets"][:, None]
-        return torch.cat([batch["seeds"], targets, batch["direction"].expand(4, -1).reshape(4, 1, -1)], 1)
+        return torch.cat([batch["seeds"], targets, batch["axes"]], 1)
 
     plain, turned = draw(0.0), draw(1.0)
     assert not torch.allclose(plain, turned, atol=1e-2)
     assert torch.allclose(plain @ plain.transpose(1, 2), turned @ turned.transpose(1, 2), atol=1e-5)
+
+
+def test_each_sequence_has_the_axes_of_its_own_domain(world, params_of):
+    """Sequences of the first domain start at an even row, of the second at an odd one."""
+    kinds = np.arange(len(world.sequences)) % 2
+    world.sequences[:, 0] = world.sequences[:, 0] // 2 * 2 + kinds
+    other = Geometry(-world.geometry.density, *world.geometry[1:])
+    geometry = Geometry.stack([world.geometry, other])
+    params = params_of(rotate=0.0, seed_noise=0.0)
+    stage = PrefixPrediction("cpt", world.embeddings, world.sequences, params, geometry, kinds)
+    batch = stage.batch(generator(), 12)
+    first = (batch["seeds"][:, :1] - torch.from_numpy(world.embeddings)).norm(dim=-1).argmin(1)
+    assert set((first % 2).tolist()) == {0, 1}
+    for row, item in enumerate(first.tolist()):
+        own = geometry.of(torch.tensor(item % 2))
+        expected = case_axes(batch["seeds"][row : row + 1], batch["framed"][row : row + 1], own)
+        assert torch.allclose(batch["axes"][row : row + 1], expected, atol=1e-6)
+
+
+def test_no_seed_after_the_frame_is_in_the_axes(world, params_of):
+    batch = world.prefix(params_of(rotate=0.0)).batch(generator(), 8)
+    after = torch.arange(8) >= batch["framed"][:, None]
+    hidden = torch.where(after[..., None], -batch["seeds"], batch["seeds"])
+    assert torch.allclose(case_axes(hidden, batch["framed"], world.geometry), batch["axes"], atol=1e-6)
 
 
 def test_rotations_are_orthogonal_and_as_frequent_as_asked():

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+
+from modit.hppo.round import RoundCases, World, best_scored, seed_means, step_directions
+from modit.metric.geometry import DomainGeometry
+from modit.metric.vectors import mean_of_rows, unit
+from modit.model.axes import AXES, Geometry, case_axes
+from tests.unit.conftest import DIMENSION, draw_geometry
+
+SEEDS = np.array([[3, 1, 4, 15, 9, 2], [6, 5, 35, -1, -1, -1], [8, -1, -1, -1, -1, -1]], np.int32)
+
+
+@pytest.fixture
+def world():
+    embeddings = unit(np.random.default_rng(0).standard_normal((40, DIMENSION)))
+    geometry = DomainGeometry(*(part.numpy() for part in draw_geometry(seed=3)))
+    everything = np.ones(40, bool)
+    return World(embeddings, everything, everything, views=None, geometry=geometry, index=None, k=5)
+
+
+@pytest.fixture
+def cases():
+    none = np.zeros(len(SEEDS), np.int32)
+    return RoundCases(SEEDS, SEEDS, none, none)
+
+
+def test_means_of_the_pool_are_the_axes_that_the_model_reads(world, cases):
+    means = seed_means(world, cases)
+    seeds = torch.from_numpy(world.embeddings)[torch.from_numpy(SEEDS).long().clamp_min(0)]
+    lengths = torch.from_numpy((SEEDS >= 0).sum(1))
+    axes = case_axes(seeds, lengths, Geometry.from_arrays(**vars(world.geometry))).numpy()
+    assert np.allclose(means.mean, axes[:, AXES.index("frame")], atol=1e-6)
+    assert np.allclose(means.whitened, axes[:, AXES.index("whitened_frame")], atol=1e-5)
+
+
+def test_best_mean_is_of_the_densest_third_of_the_seeds(world, cases):
+    density = world.embeddings @ world.geometry.density
+    expected = mean_of_rows(world.embeddings, best_scored(SEEDS, density, 1 / 3))
+    assert np.allclose(seed_means(world, cases).best, expected, atol=1e-6)
+
+
+def test_steps_go_along_density_attribute_and_their_middle(world):
+    density, attribute, middle = step_directions(world)
+    assert np.array_equal(density, world.geometry.density)
+    assert np.array_equal(attribute, world.geometry.attribute)
+    assert np.linalg.norm(middle) == pytest.approx(1, abs=1e-6)
+    assert middle @ density == pytest.approx(middle @ attribute, abs=1e-6)
+    assert middle @ density > 0
