@@ -245,9 +245,9 @@ class HPPOParams(Section):
     blends: tuple[float, ...] = (1.0, 0.5, 0.25)
     fall_allowed: Share = 0.01
     rotate: Annotated[float, Field(ge=0, le=1)] = 1.0
-    steps: Positive = 100
+    steps: Positive = 150
     batch: Positive = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     ema: Share = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
 
