@@ -150,7 +150,7 @@ class AblationRun:
         for number in range(1, chain.rounds + 1):
             cases = draw_cases(self.inputs.trajectories, seeds, section.cases, full_share, self.seed + number)
             world, sampler = self.inputs.world, self.params.sampler
-            policy = run_round(
+            policy, _ = run_round(
                 policy, reference, world, cases, section, sampler, guidance, number, self.seed, Silence()
             )
         return policy

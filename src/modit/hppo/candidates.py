@@ -9,6 +9,8 @@ import numpy as np
 from modit.core.sections import HPPOParams
 from modit.metric.vectors import unit
 
+_SHORTEST_AXIS = 1e-3  # the difference of equal vectors is rounding, not a direction
+
 
 def static_candidates(
     embeddings: np.ndarray, trajectories: np.ndarray, tail: int, depths: tuple[float, ...]
@@ -94,7 +96,8 @@ def local_candidates(
     """
     cases, number, _ = axes.shape
     weights = generator.standard_normal((cases, count, number)).astype(np.float32) / np.sqrt(number)
-    return unit(queries[:, None] + radius * weights @ unit(axes))
+    lengths = np.linalg.norm(axes, axis=-1, keepdims=True)
+    return unit(queries[:, None] + radius * weights @ (axes / np.maximum(lengths, _SHORTEST_AXIS)))
 
 
 def build_pool(

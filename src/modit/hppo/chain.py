@@ -85,10 +85,8 @@ def advance(
     section, trajectories = params.hppo, inputs.trajectories
     seeds = params.build_trajectories.seeds
     cases = draw_cases(trajectories, seeds, section.cases, params.finetune.full_share, seed + number)
-    facts: dict[str, float] = {}
-    policy = copy.deepcopy(state.model)
-    run_round(
-        policy,
+    policy, facts = run_round(
+        copy.deepcopy(state.model),
         reference,
         inputs.world,
         cases,
@@ -99,7 +97,6 @@ def advance(
         seed,
         log,
         checkpoint,
-        facts.update,
     )
     policy, score, share = best_blend(state.model, policy, inputs.validator, best, section)
     kept = improves(score, best, section.fall_allowed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -195,6 +194,24 @@ def pair_data(world: World, cases: RoundCases, pool: LabelledPool, pairs: Pairs,
     )
 
 
+def choose_pairs(labels: Labels, params: HPPOParams) -> Pairs:
+    """Pairs by the section's gate, margin and filter, on labels shrunk to their kind."""
+    joint, same = (shrink_to_kind(values, params.case_weight) for values in labels)
+    served = 0 if params.gate == "served" else None
+    return build_pairs(joint, same, params.margin, filter_tolerance(params), served)
+
+
+def round_facts(labels: Labels, pairs: Pairs) -> dict[str, float]:
+    """What a round saw: pairs, share of cases with any, measured Joint, share of pairs whose winner is not served."""
+    return {
+        "pairs": len(pairs.case),
+        "cases_kept": len(np.unique(pairs.case)) / len(labels.joint),
+        "best_joint": float(labels.joint.max(1).mean()),
+        "served_joint": float(labels.joint[:, 0].mean()),
+        "moved": float((pairs.winner > 0).mean()) if len(pairs.case) else 0.0,
+    }
+
+
 def run_round(
     policy: MODiT,
     reference: MODiT,
@@ -207,9 +224,8 @@ def run_round(
     seed: int,
     log: Log,
     checkpoint: Path | None = None,
-    on_pairs: Callable[[dict[str, float]], None] = lambda figures: None,
-) -> MODiT:
-    """Runs round `number` (from 1) on `policy` in place and returns it.
+) -> tuple[MODiT, dict[str, float]]:
+    """Runs round `number` on `policy` in place.
 
     Args:
         policy: the generator after the round before.
@@ -223,33 +239,23 @@ def run_round(
         seed: of the run.
         log: of the training loop.
         checkpoint: where the training loop resumes from.
-        on_pairs: called with facts about candidates and pairs.
+
+    Returns:
+        The policy and `round_facts`.
     """
     source = reference if params.variant == "off_policy" else policy
     pool = label_round(source, world, cases, params, sampler, guidance, seed + number)
-    served = 0 if params.gate == "served" else None
-    joint = shrink_to_kind(pool.labels.joint, params.case_weight)
-    same = shrink_to_kind(pool.labels.same, params.case_weight)
-    pairs = build_pairs(joint, same, params.margin, filter_tolerance(params), served)
-    on_pairs(
-        {
-            "pairs": len(pairs.case),
-            "cases_kept": len(np.unique(pairs.case)) / len(cases.seeds),
-            "best_joint": float(pool.labels.joint.max(1).mean()),
-            "served_joint": float(pool.labels.joint[:, 0].mean()),
-            "moved": float((pairs.winner > 0).mean()),
-        }
-    )
-    if not len(pairs.case):
-        return policy
-    stage = PreferenceStage(
-        f"hppo_{number}",
-        pair_data(world, cases, pool, pairs, params),
-        reference,
-        params,
-        Geometry.from_arrays(**vars(world.geometry)),
-    )
-    optimizer = OptimizerParams(
+    pairs = choose_pairs(pool.labels, params)
+    if len(pairs.case):
+        data, geometry = pair_data(world, cases, pool, pairs, params), Geometry.from_arrays(**vars(world.geometry))
+        stage = PreferenceStage(f"hppo_{number}", data, reference, params, geometry)
+        policy = train(policy, stage, round_optimizer(params), seed, log, checkpoint)
+    return policy, round_facts(pool.labels, pairs)
+
+
+def round_optimizer(params: HPPOParams) -> OptimizerParams:
+    """Settings of a round's training: a short warm-up, then down to nearly nothing."""
+    return OptimizerParams(
         steps=params.steps,
         batch=params.batch,
         learning_rate=params.learning_rate,
@@ -258,4 +264,3 @@ def run_round(
         ema=params.ema,
         final_ratio=0.02,
     )
-    return train(policy, stage, optimizer, seed, log, checkpoint)

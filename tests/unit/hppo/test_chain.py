@@ -49,6 +49,7 @@ def run(make_model, monkeypatch):
             started.append(policy.bos[0].item())
             assert frozen.bos[0].item() == 0.0
             policy.bos.data[0] += 1.0
+            return policy, {}
 
         monkeypatch.setattr(chain, "run_round", move)
         state = ChainState.start(reference)
@@ -121,6 +122,20 @@ def test_blends_go_from_before_to_after_and_the_best_is_taken(make_model):
     assert share == 0.5
     assert model.bos[0].item() == pytest.approx(0.5)
     assert torch.equal(after.state_dict()["bos"], kept["bos"])
+
+
+def test_the_best_blend_is_taken_of_those_that_let_neither_kind_fall(make_model):
+    class TwoKinds:
+        """The whole step gains more on items than it loses on patterns; half of it loses nothing."""
+
+        def score(self, model):
+            share = model.bos[0].item()
+            return score(0.2 + 0.4 * share, 0.2 if share < 0.75 else 0.1)
+
+    before, after = make_model(1), make_model(2)
+    before.bos.data[0], after.bos.data[0] = 0.0, 1.0
+    params = HPPOParams(blends=(1.0, 0.5), fall_allowed=0.01)
+    assert best_blend(before, after, TwoKinds(), score(0.2, 0.2).as_dict(), params)[2] == 0.5
 
 
 def test_cases_are_trajectories_with_subsets_of_their_seeds():
