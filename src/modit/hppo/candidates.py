@@ -34,6 +34,9 @@ class SeedMeans(NamedTuple):
     whitened: np.ndarray
 
 
+BLENDS = ("mean", "mean + best", "best", "mean + whitened", "whitened", "best + whitened")
+
+
 def axis_candidates(means: SeedMeans, directions: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
     """Every blend of the seeds' means with every step along every direction: what the readout can write at once.
 
@@ -43,7 +46,7 @@ def axis_candidates(means: SeedMeans, directions: np.ndarray, steps: tuple[float
         steps: lengths of the steps; 0 is added.
 
     Returns:
-        [n, 6 (1 + a len(steps)), d].
+        [n, len(BLENDS) (1 + a len(steps)), d]: for each blend no step, then every direction of every length.
     """
     mean, best, whitened = means
     blends = (mean, mean + best, best, mean + whitened, whitened, best + whitened)
