@@ -47,7 +47,14 @@ def run(context: StepContext) -> dict[str, object]:
     # These two are judged at the scale that HPPO validated them at; the others choose theirs by the same rule here.
     guidance = dict(zip(("MO-DiT", "HPPO"), round_guidance(records["rounds"]), strict=True))
     rows = [
-        load_generator(name, context.input(artifact) / "model.pt", world, context.params.sampler, guidance.get(name))
+        load_generator(
+            name,
+            context.input(artifact) / "model.pt",
+            world,
+            context.params.sampler,
+            guidance.get(name),
+            knows_domain=artifact != "pretrained",
+        )
         for name, artifact in _STAGES.items()
     ]
     settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))

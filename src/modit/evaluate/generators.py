@@ -34,7 +34,12 @@ class Generator:
 
 
 def load_generator(
-    name: str, path: Path, world: World, params: SamplerParams, guidance: float | None = None
+    name: str,
+    path: Path,
+    world: World,
+    params: SamplerParams,
+    guidance: float | None = None,
+    knows_domain: bool = True,
 ) -> Generator:
     """A row from a `model.pt`.
 
@@ -44,11 +49,13 @@ def load_generator(
         world: its validation cases choose the guidance.
         params: steps, samples and the scales to choose from.
         guidance: of the row; None takes the one that validation prefers.
+        knows_domain: False for a model trained before any domain: it is judged without the domain's axes, as trained.
 
     Raises:
         ArtifactError: the file is missing or holds no model.
     """
-    geometry = Geometry.from_arrays(**vars(world.geometry))
+    blank = Geometry.blank(world.catalog.dimension)
+    geometry = Geometry.from_arrays(**vars(world.geometry)) if knows_domain else blank
     sampler = Sampler(load_model(path), geometry, params.steps, params.samples).eval()
     return Generator(name, sampler, choose_guidance(world, sampler, params.guidance) if guidance is None else guidance)
 

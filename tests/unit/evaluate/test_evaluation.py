@@ -191,3 +191,12 @@ def test_a_saved_model_makes_the_row_that_was_saved(world: World, generators: li
     seeds, embeddings = world.cases["item_holdout"].seeds, world.catalog.embeddings
     expected = model_queries(generators[3], embeddings, seeds, 1)
     np.testing.assert_array_equal(model_queries(loaded, embeddings, seeds, 1), expected)
+
+
+def test_a_model_from_before_any_domain_is_judged_without_its_axes(
+    world: World, generators: list[Generator], tmp_path: Path
+) -> None:
+    save_model(tmp_path / "model.pt", generators[3].sampler.model)
+    params = SamplerParams(steps=2, samples=2, guidance=(2.0,))
+    geometry = load_generator("Pre. GR", tmp_path / "model.pt", world, params, knows_domain=False).sampler.geometry
+    assert not any(part.any() for part in geometry)
