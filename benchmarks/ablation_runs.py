@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,11 @@ import torch
 
 from modit.core.params import Params
 from modit.core.sections import OptimizerParams, Section
-from modit.data.catalog import Catalog
-from modit.evaluate.world import World as Evaluation
+from modit.evaluate.inputs import load_world
 from modit.evaluate.world import first_cases_of, judge
 from modit.hppo.inputs import RoundInputs, load_inputs
 from modit.hppo.round import draw_cases, run_round
-from modit.metric.cases import SPLITS, Cases
-from modit.metric.density import DensityPredictor
+from modit.metric.cases import SPLITS
 from modit.metric.patterns import Patterns, shared_items
 from modit.metric.retrieval import list_metrics
 from modit.metric.trajectories import Order
@@ -110,20 +109,9 @@ class AblationRun:
         folders |= {name: folder / name for name in ("catalog", "patterns", "index")}
         self.folder, self.domain, self.params, self.budget, self.seed = folder, domain, params, budget, seed
         self.inputs: RoundInputs = load_inputs(folders, domain, params)
-        self.catalog = Catalog.load(folders["catalog"])
-        patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
-        splits = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in SPLITS}
-        self.evaluation = Evaluation(
-            catalog=self.catalog,
-            domain=domain,
-            patterns=patterns,
-            predictor=DensityPredictor.load(folders["predictor"] / "predictor.npz"),
-            geometry=self.inputs.world.geometry,
-            index=self.inputs.world.index,
-            cases={split: first_cases_of(cases, budget.cases) for split, cases in splits.items()},
-            k=params.retrieval.depth(len(self.catalog)),
-            validation_k=self.inputs.validator.k,
-        )
+        world = load_world(folders, domain, params)
+        cases = {split: first_cases_of(world.cases[split], budget.cases) for split in SPLITS}
+        self.evaluation = dataclasses.replace(world, cases=cases)
 
     def supervised(self, recipe: Recipe) -> MODiT:
         """Trains stage 1 and stage 2 (and stage 0 where the recipe asks) of the domain's own trajectories."""
@@ -131,7 +119,7 @@ class AblationRun:
         items = reordered(self.inputs.trajectories.items, recipe.order, self.seed)
         seeds = self.params.build_trajectories.seeds
         depth = items.shape[1] - seeds if recipe.tail is None else recipe.tail
-        embeddings = self.catalog.embeddings
+        embeddings = self.evaluation.catalog.embeddings
         model = self._pretrained(recipe)
         options = self._options("continue_pretrain", recipe)
         self._train(model, PrefixPrediction("cpt", embeddings, items, options, geometry), options)
@@ -190,12 +178,17 @@ class AblationRun:
         if not recipe.pretrain:
             return load_model(self.folder / "pretrained" / "model.pt")
         section = changed(self.params.model, dict(recipe.model))
-        model = new_model(self.catalog.dimension, section, self.seed)
+        catalog = self.evaluation.catalog
+        model = new_model(catalog.dimension, section, self.seed)
         patterns = [Patterns.load(path) for path in sorted((self.folder / "patterns").glob("*.npz"))]
         length = self.params.build_trajectories.length
-        windows = sequence_windows(self.catalog.sequences, shared_items(patterns), length)
-        options, unordered = self._options("pretrain", recipe), Geometry.blank(self.catalog.dimension)
-        self._train(model, PrefixPrediction("pretrain", self.catalog.embeddings, windows, options, unordered), options)
+        windows = sequence_windows(catalog.sequences, shared_items(patterns), length)
+        options, unordered = self._options("pretrain", recipe), Geometry.blank(catalog.dimension)
+        self._train(
+            model,
+            PrefixPrediction("pretrain", catalog.embeddings, windows, options, unordered),
+            options,
+        )
         return model
 
     def _options(self, section: str, recipe: Recipe) -> OptimizerParams:
@@ -206,7 +199,7 @@ class AblationRun:
 
     def _queries(self, sampler: Sampler, split: str, scales: tuple[float, ...]) -> list[np.ndarray]:
         seeds = torch.from_numpy(self.evaluation.cases[split].seeds).long()
-        embeddings = torch.from_numpy(np.asarray(self.catalog.embeddings))
+        embeddings = torch.from_numpy(np.asarray(self.evaluation.catalog.embeddings))
         queries = generate_queries(sampler, embeddings, seeds, scales, _NOISE_SEED).numpy()
         return [queries[:, number] for number in range(len(scales))]
 

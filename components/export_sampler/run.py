@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from components.export_sampler import MODEL
 from modit.core.seeds import derived_seed
@@ -28,21 +29,34 @@ _SPLITS = ("item_holdout", "pattern_holdout")
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads the last HPPO model, its predictor and the domain's cases; writes `sampler`.
+    """Reads the last HPPO model, the domain's geometry and cases; writes `sampler`.
 
     The artifact: sampler.onnx, parity.json, sampler.json.
 
     Raises:
         ParityError: the file does not answer as the torch sampler.
     """
-    domain = context.domain
-    params, catalog = context.params, Catalog.load(context.input("catalog"))
+    sampler, info = _sampler(context)
+    folder = context.output("sampler")
+    export_sampler(sampler, info, folder / "sampler.onnx")
+    index = ItemIndex.load(context.input("index"))
+    parity = _parity(context, sampler, folder / "sampler.onnx", index)
+    digests = {"sampler_digest": sha256_of_file(folder / "sampler.onnx"), "index_digest": index.digest}
+    for name, content in (("parity.json", parity), ("sampler.json", asdict(info) | digests)):
+        (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    context.logger.info("parity: greatest difference %.1e", parity["greatest_difference"])
+    return {"greatest_difference": parity["greatest_difference"]}
+
+
+def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
+    """The torch sampler, and what its file will say of itself."""
+    params = context.params
     model_file, geometry_file = context.input(MODEL) / "model.pt", context.input("predictor") / "geometry.npz"
     geometry = Geometry.from_arrays(**vars(DomainGeometry.load(geometry_file)))
     sampler = Sampler(load_model(model_file), geometry, params.sampler.steps, params.sampler.samples).eval()
     info = SamplerInfo(
-        domain=domain,
-        dimension=catalog.dimension,
+        domain=context.domain,
+        dimension=sampler.model.config.dimension,
         maximum_seeds=params.build_trajectories.seeds,
         steps=sampler.steps,
         samples=sampler.samples,
@@ -50,16 +64,14 @@ def run(context: StepContext) -> dict[str, object]:
         model_digest=sha256_of_file(model_file),
         geometry_digest=sha256_of_file(geometry_file),
     )
-    folder = context.output("sampler")
-    export_sampler(sampler, info, folder / "sampler.onnx")
-    exported, index = load_sampler(folder / "sampler.onnx"), ItemIndex.load(context.input("index"))
-    seed = derived_seed(context.seed, "parity", domain)
+    return sampler, info
+
+
+def _parity(context: StepContext, sampler: Sampler, path: Path, index: ItemIndex) -> dict[str, Any]:
+    """Compares tensors and retrieved lists of file and torch."""
+    catalog, exported = Catalog.load(context.input("catalog")), load_sampler(path)
+    seed = derived_seed(context.seed, "parity", context.domain)
     cases = {split: Cases.load(context.input("cases") / f"{split}.npz").seeds for split in _SPLITS}
-    k = params.retrieval.depth(len(catalog))
+    k = context.params.retrieval.depth(len(catalog))
     lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed)
-    parity = parity_report(tensor_parity(sampler, exported, seed), lists)
-    digests = {"sampler_digest": sha256_of_file(folder / "sampler.onnx"), "index_digest": index.digest}
-    for name, content in (("parity.json", parity), ("sampler.json", asdict(info) | digests)):
-        (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    context.logger.info("parity: greatest difference %.1e", parity["greatest_difference"])
-    return {"greatest_difference": parity["greatest_difference"]}
+    return parity_report(tensor_parity(sampler, exported, seed), lists)

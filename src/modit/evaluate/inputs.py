@@ -1,0 +1,39 @@
+"""What an evaluation works on, read from artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modit.core.params import Params
+from modit.data.catalog import Catalog
+from modit.evaluate.world import World
+from modit.index import ItemIndex
+from modit.metric.cases import SPLITS, Cases
+from modit.metric.density import DensityPredictor
+from modit.metric.geometry import DomainGeometry
+from modit.metric.patterns import Patterns
+from modit.metric.retrieval import visible_depth
+
+
+def load_world(folders: dict[str, Path], domain: str, params: Params) -> World:
+    """Reads the artifacts of a domain.
+
+    Args:
+        folders: of `catalog`, `patterns`, `predictor`, `cases` and `index`.
+        domain: which one.
+        params: of the run.
+    """
+    catalog = Catalog.load(folders["catalog"])
+    patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
+    k = params.retrieval.depth(len(catalog))
+    return World(
+        catalog=catalog,
+        domain=domain,
+        patterns=patterns,
+        predictor=DensityPredictor.load(folders["predictor"] / "predictor.npz"),
+        geometry=DomainGeometry.load(folders["predictor"] / "geometry.npz"),
+        index=ItemIndex.load(folders["index"]),
+        cases={split: Cases.load(folders["cases"] / f"{split}.npz") for split in SPLITS},
+        k=k,
+        validation_k=visible_depth(k, len(catalog), int(patterns.visible_for_validation.sum())),
+    )
