@@ -115,7 +115,7 @@ class AblationRun:
 
     def supervised(self, recipe: Recipe) -> MODiT:
         """Trains stage 1 and stage 2 (and stage 0 where the recipe asks) of the domain's own trajectories."""
-        geometry = self.geometry(recipe.order)
+        geometry = self.geometry(recipe.order).without_late_axes()
         items = reordered(self.inputs.trajectories.items, recipe.order, self.seed)
         seeds = self.params.build_trajectories.seeds
         depth = items.shape[1] - seeds if recipe.tail is None else recipe.tail

@@ -32,7 +32,7 @@ def run(context: StepContext) -> None:
     kinds = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     params, seed = context.params.continue_pretrain, derived_seed(context.seed, "continue_pretrain")
     sequences = np.concatenate(parts)
-    geometry = Geometry.stack(geometries)
+    geometry = Geometry.stack(geometries).without_late_axes()
     stage = PrefixPrediction("continue_pretrain", catalog.embeddings, sequences, params, geometry, kinds)
     model = load_model(context.input("pretrained") / "model.pt")
     run_stage(model, stage, params, seed, context.output("continued"), context.scratch, context.logger)

@@ -15,6 +15,7 @@ from torch import Tensor
 from modit.model.flow import normalize
 
 AXES = ("frame", "whitened_frame", "density", "attribute")
+LATE_AXES = ("whitened_frame", "attribute")  # preference learning alone knows these: `Geometry.without_late_axes`
 
 
 class Geometry(NamedTuple):
@@ -47,6 +48,10 @@ class Geometry(NamedTuple):
     def stack(cls, geometries: list[Geometry]) -> Geometry:
         """Several domains, one row each."""
         return cls(*(torch.stack(parts) for parts in zip(*geometries, strict=True)))
+
+    def without_late_axes(self) -> Geometry:
+        """What supervised stages learn with: frame and density. A model ignores the others until a stage knows them."""
+        return self._replace(attribute=torch.zeros_like(self.attribute), whitening=torch.zeros_like(self.whitening))
 
     def of(self, kinds: Tensor) -> Geometry:
         """The rows `kinds` [B] of stacked geometries."""
