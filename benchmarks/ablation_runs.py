@@ -125,7 +125,7 @@ class AblationRun:
         embeddings = self.evaluation.catalog.embeddings
         model = self._pretrained(recipe)
         options = self._options("continue_pretrain", recipe)
-        self._train(model, PrefixPrediction("cpt", embeddings, items, options, geometry), options)
+        self._train(model, PrefixPrediction("cpt", embeddings, items, options, [geometry]), options)
         options = self._options("finetune", recipe)
         targets = tail_centroids(embeddings, items, depth)
         self._train(model, TargetPrediction("sft", embeddings, items[:, :seeds], targets, options, geometry), options)
@@ -189,7 +189,7 @@ class AblationRun:
         options, unordered = self._options("pretrain", recipe), Geometry.blank(catalog.dimension)
         self._train(
             model,
-            PrefixPrediction("pretrain", catalog.embeddings, windows, options, unordered),
+            PrefixPrediction("pretrain", catalog.embeddings, windows, options, [unordered]),
             options,
         )
         return model

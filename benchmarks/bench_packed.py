@@ -64,7 +64,7 @@ def draw(length: int, rows: int) -> tuple[PrefixPrediction, Batch]:
     sequences = np.random.default_rng(0).integers(0, ITEMS, (rows, length)).astype(np.int32)
     geometry = draw_geometry(generator)
     # Unrotated: the axes of a batch are made again below.
-    stage = PrefixPrediction("bench", embeddings, sequences, OptimizerParams(rotate=0.0), geometry)
+    stage = PrefixPrediction("bench", embeddings, sequences, OptimizerParams(rotate=0.0), [geometry])
     batch, framed = stage.batch(generator, rows), torch.ones(rows, dtype=torch.long)
     return stage, batch | {"framed": framed, "axes": case_axes(batch["seeds"], framed, geometry)}
 

@@ -25,14 +25,11 @@ def run(context: StepContext) -> None:
     folders = context.inputs_by_domain("trajectories")
     parts = [Trajectories.load(folders[domain] / "shared.npz").items for domain in sorted(folders)]
     predictors = context.inputs_by_domain("predictor")
-    geometries = [
-        Geometry.from_arrays(**vars(DomainGeometry.load(predictors[domain] / "geometry.npz")))
-        for domain in sorted(folders)
-    ]
+    geometries = [DomainGeometry.load(predictors[domain] / "geometry.npz") for domain in sorted(folders)]
+    known = [Geometry.from_arrays(**vars(geometry)).without_late_axes() for geometry in geometries]
     kinds = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     params, seed = context.params.continue_pretrain, derived_seed(context.seed, "continue_pretrain")
     sequences = np.concatenate(parts)
-    geometry = Geometry.stack(geometries).without_late_axes()
-    stage = PrefixPrediction("continue_pretrain", catalog.embeddings, sequences, params, geometry, kinds)
+    stage = PrefixPrediction("continue_pretrain", catalog.embeddings, sequences, params, known, kinds)
     model = load_model(context.input("pretrained") / "model.pt")
     run_stage(model, stage, params, seed, context.output("continued"), context.scratch, context.logger)

@@ -24,6 +24,6 @@ def run(context: StepContext) -> None:
     if not len(windows):
         raise InsufficientDataError("interactions: no sequence keeps 4 items once the held-out items are taken out")
     params, seed = context.params.pretrain, derived_seed(context.seed, "pretrain")
-    stage = PrefixPrediction("pretrain", catalog.embeddings, windows, params, Geometry.blank(catalog.dimension))
+    stage = PrefixPrediction("pretrain", catalog.embeddings, windows, params, [Geometry.blank(catalog.dimension)])
     model = new_model(catalog.dimension, context.params.model, seed)
     run_stage(model, stage, params, seed, context.output("pretrained"), context.scratch, context.logger)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modit.core.errors import MemoryBudgetError
 from modit.index.config import KINDS, IndexConfig, Kind
 
-_WORKSPACE = 256 * 2**20  # scores of a block of queries and maxima of its groups
+_WORKSPACE = 384 * 2**20  # scores of a block of queries and maxima of its groups
 _ID_BYTES = 64  # a caller's id as fixed-width unicode: 16 letters
 TRAIN_POINTS = 64  # training points to a list; k-means costs in proportion to them
 _GROWTH = 2  # inverted lists double when they are full

@@ -19,13 +19,13 @@ LATE_AXES = ("whitened_frame", "attribute")  # preference learning alone knows t
 
 
 class Geometry(NamedTuple):
-    """What a domain knows of its space; leading dimensions are none or one row for each case.
+    """What a domain knows of its space.
 
     Attributes:
-        density: unit direction of predicted density [..., d]; zeros for none.
-        attribute: unit direction of the attribute probe [..., d]; zeros for none.
-        mean: mean embedding of the catalogue [..., d].
-        whitening: regularised inverse covariance [..., d, d]; zeros for none.
+        density: unit direction of predicted density [d]; zeros for none.
+        attribute: unit direction of the attribute probe [d]; zeros for none.
+        mean: mean embedding of the catalogue [d].
+        whitening: regularised inverse covariance [d, d]; zeros for none.
     """
 
     density: Tensor
@@ -44,18 +44,9 @@ class Geometry(NamedTuple):
         zeros = torch.zeros(dimension)
         return cls(zeros, zeros, zeros, torch.zeros(dimension, dimension))
 
-    @classmethod
-    def stack(cls, geometries: list[Geometry]) -> Geometry:
-        """Several domains, one row each."""
-        return cls(*(torch.stack(parts) for parts in zip(*geometries, strict=True)))
-
     def without_late_axes(self) -> Geometry:
         """What supervised stages learn with: frame and density. A model ignores the others until a stage knows them."""
         return self._replace(attribute=torch.zeros_like(self.attribute), whitening=torch.zeros_like(self.whitening))
-
-    def of(self, kinds: Tensor) -> Geometry:
-        """The rows `kinds` [B] of stacked geometries."""
-        return Geometry(*(part[kinds] for part in self))
 
 
 def frame_of(seeds: Tensor, lengths: Tensor) -> Tensor:
@@ -73,7 +64,7 @@ def case_axes(seeds: Tensor, lengths: Tensor, geometry: Geometry) -> Tensor:
     Args:
         seeds: unit embeddings [B, M, d], valid ones first.
         lengths: how many of them make the frame [B].
-        geometry: of the domain, or of each row's domain.
+        geometry: of the domain.
 
     Returns:
         Unit vectors [B, 4, d] in the order of `AXES`; zero where the geometry has none.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -48,7 +50,7 @@ class PrefixPrediction:
         embeddings: np.ndarray,
         sequences: np.ndarray,
         params: OptimizerParams,
-        geometry: Geometry,
+        geometries: Sequence[Geometry],
         kinds: np.ndarray | None = None,
     ) -> None:
         """Args.
@@ -61,8 +63,8 @@ class PrefixPrediction:
         kinds: which of them belongs to each sequence [S]; None for the first.
         """
         self.name, self.params = name, params
-        self.kinds = None if kinds is None else torch.from_numpy(kinds).long()
-        self.geometry = geometry
+        self.kinds = torch.zeros(len(sequences), dtype=torch.long) if kinds is None else torch.from_numpy(kinds).long()
+        self.geometries = geometries
         self.embeddings = torch.from_numpy(np.ascontiguousarray(embeddings))
         self.sequences = torch.from_numpy(np.ascontiguousarray(sequences)).long()
 
@@ -73,19 +75,23 @@ class PrefixPrediction:
         items = self.embeddings[rows.clamp_min(0)]
         rotation = draw_rotations(items.shape[-1], size, self.params.rotate, generator)
         framed = self._frame_lengths(rows, generator)
-        geometry = self.geometry if self.kinds is None else self.geometry.of(self.kinds[chosen])
         seeds = jitter(items, self.params.seed_noise, generator)
         shape = rows.shape
         return {
             "seeds": seeds @ rotation,
             "targets": items @ rotation,
-            "axes": case_axes(seeds, framed, geometry) @ rotation,
+            "axes": self._axes(seeds, framed, self.kinds[chosen]) @ rotation,
             "valid": rows >= 0,
             "framed": framed,
             "noise": sample_noise((*shape, items.shape[-1]), generator),
             "time": sample_time(shape, generator),
             "dropped": torch.rand(shape, generator=generator) < self.params.condition_dropout,
         }
+
+    def _axes(self, seeds: Tensor, framed: Tensor, kinds: Tensor) -> Tensor:
+        """The axes of each row in its own domain [B, A, d]."""
+        of_every_domain = torch.stack([case_axes(seeds, framed, geometry) for geometry in self.geometries])
+        return of_every_domain[kinds, torch.arange(len(kinds))]
 
     def _frame_lengths(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """How many leading items make the frame of each row: at least 1, and at least one item is left to predict."""

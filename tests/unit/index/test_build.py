@@ -79,7 +79,7 @@ def test_auto_chooses_by_size() -> None:
 
 
 def test_memory_over_budget_is_refused_with_numbers_and_what_would_fit() -> None:
-    items, budget = 1_000_000, 500_000_000
+    items, budget = 1_000_000, 634_217_728
     config = IndexConfig(kind="flat", memory_budget_bytes=budget)
     embeddings = np.broadcast_to(np.eye(1, 64, dtype=np.float32), (items, 64))
     with pytest.raises(MemoryBudgetError) as refusal:
@@ -91,10 +91,10 @@ def test_memory_over_budget_is_refused_with_numbers_and_what_would_fit() -> None
 
 
 def test_the_number_of_items_said_to_fit_does_fit() -> None:
-    config = IndexConfig(kind="flat", memory_budget_bytes=300_000_000)
+    config = IndexConfig(kind="flat", memory_budget_bytes=434_217_728)
     with pytest.raises(MemoryBudgetError, match="fits up to about 54,799 items"):
         _build(_unclustered(60_000, 64), **vars(config))
-    assert estimate_memory("flat", 54_799, 64).total <= 300_000_000 < estimate_memory("flat", 54_800, 64).total
+    assert estimate_memory("flat", 54_799, 64).total <= 434_217_728 < estimate_memory("flat", 54_800, 64).total
 
 
 def test_too_few_items_for_a_product_quantiser_are_refused() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.metric.geometry import DomainGeometry
-from modit.model.axes import AXES, Geometry, case_axes, frame_of, from_frame, gram, to_axes
+from modit.model.axes import AXES, LATE_AXES, Geometry, case_axes, frame_of, from_frame, gram, to_axes
 from modit.model.flow import normalize
 from tests.unit.conftest import draw_geometry
 
@@ -91,15 +91,11 @@ def test_blank_geometry_leaves_the_frame_as_the_only_axis(seeds, lengths):
     assert not axes[:, 1:].any()
 
 
-def test_every_row_may_have_its_own_domain(seeds, lengths, geometry):
-    other = Geometry(*(part.double() for part in draw_geometry(DIMENSION, seed=7)))
-    stacked = Geometry.stack([geometry, other]).of(torch.tensor([1, 0, 1]))
-    for part, one, two in zip(stacked, geometry, other, strict=True):
-        assert torch.equal(part, torch.stack([two, one, two]))
-    axes = case_axes(seeds, lengths, stacked)
-    for row, own in enumerate((other, geometry, other)):
-        single = case_axes(seeds[row : row + 1], lengths[row : row + 1], own)
-        assert torch.allclose(axes[row : row + 1], single, atol=1e-12)
+def test_without_the_late_axes_frame_and_density_are_left(seeds, lengths, geometry):
+    full, early = case_axes(seeds, lengths, geometry), case_axes(seeds, lengths, geometry.without_late_axes())
+    for number, name in enumerate(AXES):
+        expected = torch.zeros_like(full[:, number]) if name in LATE_AXES else full[:, number]
+        assert torch.equal(early[:, number], expected)
 
 
 def test_geometry_reads_the_fitted_one_by_name():

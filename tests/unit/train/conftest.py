@@ -38,7 +38,7 @@ class World:
         self.geometry = Geometry.from_arrays(**vars(geometry))
 
     def prefix(self, params: OptimizerParams) -> PrefixPrediction:
-        return PrefixPrediction("pretrain", self.embeddings, self.sequences, params, self.geometry)
+        return PrefixPrediction("pretrain", self.embeddings, self.sequences, params, [self.geometry])
 
     def target(self, params: OptimizerParams) -> TargetPrediction:
         targets = tail_centroids(self.embeddings, self.sequences, 2)

@@ -110,15 +110,14 @@ def test_each_sequence_has_the_axes_of_its_own_domain(world, params_of):
     kinds = np.arange(len(world.sequences)) % 2
     world.sequences[:, 0] = world.sequences[:, 0] // 2 * 2 + kinds
     other = Geometry(-world.geometry.density, *world.geometry[1:])
-    geometry = Geometry.stack([world.geometry, other])
+    geometries = [world.geometry, other]
     params = params_of(rotate=0.0, seed_noise=0.0)
-    stage = PrefixPrediction("cpt", world.embeddings, world.sequences, params, geometry, kinds)
+    stage = PrefixPrediction("cpt", world.embeddings, world.sequences, params, geometries, kinds)
     batch = stage.batch(generator(), 12)
     first = (batch["seeds"][:, :1] - torch.from_numpy(world.embeddings)).norm(dim=-1).argmin(1)
     assert set((first % 2).tolist()) == {0, 1}
     for row, item in enumerate(first.tolist()):
-        own = geometry.of(torch.tensor(item % 2))
-        expected = case_axes(batch["seeds"][row : row + 1], batch["framed"][row : row + 1], own)
+        expected = case_axes(batch["seeds"][row : row + 1], batch["framed"][row : row + 1], geometries[item % 2])
         assert torch.allclose(batch["axes"][row : row + 1], expected, atol=1e-6)
 
 
