@@ -44,7 +44,6 @@ class Recipe:
         pretrain: whether the model starts from fresh weights, with its own stage 0, or from the run's pretrained model.
         model: changes to section `model`; they need `pretrain`.
         rotate: chance of a random rotation in every stage.
-        late_axes: whether the supervised stages know all axes (docs/adr/0011).
     """
 
     order: Order = "ascending"
@@ -52,7 +51,6 @@ class Recipe:
     pretrain: bool = False
     model: tuple[tuple[str, Any], ...] = ()
     rotate: float = 1.0
-    late_axes: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,6 @@ class AblationRun:
     def supervised(self, recipe: Recipe) -> MODiT:
         """Trains stage 1 and stage 2 (and stage 0 where the recipe asks) of the domain's own trajectories."""
         geometry = self.geometry(recipe.order)
-        geometry = geometry if recipe.late_axes else geometry.without_late_axes()
         items = reordered(self.inputs.trajectories.items, recipe.order, self.seed)
         seeds = self.params.build_trajectories.seeds
         depth = items.shape[1] - seeds if recipe.tail is None else recipe.tail

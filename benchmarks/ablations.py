@@ -89,7 +89,6 @@ GROUPS: dict[str, dict[str, Arm]] = {
         "linear head": Recipe(pretrain=True, model=LINEAR),
         "linear head, no rotation (paper)": Recipe(pretrain=True, model=LINEAR, rotate=0.0),
     },
-    "axes": {"frame and density": Recipe(), "all axes": Recipe(late_axes=True)},
     "rotation": {"rotate 1": Recipe(pretrain=True), "rotate 0": Recipe(pretrain=True, rotate=0.0)},
 }
 

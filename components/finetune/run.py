@@ -30,7 +30,7 @@ def run(context: StepContext) -> None:
         items[:, : sizes.seeds],
         tail_centroids(catalog.embeddings, items, sizes.length - sizes.seeds),
         params,
-        Geometry.from_arrays(**vars(geometry)).without_late_axes(),
+        Geometry.from_arrays(**vars(geometry)),
     )
     model = load_model(context.input("continued") / "model.pt")
     run_stage(model, stage, params, seed, context.output("finetuned"), context.scratch, context.logger)

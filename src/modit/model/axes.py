@@ -15,7 +15,6 @@ from torch import Tensor
 from modit.model.flow import normalize
 
 AXES = ("frame", "whitened_frame", "density", "attribute")
-LATE_AXES = ("whitened_frame", "attribute")  # preference learning alone knows these: `Geometry.without_late_axes`
 
 
 class Geometry(NamedTuple):
@@ -43,10 +42,6 @@ class Geometry(NamedTuple):
         """Of sequences that no domain orders: the frame is their only axis."""
         zeros = torch.zeros(dimension)
         return cls(zeros, zeros, zeros, torch.zeros(dimension, dimension))
-
-    def without_late_axes(self) -> Geometry:
-        """What supervised stages learn with: frame and density. A model ignores the others until a stage knows them."""
-        return self._replace(attribute=torch.zeros_like(self.attribute), whitening=torch.zeros_like(self.whitening))
 
 
 def frame_of(seeds: Tensor, lengths: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modit.model.axes import AXES, LATE_AXES, from_frame, gram, to_axes
+from modit.model.axes import AXES, from_frame, gram, to_axes
 
 TIME_FREQUENCIES = 64
 
@@ -286,10 +286,7 @@ class MODiT(nn.Module):
         self.initialize()
 
     def initialize(self) -> None:
-        """Xavier for linear maps, 0.02 for tokens, zeros for AdaLN and the linear velocity (adaLN-Zero).
-
-        Whatever reads the late axes starts at zero: a stage that does not know them leaves a model that ignores them.
-        """
+        """Xavier for linear maps, 0.02 for tokens, zeros for AdaLN and the linear velocity (adaLN-Zero)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -299,14 +296,13 @@ class MODiT(nn.Module):
             nn.init.normal_(token, std=0.02)
         readout = self.readout
         zeros = [module.modulation for module in self.modules() if isinstance(module, Block)]
-        for linear in (*zeros, self.context, readout.modulation, readout.gate, readout.velocity):
+        for linear in (*zeros, readout.modulation, readout.gate, readout.velocity):
             if linear is None:
                 continue
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
         with torch.no_grad():
             readout.gate.bias[self.config.copy_heads] = 1.0  # start by moving to the mean of the seeds
-            self.embed.weight[:, [self.config.dimension + AXES.index(name) for name in LATE_AXES]] = 0.0
 
     def tokens(self, x: Tensor, axes: Tensor, role: int) -> Tensor:
         """Unit vectors [B, T, d] -> tokens [B, T, H]: offset from the frame, coordinates on the axes, how they lie."""

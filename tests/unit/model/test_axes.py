@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.metric.geometry import DomainGeometry
-from modit.model.axes import AXES, LATE_AXES, Geometry, case_axes, frame_of, from_frame, gram, to_axes
+from modit.model.axes import AXES, Geometry, case_axes, frame_of, from_frame, gram, to_axes
 from modit.model.flow import normalize
 from tests.unit.conftest import draw_geometry
 
@@ -89,13 +89,6 @@ def test_blank_geometry_leaves_the_frame_as_the_only_axis(seeds, lengths):
     axes = case_axes(seeds.float(), lengths, Geometry.blank(DIMENSION))
     assert torch.equal(axes[:, 0], frame_of(seeds.float(), lengths))
     assert not axes[:, 1:].any()
-
-
-def test_without_the_late_axes_frame_and_density_are_left(seeds, lengths, geometry):
-    full, early = case_axes(seeds, lengths, geometry), case_axes(seeds, lengths, geometry.without_late_axes())
-    for number, name in enumerate(AXES):
-        expected = torch.zeros_like(full[:, number]) if name in LATE_AXES else full[:, number]
-        assert torch.equal(early[:, number], expected)
 
 
 def test_geometry_reads_the_fitted_one_by_name():

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from modit.core.sections import HPPOParams
-from modit.model.sampler import sample_queries
 from modit.model.storage import save_model
 from modit.train.journal import Journal
 from modit.train.loop import build_average, learning_rate_factor, step_generator, train
@@ -172,23 +171,3 @@ def test_batch_of_a_step_depends_on_seed_stage_and_step_alone():
     assert torch.equal(first, torch.randn(3, generator=step_generator(1, "pretrain", 7)))
     for other in ((2, "pretrain", 7), (1, "finetune", 7), (1, "pretrain", 8)):
         assert not torch.equal(first, torch.randn(3, generator=step_generator(*other)))
-
-
-def test_a_model_trained_without_the_late_axes_ignores_them_and_can_learn_them(world, model_of, params_of):
-    full = world.geometry
-    world.geometry = full.without_late_axes()
-    params, journal = params_of(weight_decay=0.1, steps=30), Journal("finetune", 30, LOGGER)
-    model = train(model_of(), world.target(params), params, 0, journal)
-    seeds = torch.from_numpy(world.embeddings[world.sequences[:4, :6]])
-    lengths, noise = torch.full((4,), 6), torch.from_numpy(world.embeddings[:4, None])
-
-    def queries(geometry):
-        return sample_queries(model, seeds, lengths, geometry, noise, torch.full((4, 1), 2.0), 3)
-
-    with torch.no_grad():
-        assert torch.equal(queries(full), queries(full.without_late_axes()))
-        assert not torch.allclose(queries(full), queries(full._replace(density=-full.density)), atol=1e-3)
-    world.geometry = full
-    model = train(model, world.target(params), params, 0, journal)
-    with torch.no_grad():
-        assert not torch.allclose(queries(full), queries(full.without_late_axes()), atol=1e-4)
