@@ -202,8 +202,11 @@ def _group_size(items: int) -> int:
 
 
 def _by_groups(items: int, queries: int, count: int) -> bool:
-    """Whether groups pay; else all scores of a block are held at once."""
-    return queries >= 16 and items // _group_size(items) >= 2 * count
+    """Whether groups pay; else all scores of a block are held at once.
+
+    With fewer than 16 groups for each that is taken, scoring the members again costs more than the sorting it saves.
+    """
+    return queries >= 16 and items // _group_size(items) >= 16 * count
 
 
 def _query_block(items: int, queries: int, k: int) -> int:

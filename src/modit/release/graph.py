@@ -139,16 +139,18 @@ def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its stages and warns of torchvision; neither says anything about this model."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """The exporter prints its stages and the constants that it merges, and warns of torchvision; none is of interest."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _join(once: onnx.GraphProto, step: onnx.GraphProto, dimension: int, steps: int) -> onnx.ModelProto:
