@@ -139,7 +139,7 @@ def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its stages and the constants that it merges, and warns of torchvision; none is of interest."""
+    """The exporter prints its stages and what constants it merges, and warns of torchvision; none is of interest."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
