@@ -28,7 +28,7 @@ _ONEDNN_QUERIES = 64  # with fewer, its copies of the items cost more than it sa
 _SUPER = 16  # groups to a supergroup
 _SLACK = 4  # candidates beyond k: they show whether rounding could have changed the set
 _BLOCK_BYTES = 128 * 2**20
-_RESCORE_BYTES = 2 * 2**20  # stays in the cache between gather and product
+_RESCORE_BYTES = 8 * 2**20  # near the caches between gather and product, and enough for every thread
 
 
 def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
