@@ -171,7 +171,7 @@ class AblationRun:
 
     def geometry(self, order: Order) -> Geometry:
         """Of the domain, its density direction turned round for a model that reads from high to low density."""
-        geometry = Geometry.from_arrays(**vars(self.inputs.world.geometry))
+        geometry = Geometry.of(self.inputs.world.geometry)
         return geometry._replace(density=-geometry.density) if order == "descending" else geometry
 
     def _pretrained(self, recipe: Recipe) -> MODiT:

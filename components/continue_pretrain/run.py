@@ -26,7 +26,7 @@ def run(context: StepContext) -> None:
     parts = [Trajectories.load(folders[domain] / "shared.npz").items for domain in sorted(folders)]
     predictors = context.inputs_by_domain("predictor")
     geometries = [DomainGeometry.load(predictors[domain] / "geometry.npz") for domain in sorted(folders)]
-    known = [Geometry.from_arrays(**vars(geometry)) for geometry in geometries]
+    known = [Geometry.of(geometry) for geometry in geometries]
     kinds = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     params, seed = context.params.continue_pretrain, derived_seed(context.seed, "continue_pretrain")
     sequences = np.concatenate(parts)

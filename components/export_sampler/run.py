@@ -52,7 +52,7 @@ def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
     """The torch sampler, and what its file will say of itself."""
     params = context.params
     model_file, geometry_file = context.input(MODEL) / "model.pt", context.input("predictor") / "geometry.npz"
-    geometry = Geometry.from_arrays(**vars(DomainGeometry.load(geometry_file)))
+    geometry = Geometry.of(DomainGeometry.load(geometry_file))
     sampler = Sampler(load_model(model_file), geometry, params.sampler.steps, params.sampler.samples).eval()
     info = SamplerInfo(
         domain=context.domain,

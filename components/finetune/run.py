@@ -30,7 +30,7 @@ def run(context: StepContext) -> None:
         items[:, : sizes.seeds],
         tail_centroids(catalog.embeddings, items, sizes.length - sizes.seeds),
         params,
-        Geometry.from_arrays(**vars(geometry)),
+        Geometry.of(geometry),
     )
     model = load_model(context.input("continued") / "model.pt")
     run_stage(model, stage, params, seed, context.output("finetuned"), context.scratch, context.logger)

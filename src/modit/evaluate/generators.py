@@ -55,7 +55,7 @@ def load_generator(
         ArtifactError: the file is missing or holds no model.
     """
     blank = Geometry.blank(world.catalog.dimension)
-    geometry = Geometry.from_arrays(**vars(world.geometry)) if knows_domain else blank
+    geometry = Geometry.of(world.geometry) if knows_domain else blank
     sampler = Sampler(load_model(path), geometry, params.steps, params.samples).eval()
     return Generator(name, sampler, choose_guidance(world, sampler, params.guidance) if guidance is None else guidance)
 

@@ -96,7 +96,7 @@ def label_round(
     seed: int,
 ) -> LabelledPool:
     """Builds the hybrid pool of every case and measures it on the index."""
-    geometry = Geometry.from_arrays(**vars(world.geometry))
+    geometry = Geometry.of(world.geometry)
     generator_of = Sampler(policy, geometry, sampler.steps, sampler.samples)
     fan = (*params.fan, guidance)
     embeddings = torch.from_numpy(np.ascontiguousarray(world.embeddings))
@@ -247,7 +247,7 @@ def run_round(
     pool = label_round(source, world, cases, params, sampler, guidance, seed + number)
     pairs = choose_pairs(pool.labels, params)
     if len(pairs.case):
-        data, geometry = pair_data(world, cases, pool, pairs, params), Geometry.from_arrays(**vars(world.geometry))
+        data, geometry = pair_data(world, cases, pool, pairs, params), Geometry.of(world.geometry)
         stage = PreferenceStage(f"hppo_{number}", data, reference, params, geometry)
         policy = train(policy, stage, round_optimizer(params), seed, log, checkpoint)
     return policy, round_facts(pool.labels, pairs)

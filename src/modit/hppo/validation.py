@@ -85,7 +85,7 @@ class Validator:
         means = np.zeros((len(scales), 2))
         if not len(seeds):
             return means
-        sampler = Sampler(model, Geometry.from_arrays(**vars(self.geometry)), self.sampler.steps, self.sampler.samples)
+        sampler = Sampler(model, Geometry.of(self.geometry), self.sampler.steps, self.sampler.samples)
         embeddings = torch.from_numpy(np.asarray(self.embeddings))
         queries = generate_queries(sampler, embeddings, torch.from_numpy(seeds).long(), scales, _NOISE_SEED).numpy()
         for number in range(len(scales)):

@@ -33,9 +33,9 @@ class Geometry(NamedTuple):
     whitening: Tensor
 
     @classmethod
-    def from_arrays(cls, **arrays: Any) -> Geometry:
-        """From float32 arrays by name, the fields of a `modit.metric.geometry.DomainGeometry`."""
-        return cls(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+    def of(cls, fitted: Any) -> Geometry:
+        """The same as tensors: `fitted` has these fields as float32 arrays (`modit.metric.geometry.DomainGeometry`)."""
+        return cls(*(torch.from_numpy(getattr(fitted, name)) for name in cls._fields))
 
     @classmethod
     def blank(cls, dimension: int) -> Geometry:

@@ -74,7 +74,7 @@ def build_generator(name: str, world: World, seed: int) -> Generator:
     # The velocity head starts at zero; untrained rows would all be equal.
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    geometry = Geometry.from_arrays(**vars(world.geometry))
+    geometry = Geometry.of(world.geometry)
     return Generator(name, Sampler(model, geometry, 2, 2).eval(), 2.0)
 
 

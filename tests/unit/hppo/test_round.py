@@ -29,7 +29,7 @@ def test_means_of_the_pool_are_the_axes_that_the_model_reads(world, cases):
     means = seed_means(world, cases)
     seeds = torch.from_numpy(world.embeddings)[torch.from_numpy(SEEDS).long().clamp_min(0)]
     lengths = torch.from_numpy((SEEDS >= 0).sum(1))
-    axes = case_axes(seeds, lengths, Geometry.from_arrays(**vars(world.geometry))).numpy()
+    axes = case_axes(seeds, lengths, Geometry.of(world.geometry)).numpy()
     assert np.allclose(means.mean, axes[:, AXES.index("frame")], atol=1e-6)
     assert np.allclose(means.whitened, axes[:, AXES.index("whitened_frame")], atol=1e-5)
 

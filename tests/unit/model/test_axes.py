@@ -94,7 +94,7 @@ def test_blank_geometry_leaves_the_frame_as_the_only_axis(seeds, lengths):
 def test_geometry_reads_the_fitted_one_by_name():
     plain = draw_geometry(DIMENSION)
     fitted = DomainGeometry(**{name: part.numpy() for name, part in plain._asdict().items()})
-    for part, expected in zip(Geometry.from_arrays(**vars(fitted)), plain, strict=True):
+    for part, expected in zip(Geometry.of(fitted), plain, strict=True):
         assert torch.equal(part, expected)
 
 

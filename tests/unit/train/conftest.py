@@ -35,7 +35,7 @@ class World:
         self.sequences = np.stack([rng.choice(ITEMS, LENGTH, replace=False) for _ in range(30)]).astype(np.int32)
         direction, positive = rng.standard_normal(DIMENSION), rng.random(ITEMS) < 0.3
         geometry = fit_geometry(self.embeddings, positive, np.ones(ITEMS, bool), direction, seed=0)
-        self.geometry = Geometry.from_arrays(**vars(geometry))
+        self.geometry = Geometry.of(geometry)
 
     def prefix(self, params: OptimizerParams) -> PrefixPrediction:
         return PrefixPrediction("pretrain", self.embeddings, self.sequences, params, [self.geometry])
