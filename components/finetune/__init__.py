@@ -6,9 +6,9 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="finetune",
-    inputs=("catalog", "trajectories", "predictor", "continued"),
+    inputs=("catalog", "patterns", "predictor", "trajectories", "cases", "index", "continued"),
     outputs=("finetuned",),
-    params=("build_trajectories", "finetune"),
+    params=("retrieval", "build_trajectories", "finetune", "sampler"),
     per_domain=True,
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from components.registry import REGISTRY
 from modit.core.errors import ConfigError, InsufficientDataError
@@ -23,6 +24,7 @@ from modit.metric.geometry import DomainGeometry, fit_geometry
 from modit.metric.patterns import Patterns, PatternViews, shared_items
 from modit.metric.trajectories import Trajectories
 from modit.metric.vectors import unit
+from modit.model.storage import load_model
 from modit.train.stages import sequence_windows
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -42,6 +44,7 @@ DOMAINS = ("popular", "quality")
 # Few steps are enough to see what they read; small patterns of a small world are judged with fewer seeds.
 OVERRIDES = {
     "hppo": {"cases": 60, "steps": 3, "batch": 8, "search_rounds": 1, "search_moves": 2},
+    "finetune": {"blends": [1.0, 0.5, 0.0]},
     "build_trajectories": {"minimum_case_seeds": 4},
 }
 
@@ -212,6 +215,25 @@ def test_hppo_is_rewarded_by_trainable_items_and_validated_without_test_items(ru
     assert validations
     assert not run.held_out(domain)[np.concatenate(rewards)].any()
     assert (patterns.role[np.concatenate(validations)] != TEST).all()
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_finetuning_asks_the_index_to_choose_its_weights_and_test_items_are_hidden_from_it(run, domain):
+    searches = run.recorder.searches[f"finetune.{domain}"]
+    assert searches
+    for search in searches:
+        assert np.array_equal(search["allowed"], run.patterns[domain].visible_for_validation)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_finetuned_weights_are_those_that_validation_prefers_between_stage_1_and_stage_2(run, domain):
+    folder = run.folder("finetuned", domain)
+    blends = json.loads((folder / "blends.json").read_text())
+    assert {blend["share"] for blend in blends} == {0.0, 0.5, 1.0}
+    best = max(blends, key=lambda blend: blend["joint"])["share"]
+    before = load_model(run.folder("continued") / "model.pt").state_dict()
+    chosen = load_model(folder / "model.pt").state_dict()
+    assert all(torch.equal(before[name], value) for name, value in chosen.items()) == (best == 0.0)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

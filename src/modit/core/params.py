@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from modit.core.errors import ConfigError
 from modit.core.sections import (
     AnchorParams,
+    FinetuneParams,
     GateParams,
     HPPOParams,
     ModelParams,
@@ -102,7 +103,7 @@ class Params(Section):
     model: ModelParams = ModelParams()
     pretrain: OptimizerParams = OptimizerParams()
     continue_pretrain: OptimizerParams = OptimizerParams()
-    finetune: OptimizerParams = OptimizerParams()
+    finetune: FinetuneParams = FinetuneParams()
     hppo: HPPOParams = HPPOParams()
     sampler: SamplerParams = SamplerParams()
     gate: GateParams = GateParams()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Weight = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -155,11 +156,22 @@ class OptimizerParams(Section):
     condition_dropout: Share = 0.1
     curvature: Literal["none", "remaining", "travelled"] = "remaining"
     seed_noise: Annotated[float, Field(ge=0)] = 0.0
-    rotate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    rotate: Weight = 1.0
     draws: Positive = 4
-    full_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    full_share: Weight = 0.5
     log_every: Positive = 50
     checkpoint_every: Positive = 500
+
+
+class FinetuneParams(OptimizerParams):
+    """Section `finetune`.
+
+    Attributes:
+        blends: shares of the way from stage 1's weights to stage 2's that are scored on validation cases; the best is
+            the model of the domain (docs/adr/0014). Ties go to the first.
+    """
+
+    blends: tuple[Weight, ...] = Field((1.0, 0.75, 0.5, 0.25, 0.0), min_length=1)
 
 
 class SamplerParams(Section):
@@ -237,14 +249,14 @@ class HPPOParams(Section):
     use_moves: bool = True
     pull_steps: tuple[float, ...] = (0.4,)
     move_steps: tuple[float, ...] = (0.2, 0.4)
-    case_weight: Annotated[float, Field(ge=0, le=1)] = 0.3
+    case_weight: Weight = 0.3
     rocchio_steps: tuple[float, ...] = ()
     search_rounds: Annotated[int, Field(ge=0)] = 0
     search_moves: Positive = 8
     search_radius: Annotated[float, Field(gt=0)] = 0.2
-    blends: tuple[float, ...] = (1.0, 0.5, 0.25)
+    blends: tuple[Weight, ...] = Field((1.0, 0.5, 0.25), min_length=1)
     fall_allowed: Share = 0.01
-    rotate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    rotate: Weight = 1.0
     steps: Positive = 150
     batch: Positive = 64
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4

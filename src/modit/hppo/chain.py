@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modit.core.params import Params
-from modit.core.sections import HPPOParams
+from modit.hppo.blends import Blend, score_blends
 from modit.hppo.inputs import RoundInputs
 from modit.hppo.round import draw_cases, run_round
-from modit.hppo.validation import ValidationScore, Validator
+from modit.hppo.validation import ValidationScore
 from modit.model.dit import MODiT
 from modit.model.storage import load_model, save_model
 from modit.train.loop import Log
@@ -98,11 +99,12 @@ def advance(
         log,
         checkpoint,
     )
-    policy, score, share = best_blend(state.model, policy, inputs.validator, best, section)
-    kept = improves(score, best, section.fall_allowed)
-    rounds.append({"round": number, "kept": kept, "blend": share, **score.as_dict(), **facts})
+    blends = score_blends(state.model, policy, section.blends, inputs.validator)
+    blend = best_blend(blends, best, section.fall_allowed)
+    kept = improves(blend.score, best, section.fall_allowed)
+    rounds.append({"round": number, "kept": kept, "blend": blend.share, **blend.score.as_dict(), **facts})
     last = section.variant == "off_policy"
-    return ChainState(policy if kept else state.model, rounds, not kept or last)
+    return ChainState(blend.model if kept else state.model, rounds, not kept or last)
 
 
 def improves(score: ValidationScore, best: dict[str, Any], fall_allowed: float) -> bool:
@@ -112,22 +114,6 @@ def improves(score: ValidationScore, best: dict[str, Any], fall_allowed: float) 
     return new["joint"] > best["joint"] and falls >= -fall_allowed
 
 
-def best_blend(
-    before: MODiT, after: MODiT, validator: Validator, best: dict[str, Any], params: HPPOParams
-) -> tuple[MODiT, ValidationScore, float]:
-    """A line search on validation cases between the weights before and after a round.
-
-    A round that goes too far on one kind of case is often right in direction; weights in between keep what both agree
-    on (Wortsman et al. 2022, arXiv 2109.01903). The best of those that would be kept, else the best of all.
-    """
-    blends = [(interpolate(before, after, share), share) for share in params.blends]
-    scored = [(model, validator.score(model), share) for model, share in blends]
-    return max(scored, key=lambda entry: (improves(entry[1], best, params.fall_allowed), entry[1].joint))
-
-
-def interpolate(before: MODiT, after: MODiT, share: float) -> MODiT:
-    """Weights (1 - share) before + share after."""
-    blend = copy.deepcopy(after)
-    old = before.state_dict()
-    blend.load_state_dict({name: old[name] + share * (value - old[name]) for name, value in after.state_dict().items()})
-    return blend
+def best_blend(blends: Sequence[Blend], best: dict[str, Any], fall_allowed: float) -> Blend:
+    """The best by validation of the blends that would be kept, else the best of all."""
+    return max(blends, key=lambda blend: (improves(blend.score, best, fall_allowed), blend.score.joint))

@@ -1,4 +1,4 @@
-"""What a round works on, read from artifacts."""
+"""What a round works on and what validation needs, read from artifacts."""
 
 from __future__ import annotations
 
@@ -39,19 +39,36 @@ def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundI
         domain: which one.
         params: of the run.
     """
+    validator = load_validator(folders, domain, params)
     catalog = Catalog.load(folders["catalog"])
-    positive = catalog.attributes[domain]
+    views = PatternViews.load(folders["trajectories"] / "views.npz")
+    trainable = validator.patterns.trainable
+    k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(trainable.sum()))
+    world = World(catalog.embeddings, validator.positive, trainable, views, validator.geometry, validator.index, k)
+    return RoundInputs(world, Trajectories.load(folders["trajectories"] / "own.npz"), validator)
+
+
+def load_validator(folders: dict[str, Path], domain: str, params: Params) -> Validator:
+    """The validation cases of a domain and what it takes to score a model on them.
+
+    Args:
+        folders: of `catalog`, `patterns`, `predictor`, `cases` and `index`.
+        domain: which one.
+        params: of the run.
+    """
+    catalog = Catalog.load(folders["catalog"])
     patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
-    geometry = DomainGeometry.load(folders["predictor"] / "geometry.npz")
-    index = ItemIndex.load(folders["index"])
-    cases = {
+    stored = {
         split: Cases.load(folders["cases"] / f"{split}.npz") for split in ("item_validation", "pattern_validation")
     }
-    views = PatternViews.load(folders["trajectories"] / "views.npz")
-    trainable, visible = patterns.trainable, patterns.visible_for_validation
-    k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(trainable.sum()))
-    world = World(catalog.embeddings, positive, trainable, views, geometry, index, k)
-    validation = {split: (value.seeds, value.patterns) for split, value in cases.items()}
-    k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(visible.sum()))
-    validator = Validator(catalog.embeddings, positive, patterns, validation, geometry, index, params.sampler, k)
-    return RoundInputs(world, Trajectories.load(folders["trajectories"] / "own.npz"), validator)
+    visible = int(patterns.visible_for_validation.sum())
+    return Validator(
+        embeddings=catalog.embeddings,
+        positive=catalog.attributes[domain],
+        patterns=patterns,
+        cases={split: (cases.seeds, cases.patterns) for split, cases in stored.items()},
+        geometry=DomainGeometry.load(folders["predictor"] / "geometry.npz"),
+        index=ItemIndex.load(folders["index"]),
+        sampler=params.sampler,
+        k=visible_depth(params.retrieval.depth(len(catalog)), len(catalog), visible),
+    )

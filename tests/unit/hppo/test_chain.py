@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from modit.core.params import Params
-from modit.core.sections import HPPOParams
 from modit.hppo import chain
-from modit.hppo.chain import ChainState, advance, best_blend, improves, interpolate
+from modit.hppo.blends import interpolate, score_blends
+from modit.hppo.chain import ChainState, advance, best_blend, improves
 from modit.hppo.round import best_scored, draw_cases
 from modit.hppo.validation import ValidationScore
 from modit.metric.trajectories import Trajectories
@@ -116,11 +116,10 @@ def test_blends_go_from_before_to_after_and_the_best_is_taken(make_model):
             assert torch.allclose(value, expected.state_dict()[name], atol=1e-6)
     before.bos.data[0], after.bos.data[0] = 0.0, 1.0
     kept = copy.deepcopy(after.state_dict())
-    validator = Validator(lambda value: 1 - abs(value - 0.5))
-    params = HPPOParams(blends=(0.25, 0.5, 1.0))
-    model, _, share = best_blend(before, after, validator, score(0.1, 0.1).as_dict(), params)
-    assert share == 0.5
-    assert model.bos[0].item() == pytest.approx(0.5)
+    blends = score_blends(before, after, (0.25, 0.5, 1.0), Validator(lambda value: 1 - abs(value - 0.5)))
+    best = best_blend(blends, score(0.1, 0.1).as_dict(), 0.01)
+    assert best.share == 0.5
+    assert best.model.bos[0].item() == pytest.approx(0.5)
     assert torch.equal(after.state_dict()["bos"], kept["bos"])
 
 
@@ -134,8 +133,8 @@ def test_the_best_blend_is_taken_of_those_that_let_neither_kind_fall(make_model)
 
     before, after = make_model(1), make_model(2)
     before.bos.data[0], after.bos.data[0] = 0.0, 1.0
-    params = HPPOParams(blends=(1.0, 0.5), fall_allowed=0.01)
-    assert best_blend(before, after, TwoKinds(), score(0.2, 0.2).as_dict(), params)[2] == 0.5
+    blends = score_blends(before, after, (1.0, 0.5), TwoKinds())
+    assert best_blend(blends, score(0.2, 0.2).as_dict(), 0.01).share == 0.5
 
 
 def test_cases_are_trajectories_with_subsets_of_their_seeds():
