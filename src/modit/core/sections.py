@@ -171,7 +171,7 @@ class FinetuneParams(OptimizerParams):
             the model of the domain (docs/adr/0014). Ties go to the first.
     """
 
-    blends: tuple[Weight, ...] = Field((1.0, 0.75, 0.5, 0.25, 0.0), min_length=1)
+    blends: Annotated[tuple[Weight, ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
 class SamplerParams(Section):
@@ -254,7 +254,7 @@ class HPPOParams(Section):
     search_rounds: Annotated[int, Field(ge=0)] = 0
     search_moves: Positive = 8
     search_radius: Annotated[float, Field(gt=0)] = 0.2
-    blends: tuple[Weight, ...] = Field((1.0, 0.5, 0.25), min_length=1)
+    blends: Annotated[tuple[Weight, ...], Field(min_length=1)] = (1.0, 0.5, 0.25)
     fall_allowed: Share = 0.01
     rotate: Weight = 1.0
     steps: Positive = 150
