@@ -4,7 +4,7 @@ Run `PYTHONPATH=src:. python benchmarks/bench_packed.py`. All passes are forward
 stage 0. Calls alternate and the best time counts, so that other work on the machine hits all alike. One prefix at a
 time is measured at lengths spread evenly over 0..L-1 and scaled to all L of them; a batch row is a prefix and all rows
 of a batch have the same length, so that nothing is lost to padding. Memory is the growth of the resident set of a
-fresh process during one pass.
+fresh process during one pass, the median of as many processes as repeats: an allocator rounds by some MB.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -153,7 +154,10 @@ def measure(width: int, depth: int, length: int, options: argparse.Namespace) ->
         [partial(prefix_pass, model, stage, rows, length) for length in lengths], max(1, options.repeats // 2)
     )
     rate, rate_alone = positions / packed, options.prefix_rows * options.prefixes / sum(alone)
-    memory = [memory_of_pass(name, width, depth, length, options.threads) for name in PASSES]
+    memory = [
+        statistics.median(memory_of_pass(name, width, depth, length, options.threads) for _ in range(options.repeats))
+        for name in PASSES
+    ]
     print(
         f"| {width}x{depth} | {length} | {rate:,.0f} | {rate_alone:,.0f} | {rate / rate_alone:.1f} | "
         f"{1e3 * packed:.0f} | {1e3 * dense:.0f} | {dense / packed:.2f} | {memory[0]:.0f} | {memory[1]:.0f} | "

@@ -259,7 +259,7 @@ class Readout(nn.Module):
     def copy(self, x: Tensor, gates: Tensor, cache: ConditionCache, visibility: Visibility) -> Tensor:
         """The gated attention means of the visible raw embeddings [B, R, d]; nothing where only BOS is visible."""
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        scores = query @ cache.copy_keys.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        scores = (query / math.sqrt(query.shape[-1])) @ cache.copy_keys.transpose(-1, -2)
         mask = visibility.mask
         if mask is None:
             mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).tril()[None, None]
