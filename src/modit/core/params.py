@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from modit.core.errors import ConfigError
 from modit.core.sections import (
+    VARIANTS,
     AnchorParams,
     FinetuneParams,
     GateParams,
     HPPOParams,
+    HPPOVariantsParams,
     ModelParams,
     OptimizerParams,
     PatternParams,
@@ -105,8 +107,18 @@ class Params(Section):
     continue_pretrain: OptimizerParams = OptimizerParams()
     finetune: FinetuneParams = FinetuneParams()
     hppo: HPPOParams = HPPOParams()
+    hppo_variants: HPPOVariantsParams = HPPOVariantsParams()
     sampler: SamplerParams = SamplerParams()
     gate: GateParams = GateParams()
+
+    @field_validator("hppo_variants")
+    @classmethod
+    def _beside_hppo(cls, variants: HPPOVariantsParams, info: ValidationInfo) -> HPPOVariantsParams:
+        own = info.data["hppo"].variant if "hppo" in info.data else None
+        if own in variants.names:
+            allowed = ", ".join(name for name in VARIANTS if name != own)
+            raise ValueError(f"names holds {own!r}, which section hppo runs already; allowed: {allowed}")
+        return variants
 
     def sections(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The values of some sections as JSON, as they enter a step's key.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+Variant = Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 class Section(BaseModel):
@@ -230,7 +232,7 @@ class HPPOParams(Section):
         weight_decay: of AdamW.
     """
 
-    variant: Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"] = "pareto_epsilon"
+    variant: Variant = "pareto_epsilon"
     cases: Positive = 800
     margin: Share = 0.01
     gate: Literal["second", "served"] = "served"
@@ -262,6 +264,24 @@ class HPPOParams(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     ema: Share = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+
+
+class HPPOVariantsParams(Section):
+    """Section `hppo_variants`: variants of HPPO to train beside the one of section `hppo`, as further rows.
+
+    Attributes:
+        names: of the variants, each once and not the one of section `hppo`; none by default, because each costs a
+            whole chain of rounds. Everything else is as in section `hppo`.
+    """
+
+    names: tuple[Variant, ...] = ()
+
+    @field_validator("names")
+    @classmethod
+    def _each_once(cls, names: tuple[Variant, ...]) -> tuple[Variant, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"a variant is named twice; allowed: each of {', '.join(VARIANTS)} once")
+        return tuple(name for name in VARIANTS if name in names)
 
 
 class GateParams(Section):

@@ -52,6 +52,33 @@ def test_a_wrong_value_is_refused_with_file_section_field_value_and_range(file, 
     assert str(file) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["magic"], r"section hppo_variants, field names.0: 'magic' is not allowed: .*'off_policy', 'adaptive'"),
+        (
+            ["pareto", "adaptive", "pareto"],
+            r"section hppo_variants, field names: \['pareto', 'adaptive', 'pareto'\] is not allowed: .*named twice; "
+            r"allowed: each of off_policy, adaptive, pareto, pareto_epsilon once",
+        ),
+        (
+            ["adaptive", "pareto_epsilon"],
+            r"section hppo_variants: .* names holds 'pareto_epsilon', which section hppo runs already; "
+            r"allowed: off_policy, adaptive, pareto$",
+        ),
+    ],
+)
+def test_a_variant_that_is_unknown_named_twice_or_hppos_own_is_refused(file, names, message):
+    with pytest.raises(ConfigError, match=message):
+        load_params(file, "tiny", {"hppo_variants.names": names})
+
+
+def test_variants_come_in_one_order_and_hppos_own_makes_way(file):
+    overrides = {"hppo.variant": "adaptive", "hppo_variants.names": ["pareto_epsilon", "off_policy"]}
+    assert load_params(file, "tiny", overrides).hppo_variants.names == ("off_policy", "pareto_epsilon")
+    assert load_params(file, "tiny").hppo_variants.names == ()
+
+
 def test_an_unknown_preset_is_refused_with_those_allowed(file):
     with pytest.raises(ConfigError, match="no preset 'huge'.*allowed: tiny, small"):
         load_params(file, "huge")
