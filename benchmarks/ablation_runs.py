@@ -16,8 +16,8 @@ from modit.core.params import Params
 from modit.core.sections import OptimizerParams, Section
 from modit.evaluate.inputs import load_world
 from modit.evaluate.world import first_cases_of, judge
+from modit.hppo.chain import train_round
 from modit.hppo.inputs import RoundInputs, load_inputs
-from modit.hppo.round import draw_cases, run_round
 from modit.metric.cases import SPLITS
 from modit.metric.patterns import Patterns, shared_items
 from modit.metric.retrieval import list_metrics
@@ -133,14 +133,9 @@ class AblationRun:
         reference = load_model(self.folder / "finetuned" / self.domain / "model.pt")
         changes = {"steps": chain.steps, "cases": self.budget.label_cases, **chain.changes}
         section = changed(self.params.hppo, changes)
-        seeds, full_share = self.params.build_trajectories.seeds, self.params.finetune.full_share
         policy, guidance = copy.deepcopy(reference), self.inputs.validator.score(reference).guidance
         for number in range(1, chain.rounds + 1):
-            cases = draw_cases(self.inputs.trajectories, seeds, section.cases, full_share, self.seed + number)
-            world, sampler = self.inputs.world, self.params.sampler
-            policy, _ = run_round(
-                policy, reference, world, cases, section, sampler, guidance, number, self.seed, Silence()
-            )
+            policy, _ = train_round(policy, reference, self.inputs, section, guidance, number, self.seed, Silence())
         return policy
 
     def finetuned(self) -> MODiT:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modit.core.seeds import derived_seed
 from modit.hppo.chain import ChainState, advance
-from modit.hppo.inputs import load_inputs
+from modit.hppo.inputs import ARTIFACTS, load_inputs
 from modit.model.storage import load_model
 from modit.train.journal import Journal
 
@@ -19,15 +19,11 @@ def run(context: StepContext) -> dict[str, object]:
     number = int(context.step.name.rsplit("_", 1)[1])
     reference = load_model(context.input("finetuned") / "model.pt")
     state = ChainState.start(reference) if number == 1 else ChainState.load(context.input(f"hppo_{number - 1}"))
-    inputs = load_inputs(
-        {name: context.input(name) for name in ("catalog", "patterns", "predictor", "trajectories", "cases", "index")},
-        context.domain,
-        context.params,
-    )
-    scratch = context.scratch
-    journal = Journal(f"hppo_{number}", context.params.hppo.steps, context.logger, scratch / "curve.jsonl")
+    inputs = load_inputs({name: context.input(name) for name in ARTIFACTS}, context.domain, context.params)
+    section, scratch = context.params.hppo, context.scratch
+    journal = Journal(f"hppo_{number}", section.steps, context.logger, scratch / "curve.jsonl")
     seed = derived_seed(context.seed, "hppo", context.domain)
-    state = advance(state, reference, inputs, context.params, number, seed, journal, scratch / "state.pt")
+    state = advance(state, reference, inputs, section, number, seed, journal, scratch / "state.pt")
     folder = context.output(f"hppo_{number}")
     state.save(folder)
     journal.save(folder / "curve.json")

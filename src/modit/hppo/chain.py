@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modit.core.params import Params
+from modit.core.sections import HPPOParams
 from modit.hppo.blends import Blend, score_blends
 from modit.hppo.inputs import RoundInputs
 from modit.hppo.round import draw_cases, run_round
 from modit.hppo.validation import ValidationScore
 from modit.model.dit import MODiT
 from modit.model.storage import load_model, save_model
+from modit.train.distributed import from_first
+from modit.train.journal import Journal
 from modit.train.loop import Log
 
 
@@ -50,6 +52,13 @@ class ChainState:
         content = {"rounds": self.rounds, "stopped": self.stopped}
         (folder / "rounds.json").write_text(json.dumps(content, indent=1) + "\n")
 
+    def save_whole(self, folder: Path) -> None:
+        """Writes a folder that is either complete or not there."""
+        unfinished = folder.with_name(f"{folder.name}.tmp")
+        unfinished.mkdir(parents=True, exist_ok=True)
+        self.save(unfinished)
+        unfinished.rename(folder)
+
     def summary(self) -> str:
         """The last record in words."""
         last = self.rounds[-1]
@@ -64,7 +73,7 @@ def advance(
     state: ChainState,
     reference: MODiT,
     inputs: RoundInputs,
-    params: Params,
+    section: HPPOParams,
     number: int,
     seed: int,
     log: Log,
@@ -83,16 +92,11 @@ def advance(
     if not rounds:
         rounds.append({"round": 0, "kept": True, **inputs.validator.score(reference).as_dict()})
     best = max((record for record in rounds if record["kept"]), key=lambda record: record["joint"])
-    section, trajectories = params.hppo, inputs.trajectories
-    seeds = params.build_trajectories.seeds
-    cases = draw_cases(trajectories, seeds, section.cases, params.finetune.full_share, seed + number)
-    policy, facts = run_round(
+    policy, facts = train_round(
         copy.deepcopy(state.model),
         reference,
-        inputs.world,
-        cases,
+        inputs,
         section,
-        params.sampler,
         best["guidance"],
         number,
         seed,
@@ -105,6 +109,87 @@ def advance(
     rounds.append({"round": number, "kept": kept, "blend": blend.share, **blend.score.as_dict(), **facts})
     last = section.variant == "off_policy"
     return ChainState(blend.model if kept else state.model, rounds, not kept or last)
+
+
+def train_round(
+    policy: MODiT,
+    reference: MODiT,
+    inputs: RoundInputs,
+    section: HPPOParams,
+    guidance: float,
+    number: int,
+    seed: int,
+    log: Log,
+    checkpoint: Path | None = None,
+) -> tuple[MODiT, dict[str, float]]:
+    """Draws the training cases of round `number` and runs it on `policy` in place; nothing is validated.
+
+    Arguments and what comes back are those of `run_round`.
+    """
+    cases = draw_cases(inputs.trajectories, inputs.seeds, section.cases, inputs.full_share, seed + number)
+    world, sampler = inputs.world, inputs.sampler
+    return run_round(policy, reference, world, cases, section, sampler, guidance, number, seed, log, checkpoint)
+
+
+@dataclass(frozen=True)
+class RoundLog:
+    """The log of one round within that of a chain, whose steps count on from round to round.
+
+    Attributes:
+        chain: where the figures go.
+        before: steps of the rounds before.
+    """
+
+    chain: Log
+    before: int
+
+    def __call__(self, step: int, figures: dict[str, float]) -> None:
+        """Takes the figures of a step of the round."""
+        self.chain(self.before + step, figures)
+
+    def rewind(self, step: int) -> None:
+        """Forgets what lies beyond a step of the round."""
+        self.chain.rewind(self.before + step)
+
+
+def run_chain(
+    reference: MODiT,
+    inputs: RoundInputs,
+    section: HPPOParams,
+    rounds: int,
+    seed: int,
+    journal: Journal,
+    scratch: Path,
+) -> ChainState:
+    """Runs rounds 1 to `rounds`; a chain that was interrupted goes on after the last round that it finished.
+
+    Args:
+        reference: the SFT model.
+        inputs: of every round.
+        section: section `hppo`.
+        rounds: how many, >= 1; those after the end of the chain are noted as skipped.
+        seed: of the run.
+        journal: of the whole chain.
+        scratch: local folder of this chain that survives a crash.
+
+    Returns:
+        The state after the last round, with `rounds` + 1 records.
+    """
+    # In a team the first process's state counts: others cannot resume, and all must train the same rounds.
+    state = from_first(_finished(scratch, rounds) or ChainState.start(reference))
+    for number in range(max(1, len(state.rounds)), rounds + 1):
+        log = RoundLog(journal, (number - 1) * section.steps)
+        checkpoint = scratch / f"round_{number}.pt"
+        state = from_first(advance(state, reference, inputs, section, number, seed, log, checkpoint))
+        state.save_whole(scratch / f"round_{number}")
+        journal.logger.info("%s: round %d: %s", journal.stage, number, state.summary())
+    return state
+
+
+def _finished(scratch: Path, rounds: int) -> ChainState | None:
+    """The state after the last round that an earlier attempt finished."""
+    folders = [scratch / f"round_{number}" for number in range(rounds, 0, -1)]
+    return next((ChainState.load(folder) for folder in folders if folder.exists()), None)
 
 
 def improves(score: ValidationScore, best: dict[str, Any], fall_allowed: float) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modit.core.params import Params
+from modit.core.sections import SamplerParams
 from modit.data.catalog import Catalog
 from modit.hppo.round import World
 from modit.hppo.validation import Validator
@@ -16,26 +17,34 @@ from modit.metric.patterns import Patterns, PatternViews
 from modit.metric.retrieval import visible_depth
 from modit.metric.trajectories import Trajectories
 
+ARTIFACTS = ("catalog", "patterns", "predictor", "trajectories", "cases", "index")
+
 
 class RoundInputs(NamedTuple):
-    """Everything but the models.
+    """Everything but the models and section `hppo`.
 
     Attributes:
         world: what the round may learn from.
         trajectories: the domain's own.
         validator: the stop rule.
+        sampler: how queries are drawn.
+        seeds: m, items at the head of a trajectory that seeds are drawn from.
+        full_share: share of the training cases that keep all m.
     """
 
     world: World
     trajectories: Trajectories
     validator: Validator
+    sampler: SamplerParams
+    seeds: int
+    full_share: float
 
 
 def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundInputs:
     """Reads the artifacts of a domain.
 
     Args:
-        folders: of `catalog`, `patterns`, `predictor`, `trajectories`, `cases` and `index`.
+        folders: of the `ARTIFACTS`.
         domain: which one.
         params: of the run.
     """
@@ -45,7 +54,9 @@ def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundI
     trainable = validator.patterns.trainable
     k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(trainable.sum()))
     world = World(catalog.embeddings, validator.positive, trainable, views, validator.geometry, validator.index, k)
-    return RoundInputs(world, Trajectories.load(folders["trajectories"] / "own.npz"), validator)
+    trajectories = Trajectories.load(folders["trajectories"] / "own.npz")
+    seeds, full_share = params.build_trajectories.seeds, params.finetune.full_share
+    return RoundInputs(world, trajectories, validator, params.sampler, seeds, full_share)
 
 
 def load_validator(folders: dict[str, Path], domain: str, params: Params) -> Validator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -45,11 +46,12 @@ class PreferenceStage:
 
         name: of the stage, round included.
         data: the pairs.
-        reference: the frozen SFT model, always the original one.
+        reference: the SFT model, always the original one; a copy of it is frozen, it stays as it is.
         params: section `hppo`; L_FM is summed over d, so logits are of order beta.
         geometry: of the domain.
         """
-        self.name, self.data, self.reference = name, data, reference.eval().requires_grad_(False)
+        self.name, self.data = name, data
+        self.reference = copy.deepcopy(reference).eval().requires_grad_(False)
         self.params, self.geometry = params, geometry
 
     def batch(self, generator: torch.Generator, size: int) -> Batch:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from modit.core.params import Params
+from modit.core.sections import HPPOParams
 from modit.hppo import chain
 from modit.hppo.blends import interpolate, score_blends
-from modit.hppo.chain import ChainState, advance, best_blend, improves
+from modit.hppo.chain import ChainState, advance, best_blend, improves, run_chain
 from modit.hppo.round import best_scored, draw_cases
 from modit.hppo.validation import ValidationScore
 from modit.metric.trajectories import Trajectories
@@ -33,31 +33,79 @@ class Validator:
         return score(value, value)
 
 
-@pytest.fixture
-def run(make_model, monkeypatch):
-    """Runs rounds that each move the first BOS weight by one, from zero."""
+class Interrupted(Exception):
+    pass
 
-    def rounds(joint, count, **section):
-        reference = make_model()
-        reference.bos.data[0] = 0.0
-        params = Params.model_validate({"hppo": {"blends": (1.0,), **section}})
+
+def fail():
+    raise Interrupted
+
+
+class Rounds:
+    """Rounds of `STEPS` steps that each move the first BOS weight by one, from zero."""
+
+    STEPS = 2
+
+    def __init__(self, reference, joint, **section):
+        self.reference, self.started, self.dies_at = reference, [], None
+        self.reference.bos.data[0] = 0.0
+        self.section = HPPOParams(**{"blends": (1.0,), "steps": self.STEPS} | section)
         trajectories = Trajectories(np.arange(640, dtype=np.int32).reshape(20, 32), np.zeros(20), np.zeros(20))
-        inputs = SimpleNamespace(validator=Validator(joint), trajectories=trajectories, world=None)
-        started = []
+        self.inputs = SimpleNamespace(
+            validator=Validator(joint), trajectories=trajectories, world=None, sampler=None, seeds=24, full_share=0.5
+        )
 
-        def move(policy, frozen, *arguments):
-            started.append(policy.bos[0].item())
-            assert frozen.bos[0].item() == 0.0
-            policy.bos.data[0] += 1.0
-            return policy, {}
+    def move(self, policy, frozen, world, cases, section, sampler, guidance, number, seed, log, checkpoint):
+        self.started.append(policy.bos[0].item())
+        assert frozen.bos[0].item() == 0.0
+        log.rewind(0)
+        for step in range(1, self.STEPS + 1):
+            log(step, {"loss": number})
+            if number == self.dies_at:
+                raise Interrupted
+        policy.bos.data[0] += 1.0
+        return policy, {}
 
-        monkeypatch.setattr(chain, "run_round", move)
-        state = ChainState.start(reference)
+    def one_by_one(self, count):
+        """As the steps of the pipeline run them."""
+        state = ChainState.start(self.reference)
         for number in range(1, count + 1):
-            state = advance(state, reference, inputs, params, number, 0, Journal("x", 1, logging.getLogger("test")))
-        return state, started
+            journal = Journal("x", self.STEPS, logging.getLogger("test"))
+            state = advance(state, self.reference, self.inputs, self.section, number, 0, journal)
+        return state
+
+    def whole(self, count, scratch):
+        """As one chain; gives its journal too."""
+        scratch.mkdir(exist_ok=True)
+        journal = Journal("x", count * self.STEPS, logging.getLogger("test"), scratch / "curve.jsonl")
+        return run_chain(self.reference, self.inputs, self.section, count, 0, journal, scratch), journal
+
+
+@pytest.fixture
+def rounds_of(make_model, monkeypatch):
+    def build(joint, **section):
+        rounds = Rounds(make_model(), joint, **section)
+        monkeypatch.setattr(chain, "run_round", rounds.move)
+        return rounds
+
+    return build
+
+
+@pytest.fixture
+def run(rounds_of):
+    def rounds(joint, count, **section):
+        found = rounds_of(joint, **section)
+        return found.one_by_one(count), found.started
 
     return rounds
+
+
+def rising(value):
+    return 0.1 + 0.01 * value
+
+
+def falling_after_two(value):
+    return {0: 0.1, 1: 0.2, 2: 0.3}.get(value, 0.0)
 
 
 def test_rounds_build_on_each_other_while_validation_rises(run):
@@ -95,6 +143,63 @@ def test_state_comes_back_as_it_was(run, tmp_path):
     assert (loaded.rounds, loaded.stopped) == (state.rounds, state.stopped)
     for name, value in state.model.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("joint", [rising, falling_after_two])
+@pytest.mark.parametrize("variant", ["off_policy", "pareto"])
+def test_a_whole_chain_does_what_its_rounds_do_one_by_one(rounds_of, tmp_path, joint, variant):
+    expected = rounds_of(joint, variant=variant).one_by_one(4)
+    state, _ = rounds_of(joint, variant=variant).whole(4, tmp_path)
+    assert (state.rounds, state.stopped) == (expected.rounds, expected.stopped)
+    assert state.model.bos[0].item() == expected.model.bos[0].item()
+
+
+def test_an_interrupted_chain_goes_on_after_the_last_round_that_it_finished(rounds_of, tmp_path):
+    expected, whole = rounds_of(rising).whole(4, tmp_path / "whole")
+    rounds = rounds_of(rising)
+    rounds.dies_at = 3
+    with pytest.raises(Interrupted):
+        rounds.whole(4, tmp_path / "parts")
+    rounds.dies_at = None
+    rounds.started.clear()
+    state, journal = rounds.whole(4, tmp_path / "parts")
+    assert rounds.started == [2.0, 3.0]
+    assert state.rounds == expected.rounds
+    assert torch.equal(state.model.bos, expected.model.bos)
+    assert journal.curve == whole.curve
+
+
+def test_a_finished_chain_is_not_trained_again(rounds_of, tmp_path):
+    rounds = rounds_of(falling_after_two)
+    first, curve = rounds.whole(4, tmp_path)
+    rounds.started.clear()
+    again, same = rounds.whole(4, tmp_path)
+    assert rounds.started == []
+    assert again.rounds == first.rounds
+    assert torch.equal(again.model.bos, first.model.bos)
+    assert same.curve == curve.curve
+
+
+def test_a_state_that_was_not_written_to_its_end_is_not_taken(rounds_of, tmp_path, monkeypatch):
+    rounds = rounds_of(rising)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(chain, "save_model", lambda path, model: path.write_bytes(b"half") and fail())
+        rounds.whole(2, tmp_path)
+    state, _ = rounds.whole(2, tmp_path)
+    assert rounds.started == [0.0, 0.0, 1.0]
+    assert state.model.bos[0].item() == 2.0
+
+
+def test_steps_of_a_chain_count_on_from_round_to_round(rounds_of, tmp_path):
+    _, journal = rounds_of(rising).whole(3, tmp_path)
+    assert [(point["step"], point["loss"]) for point in journal.curve] == [
+        (1, 1),
+        (2, 1),
+        (3, 2),
+        (4, 2),
+        (5, 3),
+        (6, 3),
+    ]
 
 
 def test_an_unchanged_model_is_no_improvement_however_its_score_is_rounded():

@@ -121,3 +121,10 @@ def test_rotated_batches_keep_all_inner_products(stage_of):
     plain, turned = draw_vectors(0.0), draw_vectors(1.0)
     assert not torch.allclose(plain, turned, atol=1e-2)
     assert torch.allclose(plain @ plain.transpose(1, 2), turned @ turned.transpose(1, 2), atol=1e-5)
+
+
+def test_model_given_as_the_reference_can_still_be_trained(data, make_model):
+    """A chain starts from the reference itself."""
+    model = make_model(1)
+    PreferenceStage("hppo_1", data, model, HPPOParams(), draw_geometry(DIMENSION, 2))
+    assert all(parameter.requires_grad for parameter in model.parameters())
