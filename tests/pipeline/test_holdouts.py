@@ -1,4 +1,4 @@
-"""The real steps on a small demo world, up to the first HPPO round: nothing held out reaches a stage that learns."""
+"""The real steps on a small demo world, up to HPPO: nothing held out reaches a stage that learns."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ STEPS = (
     "continue_pretrain",
     "finetune",
     "hppo_round_1",
+    "hppo_variants",
 )
+HPPO_STEPS = ("hppo_round_1", "hppo_variants")
 DOMAINS = ("popular", "quality")
 # Few steps are enough to see what they read; small patterns of a small world are judged with fewer seeds.
 OVERRIDES = {
     "hppo": {"cases": 60, "steps": 3, "batch": 8, "search_rounds": 1, "search_moves": 2},
     "finetune": {"blends": [1.0, 0.5, 0.0]},
+    "hppo_variants": {"names": ["adaptive"]},
     "build_trajectories": {"minimum_case_seeds": 4},
 }
 
@@ -198,10 +201,11 @@ def test_anchors_are_labelled_among_trainable_items(run, domain):
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_hppo_is_rewarded_by_trainable_items_and_validated_without_test_items(run, domain):
+@pytest.mark.parametrize("step", HPPO_STEPS)
+def test_hppo_is_rewarded_by_trainable_items_and_validated_without_test_items(run, step, domain):
     patterns = run.patterns[domain]
     rewards, validations = [], []
-    for search in run.recorder.searches[f"hppo_round_1.{domain}"]:
+    for search in run.recorder.searches[f"{step}.{domain}"]:
         found = search["rows"][search["rows"] >= 0]
         assert search["allowed"] is not None
         assert search["allowed"][found].all()
@@ -237,8 +241,9 @@ def test_finetuned_weights_are_those_that_validation_prefers_between_stage_1_and
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_no_search_returns_the_seeds_themselves(run, domain):
-    for search in run.recorder.searches[f"hppo_round_1.{domain}"]:
+@pytest.mark.parametrize("step", HPPO_STEPS)
+def test_no_search_returns_the_seeds_themselves(run, step, domain):
+    for search in run.recorder.searches[f"{step}.{domain}"]:
         for rows, seeds in zip(search["rows"], search["exclude"], strict=True):
             assert not set(rows[rows >= 0]) & set(seeds[seeds >= 0])
 
