@@ -18,6 +18,7 @@ STEP = Step(
         "continued",
         "finetuned",
         *HPPO_OUTPUTS,
+        "hppo_variants",
         "sampler",
     ),
     outputs=("evaluation",),

@@ -9,8 +9,9 @@ from modit.core.seeds import derived_seed
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_domain, headline
 from modit.evaluate.generators import load_generator
 from modit.evaluate.inputs import load_world
-from modit.evaluate.records import read_records, round_guidance
+from modit.evaluate.records import read_records, read_rounds, round_guidance
 from modit.evaluate.storage import save_evaluation
+from modit.evaluate.variants import read_variants
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -23,13 +24,17 @@ def run(context: StepContext) -> dict[str, object]:
     folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
     world = load_world(folders, context.domain, context.params)
     stages = {name: context.input(name) for name in ("pretrained", "continued", "finetuned")}
-    records = read_records(stages, [context.input(name) for name in HPPO_OUTPUTS], folders["predictor"])
-    # These two are judged at the scale that HPPO validated them at; the others choose theirs by the same rule here.
+    variants = read_variants(context.input("hppo_variants"))
+    records = read_records(stages, [context.input(name) for name in HPPO_OUTPUTS], folders["predictor"], variants)
+    # These two, and variants, are judged at the scale that HPPO validated them at; others choose by the same rule here.
     guidance = dict(zip(("MO-DiT", "HPPO"), round_guidance(records["rounds"]), strict=True))
     rows = []
     for name, artifact in _STAGES.items():
         model, knows_domain = context.input(artifact) / "model.pt", artifact != "pretrained"
         rows.append(load_generator(name, model, world, context.params.sampler, guidance.get(name), knows_domain))
+    for variant in variants.trained:
+        _, scale = round_guidance(read_rounds(variant.folder))
+        rows.append(load_generator(variant.row, variant.folder / "model.pt", world, context.params.sampler, scale))
     settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))
     evaluation = evaluate_domain(world, rows, settings)
     save_evaluation(context.output("evaluation"), evaluation, records)

@@ -8,12 +8,15 @@ from typing import Any
 
 from modit.core.errors import ArtifactError
 from modit.evaluate.storage import read_json
+from modit.evaluate.variants import VARIANT_WORDS, Variants
 
 CURVE_FILE, ROUNDS_FILE, VALIDATION_FILE = "curve.json", "rounds.json", "validation.json"
 _CURVE_FIELDS = {"step", "loss"}
 
 
-def read_records(stages: Mapping[str, Path], hppo_rounds: Sequence[Path], predictor: Path) -> dict[str, Any]:
+def read_records(
+    stages: Mapping[str, Path], hppo_rounds: Sequence[Path], predictor: Path, variants: Variants | None = None
+) -> dict[str, Any]:
     """Collects the records of a domain.
 
     Args:
@@ -21,19 +24,27 @@ def read_records(stages: Mapping[str, Path], hppo_rounds: Sequence[Path], predic
         hppo_rounds: artifact folders of the rounds in order, at least one, each with `curve.json` and `rounds.json`,
             whose field `rounds` lists all rounds so far.
         predictor: artifact folder with `validation.json`.
+        variants: of HPPO; what was trained of them has a curve and rounds of its own.
 
     Returns:
-        The keys `training` (stage -> [{step, loss}]), `rounds` and `predictor` of `evaluation.json`.
+        The keys `training` (stage -> [{step, loss}]), `rounds` and `predictor` of `evaluation.json`, and `variants`
+        where any was trained.
 
     Raises:
         ArtifactError: a file is missing, an entry has no step or loss, or there is no list of rounds.
     """
+    trained = variants.trained if variants else ()
     folders = dict(stages) | {f"hppo_{number}": folder for number, folder in enumerate(hppo_rounds, 1)}
-    return {
+    folders |= {variant.stage: variant.folder for variant in trained}
+    records = {
         "training": {name: _curve(folder / CURVE_FILE) for name, folder in folders.items()},
-        "rounds": _rounds(hppo_rounds[-1] / ROUNDS_FILE),
+        "rounds": read_rounds(hppo_rounds[-1]),
         "predictor": read_json(predictor / VALIDATION_FILE),
     }
+    if variants and trained:
+        rows = [{"row": variant.row, "rounds": read_rounds(variant.folder)} for variant in trained]
+        records["variants"] = {"hppo": VARIANT_WORDS[variants.hppo], "trained": rows}
+    return records
 
 
 def _curve(path: Path) -> list[dict[str, Any]]:
@@ -59,7 +70,13 @@ def round_guidance(rounds: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return scales[0], scales[-1]
 
 
-def _rounds(path: Path) -> list[dict[str, Any]]:
+def read_rounds(folder: Path) -> list[dict[str, Any]]:
+    """The records of the rounds in a stage's artifact.
+
+    Raises:
+        ArtifactError: `rounds.json` is missing or has no list of rounds.
+    """
+    path = folder / ROUNDS_FILE
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("rounds"), list):
         raise ArtifactError(f"{path}: has no field rounds with a list of records")

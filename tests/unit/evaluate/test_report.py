@@ -27,6 +27,24 @@ RECORDS = {
         {"round": 1, "kept": False, "item_joint": 0.2, "item_same": 0.8, "pattern_joint": 0.1, "pattern_same": 0.7},
         {"round": 2, "kept": False, "skipped": "the chain had ended"},
     ],
+    "variants": {
+        "hppo": "Pareto-epsilon",
+        "trained": [
+            {
+                "row": "HPPO adaptive",
+                "rounds": [
+                    {
+                        "round": 0,
+                        "kept": True,
+                        "item_joint": 0.123,
+                        "item_same": 0.9,
+                        "pattern_joint": 0.2,
+                        "pattern_same": 0.8,
+                    }
+                ],
+            }
+        ],
+    },
     "predictor": [
         {"split": "item-hash", "auc_20_80": 0.9, "spearman": 0.6, "top_10": 40.0, "bottom_10": 0.0, "lift": None}
     ],
@@ -109,6 +127,12 @@ def test_the_page_is_well_formed_and_fetches_nothing(folder: Path, outline: Outl
     assert outline.open == []
     assert outline.links and all(link.startswith("#") for link in outline.links)
     assert not re.search(r"(?i)https?:|//[a-z]|url\(|@import|<script|<link|<img", page)
+
+
+def test_variants_are_on_the_page_with_their_rounds(outline: Outline) -> None:
+    text = "".join(outline.words)
+    assert "which is the variant Pareto-epsilon" in text
+    assert "12.3" in text[text.index("HPPO adaptive: rounds on validation") :]
 
 
 def test_titles_from_the_catalogue_are_escaped(folder: Path) -> None:

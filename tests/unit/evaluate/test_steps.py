@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from components.evaluate.run import run as run_evaluate
 from components.render_report.run import run as run_render_report
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
+from modit.core.sections import VARIANTS
 from modit.evaluate.generators import Generator
+from modit.evaluate.variants import VARIANT_WORDS
 from modit.evaluate.world import World
 from modit.model.storage import save_model
 
@@ -43,8 +46,9 @@ class FolderContext:
 def _write_artifacts(root: Path, world: World, generators: list[Generator]) -> None:
     stages = dict(zip(("pretrained", "continued", "finetuned"), generators, strict=False))
     stages |= dict.fromkeys(HPPO_OUTPUTS, generators[3])
-    for name in ("catalog", "patterns", "predictor", "cases", "index", *stages):
+    for name in ("catalog", "patterns", "predictor", "cases", "index", "hppo_variants", *stages):
         (root / name).mkdir()
+    (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": []}))
     world.catalog.save(root / "catalog")
     world.patterns.save(root / "patterns" / "rare.npz")
     (root / "patterns" / "domains.json").write_text(json.dumps({"domains": ["rare"], "skipped": {"odd": "too few"}}))
@@ -78,6 +82,7 @@ def test_evaluate_and_render_report_write_what_they_declare(context: FolderConte
     with np.load(context.root / "evaluation" / "per_case.npz") as stored:
         assert stored["item_holdout/HPPO/joint"].shape == (24,)
     run_render_report(context)
+    assert "variants" not in content
     report = json.loads((context.root / "report" / "report.json").read_text())
     assert report["run"] == {"catalogue": "books", "preset": "tiny", "seed": 0, "skipped_domains": {"odd": "too few"}}
     assert "<title>modit report: books</title>" in (context.root / "report" / "report.html").read_text()
@@ -89,3 +94,55 @@ def test_models_are_judged_at_the_guidance_that_the_rounds_recorded(context: Fol
     guidance = {row["name"]: row["guidance"] for row in content["splits"]["item_holdout"]["rows"]}
     assert (guidance["MO-DiT"], guidance["HPPO"]) == (1.0, 2.0)
     assert guidance["Pre. GR"] in (1.0, 3.0)
+
+
+@pytest.fixture
+def with_variants(context: FolderContext, generators: list[Generator], tmp_path: Path) -> FolderContext:
+    """The same run with two variants, whose validation chose the scale 3 before a round that was not kept."""
+    root = tmp_path / "run"
+    shutil.copytree(context.root, root)
+    (root / "hppo_variants" / "variants.json").write_text(
+        json.dumps({"hppo": "pareto", "names": ["off_policy", "adaptive"]})
+    )
+    figures = {"item_joint": 0.1, "item_same": 0.9, "pattern_joint": 0.2, "pattern_same": 0.8}
+    rounds = [
+        {"round": number, "kept": kept, "guidance": guidance, **figures}
+        for number, kept, guidance in ((0, True, 1.0), (1, True, 3.0), (2, False, 2.0))
+    ]
+    for name, generator in (("off_policy", generators[0]), ("adaptive", generators[4])):
+        folder = root / "hppo_variants" / name
+        folder.mkdir()
+        save_model(folder / "model.pt", generator.sampler.model)
+        (folder / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.9}, {"step": 2, "loss": 0.8}]))
+        (folder / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
+    return replace(context, root=root)
+
+
+def test_variants_are_rows_after_hppo_at_the_guidance_that_their_own_validation_chose(
+    with_variants: FolderContext,
+) -> None:
+    run_evaluate(with_variants)
+    content = json.loads((with_variants.root / "evaluation" / "evaluation.json").read_text())
+    for split in content["splits"].values():
+        models = [(row["name"], row["guidance"]) for row in split["rows"] if row["kind"] == "model"]
+        assert models[3:] == [("HPPO", 2.0), ("HPPO off-policy", 3.0), ("HPPO adaptive", 3.0)]
+        joint = {row["name"]: row["joint"] for row in split["rows"]}
+        assert joint["HPPO off-policy"] != joint["HPPO adaptive"]
+        compared = {entry["name"] for entry in split["comparisons"]}
+        assert {"HPPO - HPPO off-policy", "HPPO - HPPO adaptive"} <= compared
+    assert content["training"]["hppo_adaptive"] == [{"step": 1, "loss": 0.9}, {"step": 2, "loss": 0.8}]
+
+
+def test_the_page_shows_variants_with_their_rounds_and_curves(with_variants: FolderContext) -> None:
+    run_evaluate(with_variants)
+    run_render_report(with_variants)
+    page = (with_variants.root / "report" / "report.html").read_text()
+    assert page.count("HPPO − HPPO off-policy") == 2  # a comparison in each split
+    assert "which is the variant Pareto, with" in page
+    assert page.index("HPPO off-policy: rounds on validation") < page.index("HPPO adaptive: rounds on validation")
+    assert "Loss of HPPO adaptive" in page
+    assert "Loss of HPPO round 1" in page
+
+
+def test_every_variant_has_words() -> None:
+    assert set(VARIANT_WORDS) == set(VARIANTS)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from modit.evaluate.report.charts import COLORS, Series, direction, forest, lines, stage_bars, tradeoff
 from modit.evaluate.report.content import SPLITS
+from modit.evaluate.variants import VARIANT_WORDS
 
 Json = dict[str, Any]
 
@@ -122,6 +123,7 @@ def _domain_view(name: str, content: Json) -> Json:
         "content": content,
         "splits": splits,
         "rounds": _rounds_chart(content.get("rounds", []), k),
+        "variants": content.get("variants"),
         "training": [(_stage_name(stage), _curve_chart(curve)) for stage, curve in _curves(content)],
     }
 
@@ -175,4 +177,5 @@ def _curve_chart(curve: Sequence[Json]) -> Markup:
 
 
 def _stage_name(stage: str) -> str:
-    return STAGE_NAMES.get(stage, stage.replace("hppo_", "HPPO round "))
+    kind = stage.removeprefix("hppo_")
+    return STAGE_NAMES.get(stage, f"HPPO {VARIANT_WORDS.get(kind, f'round {kind}')}")
