@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
+from modit.evaluate.variants import read_variants
 from modit.release.gate import SKIPPED
 from modit.release.registry import MlflowRegistry, Submission, tracking_uri
 from modit.train.tracking import SHARED, TrackedStage, log_stages
@@ -47,10 +48,16 @@ def _stages(context: StepContext) -> list[TrackedStage]:
     folders = [(name, {SHARED: context.input(name)}) for name in SHARED_STAGES]
     folders += [(name, context.inputs_by_domain(name)) for name in DOMAIN_STAGES]
     of_stage = {**SHARED_STAGES, **DOMAIN_STAGES}
-    return [
+    stages = [
         TrackedStage.read(folder, name, domain, sections[of_stage[name]] | {"model": sections["model"]})
         for name, by_domain in folders
         for domain, folder in by_domain.items()
+    ]
+    hppo = sections["hppo"] | {"model": sections["model"]}
+    return stages + [
+        TrackedStage.read(variant.folder, variant.stage, domain, hppo | {"variant": variant.name})
+        for domain, folder in context.inputs_by_domain("hppo_variants").items()
+        for variant in read_variants(folder).trained
     ]
 
 

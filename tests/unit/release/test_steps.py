@@ -63,6 +63,9 @@ def context(tmp_path_factory):
     for name in (*SHARED_STAGES, *DOMAIN_STAGES):
         (root / name).mkdir(exist_ok=True)
         (root / name / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.5}]))
+    (root / "hppo_variants" / "adaptive").mkdir(parents=True)
+    (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": ["adaptive"]}))
+    (root / "hppo_variants" / "adaptive" / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.5}]))
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
     (root / "report/report.json").write_text(json.dumps(build_report(skipped={"western": "too few"})))
     (root / "report/report.html").write_text("<html>")
@@ -92,4 +95,7 @@ def test_the_three_steps_export_judge_and_register(context, monkeypatch):
     experiment = client.get_experiment_by_name("modit").experiment_id
     runs = client.search_runs([experiment], "tags.stage != ''")
     found = sorted((run.data.tags["stage"], run.data.tags["domain"]) for run in runs)
-    assert found == sorted([(name, "all") for name in SHARED_STAGES] + [(name, "drama") for name in DOMAIN_STAGES])
+    of_domain = [(name, "drama") for name in (*DOMAIN_STAGES, "hppo_adaptive")]
+    assert found == sorted([(name, "all") for name in SHARED_STAGES] + of_domain)
+    settings = {run.data.tags["stage"]: run.data.params for run in runs}
+    assert (settings["hppo_1"]["variant"], settings["hppo_adaptive"]["variant"]) == ("pareto_epsilon", "adaptive")
