@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.metric.anchors import anchor_density
-from modit.metric.density import fit_predictor, validate_predictor, validation_groups
-from modit.metric.geometry import fit_geometry
 from modit.metric.patterns import Patterns
+from modit.metric.predictor_validation import validate_predictor, validation_groups
+from modit.metric.ridge import fit_geometry, fit_predictor
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

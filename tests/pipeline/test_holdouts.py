@@ -20,8 +20,9 @@ from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.index import ItemIndex
 from modit.metric.cases import SPLITS, Cases
 from modit.metric.density import DensityPredictor
-from modit.metric.geometry import DomainGeometry, fit_geometry
+from modit.metric.geometry import DomainGeometry
 from modit.metric.patterns import Patterns, PatternViews, shared_items
+from modit.metric.ridge import fit_geometry
 from modit.metric.trajectories import Trajectories
 from modit.metric.vectors import unit
 from modit.model.storage import load_model

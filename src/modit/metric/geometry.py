@@ -6,12 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
-
-from modit.metric.vectors import unit
-
-_ALPHAS = np.logspace(-1, 4, 11)
-_SAMPLE = 200_000
 
 
 @dataclass(frozen=True)
@@ -39,32 +33,3 @@ class DomainGeometry:
         """Reads what `save` wrote."""
         with np.load(path) as stored:
             return cls(**{name: stored[name] for name in stored.files})
-
-
-def fit_geometry(
-    embeddings: np.ndarray, positive: np.ndarray, trainable: np.ndarray, density_direction: np.ndarray, seed: int
-) -> DomainGeometry:
-    """Fits the geometry of a domain.
-
-    The density predictor says where the attribute is common around; the probe (ridge on the item's own label)
-    says which items have it. The inverse covariance is regularised by its mean eigenvalue.
-
-    Args:
-        embeddings: unit [N, d].
-        positive: the scorer's verdict, bool [N].
-        trainable: bool [N]; nothing else is read, and no more than 200,000 of them.
-        density_direction: weights of the density predictor [d].
-        seed: of the sample.
-    """
-    rows = np.flatnonzero(trainable)
-    if len(rows) > _SAMPLE:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, _SAMPLE, replace=False))
-    items = np.asarray(embeddings)[rows].astype(np.float64)
-    mean = items.mean(0)
-    probe = RidgeCV(_ALPHAS).fit(items - mean, positive[rows].astype(np.float64))
-    covariance = np.cov(items.T)
-    ridge = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    whitening = np.linalg.inv(covariance + ridge)
-    return DomainGeometry(
-        unit(density_direction), unit(probe.coef_), mean.astype(np.float32), whitening.astype(np.float32)
-    )

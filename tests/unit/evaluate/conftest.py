@@ -16,8 +16,8 @@ from modit.evaluate.world import World
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import SPLITS, build_cases
 from modit.metric.density import DensityPredictor
-from modit.metric.geometry import fit_geometry
 from modit.metric.patterns import Patterns, assign
+from modit.metric.ridge import fit_geometry
 from modit.metric.vectors import unit
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT

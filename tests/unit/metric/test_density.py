@@ -1,10 +1,16 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from modit.data.catalog import Catalog, Sequences
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.anchors import anchor_density, label_anchors
-from modit.metric.density import DensityPredictor, fit_predictor, validate_predictor
+from modit.metric.density import DensityPredictor
+from modit.metric.predictor_validation import validate_predictor
+from modit.metric.ridge import fit_predictor
 from modit.metric.vectors import mean_of_rows, unit
 
 ITEMS, DIMENSION, K = 600, 6, 10
@@ -73,3 +79,10 @@ def test_means_of_padded_rows_skip_the_padding(embeddings):
     found = mean_of_rows(embeddings, np.array([[1, 2, -1], [3, -1, -1]]))
     assert np.allclose(found[0], unit(embeddings[[1, 2]].mean(0)), atol=1e-6)
     assert np.allclose(found[1], embeddings[3], atol=1e-6)
+
+
+def test_steps_that_only_read_what_was_fitted_import_no_scikit_learn():
+    """It costs each of their processes more than a second."""
+    steps = ", ".join(f"components.{name}.run" for name in ("finetune", "hppo_round", "export_sampler", "evaluate"))
+    code = f"import sys, {steps}; sys.exit('sklearn' in sys.modules or 'scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[3]).returncode == 0

@@ -4,15 +4,8 @@ import pytest
 from modit.core.errors import InsufficientDataError
 from modit.core.sections import PatternParams
 from modit.data.splits import TEST, TRAIN, VALIDATION
-from modit.metric.patterns import (
-    Patterns,
-    assign,
-    build_patterns,
-    build_views,
-    hold_out_patterns,
-    nearest_rows,
-    shared_items,
-)
+from modit.metric.clustering import build_patterns, build_views, hold_out_patterns, nearest_rows
+from modit.metric.patterns import Patterns, assign, shared_items
 from modit.metric.vectors import unit
 
 CLUSTERS, MEMBERS, DIMENSION = 12, 40, 8
@@ -126,6 +119,6 @@ def test_too_few_patterns_that_can_be_judged_are_refused(embeddings, item_ids, p
 def test_assignment_in_blocks_is_assignment_at_once(embeddings, item_ids, params, monkeypatch):
     centroids = build(embeddings, item_ids, params).centroids
     whole = assign(embeddings, centroids), nearest_rows(embeddings, centroids)
-    monkeypatch.setattr("modit.metric.patterns._ASSIGN_BLOCK", 17)
+    monkeypatch.setattr("modit.metric.patterns.ASSIGN_BLOCK", 17)
     assert np.array_equal(assign(embeddings, centroids), whole[0])
     assert np.array_equal(nearest_rows(embeddings, centroids), whole[1])

@@ -8,7 +8,7 @@ import torch
 
 from modit.core.sections import HPPOParams, OptimizerParams
 from modit.hppo.loss import PairData, PreferenceStage
-from modit.metric.geometry import fit_geometry
+from modit.metric.ridge import fit_geometry
 from modit.metric.vectors import unit
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from modit.metric import geometry as module
-from modit.metric.geometry import DomainGeometry, fit_geometry
+from modit.metric import ridge as module
+from modit.metric.geometry import DomainGeometry
+from modit.metric.ridge import fit_geometry
 from modit.metric.vectors import unit
 
 ITEMS, DIMENSION = 3_000, 8
