@@ -23,9 +23,10 @@ def run(context: StepContext) -> dict[str, object]:
     """Reads the domain's data, the index and all stages; writes `evaluation`: evaluation.json and per_case.npz."""
     folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
     world = load_world(folders, context.domain, context.params)
-    stages = {name: context.input(name) for name in ("pretrained", "continued", "finetuned")}
+    stages = {name: context.input(name) for name in ("pretrained", "continued")}
     variants = read_variants(context.input("hppo_variants"))
-    records = read_records(stages, [context.input(name) for name in HPPO_OUTPUTS], folders["predictor"], variants)
+    hppo_rounds = [context.input(name) for name in HPPO_OUTPUTS]
+    records = read_records(stages, context.input("finetuned"), hppo_rounds, folders["predictor"], variants)
     # These two, and variants, are judged at the scale that HPPO validated them at; others choose by the same rule here.
     guidance = dict(zip(("MO-DiT", "HPPO"), round_guidance(records["rounds"]), strict=True))
     rows = []

@@ -10,34 +10,42 @@ from modit.core.errors import ArtifactError
 from modit.evaluate.storage import read_json
 from modit.evaluate.variants import VARIANT_WORDS, Variants
 
-CURVE_FILE, ROUNDS_FILE, VALIDATION_FILE = "curve.json", "rounds.json", "validation.json"
+CURVE_FILE, BLENDS_FILE, ROUNDS_FILE, VALIDATION_FILE = "curve.json", "blends.json", "rounds.json", "validation.json"
 _CURVE_FIELDS = {"step", "loss"}
 
 
 def read_records(
-    stages: Mapping[str, Path], hppo_rounds: Sequence[Path], predictor: Path, variants: Variants | None = None
+    stages: Mapping[str, Path],
+    finetuned: Path,
+    hppo_rounds: Sequence[Path],
+    predictor: Path,
+    variants: Variants | None = None,
 ) -> dict[str, Any]:
     """Collects the records of a domain.
 
     Args:
-        stages: stage name -> artifact folder with `curve.json`, a list of {step, loss, ...}.
+        stages: stages before stage 2 -> artifact folder with `curve.json`, a list of {step, loss, ...}.
+        finetuned: artifact folder of stage 2 with `curve.json` and `blends.json`, the scores of weights on validation.
         hppo_rounds: artifact folders of the rounds in order, at least one, each with `curve.json` and `rounds.json`,
             whose field `rounds` lists all rounds so far.
         predictor: artifact folder with `validation.json`.
         variants: of HPPO; what was trained of them has a curve and rounds of its own.
 
     Returns:
-        The keys `training` (stage -> [{step, loss}]), `rounds` and `predictor` of `evaluation.json`, and `variants`
-        where any was trained.
+        The keys `training` (stage -> [{step, loss}]), `blends`, `rounds` and `predictor` of `evaluation.json`, and
+        `variants` where any was trained.
 
     Raises:
         ArtifactError: a file is missing, an entry has no step or loss, or there is no list of rounds.
     """
     trained = variants.trained if variants else ()
-    folders = dict(stages) | {f"hppo_{number}": folder for number, folder in enumerate(hppo_rounds, 1)}
+    folders = {**stages, "finetuned": finetuned} | {
+        f"hppo_{number}": folder for number, folder in enumerate(hppo_rounds, 1)
+    }
     folders |= {variant.stage: variant.folder for variant in trained}
     records = {
         "training": {name: _curve(folder / CURVE_FILE) for name, folder in folders.items()},
+        "blends": read_json(finetuned / BLENDS_FILE),
         "rounds": read_rounds(hppo_rounds[-1]),
         "predictor": read_json(predictor / VALIDATION_FILE),
     }

@@ -22,6 +22,10 @@ from modit.evaluate.world import World
 FACTS = RunFacts("books", "tiny", 7, {"export": "12 positive items, at least 280 are needed"})
 RECORDS = {
     "training": {"pretrained": [{"step": s, "loss": 1 / s} for s in range(1, 30)], "hppo_1": []},
+    "blends": [
+        {"share": s, "joint": j, "item_joint": j, "item_same": 0.5, "pattern_joint": j, "pattern_same": 0.6}
+        for s, j in ((1.0, 0.2417), (0.5, 0.3517))
+    ],
     "rounds": [
         {"round": 0, "kept": True, "item_joint": 0.1, "item_same": 0.9, "pattern_joint": 0.2, "pattern_same": 0.8},
         {"round": 1, "kept": False, "item_joint": 0.2, "item_same": 0.8, "pattern_joint": 0.1, "pattern_same": 0.7},
@@ -133,6 +137,12 @@ def test_variants_are_on_the_page_with_their_rounds(outline: Outline) -> None:
     text = "".join(outline.words)
     assert "which is the variant Pareto-epsilon" in text
     assert "12.3" in text[text.index("HPPO adaptive: rounds on validation") :]
+
+
+def test_the_weights_that_validation_preferred_are_marked(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+    assert "<b>50.0</b></td><td>35.2" in page
+    assert "<td>100.0</td><td>24.2" in page
 
 
 def test_titles_from_the_catalogue_are_escaped(folder: Path) -> None:

@@ -60,6 +60,8 @@ def _write_artifacts(root: Path, world: World, generators: list[Generator]) -> N
         cases.save(root / "cases" / f"{split}.npz")
     figures = {"item_joint": 0.1, "item_same": 0.9, "pattern_joint": 0.2, "pattern_same": 0.8}
     rounds = [{"round": number, "kept": True, "guidance": 1.0 + number, **figures} for number in (0, 1)]
+    blends = [{"share": share, "joint": 0.15, **figures} for share in (1.0, 0.5)]
+    (root / "finetuned" / "blends.json").write_text(json.dumps(blends))
     for name, generator in stages.items():
         save_model(root / name / "model.pt", generator.sampler.model)
         (root / name / "curve.json").write_text(json.dumps([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]))
