@@ -20,9 +20,8 @@ def run(context: StepContext) -> dict[str, object]:
     catalog = Catalog.load(context.input("catalog"))
     params, folder = context.params.assign_patterns, context.output("patterns")
     split = item_split(catalog.item_ids, params.item_test_share, params.item_validation_share, "item-split")
-    chosen = context.run_config.domains
     skipped: dict[str, str] = {}
-    for domain in catalog.domains if chosen == "all" else chosen:
+    for domain in catalog.chosen_domains(context.run_config.domains):
         seed = derived_seed(context.seed, "patterns", domain)
         try:
             patterns = build_patterns(

@@ -290,6 +290,14 @@ def test_domain_with_too_few_positives_is_skipped_by_name_and_the_other_goes_on(
         runner.execute("label_anchors", "quality")
 
 
+def test_domain_that_the_catalogue_does_not_have_is_refused_by_name(world, tmp_path):
+    conf = {"catalogue": str(world), "preset": "tiny", "domains": ["popular", "spicy"]}
+    runner = StepRunner(REGISTRY, str(tmp_path / "run"), PARAMS, conf)
+    runner.execute("validate_logs")
+    with pytest.raises(ConfigError, match="domains: no attribute spicy; allowed: all, or popular, quality"):
+        runner.execute("assign_patterns")
+
+
 def test_catalogue_in_which_no_domain_fits_is_refused_and_publishes_nothing(world, tmp_path):
     few = {domain: 20 for domain in DOMAINS}
     runner = runner_of(tmp_path / "run", with_verdicts(world, tmp_path / "world", few))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from modit.core.errors import ConfigError
 
 ATTRIBUTE_PREFIX = "attr_"
 
@@ -61,6 +64,18 @@ class Catalog:
     def domains(self) -> list[str]:
         """Names of the attribute domains, sorted."""
         return sorted(self.attributes)
+
+    def chosen_domains(self, chosen: Sequence[str]) -> Sequence[str]:
+        """The domains that a run asks for: `chosen`, or all for "all".
+
+        Raises:
+            ConfigError: the catalogue has no such domain.
+        """
+        names = self.domains if chosen == "all" else chosen
+        unknown = sorted(set(names) - set(self.domains))
+        if unknown:
+            raise ConfigError(f"domains: no attribute {', '.join(unknown)}; allowed: all, or {', '.join(self.domains)}")
+        return names
 
     def save(self, folder: Path) -> None:
         """Writes `items.parquet`, `embeddings.npy`, `sequence_offsets.npy` and `sequence_items.npy`."""
