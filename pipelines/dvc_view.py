@@ -73,6 +73,7 @@ def _stage(registry: Registry, step: Step) -> dict[str, Any]:
         "deps": [
             registry.modules[step.name].replace(".", "/"),
             "src/modit",
+            *step.uses_folders,
             *(["${catalogue}"] if step.reads_catalogue else []),
             *(f"${{run}}/{name}{domain if registry.writer[name].per_domain else ''}" for name in step.inputs),
         ],

@@ -19,6 +19,7 @@ ROOMS = {
     "data": {"core"},
     "index": {"core", "data"},
     "metric": {"core", "data", "index"},
+    "features": {"core", "data", "metric"},
     "model": set(),
     "train": {"core", "data", "metric", "model"},
     "hppo": {"core", "data", "index", "metric", "model", "train"},
@@ -102,6 +103,16 @@ def test_neither_library_nor_steps_know_of_orchestrators_or_of_what_lies_above_t
     if path.is_relative_to(LIBRARY) and path.name != "cli.py":
         forbidden |= {"components"}
     assert {top(module) for module in imports(path)} & forbidden == set()
+
+
+@pytest.mark.parametrize("path", python_files("feature_repo"), ids=name_of)
+def test_the_feature_repository_imports_feast_the_standard_library_and_itself_only(path):
+    assert from_outside(set(imports(path)), {found.stem for found in python_files("feature_repo")}) <= {"feast"}
+
+
+@pytest.mark.parametrize("path", python_files("src/modit"), ids=name_of)
+def test_only_the_room_of_features_knows_of_feast(path):
+    assert path.is_relative_to(LIBRARY / "features") or "feast" not in {top(module) for module in imports(path)}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "components").glob("*/__init__.py")), ids=name_of)

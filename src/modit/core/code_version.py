@@ -41,6 +41,26 @@ def code_parts(module: str, packages: tuple[str, ...]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def folder_parts(package: str, folders: tuple[str, ...]) -> dict[str, str]:
+    """Hashes of the files of folders that lie beside a package; files whose name starts with `.` do not count.
+
+    Args:
+        package: name of the package, such as `components`.
+        folders: names of the folders.
+
+    Returns:
+        File, such as `feature_repo/sources.py` -> 16 hexadecimal digits.
+    """
+    source = _source_of(package)
+    root = source.parent.parent if source else Path()
+    paths = [path for folder in folders for path in (root / folder).iterdir() if path.is_file()]
+    found = {path.relative_to(root).as_posix(): path for path in paths if not path.name.startswith(".")}
+    return {
+        name: _hash_of_source(path) if path.suffix == ".py" else _hash_of_bytes(path)
+        for name, path in sorted(found.items())
+    }
+
+
 @cache
 def _source_of(module: str) -> Path | None:
     # Parents are located by path, so that nothing is executed.
@@ -99,4 +119,8 @@ def _hash_of_source(path: Path) -> str:
 
 def _hashes_of_data_files(folder: Path, package: str) -> dict[str, str]:
     files = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".py" and path.name[0] != ".")
-    return {f"{package}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
+    return {f"{package}/{path.name}": _hash_of_bytes(path) for path in files}
+
+
+def _hash_of_bytes(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -30,4 +30,12 @@ class GraphError(ModitError):
 
 
 class RunBusyError(ModitError):
-    """Another process is running the same step of the same run."""
+    """Another process is running the same step of the same run, or holds what it needs."""
+
+
+class UnknownItemError(ModitError):
+    """An item id is not in the online store: never published, or removed."""
+
+
+class FeatureParityError(ModitError):
+    """What the feature store answers is not what the run computed."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modit.core.artifacts import ArtifactStore
-from modit.core.code_version import code_parts
+from modit.core.code_version import code_parts, folder_parts
 from modit.core.errors import ConfigError
 from modit.core.params import Params
 from modit.core.registry import Registry
@@ -52,7 +52,8 @@ def key_parts(
         "inputs": {
             label: store.get(name, of).digest for label, name, of in _input_places(registry, step, domain, domains)
         },
-        "code": code_parts(registry.run_module(step), ("modit", registry.package)),
+        "code": code_parts(registry.run_module(step), ("modit", registry.package))
+        | folder_parts(registry.package, step.uses_folders),
     }
     if step.reads_catalogue:
         parts["catalogue"] = catalogue_parts(config.catalogue)

@@ -12,6 +12,7 @@ from modit.core.errors import ConfigError
 from modit.core.sections import (
     VARIANTS,
     AnchorParams,
+    FeatureParams,
     FinetuneParams,
     GateParams,
     HPPOParams,
@@ -101,6 +102,7 @@ class Params(Section):
     assign_patterns: PatternParams = PatternParams()
     stage_index: IndexParams = IndexParams()
     label_anchors: AnchorParams = AnchorParams()
+    publish_features: FeatureParams = FeatureParams()
     build_trajectories: SequenceParams = SequenceParams()
     model: ModelParams = ModelParams()
     pretrain: OptimizerParams = OptimizerParams()

@@ -182,7 +182,7 @@ class StepRunner:
         return [self.store.get(name, domain) for name in step.outputs]
 
     def _reuse(self, step: Step, domain: str | None, parts: KeyParts, workspace: Workspace) -> list[Manifest] | None:
-        if not self.params.runner.cross_run_cache:
+        if not (self.params.runner.cross_run_cache and step.reusable):
             return None
         return CrossRunCache(self.store).reuse(step, domain, digest_of(parts), workspace)
 

@@ -76,6 +76,20 @@ class AnchorParams(Section):
     anchors: Positive = 20_000
 
 
+class FeatureParams(Section):
+    """Section `publish_features`.
+
+    Attributes:
+        overlap_hours: rows up to this much older than the newest that is online are written there again.
+        sample: items whose online rows are compared with the run's, bit for bit.
+        batch: rows written to the online store at once.
+    """
+
+    overlap_hours: Annotated[float, Field(ge=0)] = 24.0
+    sample: Positive = 200
+    batch: Positive = 10_000
+
+
 class SequenceParams(Section):
     """Section `build_trajectories` (Algorithm 1).
 

@@ -42,6 +42,10 @@ class Step:
         reads_catalogue: reads the run's input catalogue, whose content then counts for skipping.
         decides_domains: writes `domains.json` into its first output: the eligible domains, and why others are skipped.
         group: tasks of one group are shown together.
+        reusable: whether the artifact of another run with an equal key will do; not where the step changes something
+            outside of its run.
+        uses_folders: folders of the repository that it uses besides what `run` imports; their content counts for
+            skipping.
     """
 
     name: str
@@ -55,6 +59,8 @@ class Step:
     reads_catalogue: bool = False
     decides_domains: bool = False
     group: str | None = None
+    reusable: bool = True
+    uses_folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.inputs, *self.outputs):

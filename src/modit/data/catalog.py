@@ -22,10 +22,12 @@ class Sequences:
     Attributes:
         offsets: int64 [S + 1], non-decreasing, starts at 0.
         items: int32 [T], rows of the catalogue in order of position or time.
+        times: int64 [T], microseconds since 1970 in UTC; None where positions order the sequences.
     """
 
     offsets: np.ndarray
     items: np.ndarray
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -78,7 +80,7 @@ class Catalog:
         return names
 
     def save(self, folder: Path) -> None:
-        """Writes `items.parquet`, `embeddings.npy`, `sequence_offsets.npy` and `sequence_items.npy`."""
+        """Writes `items.parquet`, `embeddings.npy`, and `sequence_offsets`, `sequence_items`, `sequence_times.npy`."""
         columns: dict[str, pa.Array] = {"item_id": pa.array(self.item_ids.tolist(), pa.string())}
         if self.titles is not None:
             columns["title"] = pa.array(self.titles.tolist(), pa.string())
@@ -88,6 +90,8 @@ class Catalog:
         np.save(folder / "embeddings.npy", self.embeddings)
         np.save(folder / "sequence_offsets.npy", self.sequences.offsets)
         np.save(folder / "sequence_items.npy", self.sequences.items)
+        if self.sequences.times is not None:
+            np.save(folder / "sequence_times.npy", self.sequences.times)
 
     @classmethod
     def load(cls, folder: Path) -> Catalog:
@@ -99,6 +103,7 @@ class Catalog:
             if name.startswith(ATTRIBUTE_PREFIX)
         }
         titles = np.array(table["title"].to_pylist(), dtype=str) if "title" in table.column_names else None
+        times = folder / "sequence_times.npy"
         return cls(
             item_ids=np.array(table["item_id"].to_pylist(), dtype=str),
             embeddings=np.load(folder / "embeddings.npy", mmap_mode="c"),
@@ -107,5 +112,6 @@ class Catalog:
             sequences=Sequences(
                 np.load(folder / "sequence_offsets.npy", mmap_mode="c"),
                 np.load(folder / "sequence_items.npy", mmap_mode="c"),
+                np.load(times, mmap_mode="c") if times.exists() else None,
             ),
         )

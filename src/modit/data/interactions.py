@@ -101,23 +101,24 @@ def read_interactions(
         counts.quarantined = aside.counts
         if in_window:
             aside.refuse_beyond(tolerance.by_rule(), in_window)
-    sequences = _assemble(table, counts)
+    sequences = _assemble(table, counts, timed=order == "timestamp")
     if counts.sequences == 0:
         detail = f"{counts.rows} rows, {in_window} in the window, {counts.short_sequences_dropped} sequences too short"
         _refuse("interactions_not_empty", parts[0], detail)
     return sequences, counts
 
 
-def _assemble(table: InteractionRows, counts: InteractionCounts) -> Sequences:
+def _assemble(table: InteractionRows, counts: InteractionCounts, timed: bool) -> Sequences:
     lengths = np.bincount(table.sequence)
     long_enough = lengths >= MINIMUM_LENGTH
-    items = table.item[long_enough[table.sequence]]
+    kept = long_enough[table.sequence]
+    items = table.item[kept]
     counts.sequences = int(long_enough.sum())
     counts.short_sequences_dropped = int(((lengths > 0) & ~long_enough).sum())
     counts.kept = len(items)
     counts.in_short_sequences = len(table.item) - len(items)
     offsets = np.concatenate([[0], np.cumsum(lengths[long_enough])]).astype(np.int64)
-    return Sequences(offsets, items.astype(np.int32))
+    return Sequences(offsets, items.astype(np.int32), table.key[kept] if timed else None)
 
 
 def _refuse(rule: str, part: Part, detail: str) -> None:

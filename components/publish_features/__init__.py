@@ -1,0 +1,16 @@
+"""Publishes the items' features: rows offline, the newest of them online."""
+
+from __future__ import annotations
+
+from modit.core.step import Resources, Step
+
+STEP = Step(
+    name="publish_features",
+    inputs=("catalog", "patterns", "predictor"),
+    outputs=("features",),
+    params=("publish_features",),
+    resources=Resources(memory_gb=4),
+    # The store is outside of the run: that another run published the same does not say that it is there now.
+    reusable=False,
+    uses_folders=("feature_repo",),
+)

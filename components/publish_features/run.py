@@ -1,0 +1,51 @@
+"""Publishes embedding, activity, and pattern and density of every domain to the feature store."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modit.core.storage import Storage
+from modit.data.catalog import Catalog
+from modit.features.publish import Night, publish
+from modit.features.store import service_name, store_folder
+from modit.features.tables import feature_tables, newest_interaction
+from modit.metric.density import DensityPredictor
+from modit.metric.patterns import Patterns
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads `catalog`, `patterns` and every domain's `predictor`; writes `features`: features.json, what is where."""
+    catalog, domains = Catalog.load(context.input("catalog")), list(context.domains)
+    as_of = newest_interaction(catalog) or _first_attempt(context.scratch)
+    patterns = {domain: Patterns.load(context.input("patterns") / f"{domain}.npz") for domain in domains}
+    folders = context.inputs_by_domain("predictor")
+    predictors = {domain: DensityPredictor.load(folders[domain] / "predictor.npz") for domain in domains}
+    tables = feature_tables(catalog, patterns, predictors, as_of)
+    folder = store_folder(context.run_uri, context.run_config.catalogue)
+    night = Night(as_of, context.run_uri, domains, tables)
+    facts = publish(folder, REPOSITORY, night, context.params.publish_features)
+    context.logger.info("feature store %s as of %s: %s", folder, as_of.isoformat(), facts)
+    content = {
+        "store": str(folder),
+        "as_of": as_of.isoformat(),
+        "items": len(catalog),
+        "views": [table.view for table in tables],
+        "services": {domain: service_name(domain, context.run_uri) for domain in domains},
+    }
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    (context.output("features") / "features.json").write_text(text, encoding="utf-8")
+    return facts
+
+
+def _first_attempt(scratch: Path) -> datetime:
+    """The time of the first attempt at this, for inputs without times: trying again must not make another night."""
+    Storage(str(scratch)).create_json("night.json", {"as_of": datetime.now(UTC).isoformat()})
+    return datetime.fromisoformat((Storage(str(scratch)).read_json("night.json") or {})["as_of"])

@@ -1,0 +1,133 @@
+"""The offline store: parquet files of rows, appended night by night and never changed.
+
+A file holds the rows of one view that became true at one instant (`event_timestamp`) and were written at one instant
+(`created_timestamp`); both are in its name. An item's state is its row in the newest file that has one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from modit.core.errors import ArtifactError
+from modit.features.tables import FeatureTable
+
+EVENT, CREATED = "event_timestamp", "created_timestamp"
+BATCH_ROWS = 65_536
+_STAMP = "%Y%m%dT%H%M%S.%fZ"
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{8}T\d{6}\.\d{6}Z)\.parquet")
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, order=True)
+class RowFile:
+    """A file of rows; later ones win."""
+
+    event: datetime
+    created: datetime
+    path: Path = field(compare=False)
+
+    def batches(self, columns: list[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Streams its rows; all columns if None."""
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:
+            yield from file.iter_batches(rows, columns=columns)
+
+
+class OfflineRows:
+    """The rows of all views, below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Args: `folder` of the feature store."""
+        self.folder, self._partial = folder / "rows", folder / ".partial"
+
+    def files(
+        self,
+        view: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> list[RowFile]:
+        """The files of a view, newest first.
+
+        Args:
+            view: its name.
+            since: leaves out what became true before.
+            until: leaves out what became true after.
+            known_at: leaves out what was written after.
+
+        Raises:
+            ArtifactError: a parquet file there is not one of ours.
+        """
+        found = sorted(map(_parse, (self.folder / view).glob("*.parquet")), reverse=True)
+        return [
+            file
+            for file in found
+            if (since is None or file.event >= since)
+            and (until is None or file.event <= until)
+            and (known_at is None or file.created <= known_at)
+        ]
+
+    def append(
+        self, table: FeatureTable, rows: np.ndarray, removed: np.ndarray, event: datetime, created: datetime
+    ) -> RowFile:
+        """Writes one file; readers see all of it or nothing.
+
+        Args:
+            table: of the view.
+            rows: int [n], which rows of it to write.
+            removed: unicode [r], ids to write without features.
+            event: when this became true, UTC.
+            created: now, UTC.
+        """
+        partial = self._partial / f"{table.view}.parquet"
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(partial, _schema(table)) as writer:
+            for start in range(0, len(rows), BATCH_ROWS):
+                chosen = rows[start : start + BATCH_ROWS]
+                columns = [_column(values[chosen]) for values in table.columns.values()]
+                writer.write_batch(_batch(table, table.item_ids[chosen], columns, event, created))
+            if len(removed):
+                columns = [pa.nulls(len(removed), _type(values)) for values in table.columns.values()]
+                writer.write_batch(_batch(table, removed, columns, event, created))
+        target = self.folder / table.view / f"{event.strftime(_STAMP)}-{created.strftime(_STAMP)}.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return RowFile(event, created, partial.replace(target))
+
+
+def _parse(path: Path) -> RowFile:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ArtifactError(f"{path}: the name is not EVENT-CREATED.parquet; only publish_features writes here")
+    event, created = (datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) for stamp in match.groups())
+    return RowFile(event, created, path)
+
+
+def _type(values: np.ndarray) -> pa.DataType:
+    scalar = pa.from_numpy_dtype(values.dtype)
+    return pa.list_(scalar) if values.ndim == 2 else scalar
+
+
+def _column(values: np.ndarray) -> pa.Array:
+    if values.ndim == 2:
+        offsets = np.arange(len(values) + 1, dtype=np.int32) * np.int32(values.shape[1])
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
+    return pa.array(values, from_pandas=True)  # NaN becomes null
+
+
+def _schema(table: FeatureTable) -> pa.Schema:
+    features = {name: _type(values) for name, values in table.columns.items()}
+    return pa.schema({"item_id": pa.string(), **features, EVENT: _TIME, CREATED: _TIME})
+
+
+def _batch(
+    table: FeatureTable, ids: np.ndarray, columns: list[pa.Array], event: datetime, created: datetime
+) -> pa.RecordBatch:
+    times = [pa.repeat(pa.scalar(time, _TIME), len(ids)) for time in (event, created)]
+    return pa.record_batch([pa.array(ids.tolist(), pa.string()), *columns, *times], schema=_schema(table))

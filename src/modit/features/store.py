@@ -1,0 +1,144 @@
+"""Opens Feast on a store's folder, and reads the declarations of `feature_repo/` as `feast apply` does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import string
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from modit.core.errors import ConfigError
+from modit.core.storage import Storage, digest_of
+
+if TYPE_CHECKING:
+    from feast import FeatureStore, RepoConfig
+
+FOLDER_VARIABLE, PROJECT_VARIABLE, REDIS_VARIABLE = "MODIT_FEATURES", "MODIT_FEATURES_PROJECT", "MODIT_REDIS"
+_PUBLISHED = "published.json"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the store holds; `feature_repo/` makes views and services of it.
+
+    Attributes:
+        as_of: the newest night, ISO 8601 in UTC.
+        domains: that have a view.
+        services: name -> tags `domain` and `run_uri`; one for each model version.
+    """
+
+    as_of: str = ""
+    domains: list[str] = field(default_factory=list)
+    services: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Published:
+        """Of a store; empty while nothing is published."""
+        return cls(**(Storage(str(folder)).read_json(_PUBLISHED) or {}))
+
+    def write(self, folder: Path) -> None:
+        """Into a store, as a whole."""
+        Storage(str(folder)).write_json(_PUBLISHED, asdict(self))
+
+    def with_night(self, as_of: datetime, domains: list[str], run_uri: str) -> Published:
+        """The same and one more night, with a service for the model of each domain that its run will train."""
+        services = {service_name(domain, run_uri): {"domain": domain, "run_uri": run_uri} for domain in domains}
+        return Published(as_of.isoformat(), sorted({*self.domains, *domains}), {**self.services, **services})
+
+
+def service_name(domain: str, run_uri: str) -> str:
+    """Name of the feature service of a model version, which the registry tags with the same domain and run."""
+    run = run_uri.rstrip("/").rpartition("/")[2]
+    return re.sub(r"\W", "_", f"{domain}__{run}_{digest_of(run_uri)[:6]}")
+
+
+def store_folder(run_uri: str, catalogue: str) -> Path:
+    """Where the feature store lies: MODIT_FEATURES, else a folder for the catalogue, beside the run.
+
+    Args:
+        run_uri: address of the run.
+        catalogue: address of its input; nights of one catalogue share a store.
+
+    Raises:
+        ConfigError: the run is remote and the variable is not set; SQLite and the rows need a local folder.
+    """
+    if chosen := os.environ.get(FOLDER_VARIABLE):
+        return Path(chosen).resolve()
+    run = Storage(run_uri)
+    if run.local is None:
+        raise ConfigError(f"{FOLDER_VARIABLE} is not set and run {run_uri} has no local folder beside it for a store")
+    name = catalogue.rstrip("/").rpartition("/")[2]
+    return run.local.parent / ".features" / f"{name}-{digest_of(catalogue)[:8]}"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the placeholders of `feature_repo/` stand for."""
+    return {FOLDER_VARIABLE: str(folder), PROJECT_VARIABLE: re.sub(r"\W", "_", f"modit_{folder.name}")}
+
+
+def repo_config(repo: Path, folder: Path) -> RepoConfig:
+    """Feast's configuration: `feature_store.yaml`, with Redis online where MODIT_REDIS has its address.
+
+    Args:
+        repo: the folder `feature_repo`.
+        folder: of the store.
+
+    Raises:
+        ConfigError: the file has other placeholders, or is missing.
+    """
+    file = repo / "feature_store.yaml"
+    try:
+        text = string.Template(file.read_text(encoding="utf-8")).substitute(environment(folder))
+    except (KeyError, FileNotFoundError) as error:
+        raise ConfigError(f"{file}: {error!r}; placeholders are {', '.join(environment(folder))}") from error
+    content: dict[str, Any] = yaml.safe_load(text)
+    if address := os.environ.get(REDIS_VARIABLE):
+        # Without skip_dedup a correction of the same night would be dropped: Feast compares event times alone.
+        content["online_store"] = {"type": "redis", "connection_string": address, "skip_dedup": True}
+    from feast import RepoConfig
+
+    return RepoConfig(**content, repo_path=folder)
+
+
+def open_store(repo: Path, folder: Path) -> FeatureStore:
+    """Feast on a store's folder. Importing Feast takes seconds."""
+    from feast import FeatureStore
+
+    return FeatureStore(config=repo_config(repo, folder))
+
+
+def declarations(repo: Path, folder: Path) -> list[Any]:
+    """Entities, sources, views and services that `feature_repo/` declares for what a store holds."""
+    from feast.repo_operations import parse_repo
+
+    with _as_working_folder(repo, environment(folder)):
+        found = parse_repo(repo)
+    return [*found.entities, *found.data_sources, *found.feature_views, *found.feature_services]
+
+
+@contextlib.contextmanager
+def _as_working_folder(repo: Path, variables: dict[str, str]) -> Iterator[None]:
+    """Feast imports the files of a repository as top-level modules, by their path from the working folder."""
+    modules = [path.stem for path in repo.glob("*.py")]
+    hidden = {name: sys.modules.pop(name) for name in modules if name in sys.modules}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    sys.path.insert(0, str(repo))
+    try:
+        with contextlib.chdir(repo):
+            yield
+    finally:
+        sys.path.remove(str(repo))
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        for name in modules:
+            sys.modules.pop(name, None)
+        sys.modules.update(hidden)
