@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `catalog`, `patterns` and every domain's `predictor`; writes `features`: features.json, what is where."""
+    """Reads `catalog`, `patterns` and every domain's `predictor`; writes `features`: digests.json, of each view."""
     catalog, domains = Catalog.load(context.input("catalog")), list(context.domains)
     as_of = newest_interaction(catalog) or _first_attempt(context.scratch)
     patterns = {domain: Patterns.load(context.input("patterns") / f"{domain}.npz") for domain in domains}
@@ -32,17 +32,12 @@ def run(context: StepContext) -> dict[str, object]:
     folder = store_folder(context.run_uri, context.run_config.catalogue)
     night = Night(as_of, context.run_uri, domains, tables)
     facts = publish(folder, REPOSITORY, night, context.params.publish_features)
-    context.logger.info("feature store %s as of %s: %s", folder, as_of.isoformat(), facts)
-    content = {
-        "store": str(folder),
-        "as_of": as_of.isoformat(),
-        "items": len(catalog),
-        "views": [table.view for table in tables],
-        "services": {domain: service_name(domain, context.run_uri) for domain in domains},
-    }
-    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    (context.output("features") / "features.json").write_text(text, encoding="utf-8")
-    return facts
+    context.logger.info("%s as of %s: %s", folder, as_of.isoformat(), facts)
+    digests = {table.view: table.digest for table in tables}
+    text = json.dumps(digests, indent=1, sort_keys=True) + "\n"
+    (context.output("features") / "digests.json").write_text(text, encoding="utf-8")
+    services = {domain: service_name(domain, context.run_uri) for domain in domains}
+    return {"store": str(folder), "as_of": as_of.isoformat(), "services": services, **facts}
 
 
 def _first_attempt(scratch: Path) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import string
@@ -112,6 +113,7 @@ def open_store(repo: Path, folder: Path) -> FeatureStore:
     """Feast on a store's folder. Importing Feast takes seconds."""
     from feast import FeatureStore
 
+    logging.getLogger("feast").setLevel(logging.WARNING)  # it tells of every refresh of its cache
     return FeatureStore(config=repo_config(repo, folder))
 
 

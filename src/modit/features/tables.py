@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +40,15 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over ids and values, 64 hexadecimal digits."""
+        found = hashlib.sha256("\0".join(self.item_ids.tolist()).encode())
+        for name, values in self.columns.items():
+            found.update(name.encode())
+            found.update(np.ascontiguousarray(values))
+        return found.hexdigest()
 
 
 def feature_tables(
