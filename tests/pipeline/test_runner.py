@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,15 @@ def test_another_run_reuses_artifacts_of_equal_key_and_names_their_origin(toy):
     assert toy.runner(second).store.get("sum").origin == str(first / "sum")
     shutil.rmtree(first)
     assert toy.runner(second).execute("total").status == "cached"
+
+
+def test_a_step_that_changes_something_outside_runs_in_every_run_and_once_in_each(toy):
+    steps = tuple(replace(step, reusable=step.name != "total") for step in toy.registry.steps)
+    toy.registry = replace(toy.registry, steps=steps)
+    first, second = toy.folder / "runs" / "a", toy.folder / "runs" / "b"
+    toy.run_all(first)
+    assert [name for name, status in toy.run_all(second).items() if status == "ran"] == ["total"]
+    assert toy.run_all(second)["total"] == "cached"
 
 
 def test_a_damaged_origin_is_not_reused(toy):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from modit.core.code_version import _source_of, code_parts
+from modit.core.code_version import _source_of, code_parts, folder_parts
 
 
 @pytest.fixture
@@ -58,3 +58,19 @@ def test_a_changed_statement_counts_in_its_module_alone(package):
 def test_files_beside_the_modules_such_as_templates_count(package):
     (package / "page.html").write_text("<p>")
     assert "sample/page.html" in parts()
+
+
+def test_files_of_a_folder_beside_the_package_count_without_comments_of_python(package):
+    folder = package.parent / "beside"
+    folder.mkdir()
+    (folder / "views.py").write_text("x = 1\n")
+    (folder / "settings.yaml").write_text("x: 1\n")
+    (folder / ".hidden").write_text("")
+    before = folder_parts("sample", ("beside",))
+    assert list(before) == ["beside/settings.yaml", "beside/views.py"]
+    (folder / "views.py").write_text('"""Why."""\nx = 1  # one\n')
+    assert folder_parts("sample", ("beside",)) == before
+    (folder / "settings.yaml").write_text("x: 2\n")
+    assert [name for name, value in folder_parts("sample", ("beside",)).items() if before[name] != value] == [
+        "beside/settings.yaml"
+    ]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modit.core.errors import ConfigError, ContractError
+from modit.data.catalog import Catalog
 from modit.data.interactions import Tolerance, Window
 from modit.data.validate import validate_logs
 
@@ -46,6 +47,17 @@ def test_daily_partitions_join_a_sequence_over_midnight(tables, source, quaranti
     catalog, report = validate_logs(source, quarantine)
     assert report.interactions.sequences == 2
     assert catalog.sequences[0].tolist() == [number % 12 for number in range(0, 20, 2)]
+
+
+def test_times_stay_with_their_interactions_and_are_absent_with_positions(tables, source, quarantine, tmp_path):
+    assert validate_logs(tables.write(source), quarantine)[0].sequences.times is None
+    tables.use_timestamps()
+    tables.interactions["sequence_id"] = pa.array(["alone", *["day"] * 19])
+    catalog, _ = validate_logs(tables.write(source), quarantine)
+    hours = [(datetime(2026, 1, 1 + hour // 24, hour % 24, tzinfo=UTC)).timestamp() for hour in range(1, 20)]
+    assert (catalog.sequences.times / 1e6).tolist() == hours  # the sequence of one item is dropped, and its time
+    catalog.save(tmp_path)
+    assert np.array_equal(Catalog.load(tmp_path).sequences.times, catalog.sequences.times)
 
 
 def test_integer_sequence_ids_are_accepted(tables, source, quarantine):
