@@ -47,7 +47,7 @@ class FeatureTable:
         found = hashlib.sha256("\0".join(self.item_ids.tolist()).encode())
         for name, values in self.columns.items():
             found.update(name.encode())
-            found.update(np.ascontiguousarray(values))
+            found.update(np.ascontiguousarray(values).data)
         return found.hexdigest()
 
 
