@@ -157,8 +157,8 @@ def _categories(values: np.ndarray) -> Json:
 
 
 def _spread(count: int, most: int) -> np.ndarray:
-    """Up to `most` places, evenly over all."""
-    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
+    """Up to `most` places, ascending: all, or drawn with replacement (evenly spaced ones fall in step with ranks)."""
+    return np.arange(count) if count <= most else np.sort(np.random.default_rng(0).integers(0, count, most))
 
 
 def _hashes(item_ids: np.ndarray) -> np.ndarray:
