@@ -50,10 +50,11 @@ def try_all(logs: Path, domain: str = "cheap") -> list[Result]:
 def table(results: list[Result]) -> str:
     right = [result for result in results if result.is_right]
     whole = [result for result in results if result.fault.refused]
+    how = f"{len(results) - len(whole)} by setting rows aside, {len(whole)} by refusing the window"
     lost, kept, bad = (sum(getattr(r, name) for r in results) for name in ("good_lost", "bad_kept", "bad"))
     lines = [
-        f"{len(results)} kinds of bad input, {len(right)} found as they must be: {len(results) - len(whole)} by"
-        f" setting rows aside, {len(whole)} by refusing the window. Good rows lost: {lost}; bad rows kept: {kept} of {bad}.",
+        f"{len(results)} kinds of bad input, {len(right)} found as they must be: {how}."
+        f" Good rows lost: {lost}; bad rows kept: {kept} of {bad}.",
         "",
         "| table | column | fault | caught by | bad rows | outcome | good lost | bad kept |",
         "|---|---|---|---|---|---|---|---|",

@@ -44,10 +44,12 @@ class Codes:
 
 def _by_first_appearance(codes: np.ndarray, words: pa.Array) -> tuple[np.ndarray, pa.Array]:
     # a file's own dictionary may have words in another order, and words of rows that were set aside
+    if len(codes):
+        greatest = np.maximum.accumulate(codes)
+        if codes[0] == 0 and greatest[-1] == len(words) - 1 and (np.diff(greatest) <= 1).all():
+            return codes, words
     first = np.full(len(words), len(codes), dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    if (np.diff(first) > 0).all() and (not len(first) or first[-1] < len(codes)):
-        return codes, words
     order = np.argsort(first, kind="stable")
     order = order[first[order] < len(codes)]
     number = np.zeros(len(words), dtype=np.int32)

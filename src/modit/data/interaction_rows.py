@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,10 @@ from modit.data.quarantine import Quarantine
 from modit.data.window import TimeRules, microseconds
 
 BATCH_ROWS = 1 << 18
+_TEXTS = ("sequence_id", "item_id")
+_BATCHES_AHEAD = 3
+# Number of the file, first row in it, the columns of ids while they are encoded, the batch.
+_Waiting = tuple[int, int, list["Future[pa.DictionaryArray]"], pa.RecordBatch]
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class InteractionReader:
         self._sequences, self._items = Codes(), Codes()
         self._keys: list[np.ndarray] = [np.zeros(0, np.int64)]
         self._positions = Positions([part.rows for part in parts])
+        self._waiting: deque[_Waiting] = deque()
 
     def read(self, item_ids: np.ndarray) -> InteractionRows:
         """Reads all parts.
@@ -64,20 +71,24 @@ class InteractionReader:
         Returns:
             The good rows, sorted by sequence and key; ties keep the order of the input.
         """
-        for number, part in enumerate(self._parts):
-            self._read_part(number, part)
-        (sequence, sequence_ids), (item, seen_items) = self._sequences.finish(), self._items.finish()
+        with ThreadPoolExecutor(len(_TEXTS)) as self._pool:
+            for number, part in enumerate(self._parts):
+                self._read_part(number, part)
+            while self._waiting:
+                self._take_first()
+            finished = self._pool.map(Codes.finish, (self._sequences, self._items))
+            (sequence, sequence_ids), (item, seen_items) = finished
         rows = InteractionRows(sequence, item, np.concatenate(self._keys))
         self._keys.clear()
         names = (sequence_ids, seen_items)
         catalog_row = pc.index_in(seen_items, value_set=pa.array(item_ids.tolist(), pa.large_string()))
-        position = np.arange(len(item))
+        position = None
         if catalog_row.null_count:
             unknown = catalog_row.is_null().to_numpy(zero_copy_only=False)[rows.item]
-            self._set_aside("unknown_item", rows, position, unknown, names)
-            rows, position = rows.take(~unknown), position[~unknown]
+            self._set_aside("unknown_item", rows, np.arange(len(item)), unknown, names)
+            rows, position = rows.take(~unknown), np.flatnonzero(~unknown)
         order = ordered_by(rows.sequence, rows.key)
-        rows, position = rows.take(order), position[order]
+        rows, position = rows.take(order), order if position is None else position[order]
         repeated = repeats((rows.sequence, rows.key), rows.item)
         if repeated is not None:
             self._set_aside("duplicate_interaction", rows, position, repeated, names)
@@ -86,18 +97,25 @@ class InteractionReader:
         return InteractionRows(rows.sequence, known[rows.item], rows.key)
 
     def _read_part(self, number: int, part: Part) -> None:
-        columns = ["sequence_id", "item_id", self._order]
+        columns = [*_TEXTS, self._order]
         groups = self._times.window.row_groups(part) if self._order == "timestamp" else None
         seen = 0
-        for start, batch in stream(part, columns, BATCH_ROWS, groups, ("sequence_id", "item_id")):
-            self._take(number, start, batch)
+        for start, batch in stream(part, columns, BATCH_ROWS, groups, _TEXTS):
+            # encoding goes on beside the decoding of the next batches, a few at a time
+            self._waiting.append((number, start, [self._pool.submit(encoded, batch[name]) for name in _TEXTS], batch))
+            if len(self._waiting) > _BATCHES_AHEAD:
+                self._take_first()
             seen += batch.num_rows
         self.outside_window += part.rows - seen
 
-    def _take(self, number: int, start: int, batch: pa.RecordBatch) -> None:
-        sequence, item, moment = encoded(batch["sequence_id"]), encoded(batch["item_id"]), batch[self._order]
+    def _take_first(self) -> None:
+        number, start, futures, batch = self._waiting.popleft()
+        sequence, item = (future.result() for future in futures)
+        self._take(number, start, sequence, item, batch[self._order])
+
+    def _take(self, number: int, start: int, sequence: pa.Array, item: pa.Array, moment: pa.Array) -> None:
         key = self._key(moment)
-        kept = np.ones(batch.num_rows, dtype=bool)
+        kept = np.ones(len(key), dtype=bool)
         known = moment.is_valid().to_numpy(zero_copy_only=False) if moment.null_count else None
         outside = self._times.outside(key, known) if self._order == "timestamp" else None
         if outside is not None:
@@ -116,7 +134,7 @@ class InteractionReader:
         self._sequences.add(sequence)
         self._items.add(item)
         self._keys.append(key)
-        self._positions.add(number, start, batch.num_rows, rows)
+        self._positions.add(number, start, len(kept), rows)
 
     def _breaches(
         self, part: Part, sequence: pa.Array, item: pa.Array, moment: pa.Array, key: np.ndarray

@@ -28,12 +28,14 @@ class Part:
         name: its path relative to the input folder; error messages use it.
         rows: number of rows, from the footer.
         schema: its columns.
+        metadata: its footer, read once.
     """
 
     path: Path
     name: str
     rows: int
     schema: pa.Schema
+    metadata: pq.FileMetaData
 
     @property
     def day(self) -> date | None:
@@ -100,7 +102,7 @@ def stream(
         # pre-buffering would hold the whole file in memory
         dictionaries = _stored_as_dictionaries(part, encoded)
         with pq.ParquetFile(
-            part.path, pre_buffer=False, buffer_size=_READ_BUFFER, read_dictionary=dictionaries
+            part.path, metadata=part.metadata, pre_buffer=False, buffer_size=_READ_BUFFER, read_dictionary=dictionaries
         ) as file:
             for first, groups in _runs_of_row_groups(file.metadata, row_groups):
                 start = first
@@ -116,8 +118,7 @@ def _stored_as_dictionaries(part: Part, columns: tuple[str, ...]) -> list[str]:
     columns = tuple(name for name in columns if _is_plain_text(part.schema.field(name).type))
     if not columns:
         return []
-    with pq.ParquetFile(part.path) as file:
-        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    groups = [part.metadata.row_group(number) for number in range(part.metadata.num_row_groups)]
     sizes = {name: [0, 0] for name in columns}
     for group in groups:
         for number in range(group.num_columns):
@@ -183,7 +184,7 @@ def _open(path: Path, source: Path, problems: ProblemLog) -> Part | None:
     name = path.relative_to(source).as_posix()
     try:
         with pq.ParquetFile(path) as file:
-            return Part(path, name, file.metadata.num_rows, file.schema_arrow)
+            return Part(path, name, file.metadata.num_rows, file.schema_arrow, file.metadata)
     except (pa.ArrowInvalid, OSError) as error:
         problems.add("file_readable", name, detail=str(error))
         return None

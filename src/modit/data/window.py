@@ -59,11 +59,10 @@ class Window:
         """
         if self.is_open:
             return None
-        with pq.ParquetFile(part.path) as file:
-            column, metadata = file.schema_arrow.names.index("timestamp"), file.metadata
-            if column >= metadata.num_columns or metadata.schema.column(column).path != "timestamp":
-                return None  # a nested column before it: statistics are not looked for
-            chosen = [n for n in range(metadata.num_row_groups) if self._may_hold(metadata.row_group(n).column(column))]
+        metadata, column = part.metadata, part.schema.names.index("timestamp")
+        if column >= metadata.num_columns or metadata.schema.column(column).path != "timestamp":
+            return None  # a nested column before it: statistics are not looked for
+        chosen = [n for n in range(metadata.num_row_groups) if self._may_hold(metadata.row_group(n).column(column))]
         return None if len(chosen) == metadata.num_row_groups else chosen
 
     def inside(self, key: np.ndarray) -> np.ndarray | None:
