@@ -110,7 +110,9 @@ def _interaction_faults() -> list[Fault]:
         row("items that are not in the catalogue", "item_id", "unknown_item", set_value(table, "item_id", "gone-1")),
         row("item_id with a space before it", "item_id", "unknown_item", set_value(table, "item_id", " 85123A")),
         row("rows repeated in their file", "", "duplicate_interaction", deliver_again(0.02, new_file=False)),
-        row("a day delivered again in a second file", "", "duplicate_interaction", deliver_again(1.0, new_file=True)),
+        row(
+            "a quarter of a day again in a second file", "", "duplicate_interaction", deliver_again(0.25, new_file=True)
+        ),
         row("an unset clock (1970)", "timestamp", "timestamp_in_range", set_value(table, "timestamp", _UNSET_CLOCK)),
         row(
             "a time in the wrong unit (2153)",

@@ -224,7 +224,7 @@ def change_requests(column: str, value: Callable[[dict[str, list], int], object]
         file = _middle(logs, "retrieval_labels")
         table = logs.tables[file]
         columns = table.to_pydict()
-        second = np.flatnonzero(np.array(columns["rank"]) == 3)[:4]  # noqa: PLR2004 - the third row of a request
+        second = np.flatnonzero(np.array(columns["rank"]) == 3)[:2]  # noqa: PLR2004 - the third row of a request
         if not whole:
             values = [value(columns, int(row)) for row in second]
             logs.tables[file] = _with_values(table, column, second, values)

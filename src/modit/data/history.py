@@ -78,7 +78,7 @@ def rate_facts(now: Json, history: Sequence[Json], params: ValidationParams) -> 
     """How far shares of positives lie from the centre of their learned bands, in half-widths: beyond 1 is outside.
 
     The band of a domain is the mean of the accepted windows, give or take the greatest of `rate_tolerance`, four
-    standard deviations between windows, and four standard errors of this window's share.
+    standard deviations between windows, and four standard errors of this window's share (over lists, for labels).
     """
     facts = []
     for rule, table, name in (
@@ -87,8 +87,8 @@ def rate_facts(now: Json, history: Sequence[Json], params: ValidationParams) -> 
     ):
         bands = [
             band
-            for domain, (positives, rows) in sorted(now.get(name, {}).items())
-            if (band := _band(domain, positives, rows, [rates(record, name) for record in history], params))
+            for domain, counts in sorted(now.get(name, {}).items())
+            if (band := _band(domain, counts, [rates(record, name) for record in history], params))
         ]
         if bands:
             distance = max(distance for distance, _ in bands)
@@ -98,13 +98,14 @@ def rate_facts(now: Json, history: Sequence[Json], params: ValidationParams) -> 
 
 
 def _band(
-    domain: str, positives: int, rows: int, history: Sequence[dict[str, float]], params: ValidationParams
+    domain: str, counts: Sequence[int], history: Sequence[dict[str, float]], params: ValidationParams
 ) -> tuple[float, str] | None:
+    positives, rows, independent = counts
     past = [shares[domain] for shares in history if domain in shares]
     if not past or not rows:
         return None
     centre, found = float(np.mean(past)), positives / rows
-    error = (max(centre * (1 - centre), 1e-6) / rows) ** 0.5
+    error = (max(centre * (1 - centre), 1e-6) / independent) ** 0.5
     half = max(params.rate_tolerance, _DEVIATIONS * float(np.std(past)), _DEVIATIONS * error)
     low, high = max(0.0, centre - half), min(1.0, centre + half)
     return abs(found - centre) / half, f"{domain}: {found:.3f} of {rows} rows, learned band {low:.3f} to {high:.3f}"

@@ -117,7 +117,7 @@ class InteractionReader:
         key = self._key(moment)
         kept = np.ones(len(key), dtype=bool)
         known = moment.is_valid().to_numpy(zero_copy_only=False) if moment.null_count else None
-        outside = self._times.outside(key, known) if self._order == "timestamp" else None
+        outside = self._times.outside(self._parts[number], key, known) if self._order == "timestamp" else None
         if outside is not None:
             self.outside_window += int(outside.sum())
             kept &= ~outside

@@ -226,7 +226,7 @@ class _LabelReader:
         moment = batch["timestamp"]
         key = microseconds(moment)
         valid = moment.is_valid().to_numpy(zero_copy_only=False)
-        outside = self._times.outside(key, valid)
+        outside = self._times.outside(part, key, valid)
         if outside is not None:
             self.outside_window += int(outside.sum())
             kept &= ~outside

@@ -62,7 +62,9 @@ def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | 
     content: Json = {
         "items": {"rows": len(items.item_ids), "dimension": int(items.embeddings.shape[1])},
         "interactions": {"rows": len(rows.item), "by_day": by_day(rows.key, item_hash[rows.item]) if dated else {}},
-        "attribute_rates": {name: [int(column.sum()), len(column)] for name, column in items.attributes.items()},
+        "attribute_rates": {
+            name: [int(column.sum()), len(column), len(column)] for name, column in items.attributes.items()
+        },
         "columns": _item_columns(items, cells) | _interaction_columns(interactions, cells),
         "codebook": encode(codebook),
     }
@@ -143,7 +145,11 @@ def _label_rates(labels: RetrievalLabels, domains: list[str]) -> dict[str, list[
     rows = labels.labels
     positives = np.bincount(rows.domain, weights=rows.label, minlength=len(domains))
     counts = np.bincount(rows.domain, minlength=len(domains))
-    return {name: [int(p), int(n)] for name, p, n in zip(domains, positives, counts, strict=True) if n}
+    # labels of one list resemble each other: what counts for the error of a rate is the number of lists
+    first = np.flatnonzero(np.diff(rows.request, prepend=-1))
+    lists = np.bincount(rows.domain[first], minlength=len(domains))
+    columns = zip(domains, positives, counts, lists, strict=True)
+    return {name: [int(p), int(n), int(r)] for name, p, n, r in columns if n}
 
 
 def _numbers(values: np.ndarray) -> Json:
@@ -172,4 +178,4 @@ def _hashes(item_ids: np.ndarray) -> np.ndarray:
 
 def rates(record: Mapping[str, Any], name: str) -> dict[str, float]:
     """Shares of a profile's `label_rates` or `attribute_rates`."""
-    return {domain: positives / rows for domain, (positives, rows) in record.get(name, {}).items() if rows}
+    return {domain: positives / rows for domain, (positives, rows, _) in record.get(name, {}).items() if rows}

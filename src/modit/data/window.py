@@ -97,20 +97,23 @@ class TimeRules:
     window: Window
     overlap_days: int = 2
 
-    def outside(self, key: np.ndarray, known: np.ndarray | None) -> np.ndarray | None:
+    def outside(self, part: Part, key: np.ndarray, known: np.ndarray | None) -> np.ndarray | None:
         """Bool [n], rows that belong to another window; None when there are none.
 
-        A row without a time, or with an impossible one, is in no window; it stays, to be set aside.
+        A row without a time, with an impossible one or far from its partition is in no window; it stays, to be
+        set aside.
 
         Args:
+            part: the file.
             key: int64 [n], microseconds.
             known: bool [n], rows that have a time; None for all.
         """
         inside = self.window.inside(key)
         if inside is None:
             return None
-        elsewhere = ~inside & (key >= _micros(EARLIEST)) & (key < _micros(LATEST))
-        elsewhere = elsewhere if known is None else elsewhere & known
+        elsewhere = ~inside if known is None else ~inside & known
+        for _, bad in self.breaches(part, key):
+            elsewhere &= ~bad
         return elsewhere if elsewhere.any() else None
 
     def breaches(self, part: Part, key: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
