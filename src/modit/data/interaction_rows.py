@@ -17,7 +17,7 @@ from modit.data.positions import Positions
 from modit.data.quarantine import Quarantine
 from modit.data.window import TimeRules, microseconds
 
-BATCH_ROWS = 1 << 18
+BATCH_ROWS = 1 << 19
 _TEXTS = ("sequence_id", "item_id")
 _BATCHES_AHEAD = 3
 # Number of the file, first row in it, the columns of ids while they are encoded, the batch.
@@ -111,9 +111,12 @@ class InteractionReader:
     def _take_first(self) -> None:
         number, start, futures, batch = self._waiting.popleft()
         sequence, item = (future.result() for future in futures)
-        self._take(number, start, sequence, item, batch[self._order])
+        fresh = [not pa.types.is_dictionary(batch[name].type) for name in _TEXTS]
+        self._take(number, start, sequence, item, batch[self._order], fresh)
 
-    def _take(self, number: int, start: int, sequence: pa.Array, item: pa.Array, moment: pa.Array) -> None:
+    def _take(
+        self, number: int, start: int, sequence: pa.Array, item: pa.Array, moment: pa.Array, fresh: list[bool]
+    ) -> None:
         key = self._key(moment)
         kept = np.ones(len(key), dtype=bool)
         known = moment.is_valid().to_numpy(zero_copy_only=False) if moment.null_count else None
@@ -131,8 +134,8 @@ class InteractionReader:
         if rows is not None:
             sequence, item, key = sequence.take(pa.array(rows)), item.take(pa.array(rows)), key[rows]
         self.unordered += int((key[1:] < key[:-1]).sum()) if self._order == "timestamp" else 0
-        self._sequences.add(sequence)
-        self._items.add(item)
+        self._sequences.add(sequence, rows is None and fresh[0])
+        self._items.add(item, rows is None and fresh[1])
         self._keys.append(key)
         self._positions.add(number, start, len(kept), rows)
 
