@@ -18,6 +18,8 @@ from modit.data.quarantine import Quarantine
 from modit.data.window import TimeRules, microseconds
 
 BATCH_ROWS = 1 << 19
+# Rows that are sorted at once: what sorting needs beside the rows does not grow with the log.
+SORTED_ROWS = 1 << 24
 _TEXTS = ("sequence_id", "item_id")
 _BATCHES_AHEAD = 3
 # Number of the file, first row in it, the columns of ids while they are encoded, the batch.
@@ -41,6 +43,13 @@ class InteractionRows:
     def take(self, chosen: np.ndarray | slice) -> InteractionRows:
         """The rows under an index, a mask or a slice."""
         return InteractionRows(self.sequence[chosen], self.item[chosen], self.key[chosen])
+
+    @classmethod
+    def joined(cls, several: list[InteractionRows]) -> InteractionRows:
+        """All rows of several, which are emptied on the way, column by column."""
+        columns = [np.concatenate([getattr(rows, name) for rows in several]) for name in ("sequence", "item", "key")]
+        several.clear()
+        return cls(*columns)
 
 
 class InteractionReader:
@@ -87,14 +96,30 @@ class InteractionReader:
             unknown = catalog_row.is_null().to_numpy(zero_copy_only=False)[rows.item]
             self._set_aside("unknown_item", rows, np.arange(len(item)), unknown, names)
             rows, position = rows.take(~unknown), np.flatnonzero(~unknown)
-        order = ordered_by(rows.sequence, rows.key)
-        rows, position = rows.take(order), order if position is None else position[order]
-        repeated = repeats((rows.sequence, rows.key), rows.item)
-        if repeated is not None:
-            self._set_aside("duplicate_interaction", rows, position, repeated, names)
-            rows = rows.take(~repeated)
         known = catalog_row.fill_null(-1).to_numpy().astype(np.int32)
+        ranges = [self._in_order(rows, position, chosen, names) for chosen in _ranges(rows.sequence)]
+        rows = ranges[0] if len(ranges) == 1 else InteractionRows.joined(ranges)
         return InteractionRows(rows.sequence, known[rows.item], rows.key)
+
+    def _in_order(
+        self,
+        rows: InteractionRows,
+        position: np.ndarray | None,
+        chosen: np.ndarray | slice,
+        names: tuple[pa.Array, pa.Array],
+    ) -> InteractionRows:
+        """Rows of some sequences in order, without repeats."""
+        here = rows.take(chosen)
+        order = ordered_by(here.sequence, here.key)
+        here = here.take(order)
+        repeated = repeats((here.sequence, here.key), here.item)
+        if repeated is None:
+            return here
+        places = order if isinstance(chosen, slice) else chosen[order]
+        self._set_aside(
+            "duplicate_interaction", here, places if position is None else position[places], repeated, names
+        )
+        return here.take(~repeated)
 
     def _read_part(self, number: int, part: Part) -> None:
         columns = [*_TEXTS, self._order]
@@ -173,3 +198,15 @@ class InteractionReader:
                 self._order: key.cast(pa.timestamp("us")) if self._order == "timestamp" else key,
             }
             self._aside.add(rule, self._parts[number].name, file_rows, values, "item_id")
+
+
+def _ranges(sequence: np.ndarray) -> Iterator[np.ndarray | slice]:
+    """Yields the rows of one range of sequences after the other, each of about `SORTED_ROWS` rows."""
+    if len(sequence) <= SORTED_ROWS:
+        yield slice(None)
+        return
+    ends = np.cumsum(np.bincount(sequence))
+    cuts = np.searchsorted(ends, np.arange(SORTED_ROWS, len(sequence), SORTED_ROWS)) + 1
+    edges = np.unique([0, *cuts.tolist(), len(ends)])
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        yield np.flatnonzero((sequence >= low) & (sequence < high))

@@ -22,27 +22,33 @@ SAMPLE = 2_000
 _COUNTED = 20_000
 _CODEBOOK_POINTS = 8_192
 _BLOCK = 65_536
+_DAY_BLOCK = 1 << 20
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-def by_day(key: np.ndarray, fingerprint: np.ndarray) -> dict[str, list[int]]:
+def by_day(key: np.ndarray, place: np.ndarray, fingerprint: np.ndarray) -> dict[str, list[int]]:
     """Rows of each day, and a sum over them that tells whether they are the same rows.
 
     Args:
         key: int64 [T], microseconds.
-        fingerprint: uint64 [T], a number for each row.
+        place: int32 [T], the item of each row.
+        fingerprint: uint64 [N], a number for each item.
 
     Returns:
         YYYY-MM-DD -> [rows, sum].
     """
     if not len(key):
         return {}
-    day = key // DAY
-    first = int(day.min())
-    rows = np.bincount(day - first)
-    mixed = (fingerprint ^ key.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-    # 24 bits a row: float64 adds them exactly up to 500 million rows a day
-    sums = np.bincount(day - first, weights=(mixed >> np.uint64(40)).astype(np.float64))
-    names = (np.datetime64("1970-01-01") + np.arange(first, first + len(rows))).astype(str)
+    first, last = int(key.min()) // DAY, int(key.max()) // DAY
+    rows, sums = np.zeros(last - first + 1, np.int64), np.zeros(last - first + 1)
+    for start in range(0, len(key), _DAY_BLOCK):
+        block = key[start : start + _DAY_BLOCK]
+        day = block // DAY - first
+        mixed = (fingerprint[place[start : start + _DAY_BLOCK]] ^ block.astype(np.uint64)) * _MIX
+        rows += np.bincount(day, minlength=len(rows))
+        # 24 bits a row: float64 adds them exactly up to 500 million rows a day
+        sums += np.bincount(day, weights=(mixed >> np.uint64(40)).astype(np.float64), minlength=len(rows))
+    names = (np.datetime64("1970-01-01") + np.arange(first, last + 1)).astype(str)
     return {str(n): [int(count), int(total)] for n, count, total in zip(names, rows, sums, strict=True) if count}
 
 
@@ -61,7 +67,7 @@ def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | 
     dated = interactions.order == "timestamp"
     content: Json = {
         "items": {"rows": len(items.item_ids), "dimension": int(items.embeddings.shape[1])},
-        "interactions": {"rows": len(rows.item), "by_day": by_day(rows.key, item_hash[rows.item]) if dated else {}},
+        "interactions": {"rows": len(rows.item), "by_day": by_day(rows.key, rows.item, item_hash) if dated else {}},
         "attribute_rates": {
             name: [int(column.sum()), len(column), len(column)] for name, column in items.attributes.items()
         },
@@ -70,7 +76,7 @@ def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | 
     }
     if labels is not None:
         found = labels.labels
-        content["retrieval_labels"] = {"rows": len(found), "by_day": by_day(found.time, item_hash[found.item])}
+        content["retrieval_labels"] = {"rows": len(found), "by_day": by_day(found.time, found.item, item_hash)}
         content["label_rates"] = _label_rates(labels, sorted(items.attributes))
         content["columns"] |= _label_columns(labels, cells, sorted(items.attributes))
     return content
