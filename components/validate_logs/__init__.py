@@ -6,8 +6,8 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="validate_logs",
-    outputs=("catalog", "quarantine"),
-    params=("validate_logs",),
+    outputs=("catalog", "quarantine", "validation"),
+    params=("validate_logs", "window"),
     reads_catalogue=True,
     resources=Resources(memory_gb=4),
 )

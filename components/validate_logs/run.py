@@ -1,36 +1,42 @@
-"""Checks the input catalogue against the contract; writes the catalogue and what was set aside."""
+"""Checks the input against the contract; writes the catalogue, what was set aside, and why."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modit.data.interactions import Tolerance
-from modit.data.validate import validate_logs
+import pyarrow.parquet as pq
+
+from modit.core.errors import ContractError
+from modit.data.data_docs import INDEX
+from modit.data.nightly import ACCEPTED, WindowValidator
 
 if TYPE_CHECKING:
     from modit.core.runner import StepContext
 
 
-def run(context: StepContext) -> None:
-    """Reads `run_config.catalogue`; writes `catalog` and `quarantine` (rows, and `report.json` with counts per rule).
+def run(context: StepContext) -> dict[str, Any]:
+    """Reads the window of `run_config.catalogue`; writes `catalog`, `quarantine` and `validation`.
 
     Raises:
-        ContractError: the input breaks the contract.
+        ContractError: the window is refused; what explains it is kept in the run's `refused/validate_logs/`.
     """
-    quarantine = context.output("quarantine")
-    section = context.params.validate_logs
-    tolerance = Tolerance(
-        unknown_item_share_max=section.unknown_item_share_max,
-        null_share_max=section.null_share_max,
-        duplicate_share_max=section.duplicate_share_max,
-    )
-    catalog, report = validate_logs(Path(context.run_config.catalogue), quarantine, tolerance)
-    catalog.save(context.output("catalog"))
-    report.save(quarantine)
-    context.logger.info(
-        "%d items, %d sequences, %d interactions set aside",
-        report.items,
-        report.interactions.sequences,
-        sum(report.interactions.quarantined.values()),
-    )
+    catalog, quarantine, validation = (context.output(name) for name in context.step.outputs)
+    params = context.params
+    validator = WindowValidator(params.validate_logs, params.window, context.days, context.accepted_windows())
+    try:
+        night = validator.run(Path(context.run_config.catalogue), quarantine, validation)
+    except ContractError as error:
+        quarantine.rename(validation / "quarantine")
+        raise ContractError(f"{error}\ndata docs: {context.keep_refused(validation)}/{INDEX}", error.breaches) from None
+    found = night.inspection
+    night.catalog.save(catalog)
+    if found.labels:
+        pq.write_table(
+            found.labels.as_table(found.items.item_ids, sorted(found.items.attributes)),
+            catalog / "retrieval_labels.parquet",
+        )
+    if night.record and night.outcome["outcome"] == ACCEPTED:
+        context.accept_window(night.record)
+    context.logger.info("%s: %s", night.outcome["outcome"], night.outcome["reason"])
+    return {name: night.outcome[name] for name in ("outcome", "reason", "new_rows", "tables")} | {"data_docs": INDEX}

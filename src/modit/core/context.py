@@ -9,11 +9,15 @@ from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError, ConfigError
+from modit.core.ledger import WindowLedger
 from modit.core.params import Params
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
 from modit.core.step import Step
+from modit.core.window import Days
 from modit.core.workspace import Workspace
+
+REFUSED_FOLDER = "refused"
 
 
 class DeclaredParams:
@@ -41,6 +45,7 @@ class StepContext:
         run_config: catalogue, domains, preset and overrides of the run.
         logger: of the step.
         key: hash of all that the outputs depend on.
+        days: the days of the run's window, or None when it reads everything.
     """
 
     step: Step
@@ -54,6 +59,7 @@ class StepContext:
     _registry: Registry
     _store: ArtifactStore
     _workspace: Workspace
+    days: Days | None = None
 
     @property
     def domain(self) -> str:
@@ -107,6 +113,24 @@ class StepContext:
     def scratch(self) -> Path:
         """Local folder that survives a crash; an attempt with the same key finds it again. Dropped after success."""
         return self._workspace.scratch(self.key)
+
+    def accepted_windows(self) -> list[dict[str, Any]]:
+        """Records of the windows that were accepted last before this one, oldest first; none without a window."""
+        if self.days is None:
+            return []
+        ledger = WindowLedger(self._store.run, self.run_config.catalogue)
+        return ledger.before(self.days.end, self.params.window.history_windows)
+
+    def accept_window(self, record: dict[str, Any]) -> None:
+        """Notes this run's window as accepted; writing it again after a crash changes nothing."""
+        if self.days is not None:
+            WindowLedger(self._store.run, self.run_config.catalogue).accept(self.days, record)
+
+    def keep_refused(self, folder: Path) -> str:
+        """Moves what explains a refusal to `refused/STEP/` in the run, where it is no artifact; returns its address."""
+        place = self._store.run.at(REFUSED_FOLDER, self.step.name)
+        place.publish(folder, "facts.json")
+        return place.uri
 
     def _expect_declared(self, name: str, declared: tuple[str, ...], what: str) -> None:
         if name not in declared:

@@ -6,7 +6,15 @@ class ModitError(Exception):
 
 
 class ContractError(ModitError):
-    """An input breaks the input contract (file, column, row and rule are named)."""
+    """An input breaks the input contract (file, column, row and rule are named).
+
+    Attributes:
+        breaches: (file, rule, how often, one line about it) of each, where they are known one by one.
+    """
+
+    def __init__(self, message: str, breaches: tuple[tuple[str, str, int, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.breaches = breaches
 
 
 class ConfigError(ModitError):

@@ -8,11 +8,13 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore
 from modit.core.code_version import code_parts, folder_parts
 from modit.core.errors import ConfigError
+from modit.core.ledger import WindowLedger
 from modit.core.params import Params
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
 from modit.core.step import Step
 from modit.core.storage import Storage
+from modit.core.window import Days
 
 KeyParts = dict[str, Any]
 
@@ -56,14 +58,23 @@ def key_parts(
         | folder_parts(registry.package, step.uses_folders),
     }
     if step.reads_catalogue:
-        parts["catalogue"] = catalogue_parts(config.catalogue)
+        days = config.window.days(params.window) if config.window else None
+        parts["catalogue"] = catalogue_parts(config.catalogue, days)
+        if days:
+            ledger = WindowLedger(store.run, config.catalogue)
+            parts["window"] = {"start": days.start.isoformat(), "end": days.end.isoformat()}
+            parts["history"] = ledger.digests_before(days.end, params.window.history_windows)
     if step.decides_domains:
         parts["domains"] = config.model_dump(mode="json")["domains"]
     return parts
 
 
-def catalogue_parts(catalogue: str) -> dict[str, str]:
+def catalogue_parts(catalogue: str, days: Days | None = None) -> dict[str, str]:
     """sha256 of each file of the input, by its relative name; neither times nor places count.
+
+    Args:
+        catalogue: address of the input.
+        days: leave out the daily partitions of other days; None for all files.
 
     Raises:
         ConfigError: there is no file at this address.
@@ -72,20 +83,20 @@ def catalogue_parts(catalogue: str) -> dict[str, str]:
     names = sorted(storage.sizes())
     if not names:
         raise ConfigError(f"catalogue {catalogue!r} holds no file; it must be a folder with items and interactions")
-    return {name: storage.sha256(name) for name in names}
+    return {name: storage.sha256(name) for name in names if days is None or days.holds_file(name)}
 
 
 def explain(before: KeyParts, after: KeyParts) -> list[str]:
     """What differs between two keys, a line each; empty when nothing does."""
     lines = [
         f"{name} {before.get(name)!r} -> {after.get(name)!r}"
-        for name in ("seed", "domains")
+        for name in ("seed", "domains", "window")
         if _differ(name, before, after)
     ]
     old, new = dict(_flat(before["params"], "params")), dict(_flat(after["params"], "params"))
     lines += [f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in _changed(old, new)]
     lines += [f"input {name} changed" for name in _changed(before["inputs"], after["inputs"])]
-    for name, label in (("catalogue", "catalogue"), ("code", "code")):
+    for name, label in (("catalogue", "catalogue"), ("history", "accepted windows"), ("code", "code")):
         changed = _changed(before.get(name, {}), after.get(name, {}))
         lines += [f"{label} changed: {', '.join(changed)}"] if changed else []
     return lines

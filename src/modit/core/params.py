@@ -24,7 +24,8 @@ from modit.core.sections import (
     SamplerParams,
     Section,
     SequenceParams,
-    Share,
+    ValidationParams,
+    WindowParams,
 )
 from modit.core.step import PRESETS
 
@@ -42,20 +43,6 @@ class RunnerParams(Section):
 
     cross_run_cache: bool = True
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-
-
-class ValidationParams(Section):
-    """Section `validate_logs`: shares of bad rows that are set aside before the input is refused.
-
-    Attributes:
-        unknown_item_share_max: of interactions that name an item which is not in `items`.
-        null_share_max: of interactions with an empty required column.
-        duplicate_share_max: of interactions that occur twice.
-    """
-
-    unknown_item_share_max: Share = 0.05
-    null_share_max: Share = 0.01
-    duplicate_share_max: Share = 0.05
 
 
 class IndexParams(Section):
@@ -98,6 +85,7 @@ class Params(Section):
     seed: Seed = 0
     runner: RunnerParams = RunnerParams()
     retrieval: RetrievalParams = RetrievalParams()
+    window: WindowParams = WindowParams()
     validate_logs: ValidationParams = ValidationParams()
     assign_patterns: PatternParams = PatternParams()
     stage_index: IndexParams = IndexParams()

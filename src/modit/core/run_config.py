@@ -13,6 +13,7 @@ from modit.core.errors import ConfigError
 from modit.core.params import Seed
 from modit.core.step import PRESETS
 from modit.core.storage import Storage
+from modit.core.window import NamedWindow
 
 RUN_FILE = "run.json"
 
@@ -26,6 +27,7 @@ class RunConfig(BaseModel):
         seed: of the run; None takes that of params.yaml.
         preset: size preset of params.yaml.
         overrides: over the preset, nested or dotted.
+        window: the days to read, `{"start": ..., "end": ...}` or `{"end": ...}`; None reads everything.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +37,7 @@ class RunConfig(BaseModel):
     seed: Seed | None = None
     preset: Literal[PRESETS] = "small"  # type: ignore[valid-type]
     overrides: dict[str, Any] = {}
+    window: NamedWindow | None = None
 
 
 def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:

@@ -41,6 +41,8 @@ class StepResult:
             "helped": another process of the team published.
         outputs: address and digest of each output.
         domains: the eligible domains, from the step that decides them.
+        outcome: one word of the step on its work, such as `SKIPPED_NO_DATA`, from its first output's summary.
+        reason: why.
     """
 
     step: str
@@ -48,10 +50,12 @@ class StepResult:
     status: Status
     outputs: dict[str, dict[str, str]]
     domains: list[str] | None = None
+    outcome: str | None = None
+    reason: str | None = None
 
     def as_json(self) -> str:
-        """One line of JSON, without `domains` where there are none."""
-        fields = {name: value for name, value in vars(self).items() if name != "domains" or value is not None}
+        """One line of JSON, without the fields that this step has not."""
+        fields = {name: value for name, value in vars(self).items() if name == "domain" or value is not None}
         return canonical_json(fields).decode()
 
 
@@ -212,6 +216,7 @@ class StepRunner:
             run_config=self.config,
             logger=logger,
             key=key,
+            days=self.config.window.days(self.params.window) if self.config.window else None,
             _domain=domain,
             _registry=self.registry,
             _store=self.store,
@@ -229,7 +234,9 @@ class StepRunner:
             manifest.kind: {"uri": self.store.at(manifest.kind, domain).uri, "digest": manifest.digest}
             for manifest in manifests
         }
-        return StepResult(step.name, domain, status, outputs, self.domains() if step.decides_domains else None)
+        domains = self.domains() if step.decides_domains else None
+        said = manifests[0].summary
+        return StepResult(step.name, domain, status, outputs, domains, said.get("outcome"), said.get("reason"))
 
 
 def _check_domains(path: Path) -> None:

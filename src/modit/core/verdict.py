@@ -54,5 +54,13 @@ def report_pages(run_uri: str) -> list[str]:
     return [f"{store.at('report').uri}/{page}" for page in pages]
 
 
+def data_docs(run_uri: str) -> list[str]:
+    """Address of the first page of the run's data docs; none where it has none."""
+    store = ArtifactStore(Storage(run_uri), cache_folder())
+    manifest = store.find("validation")
+    pages = [entry.name for entry in manifest.files if entry.name.endswith("/index.html")] if manifest else []
+    return [f"{store.at('validation').uri}/{page}" for page in pages]
+
+
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

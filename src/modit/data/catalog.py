@@ -29,6 +29,11 @@ class Sequences:
     items: np.ndarray
     times: np.ndarray | None = None
 
+    @classmethod
+    def none(cls) -> Sequences:
+        """No sequence at all."""
+        return cls(np.zeros(1, np.int64), np.zeros(0, np.int32))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

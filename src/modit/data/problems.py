@@ -25,11 +25,30 @@ RULES: dict[str, str] = {
     "embedding_dimension": "all embeddings have one and the same dimension",
     "embedding_finite": "embeddings have no null, NaN or infinite number",
     "embedding_non_zero": "embeddings are not all zeros",
+    "embedding_norm": "embeddings as delivered are as long as section validate_logs says",
     "one_order_column": "interactions have either timestamp or position, not both and not neither",
     "interactions_not_empty": "the window holds at least one sequence of two known items",
     "null_in_interaction": "sequence_id, item_id and timestamp or position have no nulls",
     "unknown_item": "the item_id of an interaction exists in items",
+    "empty_sequence_id": "sequence_id is not the empty string",
     "duplicate_interaction": "sequence_id, item_id and timestamp or position occur once together",
+    "timestamp_in_range": "timestamp lies in the years 2000 to 2099",
+    "timestamp_in_partition": "timestamp lies within overlap_days of the day that the folder date=YYYY-MM-DD names",
+    "partition_name": "a folder date=... names a day as YYYY-MM-DD",
+    "time_order": "rows of a file are written in the order of time",
+    "null_in_label": "all columns of a retrieval label have values",
+    "unknown_label_domain": "the domain of a retrieval label has a column attr_<domain> in items",
+    "unknown_label_item": "anchor_item_id and item_id of a retrieval label exist in items",
+    "rank_positive": "ranks count from 1",
+    "rank_contiguous": "the ranks of a request have no hole",
+    "duplicate_label": "a rank and an item occur once in a request",
+    "one_anchor_per_request": "all rows of a request have one timestamp, domain and anchor_item_id",
+    "days_present": "days of the window have rows",
+    "volume": "rows a day are what the last accepted windows had",
+    "label_rate": "the share of positive labels of a domain lies in the band of the last accepted windows",
+    "attribute_rate": "the share of items with an attribute lies in the band of the last accepted windows",
+    "drift_psi": "the population stability index of a column against the last accepted window is small",
+    "drift_distance": "the two-sample test of a column against the last accepted window finds no large distance",
 }
 
 
@@ -87,7 +106,8 @@ class ProblemLog:
         """Raises `ContractError` that lists every problem, if there is one."""
         if self._problems:
             lines = "\n".join(f"- {problem}" for problem in self._problems.values())
-            raise ContractError(f"the input breaks the contract (rows count from 0):\n{lines}")
+            breaches = tuple((p.file, p.rule, p.count, str(p)) for p in self._problems.values())
+            raise ContractError(f"the input breaks the contract (rows count from 0):\n{lines}", breaches)
 
     def _note(self, rule: str, file: str, column: str | None, count: int, examples: list[str]) -> None:
         problem = self._problems.setdefault((rule, file, column), Problem(rule, file, column))

@@ -1,8 +1,8 @@
-"""Interactions that break a rule: written aside with the rule that caught them, counted, refused when too many."""
+"""Rows that break a rule: written aside with the rule that caught them, counted, never dropped in silence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,32 +11,43 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modit.core.errors import ContractError
+from modit.data.facts import Fact
 from modit.data.problems import ProblemLog
 
-FILE_NAME = "interactions.parquet"
+COLUMNS = {
+    "items": ("item_id", "value"),
+    "retrieval_labels": ("request_id", "timestamp", "domain", "anchor_item_id", "rank", "item_id", "label"),
+}
 
 
-def quarantine_schema(order: str) -> pa.Schema:
-    """The columns of the quarantine: file, row in it, the three values as text (or null), and the rule."""
-    values = [(name, pa.string()) for name in ("sequence_id", "item_id", order)]
+def quarantine_schema(columns: Sequence[str]) -> pa.Schema:
+    """The columns of a quarantine: file, row in it, the row's values as text (or null), and the rule."""
+    values = [(name, pa.string()) for name in columns]
     return pa.schema([("file", pa.string()), ("row", pa.int64()), *values, ("rule", pa.string())])
 
 
 class Quarantine:
-    """Writes refused interactions to `interactions.parquet` in a folder; a context manager.
+    """Writes refused rows of a table to `TABLE.parquet` in a folder; a context manager.
+
+    The file is complete when the context ends. A process that dies before leaves one without a footer, which nobody
+    can take for a quarantine; the step starts it again.
 
     Args:
         folder: where the file goes; it exists.
-        order: `timestamp` or `position`.
+        table: the table.
+        columns: its columns to keep.
+
+    Attributes:
+        counts: rule -> rows written.
     """
 
-    def __init__(self, folder: Path, order: str) -> None:
+    def __init__(self, folder: Path, table: str, columns: Sequence[str]) -> None:
         self.counts: dict[str, int] = {}
-        self._order = order
-        self._schema = quarantine_schema(order)
+        self._broken: dict[str, int] = {}
+        self._table, self._columns = table, columns
+        self._schema = quarantine_schema(columns)
         self._log = ProblemLog()
-        self._writer = pq.ParquetWriter(folder / FILE_NAME, self._schema)
+        self._writer = pq.ParquetWriter(folder / f"{table}.parquet", self._schema)
 
     def __enter__(self) -> Self:
         return self
@@ -46,40 +57,66 @@ class Quarantine:
     ) -> None:
         self._writer.close()
 
-    def add(self, rule: str, file: str, rows: np.ndarray, values: Mapping[str, pa.Array], column: str) -> None:
+    @property
+    def total(self) -> int:
+        """Rows set aside so far."""
+        return sum(self.counts.values())
+
+    def add(
+        self,
+        rule: str,
+        file: str,
+        rows: np.ndarray,
+        values: Mapping[str, pa.Array],
+        column: str,
+        examples: Sequence[str] | None = None,
+        fresh: np.ndarray | None = None,
+    ) -> None:
         """Sets rows of a file aside.
 
         Args:
             rule: the rule that caught them, a key of `RULES`.
             file: name of the file.
             rows: int64 [n], row numbers in it, from 0.
-            values: column -> [n] values of these rows: `sequence_id`, `item_id` and the order column.
+            values: column -> [n] values of these rows.
             column: the column to name in messages.
+            examples: what to show of the first rows; their values if None.
+            fresh: bool [n], rows that no other rule has caught before: only these are written, all are counted as
+                breaches; None for all.
         """
         if len(rows) == 0:
             return
-        texts = {name: values[name].cast(pa.string()) for name in ("sequence_id", "item_id", self._order)}
+        texts = {name: values[name].cast(pa.string()) for name in self._columns}
         columns = {"file": pa.repeat(file, len(rows)), "row": pa.array(rows, pa.int64()), **texts}
         columns["rule"] = pa.repeat(rule, len(rows))
-        self._writer.write_table(pa.table(columns, schema=self._schema))
-        self.counts[rule] = self.counts.get(rule, 0) + len(rows)
-        examples = [", ".join(f"{name} {texts[name][i].as_py()!r}" for name in texts) for i in range(min(3, len(rows)))]
+        table = pa.table(columns, schema=self._schema)
+        table = table if fresh is None else table.filter(pa.array(fresh))
+        self._writer.write_table(table)
+        self._broken[rule] = self._broken.get(rule, 0) + len(rows)
+        if len(table):
+            self.counts[rule] = self.counts.get(rule, 0) + len(table)
+        if examples is None:
+            shown = range(min(3, len(rows)))
+            examples = [", ".join(f"{name} {texts[name][i].as_py()!r}" for name in texts) for i in shown]
         self._log.add_rows(rule, file, column, rows, examples)
 
-    def refuse_beyond(self, allowed: Mapping[str, float], rows: int) -> None:
-        """Refuses the input when a rule caught too many rows.
+    def facts(self, allowed: Mapping[str, float], rows: int) -> list[Fact]:
+        """The share of rows that break each rule.
 
         Args:
             allowed: rule -> largest share of rows in [0, 1] that it may catch.
-            rows: number of rows read.
-
-        Raises:
-            ContractError: a share is above what is allowed.
+            rows: number of rows looked at.
         """
-        lines = []
-        for rule, count in self.counts.items():
-            if count > allowed[rule] * rows:
-                lines.append(f"- {count} of {rows} rows ({count / rows:.2%}), allowed {allowed[rule]:.2%}:")
-                lines.extend(f"  {problem}" for problem in self._log.of_rule(rule)[:3])
-        if lines:
-            raise ContractError("too many interactions break the contract (rows count from 0):\n" + "\n".join(lines))
+        return [
+            Fact(
+                table=self._table,
+                rule=rule,
+                value=self._broken.get(rule, 0) / rows if rows else 0.0,
+                low=0.0,
+                high=share,
+                rows=self._broken.get(rule, 0),
+                total=rows,
+                details=tuple(str(problem) for problem in self._log.of_rule(rule)),
+            )
+            for rule, share in allowed.items()
+        ]

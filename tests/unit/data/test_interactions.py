@@ -215,6 +215,29 @@ def test_any_rows_are_kept_set_aside_or_in_a_short_sequence_as_a_plain_loop_says
     assert counts.rows == sum(counts.quarantined.values()) + counts.in_short_sequences + counts.kept
 
 
+def test_sorting_in_ranges_of_sequences_gives_the_same_as_sorting_at_once(tables, source, quarantine, monkeypatch):
+    rng = np.random.default_rng(0)
+    columns = {
+        "sequence_id": rng.integers(0, 40, 900),
+        "item_id": rng.integers(0, 12, 900),
+        "position": rng.integers(0, 9, 900),
+    }
+    tables.interactions = {
+        "sequence_id": pa.array([f"s{value}" for value in columns["sequence_id"]]),
+        "item_id": pa.array([f"i{value}" if value else "nobody" for value in columns["item_id"]]),
+        "position": pa.array(columns["position"]),
+    }
+    tables.write(source)
+    whole, report = validate_logs(source, quarantine, TOLERANT)
+    expected = {(row["row"], row["rule"]) for row in _set_aside(quarantine)}
+    monkeypatch.setattr("modit.data.interaction_rows.SORTED_ROWS", 64)
+    ranges, again = validate_logs(source, quarantine, TOLERANT)
+    assert np.array_equal(ranges.sequences.items, whole.sequences.items)
+    assert np.array_equal(ranges.sequences.offsets, whole.sequences.offsets)
+    assert again == report
+    assert {(row["row"], row["rule"]) for row in _set_aside(quarantine)} == expected
+
+
 def _plain_sequences(rows):
     sequences, order = {}, []
     for sequence, item, position in rows:

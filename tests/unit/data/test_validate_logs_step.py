@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from components.validate_logs import STEP
 from modit.core.errors import ContractError
+from modit.core.sections import ValidationParams, WindowParams
 from modit.data.catalog import Catalog
 
 RUN = Path(__file__).parents[3] / "components" / "validate_logs" / "run.py"
@@ -23,12 +25,15 @@ def step():
 
 
 def _context(source, tmp_path, **tolerance):
-    outputs = {name: tmp_path / "outputs" / name for name in ("catalog", "quarantine")}
+    outputs = {name: tmp_path / "outputs" / name for name in STEP.outputs}
     for folder in outputs.values():
         folder.mkdir(parents=True)
-    defaults = {"unknown_item_share_max": 0.05, "null_share_max": 0.01, "duplicate_share_max": 0.05}
     return SimpleNamespace(
-        params=SimpleNamespace(validate_logs=SimpleNamespace(**(defaults | tolerance))),
+        step=STEP,
+        params=SimpleNamespace(validate_logs=ValidationParams(**tolerance), window=WindowParams()),
+        days=None,
+        accepted_windows=list,
+        keep_refused=lambda folder: str(folder),
         run_config=SimpleNamespace(catalogue=str(source)),
         output=outputs.__getitem__,
         logger=logging.getLogger("test"),

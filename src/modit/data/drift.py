@@ -1,0 +1,121 @@
+"""How far each column has moved from the last accepted window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from modit.core.sections import DriftParams
+from modit.data.facts import Fact
+
+Json = Mapping[str, Any]
+Level = Literal["ok", "warn", "fail"]
+
+_BINS = 10
+# An empty bin counts as this share, so that the index stays finite.
+_LEAST_SHARE = 1e-4
+_FEW = 100
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The movement of one column.
+
+    Attributes:
+        column: table and column, and what of it is watched.
+        psi: population stability index, over deciles of the reference or over categories.
+        test: the two-sample test: "Kolmogorov-Smirnov", or "chi-square" on categories.
+        distance: its effect: greatest difference of the distribution functions, or total variation; in [0, 1].
+        p_value: of the test.
+        level: what the parameters make of it.
+    """
+
+    column: str
+    psi: float
+    test: str
+    distance: float
+    p_value: float
+    level: Level
+
+    @property
+    def table(self) -> str:
+        """The table of the column."""
+        return self.column.partition(".")[0]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.column}: population stability index {self.psi:.3f}, {self.test} distance {self.distance:.3f} "
+            f"(p = {self.p_value:.2g})"
+        )
+
+
+def stability_index(now: np.ndarray, reference: np.ndarray) -> float:
+    """Population stability index, sum of (p - q) log(p / q) over bins.
+
+    Args:
+        now: counts [B].
+        reference: counts [B].
+    """
+    p, q = (np.maximum(counts / counts.sum(), _LEAST_SHARE) for counts in (now, reference))
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def compare(now: Json, reference: Json, params: DriftParams) -> list[Drift]:
+    """Compares the columns that both windows have.
+
+    Args:
+        now: `columns` of this window's profile.
+        reference: those of the reference.
+        params: the levels.
+    """
+    shared = [name for name in now if name in reference and now[name]["kind"] == reference[name]["kind"]]
+    return [_compare(name, now[name], reference[name], params) for name in shared]
+
+
+def drift_facts(drifts: list[Drift], params: DriftParams) -> list[Fact]:
+    """The greatest figures of each table, and the columns beyond the level of warning."""
+    facts = []
+    for table in dict.fromkeys(drift.table for drift in drifts):
+        mine = [drift for drift in drifts if drift.table == table]
+        moved = tuple(str(d) for d in sorted(mine, key=lambda d: -d.psi) if d.level != "ok")
+        # a distance that chance explains is none
+        distances = [d.distance for d in mine if d.p_value < params.significance]
+        facts.append(Fact(table, "drift_psi", max(d.psi for d in mine), 0.0, params.psi_fail, details=moved))
+        facts.append(
+            Fact(table, "drift_distance", max(distances, default=0.0), 0.0, params.distance_fail, details=moved)
+        )
+    return facts
+
+
+def _compare(name: str, now: Json, reference: Json, params: DriftParams) -> Drift:
+    if now["kind"] == "number":
+        psi, test, distance, p_value = _numbers(np.array(now["sample"]), np.array(reference["sample"]))
+    else:
+        psi, test, distance, p_value = _categories(now["counts"], reference["counts"])
+    distinct = distance if p_value < params.significance else 0.0
+    if psi > params.psi_fail or distinct > params.distance_fail:
+        level: Level = "fail"
+    else:
+        level = "warn" if psi > params.psi_warn or distinct > params.distance_warn else "ok"
+    return Drift(name, psi, test, distance, p_value, level)
+
+
+def _numbers(now: np.ndarray, reference: np.ndarray) -> tuple[float, str, float, float]:
+    edges = np.unique(np.quantile(reference, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    # a value on an edge belongs to the bin below, so that a constant column has a bin of its own
+    counts = [np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) for values in (now, reference)]
+    # the limit law is far off for a handful of values, the exact one slow for thousands
+    found = stats.ks_2samp(now, reference, method="exact" if max(len(now), len(reference)) <= _FEW else "asymp")
+    return stability_index(*counts), "Kolmogorov-Smirnov", float(found.statistic), float(found.pvalue)
+
+
+def _categories(now: Mapping[str, int], reference: Mapping[str, int]) -> tuple[float, str, float, float]:
+    names = sorted({*now, *reference})
+    counts = np.array([[side.get(name, 0) for name in names] for side in (now, reference)], np.float64)
+    distance = float(0.5 * np.abs(counts[0] / counts[0].sum() - counts[1] / counts[1].sum()).sum())
+    p_value = float(stats.chi2_contingency(counts).pvalue) if len(names) > 1 else 1.0
+    return stability_index(counts[0], counts[1]), "chi-square", distance, p_value

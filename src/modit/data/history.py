@@ -1,0 +1,115 @@
+"""A window beside the windows that were accepted before it: what is new, and is there as much as there used to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from modit.core.sections import ValidationParams
+from modit.core.window import Days
+from modit.data.facts import Fact
+from modit.data.profile import rates
+
+Json = Mapping[str, Any]
+_DATED = ("interactions", "retrieval_labels")
+# Half-width of a band in standard deviations, of the history and of a share's own error.
+_DEVIATIONS = 4.0
+
+
+@dataclass(frozen=True)
+class News:
+    """What a window has that the last accepted one had not.
+
+    Attributes:
+        rows: accepted rows that are new.
+        late: those of them on days that the last window had read already.
+        compared_with: `START to END` of the last accepted window, or None where there is none.
+    """
+
+    rows: int
+    late: int
+    compared_with: str | None
+
+
+def news(now: Json, history: Sequence[Json]) -> News:
+    """Counts the accepted rows of interactions and retrieval labels that the last accepted window did not hold.
+
+    Days are compared by their rows and by a sum over these rows: a day that was replaced by as many other rows counts
+    as one new row.
+    """
+    before = history[-1] if history else {}
+    read_until = before.get("end", "")
+    new = late = 0
+    for table in _DATED:
+        known = before.get(table, {}).get("by_day", {})
+        for day, (rows, total) in now.get(table, {}).get("by_day", {}).items():
+            there, sum_there = known.get(day, (0, 0))
+            # days before the last window began were read by earlier ones
+            if day < before.get("start", ""):
+                continue
+            added = max(rows - there, int(total != sum_there))
+            new += added
+            late += added if day < read_until else 0
+    return News(new, late, f"{before['start']} to {before['end']}" if before else None)
+
+
+def volume_facts(now: Json, days: Days, history: Sequence[Json], params: ValidationParams) -> list[Fact]:
+    """Days without rows, and rows a day over the median of the accepted windows."""
+    facts = []
+    for table in (name for name in _DATED if name in now):
+        present = now[table]["by_day"]
+        missing = [str(day) for day in days.each() if str(day) not in present]
+        details = (f"{len(missing)} of {days.count} days have no row: {', '.join(missing[:3])} ...",) if missing else ()
+        share = len(missing) / days.count
+        facts.append(Fact(table, "days_present", share, 0.0, params.missing_day_share_max, details=details))
+        a_day = [record[table]["rows"] / _count(record) for record in history if record.get(table, {}).get("rows")]
+        if a_day:
+            usual, found = float(np.median(a_day)), now[table]["rows"] / days.count
+            detail = f"{found:.0f} rows a day, the last {len(a_day)} accepted windows had {usual:.0f}"
+            facts.append(Fact(table, "volume", found / usual, params.volume_min, params.volume_max, details=(detail,)))
+    return facts
+
+
+def rate_facts(now: Json, history: Sequence[Json], params: ValidationParams) -> list[Fact]:
+    """How far shares of positives lie from the centre of their learned bands, in half-widths: beyond 1 is outside.
+
+    The band of a domain is the mean of the accepted windows, give or take the greatest of `rate_tolerance`, four
+    standard deviations between windows, and four standard errors of this window's share (over lists, for labels).
+    """
+    facts = []
+    for rule, table, name in (
+        ("label_rate", "retrieval_labels", "label_rates"),
+        ("attribute_rate", "items", "attribute_rates"),
+    ):
+        bands = [
+            band
+            for domain, counts in sorted(now.get(name, {}).items())
+            if (band := _band(domain, counts, [rates(record, name) for record in history], params))
+        ]
+        if bands:
+            distance = max(distance for distance, _ in bands)
+            details = tuple(text for _, text in sorted(bands, reverse=True))
+            facts.append(Fact(table, rule, distance, 0.0, 1.0, details=details))
+    return facts
+
+
+def _band(
+    domain: str, counts: Sequence[int], history: Sequence[dict[str, float]], params: ValidationParams
+) -> tuple[float, str] | None:
+    positives, rows, independent = counts
+    past = [shares[domain] for shares in history if domain in shares]
+    if not past or not rows:
+        return None
+    centre, found = float(np.mean(past)), positives / rows
+    error = (max(centre * (1 - centre), 1e-6) / independent) ** 0.5
+    half = max(params.rate_tolerance, _DEVIATIONS * float(np.std(past)), _DEVIATIONS * error)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return abs(found - centre) / half, f"{domain}: {found:.3f} of {rows} rows, learned band {low:.3f} to {high:.3f}"
+
+
+def _count(record: Json) -> int:
+    return (date.fromisoformat(record["end"]) - date.fromisoformat(record["start"])).days

@@ -1,0 +1,187 @@
+"""What an accepted window looked like, in a few thousand numbers: what later windows are compared with."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from modit.data.interactions import Interactions
+from modit.data.items import Items
+from modit.data.labels import RetrievalLabels
+from modit.data.window import DAY
+
+Json = dict[str, Any]
+
+# Samples of one size, so that a two-sample test means the same on small and on large windows.
+SAMPLE = 2_000
+_COUNTED = 20_000
+_CODEBOOK_POINTS = 8_192
+_BLOCK = 65_536
+_DAY_BLOCK = 1 << 20
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def by_day(key: np.ndarray, place: np.ndarray, fingerprint: np.ndarray) -> dict[str, list[int]]:
+    """Rows of each day, and a sum over them that tells whether they are the same rows.
+
+    Args:
+        key: int64 [T], microseconds.
+        place: int32 [T], the item of each row.
+        fingerprint: uint64 [N], a number for each item.
+
+    Returns:
+        YYYY-MM-DD -> [rows, sum].
+    """
+    if not len(key):
+        return {}
+    first, last = int(key.min()) // DAY, int(key.max()) // DAY
+    rows, sums = np.zeros(last - first + 1, np.int64), np.zeros(last - first + 1)
+    for start in range(0, len(key), _DAY_BLOCK):
+        block = key[start : start + _DAY_BLOCK]
+        day = block // DAY - first
+        mixed = (fingerprint[place[start : start + _DAY_BLOCK]] ^ block.astype(np.uint64)) * _MIX
+        rows += np.bincount(day, minlength=len(rows))
+        # 24 bits a row: float64 adds them exactly up to 500 million rows a day
+        sums += np.bincount(day, weights=(mixed >> np.uint64(40)).astype(np.float64), minlength=len(rows))
+    names = (np.datetime64("1970-01-01") + np.arange(first, last + 1)).astype(str)
+    return {str(n): [int(count), int(total)] for n, count, total in zip(names, rows, sums, strict=True) if count}
+
+
+def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | None, codebook: np.ndarray) -> Json:
+    """Describes the good rows of a window.
+
+    Args:
+        items: the items.
+        interactions: their table.
+        labels: their table, if there is one.
+        codebook: float32 [C, d], cells of the embedding space.
+    """
+    item_hash = _hashes(items.item_ids)
+    cells = nearest_cell(items.embeddings, codebook)
+    rows = interactions.rows
+    dated = interactions.order == "timestamp"
+    content: Json = {
+        "items": {"rows": len(items.item_ids), "dimension": int(items.embeddings.shape[1])},
+        "interactions": {"rows": len(rows.item), "by_day": by_day(rows.key, rows.item, item_hash) if dated else {}},
+        "attribute_rates": {
+            name: [int(column.sum()), len(column), len(column)] for name, column in items.attributes.items()
+        },
+        "columns": _item_columns(items, cells) | _interaction_columns(interactions, cells),
+        "codebook": encode(codebook),
+    }
+    if labels is not None:
+        found = labels.labels
+        content["retrieval_labels"] = {"rows": len(found), "by_day": by_day(found.time, found.item, item_hash)}
+        content["label_rates"] = _label_rates(labels, sorted(items.attributes))
+        content["columns"] |= _label_columns(labels, cells, sorted(items.attributes))
+    return content
+
+
+def learn_codebook(embeddings: np.ndarray, cells: int) -> np.ndarray:
+    """Centroids of the embeddings, float32 [C, d]: the patterns whose occupancy is watched."""
+    points = embeddings[_spread(len(embeddings), _CODEBOOK_POINTS)]
+    with threadpool_limits(1):  # one thread: the sums, and so the bytes, do not depend on the machine
+        return KMeans(min(cells, len(points)), n_init=1, random_state=0).fit(points).cluster_centers_.astype(np.float32)
+
+
+def nearest_cell(embeddings: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """int32 [N], the nearest centroid of every embedding."""
+    half_norm, cells = 0.5 * (codebook**2).sum(1), np.empty(len(embeddings), np.int32)
+    for start in range(0, len(embeddings), _BLOCK):
+        cells[start : start + _BLOCK] = (embeddings[start : start + _BLOCK] @ codebook.T - half_norm).argmax(1)
+    return cells
+
+
+def encode(codebook: np.ndarray) -> Json:
+    """A codebook as JSON."""
+    return {"shape": list(codebook.shape), "float32": base64.b64encode(codebook.astype("<f4").tobytes()).decode()}
+
+
+def decode(value: Json) -> np.ndarray:
+    """What `encode` was given."""
+    return np.frombuffer(base64.b64decode(value["float32"]), "<f4").reshape(value["shape"])
+
+
+def _item_columns(items: Items, cells: np.ndarray) -> Json:
+    columns = {"items.embedding_norm": _numbers(items.norms), "items.embedding_cell": _categories(cells)}
+    for name, column in items.attributes.items():
+        columns[f"items.attr_{name}"] = _categories(column.astype(int))
+    return columns
+
+
+def _interaction_columns(interactions: Interactions, cells: np.ndarray) -> Json:
+    rows = interactions.rows
+    if not len(rows.item):
+        return {}
+    chosen = _spread(len(rows.item), _COUNTED)
+    lengths = np.bincount(rows.sequence)
+    columns = {
+        "interactions.item_id (cell of its embedding)": _categories(cells[rows.item[chosen]]),
+        "interactions.sequence_id (rows of it)": _numbers(np.log1p(lengths[lengths > 0])),
+    }
+    if interactions.order == "timestamp":
+        columns["interactions.timestamp (hour)"] = _categories(rows.key[chosen] // 3_600_000_000 % 24)
+        later = chosen[chosen > 0]
+        later = later[rows.sequence[later] == rows.sequence[later - 1]]
+        gaps = (rows.key[later] - rows.key[later - 1]) / 1e6
+        columns["interactions.timestamp (log seconds since the row before)"] = _numbers(np.log1p(gaps))
+    return columns
+
+
+def _label_columns(labels: RetrievalLabels, cells: np.ndarray, domains: list[str]) -> Json:
+    rows = labels.labels
+    if not len(rows):
+        return {}
+    chosen = rows.take(_spread(len(rows), _COUNTED))
+    return {
+        "retrieval_labels.domain": _categories(np.array(domains)[chosen.domain]),
+        "retrieval_labels.label": _categories(chosen.label.astype(int)),
+        "retrieval_labels.rank": _numbers(chosen.rank),
+        "retrieval_labels.anchor_item_id (cell of its embedding)": _categories(cells[chosen.anchor]),
+        "retrieval_labels.item_id (cell of its embedding)": _categories(cells[chosen.item]),
+    }
+
+
+def _label_rates(labels: RetrievalLabels, domains: list[str]) -> dict[str, list[int]]:
+    rows = labels.labels
+    positives = np.bincount(rows.domain, weights=rows.label, minlength=len(domains))
+    counts = np.bincount(rows.domain, minlength=len(domains))
+    # labels of one list resemble each other: what counts for the error of a rate is the number of lists
+    first = np.flatnonzero(np.diff(rows.request, prepend=-1))
+    lists = np.bincount(rows.domain[first], minlength=len(domains))
+    columns = zip(domains, positives, counts, lists, strict=True)
+    return {name: [int(p), int(n), int(r)] for name, p, n, r in columns if n}
+
+
+def _numbers(values: np.ndarray) -> Json:
+    sample = np.sort(np.asarray(values, np.float64)[_spread(len(values), SAMPLE)])
+    return {"kind": "number", "sample": [float(f"{value:.6g}") for value in sample]}
+
+
+def _categories(values: np.ndarray) -> Json:
+    names, counts = np.unique(values[_spread(len(values), _COUNTED)], return_counts=True)
+    return {"kind": "category", "counts": {str(n): int(c) for n, c in zip(names, counts, strict=True)}}
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Up to `most` places, ascending: all, or drawn with replacement (evenly spaced ones fall in step with ranks)."""
+    return np.arange(count) if count <= most else np.sort(np.random.default_rng(0).integers(0, count, most))
+
+
+def _hashes(item_ids: np.ndarray) -> np.ndarray:
+    # FNV-1a over the characters, all ids at once: 64 bits that do not change between releases
+    letters = item_ids.astype(str).view(np.uint32).reshape(len(item_ids), -1) if len(item_ids) else np.zeros((0, 1))
+    value = np.full(len(item_ids), 0xCBF29CE484222325, np.uint64)
+    for column in letters.T:
+        value = np.where(column > 0, (value ^ column.astype(np.uint64)) * np.uint64(0x100000001B3), value)
+    return value
+
+
+def rates(record: Mapping[str, Any], name: str) -> dict[str, float]:
+    """Shares of a profile's `label_rates` or `attribute_rates`."""
+    return {domain: positives / rows for domain, (positives, rows, _) in record.get(name, {}).items() if rows}

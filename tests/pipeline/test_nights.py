@@ -1,0 +1,208 @@
+"""Nights in a row through the step itself: accepted, skipped, refused, late rows, and a crash in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.registry import REGISTRY
+from modit.core.errors import ContractError
+from modit.core.runner import StepRunner
+from modit.core.verdict import data_docs
+from modit.data.catalog import Catalog
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERRIDES = {"window.length_days": 3, "window.overlap_days": 1}
+FIRST = datetime(2026, 1, 1)
+
+
+def write_day(logs: Path, day: int, rows: int = 40, name: str = "part", on: int | None = None, **columns: list) -> None:
+    """Writes rows of a day (the one of the partition if `on` is None) into its partition."""
+    rng = np.random.default_rng([day, rows, len(name)])
+    moment = FIRST + timedelta(days=(on if on is not None else day) - 1)
+    content = {
+        "sequence_id": [f"s{day}-{name}-{number // 5}" for number in range(rows)],
+        "item_id": [f"i{value}" for value in rng.integers(0, 60, rows)],
+        "timestamp": [moment + timedelta(minutes=number) for number in range(rows)],
+    } | columns
+    folder = logs / "interactions" / f"date={FIRST.date() + timedelta(days=day - 1)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = {"sequence_id": pa.string(), "item_id": pa.string(), "timestamp": pa.timestamp("us")}
+    pq.write_table(pa.table({c: pa.array(v, kinds[c]) for c, v in content.items()}), folder / f"{name}.parquet")
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    vectors = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
+    items = {
+        "item_id": pa.array([f"i{number}" for number in range(60)]),
+        "attr_quality": pa.array([number % 3 == 0 for number in range(60)]),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 8),
+    }
+    pq.write_table(pa.table(items), folder / "items.parquet")
+    for day in range(1, 7):
+        write_day(folder, day)
+    return folder
+
+
+def runner(logs: Path, name: str, end: int | None, start: int | None = None) -> StepRunner:
+    conf: dict = {"catalogue": str(logs), "preset": "tiny", "overrides": OVERRIDES}
+    if end:
+        conf["window"] = {"end": f"2026-01-{end:02d}"} | ({"start": f"2026-01-{start:02d}"} if start else {})
+    return StepRunner(REGISTRY, str(logs.parent / "runs" / name), ROOT / "params.yaml", conf)
+
+
+def outcome(run: StepRunner) -> dict:
+    return run.store.read_json("validation", "outcome.json")
+
+
+def test_nights_in_a_row_are_accepted_and_know_the_one_before(logs):
+    first, second = runner(logs, "n5", 5), runner(logs, "n6", 6)
+    assert first.execute("validate_logs").outcome == "ACCEPTED"
+    assert second.execute("validate_logs").outcome == "ACCEPTED"
+    assert outcome(first)["window"] == {"start": "2026-01-01", "end": "2026-01-05"}
+    assert (outcome(first)["new_rows"], outcome(first)["compared_with"]) == (160, None)
+    assert (outcome(second)["new_rows"], outcome(second)["late_rows"]) == (40, 0)
+    assert outcome(second)["compared_with"] == "2026-01-01 to 2026-01-05"
+
+
+def test_a_window_without_new_rows_is_skipped_with_the_reason_and_not_noted(logs):
+    runner(logs, "n7", 7).execute("validate_logs")
+    run = runner(logs, "n8", 8)
+    result = run.execute("validate_logs")
+    assert result.outcome == "SKIPPED_NO_DATA"
+    assert "none that the accepted window 2026-01-03 to 2026-01-07 did not hold" in result.reason
+    assert json.loads(result.as_json())["outcome"] == "SKIPPED_NO_DATA"
+    assert len(list((logs.parent / "runs" / ".windows").rglob("*.json"))) == 1
+    assert run.execute("validate_logs").outcome == "SKIPPED_NO_DATA"  # from the cache, too
+
+
+def test_an_empty_window_is_skipped_and_hands_over_a_catalogue_without_sequences(logs):
+    run = runner(logs, "later", 20)
+    assert run.execute("validate_logs").outcome == "SKIPPED_NO_DATA"
+    assert "0 accepted interactions from 2026-01-16 to 2026-01-20, none at all" in outcome(run)["reason"]
+    catalog = Catalog.load(run.store.read("catalog"))
+    assert (len(catalog), len(catalog.sequences)) == (60, 0)
+
+
+def test_late_rows_are_caught_by_the_overlap_and_make_the_window_new(logs):
+    runner(logs, "n7", 7).execute("validate_logs")
+    write_day(logs, 5, rows=10, name="late")
+    write_day(logs, 6, rows=10, name="from-yesterday", on=5)
+    run = runner(logs, "n8", 8)
+    assert run.execute("validate_logs").outcome == "ACCEPTED"
+    assert (outcome(run)["new_rows"], outcome(run)["late_rows"]) == (20, 20)
+
+
+def test_a_refused_window_publishes_nothing_is_not_noted_and_keeps_what_explains_it(logs):
+    runner(logs, "n5", 5).execute("validate_logs")
+    write_day(logs, 5, item_id=["nobody"] * 40)
+    run = runner(logs, "n6", 6)
+    with pytest.raises(ContractError, match=r"40 of 160 rows \(25.00%\), allowed 5.00%") as caught:
+        run.execute("validate_logs")
+    message = str(caught.value)
+    assert "rule unknown_item" in message
+    assert message.count("item_id 'nobody'") == 3
+    page = Path(message.rpartition("data docs: ")[2])
+    assert "unknown_item" in page.read_text()
+    assert pq.read_table(page.parents[1] / "quarantine" / "interactions.parquet").num_rows == 40
+    assert run.store.find("catalog") is None
+    write_day(logs, 5)
+    assert run.execute("validate_logs").outcome == "ACCEPTED"
+    assert outcome(run)["compared_with"] == "2026-01-01 to 2026-01-05"
+
+
+def test_a_window_that_cannot_be_read_is_explained_too(logs):
+    (logs / "interactions" / "date=2026-01-04" / "part.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ContractError, match="rule file_readable") as caught:
+        runner(logs, "n5", 5).execute("validate_logs")
+    assert "file_readable" in Path(str(caught.value).rpartition("data docs: ")[2]).read_text()
+
+
+def test_an_old_night_is_not_run_again_when_new_partitions_come(logs):
+    run = runner(logs, "n5", 5)
+    run.execute("validate_logs")
+    write_day(logs, 7)
+    assert run.execute("validate_logs").status == "cached"
+    write_day(logs, 4, rows=20, name="late")
+    assert "catalogue changed: interactions/date=2026-01-04/late.parquet" in run.why("validate_logs")[0]
+
+
+def test_a_night_run_again_after_later_ones_is_judged_as_it_was(logs):
+    runner(logs, "n5", 5).execute("validate_logs")
+    first = runner(logs, "n6", 6)
+    first.execute("validate_logs")
+    runner(logs, "n7", 7).execute("validate_logs")
+    again = first.execute("validate_logs", force=True)
+    assert (again.status, outcome(first)["compared_with"]) == ("ran", "2026-01-01 to 2026-01-05")
+
+
+def test_the_same_window_gives_the_same_digests(logs):
+    runner(logs, "n5", 5).execute("validate_logs")
+    run = runner(logs, "n6", 6)
+    first, second = (run.execute("validate_logs", force=True).outputs for _ in range(2))
+    assert first == second
+
+
+def test_a_run_without_a_window_reads_everything_and_is_compared_with_nothing(logs):
+    runner(logs, "n5", 5).execute("validate_logs")
+    run = runner(logs, "all", None)
+    assert run.execute("validate_logs").outcome == "ACCEPTED"
+    assert (outcome(run)["window"], outcome(run)["compared_with"]) == (None, None)
+    assert outcome(run)["tables"]["interactions"]["accepted"] == 240
+
+
+CRASH = """
+import os, signal, sys
+from modit.data import quarantine
+add = quarantine.Quarantine.add
+def add_and_die(self, *arguments, **more):
+    add(self, *arguments, **more)
+    if self.total >= 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+quarantine.Quarantine.add = add_and_die
+from components.registry import REGISTRY
+from modit.core.command import main
+sys.exit(main(REGISTRY))
+"""
+
+
+def test_a_crash_in_the_quarantines_writing_loses_nothing_and_doubles_nothing(logs):
+    for day in range(1, 5):
+        rows = [f"i{number}" for number in range(38)] + ["nobody"] * 2
+        write_day(logs, day, item_id=rows, sequence_id=["a", None, *["b"] * 38])
+    limits = {"validate_logs.null_share_max": 0.05, **OVERRIDES}
+    conf = {"catalogue": str(logs), "preset": "tiny", "overrides": limits, "window": {"end": "2026-01-05"}}
+    address = str(logs.parent / "runs" / "crashed")
+    command = ["validate_logs", "--run", address, "--conf", json.dumps(conf), "--params", str(ROOT / "params.yaml")]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    died = subprocess.run([sys.executable, "-c", CRASH, *command], env=environment, capture_output=True, check=False)
+    assert died.returncode == -9
+    assert not (Path(address) / "quarantine").exists()
+    run = StepRunner(REGISTRY, address, ROOT / "params.yaml", conf)
+    assert run.execute("validate_logs").outcome == "ACCEPTED"
+    aside = pq.read_table(run.store.read("quarantine") / "interactions.parquet").to_pylist()
+    assert len({(row["file"], row["row"]) for row in aside}) == len(aside) == 12
+    table = outcome(run)["tables"]["interactions"]
+    assert (table["rows"], table["set_aside"], table["accepted"]) == (160, 12, 148)
+    assert len(list((logs.parent / "runs" / ".windows").rglob("*.json"))) == 1
+    assert not list(Path(address).glob(".work/*/out"))
+
+
+def test_the_data_docs_of_a_run_are_found_by_its_address(logs):
+    run = runner(logs, "n5", 5)
+    run.execute("validate_logs")
+    page = f"{run.store.at('validation').uri}/data_docs/index.html"
+    assert Path(page).is_file()
+    assert data_docs(run.run.uri) == [page]
