@@ -9,6 +9,8 @@ CATALOG ?=
 PRESET ?= small
 SEED ?= 0
 DOMAINS ?= all
+# Days START:END of dated logs, the end not included; empty: everything.
+WINDOW ?=
 # Where runs and their cache live; RUN names the run's folder (by default made of the arguments, so that a rerun resumes).
 RUNS ?= runs
 RUN ?=
@@ -18,7 +20,7 @@ RUN ?=
 
 help: ## what there is
 	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
-	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b RUNS=folder RUN=name"
+	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name"
 
 setup: $(READY) ## the environment in .venv
 
@@ -29,7 +31,7 @@ $(READY): pyproject.toml constraints.txt
 
 run: $(READY) ## the whole main job under Airflow; ends with the verdict and where the report is
 	$(BIN)/python -m dags.launch --catalog '$(CATALOG)' --preset '$(PRESET)' --seed '$(SEED)' --domains '$(DOMAINS)' \
-		--runs '$(RUNS)' --run '$(RUN)'
+		--window '$(WINDOW)' --runs '$(RUNS)' --run '$(RUN)'
 
 test: $(READY) ## unit, pipeline and DAG tests; PYTEST_ARGS are passed on
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)

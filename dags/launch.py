@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environment = airflow_environment(runs)
     catalogue = Path(chosen.catalog).resolve() if chosen.catalog else _demo_world(runs, chosen.preset, environment)
     domains = "all" if chosen.domains == "all" else sorted(set(chosen.domains.split(",")))
-    name = chosen.run or run_name(catalogue, chosen.preset, chosen.seed, domains)
+    name = chosen.run or run_name(catalogue, chosen.preset, chosen.seed, domains, chosen.window)
     conf = {
         "catalogue": str(catalogue),
         "domains": domains,
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "run_root": str(runs),
         "run": name,
         "overrides": json.loads(chosen.overrides),
+        "window": named_window(chosen.window),
     }
     airflow = [sys.executable, "-m", "airflow"]
     subprocess.run([*airflow, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -80,10 +81,24 @@ def airflow_environment(runs: Path) -> dict[str, str]:
     }
 
 
-def run_name(catalogue: Path, preset: str, seed: int, domains: str | list[str]) -> str:
+def run_name(catalogue: Path, preset: str, seed: int, domains: str | list[str], window: str = "") -> str:
     """Folder of a run, made of its arguments, so that the same command again resumes it."""
-    parts = [catalogue.name, preset, f"seed{seed}", *([] if domains == "all" else domains)]
+    parts = [
+        catalogue.name,
+        preset,
+        f"seed{seed}",
+        *([] if domains == "all" else domains),
+        *([window] if window else []),
+    ]
     return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(parts))
+
+
+def named_window(text: str) -> dict[str, str] | None:
+    """The window START:END or :END of a command line as the run's field, None where the text is empty."""
+    if not text:
+        return None
+    start, _, end = text.partition(":")
+    return {"end": end} | ({"start": start} if start else {})
 
 
 def worth_showing(line: str) -> str | None:
@@ -142,6 +157,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--domains", default="all", help="all, or names with commas between")
     parser.add_argument("--runs", default="runs", help="folder of runs and their cache")
     parser.add_argument("--run", default="", help="name of the run; empty: made of the arguments")
+    parser.add_argument("--window", default="", help="days START:END, the end not included; empty: everything")
     parser.add_argument("--overrides", default="{}", help="JSON over the preset")
     return parser.parse_args(arguments)
 

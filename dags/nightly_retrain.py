@@ -7,7 +7,7 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, Param, TaskGroup
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TaskGroup
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Airflow puts the folder of DAGs on the path, not the repository; `modit` may be installed or lie in src.
@@ -22,10 +22,13 @@ from modit.core.step import PRESETS, Step  # noqa: E402
 RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
 RETRIES_MAX = int(os.environ.get("MODIT_RETRIES_MAX", "5"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
+# A night reads the window that ends with its data interval; a manual run reads the window that it names, or everything.
+WINDOW = "params.window or ({'end': data_interval_end | ds} if dag_run.run_type in ('scheduled', 'backfill') else none)"
 CONF = (
     "{{ {'catalogue': params.catalogue, 'domains': params.domains, 'seed': params.seed, 'preset': params.preset,"
-    " 'overrides': params.overrides} | tojson }}"
+    f" 'overrides': params.overrides, 'window': {WINDOW}, 'promote': dag_run.run_type != 'backfill'}} | tojson }}}}"
 )
+DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 PARAMS = {
     "catalogue": Param(
@@ -51,13 +54,22 @@ PARAMS = {
         pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="The run's folder below run_root; made of Airflow's run id when empty.",
     ),
+    "window": Param(
+        None,
+        type=["null", "object"],
+        properties={name: {"type": "string", "pattern": DAY} for name in ("start", "end")},
+        required=["end"],
+        additionalProperties=False,
+        description='Days to read, {"start": "2026-01-01", "end": "2026-01-31"}, the end not included; empty: a night '
+        "reads the window that ends with its data interval, a manual run reads everything.",
+    ),
     "overrides": Param({}, type="object", description='Over the preset, such as {"pretrain.steps": 100}.'),
 }
 
 with DAG(
     dag_id="nightly_retrain",
     description="From input files to a judged and exported query generator.",
-    schedule="@daily",
+    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,

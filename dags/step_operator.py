@@ -11,9 +11,11 @@ from typing import Any
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# What a step says when there is nothing to work on (modit.core.verdict, which is too heavy to import here).
+SKIPPED_NO_DATA = "SKIPPED_NO_DATA"
 # Exit statuses of `python -m components` that trying again cannot change: a wrong command line, and a refusal.
 FINAL = (2, 3)
 
@@ -46,6 +48,7 @@ class StepOperator(BaseOperator):
 
         Raises:
             AirflowFailException: the step refused; trying again changes nothing.
+            AirflowSkipException: there is nothing new to work on; what follows is skipped, and the run is green.
             AirflowException: it failed in another way.
         """
         self.hook = SubprocessHook()
@@ -54,6 +57,8 @@ class StepOperator(BaseOperator):
             failure = AirflowFailException if result.exit_code in FINAL else AirflowException
             raise failure(f"step {self.step} ended with status {result.exit_code}: {result.output}")
         line = json.loads(result.output)
+        if line.get("outcome") == SKIPPED_NO_DATA:
+            raise AirflowSkipException(f"{SKIPPED_NO_DATA}: {line['reason']}")
         return line.get("domains", line)
 
     def command(self) -> list[str]:

@@ -36,7 +36,9 @@ def run(context: StepContext) -> dict[str, object]:
         facts = _read(samplers[domain] / "sampler.json")
         digests = shared | {"sampler": facts["sampler_digest"], "index": facts["index_digest"]}
         files = (samplers[domain] / "sampler.onnx", report / "report.html", verdict_file)
-        found = registry.register(Submission(domain, judged["status"], run_uri, digests, judged["figures"], files))
+        found = registry.register(
+            Submission(domain, judged["status"], run_uri, digests, judged["figures"], files, context.held_back())
+        )
         registrations[domain] = asdict(found) | {"digests": digests}
     text = json.dumps(registrations, indent=1, sort_keys=True) + "\n"
     (context.output("registration") / "registration.json").write_text(text, encoding="utf-8")

@@ -20,7 +20,8 @@ HEAVY = ("torch", "faiss", "mlflow", "onnx", "onnxruntime", "pandas", "pyarrow",
 
 # Run in a fresh interpreter: what the DAG file brings in, beyond what airflow alone did, and how long it takes.
 PARSE = """
-import json, runpy, sys, time
+import json, runpy, sys, time, types
+from datetime import datetime
 import airflow.sdk
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 before = set(sys.modules)
@@ -35,6 +36,13 @@ tasks = {
     }
     for task in dag.tasks
 }
+def conf_of(run_type, **fields):
+    text = runpy.run_path("dags/nightly_retrain.py")["CONF"]
+    given = {name: dag.params[name] for name in dag.params} | fields
+    names = {"params": given, "dag_run": types.SimpleNamespace(run_type=run_type)}
+    return json.loads(dag.get_template_env().from_string(text).render(**names, data_interval_end=datetime(2026, 3, 2)))
+confs = {"scheduled": conf_of("scheduled"), "backfill": conf_of("backfill"), "manual": conf_of("manual"),
+         "named": conf_of("manual", window={"end": "2026-02-01"})}
 params = {}
 for name, value in json.loads(sys.argv[1]):
     try:
@@ -43,11 +51,12 @@ for name, value in json.loads(sys.argv[1]):
     except Exception as error:
         verdict = type(error).__name__
     params[name + "=" + json.dumps(value)] = verdict
-print(json.dumps({"seconds": seconds, "brought": brought, "tasks": tasks, "params": params,
+print(json.dumps({"confs": confs, "seconds": seconds, "brought": brought, "tasks": tasks, "params": params,
                   "max_active_runs": dag.max_active_runs, "catchup": dag.catchup}))
 """
 REFUSED = [("catalogue", ""), ("domains", "one"), ("domains", []), ("seed", -1), ("seed", "x"), ("preset", "huge")]
-REFUSED += [("run", "../up"), ("overrides", [])]
+REFUSED += [("run", "../up"), ("overrides", []), ("window", {"start": "2026-01-01"}), ("window", {"end": "yesterday"})]
+REFUSED += [("window", {"end": "2026-01-01", "days": 3}), ("window", "2026-01-01")]
 TAKEN = [
     ("catalogue", "s3://bucket/x"),
     ("domains", "all"),
@@ -55,6 +64,9 @@ TAKEN = [
     ("seed", 7),
     ("run", None),
     ("run", "a-1"),
+    ("window", None),
+    ("window", {"end": "2026-01-01"}),
+    ("window", {"start": "2025-12-01", "end": "2026-01-01"}),
 ]
 TAKEN += [("preset", preset) for preset in PRESETS]
 
@@ -112,6 +124,25 @@ def test_parsing_takes_less_than_a_second(parsed):
 
 def test_one_run_at_a_time_and_no_catching_up(parsed):
     assert parsed["max_active_runs"] == 1 and parsed["catchup"] is False
+
+
+def test_a_night_reads_the_window_that_ends_with_its_data_interval(parsed):
+    assert parsed["confs"]["scheduled"]["window"] == {"end": "2026-03-02"}
+    assert parsed["confs"]["backfill"]["window"] == {"end": "2026-03-02"}
+
+
+def test_a_manual_run_reads_the_window_that_it_names_or_everything(parsed):
+    assert parsed["confs"]["named"]["window"] == {"end": "2026-02-01"}
+    assert parsed["confs"]["manual"]["window"] is None
+
+
+def test_only_a_backfill_may_not_promote(parsed):
+    assert {name: conf["promote"] for name, conf in parsed["confs"].items()} == {
+        "scheduled": True,
+        "backfill": False,
+        "manual": True,
+        "named": True,
+    }
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED)

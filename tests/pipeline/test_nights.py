@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.registry import REGISTRY
-from modit.core.errors import ContractError
+from modit.core.errors import ContractError, RunBusyError
 from modit.core.runner import StepRunner
-from modit.core.verdict import data_docs
+from modit.core.verdict import data_docs, read_verdict, report_pages
 from modit.data.catalog import Catalog
 
 ROOT = Path(__file__).resolve().parents[2]
-OVERRIDES = {"window.length_days": 3, "window.overlap_days": 1}
+# Nights of these tests end after one step; the lease of one must not keep the next waiting.
+OVERRIDES = {"window.length_days": 3, "window.overlap_days": 1, "runner.lease_minutes": 1e-6}
 FIRST = datetime(2026, 1, 1)
 
 
@@ -56,8 +57,8 @@ def logs(tmp_path: Path) -> Path:
     return folder
 
 
-def runner(logs: Path, name: str, end: int | None, start: int | None = None) -> StepRunner:
-    conf: dict = {"catalogue": str(logs), "preset": "tiny", "overrides": OVERRIDES}
+def runner(logs: Path, name: str, end: int | None, start: int | None = None, **fields) -> StepRunner:
+    conf: dict = {"catalogue": str(logs), "preset": "tiny", "overrides": OVERRIDES, **fields}
     if end:
         conf["window"] = {"end": f"2026-01-{end:02d}"} | ({"start": f"2026-01-{start:02d}"} if start else {})
     return StepRunner(REGISTRY, str(logs.parent / "runs" / name), ROOT / "params.yaml", conf)
@@ -86,6 +87,47 @@ def test_a_window_without_new_rows_is_skipped_with_the_reason_and_not_noted(logs
     assert json.loads(result.as_json())["outcome"] == "SKIPPED_NO_DATA"
     assert len(list((logs.parent / "runs" / ".windows").rglob("*.json"))) == 1
     assert run.execute("validate_logs").outcome == "SKIPPED_NO_DATA"  # from the cache, too
+
+
+def test_a_run_that_was_skipped_has_a_verdict_that_says_why(logs):
+    run = runner(logs, "later", 20)
+    run.execute("validate_logs")
+    verdict = read_verdict(run.run.uri)
+    assert verdict["status"] == "SKIPPED_NO_DATA"
+    assert "none at all" in verdict["reason"]
+    assert report_pages(run.run.uri) == []
+
+
+def test_a_night_waits_for_no_other_night_of_its_catalogue(logs):
+    patient = {**OVERRIDES, "runner.lease_minutes": 10}
+    runner(logs, "n5", 5, overrides=patient).execute("validate_logs")
+    with pytest.raises(RunBusyError, match="n5 is working on this catalogue; its lease expires in"):
+        runner(logs, "n6", 6).execute("validate_logs")
+    runner(logs, "n5", 5, overrides=patient).execute("validate_logs")
+
+
+def test_a_night_that_was_skipped_is_over(logs):
+    runner(logs, "later", 20, overrides={**OVERRIDES, "runner.lease_minutes": 10}).execute("validate_logs")
+    assert runner(logs, "n5", 5).execute("validate_logs").outcome == "ACCEPTED"
+
+
+def test_a_backfill_and_an_older_window_are_held_back(logs, monkeypatch):
+    seen = {}
+
+    def look(context):
+        seen[context.run_uri.rpartition("/")[2]] = context.held_back()
+        return run_validation(context)
+
+    run_validation = REGISTRY.load_run(REGISTRY.get("validate_logs"))
+    monkeypatch.setattr(sys.modules[REGISTRY.run_module(REGISTRY.get("validate_logs"))], "run", look)
+    runner(logs, "n6", 6).execute("validate_logs")
+    runner(logs, "n5", 5).execute("validate_logs")
+    runner(logs, "n7", 7, promote=False).execute("validate_logs")
+    assert seen == {
+        "n6": None,
+        "n5": "its window ends 2026-01-05, one that ends 2026-01-06 is accepted",
+        "n7": "a backfill never promotes",
+    }
 
 
 def test_an_empty_window_is_skipped_and_hands_over_a_catalogue_without_sequences(logs):

@@ -126,6 +126,15 @@ class StepContext:
         if self.days is not None:
             WindowLedger(self._store.run, self.run_config.catalogue).accept(self.days, record)
 
+    def held_back(self) -> str | None:
+        """Why nothing of this run may be promoted, or None: it is a backfill, or not the newest accepted window."""
+        if not self.run_config.promote:
+            return "a backfill never promotes"
+        if self.days is None:
+            return None
+        newer = WindowLedger(self._store.run, self.run_config.catalogue).names_after(self.days.end)
+        return f"its window ends {self.days.end}, one that ends {newer[-1][:10]} is accepted" if newer else None
+
     def keep_refused(self, folder: Path) -> str:
         """Moves what explains a refusal to `refused/STEP/` in the run, where it is no artifact; returns its address."""
         place = self._store.run.at(REFUSED_FOLDER, self.step.name)

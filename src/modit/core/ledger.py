@@ -27,6 +27,11 @@ class WindowLedger:
         names = sorted(name for name in self.place.sizes() if name.endswith(".json") and not name.startswith("."))
         return [name for name in names if name[:10] < end.isoformat()][-most:]
 
+    def names_after(self, end: date) -> list[str]:
+        """Files of the windows that ended after a day."""
+        names = sorted(name for name in self.place.sizes() if name.endswith(".json") and not name.startswith("."))
+        return [name for name in names if name[:10] > end.isoformat()]
+
     def before(self, end: date, most: int) -> list[dict[str, Any]]:
         """Records of the last windows that ended before a day, oldest first."""
         records = (self.place.read_json(name) for name in self.names_before(end, most))

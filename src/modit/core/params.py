@@ -39,10 +39,12 @@ class RunnerParams(Section):
     Attributes:
         cross_run_cache: take artifacts of equal key from earlier runs beside this one.
         log_level: least level of log lines.
+        lease_minutes: how long a night that died keeps other nights of its catalogue from starting.
     """
 
     cross_run_cache: bool = True
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    lease_minutes: Annotated[float, Field(gt=0)] = 10.0
 
 
 class IndexParams(Section):

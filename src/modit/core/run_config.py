@@ -28,6 +28,7 @@ class RunConfig(BaseModel):
         preset: size preset of params.yaml.
         overrides: over the preset, nested or dotted.
         window: the days to read, `{"start": ..., "end": ...}` or `{"end": ...}`; None reads everything.
+        promote: whether a version that passes may become the challenger; a backfill's never does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class RunConfig(BaseModel):
     preset: Literal[PRESETS] = "small"  # type: ignore[valid-type]
     overrides: dict[str, Any] = {}
     window: NamedWindow | None = None
+    promote: bool = True
 
 
 def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:

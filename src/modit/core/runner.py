@@ -14,12 +14,14 @@ from modit.core.cache import CrossRunCache
 from modit.core.context import DeclaredParams, StepContext
 from modit.core.errors import ArtifactError, ConfigError, InsufficientDataError
 from modit.core.key import KeyParts, explain, key_parts
+from modit.core.lease import NightLease
 from modit.core.params import Params, load_params
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
 from modit.core.step import Step
 from modit.core.storage import Storage, canonical_json, digest_of
 from modit.core.team import Team
+from modit.core.verdict import SKIPPED_NO_DATA
 from modit.core.workspace import Workspace, cache_folder
 
 __all__ = ["StepContext", "StepResult", "StepRunner"]
@@ -101,13 +103,23 @@ class StepRunner:
             GraphError: no such step.
             ConfigError: a domain is missing, or must not be given, or is not eligible.
             ArtifactError: an input is missing or damaged, or the step wrote no file into an output.
-            RunBusyError: another process is running the same task.
+            RunBusyError: another process is running the same task, or another night of the catalogue is not over.
         """
         step = self.registry.get(name)
         logger = logging.getLogger(f"modit.{name}" + (f".{domain}" if domain else ""))
         if self.team.rank:
             return self._help(step, domain, logger)
-        workspace = Workspace(self.run, name, domain)
+        if self.config.window is None:
+            return self._execute(step, domain, force, logger)
+        lease = NightLease(self.run, self.config.catalogue, 60 * self.params.runner.lease_minutes)
+        with lease.held():
+            result = self._execute(step, domain, force, logger)
+        if step == self.registry.steps[-1] or result.outcome == SKIPPED_NO_DATA:
+            lease.release()  # the night is over
+        return result
+
+    def _execute(self, step: Step, domain: str | None, force: bool, logger: logging.Logger) -> StepResult:
+        workspace = Workspace(self.run, step.name, domain)
         with workspace.locked():
             parts = self._key_parts(step, domain)
             reasons = ["forced"] if force else self._reasons(step, domain, parts)

@@ -11,15 +11,21 @@ from modit.core.storage import Storage
 from modit.core.workspace import cache_folder
 
 VERDICT_FILE = "verdict.json"
+SKIPPED_NO_DATA = "SKIPPED_NO_DATA"
 
 
 def read_verdict(run_uri: str) -> dict[str, Any]:
     """The verdict of a run: `status`, and per domain `status`, `reasons` and `figures`.
 
+    A run whose window held nothing new ends before the gate; its verdict is `SKIPPED_NO_DATA` with a `reason`.
+
     Raises:
         ArtifactError: the run has no verdict, or it is damaged.
     """
     store = ArtifactStore(Storage(run_uri), cache_folder())
+    validation = store.find("validation")
+    if validation and validation.summary.get("outcome") == SKIPPED_NO_DATA:
+        return {"status": SKIPPED_NO_DATA, "domains": {}, "reason": validation.summary["reason"]}
     verdict = store.read_json("verdict", VERDICT_FILE)
     missing = {"status", "domains"} - set(verdict)
     if missing:
@@ -29,6 +35,8 @@ def read_verdict(run_uri: str) -> dict[str, Any]:
 
 def verdict_table(verdict: dict[str, Any]) -> str:
     """The verdict as lines: a domain each with its figures, its reasons below."""
+    if not verdict["domains"]:
+        return f"{verdict.get('reason', 'no domain was judged')}\n\nverdict: {verdict['status']}"
     rows = [("domain", "verdict", "figures")]
     reasons: list[list[str]] = [[]]
     for name, domain in sorted(verdict["domains"].items()):
@@ -44,13 +52,10 @@ def verdict_table(verdict: dict[str, Any]) -> str:
 
 
 def report_pages(run_uri: str) -> list[str]:
-    """Addresses of the pages of the run's report, to open in a browser.
-
-    Raises:
-        ArtifactError: the run has no report.
-    """
+    """Addresses of the pages of the run's report, to open in a browser; none where it has no report."""
     store = ArtifactStore(Storage(run_uri), cache_folder())
-    pages = [entry.name for entry in store.get("report").files if Path(entry.name).suffix == ".html"]
+    manifest = store.find("report")
+    pages = [entry.name for entry in manifest.files if Path(entry.name).suffix == ".html"] if manifest else []
     return [f"{store.at('report').uri}/{page}" for page in pages]
 
 

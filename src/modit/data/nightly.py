@@ -12,6 +12,7 @@ import numpy as np
 
 from modit.core.errors import ContractError
 from modit.core.sections import ValidationParams, WindowParams
+from modit.core.verdict import SKIPPED_NO_DATA
 from modit.core.window import Days
 from modit.data.catalog import Catalog
 from modit.data.data_docs import write_data_docs
@@ -27,7 +28,7 @@ from modit.data.window import TimeRules, Window
 
 Json = dict[str, Any]
 
-ACCEPTED, SKIPPED, REFUSED = "ACCEPTED", "SKIPPED_NO_DATA", "REFUSED"
+ACCEPTED, REFUSED = "ACCEPTED", "REFUSED"
 OUTCOME_FILE = "outcome.json"
 
 
@@ -134,7 +135,8 @@ class WindowValidator:
         elif self._days is not None and not heard.rows:
             held = f"that the accepted window {heard.compared_with} did not hold" if heard.compared_with else "at all"
             there = f"{tables['interactions']['accepted']} accepted interactions"
-            word, reason = SKIPPED, f"No new data: {there} from {self._days.start} to {self._days.end}, none {held}."
+            word = SKIPPED_NO_DATA
+            reason = f"No new data: {there} from {self._days.start} to {self._days.end}, none {held}."
         return {
             "outcome": word,
             "reason": reason,

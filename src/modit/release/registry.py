@@ -31,6 +31,7 @@ class Submission:
         digests: sha256 of `sampler`, `index`, `report` and `verdict`.
         metrics: figures of the verdict.
         files: to keep with the version; `sampler.onnx` must be among them.
+        held_back: why a passed version may not become the challenger, or None.
     """
 
     domain: str
@@ -39,6 +40,7 @@ class Submission:
     digests: dict[str, str]
     metrics: dict[str, float]
     files: tuple[Path, ...]
+    held_back: str | None = None
 
     @property
     def key(self) -> dict[str, str]:
@@ -49,7 +51,8 @@ class Submission:
     def tags(self) -> dict[str, str]:
         """Tags of the version."""
         digests = {f"{name}_digest": value for name, value in self.digests.items()}
-        return self.key | digests | {"status": PASSED if self.verdict == PASS else REJECTED}
+        status = {"status": PASSED if self.verdict == PASS else REJECTED}
+        return self.key | digests | status | ({"held_back": self.held_back} if self.held_back else {})
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ class Registration:
         model: its registered name.
         version: number within the model.
         status: "passed" or "rejected".
-        alias: "challenger" for a passed version, else None.
+        alias: "challenger" for a passed version that is not held back, else None.
+        held_back: why a passed version has no alias.
     """
 
     model: str
     version: int
     status: str
     alias: str | None
+    held_back: str | None = None
 
 
 class ModelRegistry(Protocol):
@@ -113,15 +118,16 @@ class MlflowRegistry:
         return self._client
 
     def register(self, submission: Submission) -> Registration:
-        """Registers a sampler once. A passed version becomes the challenger; a rejected one has no alias."""
+        """Registers a sampler once. A passed version becomes the challenger unless it is held back."""
         model = f"modit-{submission.domain}"
         self._ensure_model(model)
         version = self._find_version(model, submission) or self._create_version(model, submission)
         for name, value in submission.tags.items():
             self._client.set_model_version_tag(model, version.version, name, value)
-        passed = submission.verdict == PASS
-        self._point_alias(model, str(version.version), passed)
-        return Registration(model, int(version.version), submission.tags["status"], ALIAS if passed else None)
+        promoted = submission.verdict == PASS and submission.held_back is None
+        self._point_alias(model, str(version.version), promoted)
+        alias, status = ALIAS if promoted else None, submission.tags["status"]
+        return Registration(model, int(version.version), status, alias, submission.held_back)
 
     def _ensure_model(self, model: str) -> None:
         if not self._client.search_registered_models(f"name = '{model}'"):
@@ -156,8 +162,8 @@ class MlflowRegistry:
         found = self._client.get_experiment_by_name(_EXPERIMENT)
         return found.experiment_id if found else self._client.create_experiment(_EXPERIMENT, self._artifacts)
 
-    def _point_alias(self, model: str, version: str, passed: bool) -> None:
-        if passed:
+    def _point_alias(self, model: str, version: str, promoted: bool) -> None:
+        if promoted:
             self._client.set_registered_model_alias(model, ALIAS, version)
         elif str(self._client.get_registered_model(model).aliases.get(ALIAS)) == version:
             self._client.delete_registered_model_alias(model, ALIAS)

@@ -21,3 +21,12 @@ def test_the_table_shows_each_domain_with_status_figures_and_reasons():
         "",
         "verdict: FAIL",
     ]
+
+
+def test_a_run_without_new_data_shows_its_reason_and_its_verdict():
+    verdict = {"status": "SKIPPED_NO_DATA", "domains": {}, "reason": "No new data: 0 accepted interactions."}
+    assert verdict_table(verdict).splitlines() == [
+        "No new data: 0 accepted interactions.",
+        "",
+        "verdict: SKIPPED_NO_DATA",
+    ]

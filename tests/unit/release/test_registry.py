@@ -89,6 +89,15 @@ def test_rejected_version_has_no_alias_and_leaves_the_challenger_where_it_is(reg
     assert registry._client.get_registered_model("modit-horror").aliases == {ALIAS: 1}
 
 
+def test_passed_version_that_is_held_back_has_no_alias_and_says_why(registry, submit):
+    registry.register(submit("poetry"))
+    held = replace(submit("poetry", sampler="9" * 64), held_back="a backfill never promotes")
+    found = registry.register(held)
+    assert (found.status, found.alias, found.held_back) == ("passed", None, "a backfill never promotes")
+    assert registry._client.get_registered_model("modit-poetry").aliases == {ALIAS: 1}
+    assert registry._client.get_model_version("modit-poetry", "2").tags["held_back"] == "a backfill never promotes"
+
+
 def test_challenger_that_is_rejected_later_loses_the_alias(registry, submit):
     registry.register(submit("sport"))
     assert registry.register(submit("sport", "FAIL")).version == 1

@@ -1,0 +1,84 @@
+"""One night at a time for a catalogue: a lease with an expiry, beside the runs."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from modit.core.errors import RunBusyError
+from modit.core.storage import Storage, digest_of
+
+LEASE_FOLDER = ".leases"
+
+
+class NightLease:
+    """Held by one run at a time; it outlives a step, so that no other night starts between two of them.
+
+    Each taking makes the next numbered file, which of several callers exactly one can; only its holder writes that file
+    again, to renew it. A run that died holds the lease until it expires.
+    """
+
+    def __init__(self, run: Storage, catalogue: str, seconds: float, clock: Callable[[], float] = time.time) -> None:
+        """Args: `run` the run's folder; `catalogue` its input; `seconds` until an unrenewed lease expires; `clock`."""
+        self.place = run.parent.at(LEASE_FOLDER, digest_of(catalogue)[:16])
+        self.holder, self.seconds, self.clock = run.uri, seconds, clock
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Takes or renews the lease, and keeps renewing it meanwhile. It stays held after that, until it expires.
+
+        Raises:
+            RunBusyError: another run holds it, or took it over because this process slept past the expiry.
+        """
+        name = self._take()
+        done = threading.Event()
+        beat = threading.Thread(target=self._renew, args=(name, done), daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            done.set()
+            beat.join()
+        if self._newest() != name:
+            raise RunBusyError(f"{self.place.uri}: the lease expired while this run slept, and another run took it")
+        self._write(name)
+
+    def release(self) -> None:
+        """Gives the lease back before its expiry; nothing happens if another run has it."""
+        name = self._newest()
+        content = self.place.read_json(name) if name else None
+        if name and content and content["holder"] == self.holder:
+            self.place.write_json(name, {**content, "expires": 0.0})
+
+    def _take(self) -> str:
+        name = self._newest()
+        content = (self.place.read_json(name) if name else None) or {"holder": "", "expires": 0.0}
+        left = content["expires"] - self.clock()
+        if left > 0 and content["holder"] != self.holder:
+            raise RunBusyError(
+                f"{self.place.uri}/{name}: run {content['holder']} is working on this catalogue; "
+                f"its lease expires in {left:.0f} s unless it is renewed"
+            )
+        if name and left > 0:
+            self._write(name)
+            return name
+        following = f"{int(name.split('.')[0]) + 1 if name else 1:08d}.json"
+        if not self.place.create_json(following, self._content()):
+            raise RunBusyError(f"{self.place.uri}/{following}: another run took the lease at the same moment")
+        return following
+
+    def _renew(self, name: str, done: threading.Event) -> None:
+        while not done.wait(self.seconds / 4):
+            if self._newest() == name:
+                self._write(name)
+
+    def _newest(self) -> str | None:
+        return max((name for name in self.place.sizes() if name[0] != "."), default=None)
+
+    def _write(self, name: str) -> None:
+        self.place.write_json(name, self._content())
+
+    def _content(self) -> dict[str, object]:
+        return {"holder": self.holder, "expires": self.clock() + self.seconds}
