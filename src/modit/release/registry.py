@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +31,7 @@ class Submission:
         digests: sha256 of `sampler`, `index`, `report` and `verdict`.
         metrics: figures of the verdict.
         files: to keep with the version; `sampler.onnx` must be among them.
+        facts: further tags, such as the versions of its data; they do not make it another submission.
     """
 
     domain: str
@@ -39,6 +40,7 @@ class Submission:
     digests: dict[str, str]
     metrics: dict[str, float]
     files: tuple[Path, ...]
+    facts: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> dict[str, str]:
@@ -49,7 +51,7 @@ class Submission:
     def tags(self) -> dict[str, str]:
         """Tags of the version."""
         digests = {f"{name}_digest": value for name, value in self.digests.items()}
-        return self.key | digests | {"status": PASSED if self.verdict == PASS else REJECTED}
+        return self.facts | self.key | digests | {"status": PASSED if self.verdict == PASS else REJECTED}
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class MlflowRegistry:
         model = f"modit-{submission.domain}"
         self._ensure_model(model)
         version = self._find_version(model, submission) or self._create_version(model, submission)
+        for path in submission.files:  # those of a version that was there may have changed: its verdict, its record
+            self._client.log_artifact(version.run_id, str(path))
         for name, value in submission.tags.items():
             self._client.set_model_version_tag(model, version.version, name, value)
         passed = submission.verdict == PASS
@@ -139,8 +143,6 @@ class MlflowRegistry:
         )
         for name, value in submission.metrics.items():
             self._client.log_metric(run.info.run_id, _metric_name(name), value)
-        for path in submission.files:
-            self._client.log_artifact(run.info.run_id, str(path))
         self._client.set_terminated(run.info.run_id)
         source = f"{run.info.artifact_uri}/sampler.onnx"
         return self._client.create_model_version(model, source, run.info.run_id, tags=submission.tags)

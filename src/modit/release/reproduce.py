@@ -1,0 +1,178 @@
+"""Runs a registered version again, with its code, data and parameters, and compares digests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from modit.core.artifacts import ArtifactStore
+from modit.core.code_version import code_parts
+from modit.core.errors import ConfigError, ModitError
+from modit.core.registry import Registry
+from modit.core.storage import Storage
+from modit.core.workspace import cache_folder
+from modit.release.code_state import COMMIT_VARIABLE, CodeState, code_state, git
+from modit.release.dvc_repository import Version
+from modit.release.record import THREADS_VARIABLE, Entry, Record, environment
+from modit.release.snapshot import RAW, VERSIONED
+from modit.release.version_store import VersionStore
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An artifact of the recorded run beside that of the new run.
+
+    Attributes:
+        entry: what was recorded.
+        differing: names of files that are missing, new or of another content; empty when the digests are equal.
+    """
+
+    entry: Entry
+    differing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came out.
+
+    Attributes:
+        code: which code ran, for people.
+        run: folder of the new run.
+        comparisons: in pipeline order.
+        environment: name -> recorded and present value, where they differ.
+    """
+
+    code: str
+    run: Path
+    comparisons: tuple[Comparison, ...]
+    environment: dict[str, tuple[str, str]]
+
+    @property
+    def first_difference(self) -> Comparison | None:
+        """The first artifact in pipeline order that came out differently."""
+        return next((each for each in self.comparisons if each.differing), None)
+
+
+def reproduce(record: Record, registry: Registry, repository: Path, folder: Path) -> Reproduction:
+    """Fetches the recorded data, runs the recorded steps with the recorded code and parameters, and compares.
+
+    Args:
+        record: of the version.
+        registry: the present steps.
+        repository: root of the present checkout.
+        folder: where data and the new run go; what is there is dropped.
+
+    Raises:
+        ConfigError: the run was not versioned, or its code cannot be had.
+        VersionError: the remote does not have the data.
+        ModitError: a step failed; the log says why.
+    """
+    if record.versions["status"] != VERSIONED:
+        raise ConfigError(f"run {record.run} cannot be reproduced: {record.versions['reason']}")
+    shutil.rmtree(folder, ignore_errors=True)
+    with checkout(record, registry, repository, folder / "code") as (root, words):
+        run = folder / "runs" / "run"
+        _replay(record, root, _fetch(record, folder), run, folder)
+    return Reproduction(words, run, tuple(compare(record, run)), _environment_changes(record))
+
+
+@contextmanager
+def checkout(record: Record, registry: Registry, repository: Path, folder: Path) -> Iterator[tuple[Path, str]]:
+    """The code of the record: this checkout where its code is the same, else a git worktree of the commit.
+
+    Args:
+        record: of the version.
+        registry: the present steps.
+        repository: root of the present checkout.
+        folder: for the worktree, which is removed afterwards.
+
+    Yields:
+        The root of the code, and how to name it.
+
+    Raises:
+        ConfigError: the code was changed or unknown when it ran, or its commit is not in the repository.
+    """
+    here, commit = code_state(repository), record.code.commit
+    if here.is_known and record.code == here:
+        yield repository, f"commit {commit}, this checkout"
+        return
+    changed = changed_steps(record, registry)
+    if not changed:
+        yield repository, f"this checkout ({here}): its steps' code has the digests of the recorded {record.code}"
+        return
+    differs = f"the present code of {', '.join(changed)} differs from what ran"
+    if not record.code.is_known:
+        raise ConfigError(f"the version was made by code that git does not have ({record.code}), and {differs}")
+    if git(repository, "cat-file", "-e", f"{commit}^{{commit}}") is None:
+        raise ConfigError(f"commit {commit} is not in {repository}, and {differs}; fetch it")
+    if git(repository, "worktree", "add", "--detach", str(folder), commit) is None:
+        raise ConfigError(f"git cannot check out commit {commit} of {repository} into {folder}")
+    try:
+        yield folder, f"commit {commit}, checked out, because {differs}"
+    finally:
+        git(repository, "worktree", "remove", "--force", str(folder))
+
+
+def changed_steps(record: Record, registry: Registry) -> list[str]:
+    """Recorded steps whose code is another now, or that there are no more."""
+    packages = ("modit", registry.package)
+    return [
+        name
+        for name, parts in record.code_parts.items()
+        if name not in registry.by_name or code_parts(registry.run_module(registry.get(name)), packages) != parts
+    ]
+
+
+def compare(record: Record, run: Path) -> Iterator[Comparison]:
+    """Compares the artifacts of a run with the recorded ones, in pipeline order."""
+    store = ArtifactStore(Storage(str(run)), cache_folder())
+    for entry in record.artifacts:
+        found = store.find(entry.kind, entry.domain)
+        files = {file.name: file.sha256 for file in found.files} if found else {}
+        names = sorted(name for name in {*files, *entry.files} if files.get(name) != entry.files.get(name))
+        yield Comparison(entry, tuple(names))
+
+
+def _fetch(record: Record, folder: Path) -> Path:
+    """The recorded input, from the remote, under the name that it had: reports show it."""
+    version = Version(**record.versions["datasets"][RAW])
+    fetched = VersionStore(folder / "data", record.remote, holder="reproduce").fetch(version)
+    catalogue = fetched.parent / record.conf["catalogue"].rstrip("/").rpartition("/")[2]
+    return fetched.rename(catalogue)
+
+
+def _replay(record: Record, root: Path, catalogue: Path, run: Path, folder: Path) -> None:
+    params = folder / "params.yaml"
+    content = {"seed": record.seed, **record.params, "presets": {record.conf["preset"]: {}}}
+    params.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    conf = record.conf | {"catalogue": str(catalogue)}
+    steps = ",".join(dict.fromkeys(entry.step for entry in record.artifacts))
+    command = [sys.executable, "-m", "modit.release.replay", "--package", "components", "--run", str(run)]
+    command += ["--params", str(params), "--conf", json.dumps(conf), "--steps", steps]
+    made_by = CodeState(**record.versions["code"])
+    own = {
+        "PYTHONPATH": os.pathsep.join((str(root / "src"), str(root))),
+        # The snapshot notes the code, which is the recorded one whatever checkout it lies in.
+        COMMIT_VARIABLE: str(made_by),
+    }
+    threads = record.environment.get(THREADS_VARIABLE)
+    inherited = {name: value for name, value in os.environ.items() if name != THREADS_VARIABLE}
+    own |= {THREADS_VARIABLE: threads} if threads else {}
+    done = subprocess.run(command, cwd=root, env=inherited | own, check=False)
+    if done.returncode:
+        raise ModitError(f"the run did not succeed (status {done.returncode}); it is in {run}, its log above")
+
+
+def _environment_changes(record: Record) -> dict[str, tuple[str, str]]:
+    # Threads are set to what they were.
+    here = environment() | {THREADS_VARIABLE: record.environment[THREADS_VARIABLE]}
+    return {name: (was, here.get(name, "")) for name, was in record.environment.items() if here.get(name, "") != was}
