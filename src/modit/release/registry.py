@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modit.core.errors import ConfigError
+from modit.core.storage import Storage
 from modit.release.gate import PASS
+from modit.release.record import RECORD_FILE, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,6 +96,36 @@ def tracking_uri(run_uri: str) -> str:
     return f"sqlite:///{run_uri}/mlflow.db"
 
 
+def registry_uri(run: str | None) -> str:
+    """The registry that a person means: MLFLOW_TRACKING_URI, else that of the run.
+
+    Args:
+        run: a path or an address, or None.
+
+    Raises:
+        ConfigError: neither is given, or the run has no registry of its own.
+    """
+    if run is None:
+        if chosen := os.environ.get(TRACKING_VARIABLE):
+            return chosen
+        raise ConfigError(
+            f"which registry? Give --run, the run that registered the version, or set {TRACKING_VARIABLE}"
+        )
+    return tracking_uri(Storage(run).uri)
+
+
+def parse_version(text: str) -> tuple[str, int]:
+    """Reads `MODEL/VERSION`; MLflow's `models:/MODEL/VERSION` too.
+
+    Raises:
+        ConfigError: it is neither; an alias or "latest" says another version tomorrow.
+    """
+    model, _, version = text.removeprefix("models:/").rpartition("/")
+    if not model or not version.isdecimal():
+        raise ConfigError(f"MODEL_VERSION {text!r}: allowed: a model, a slash and a number, such as modit-popular/3")
+    return model, int(version)
+
+
 class MlflowRegistry:
     """The registry of an MLflow server or database; a model `modit-DOMAIN` each."""
 
@@ -152,6 +185,21 @@ class MlflowRegistry:
         wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in submission.key.items())
         found = self._client.search_runs([self.experiment_id()], wanted, max_results=1)
         return found[0] if found else None
+
+    def record(self, model: str, version: int) -> Record:
+        """The record of the run that a version is from.
+
+        Raises:
+            ConfigError: there is no such version, or it was registered without a record.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version(model, str(version))
+            with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+                return Record.load(Path(self._client.download_artifacts(found.run_id, RECORD_FILE, folder)))
+        except (MlflowException, OSError) as error:
+            raise ConfigError(f"{model} version {version} has no {RECORD_FILE} in the registry: {error}") from error
 
     def experiment_id(self) -> str:
         """The experiment of modit's runs, made when it is missing."""

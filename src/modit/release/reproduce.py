@@ -9,57 +9,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from modit.core.artifacts import ArtifactStore
 from modit.core.code_version import code_parts
 from modit.core.errors import ConfigError, ModitError
 from modit.core.registry import Registry
-from modit.core.storage import Storage
-from modit.core.workspace import cache_folder
 from modit.release.code_state import COMMIT_VARIABLE, CodeState, code_state, git
 from modit.release.dvc_repository import Version
-from modit.release.record import THREADS_VARIABLE, Entry, Record, environment
+from modit.release.record import THREADS_VARIABLE, Record
+from modit.release.reproduction import Reproduction, compare, environment_changes
 from modit.release.snapshot import RAW, VERSIONED
 from modit.release.version_store import VersionStore
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An artifact of the recorded run beside that of the new run.
-
-    Attributes:
-        entry: what was recorded.
-        differing: names of files that are missing, new or of another content; empty when the digests are equal.
-    """
-
-    entry: Entry
-    differing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """What came out.
-
-    Attributes:
-        code: which code ran, for people.
-        run: folder of the new run.
-        comparisons: in pipeline order.
-        environment: name -> recorded and present value, where they differ.
-    """
-
-    code: str
-    run: Path
-    comparisons: tuple[Comparison, ...]
-    environment: dict[str, tuple[str, str]]
-
-    @property
-    def first_difference(self) -> Comparison | None:
-        """The first artifact in pipeline order that came out differently."""
-        return next((each for each in self.comparisons if each.differing), None)
 
 
 def reproduce(record: Record, registry: Registry, repository: Path, folder: Path) -> Reproduction:
@@ -82,7 +44,7 @@ def reproduce(record: Record, registry: Registry, repository: Path, folder: Path
     with checkout(record, registry, repository, folder / "code") as (root, words):
         run = folder / "runs" / "run"
         _replay(record, root, _fetch(record, folder), run, folder)
-    return Reproduction(words, run, tuple(compare(record, run)), _environment_changes(record))
+    return Reproduction(words, run, tuple(compare(record, run)), environment_changes(record))
 
 
 @contextmanager
@@ -132,16 +94,6 @@ def changed_steps(record: Record, registry: Registry) -> list[str]:
     ]
 
 
-def compare(record: Record, run: Path) -> Iterator[Comparison]:
-    """Compares the artifacts of a run with the recorded ones, in pipeline order."""
-    store = ArtifactStore(Storage(str(run)), cache_folder())
-    for entry in record.artifacts:
-        found = store.find(entry.kind, entry.domain)
-        files = {file.name: file.sha256 for file in found.files} if found else {}
-        names = sorted(name for name in {*files, *entry.files} if files.get(name) != entry.files.get(name))
-        yield Comparison(entry, tuple(names))
-
-
 def _fetch(record: Record, folder: Path) -> Path:
     """The recorded input, from the remote, under the name that it had: reports show it."""
     version = Version(**record.versions["datasets"][RAW])
@@ -170,9 +122,3 @@ def _replay(record: Record, root: Path, catalogue: Path, run: Path, folder: Path
     done = subprocess.run(command, cwd=root, env=inherited | own, check=False)
     if done.returncode:
         raise ModitError(f"the run did not succeed (status {done.returncode}); it is in {run}, its log above")
-
-
-def _environment_changes(record: Record) -> dict[str, tuple[str, str]]:
-    # Threads are set to what they were.
-    here = environment() | {THREADS_VARIABLE: record.environment[THREADS_VARIABLE]}
-    return {name: (was, here.get(name, "")) for name, was in record.environment.items() if here.get(name, "") != was}
