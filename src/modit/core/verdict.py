@@ -40,7 +40,16 @@ def verdict_table(verdict: dict[str, Any]) -> str:
     for (name, status, figures), why in zip(rows, reasons, strict=True):
         lines.append(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {figures}".rstrip())
         lines += [f"{'':<{widths[0]}}  - {reason}" for reason in why]
-    return "\n".join([*lines, "", f"verdict: {verdict['status']}"])
+    return "\n".join([*lines, "", *_versions(verdict), f"verdict: {verdict['status']}"])
+
+
+def _versions(verdict: dict[str, Any]) -> list[str]:
+    """A line that says which data was judged, or why nobody can say it later."""
+    record = verdict.get("versions")
+    if record is None:
+        return []
+    names = [f"{name} {version['md5'][:12]}" for name, version in record["datasets"].items()]
+    return [f"data:    {', '.join(names) or record['reason']}"]
 
 
 def report_pages(run_uri: str) -> list[str]:

@@ -197,7 +197,7 @@ class MlflowRegistry:
         try:
             found = self._client.get_model_version(model, str(version))
             with tempfile.TemporaryDirectory(prefix="modit-") as folder:
-                return Record.load(Path(self._client.download_artifacts(found.run_id, RECORD_FILE, folder)))
+                return Record.load(Path(self._client.download_artifacts(str(found.run_id), RECORD_FILE, folder)))
         except (MlflowException, OSError) as error:
             raise ConfigError(f"{model} version {version} has no {RECORD_FILE} in the registry: {error}") from error
 
