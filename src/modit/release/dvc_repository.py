@@ -84,7 +84,7 @@ class DvcRepository:
 
     def add(self, paths: list[str]) -> None:
         """Takes folders into the cache and writes `PATH.dvc` beside each."""
-        self._run("add", "--quiet", *paths)
+        self._run("add", *paths)
 
     def push(self, paths: list[str]) -> None:
         """Pushes versions that the cache has, and looks whether everything is in the remote.
@@ -93,14 +93,14 @@ class DvcRepository:
         neither cache nor remote has is a warning to it. So a list whose files are not all there is taken away first.
 
         Raises:
-            VersionError: DVC failed, or something is not in the remote though it did not.
+            VersionError: DVC failed, or did not and yet something is not in the remote, which may not be readable.
         """
         place = Storage(self.remote).at(*_OBJECTS)
         for path in paths:
             if self._not_in_remote(place, path):
                 with suppress(FileNotFoundError):
                     place.filesystem.rm_file(f"{place.root}/{_object(self.version(path).md5)}")
-        self._run("push", "--quiet", *(f"{path}.dvc" for path in paths))
+        self._run("push", *(f"{path}.dvc" for path in paths))
         lost = [name for path in paths for name in self._not_in_remote(place, path)]
         if lost:
             raise VersionError(f"dvc push succeeded, but {place.uri} lacks {', '.join(lost)}; take the snapshot again")
@@ -115,7 +115,7 @@ class DvcRepository:
         out = {"md5": version.md5, "size": version.bytes, "nfiles": version.files, "hash": "md5", "path": path.stem}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False), encoding="utf-8")
-        self._run("pull", "--quiet", f"{version.path}.dvc")
+        self._run("pull", f"{version.path}.dvc")
 
     def version(self, path: str) -> Version:
         """What `PATH.dvc` says."""
@@ -144,6 +144,8 @@ class DvcRepository:
                 size = place.filesystem.info(f"{place.root}/{name}")["size"]
             except FileNotFoundError:
                 size = None
+            except OSError as error:
+                raise VersionError(f"remote {self.remote} cannot be read: {error}") from error
             if size != found.stat().st_size:
                 missing.append(name)
         return missing
@@ -163,9 +165,10 @@ class DvcRepository:
                 text=True,
                 check=False,
             )
-            said = (done.stderr or done.stdout).strip()
             if done.returncode == 0:
                 return
+            # `--quiet` would keep DVC's errors to itself.
+            said = (done.stderr or done.stdout).strip()
             if "No module named dvc" in said:
                 raise ConfigError("DVC is not installed: install modit[versioning], or set snapshot.enabled to false")
             if not _BUSY.search(said):

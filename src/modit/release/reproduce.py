@@ -43,7 +43,7 @@ def reproduce(record: Record, registry: Registry, repository: Path, folder: Path
     shutil.rmtree(folder, ignore_errors=True)
     with checkout(record, registry, repository, folder / "code") as (root, words):
         run = folder / "runs" / "run"
-        _replay(record, root, _fetch(record, folder), run, folder)
+        _replay(record, registry.package, root, _fetch(record, folder), run)
     return Reproduction(words, run, tuple(compare(record, run)), environment_changes(record))
 
 
@@ -102,17 +102,19 @@ def _fetch(record: Record, folder: Path) -> Path:
     return fetched.rename(catalogue)
 
 
-def _replay(record: Record, root: Path, catalogue: Path, run: Path, folder: Path) -> None:
-    params = folder / "params.yaml"
+def _replay(record: Record, package: str, root: Path, catalogue: Path, run: Path) -> None:
+    params = run.parent / "params.yaml"
+    params.parent.mkdir(parents=True, exist_ok=True)
     content = {"seed": record.seed, **record.params, "presets": {record.conf["preset"]: {}}}
     params.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     conf = record.conf | {"catalogue": str(catalogue)}
     steps = ",".join(dict.fromkeys(entry.step for entry in record.artifacts))
-    command = [sys.executable, "-m", "modit.release.replay", "--package", "components", "--run", str(run)]
+    command = [sys.executable, "-m", "modit.release.replay", "--package", package, "--run", str(run)]
     command += ["--params", str(params), "--conf", json.dumps(conf), "--steps", steps]
     made_by = CodeState(**record.versions["code"])
+    paths = (str(root / "src"), str(root), os.environ.get("PYTHONPATH", ""))
     own = {
-        "PYTHONPATH": os.pathsep.join((str(root / "src"), str(root))),
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         # The snapshot notes the code, which is the recorded one whatever checkout it lies in.
         COMMIT_VARIABLE: str(made_by),
     }
