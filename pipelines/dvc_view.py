@@ -39,7 +39,7 @@ def dvc_pipeline(registry: Registry) -> dict[str, Any]:
     return {
         "vars": [str(VARS_FILE.relative_to(FILE.parent))],
         "stages": {step.name: _stage(registry, step) for step in registry.steps},
-        "metrics": ["${run}/verdict/verdict.json"],
+        "metrics": ["${run}/verdict/metrics.json"],
         "plots": _plots(registry),
     }
 

@@ -10,8 +10,8 @@ from pathlib import Path
 COMMIT_VARIABLE = "MODIT_CODE_COMMIT"
 UNKNOWN = "unknown"
 _CHANGED = "+changes"
-# What a run can depend on; a changed guide or test does not count.
-_SOURCES = ("src", "components", "params.yaml")
+# What a run can depend on; a changed guide or test does not count, and parameters are recorded themselves.
+_SOURCES = ("src", "components")
 
 
 @dataclass(frozen=True)
