@@ -14,10 +14,11 @@ from components.registry import REGISTRY
 from modit.core.registry import Registry
 from modit.core.step import Step
 
-FILE = Path(__file__).resolve().parent.parent / "dvc.yaml"
+ROOT = Path(__file__).resolve().parent.parent
+FILE = ROOT / "dvc.yaml"
 HEADER = "# Made from the steps' declarations by `make dvc.yaml`; edit those, not this file. See docs/dvc.md.\n"
 # What the run is about. DVC must know the domains before it starts; the rest is what `--conf` of the first step takes.
-VARS_FILE = FILE.parent / "pipelines" / "dvc_vars.yaml"
+VARS_FILE = ROOT / "pipelines" / "dvc_vars.yaml"
 VARS: dict[str, Any] = yaml.safe_load(VARS_FILE.read_text(encoding="utf-8"))
 CONF = '{"catalogue": "${catalogue}", "preset": "${preset}"}'
 # The artifacts whose figures are compared between commits. They are small; DVC keeps them, since git does not.
@@ -37,7 +38,7 @@ def dvc_pipeline(registry: Registry) -> dict[str, Any]:
         registry: the steps, ordered.
     """
     return {
-        "vars": [str(VARS_FILE.relative_to(FILE.parent))],
+        "vars": [str(VARS_FILE.relative_to(ROOT))],
         "stages": {step.name: _stage(registry, step) for step in registry.steps},
         "metrics": ["${run}/verdict/metrics.json"],
         "plots": _plots(registry),

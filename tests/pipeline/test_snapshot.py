@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 from components.gate import STEP as GATE
 from components.registry import REGISTRY
 from components.snapshot import DATASETS
+from modit.core.command import FAILED, main
 from modit.core.errors import ArtifactError
 from modit.release.dvc_repository import Version
 from modit.release.version_store import VersionStore
@@ -116,6 +117,15 @@ def test_a_run_without_a_snapshot_says_so_and_needs_no_dvc(tmp_path, catalogue):
     assert (record["status"], record["datasets"]) == ("disabled", {})
     assert "snapshot.enabled is false" in record["reason"]
     assert not (tmp_path / "runs" / ".versions").exists()
+
+
+def test_a_snapshot_that_waited_in_vain_names_the_holder_and_may_be_tried_again(tmp_path, catalogue, capsys):
+    fake_run(tmp_path / "runs" / "a", catalogue, **{"snapshot.lock_wait": 0.2})
+    arguments = ["snapshot", "--run", str(tmp_path / "runs" / "a"), "--params", str(PARAMS)]
+    with VersionStore(tmp_path / "runs" / ".versions", holder="run runs/other")._locked():
+        assert main(REGISTRY, arguments) == FAILED
+    assert "LockedError" in (said := capsys.readouterr().err) and "is held by run runs/other (process" in said
+    assert main(REGISTRY, arguments) == 0
 
 
 @pytest.mark.parametrize("place", ["before add", "after add", "before push", "after push"])
