@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from modit.core.errors import ModitError
+from modit.core.errors import ConfigError, ModitError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +69,10 @@ def _add_reproduce(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "components").is_dir():
+        raise ConfigError(f"reproducing needs a checkout of the repository; modit is installed in {root}")
+    sys.path.append(str(root))
     from components.registry import REGISTRY
     from modit.release.registry import MlflowRegistry, parse_version, registry_uri
     from modit.release.reproduce import reproduce
@@ -77,7 +81,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     model, version = parse_version(chosen.version)
     record = MlflowRegistry(registry_uri(chosen.run)).record(model, version)
     folder = (chosen.into or Path("reproduced", f"{model}-{version}")).resolve()
-    found = reproduce(record, REGISTRY, Path(__file__).resolve().parents[2], folder)
+    found = reproduce(record, REGISTRY, root, folder)
     print(reproduction_text(found))
     return 0 if found.first_difference is None else 1
 

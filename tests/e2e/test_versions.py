@@ -88,12 +88,6 @@ def test_metrics_params_and_plots_are_shown(clone):
     assert clone.dvc("params", "diff") == ""
 
 
-def test_the_registered_version_is_reproduced_to_the_digest(clone):
-    arguments = ("-m", "modit.cli", "reproduce", f"modit-{DOMAIN}/1", "--run", RUN)
-    text = clone.python(*arguments, "--into", str(clone.folder.parent / "again"))
-    assert "REPRODUCED: all" in text and "DIFFERS" not in text
-
-
 def test_an_older_version_is_reproduced_from_a_checkout_of_its_commit(clone):
     code = clone.folder / "components" / "assign_patterns" / "run.py"
     code.write_text(code.read_text() + "\n\nUNUSED = 1\n")

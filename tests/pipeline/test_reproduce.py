@@ -49,7 +49,8 @@ def registered(toy, monkeypatch):
 
 
 def test_a_run_that_has_gone_is_reproduced_from_its_record_and_the_remote(toy, registered):
-    found = reproduce(registered, toy.registry, ROOT, toy.folder / "again")
+    reproduce(registered, toy.registry, ROOT, toy.folder / "again")
+    found = reproduce(registered, toy.registry, ROOT, toy.folder / "again")  # takes the place of the first
     assert found.first_difference is None
     labels = [each.entry.label for each in found.comparisons]
     assert (labels[0], labels[-1]) == ("numbers", "sum") and {"grown/even", "grown/odd"} < set(labels)
@@ -70,6 +71,14 @@ def test_an_artifact_that_did_not_come_out_differs_in_all_its_files(toy, registe
     assert [each.differing for each in compare(registered, toy.folder / "nothing")] == [
         tuple(sorted(entry.files)) for entry in registered.artifacts
     ]
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(toy, registered):
+    (toy.folder / "mine").mkdir()
+    (toy.folder / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="holds something that no reproduction put there"):
+        reproduce(registered, toy.registry, ROOT, toy.folder / "mine")
+    assert (toy.folder / "mine" / "thesis.txt").read_text() == "years of work"
 
 
 def test_data_that_the_remote_lost_is_an_error_and_not_another_result(toy, registered):

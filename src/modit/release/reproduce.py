@@ -23,6 +23,8 @@ from modit.release.reproduction import Reproduction, compare, environment_change
 from modit.release.snapshot import RAW, VERSIONED
 from modit.release.version_store import VersionStore
 
+MARKER = ".reproduction"
+
 
 def reproduce(record: Record, registry: Registry, repository: Path, folder: Path) -> Reproduction:
     """Fetches the recorded data, runs the recorded steps with the recorded code and parameters, and compares.
@@ -31,20 +33,29 @@ def reproduce(record: Record, registry: Registry, repository: Path, folder: Path
         record: of the version.
         registry: the present steps.
         repository: root of the present checkout.
-        folder: where data and the new run go; what is there is dropped.
+        folder: where data and the new run go; an earlier reproduction there is dropped.
 
     Raises:
-        ConfigError: the run was not versioned, or its code cannot be had.
+        ConfigError: the run was not versioned, its code cannot be had, or the folder holds something else.
         VersionError: the remote does not have the data.
         ModitError: a step failed; the log says why.
     """
     if record.versions["status"] != VERSIONED:
         raise ConfigError(f"run {record.run} cannot be reproduced: {record.versions['reason']}")
-    shutil.rmtree(folder, ignore_errors=True)
+    _start_folder(folder)
     with checkout(record, registry, repository, folder / "code") as (root, words):
         run = folder / "runs" / "run"
         _replay(record, registry.package, root, _fetch(record, folder), run)
     return Reproduction(words, run, tuple(compare(record, run)), environment_changes(record))
+
+
+def _start_folder(folder: Path) -> None:
+    marker = folder / MARKER
+    if folder.is_dir() and any(folder.iterdir()) and not marker.is_file():
+        raise ConfigError(f"{folder} holds something that no reproduction put there; take an empty folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    marker.touch()
 
 
 @contextmanager
@@ -76,7 +87,7 @@ def checkout(record: Record, registry: Registry, repository: Path, folder: Path)
         raise ConfigError(f"the version was made by code that git does not have ({record.code}), and {differs}")
     if git(repository, "cat-file", "-e", f"{commit}^{{commit}}") is None:
         raise ConfigError(f"commit {commit} is not in {repository}, and {differs}; fetch it")
-    if git(repository, "worktree", "add", "--detach", str(folder), commit) is None:
+    if git(repository, "worktree", "add", "--force", "--detach", str(folder), commit) is None:
         raise ConfigError(f"git cannot check out commit {commit} of {repository} into {folder}")
     try:
         yield folder, f"commit {commit}, checked out, because {differs}"
