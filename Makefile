@@ -44,7 +44,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-dvc.yaml: $(wildcard components/*/__init__.py) pipelines/dvc_view.py | $(READY) ## the steps for DVC, from their declarations
+dvc.yaml: $(wildcard components/*/__init__.py) $(wildcard pipelines/dvc_*) | $(READY) ## the steps for DVC, from their declarations
 	$(BIN)/python -m pipelines.dvc_view
 
 clean: ## removes the environment, caches and Airflow's folder; runs stay

@@ -14,16 +14,18 @@ from components.registry import REGISTRY
 from modit.core.registry import Registry
 from modit.core.step import Step
 
-FILE = Path(__file__).resolve().parent.parent / "dvc.yaml"
+ROOT = Path(__file__).resolve().parent.parent
+FILE = ROOT / "dvc.yaml"
 HEADER = "# Made from the steps' declarations by `make dvc.yaml`; edit those, not this file. See docs/dvc.md.\n"
-# DVC must know the domains before it starts; the rest is what `--conf` of the first step takes.
-VARS: dict[str, Any] = {
-    "run": "runs/dvc",
-    "catalogue": "runs/demo-world-20000",
-    "preset": "small",
-    "domains": ["popular", "quality", "safety"],
-}
+# What the run is about. DVC must know the domains before it starts; the rest is what `--conf` of the first step takes.
+VARS_FILE = ROOT / "pipelines" / "dvc_vars.yaml"
+VARS: dict[str, Any] = yaml.safe_load(VARS_FILE.read_text(encoding="utf-8"))
 CONF = '{"catalogue": "${catalogue}", "preset": "${preset}"}'
+# The artifacts whose figures are compared between commits. They are small; DVC keeps them, since git does not.
+COMPARED = ("evaluation", "verdict")
+ROUNDS = ("joint", "item_joint", "pattern_joint")
+# Later rounds may not train: a chain can end.
+CURVES = ("pretrained", "continued", "finetuned", "hppo_1")
 
 
 def dvc_pipeline(registry: Registry) -> dict[str, Any]:
@@ -35,7 +37,12 @@ def dvc_pipeline(registry: Registry) -> dict[str, Any]:
     Args:
         registry: the steps, ordered.
     """
-    return {"vars": [VARS], "stages": {step.name: _stage(registry, step) for step in registry.steps}}
+    return {
+        "vars": [str(VARS_FILE.relative_to(ROOT))],
+        "stages": {step.name: _stage(registry, step) for step in registry.steps},
+        "metrics": ["${run}/verdict/metrics.json"],
+        "plots": _plots(registry),
+    }
 
 
 def rendered(registry: Registry) -> str:
@@ -80,9 +87,26 @@ def _stage(registry: Registry, step: Step) -> dict[str, Any]:
         # A preset lies over the sections, so it counts for each of them.
         "params": [*step.params, "presets.${preset}", "seed"],
         # The store keeps artifacts and their digests: DVC neither copies them nor clears them before a stage.
-        "outs": [{f"${{run}}/{name}{domain}": {"cache": False, "persist": True}} for name in step.outputs],
+        "outs": [{f"${{run}}/{name}{domain}": {"cache": name in COMPARED, "persist": True}} for name in step.outputs],
     }
     return {"foreach": "${domains}", "do": stage} if step.per_domain else stage
+
+
+def _plots(registry: Registry) -> list[dict[str, Any]]:
+    """The rounds of HPPO and the curve of each training stage, a line each domain. DVC has no loop here."""
+    domains = VARS["domains"]
+    files = {domain: f"${{run}}/evaluation/{domain}" for domain in domains}
+    plots: list[dict[str, Any]] = [
+        {f"validation Joint@K by round, {domain}": {"x": "round", "y": {f"{folder}/rounds.csv": list(ROUNDS)}}}
+        for domain, folder in files.items()
+    ]
+    for name in CURVES:
+        step = registry.writer[name]
+        curves = {
+            f"{files[domain]}/curves/{name}.csv": "loss" for domain in (domains if step.per_domain else domains[:1])
+        }
+        plots.append({f"loss of {step.name}": {"x": "step", "y": curves}})
+    return plots
 
 
 if __name__ == "__main__":

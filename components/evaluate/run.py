@@ -11,6 +11,7 @@ from modit.evaluate.generators import load_generator
 from modit.evaluate.inputs import load_world
 from modit.evaluate.records import read_records, read_rounds, round_guidance
 from modit.evaluate.storage import save_evaluation
+from modit.evaluate.tables import save_tables
 from modit.evaluate.variants import read_variants
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ _STAGES = {"Pre. GR": "pretrained", "CPT only": "continued", "MO-DiT": "finetune
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads the domain's data, the index and all stages; writes `evaluation`: evaluation.json and per_case.npz."""
+    """Reads the domain's data, the index and all stages.
+
+    Writes `evaluation`: evaluation.json, per_case.npz, and rounds and curves as tables.
+    """
     folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
     world = load_world(folders, context.domain, context.params)
     stages = {name: context.input(name) for name in ("pretrained", "continued")}
@@ -39,4 +43,5 @@ def run(context: StepContext) -> dict[str, object]:
     settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))
     evaluation = evaluate_domain(world, rows, settings)
     save_evaluation(context.output("evaluation"), evaluation, records)
+    save_tables(context.output("evaluation"), records)
     return headline(evaluation.content)

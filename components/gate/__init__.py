@@ -6,7 +6,7 @@ from modit.core.step import Step
 
 STEP = Step(
     name="gate",
-    inputs=("report", "sampler"),
+    inputs=("report", "sampler", "versions"),
     outputs=("verdict",),
     params=("gate",),
 )

@@ -10,16 +10,24 @@ from typing import TYPE_CHECKING, Any
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
 from modit.evaluate.variants import read_variants
+from modit.release.code_state import code_state
 from modit.release.gate import SKIPPED
+from modit.release.record import RECORD_FILE, record_of
 from modit.release.registry import MlflowRegistry, Submission, tracking_uri
+from modit.release.snapshot import load_versions, version_tags
 from modit.train.tracking import SHARED, TrackedStage, log_stages
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
+CODE = Path(__file__).resolve().parents[2]
+
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `verdict`, `report`, stages and `sampler` of every domain; writes `registration`: registration.json."""
+    """Reads `verdict`, `versions`, `report`, stages and `sampler` of every domain.
+
+    Writes `registration`: registration.json.
+    """
     run_uri = context.run_uri
     uri = tracking_uri(run_uri)
     local = f"file://{run_uri}/mlflow_artifacts" if Path(run_uri).is_absolute() else None
@@ -28,6 +36,9 @@ def run(context: StepContext) -> dict[str, object]:
     verdict_file = context.input("verdict") / "verdict.json"
     report, samplers = context.input("report"), context.inputs_by_domain("sampler")
     shared = {"report": sha256_of_file(report / "report.json"), "verdict": sha256_of_file(verdict_file)}
+    versions, record = load_versions(context.input("versions")), context.scratch / RECORD_FILE
+    lineage, code = context.lineage(), code_state(CODE)
+    record_of(run_uri, context.run_config, context.seed, lineage, versions, code).save(record)
     registrations: dict[str, Any] = {}
     for domain, judged in _read(verdict_file)["domains"].items():
         if judged["status"] == SKIPPED:
@@ -35,10 +46,11 @@ def run(context: StepContext) -> dict[str, object]:
             continue
         facts = _read(samplers[domain] / "sampler.json")
         digests = shared | {"sampler": facts["sampler_digest"], "index": facts["index_digest"]}
-        files = (samplers[domain] / "sampler.onnx", report / "report.html", verdict_file)
-        found = registry.register(
-            Submission(domain, judged["status"], run_uri, digests, judged["figures"], files, context.held_back())
-        )
+        files = (samplers[domain] / "sampler.onnx", report / "report.html", verdict_file, record)
+        tags = version_tags(versions) | {"code_commit": str(code)}
+        status, figures, held_back = judged["status"], judged["figures"], context.held_back()
+        submission = Submission(domain, status, run_uri, digests, figures, files, tags, held_back)
+        found = registry.register(submission)
         registrations[domain] = asdict(found) | {"digests": digests}
     text = json.dumps(registrations, indent=1, sort_keys=True) + "\n"
     (context.output("registration") / "registration.json").write_text(text, encoding="utf-8")

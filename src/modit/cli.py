@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from modit.core.errors import ModitError
+from modit.core.errors import ConfigError, ModitError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _add_demo_world(verbs)
     _add_verdict(verbs)
+    _add_reproduce(verbs)
     return parser
 
 
@@ -51,6 +52,38 @@ def _verdict(chosen: argparse.Namespace) -> int:
     print(*(f"report:  {page}" for page in report_pages(chosen.run)), sep="\n")
     print(*(f"data:    {page}" for page in data_docs(chosen.run)), sep="\n")
     return 0
+
+
+def _add_reproduce(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("reproduce", help="run a registered model version again and compare digests")
+    parser.add_argument("version", metavar="MODEL_VERSION", help="such as modit-popular/3")
+    parser.add_argument(
+        "--run",
+        metavar="URI",
+        help="the run that registered it, where its mlflow.db is; not needed with MLFLOW_TRACKING_URI",
+    )
+    parser.add_argument(
+        "--into", type=Path, metavar="DIR", help="folder for data and the new run (default reproduced/MODEL_VERSION)"
+    )
+    parser.set_defaults(verb=_reproduce)
+
+
+def _reproduce(chosen: argparse.Namespace) -> int:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "components").is_dir():
+        raise ConfigError(f"reproducing needs a checkout of the repository; modit is installed in {root}")
+    sys.path.append(str(root))
+    from components.registry import REGISTRY
+    from modit.release.registry import MlflowRegistry, parse_version, registry_uri
+    from modit.release.reproduce import reproduce
+    from modit.release.reproduction import reproduction_text
+
+    model, version = parse_version(chosen.version)
+    record = MlflowRegistry(registry_uri(chosen.run)).record(model, version)
+    folder = (chosen.into or Path("reproduced", f"{model}-{version}")).resolve()
+    found = reproduce(record, REGISTRY, root, folder)
+    print(reproduction_text(found))
+    return 0 if found.first_difference is None else 1
 
 
 def _add_demo_world(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

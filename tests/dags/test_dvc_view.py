@@ -74,3 +74,17 @@ def test_every_stage_depends_on_its_sections_and_its_code():
         step = REGISTRY.get(name.split("@")[0])
         assert set(Params().sections(step.params)) < set(stage["params"])
         assert {"src/modit", REGISTRY.modules[step.name].replace(".", "/")} < set(stage["deps"])
+
+
+def test_what_is_compared_between_commits_is_kept_by_dvc():
+    pipeline = dvc_pipeline(REGISTRY)
+    plotted = [path for plot in pipeline["plots"] for each in plot.values() for path in each["y"]]
+    kept = {
+        path.replace("/${item}", "")
+        for stage in pipeline["stages"].values()
+        for out in stage.get("do", stage)["outs"]
+        for path, settings in out.items()
+        if settings["cache"]
+    }
+    for path in [*pipeline["metrics"], *plotted]:
+        assert any(path.startswith(f"{folder}/") for folder in kept), path

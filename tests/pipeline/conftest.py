@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
+import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 
 from modit.core.registry import Registry, discover
 from modit.core.runner import StepRunner
 
+BUCKET = "bucket"
 PARAMS = "seed: 3\npretrain: {steps: 10}\npresets: {tiny: {}, small: {pretrain: {steps: 100}}}\n"
 
 
@@ -52,3 +56,26 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     (tmp_path / "catalogue" / "numbers.txt").write_text("1 2 3 4 5\n")
     (tmp_path / "params.yaml").write_text(PARAMS)
     return Toy(tmp_path, discover("toysteps"))
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """One for all tests: fsspec keeps connections to an address for the whole process."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """A client, with an empty bucket and the settings that processes started by a test see too."""
+    settings = {"AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=BUCKET)
+    fsspec.filesystem("s3", skip_instance_cache=True)
+    yield client
+    for entry in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        client.delete_object(Bucket=BUCKET, Key=entry["Key"])

@@ -6,36 +6,12 @@ import os
 import shutil
 import signal
 
-import boto3
-import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 from toycommand import command
 
 from modit.core.errors import ArtifactError, ConfigError
 
 BUCKET = "bucket"
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-@pytest.fixture
-def s3(server, monkeypatch):
-    settings = {"AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket=BUCKET)
-    fsspec.filesystem("s3", skip_instance_cache=True)
-    yield client
-    for entry in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        client.delete_object(Bucket=BUCKET, Key=entry["Key"])
 
 
 def names(s3, prefix):

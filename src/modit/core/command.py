@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from modit.core.errors import ModitError
+from modit.core.errors import ModitError, TransientError
 from modit.core.logs import set_up_logging
 from modit.core.registry import Registry
 from modit.core.run_config import parse_conf
@@ -18,6 +18,8 @@ from modit.core.team import Team
 
 # A refusal: trying again changes nothing. Orchestrators do not retry on it.
 REFUSED = 3
+# What failed outside may work the next time.
+FAILED = 1
 
 
 def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team | None = None) -> int:
@@ -29,7 +31,8 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
         team: the processes that run the step together; only the first prints.
 
     Returns:
-        0, or 3 after an error that names what to change (2 for a wrong command line, 1 for a failure nobody foresaw).
+        0, or 3 after an error that names what to change (2 for a wrong command line, 1 for a failure that trying again
+        may cure, or that nobody foresaw).
     """
     chosen = _parser(registry).parse_args(arguments)
     set_up_logging()
@@ -43,7 +46,7 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
             lines = [runner.execute(chosen.step, chosen.domain, force=chosen.no_cache).as_json()]
     except ModitError as error:
         print(f"{chosen.step}: {type(error).__name__}: {error}", file=sys.stderr)
-        return REFUSED
+        return FAILED if isinstance(error, TransientError) else REFUSED
     # What the step printed comes before, also where both streams end in one file.
     sys.stderr.flush()
     if not runner.team.rank:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modit.core.artifacts import ArtifactStore
+from modit.core.artifacts import ArtifactStore, Manifest
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.ledger import WindowLedger
 from modit.core.params import Params
@@ -103,6 +103,26 @@ class StepContext:
         """
         self._expect_declared(name, self.step.outputs, "output")
         return self._workspace.output(name)
+
+    def lineage(self) -> list[Manifest]:
+        """Manifests of the inputs and of all that they were made from, of every eligible domain, in pipeline order.
+
+        Raises:
+            ArtifactError: one is missing.
+        """
+        steps, waiting = set(), list(self.step.inputs)
+        while waiting:
+            writer = self._registry.writer[waiting.pop()]
+            if writer.name not in steps:
+                steps.add(writer.name)
+                waiting.extend(writer.inputs)
+        return [
+            self._store.get(name, domain)
+            for step in self._registry.steps
+            if step.name in steps
+            for name in step.outputs
+            for domain in (self.domains if step.per_domain else (None,))
+        ]
 
     @property
     def run_uri(self) -> str:

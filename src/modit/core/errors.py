@@ -37,6 +37,18 @@ class GraphError(ModitError):
     """The steps' declarations do not fit together."""
 
 
+class TransientError(ModitError):
+    """Something outside failed or is busy; trying again may help, and orchestrators do."""
+
+
+class LockedError(TransientError):
+    """Another process holds a lock for longer than this one may wait; the message names it."""
+
+
+class VersionError(TransientError):
+    """DVC could not version or fetch data; the message has what it said."""
+
+
 class RunBusyError(ModitError):
     """Another process is running the same step of the same run, or holds what it needs."""
 

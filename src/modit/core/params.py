@@ -24,6 +24,7 @@ from modit.core.sections import (
     SamplerParams,
     Section,
     SequenceParams,
+    SnapshotParams,
     ValidationParams,
     WindowParams,
 )
@@ -101,6 +102,7 @@ class Params(Section):
     hppo: HPPOParams = HPPOParams()
     hppo_variants: HPPOVariantsParams = HPPOVariantsParams()
     sampler: SamplerParams = SamplerParams()
+    snapshot: SnapshotParams = SnapshotParams()
     gate: GateParams = GateParams()
 
     @field_validator("hppo_variants")

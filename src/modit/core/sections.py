@@ -371,6 +371,21 @@ class HPPOVariantsParams(Section):
         return tuple(name for name in VARIANTS if name in names)
 
 
+class SnapshotParams(Section):
+    """Section `snapshot`: where the versions of data, cases and bundles go (docs/versioning.md).
+
+    Attributes:
+        enabled: without it nothing is versioned, the verdict says so, and the model cannot be reproduced.
+        remote: DVC remote, an absolute folder or an address such as s3://bucket/prefix; empty for a folder beside the
+            runs.
+        lock_wait: seconds to wait for another snapshot of the same store of runs.
+    """
+
+    enabled: bool = True
+    remote: Annotated[str, Field(pattern=r"^$|^/|^[a-z0-9]+://.")] = ""
+    lock_wait: Annotated[float, Field(ge=0)] = 600.0
+
+
 class GateParams(Section):
     """Section `gate`: absolute thresholds, used while there is no champion to compare with.
 

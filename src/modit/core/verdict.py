@@ -35,8 +35,8 @@ def read_verdict(run_uri: str) -> dict[str, Any]:
 
 def verdict_table(verdict: dict[str, Any]) -> str:
     """The verdict as lines: a domain each with its figures, its reasons below."""
-    if not verdict["domains"]:
-        return f"{verdict.get('reason', 'no domain was judged')}\n\nverdict: {verdict['status']}"
+    if verdict["status"] == SKIPPED_NO_DATA:
+        return f"{verdict['reason']}\n\nverdict: {SKIPPED_NO_DATA}"
     rows = [("domain", "verdict", "figures")]
     reasons: list[list[str]] = [[]]
     for name, domain in sorted(verdict["domains"].items()):
@@ -48,7 +48,16 @@ def verdict_table(verdict: dict[str, Any]) -> str:
     for (name, status, figures), why in zip(rows, reasons, strict=True):
         lines.append(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {figures}".rstrip())
         lines += [f"{'':<{widths[0]}}  - {reason}" for reason in why]
-    return "\n".join([*lines, "", f"verdict: {verdict['status']}"])
+    return "\n".join([*lines, "", *_versions(verdict), f"verdict: {verdict['status']}"])
+
+
+def _versions(verdict: dict[str, Any]) -> list[str]:
+    """A line that says which data was judged, or why nobody can say it later."""
+    record = verdict.get("versions")
+    if record is None:
+        return []
+    names = [f"{name} {version['md5'][:12]}" for name, version in record["datasets"].items()]
+    return [f"data:    {', '.join(names) or record['reason']}"]
 
 
 def report_pages(run_uri: str) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modit.core.errors import ConfigError
+from modit.core.storage import Storage
 from modit.release.gate import PASS
+from modit.release.record import RECORD_FILE, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +34,7 @@ class Submission:
         digests: sha256 of `sampler`, `index`, `report` and `verdict`.
         metrics: figures of the verdict.
         files: to keep with the version; `sampler.onnx` must be among them.
+        facts: further tags, such as the versions of its data; they do not make it another submission.
         held_back: why a passed version may not become the challenger, or None.
     """
 
@@ -40,6 +44,7 @@ class Submission:
     digests: dict[str, str]
     metrics: dict[str, float]
     files: tuple[Path, ...]
+    facts: dict[str, str] = field(default_factory=dict)
     held_back: str | None = None
 
     @property
@@ -52,7 +57,8 @@ class Submission:
         """Tags of the version."""
         digests = {f"{name}_digest": value for name, value in self.digests.items()}
         status = {"status": PASSED if self.verdict == PASS else REJECTED}
-        return self.key | digests | status | ({"held_back": self.held_back} if self.held_back else {})
+        held_back = {"held_back": self.held_back} if self.held_back else {}
+        return self.facts | self.key | digests | status | held_back
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,36 @@ def tracking_uri(run_uri: str) -> str:
     return f"sqlite:///{run_uri}/mlflow.db"
 
 
+def registry_uri(run: str | None) -> str:
+    """The registry that a person means: MLFLOW_TRACKING_URI, else that of the run.
+
+    Args:
+        run: a path or an address, or None.
+
+    Raises:
+        ConfigError: neither is given, or the run has no registry of its own.
+    """
+    if run is None:
+        if chosen := os.environ.get(TRACKING_VARIABLE):
+            return chosen
+        raise ConfigError(
+            f"which registry? Give --run, the run that registered the version, or set {TRACKING_VARIABLE}"
+        )
+    return tracking_uri(Storage(run).uri)
+
+
+def parse_version(text: str) -> tuple[str, int]:
+    """Reads `MODEL/VERSION`; MLflow's `models:/MODEL/VERSION` too.
+
+    Raises:
+        ConfigError: it is neither; an alias or "latest" says another version tomorrow.
+    """
+    model, _, version = text.removeprefix("models:/").rpartition("/")
+    if not model or not version.isdecimal():
+        raise ConfigError(f"MODEL_VERSION {text!r}: allowed: a model, a slash and a number, such as modit-popular/3")
+    return model, int(version)
+
+
 class MlflowRegistry:
     """The registry of an MLflow server or database; a model `modit-DOMAIN` each."""
 
@@ -122,6 +158,8 @@ class MlflowRegistry:
         model = f"modit-{submission.domain}"
         self._ensure_model(model)
         version = self._find_version(model, submission) or self._create_version(model, submission)
+        for path in submission.files:  # those of a version that was there may have changed: its verdict, its record
+            self._client.log_artifact(version.run_id, str(path))
         for name, value in submission.tags.items():
             self._client.set_model_version_tag(model, version.version, name, value)
         promoted = submission.verdict == PASS and submission.held_back is None
@@ -145,8 +183,6 @@ class MlflowRegistry:
         )
         for name, value in submission.metrics.items():
             self._client.log_metric(run.info.run_id, _metric_name(name), value)
-        for path in submission.files:
-            self._client.log_artifact(run.info.run_id, str(path))
         self._client.set_terminated(run.info.run_id)
         source = f"{run.info.artifact_uri}/sampler.onnx"
         return self._client.create_model_version(model, source, run.info.run_id, tags=submission.tags)
@@ -156,6 +192,21 @@ class MlflowRegistry:
         wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in submission.key.items())
         found = self._client.search_runs([self.experiment_id()], wanted, max_results=1)
         return found[0] if found else None
+
+    def record(self, model: str, version: int) -> Record:
+        """The record of the run that a version is from.
+
+        Raises:
+            ConfigError: there is no such version, or it was registered without a record.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version(model, str(version))
+            with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+                return Record.load(Path(self._client.download_artifacts(str(found.run_id), RECORD_FILE, folder)))
+        except (MlflowException, OSError) as error:
+            raise ConfigError(f"{model} version {version} has no {RECORD_FILE} in the registry: {error}") from error
 
     def experiment_id(self) -> str:
         """The experiment of modit's runs, made when it is missing."""

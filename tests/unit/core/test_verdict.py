@@ -30,3 +30,11 @@ def test_a_run_without_new_data_shows_its_reason_and_its_verdict():
         "",
         "verdict: SKIPPED_NO_DATA",
     ]
+
+
+def test_the_table_names_the_versions_of_the_data_or_says_that_there_are_none():
+    versions = {"status": "versioned", "datasets": {"raw": {"md5": "0123456789abcdef.dir"}, "cases": {"md5": "ff.dir"}}}
+    verdict = {"status": "PASS", "domains": {}, "versions": versions}
+    assert "data:    raw 0123456789ab, cases ff.dir" in verdict_table(verdict).splitlines()
+    verdict["versions"] = {"status": "disabled", "datasets": {}, "reason": "snapshot.enabled is false: not versioned"}
+    assert "data:    snapshot.enabled is false: not versioned" in verdict_table(verdict).splitlines()

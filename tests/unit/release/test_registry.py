@@ -2,11 +2,12 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from modit.core.errors import ConfigError
-from modit.release.registry import ALIAS, MlflowRegistry, Submission, tracking_uri
+from modit.release.registry import ALIAS, MlflowRegistry, Submission, parse_version, registry_uri, tracking_uri
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,40 @@ def test_registering_again_makes_no_second_version_or_run(registry, submit):
     assert len(registry._client.search_model_versions("name = 'modit-crime'")) == 1
     experiment = registry._client.get_experiment_by_name("modit").experiment_id
     assert len(registry._client.search_runs([experiment], "tags.domain = 'crime'")) == 1
+
+
+def test_files_and_facts_of_a_version_that_is_there_are_brought_up_to_date(registry, submit):
+    registry.register(submit("noir"))
+    submission = replace(submit("noir"), facts={"code_commit": "new"})
+    submission.files[-1].write_text("another verdict")
+    assert registry.register(submission).version == 1
+    version = registry._client.get_model_version("modit-noir", "1")
+    assert version.tags["code_commit"] == "new"
+    kept = registry._client.download_artifacts(version.run_id, "verdict.json")
+    assert Path(kept).read_text() == "another verdict"
+
+
+def test_a_version_without_a_record_is_named(registry, submit):
+    registry.register(submit("anime"))
+    for model, version in (("modit-anime", 1), ("modit-anime", 7), ("modit-nothing", 1)):
+        with pytest.raises(ConfigError, match=f"{model} version {version} has no record.json in the registry"):
+            registry.record(model, version)
+
+
+def test_a_model_version_is_a_model_and_a_number_and_nothing_that_moves():
+    assert parse_version("modit-popular/3") == parse_version("models:/modit-popular/3") == ("modit-popular", 3)
+    for text in ("modit-popular", "modit-popular/latest", "models:/modit-popular@champion", "/3", ""):
+        with pytest.raises(ConfigError, match="such as modit-popular/3"):
+            parse_version(text)
+
+
+def test_a_person_names_the_registry_by_the_run_or_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert registry_uri(str(tmp_path)) == f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.raises(ConfigError, match="Give --run"):
+        registry_uri(None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://registry")
+    assert registry_uri(None) == "http://registry"
 
 
 def test_attempt_that_ended_before_the_version_was_made_goes_on_with_its_run(registry, submit, monkeypatch):

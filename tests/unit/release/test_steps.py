@@ -13,13 +13,18 @@ from components.gate.run import run as gate
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from components.register import STEP as REGISTER
 from components.register.run import run as register
+from modit.core.artifacts import Manifest
 from modit.core.params import Params
+from modit.core.run_config import RunConfig
 from modit.data.catalog import Catalog, Sequences
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
 from modit.model.storage import save_model
+from modit.release.code_state import CodeState
+from modit.release.dvc_repository import Version
 from modit.release.registry import MlflowRegistry, tracking_uri
+from modit.release.snapshot import save_versions, versions_record
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.conftest import DIMENSION, build_sampler
 from tests.unit.release.test_gate import build_report
@@ -32,6 +37,10 @@ class Context(SimpleNamespace):
     def inputs_by_domain(self, name):
         return {"drama": self.root / name}
 
+    def lineage(self):
+        parts = {"params": {}, "code": {}}
+        return [Manifest("verdict", None, (), "0" * 64, {}, "gate", "key", parts)]
+
     def output(self, name):
         (self.root / name).mkdir(exist_ok=True)
         return self.root / name
@@ -40,7 +49,7 @@ class Context(SimpleNamespace):
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
     root = tmp_path_factory.mktemp("run")
-    for name in ("catalog", "index", "cases", "predictor", MODEL, "report"):
+    for name in ("catalog", "index", "cases", "predictor", MODEL, "report", "versions", "scratch"):
         (root / name).mkdir()
     generator = np.random.default_rng(5)
     vectors = generator.normal(size=(200, DIMENSION)).astype(np.float32)
@@ -69,9 +78,21 @@ def context(tmp_path_factory):
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
     (root / "report/report.json").write_text(json.dumps(build_report(skipped={"western": "too few"})))
     (root / "report/report.html").write_text("<html>")
+    version = Version("raw/0123456789abcdef", "ab.dir", 2, 10)
+    save_versions(root / "versions", versions_record({"raw": version}, CodeState("1" * 40, False)))
     params = Params.model_validate({"sampler": {"steps": 2, "samples": 2}, "build_trajectories": {"seeds": 6}})
     logger = logging.getLogger("test")
-    return Context(root=root, params=params, seed=0, domain="drama", logger=logger, step=REGISTER, run_uri=str(root))
+    return Context(
+        root=root,
+        params=params,
+        seed=0,
+        domain="drama",
+        logger=logger,
+        step=REGISTER,
+        run_uri=str(root),
+        run_config=RunConfig(catalogue="/somewhere/books"),
+        scratch=root / "scratch",
+    )
 
 
 def test_the_three_steps_export_judge_and_register(context, monkeypatch):
@@ -84,6 +105,10 @@ def test_the_three_steps_export_judge_and_register(context, monkeypatch):
     assert [row["split"] for row in parity["lists"]] == ["item_holdout", "pattern_holdout"]
 
     assert gate(context) == {"status": "PASS"}
+    verdict = json.loads((context.root / "verdict/verdict.json").read_text())
+    assert verdict["versions"]["datasets"]["raw"]["md5"] == "ab.dir"
+    metrics = json.loads((context.root / "verdict/metrics.json").read_text())
+    assert metrics == {"drama": verdict["domains"]["drama"]["figures"], "western": {}, "status": "PASS"}
     assert (context.root / "verdict/verdict.txt").read_text().startswith("PASS (no champion yet")
 
     assert register(context) == {"drama": 1, "western": None}
@@ -92,6 +117,11 @@ def test_the_three_steps_export_judge_and_register(context, monkeypatch):
     assert (context.root / "registration/registration.json").read_bytes() == written
     assert (context.root / "mlflow.db").is_file()
     client = MlflowRegistry(tracking_uri(str(context.root))).client
+    tags = client.get_model_version("modit-drama", "1").tags
+    assert (tags["data_versions"], tags["raw_version"]) == ("versioned", "ab.dir") and tags["code_commit"]
+    record = MlflowRegistry(tracking_uri(str(context.root))).record("modit-drama", 1)
+    assert record.run == str(context.root) and [entry.label for entry in record.artifacts] == ["verdict"]
+    assert record.versions == verdict["versions"] and record.conf["catalogue"] == "/somewhere/books"
     experiment = client.get_experiment_by_name("modit").experiment_id
     runs = client.search_runs([experiment], "tags.stage != ''")
     found = sorted((run.data.tags["stage"], run.data.tags["domain"]) for run in runs)
