@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+_BLOCK = 1 << 18
 
 
 def encoded(column: pa.Array) -> pa.DictionaryArray:
@@ -107,34 +109,51 @@ def repeats(columns: Sequence[np.ndarray], item: np.ndarray) -> np.ndarray | Non
     """
     if len(item) < 2:  # noqa: PLR2004 - it takes two to repeat
         return None
-    same = np.ones(len(item) - 1, dtype=bool)
-    for column in columns:
+    same = columns[0][1:] == columns[0][:-1]
+    for column in columns[1:]:
         same &= column[1:] == column[:-1]
-    if not same.any():
+    found = [
+        start + places for start, end in _blocks(same) if len(places := _again(same[start : end - 1], item[start:end]))
+    ]
+    if not found:
         return None
-    # only rows with an equal neighbour can repeat
-    with_neighbour = np.zeros(len(item), dtype=bool)
-    with_neighbour[1:] = same
-    with_neighbour[:-1] |= same
-    places = np.flatnonzero(with_neighbour)
-    begins = np.concatenate([[True], ~same[places[1:] - 1]])
-    pairs = np.cumsum(begins) * (int(item.max()) + 1) + item[places]
+    repeated = np.zeros(len(item), dtype=bool)
+    repeated[np.concatenate(found)] = True
+    return repeated
+
+
+def _blocks(same: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yields (start, end) of blocks that part no equal neighbours: small ones, whose arrays stay in the cache."""
+    start, rows = 0, len(same) + 1
+    while start < rows:
+        end = min(start + _BLOCK, rows)
+        while end < rows and same[end - 1]:
+            end += 1
+        yield start, end
+        start = end
+
+
+def _again(same: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Places in a block of rows whose item has occurred before in their run of equal neighbours."""
+    if not same.any():
+        return np.zeros(0, np.int64)
+    pairs = np.zeros(len(item), np.int64)
+    np.cumsum(~same, out=pairs[1:])
+    pairs *= int(item.max()) + 1
+    pairs += item
     found = np.sort(pairs)
     found = found[1:][found[1:] == found[:-1]]
     if not len(found):
-        return None
+        return np.zeros(0, np.int64)
     # few rows repeat: only those are looked at closely
     candidates = np.flatnonzero(_may_be_among(pairs, found))
     candidates = candidates[np.argsort(pairs[candidates], kind="stable")]
-    again = candidates[1:][pairs[candidates[1:]] == pairs[candidates[:-1]]]
-    repeated = np.zeros(len(item), dtype=bool)
-    repeated[places[again]] = True
-    return repeated
+    return candidates[1:][pairs[candidates[1:]] == pairs[candidates[:-1]]]
 
 
 def _may_be_among(values: np.ndarray, sought: np.ndarray) -> np.ndarray:
     """Bool [n], true for every value that is sought and for few others."""
-    bits = 24
+    bits = 20
     spread = np.uint64(0x9E3779B97F4A7C15)
 
     def slot(numbers: np.ndarray) -> np.ndarray:
