@@ -13,13 +13,14 @@ from pathlib import Path
 
 from modit.core.errors import ModitError
 from modit.core.step import PRESETS
-from modit.core.verdict import read_verdict, report_pages, verdict_table
+from modit.core.verdict import data_docs, read_verdict, report_pages, verdict_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAG_ID = "nightly_retrain"
 # The small demo world for the smallest preset; what a person runs first has 20,000 items.
 DEMO_ITEMS = {"tiny": 5_000}
 AIRFLOW_LINE = re.compile(r"\S+Z \[(?P<level>\w+) *\] (?P<message>.*?) \[(?P<logger>[\w.]+)\] ")
+SKIP_CHATTER = "No tasks to run"  # what Airflow says when a skip has left nothing to do
 HOOK_CHATTER = ("Tmp dir root location", "Running command:", "Output:", "Command exited with return code 0", "{")
 
 
@@ -109,6 +110,8 @@ def worth_showing(line: str) -> str | None:
     if parsed["logger"].endswith("SubprocessHook"):
         message = parsed["message"].rstrip()
         return None if message.startswith(HOOK_CHATTER) else message
+    if parsed["message"].startswith(SKIP_CHATTER):
+        return None
     return f"{parsed['level']}: {parsed['message'].rstrip()}" if parsed["level"] not in ("info", "debug") else None
 
 
@@ -143,6 +146,7 @@ def _show(run: str) -> int:
     try:
         verdict = read_verdict(run)
         print("", verdict_table(verdict), *(f"report:  {page}" for page in report_pages(run)), sep="\n")
+        print(*(f"data docs: {page}" for page in data_docs(run)), sep="\n")
     except ModitError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1

@@ -25,6 +25,10 @@ HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.Subproce
             "2026-11-21T07:10:18.4Z [error    ] Task failed              [task] loc=task_runner.py:2",
             "error: Task failed",
         ),
+        (
+            "2026-11-21T07:10:18.4Z [warning  ] No tasks to run. unrunnable tasks: {<x>} [airflow.sdk.dag] loc=dag.py:1",
+            None,
+        ),
         ("ValueError: boom", "ValueError: boom"),
     ],
 )
