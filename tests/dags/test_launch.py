@@ -26,7 +26,7 @@ HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.Subproce
             "error: Task failed",
         ),
         (
-            "2026-11-21T07:10:18.4Z [warning  ] No tasks to run. unrunnable tasks: {<x>} [airflow.sdk.dag] loc=dag.py:1",
+            "2026-11-21T07:10:18.4Z [warning  ] No tasks to run. unrunnable tasks: {<x>} [airflow.sdk] loc=dag.py:1",
             None,
         ),
         ("ValueError: boom", "ValueError: boom"),
