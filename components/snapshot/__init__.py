@@ -15,4 +15,5 @@ STEP = Step(
     reads_catalogue=True,
     # A push can fail for the network's reasons.
     retries=3,
+    reusable=False,
 )

@@ -30,7 +30,7 @@ def run(context: StepContext) -> dict[str, object]:
         return {}
     lineage = context.lineage()
     folders = _folders(context, {manifest.kind for manifest in lineage if manifest.domain})
-    datasets = {snapshot.RAW: snapshot.raw_dataset(context.run_config.catalogue, lineage)}
+    datasets = snapshot.input_datasets(context.run_uri, context.run_config.catalogue, lineage)
     datasets |= {name: snapshot.artifact_dataset(parts, lineage, folders) for name, parts in DATASETS.items()}
     folder, remote = snapshot.repository_place(context.run_uri, params.remote)
     versions = VersionStore(folder, remote, params.lock_wait, f"run {context.run_uri}").track(datasets)

@@ -13,6 +13,7 @@ import pytest
 
 from modit.core.errors import ConfigError, ModitError, VersionError
 from modit.core.key import catalogue_parts
+from modit.core.ledger import WindowLedger
 from modit.core.storage import Storage
 from modit.release.code_state import CodeState
 from modit.release.record import Record, record_of
@@ -33,8 +34,11 @@ def registered(toy, monkeypatch):
     toy.run_all(run)
     place = Storage(str(toy.folder / "catalogue"))
     raw = {name: Source(place, name, sha256) for name, sha256 in catalogue_parts(place.uri).items()}
+    Storage(str(toy.folder / "windows")).write_json("2026-01-04.json", {"rows": 7})
+    windows = Storage(str(toy.folder / "windows"))
+    history = {"2026-01-04.json": Source(windows, "2026-01-04.json", windows.sha256("2026-01-04.json"))}
     store = VersionStore(toy.folder / "versions")
-    versions = versions_record(store.track({"raw": raw}), KNOWN)
+    versions = versions_record(store.track({"raw": raw, "history": history}), KNOWN)
     lineage = [
         runner.store.get(name, domain)
         for step in toy.registry.steps
@@ -48,6 +52,10 @@ def registered(toy, monkeypatch):
     return replace(Record.load(toy.folder / "record.json"), remote=str(toy.folder / "versions" / "remote"))
 
 
+def found_catalogue(run: Path) -> str:
+    return Storage(str(run)).read_json("run.json")["catalogue"]
+
+
 def test_a_run_that_has_gone_is_reproduced_from_its_record_and_the_remote(toy, registered):
     reproduce(registered, toy.registry, ROOT, toy.folder / "again")
     found = reproduce(registered, toy.registry, ROOT, toy.folder / "again")  # takes the place of the first
@@ -56,6 +64,8 @@ def test_a_run_that_has_gone_is_reproduced_from_its_record_and_the_remote(toy, r
     assert (labels[0], labels[-1]) == ("numbers", "sum") and {"grown/even", "grown/odd"} < set(labels)
     assert "REPRODUCED: all" in reproduction_text(found)
     assert found.environment == {}
+    ledger = WindowLedger(Storage(str(found.run)), found_catalogue(found.run))
+    assert ledger.place.read_json("2026-01-04.json") == {"rows": 7}
 
 
 def test_the_first_artifact_and_file_that_differ_are_named_in_pipeline_order(toy, registered):

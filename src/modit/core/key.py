@@ -54,8 +54,7 @@ def key_parts(
         "inputs": {
             label: store.get(name, of).digest for label, name, of in _input_places(registry, step, domain, domains)
         },
-        "code": code_parts(registry.run_module(step), ("modit", registry.package))
-        | folder_parts(registry.package, step.uses_folders),
+        "code": step_code(registry, step),
     }
     if step.reads_catalogue:
         days = config.window.days(params.window) if config.window else None
@@ -67,6 +66,12 @@ def key_parts(
     if step.decides_domains:
         parts["domains"] = config.model_dump(mode="json")["domains"]
     return parts
+
+
+def step_code(registry: Registry, step: Step) -> dict[str, str]:
+    """Hashes of all that a step imports, and of the folders that it uses."""
+    imported = code_parts(registry.run_module(step), ("modit", registry.package))
+    return imported | folder_parts(registry.package, step.uses_folders)
 
 
 def catalogue_parts(catalogue: str, days: Days | None = None) -> dict[str, str]:

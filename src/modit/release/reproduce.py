@@ -13,14 +13,16 @@ from pathlib import Path
 
 import yaml
 
-from modit.core.code_version import code_parts
 from modit.core.errors import ConfigError, ModitError
+from modit.core.key import step_code
+from modit.core.ledger import WindowLedger
 from modit.core.registry import Registry
+from modit.core.storage import Storage
 from modit.release.code_state import COMMIT_VARIABLE, CodeState, code_state, git
 from modit.release.dvc_repository import Version
 from modit.release.record import THREADS_VARIABLE, Record
 from modit.release.reproduction import Reproduction, compare, environment_changes
-from modit.release.snapshot import RAW, VERSIONED
+from modit.release.snapshot import HISTORY, RAW, VERSIONED
 from modit.release.version_store import VersionStore
 
 MARKER = ".reproduction"
@@ -45,7 +47,7 @@ def reproduce(record: Record, registry: Registry, repository: Path, folder: Path
     _start_folder(folder)
     with checkout(record, registry, repository, folder / "code") as (root, words):
         run = folder / "runs" / "run"
-        _replay(record, registry.package, root, _fetch(record, folder), run)
+        _replay(record, registry.package, root, _fetch(record, folder, run), run)
     return Reproduction(words, run, tuple(compare(record, run)), environment_changes(record))
 
 
@@ -97,20 +99,23 @@ def checkout(record: Record, registry: Registry, repository: Path, folder: Path)
 
 def changed_steps(record: Record, registry: Registry) -> list[str]:
     """Recorded steps whose code is another now, or that there are no more."""
-    packages = ("modit", registry.package)
     return [
         name
         for name, parts in record.code_parts.items()
-        if name not in registry.by_name or code_parts(registry.run_module(registry.get(name)), packages) != parts
+        if name not in registry.by_name or step_code(registry, registry.get(name)) != parts
     ]
 
 
-def _fetch(record: Record, folder: Path) -> Path:
-    """The recorded input, from the remote, under the name that it had: reports show it."""
-    version = Version(**record.versions["datasets"][RAW])
-    fetched = VersionStore(folder / "data", record.remote, holder="reproduce").fetch(version)
-    catalogue = fetched.parent / record.conf["catalogue"].rstrip("/").rpartition("/")[2]
-    return fetched.rename(catalogue)
+def _fetch(record: Record, folder: Path, run: Path) -> Path:
+    """The recorded input, from the remote, under its name, which reports show; and the windows it was compared with."""
+    store = VersionStore(folder / "data", record.remote, holder="reproduce")
+    versions = {name: Version(**entry) for name, entry in record.versions["datasets"].items()}
+    fetched = store.fetch(versions[RAW])
+    catalogue = fetched.rename(fetched.parent / record.conf["catalogue"].rstrip("/").rpartition("/")[2])
+    if HISTORY in versions:
+        place = WindowLedger(Storage(str(run)), str(catalogue)).place
+        shutil.copytree(store.fetch(versions[HISTORY]), place.uri)
+    return catalogue
 
 
 def _replay(record: Record, package: str, root: Path, catalogue: Path, run: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from modit.core.artifacts import Manifest
 from modit.core.errors import ArtifactError
+from modit.core.ledger import WindowLedger
 from modit.core.storage import Storage, digest_of
 from modit.core.workspace import cache_folder
 from modit.release.code_state import CodeState
@@ -19,7 +20,7 @@ Json = dict[str, Any]
 
 VERSIONS_FILE = "versions.json"
 VERSIONED, DISABLED = "versioned", "disabled"
-RAW = "raw"
+RAW, HISTORY = "raw", "history"
 REPOSITORY_FOLDER = ".versions"
 _SCHEMA_VERSION = 1
 
@@ -39,24 +40,33 @@ def repository_place(run_uri: str, remote: str) -> tuple[Path, str]:
     return folder, remote or beside.at("remote").uri
 
 
-def raw_dataset(catalogue: str, lineage: Sequence[Manifest]) -> Dataset:
-    """The input files that the run read, by the hashes that its steps noted when they read them.
+def input_datasets(run_uri: str, catalogue: str, lineage: Sequence[Manifest]) -> dict[str, Dataset]:
+    """What the run read from outside, by the hashes that its steps noted when they read it.
 
     Args:
+        run_uri: the run's folder.
         catalogue: address of the input.
         lineage: manifests, among them those of the steps that read the input.
+
+    Returns:
+        `raw`, the input files; and `history`, the records of accepted windows that a window was compared with.
 
     Raises:
         ArtifactError: no step read the input, or two of them read different content.
     """
+    raw = _noted("catalogue", Storage(catalogue), lineage)
+    if not raw:
+        raise ArtifactError(f"no step of this run says which files of {catalogue} it read")
+    history = _noted("history", WindowLedger(Storage(run_uri), catalogue).place, lineage)
+    return {RAW: raw} | ({HISTORY: history} if history else {})
+
+
+def _noted(part: str, place: Storage, lineage: Sequence[Manifest]) -> Dataset:
     files: dict[str, str] = {}
     for manifest in lineage:
-        for name, sha256 in manifest.key_parts.get("catalogue", {}).items():
+        for name, sha256 in manifest.key_parts.get(part, {}).items():
             if files.setdefault(name, sha256) != sha256:
-                raise ArtifactError(f"{catalogue}/{name} changed between steps of this run; run the first again")
-    if not files:
-        raise ArtifactError(f"no step of this run says which files of {catalogue} it read")
-    place = Storage(catalogue)
+                raise ArtifactError(f"{place.uri}/{name} changed between steps of this run; run the first again")
     return {name: Source(place, name, sha256) for name, sha256 in sorted(files.items())}
 
 
