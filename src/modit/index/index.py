@@ -112,7 +112,7 @@ class ItemIndex:
         queries = self._check_queries(queries, k, allowed)
         unwanted = _padded(exclude, len(queries))
         scores, rows = self._search(queries, k + unwanted.shape[1], allowed)
-        result = SearchResult(*_drop(scores, rows, unwanted, k, len(self)))
+        result = SearchResult(*_drop(scores, rows, unwanted, k))
         if result.missing:
             _logger.warning(
                 "%d of %d places of the lists are empty (kind %s)", result.missing, result.rows.size, self.kind
@@ -251,14 +251,14 @@ def _padded(exclude: Sequence[np.ndarray] | np.ndarray | None, queries: int) -> 
     return padded
 
 
-def _drop(
-    scores: np.ndarray, rows: np.ndarray, unwanted: np.ndarray, k: int, items: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _drop(scores: np.ndarray, rows: np.ndarray, unwanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Takes the unwanted rows out of each list and cuts it to k."""
     if unwanted.shape[1] == 0:
         return scores, rows
-    query = np.arange(len(rows), dtype=np.int64)[:, None] * items
-    gone = np.isin(query + rows, (query + unwanted)[unwanted >= 0]) & (rows >= 0)
+    gone = np.zeros(rows.shape, bool)
+    for one in unwanted.T:  # a few dozen at most; `np.isin` over all lists at once would sort millions of numbers
+        gone |= rows == one[:, None]
+    gone &= rows >= 0
     kept = np.argsort(gone, axis=1, kind="stable")[:, :k]
     empty = np.take_along_axis(gone, kept, 1)
     scores, rows = np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
