@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
 from modit.evaluate.variants import read_variants
+from modit.features.store import service_name
 from modit.release.code_state import code_state
 from modit.release.gate import SKIPPED
 from modit.release.record import RECORD_FILE, record_of
@@ -47,7 +48,7 @@ def run(context: StepContext) -> dict[str, object]:
         facts = _read(samplers[domain] / "sampler.json")
         digests = shared | {"sampler": facts["sampler_digest"], "index": facts["index_digest"]}
         files = (samplers[domain] / "sampler.onnx", report / "report.html", verdict_file, record)
-        tags = version_tags(versions) | {"code_commit": str(code)}
+        tags = version_tags(versions) | {"code_commit": str(code), "feature_service": service_name(domain, run_uri)}
         status, figures, held_back = judged["status"], judged["figures"], context.held_back()
         submission = Submission(domain, status, run_uri, digests, figures, files, tags, held_back)
         found = registry.register(submission)

@@ -20,6 +20,11 @@ def test_every_step_names_sections_that_params_yaml_has():
         assert set(Params().sections(step.params)) == set(step.params)
 
 
+def test_the_last_step_waits_for_all_others_so_that_a_night_is_over_with_it():
+    read = {name for step in REGISTRY.steps for name in step.inputs}
+    assert [step.name for step in REGISTRY.steps if not read.intersection(step.outputs)] == [REGISTRY.steps[-1].name]
+
+
 def test_hppo_rounds_read_the_round_before():
     assert "hppo_1" not in REGISTRY.get("hppo_round_1").inputs
     assert "hppo_1" in REGISTRY.get("hppo_round_2").inputs

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError, ModitError, VersionError
 from modit.core.key import catalogue_parts
 from modit.core.ledger import WindowLedger
@@ -66,6 +67,12 @@ def test_a_run_that_has_gone_is_reproduced_from_its_record_and_the_remote(toy, r
     assert found.environment == {}
     ledger = WindowLedger(Storage(str(found.run)), found_catalogue(found.run))
     assert ledger.place.read_json("2026-01-04.json") == {"rows": 7}
+
+
+def test_a_reproduction_writes_into_no_store_that_production_names_in_the_environment(toy, registered, monkeypatch):
+    monkeypatch.setenv("MODIT_FEATURES", "/the/store/of/production")
+    run = reproduce(registered, toy.registry, ROOT, toy.folder / "again").run
+    assert ArtifactStore(Storage(str(run)), toy.folder).get("sum").summary["variables"] == ["MODIT_CODE_COMMIT"]
 
 
 def test_the_first_artifact_and_file_that_differ_are_named_in_pipeline_order(toy, registered):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,8 +72,12 @@ class NightLease:
 
     def _renew(self, name: str, done: threading.Event) -> None:
         while not done.wait(self.seconds / 4):
-            if self._newest() == name:
-                self._write(name)
+            try:
+                if self._newest() == name:
+                    self._write(name)
+            except Exception:
+                # A store that is away for a minute must not end the renewing: there are more beats before the expiry.
+                logging.getLogger("modit.lease").warning("%s: not renewed, trying again", self.place.uri, exc_info=True)
 
     def _newest(self) -> str | None:
         return max((name for name in self.place.sizes() if name[0] != "."), default=None)

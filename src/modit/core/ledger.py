@@ -24,13 +24,11 @@ class WindowLedger:
 
     def names_before(self, end: date, most: int) -> list[str]:
         """Files of the last windows that ended before a day, oldest first."""
-        names = sorted(name for name in self.place.sizes() if name.endswith(".json") and not name.startswith("."))
-        return [name for name in names if name[:10] < end.isoformat()][-most:]
+        return [name for name in self._names() if name[:10] < end.isoformat()][-most:]
 
     def names_after(self, end: date) -> list[str]:
         """Files of the windows that ended after a day."""
-        names = sorted(name for name in self.place.sizes() if name.endswith(".json") and not name.startswith("."))
-        return [name for name in names if name[:10] > end.isoformat()]
+        return [name for name in self._names() if name[:10] > end.isoformat()]
 
     def before(self, end: date, most: int) -> list[dict[str, Any]]:
         """Records of the last windows that ended before a day, oldest first."""
@@ -44,3 +42,6 @@ class WindowLedger:
     def accept(self, days: Days, record: dict[str, Any]) -> None:
         """Notes a window as accepted."""
         self.place.write_json(f"{days.end.isoformat()}_{days.start.isoformat()}.json", record)
+
+    def _names(self) -> list[str]:
+        return sorted(name for name in self.place.sizes() if name.endswith(".json") and not name.startswith("."))

@@ -42,7 +42,7 @@ class DriftParams(Section):
         psi_fail: population stability index that refuses the window.
         distance_warn: Kolmogorov-Smirnov distance (numbers) or total variation (categories) that is worth a look.
         distance_fail: the same distance that refuses the window.
-        significance: a distance counts only if chance gives it with less than this probability.
+        significance: index and distance count only if chance gives them with less than this probability.
         cells: cells of the codebook that embedding-space occupancy is counted in.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +46,10 @@ class Drift:
         """The table of the column."""
         return self.column.partition(".")[0]
 
+    def beyond_chance(self, significance: float) -> tuple[float, float]:
+        """Index and distance; zeros where chance explains them, as it does a great index of a handful of rows."""
+        return (self.psi, self.distance) if self.p_value < significance else (0.0, 0.0)
+
     def __str__(self) -> str:
         return (
             f"{self.column}: population stability index {self.psi:.3f}, {self.test} distance {self.distance:.3f} "
@@ -82,12 +86,9 @@ def drift_facts(drifts: list[Drift], params: DriftParams) -> list[Fact]:
     for table in dict.fromkeys(drift.table for drift in drifts):
         mine = [drift for drift in drifts if drift.table == table]
         moved = tuple(str(d) for d in sorted(mine, key=lambda d: -d.psi) if d.level != "ok")
-        # a distance that chance explains is none
-        distances = [d.distance for d in mine if d.p_value < params.significance]
-        facts.append(Fact(table, "drift_psi", max(d.psi for d in mine), 0.0, params.psi_fail, details=moved))
-        facts.append(
-            Fact(table, "drift_distance", max(distances, default=0.0), 0.0, params.distance_fail, details=moved)
-        )
+        psi, distance = (max(each) for each in zip(*(d.beyond_chance(params.significance) for d in mine), strict=True))
+        facts.append(Fact(table, "drift_psi", psi, 0.0, params.psi_fail, details=moved))
+        facts.append(Fact(table, "drift_distance", distance, 0.0, params.distance_fail, details=moved))
     return facts
 
 
@@ -96,12 +97,11 @@ def _compare(name: str, now: Json, reference: Json, params: DriftParams) -> Drif
         psi, test, distance, p_value = _numbers(np.array(now["sample"]), np.array(reference["sample"]))
     else:
         psi, test, distance, p_value = _categories(now["counts"], reference["counts"])
-    distinct = distance if p_value < params.significance else 0.0
-    if psi > params.psi_fail or distinct > params.distance_fail:
-        level: Level = "fail"
-    else:
-        level = "warn" if psi > params.psi_warn or distinct > params.distance_warn else "ok"
-    return Drift(name, psi, test, distance, p_value, level)
+    drift = Drift(name, psi, test, distance, p_value, "ok")
+    psi, distance = drift.beyond_chance(params.significance)
+    if psi > params.psi_fail or distance > params.distance_fail:
+        return replace(drift, level="fail")
+    return replace(drift, level="warn") if psi > params.psi_warn or distance > params.distance_warn else drift
 
 
 def _numbers(now: np.ndarray, reference: np.ndarray) -> tuple[float, str, float, float]:

@@ -74,10 +74,9 @@ def judge(facts: Sequence[Fact], drifts: Sequence[Drift], params: DriftParams) -
             bounds = {f"{fact.rule}_{end}": getattr(fact, name) for fact in mine for end, name in _ENDS}
             engine.run(table, frame, bounds, judgement)
     if drifts:
-        # a distance that chance explains is none
-        distances = [drift.distance if drift.p_value < params.significance else 0.0 for drift in drifts]
-        columns, indices = [drift.column for drift in drifts], [drift.psi for drift in drifts]
-        frame = pd.DataFrame({"column": columns, "psi": indices, "distance": distances})
+        moved = [drift.beyond_chance(params.significance) for drift in drifts]
+        frame = pd.DataFrame(moved, columns=["psi", "distance"])
+        frame.insert(0, "column", [drift.column for drift in drifts])
         levels = ("psi_warn", "psi_fail", "distance_warn", "distance_fail")
         engine.run(DRIFT_SUITE, frame, {level: getattr(params, level) for level in levels}, judgement)
     return judgement

@@ -11,7 +11,7 @@ COMMIT_VARIABLE = "MODIT_CODE_COMMIT"
 UNKNOWN = "unknown"
 _CHANGED = "+changes"
 # What a run can depend on; a changed guide or test does not count, and parameters are recorded themselves.
-_SOURCES = ("src", "components")
+_SOURCES = ("src", "components", "feature_repo")
 
 
 @dataclass(frozen=True)

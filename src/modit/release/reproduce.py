@@ -127,16 +127,20 @@ def _replay(record: Record, package: str, root: Path, catalogue: Path, run: Path
     steps = ",".join(dict.fromkeys(entry.step for entry in record.artifacts))
     command = [sys.executable, "-m", "modit.release.replay", "--package", package, "--run", str(run)]
     command += ["--params", str(params), "--conf", json.dumps(conf), "--steps", steps]
-    made_by = CodeState(**record.versions["code"])
-    paths = (str(root / "src"), str(root), os.environ.get("PYTHONPATH", ""))
-    own = {
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        # The snapshot notes the code, which is the recorded one whatever checkout it lies in.
-        COMMIT_VARIABLE: str(made_by),
-    }
-    threads = record.environment.get(THREADS_VARIABLE)
-    inherited = {name: value for name, value in os.environ.items() if name != THREADS_VARIABLE}
-    own |= {THREADS_VARIABLE: threads} if threads else {}
-    done = subprocess.run(command, cwd=root, env=inherited | own, check=False)
+    done = subprocess.run(command, cwd=root, env=_environment(record, root), check=False)
     if done.returncode:
         raise ModitError(f"the run did not succeed (status {done.returncode}); it is in {run}, its log above")
+
+
+def _environment(record: Record, root: Path) -> dict[str, str]:
+    # MODIT_ variables name what is shared with others, such as the store that production serves features from.
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MODIT_")}
+    others.pop(THREADS_VARIABLE, None)
+    threads = record.environment.get(THREADS_VARIABLE)
+    paths = (str(root / "src"), str(root), others.get("PYTHONPATH", ""))
+    return others | {
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        # The snapshot notes the code, which is the recorded one whatever checkout it lies in.
+        COMMIT_VARIABLE: str(CodeState(**record.versions["code"])),
+        **({THREADS_VARIABLE: threads} if threads else {}),
+    }

@@ -92,6 +92,24 @@ def test_a_long_step_renews_its_lease(tmp_path):
             pytest.fail("the first night is still at work")
 
 
+def test_a_store_that_is_away_for_a_while_does_not_end_the_renewing(tmp_path, monkeypatch, caplog):
+    short = NightLease(Storage(str(tmp_path / "first")), "/logs", 0.8)
+    other = NightLease(Storage(str(tmp_path / "second")), "/logs", 0.8)
+    write, failures = Storage.write_json, iter([OSError("the store is away")])
+
+    def flaky(self: Storage, name: str, content: object) -> None:
+        for failure in failures:
+            raise failure
+        write(self, name, content)
+
+    with short.held():
+        monkeypatch.setattr(Storage, "write_json", flaky)
+        time.sleep(1.6)
+        with pytest.raises(RunBusyError), other.held():
+            pytest.fail("the first night is still at work")
+    assert "the store is away" in caplog.text
+
+
 RACE = """
 import sys, time
 from modit.core.errors import RunBusyError

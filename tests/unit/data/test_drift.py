@@ -62,6 +62,14 @@ def test_a_distance_of_few_rows_that_chance_explains_does_not_count():
     assert not any(fact.is_breached for fact in drift_facts([drift], DriftParams(psi_fail=99)))
 
 
+def test_an_index_of_few_rows_that_chance_explains_does_not_count():
+    few, many = _categories(np.array(["x", "y"])), _categories(np.array([*"abcdefghij"] * 3 + ["x", "y"]))
+    (drift,) = compare({"a": few}, {"a": many}, PARAMS)
+    assert drift.psi > PARAMS.psi_fail
+    assert drift.level == "ok"
+    assert not any(fact.is_breached for fact in drift_facts([drift], PARAMS))
+
+
 def test_constant_columns_do_not_drift_and_moved_ones_do():
     ones = _numbers(np.ones(500))
     assert compare({"a": ones}, {"a": ones}, PARAMS)[0].level == "ok"

@@ -32,7 +32,7 @@ def test_a_clean_checkout_is_its_commit(repository):
     assert code_state(repository) == CodeState(git(repository, "rev-parse", "HEAD"), False)
 
 
-@pytest.mark.parametrize("name", ["src/modit/__init__.py", "components/new/run.py"])
+@pytest.mark.parametrize("name", ["src/modit/__init__.py", "components/new/run.py", "feature_repo/services.py"])
 def test_changed_and_new_code_is_told_and_a_changed_guide_is_not(repository, name):
     (repository / "docs" / "guide.md").write_text("other words")
     assert code_state(repository).is_known

@@ -17,6 +17,7 @@ from modit.core.artifacts import Manifest
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
 from modit.data.catalog import Catalog, Sequences
+from modit.features.store import service_name
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
@@ -121,6 +122,7 @@ def test_the_three_steps_export_judge_and_register(context, monkeypatch):
     assert (context.root / "mlflow.db").is_file()
     client = MlflowRegistry(tracking_uri(str(context.root))).client
     tags = client.get_model_version("modit-drama", "1").tags
+    assert tags["feature_service"] == service_name("drama", str(context.root))
     assert (tags["data_versions"], tags["raw_version"]) == ("versioned", "ab.dir") and tags["code_commit"]
     record = MlflowRegistry(tracking_uri(str(context.root))).record("modit-drama", 1)
     assert record.run == str(context.root) and [entry.label for entry in record.artifacts] == ["verdict"]

@@ -1,4 +1,5 @@
 import json
+import os
 
 
 def run(context):
@@ -8,3 +9,4 @@ def run(context):
             {domain: sum(json.loads((folder / "second.json").read_text())) for domain, folder in folders.items()}
         )
     )
+    return {"variables": sorted(name for name in os.environ if name.startswith("MODIT_"))}
