@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modit.core.seeds import derived_seed
-from modit.data.catalog import Catalog
+from modit.data.catalog import RETRIEVAL_LABELS, Catalog
 from modit.index import ItemIndex
-from modit.metric.anchors import label_anchors
+from modit.metric.anchors import SCHEMA, anchor_density, draw_anchors, label_anchors, logged_labels
 from modit.metric.patterns import Patterns
 
 if TYPE_CHECKING:
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `catalog`, `patterns`, `index`; writes `retrieval_labels`: labels.parquet in the contract's columns."""
+    """Reads `catalog`, `patterns`, `index`; writes `retrieval_labels`: labels.parquet in the contract's columns.
+
+    What the logs say of trainable anchors is taken from them; the index is asked about others.
+    """
     catalog = Catalog.load(context.input("catalog"))
     index = ItemIndex.load(context.input("index"))
     trainable = Patterns.load(context.input("patterns") / f"{context.domain}.npz").trainable
     k = context.params.retrieval.depth(len(catalog))
+    logs = context.input("catalog") / RETRIEVAL_LABELS
+    logged = SCHEMA.empty_table()
+    if logs.exists():
+        logged = logged_labels(pq.read_table(logs), catalog, context.domain, trainable, k)
+    known, _ = anchor_density(logged, catalog)
     seed = derived_seed(context.seed, "anchors", context.domain)
-    labels = label_anchors(catalog, index, context.domain, trainable, context.params.label_anchors.anchors, k, seed)
+    anchors = draw_anchors(trainable, known, context.params.label_anchors.anchors, seed)
+    labels = pa.concat_tables([logged, label_anchors(catalog, index, context.domain, trainable, anchors, k)])
     pq.write_table(labels, context.output("retrieval_labels") / "labels.parquet")
-    return {"rows": len(labels)}
+    return {"rows": len(labels), "anchors_from_logs": len(known), "anchors_asked": len(anchors)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from modit.core.errors import ContractError
+from modit.data.catalog import RETRIEVAL_LABELS
 from modit.data.data_docs import INDEX
 from modit.data.nightly import ACCEPTED, WindowValidator
 
@@ -34,7 +35,7 @@ def run(context: StepContext) -> dict[str, Any]:
     if found.labels:
         pq.write_table(
             found.labels.as_table(found.items.item_ids, sorted(found.items.attributes)),
-            catalog / "retrieval_labels.parquet",
+            catalog / RETRIEVAL_LABELS,
         )
     if night.record and night.outcome["outcome"] == ACCEPTED:
         context.accept_window(night.record)

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from modit.core.errors import ConfigError
 
 ATTRIBUTE_PREFIX = "attr_"
+# Beside the catalogue where the logs have labels, in the contract's columns.
+RETRIEVAL_LABELS = "retrieval_labels.parquet"
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from modit.data.catalog import Catalog, Sequences
 from modit.index import IndexConfig, ItemIndex
-from modit.metric.anchors import anchor_density, label_anchors
+from modit.metric.anchors import SCHEMA, anchor_density, draw_anchors, label_anchors, logged_labels
 from modit.metric.density import DensityPredictor
 from modit.metric.predictor_validation import validate_predictor
 from modit.metric.ridge import fit_predictor
@@ -56,7 +57,8 @@ def test_validation_tells_signal_from_noise(embeddings):
 
 def test_anchors_and_their_results_never_hold_a_held_out_id(catalog, index):
     trainable = np.random.default_rng(2).random(ITEMS) < 0.5
-    labels = label_anchors(catalog, index, "rare", trainable, 100, K, seed=0)
+    anchors = draw_anchors(trainable, logged=[], count=100, seed=0)
+    labels = label_anchors(catalog, index, "rare", trainable, anchors, K)
     row_of = {name: row for row, name in enumerate(catalog.item_ids)}
     for column in ("anchor_item_id", "item_id"):
         rows = [row_of[name] for name in labels[column].to_pylist()]
@@ -67,12 +69,72 @@ def test_anchors_and_their_results_never_hold_a_held_out_id(catalog, index):
 
 def test_density_of_an_anchor_is_the_share_of_positives_among_its_neighbours(catalog, index):
     everything = np.ones(ITEMS, bool)
-    rows, density = anchor_density(label_anchors(catalog, index, "rare", everything, ITEMS, K, seed=0), catalog)
+    labels = label_anchors(catalog, index, "rare", everything, np.arange(ITEMS), K)
+    rows, density = anchor_density(labels, catalog)
     assert np.array_equal(rows, np.arange(ITEMS))
     scores = catalog.embeddings @ catalog.embeddings.T
     np.fill_diagonal(scores, -np.inf)
     nearest = np.argsort(-scores, 1)[:, :K]
     assert np.allclose(density, catalog.attributes["rare"][nearest].mean(1))
+
+
+def test_anchors_are_drawn_among_trainable_rows_that_the_logs_say_nothing_of():
+    trainable = np.arange(ITEMS) % 2 == 0
+    drawn = draw_anchors(trainable, np.array([0, 2, 4]), count=50, seed=0)
+    assert len(set(drawn)) == 47
+    assert trainable[drawn].all() and not np.isin(drawn, [0, 2, 4]).any()
+    assert len(draw_anchors(trainable, np.arange(0, ITEMS, 2), count=50, seed=0)) == 0
+
+
+def logs_of(catalog: Catalog, requests: dict[str, tuple[int, list[int]]]) -> pa.Table:
+    """Lists of a production index: request -> anchor and results, as rows of the catalogue."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "request_id": request,
+                "timestamp": None,
+                "domain": "rare" if request != "other" else "common",
+                "anchor_item_id": str(catalog.item_ids[anchor]),
+                "rank": rank,
+                "item_id": str(catalog.item_ids[item]),
+                "label": bool(catalog.attributes["rare"][item]),
+            }
+            for request, (anchor, items) in requests.items()
+            for rank, item in enumerate(items, 1)
+        ],
+        SCHEMA,
+    )
+
+
+def test_labels_of_the_logs_are_the_first_k_trainable_results_of_trainable_anchors(catalog):
+    trainable = np.arange(ITEMS) % 3 > 0
+    requests = {
+        "b": (1, [1, *range(100, 150)]),  # the anchor itself is no result
+        "a": (3, list(range(100, 150))),  # a held-out anchor
+        "c": (2, list(range(300, 306))),  # four trainable results: fewer than half of K
+        "other": (4, list(range(100, 150))),  # another domain
+        "d": (5, list(range(200, 208))),
+    }
+    labels = logged_labels(logs_of(catalog, requests), catalog, "rare", trainable, K)
+    found = {row["request_id"]: [] for row in labels.to_pylist()}
+    for row in labels.to_pylist():
+        found[row["request_id"]].append((row["rank"], int(row["item_id"].removeprefix("item-")), row["label"]))
+    positive = catalog.attributes["rare"]
+    expected = {"b": [row for row in range(100, 150) if row % 3][:K], "d": [200, 202, 203, 205, 206]}
+    assert found == {
+        request: [(rank, item, bool(positive[item])) for rank, item in enumerate(items, 1)]
+        for request, items in expected.items()
+    }
+    rows, density = anchor_density(labels, catalog)
+    assert rows.tolist() == [1, 5]
+    assert np.allclose(density, [positive[expected[request]].mean() for request in "bd"])
+
+
+def test_logs_with_every_item_held_out_say_nothing(catalog):
+    logs = logs_of(catalog, {"a": (1, list(range(20, 40)))})
+    labels = logged_labels(logs, catalog, "rare", np.zeros(ITEMS, bool), K)
+    assert len(labels) == 0
+    assert [len(part) for part in anchor_density(labels, catalog)] == [0, 0]
 
 
 def test_means_of_padded_rows_skip_the_padding(embeddings):

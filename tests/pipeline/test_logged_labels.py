@@ -1,0 +1,87 @@
+"""Labels that production logged are what `label_anchors` hands on; the index is asked about the other anchors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.registry import REGISTRY
+from modit.core.runner import StepRunner
+from modit.data.catalog import Catalog
+from modit.data.demo import DemoParameters, write_demo_world
+from modit.index import IndexConfig, ItemIndex
+from modit.metric.anchors import SCHEMA
+from modit.metric.patterns import Patterns
+
+ROOT = Path(__file__).resolve().parents[2]
+ANCHORS, DEPTH = 40, 60
+
+
+@pytest.fixture
+def runner(tmp_path) -> StepRunner:
+    """A run on a demo world with logs of production's answers to the first items, in domain quality."""
+    world = tmp_path / "world"
+    write_demo_world(world, DemoParameters(items=5_000, domains=2, days=3))
+    items = pq.read_table(world / "items.parquet")
+    ids = np.array(items["item_id"].to_pylist())
+    vectors = items["embedding"].combine_chunks().flatten().to_numpy().reshape(len(ids), -1)
+    index = ItemIndex.build(vectors, ids, IndexConfig(kind="flat", use_gpu=False))
+    found = index.search(vectors[:ANCHORS], DEPTH, exclude=np.arange(ANCHORS)[:, None]).rows
+    label = items["attr_quality"].to_numpy()
+    rows = {
+        "request_id": [f"r{anchor}" for anchor in range(ANCHORS) for _ in range(DEPTH)],
+        "timestamp": [_first_moment(world)] * (ANCHORS * DEPTH),
+        "domain": ["quality"] * (ANCHORS * DEPTH),
+        "anchor_item_id": np.repeat(ids[:ANCHORS], DEPTH).tolist(),
+        "rank": np.tile(np.arange(1, DEPTH + 1), ANCHORS),
+        "item_id": ids[found.ravel()].tolist(),
+        "label": label[found.ravel()],
+    }
+    pq.write_table(pa.table(rows).cast(SCHEMA), world / "retrieval_labels.parquet")
+    conf = {"catalogue": str(world), "preset": "tiny"}
+    runner = StepRunner(REGISTRY, str(tmp_path / "runs" / "one"), ROOT / "params.yaml", conf)
+    for step in ("validate_logs", "assign_patterns", "stage_index"):
+        runner.execute(step)
+    return runner
+
+
+def test_lists_of_the_logs_are_used_and_the_index_is_asked_about_other_anchors(runner):
+    for domain in ("quality", "popular"):
+        runner.execute("label_anchors", domain)
+    manifest = runner.store.get("retrieval_labels", "quality")
+    labels = pq.read_table(runner.store.read("retrieval_labels", "quality") / "labels.parquet")
+    logged = labels.filter(pa.array([request.startswith("r") for request in labels["request_id"].to_pylist()]))
+    anchors = set(logged["anchor_item_id"].to_pylist())
+    assert len(anchors) == manifest.summary["anchors_from_logs"] > ANCHORS / 5
+    assert manifest.summary["anchors_from_logs"] + manifest.summary["anchors_asked"] == 500
+    assert len(set(labels["anchor_item_id"].to_pylist())) == 500
+    assert runner.store.get("retrieval_labels", "popular").summary["anchors_from_logs"] == 0
+
+
+def test_a_list_of_the_logs_without_what_is_held_out_is_what_the_index_says_itself(runner):
+    """The same index is behind both: production's over all items, ours over the trainable ones."""
+    runner.execute("label_anchors", "quality")
+    labels = pq.read_table(runner.store.read("retrieval_labels", "quality") / "labels.parquet").to_pylist()
+    catalog = Catalog.load(runner.store.read("catalog"))
+    trainable = Patterns.load(runner.store.read("patterns") / "quality.npz").trainable
+    row_of = {name: row for row, name in enumerate(catalog.item_ids.tolist())}
+    lists = defaultdict(list)
+    for each in labels:
+        if each["request_id"].startswith("r"):
+            lists[row_of[each["anchor_item_id"]]].append(row_of[each["item_id"]])
+    assert lists
+    index = ItemIndex.load(runner.store.read("index"))
+    for anchor, logged in lists.items():
+        vector = np.asarray(catalog.embeddings)[[anchor]]
+        own = index.search(vector, len(logged), allowed=trainable, exclude=np.array([[anchor]])).rows[0]
+        assert own.tolist() == logged
+
+
+def _first_moment(world: Path) -> object:
+    part = min((world / "interactions").rglob("*.parquet"))
+    return pq.read_table(part)["timestamp"][0].as_py()
