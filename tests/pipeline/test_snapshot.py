@@ -86,7 +86,8 @@ def test_input_catalogue_cases_and_bundle_are_versioned_and_come_back_from_the_r
     assert found["catalog"] == {"content.txt": b"catalog None"}
     assert found["cases"] == {f"{domain}/content.txt": f"cases {domain}".encode() for domain in DOMAINS}
     samplers = {f"sampler/{domain}/content.txt": f"sampler {domain}".encode() for domain in DOMAINS}
-    assert found["bundle"] == samplers | {"report/content.txt": b"report None"}
+    shared = {f"{name}/content.txt": f"{name} None".encode() for name in ("index", "report")}
+    assert found["bundle"] == samplers | shared
 
 
 def test_another_run_of_the_same_content_has_the_same_versions_and_adds_nothing(tmp_path, catalogue):
