@@ -10,5 +10,6 @@ STEP = Step(
     outputs=("patterns",),
     params=("assign_patterns",),
     decides_domains=True,
+    image="data",
     resources=Resources(cpus=2, memory_gb=4),
 )

@@ -10,5 +10,6 @@ STEP = Step(
     outputs=("trajectories", "cases"),
     params=("assign_patterns", "build_trajectories"),
     per_domain=True,
+    image="data",
     resources=Resources(memory_gb=4),
 )

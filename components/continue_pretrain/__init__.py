@@ -9,5 +9,6 @@ STEP = Step(
     inputs=("catalog", "trajectories", "predictor", "pretrained"),
     outputs=("continued",),
     params=("build_trajectories", "model", "continue_pretrain"),
+    image="train",
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
 )

@@ -24,5 +24,6 @@ STEP = Step(
     outputs=("evaluation",),
     params=("retrieval", "sampler"),
     per_domain=True,
+    image="release",
     resources=Resources(cpus=2, memory_gb=8),
 )

@@ -12,5 +12,6 @@ STEP = Step(
     outputs=("sampler",),
     params=("retrieval", "build_trajectories", "sampler"),
     per_domain=True,
+    image="release",
     resources=Resources(cpus=2, memory_gb=8),
 )

@@ -10,5 +10,6 @@ STEP = Step(
     outputs=("finetuned",),
     params=("retrieval", "build_trajectories", "finetune", "sampler"),
     per_domain=True,
+    image="train",
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
 )

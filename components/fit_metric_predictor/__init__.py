@@ -10,5 +10,6 @@ STEP = Step(
     outputs=("predictor",),
     params=("label_anchors",),
     per_domain=True,
+    image="train",
     resources=Resources(memory_gb=4),
 )

@@ -9,4 +9,5 @@ STEP = Step(
     inputs=("report", "sampler", "versions"),
     outputs=("verdict",),
     params=("gate",),
+    image="release",
 )

@@ -16,6 +16,7 @@ def _round(number: int) -> Step:
         outputs=(f"hppo_{number}",),
         params=("retrieval", "build_trajectories", "finetune", "sampler", "hppo"),
         per_domain=True,
+        image="train",
         resources=Resources(cpus=2, memory_gb=8, gpus=1),
         group="hppo",
     )

@@ -10,5 +10,6 @@ STEP = Step(
     outputs=("hppo_variants",),
     params=("retrieval", "build_trajectories", "finetune", "sampler", "hppo", "hppo_variants"),
     per_domain=True,
+    image="train",
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
 )

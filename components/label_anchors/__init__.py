@@ -10,5 +10,6 @@ STEP = Step(
     outputs=("retrieval_labels",),
     params=("retrieval", "label_anchors"),
     per_domain=True,
+    image="train",
     resources=Resources(cpus=2, memory_gb=8),
 )

@@ -9,5 +9,6 @@ STEP = Step(
     inputs=("catalog", "patterns"),
     outputs=("pretrained",),
     params=("build_trajectories", "model", "pretrain"),
+    image="train",
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
 )

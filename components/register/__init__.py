@@ -14,4 +14,5 @@ STEP = Step(
     inputs=("verdict", "versions", "report", "sampler", "features", *SHARED_STAGES, *DOMAIN_STAGES, "hppo_variants"),
     outputs=("registration",),
     params=("model", "pretrain", "continue_pretrain", "finetune", "hppo"),
+    image="release",
 )

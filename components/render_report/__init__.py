@@ -8,4 +8,5 @@ STEP = Step(
     name="render_report",
     inputs=("patterns", "evaluation"),
     outputs=("report",),
+    image="release",
 )

@@ -16,4 +16,5 @@ STEP = Step(
     # A push can fail for the network's reasons.
     retries=3,
     reusable=False,
+    image="release",
 )

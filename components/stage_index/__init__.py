@@ -9,5 +9,6 @@ STEP = Step(
     inputs=("catalog",),
     outputs=("index",),
     params=("stage_index",),
+    image="train",
     resources=Resources(cpus=2, memory_gb=8),
 )

@@ -9,5 +9,6 @@ STEP = Step(
     outputs=("catalog", "quarantine", "validation"),
     params=("validate_logs", "window"),
     reads_catalogue=True,
+    image="data",
     resources=Resources(memory_gb=4),
 )

@@ -44,6 +44,8 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
             lines = runner.why(chosen.step, chosen.domain, force=chosen.no_cache)
         else:
             lines = [runner.execute(chosen.step, chosen.domain, force=chosen.no_cache).as_json()]
+            if chosen.result and not runner.team.rank:
+                chosen.result.write_text(lines[0] + "\n", encoding="utf-8")
     except ModitError as error:
         print(f"{chosen.step}: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED if isinstance(error, TransientError) else REFUSED
@@ -60,6 +62,7 @@ def _parser(registry: Registry) -> argparse.ArgumentParser:
     parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")
     parser.add_argument("--domain", metavar="D", help="for a step that runs per domain")
     parser.add_argument("--conf", metavar="JSON", help="catalogue, domains, seed, preset, overrides: makes run.json")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="write the last line of the output here, too")
     parser.add_argument("--no-cache", action="store_true", help="run the step even if nothing has changed")
     parser.add_argument("--why", action="store_true", help="say why it is cached or would run, and do nothing")
     default = Path(os.environ.get("MODIT_PARAMS", "params.yaml"))

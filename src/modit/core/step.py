@@ -10,6 +10,9 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 # The size presets that params.yaml must offer; here, because a DAG file may not read YAML when it is parsed.
 PRESETS = ("tiny", "small", "base", "paper")
 
+# The container images that steps run in, targets of infra/Dockerfile: what a step imports decides which.
+IMAGES = ("data", "train", "features", "release")
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -36,7 +39,7 @@ class Step:
         outputs: names of artifacts to write; at least one.
         params: sections of params.yaml that can change what the step writes; only these count for skipping.
         per_domain: runs once per eligible domain and reads its own domain's artifacts.
-        image: name of the container image.
+        image: the container image it runs in, one of `IMAGES`.
         resources: what a task needs.
         retries: how often an orchestrator tries again.
         reads_catalogue: reads the run's input catalogue, whose content then counts for skipping.
@@ -53,7 +56,7 @@ class Step:
     outputs: tuple[str, ...] = ()
     params: tuple[str, ...] = ()
     per_domain: bool = False
-    image: str = "modit"
+    image: str = "data"
     resources: Resources = field(default_factory=Resources)
     retries: int = 1
     reads_catalogue: bool = False
@@ -66,6 +69,8 @@ class Step:
         for name in (self.name, *self.inputs, *self.outputs):
             if not NAME.fullmatch(name):
                 raise ValueError(f"step {self.name!r}: {name!r} is not a name; allowed: {NAME.pattern}")
+        if self.image not in IMAGES:
+            raise ValueError(f"step {self.name!r}: no image {self.image!r}; allowed: {', '.join(IMAGES)}")
         if not self.outputs:
             raise ValueError(f"step {self.name!r} has no outputs; a step writes at least one artifact")
         if self.decides_domains and self.per_domain:

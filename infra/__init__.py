@@ -1,0 +1,1 @@
+"""Images and deployments; nothing here is imported by modit."""

@@ -1,0 +1,96 @@
+"""`python -m infra.images lock|wheels|build`: locks of the images, their wheelhouse, the images themselves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "infra" / "locks"
+WHEELS = ROOT / "build" / "wheels"
+# What each image installs: extras of modit, or requirements of its own.
+PACKAGES = {
+    "data": [".[validation,s3]"],
+    "train": [".[train,index,s3]"],
+    # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
+    "features": [".[features,s3]", "async-timeout"],
+    "release": [".[train,index,release,report,versioning,s3]"],
+    "airflow": [
+        "apache-airflow>=3.3",
+        "apache-airflow-providers-standard",
+        "apache-airflow-providers-docker",
+        "apache-airflow-providers-cncf-kubernetes",
+    ],
+}
+HEADER = "# What the image {image} installs; made by `make locks`.\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Does one of the three things for the images that are named.
+
+    Args:
+        arguments: the command line without the program's name; that of the process if None.
+
+    Returns:
+        0.
+
+    Raises:
+        subprocess.CalledProcessError: pip or docker failed; it has said why.
+    """
+    parser = argparse.ArgumentParser(prog="python -m infra.images", description=__doc__)
+    parser.add_argument("verb", choices=["lock", "wheels", "build"])
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"of {', '.join(PACKAGES)}; all if none is named")
+    parser.add_argument("--base", help="image to build on, with Python 3.11 or apt; default: see infra/Dockerfile")
+    parser.add_argument("--tag", default="modit/{image}:dev", help="names of the images (default %(default)s)")
+    chosen = parser.parse_args(arguments)
+    if unknown := sorted(set(chosen.images) - set(PACKAGES)):
+        parser.error(f"no image {', '.join(unknown)}; allowed: {', '.join(PACKAGES)}")
+    for image in chosen.images or PACKAGES:
+        {"lock": lock, "wheels": wheels}[chosen.verb](image) if chosen.verb != "build" else build(
+            image, chosen.tag.format(image=image), chosen.base
+        )
+    return 0
+
+
+def lock(image: str) -> None:
+    """Resolves an image's packages under constraints.txt and writes `infra/locks/IMAGE.txt`."""
+    command = [*_pip("install"), "--dry-run", "--ignore-installed", "--report", "-", "-c", "constraints.txt"]
+    found = subprocess.run([*command, *PACKAGES[image]], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    names = [each["metadata"] for each in json.loads(found)["install"]]
+    pins = sorted(f"{each['name'].lower()}=={each['version']}" for each in names if each["name"] != "modit")
+    LOCKS.mkdir(exist_ok=True)
+    (LOCKS / f"{image}.txt").write_text(HEADER.format(image=image) + "\n".join(pins) + "\n", encoding="utf-8")
+
+
+def wheels(image: str) -> None:
+    """Fills the wheelhouse with what an image's lock names, by this machine's pip and its settings."""
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    subprocess.run([*_pip("wheel"), "--no-deps", "-w", WHEELS, "-r", LOCKS / f"{image}.txt"], cwd=ROOT, check=True)
+
+
+def build(image: str, tag: str, base: str | None) -> None:
+    """Builds an image by the Docker that is there."""
+    arguments = {"CODE_COMMIT": _code_commit(), **({"BASE_IMAGE": base} if base else {})}
+    given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+    command = ["docker", "build", "--quiet", "--file", "infra/Dockerfile", "--target", image, "--tag", tag, *given, "."]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def _pip(verb: str) -> list[str]:
+    return [sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check"]
+
+
+def _code_commit() -> str:
+    sys.path.append(str(ROOT / "src"))
+    from modit.release.code_state import code_state
+
+    return os.environ.get("MODIT_CODE_COMMIT") or str(code_state(ROOT))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

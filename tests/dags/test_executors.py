@@ -1,0 +1,135 @@
+"""The same DAG on three executors: image, command, resources and rights of a task come from the step's declaration."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.registry import REGISTRY
+
+pytest.importorskip("airflow", reason="needs the extra `airflow`")
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {
+    "MODIT_GPUS": "1",
+    "MODIT_CLAIM": "modit-data",
+    "MODIT_RUNS": "/data/runs",
+    "MODIT_IMAGES": "site/modit-{image}:1",
+    "AWS_ACCESS_KEY_ID": "hidden",
+    "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+}
+
+# A cluster that nobody connects to: the provider wants to know of one before it builds a pod.
+CLUSTER = """
+apiVersion: v1
+kind: Config
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: nobody, user: {}}]
+contexts: [{name: none, context: {cluster: none, user: nobody}}]
+current-context: none
+"""
+
+# Run in a fresh interpreter for each executor, with the real provider classes: every task as its engine gets it.
+LOOK = """
+import json, runpy, sys, time
+import airflow.sdk
+start = time.process_time()
+dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
+seconds = time.process_time() - start
+executor = sys.argv[1]
+
+def fields(task):
+    operator = task.unmap({"domain": "quality"}) if task.is_mapped else task
+    operator.run_uri, operator.conf = "/data/runs/a", "{}"
+    if executor == "docker":
+        mounts = [[m["Source"], m["Target"]] for m in operator.mounts]
+        requests = operator.device_requests or []
+        return {"image": operator.image, "command": operator.command_line(), "memory": operator.mem_limit,
+                "gpus": sum(r["Count"] for r in requests), "cpus": operator.cpus, "mounts": mounts,
+                "shown": operator.environment, "hidden": operator._private_environment}
+    if executor == "kubernetes":
+        from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+        from kubernetes.client import ApiClient
+        operator.arguments = operator.command_line("--result", "/airflow/xcom/return.json")
+        operator.in_cluster = False
+        return ApiClient().sanitize_for_serialization(operator.build_pod_request_obj())
+    return {"command": operator.command_line()}
+
+tasks = {task.task_id: fields(task) for task in dag.tasks}
+edges = sorted((earlier, task.task_id) for task in dag.tasks for earlier in task.upstream_task_ids)
+retries = {task.task_id: task.retries for task in dag.tasks}
+print(json.dumps({"seconds": seconds, "tasks": tasks, "edges": edges, "retries": retries}))
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    pytest.importorskip("airflow.providers.docker", reason="needs the extra `containers`")
+    pytest.importorskip("airflow.providers.cncf.kubernetes", reason="needs the extra `containers`")
+    home = tmp_path_factory.mktemp("airflow")
+    (home / "cluster.yaml").write_text(CLUSTER)
+    found = {}
+    for executor in ("process", "docker", "kubernetes"):
+        environment = {**os.environ, **ENVIRONMENT, "AIRFLOW_HOME": str(home), "MODIT_EXECUTOR": executor}
+        environment["KUBECONFIG"] = str(home / "cluster.yaml")
+        command = [sys.executable, "-c", LOOK, executor]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        found[executor] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_graph_and_the_retries_are_the_same_on_every_executor(seen):
+    for executor in ("docker", "kubernetes"):
+        assert seen[executor]["edges"] == seen["process"]["edges"]
+        assert seen[executor]["retries"] == seen["process"]["retries"] == {s.name: s.retries for s in REGISTRY.steps}
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_a_container_has_what_the_declaration_says(seen, step):
+    task = seen["docker"]["tasks"][step.name]
+    assert task["image"] == f"site/modit-{step.image}:1"
+    assert (task["memory"], task["cpus"]) == (f"{step.resources.memory_gb:g}g", step.resources.cpus)
+    assert task["gpus"] == step.resources.gpus
+    assert task["mounts"] == [["/data/runs", "/data/runs"]]
+    assert task["shown"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    assert "AWS_ACCESS_KEY_ID" not in task["shown"] and task["hidden"]["AWS_ACCESS_KEY_ID"] == "hidden"
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need(seen, step):
+    pod = seen["kubernetes"]["tasks"][step.name]
+    spec = pod["spec"]
+    container = next(each for each in spec["containers"] if each["name"] == "base")
+    assert container["image"] == f"site/modit-{step.image}:1"
+    assert container["command"] == ["python"]
+    domain = ["--domain", "quality"] if step.per_domain else []
+    expected = ["-m", "components", step.name, "--run", "/data/runs/a", "--conf", "{}", *domain]
+    assert container["args"] == [*expected, "--result", "/airflow/xcom/return.json"]
+    memory = f"{step.resources.memory_gb * 1024:.0f}Mi"
+    gpus = {"nvidia.com/gpu": str(step.resources.gpus)} if step.resources.gpus else {}
+    assert container["resources"]["limits"] == {"memory": memory, **gpus}
+    assert container["resources"]["requests"] == {"cpu": f"{step.resources.cpus:g}", "memory": memory}
+    rights = container["securityContext"]
+    assert rights["readOnlyRootFilesystem"] and not rights["allowPrivilegeEscalation"]
+    assert rights["capabilities"] == {"drop": ["ALL"]}
+    assert spec["securityContext"]["runAsNonRoot"] and spec["automountServiceAccountToken"] is False
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "modit-data"}} in spec["volumes"]
+    assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
+    assert "hidden" not in json.dumps(pod)
+
+
+def test_parsing_takes_less_than_a_second_on_every_executor(seen):
+    assert {executor: found["seconds"] < 1 for executor, found in seen.items() if found["seconds"] >= 1} == {}
+
+
+def test_an_unknown_executor_is_refused_by_name():
+    from dags.executors import operator_of
+
+    with pytest.raises(ValueError, match="MODIT_EXECUTOR is 'podman'; allowed: process, docker, kubernetes"):
+        operator_of("podman")
