@@ -15,11 +15,15 @@ WINDOW ?=
 RUNS ?= runs
 RUN ?=
 
+# Images: what they are built on, and their names.
+BASE ?=
+TAG ?= modit/{image}:dev
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-e2e lint clean
+.PHONY: help setup run test test-e2e test-containers lint locks base-image images clean
 
 help: ## what there is
-	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name"
 
 setup: $(READY) ## the environment in .venv
@@ -39,6 +43,9 @@ test: $(READY) ## unit, pipeline and DAG tests; PYTEST_ARGS are passed on
 test-e2e: $(READY) ## the tests that start Airflow and run the whole pipeline
 	$(BIN)/python -m pytest -m e2e tests/e2e $(PYTEST_ARGS)
 
+test-containers: $(READY) ## the tests that build the images and run them; skipped without a container engine
+	$(BIN)/python -m pytest -m containers tests/containers $(PYTEST_ARGS)
+
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +53,17 @@ lint: $(READY) ## ruff and mypy
 
 dvc.yaml: $(wildcard components/*/__init__.py) $(wildcard pipelines/dvc_*) | $(READY) ## the steps for DVC, from their declarations
 	$(BIN)/python -m pipelines.dvc_view
+
+locks: $(READY) ## what each image installs, resolved under constraints.txt, into infra/locks
+	$(BIN)/python -m infra.images lock
+
+base-image: ## a Debian base without a registry (root, debootstrap, docker); then: make images BASE=modit/base:bookworm
+	folder=$$(mktemp -d) && debootstrap --variant=minbase --include=ca-certificates bookworm $$folder \
+		&& tar -C $$folder -c . | docker import - modit/base:bookworm; rm -rf $$folder
+
+images: $(READY) ## the container images, on BASE (default: see infra/Dockerfile), named by TAG
+	$(BIN)/python -m infra.images wheels
+	$(BIN)/python -m infra.images build --tag '$(TAG)' $(if $(BASE),--base '$(BASE)')
 
 clean: ## removes the environment, caches and Airflow's folder; runs stay
 	rm -rf $(VENV) .airflow .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info src/*.egg-info

@@ -1,0 +1,60 @@
+"""Every image holds what its steps import and no more, runs as nobody, and changes nothing but what it is given."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from components.registry import REGISTRY
+from infra.images import PACKAGES
+from modit.core.step import IMAGES
+from tests.containers.conftest import docker
+
+pytestmark = pytest.mark.containers
+
+# As a cluster runs them: no network here, nothing writable but /tmp, no rights.
+STRICT = ("--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_imports_all_that_its_steps_need(images, image):
+    modules = [REGISTRY.run_module(step) for step in REGISTRY.steps if step.image == image]
+    docker("run", *STRICT, images.format(image=image), "python", "-c", f"import {', '.join(sorted(set(modules)))}")
+
+
+@pytest.mark.parametrize("image", PACKAGES)
+def test_an_image_runs_as_nobody_without_entrypoint_and_says_which_code_it_has(images, image):
+    content = json.loads(docker("image", "inspect", images.format(image=image)).stdout)[0]["Config"]
+    assert content["User"] == "10001" and not content["Entrypoint"]
+    assert content["Labels"]["org.opencontainers.image.revision"].partition("+")[0].isalnum()
+    assert docker("run", *STRICT, images.format(image=image), "id", "-u").stdout.strip() == "10001"
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_command_of_every_step_image_is_the_one_of_everywhere(images, image):
+    said = docker("run", *STRICT, images.format(image=image), "python", "-m", "components", "--help").stdout
+    assert "Run one step of a run" in said
+
+
+@pytest.mark.parametrize(
+    ("image", "foreign"),
+    [
+        ("data", ["torch", "faiss", "mlflow", "feast", "airflow"]),
+        ("train", ["mlflow", "feast", "great_expectations", "airflow"]),
+        ("features", ["torch", "faiss", "mlflow", "airflow"]),
+        ("release", ["feast", "great_expectations", "airflow"]),
+        ("airflow", ["torch", "faiss", "numpy", "mlflow", "kfp"]),
+    ],
+)
+def test_an_image_has_nothing_of_the_other_kinds(images, image, foreign):
+    code = f"import importlib.util as u; print([n for n in {foreign} if u.find_spec(n)])"
+    assert docker("run", *STRICT, images.format(image=image), "python", "-c", code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("executor", ["docker", "kubernetes"])
+def test_the_airflow_image_parses_the_dag(images, executor):
+    code = "import runpy; print(len(runpy.run_path('/app/dags/nightly_retrain.py')['dag'].tasks))"
+    given = ("-e", f"MODIT_EXECUTOR={executor}", "-e", "AIRFLOW_HOME=/tmp/airflow")
+    said = docker("run", *STRICT, *given, images.format(image="airflow"), "python", "-c", code).stdout
+    assert int(said.split()[-1]) == len(REGISTRY.steps)
