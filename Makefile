@@ -16,7 +16,7 @@ RUNS ?= runs
 RUN ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-e2e lint clean
+.PHONY: help setup run demo-nights test test-e2e lint clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY) ## the whole main job under Airflow; ends with the verdict and where the report is
 	$(BIN)/python -m dags.launch --catalog '$(CATALOG)' --preset '$(PRESET)' --seed '$(SEED)' --domains '$(DOMAINS)' \
 		--window '$(WINDOW)' --runs '$(RUNS)' --run '$(RUN)'
+
+demo-nights: $(READY) ## six nights of a demo world under Airflow, one of them bad, and a table of what became of each
+	$(BIN)/python -m dags.demo_nights --runs '$(RUNS)'
 
 test: $(READY) ## unit, pipeline and DAG tests; PYTEST_ARGS are passed on
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
