@@ -14,6 +14,8 @@ WINDOW ?=
 # Where runs and their cache live; RUN names the run's folder (by default made of the arguments, so that a rerun resumes).
 RUNS ?= runs
 RUN ?=
+# How many of the nights of `make demo-nights`.
+NIGHTS ?= 6
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo-nights test test-e2e lint clean
@@ -21,6 +23,7 @@ RUN ?=
 help: ## what there is
 	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name"
+	@echo "make demo-nights takes RUNS=folder NIGHTS=1..6"
 
 setup: $(READY) ## the environment in .venv
 
@@ -34,7 +37,7 @@ run: $(READY) ## the whole main job under Airflow; ends with the verdict and whe
 		--window '$(WINDOW)' --runs '$(RUNS)' --run '$(RUN)'
 
 demo-nights: $(READY) ## six nights of a demo world under Airflow, one of them bad, and a table of what became of each
-	$(BIN)/python -m dags.demo_nights --runs '$(RUNS)'
+	$(BIN)/python -m dags.demo_nights --runs '$(RUNS)' --nights '$(NIGHTS)'
 
 test: $(READY) ## unit, pipeline and DAG tests; PYTEST_ARGS are passed on
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -94,7 +94,7 @@ def _row(ended: Ended, folder: Path) -> tuple[str, ...]:
         ", ".join(aside) or "0",
         str(outcome["late_rows"]),
         outcome["outcome"],
-        " ".join([outcome["reason"], *(f"Worth a look: {warning}." for warning in outcome["warnings"])]),
+        "; ".join(f"worth a look: {warning}" for warning in outcome["warnings"]) or outcome["reason"],
         facts.verdict or "-",
         ", ".join(facts.versions) or "-",
         ", ".join(ended.seen.aliases) or "-",

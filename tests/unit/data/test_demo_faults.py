@@ -202,6 +202,12 @@ def test_duplicated_rows_are_set_aside_and_the_window_is_accepted(tmp_path):
     assert found["tables"]["interactions"]["quarantined"] == {"duplicate_interaction": again}
 
 
+def test_a_window_of_two_days_has_too_many_duplicates(tmp_path):
+    faulty = write(tmp_path / "world", f"duplicated:{DAY}")
+    with pytest.raises(ContractError, match="rule duplicate_interaction"):
+        validate(faulty, 3, 5, tmp_path / "q")
+
+
 @pytest.mark.parametrize("days", [1, 5, 30])
 def test_a_window_with_a_malformed_day_is_refused(days, tmp_path):
     parameters = DemoParameters(items=5_000, days=days)
