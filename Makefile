@@ -14,17 +14,20 @@ WINDOW ?=
 # Where runs and their cache live; RUN names the run's folder (by default made of the arguments, so that a rerun resumes).
 RUNS ?= runs
 RUN ?=
+# How many of the nights of `make demo-nights`.
+NIGHTS ?= 6
 
 # Images: what they are built on, and their names.
 BASE ?=
 TAG ?= modit/{image}:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-e2e test-containers lint locks base-image images clean
+.PHONY: help setup run demo-nights test test-e2e test-containers lint locks base-image images clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name"
+	@echo "make demo-nights takes RUNS=folder NIGHTS=1..6"
 
 setup: $(READY) ## the environment in .venv
 
@@ -36,6 +39,9 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY) ## the whole main job under Airflow; ends with the verdict and where the report is
 	$(BIN)/python -m dags.launch --catalog '$(CATALOG)' --preset '$(PRESET)' --seed '$(SEED)' --domains '$(DOMAINS)' \
 		--window '$(WINDOW)' --runs '$(RUNS)' --run '$(RUN)'
+
+demo-nights: $(READY) ## six nights of a demo world under Airflow, one of them bad, and a table of what became of each
+	$(BIN)/python -m dags.demo_nights --runs '$(RUNS)' --nights '$(NIGHTS)'
 
 test: $(READY) ## unit, pipeline and DAG tests; PYTEST_ARGS are passed on
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from modit.core.errors import ModitError
 from modit.core.step import PRESETS
@@ -46,11 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "overrides": json.loads(chosen.overrides),
         "window": named_window(chosen.window),
     }
-    airflow = [sys.executable, "-m", "airflow"]
-    subprocess.run([*airflow, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    migrate(environment)
     print(f"run {runs / name}", flush=True)
-    log = Path(environment["AIRFLOW_HOME"]) / "logs" / f"{name}.log"
-    status = _follow([*airflow, "dags", "test", DAG_ID, "--conf", json.dumps(conf)], environment, log)
+    status, log = run_dag(conf, environment)
     if status:
         print(f"\nFAILED: a task did not succeed (status {status}, whole log {log})", file=sys.stderr)
         print(f"the same command again resumes {runs / name}", file=sys.stderr)
@@ -80,6 +79,27 @@ def airflow_environment(runs: Path) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1)),
     }
+
+
+def migrate(environment: dict[str, str]) -> None:
+    """Makes Airflow's database, or brings it up to date."""
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def run_dag(conf: dict[str, Any], environment: dict[str, str]) -> tuple[int, Path]:
+    """Runs the DAG once in this process's foreground, and shows what a person should see of its log.
+
+    Args:
+        conf: the run's params, `run` among them.
+        environment: of `airflow_environment`.
+
+    Returns:
+        Airflow's status, 0 when no task failed; and the whole log.
+    """
+    log = Path(environment["AIRFLOW_HOME"]) / "logs" / f"{conf['run']}.log"
+    command = [sys.executable, "-m", "airflow", "dags", "test", DAG_ID, "--conf", json.dumps(conf)]
+    return _follow(command, environment, log), log
 
 
 def run_name(catalogue: Path, preset: str, seed: int, domains: str | list[str], window: str = "") -> str:

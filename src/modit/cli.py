@@ -100,11 +100,18 @@ def _add_demo_world(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=0.5,
         help="how much of an attribute's direction all patterns share, 0 to 1 (default %(default)s)",
     )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="KIND:DAY",
+        help="late, duplicated, malformed, drifting or missing rows on a day, YYYY-MM-DD; repeatable",
+    )
     parser.set_defaults(verb=_demo_world)
 
 
 def _demo_world(chosen: argparse.Namespace) -> int:
-    from modit.data.demo import DemoParameters, write_demo_world
+    from modit.data.demo import DemoFault, DemoParameters, write_demo_world
 
     parameters = DemoParameters(
         items=chosen.items,
@@ -114,7 +121,7 @@ def _demo_world(chosen: argparse.Namespace) -> int:
         days=chosen.days,
         shared_direction=chosen.shared_direction,
     )
-    written = write_demo_world(chosen.out, parameters)
+    written = write_demo_world(chosen.out, parameters, [DemoFault.parse(text) for text in chosen.fault])
     print(f"{chosen.out}: {'written' if written else 'the same demo world is there already, nothing to do'}")
     return 0
 

@@ -111,6 +111,15 @@ def test_a_night_that_was_skipped_is_over(logs):
     assert runner(logs, "n5", 5).execute("validate_logs").outcome == "ACCEPTED"
 
 
+def test_a_night_that_was_refused_is_over(logs):
+    patient = {**OVERRIDES, "runner.lease_minutes": 10}
+    write_day(logs, 4, item_id=["nobody"] * 40)
+    with pytest.raises(ContractError):
+        runner(logs, "n5", 5, overrides=patient).execute("validate_logs")
+    write_day(logs, 4)
+    assert runner(logs, "n5-repaired", 5, overrides=patient).execute("validate_logs").outcome == "ACCEPTED"
+
+
 def test_a_backfill_and_an_older_window_are_held_back(logs, monkeypatch):
     seen = {}
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
 from modit.core.cache import CrossRunCache
 from modit.core.context import DeclaredParams, StepContext
-from modit.core.errors import ArtifactError, ConfigError, InsufficientDataError
+from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError
 from modit.core.key import KeyParts, explain, key_parts
 from modit.core.lease import NightLease
 from modit.core.params import Params, load_params
@@ -104,6 +104,7 @@ class StepRunner:
             ConfigError: a domain is missing, or must not be given, or is not eligible.
             ArtifactError: an input is missing or damaged, or the step wrote no file into an output.
             RunBusyError: another process is running the same task, or another night of the catalogue is not over.
+            ContractError: the input is refused.
         """
         step = self.registry.get(name)
         logger = logging.getLogger(f"modit.{name}" + (f".{domain}" if domain else ""))
@@ -112,8 +113,12 @@ class StepRunner:
         if self.config.window is None:
             return self._execute(step, domain, force, logger)
         lease = NightLease(self.run, self.config.catalogue, 60 * self.params.runner.lease_minutes)
-        with lease.held():
-            result = self._execute(step, domain, force, logger)
+        try:
+            with lease.held():
+                result = self._execute(step, domain, force, logger)
+        except ContractError:
+            lease.release()  # refused: the night is over, and a repaired one need not wait
+            raise
         if step == self.registry.steps[-1] or result.outcome == SKIPPED_NO_DATA:
             lease.release()  # the night is over
         return result

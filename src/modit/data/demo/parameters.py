@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from modit.core.errors import ConfigError
 # `popular` is the domain whose score also drives how often an item is met in sessions.
 DOMAIN_NAMES = ("quality", "popular", "safety", "fresh", "gift", "eco", "premium", "local")
 POPULARITY_DOMAIN = "popular"
+FIRST_DAY = date(2026, 1, 1)
 SHARES = (0.08, 0.1, 0.09, 0.085, 0.105, 0.095, 0.075, 0.11)
 
 _RANGES: dict[str, tuple[float, float]] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -14,8 +16,9 @@ import pyarrow.parquet as pq
 
 from modit.core.errors import ConfigError
 from modit.data.catalog import ATTRIBUTE_PREFIX
+from modit.data.demo.faults import ON_TIME, DemoFault, FaultPlan, Place
 from modit.data.demo.geometry import Geometry, make_geometry
-from modit.data.demo.parameters import DemoParameters
+from modit.data.demo.parameters import FIRST_DAY, DemoParameters
 from modit.data.demo.population import ItemChunk, chunk_count, draw_items
 from modit.data.demo.sessions import SessionChunk, Shelf, draw_sessions
 from modit.data.demo.titles import pattern_names, titles
@@ -23,10 +26,10 @@ from modit.data.demo.titles import pattern_names, titles
 WORLD_FILE = "world.json"
 # Raise it whenever the same parameters would give other bytes.
 WORLD_VERSION = 1
-FIRST_DAY = date(2026, 1, 1)
+_SCHEMA = pa.schema([("sequence_id", pa.string()), ("item_id", pa.string()), ("timestamp", pa.timestamp("us"))])
 
 
-def write_demo_world(out: Path, parameters: DemoParameters) -> bool:
+def write_demo_world(out: Path, parameters: DemoParameters, faults: Sequence[DemoFault] = ()) -> bool:
     """Writes `items.parquet`, `interactions/date=YYYY-MM-DD/part.parquet` and `world.json`.
 
     The folder appears under its name only when it is complete.
@@ -34,14 +37,18 @@ def write_demo_world(out: Path, parameters: DemoParameters) -> bool:
     Args:
         out: the folder to make.
         parameters: size and geometry.
+        faults: to put into its logs; whatever they do not hit has the bytes of the world without them.
 
     Returns:
         True if it was written, False if the same world was there already.
 
     Raises:
-        ConfigError: `out` exists and is another world, or no world.
+        ConfigError: `out` exists and is another world, or no world; or a fault does not fit the world.
     """
-    description = {"version": WORLD_VERSION, "parameters": asdict(parameters)}
+    plan = FaultPlan(parameters, faults)
+    description: dict[str, object] = {"version": WORLD_VERSION, "parameters": asdict(parameters)}
+    if plan.faults:
+        description["faults"] = [str(fault) for fault in plan.faults]
     if out.exists():
         _expect_same(out, description)
         return False
@@ -50,7 +57,7 @@ def write_demo_world(out: Path, parameters: DemoParameters) -> bool:
     partial.mkdir(parents=True)
     geometry = make_geometry(parameters)
     shelf = _write_items(partial, parameters, geometry)
-    interactions = sum(_write_day(partial, parameters, shelf, day) for day in range(parameters.days))
+    interactions = sum(_write_day(partial, parameters, plan, shelf, day) for day in range(parameters.days))
     sizes = {"patterns": parameters.patterns, "super_patterns": parameters.super_patterns, "interactions": interactions}
     (partial / WORLD_FILE).write_text(json.dumps(description | sizes, indent=2) + "\n")
     partial.rename(out)
@@ -62,7 +69,7 @@ def _expect_same(out: Path, description: dict[str, object]) -> None:
     if not file.is_file():
         raise ConfigError(f"{out} exists and is no demo world (it has no {WORLD_FILE}); choose another folder")
     found = json.loads(file.read_text())
-    if {key: found.get(key) for key in description} != description:
+    if any(found.get(key) != description.get(key) for key in ("version", "parameters", "faults")):
         raise ConfigError(f"{out} holds another demo world (see {file}); remove it or choose another folder")
 
 
@@ -96,27 +103,38 @@ def _item_table(parameters: DemoParameters, chunk: ItemChunk, names: list[str]) 
     return pa.table(columns, schema=_item_schema(parameters))
 
 
-def _write_day(folder: Path, parameters: DemoParameters, shelf: Shelf, day: int) -> int:
-    today = FIRST_DAY + timedelta(days=day)
-    partition = folder / "interactions" / f"date={today.isoformat()}"
-    partition.mkdir(parents=True)
-    schema = pa.schema([("sequence_id", pa.string()), ("item_id", pa.string()), ("timestamp", pa.timestamp("us"))])
-    rows = 0
-    with pq.ParquetWriter(partition / "part.parquet", schema) as writer:
-        for chunk in draw_sessions(parameters, shelf, day):
-            writer.write_table(_session_table(chunk, day, today, schema))
-            rows += len(chunk.item)
+def _write_day(folder: Path, parameters: DemoParameters, plan: FaultPlan, shelf: Shelf, day: int) -> int:
+    if plan.leaves_out(day):
+        return 0
+    today, rows = FIRST_DAY + timedelta(days=day), 0
+    with ExitStack() as files:
+        writers: dict[Place, pq.ParquetWriter] = {}
+        for number, chunk in enumerate(draw_sessions(parameters, shelf, day)):
+            for place, table in plan.deliveries(_session_table(chunk, day, today), day, number).items():
+                if place not in writers:
+                    writers[place] = files.enter_context(_open_file(folder, today, place))
+                writers[place].write_table(table)
+                rows += len(table)
+        if not writers:  # a day without a session
+            files.enter_context(_open_file(folder, today, ON_TIME))
     return rows
 
 
-def _session_table(chunk: SessionChunk, day: int, today: date, schema: pa.Schema) -> pa.Table:
+def _open_file(folder: Path, today: date, place: Place) -> pq.ParquetWriter:
+    days_later, name = place
+    partition = folder / "interactions" / f"date={today + timedelta(days=days_later)}"
+    partition.mkdir(parents=True, exist_ok=True)
+    return pq.ParquetWriter(partition / name, _SCHEMA)
+
+
+def _session_table(chunk: SessionChunk, day: int, today: date) -> pa.Table:
     midnight = np.datetime64(datetime.combine(today, datetime.min.time()), "us")
     columns = [
         pa.array([f"session-{day:03d}-{number:07d}" for number in chunk.session.tolist()], pa.string()),
         pa.array([_item_id(number) for number in chunk.item.tolist()], pa.string()),
         pa.array(midnight + chunk.second.astype("timedelta64[s]"), pa.timestamp("us")),
     ]
-    return pa.table(columns, schema=schema)
+    return pa.table(columns, schema=_SCHEMA)
 
 
 def _item_id(number: int) -> str:

@@ -1,0 +1,97 @@
+"""Runs the nights: delivers what has come, runs the DAG on the night's window, and looks at what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dags.demo_nights.facts import observe, read_facts
+from dags.demo_nights.story import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, STORY, WORLD, Night
+from dags.demo_nights.table import Ended, departures, night_table
+from dags.launch import airflow_environment, migrate, run_dag
+from modit.core.errors import ModitError
+from modit.core.storage import Storage
+from modit.data.demo import DemoFault, write_demo_world
+from modit.data.demo.delivery import ItemChange, deliver
+from modit.features.store import FOLDER_VARIABLE
+from modit.release.registry import TRACKING_VARIABLE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the nights and shows them.
+
+    Returns:
+        0 when every night ended as the story says, 1 otherwise.
+    """
+    parser = argparse.ArgumentParser(description="Run nights of a demo world under Airflow, one of them bad.")
+    parser.add_argument("--runs", default="runs", help="folder of runs; everything goes into demo-nights in it")
+    parser.add_argument("--nights", type=int, choices=range(1, len(STORY) + 1), default=len(STORY), help="how many")
+    chosen = parser.parse_args(arguments)
+    folder = Path(chosen.runs).resolve() / "demo-nights"
+    try:
+        nights = DemoNights(folder).run(STORY[: chosen.nights])
+    except ModitError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    table, wrong = night_table(nights, folder), list(departures(nights))
+    (folder / "nights.md").write_text(table, encoding="utf-8")
+    print("", table, f"in {folder}, with this table in nights.md", sep="\n", flush=True)
+    print(*(f"FAILED: {sentence}" for sentence in wrong), sep="\n", end="\n" if wrong else "", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+class DemoNights:
+    """Nights in a folder: the catalogue that they read, their runs, one registry and one feature store."""
+
+    def __init__(self, folder: Path) -> None:
+        """Args: `folder` for all of it; what is there already is taken up."""
+        self.folder, self.catalogue = folder, folder / "catalogue"
+        self.registry = f"sqlite:///{folder}/mlflow.db"
+        # Whatever the shell has: a demo touches no other registry, and has the feature store beside its runs.
+        self.environment = airflow_environment(folder) | {TRACKING_VARIABLE: self.registry, FOLDER_VARIABLE: ""}
+
+    def run(self, story: Sequence[Night]) -> list[Ended]:
+        """Runs nights one after the other; one that is refused does not end the others.
+
+        Raises:
+            ModitError: a night ended before its logs were judged.
+        """
+        print(f"preset {PRESET}, overrides {json.dumps(OVERRIDES)}", flush=True)
+        migrate(self.environment)
+        sound = self._world(())
+        change = ItemChange.choose(sound, CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS)
+        ended: list[Ended] = []
+        for night in story:
+            deliver(self.catalogue, self._world(night.faults), night.end, change.absent(night.end))
+            published = [each.night.name for each in ended if each.facts.registration]
+            ended.append(self._run_night(night, published[-1] if published else None))
+        return ended
+
+    def _run_night(self, night: Night, before: str | None) -> Ended:
+        print(f"\nnight {night.name}: {night.logs}; must be {night.expected}", flush=True)
+        conf = {
+            "catalogue": str(self.catalogue),
+            "preset": PRESET,
+            "overrides": OVERRIDES,
+            "run_root": str(self.folder),
+            "run": night.name,
+            "window": {"end": str(night.end)},
+        }
+        status, _ = run_dag(conf, self.environment)
+        run = str(self.folder / night.name)
+        facts = read_facts(run)
+        before_uri = str(self.folder / before) if before else None
+        seen = observe(run, facts, before_uri, self.registry, Storage(str(self.folder / "observed")))
+        return Ended(night, status, facts, seen)
+
+    def _world(self, faults: Sequence[str]) -> Path:
+        world = self.folder / "-".join(["world", *(fault.partition(":")[0] for fault in faults)])
+        write_demo_world(world, WORLD, [DemoFault.parse(fault) for fault in faults])
+        return world
+
+
+if __name__ == "__main__":
+    sys.exit(main())
