@@ -17,7 +17,7 @@ class Positions:
     def __init__(self, sizes: Sequence[int]) -> None:
         self._starts = np.cumsum([0, *sizes])
         self._firsts: list[int] = []
-        self._rows: list[tuple[int, np.ndarray | None]] = []
+        self._rows: list[tuple[int, np.ndarray | None]] = []  # first row, and a bit for each row that stays or not
         self._length = 0
 
     def add(self, file: int, start: int, count: int, kept: np.ndarray | None) -> None:
@@ -30,7 +30,7 @@ class Positions:
             kept: int64 [n], the rows of the batch that stay in the stream; None for all.
         """
         self._firsts.append(self._length)
-        self._rows.append((int(self._starts[file]) + start, kept))
+        self._rows.append((int(self._starts[file]) + start, None if kept is None else _bits(kept, count)))
         self._length += count if kept is None else len(kept)
 
     def files(self, position: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
@@ -52,5 +52,11 @@ class Positions:
         edges = np.searchsorted(position, [*self._firsts, self._length])
         for (start, kept), first, begin, end in zip(self._rows, self._firsts, edges[:-1], edges[1:], strict=True):
             within = position[begin:end] - first
-            rows[begin:end] = start + (within if kept is None else kept[within])
+            rows[begin:end] = start + (within if kept is None else np.flatnonzero(np.unpackbits(kept))[within])
         return rows
+
+
+def _bits(places: np.ndarray, count: int) -> np.ndarray:
+    chosen = np.zeros(count, dtype=bool)
+    chosen[places] = True
+    return np.packbits(chosen)
