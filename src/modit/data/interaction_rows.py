@@ -6,20 +6,19 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from modit.data.codes import repeats, stable_order
 from modit.data.hashing import WordIndex
 from modit.data.interaction_batches import BatchChecker, CheckedBatch
 from modit.data.parts import Part, stream
 from modit.data.positions import Positions
 from modit.data.quarantine import Quarantine
-from modit.data.row_store import RangeRows, RowStore
+from modit.data.row_order import OrderedRows, RepeatedRows, RepeatStore, in_order
+from modit.data.row_store import RowStore
 from modit.data.scratch import Scratch
 from modit.data.window import TimeRules
 from modit.data.words import Words
@@ -30,28 +29,6 @@ SORTED_ROWS = 1 << 21
 _TEXTS = ("sequence_id", "item_id")
 _THREADS = 2
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class OrderedRows:
-    """The good rows of a range of sequences, one sequence after the other, by key; ties keep the order of the input.
-
-    Attributes:
-        lengths: int64 [s], rows of each sequence.
-        item: int32 [n], row of the catalogue.
-        key: int64 [n], position, or timestamp in microseconds.
-    """
-
-    lengths: np.ndarray
-    item: np.ndarray
-    key: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Repeats:
-    range: int
-    places: np.ndarray  # among the rows of the range, ascending
-    rows: RangeRows
 
 
 class InteractionReader:
@@ -72,6 +49,7 @@ class InteractionReader:
         rows = sum(part.rows for part in parts)
         self._partitions = 1 << (max(0, rows - 1) // SORTED_ROWS).bit_length()
         self._words, self._rows = Words(scratch, self._partitions), RowStore(scratch)
+        self._repeats = RepeatStore(scratch)
         self._positions = Positions([part.rows for part in parts])
 
     def read(self, catalog: WordIndex) -> Iterator[OrderedRows]:
@@ -91,11 +69,12 @@ class InteractionReader:
             sequences = [number[start:end] for start, end in itertools.pairwise(self._words.starts)]
             edges = _range_edges(rows)
             list(pool.map(partial(self._split, edges), itertools.count(), sequences))
-            ranges = (partial(self._in_order, sequences, edges, each) for each in range(len(edges) - 1))
+            ranges = (partial(self._in_order, sequences, *each) for each in enumerate(itertools.pairwise(edges)))
             for ordered, repeated in _ahead(pool, ranges):
-                if repeated is not None:
-                    self._set_aside(repeated, catalog)
+                self._repeats.add(repeated)
                 yield ordered
+        for repeated in self._repeats.blocks(SORTED_ROWS):
+            self._set_aside(repeated, catalog)
 
     def _batches(self) -> Iterator[tuple[int, int, pa.RecordBatch]]:
         for number, part in enumerate(self._parts):
@@ -116,49 +95,31 @@ class InteractionReader:
         self._rows.add(batch.code, batch.item, batch.key)
         self._positions.add(batch.part, batch.start, batch.size, batch.kept)
 
-    def _split(self, edges: np.ndarray, batch: int, sequences: np.ndarray) -> None:
+    def _split(self, edges: list[int], batch: int, sequences: np.ndarray) -> None:
         range_of_code = np.searchsorted(edges[1:-1], sequences, side="right").astype(np.uint16)
         self._rows.split(batch, range_of_code, len(edges) - 1)
 
     def _in_order(
-        self, sequences: list[np.ndarray], edges: np.ndarray, number: int
-    ) -> tuple[OrderedRows, _Repeats | None]:
-        low, high = int(edges[number]), int(edges[number + 1])
-        rows, order = _sorted(self._rows.read(number, sequences))
-        repeated = repeats((rows.sequence, rows.key), rows.item)
-        found = None
-        if repeated is not None:
-            again = np.flatnonzero(repeated)[np.argsort(order[repeated])]
-            found = _Repeats(number, order[again], rows.take(again))
-            rows = rows.take(~repeated)
-        lengths = np.bincount(rows.sequence - low, minlength=high - low)
-        return OrderedRows(lengths, rows.item, rows.key), found
+        self, sequences: list[np.ndarray], number: int, edges: tuple[int, int]
+    ) -> tuple[OrderedRows, RepeatedRows]:
+        ordered, places, rows = in_order(self._rows.read(number, sequences), *edges)
+        position, batch, code = self._rows.origin(number, places)
+        entry = np.asarray(self._words.starts)[batch] + code
+        return ordered, RepeatedRows(position, entry, rows.item, rows.key)
 
-    def _set_aside(self, repeats: _Repeats, catalog: WordIndex) -> None:
-        position, batch, code = self._rows.origin(repeats.range, repeats.places)
-        sequence = self._words.take(np.asarray(self._words.starts)[batch] + code)
-        key = pa.array(repeats.rows.key)
+    def _set_aside(self, rows: RepeatedRows, catalog: WordIndex) -> None:
+        key = pa.array(rows.key)
         values = {
-            "sequence_id": sequence,
-            "item_id": catalog.take(repeats.rows.item),
+            "sequence_id": self._words.take(rows.entry),
+            "item_id": catalog.take(rows.item),
             self._order: key.cast(pa.timestamp("us")) if self._order == "timestamp" else key,
         }
-        for number, chosen, file_rows in self._positions.files(position):
+        for number, chosen, file_rows in self._positions.files(rows.position):
             here = {name: column[chosen] for name, column in values.items()}
             self._aside.add("duplicate_interaction", self._parts[number].name, file_rows, here, "item_id")
 
 
-def _sorted(rows: RangeRows) -> tuple[RangeRows, np.ndarray]:
-    """Rows by sequence and key, ties in the order that they have; and their places before."""
-    order = stable_order(rows.sequence)
-    rows = rows.take(order)
-    if ((rows.key[1:] >= rows.key[:-1]) | (rows.sequence[1:] != rows.sequence[:-1])).all():
-        return rows, order
-    again = np.lexsort((rows.key, rows.sequence))
-    return rows.take(again), order[again]
-
-
-def _range_edges(rows: np.ndarray) -> np.ndarray:
+def _range_edges(rows: np.ndarray) -> list[int]:
     """Where ranges of sequences begin that have about `SORTED_ROWS` rows each, and at the end the number of sequences.
 
     Args:
@@ -167,7 +128,7 @@ def _range_edges(rows: np.ndarray) -> np.ndarray:
     ends = np.cumsum(rows, out=rows)
     total = int(ends[-1]) if len(ends) else 0
     cuts = np.searchsorted(ends, np.arange(SORTED_ROWS, total, SORTED_ROWS)) + 1
-    return np.array([0, *np.unique(cuts[cuts < len(ends)]).tolist(), len(ends)])
+    return [0, *np.unique(cuts[cuts < len(ends)]).tolist(), len(ends)]
 
 
 def _ahead(pool: Executor, calls: Iterable[Callable[[], T]]) -> Iterator[T]:

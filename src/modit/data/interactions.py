@@ -12,10 +12,11 @@ from modit.data.catalog import Sequences
 from modit.data.contract import check_interactions
 from modit.data.facts import Fact
 from modit.data.hashing import WordIndex
-from modit.data.interaction_rows import InteractionReader, OrderedRows
+from modit.data.interaction_rows import InteractionReader
 from modit.data.parts import find_parts
 from modit.data.problems import ProblemLog
 from modit.data.quarantine import Quarantine
+from modit.data.row_order import OrderedRows
 from modit.data.scratch import Column, Scratch
 from modit.data.tolerance import Tolerance
 from modit.data.window import TimeRules, Window

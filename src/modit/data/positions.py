@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+
+def runs(values: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """Yields (value, slice) of neighbours that are equal.
+
+    Args:
+        values: integers [n].
+    """
+    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    for begin, end in itertools.pairwise(edges):
+        if begin < end:
+            yield int(values[begin]), slice(begin, end)
 
 
 class Positions:
@@ -41,18 +54,16 @@ class Positions:
         """
         rows = self._rows_over_all_files(position)
         file = np.searchsorted(self._starts, rows, side="right") - 1
-        edges = [0, *(np.flatnonzero(np.diff(file)) + 1).tolist(), len(file)]
-        for begin, end in zip(edges[:-1], edges[1:], strict=True):
-            if end > begin:
-                number = int(file[begin])
-                yield number, slice(begin, end), rows[begin:end] - self._starts[number]
+        for number, chosen in runs(file):
+            yield number, chosen, rows[chosen] - self._starts[number]
 
     def _rows_over_all_files(self, position: np.ndarray) -> np.ndarray:
         rows = np.empty(len(position), np.int64)
         edges = np.searchsorted(position, [*self._firsts, self._length])
         for (start, kept), first, begin, end in zip(self._rows, self._firsts, edges[:-1], edges[1:], strict=True):
-            within = position[begin:end] - first
-            rows[begin:end] = start + (within if kept is None else np.flatnonzero(np.unpackbits(kept))[within])
+            if begin < end:
+                within = position[begin:end] - first
+                rows[begin:end] = start + (within if kept is None else np.flatnonzero(np.unpackbits(kept))[within])
         return rows
 
 

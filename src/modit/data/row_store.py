@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modit.data.positions import runs
 from modit.data.scratch import Scratch
 
 
@@ -99,7 +100,7 @@ class RowStore:
 
         Args:
             number: of the range.
-            places: int64 [n], among its rows.
+            places: int64 [n], among its rows, ascending.
 
         Returns:
             Their places in the input, their batches, and the numbers of their sequences in these; int64 [n] each.
@@ -107,8 +108,8 @@ class RowStore:
         lows, ends = self._places(number)
         batch = np.searchsorted(ends, places, side="right") - 1
         position, code = np.empty(len(places), np.int64), np.empty(len(places), np.int64)
-        for each in np.unique(batch).tolist():
-            chosen, low, size = batch == each, lows[each], ends[each + 1] - ends[each]
+        for each, chosen in runs(batch):
+            low, size = lows[each], ends[each + 1] - ends[each]
             within = places[chosen] - ends[each]
             code[chosen] = self._code.slice(low, low + size)[within]
             row = self._row.slice(low, low + size)[within] if self._is_split[each] else low - self.starts[each] + within

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from modit.data.hashing import offsets_and_bytes, word_hashes
+from modit.data.positions import runs
 from modit.data.scratch import Scratch
 
 _BLOCK = 1 << 20
@@ -94,12 +95,12 @@ class Words:
         """The words of entries, large_string [n].
 
         Args:
-            entries: int64 [n].
+            entries: int64 [n], batch by batch, else in any order.
         """
         place = np.empty(len(entries), np.int64)
         batch = np.searchsorted(self.starts, entries, side="right") - 1
-        for number in np.unique(batch):
-            start, chosen = self.starts[number], batch == number
+        for number, chosen in runs(batch):
+            start = self.starts[number]
             code = self._code.slice(start, self.starts[number + 1])
             place_of_code = np.empty(len(code), np.int64)
             place_of_code[code] = np.arange(start, start + len(code))
