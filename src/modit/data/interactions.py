@@ -44,7 +44,7 @@ class InteractionRows:
     """The good rows, those of short sequences too: of sequence s `offsets[s]` to before `offsets[s + 1]`.
 
     Attributes:
-        offsets: int64 [S + 1].
+        offsets: int64 [S + 1], increasing.
         item: int32 [T], row of the catalogue.
         key: int64 [T], position, or timestamp in microseconds.
     """
@@ -133,7 +133,7 @@ class _Assembly:
         long_enough = ordered.lengths >= MINIMUM_LENGTH
         kept = np.repeat(long_enough, ordered.lengths)
         lengths, items = ordered.lengths[long_enough], ordered.item[kept]
-        _append(self._rows, ordered.lengths, ordered.item, ordered.key)
+        _append(self._rows, ordered.lengths[ordered.lengths > 0], ordered.item, ordered.key)
         _append(self._long, lengths, items, ordered.key[kept] if self._timed else None)
         counts.sequences += len(lengths)
         counts.short_sequences_dropped += int(((ordered.lengths > 0) & ~long_enough).sum())
