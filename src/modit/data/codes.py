@@ -30,17 +30,10 @@ class Codes:
 
     def __init__(self) -> None:
         self._chunks: list[pa.DictionaryArray] = [encoded(pa.array([], pa.large_string()))]
-        self._are_in_order = True
 
-    def add(self, chunk: pa.DictionaryArray, is_in_order: bool = False) -> None:
-        """Takes a batch of `encoded` values without nulls.
-
-        Args:
-            chunk: the batch.
-            is_in_order: its words are known to be numbered in order of first appearance, and all to appear.
-        """
+    def add(self, chunk: pa.DictionaryArray) -> None:
+        """Takes a batch of `encoded` values without nulls."""
         self._chunks.append(chunk)
-        self._are_in_order &= is_in_order
 
     def finish(self) -> tuple[np.ndarray, pa.Array]:
         """The codes, int32 [n], and the word of each code; words are numbered in order of first appearance."""
@@ -48,15 +41,22 @@ class Codes:
         self._chunks = []
         words = whole.chunk(0).dictionary
         codes = np.concatenate([chunk.indices.to_numpy() for chunk in whole.chunks])
-        return (codes, words) if self._are_in_order else _by_first_appearance(codes, words)
+        return by_first_appearance(codes, words)
 
 
-def _by_first_appearance(codes: np.ndarray, words: pa.Array) -> tuple[np.ndarray, pa.Array]:
+def by_first_appearance(codes: np.ndarray, words: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Renumbers words in order of first appearance; those that no row has are left out.
+
+    Args:
+        codes: int32 [n].
+        words: the word of each code.
+    """
     # a file's own dictionary may have words in another order, and words of rows that were set aside
-    if len(codes):
-        greatest = np.maximum.accumulate(codes)
-        if codes[0] == 0 and greatest[-1] == len(words) - 1 and (np.diff(greatest) <= 1).all():
-            return codes, words
+    if not len(codes):
+        return codes, words.slice(0, 0)
+    greatest = np.maximum.accumulate(codes)
+    if codes[0] == 0 and greatest[-1] == len(words) - 1 and (np.diff(greatest) <= 1).all():
+        return codes, words
     first = np.full(len(words), len(codes), dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     order = np.argsort(first, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,8 +187,8 @@ def _sequences(found: Inspection) -> tuple[Any, ...]:
     """Items and sequences, in an order of their own."""
     assert found.interactions is not None  # a refused window has none
     rows, ids = found.interactions.rows, found.items.item_ids
-    sequences = np.split(rows.item, np.flatnonzero(np.diff(rows.sequence)) + 1)
-    return ids.tolist(), found.items.embeddings.tobytes(), sorted(tuple(ids[each].tolist()) for each in sequences)
+    sequences = [ids[rows.item[start:end]].tolist() for start, end in itertools.pairwise(rows.offsets)]
+    return ids.tolist(), found.items.embeddings.tobytes(), sorted(tuple(each) for each in sequences if each)
 
 
 def _labels_of(found: Inspection) -> list[tuple[Any, ...]]:

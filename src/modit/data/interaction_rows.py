@@ -1,55 +1,34 @@
-"""The stream of interaction rows: window, nulls, times, unknown items and duplicates; what is left, in order."""
+"""The stream of interaction rows: what the rules leave of it lies on disk, and is put in order range by range."""
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from modit.data.codes import Codes, encoded, is_word, ordered_by, repeats
+from modit.data.hashing import WordIndex
+from modit.data.interaction_batches import BatchChecker, CheckedBatch
 from modit.data.parts import Part, stream
 from modit.data.positions import Positions
 from modit.data.quarantine import Quarantine
-from modit.data.window import TimeRules, microseconds
+from modit.data.row_order import OrderedRows, RepeatedRows, RepeatStore, in_order
+from modit.data.row_store import RowStore
+from modit.data.scratch import Scratch
+from modit.data.window import TimeRules
+from modit.data.words import Words
 
 BATCH_ROWS = 1 << 19
-# Rows that are sorted at once: what sorting needs beside the rows does not grow with the log.
-SORTED_ROWS = 1 << 24
+# Rows that are put in order at once, and words that are numbered at once: what is held does not grow with the log.
+SORTED_ROWS = 1 << 21
 _TEXTS = ("sequence_id", "item_id")
-_BATCHES_AHEAD = 3
-# Number of the file, first row in it, the columns of ids while they are encoded, the batch.
-_Waiting = tuple[int, int, list["Future[pa.DictionaryArray]"], pa.RecordBatch]
-
-
-@dataclass(frozen=True)
-class InteractionRows:
-    """Interactions as numbers, 16 bytes a row.
-
-    Attributes:
-        sequence: int32 [T], number of the sequence in order of first appearance.
-        item: int32 [T], row of the catalogue.
-        key: int64 [T], position, or timestamp in microseconds.
-    """
-
-    sequence: np.ndarray
-    item: np.ndarray
-    key: np.ndarray
-
-    def take(self, chosen: np.ndarray | slice) -> InteractionRows:
-        """The rows under an index, a mask or a slice."""
-        return InteractionRows(self.sequence[chosen], self.item[chosen], self.key[chosen])
-
-    @classmethod
-    def joined(cls, several: list[InteractionRows]) -> InteractionRows:
-        """All rows of several, which are emptied on the way, column by column."""
-        columns = [np.concatenate([getattr(rows, name) for rows in several]) for name in ("sequence", "item", "key")]
-        several.clear()
-        return cls(*columns)
+_THREADS = 2
+T = TypeVar("T")
 
 
 class InteractionReader:
@@ -60,153 +39,104 @@ class InteractionReader:
         order: `timestamp` or `position`.
         times: the window, and what a row's time must look like.
         aside: where bad rows go.
+        scratch: where rows wait.
     """
 
-    def __init__(self, parts: list[Part], order: str, times: TimeRules, aside: Quarantine) -> None:
+    def __init__(self, parts: list[Part], order: str, times: TimeRules, aside: Quarantine, scratch: Scratch) -> None:
         self.outside_window = 0
         self.unordered = 0
         self._parts, self._order, self._times, self._aside = parts, order, times, aside
-        self._sequences, self._items = Codes(), Codes()
-        self._keys: list[np.ndarray] = [np.zeros(0, np.int64)]
+        rows = sum(part.rows for part in parts)
+        self._partitions = 1 << (max(0, rows - 1) // SORTED_ROWS).bit_length()
+        self._words, self._rows = Words(scratch, self._partitions), RowStore(scratch)
+        self._repeats = RepeatStore(scratch)
         self._positions = Positions([part.rows for part in parts])
-        self._waiting: deque[_Waiting] = deque()
 
-    def read(self, item_ids: np.ndarray) -> InteractionRows:
+    def read(self, catalog: WordIndex) -> Iterator[OrderedRows]:
         """Reads all parts.
 
         Args:
-            item_ids: unicode [N], the ids of the catalogue.
+            catalog: the ids of the items.
 
-        Returns:
-            The good rows, sorted by sequence and key; ties keep the order of the input.
+        Yields:
+            The good rows, in ranges of sequences in the order in which these first appear.
         """
-        with ThreadPoolExecutor(len(_TEXTS)) as self._pool:
-            for number, part in enumerate(self._parts):
-                self._read_part(number, part)
-            while self._waiting:
-                self._take_first()
-            finished = self._pool.map(Codes.finish, (self._sequences, self._items))
-            (sequence, sequence_ids), (item, seen_items) = finished
-        rows = InteractionRows(sequence, item, np.concatenate(self._keys))
-        self._keys.clear()
-        names = (sequence_ids, seen_items)
-        catalog_row = pc.index_in(seen_items, value_set=pa.array(item_ids.tolist(), pa.large_string()))
-        position = None
-        if catalog_row.null_count:
-            unknown = catalog_row.is_null().to_numpy(zero_copy_only=False)[rows.item]
-            self._set_aside("unknown_item", rows, np.arange(len(item)), unknown, names)
-            rows, position = rows.take(~unknown), np.flatnonzero(~unknown)
-        known = catalog_row.fill_null(-1).to_numpy().astype(np.int32)
-        ranges = [self._in_order(rows, position, chosen, names) for chosen in _ranges(rows.sequence)]
-        rows = ranges[0] if len(ranges) == 1 else InteractionRows.joined(ranges)
-        return InteractionRows(rows.sequence, known[rows.item], rows.key)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            checker = BatchChecker(self._parts, self._order, self._times, catalog, self._partitions)
+            for checked in _ahead(pool, (partial(checker.check, *batch) for batch in self._batches())):
+                self._take(checked)
+            number, rows = self._words.numbered(pool)
+            sequences = [number[start:end] for start, end in itertools.pairwise(self._words.starts)]
+            edges = _range_edges(rows)
+            list(pool.map(partial(self._split, edges), itertools.count(), sequences))
+            ranges = (partial(self._in_order, sequences, *each) for each in enumerate(itertools.pairwise(edges)))
+            for ordered, repeated in _ahead(pool, ranges):
+                self._repeats.add(repeated)
+                yield ordered
+        for repeated in self._repeats.blocks(SORTED_ROWS):
+            self._set_aside(repeated, catalog)
+
+    def _batches(self) -> Iterator[tuple[int, int, pa.RecordBatch]]:
+        for number, part in enumerate(self._parts):
+            groups = self._times.window.row_groups(part) if self._order == "timestamp" else None
+            seen = 0
+            for start, batch in stream(part, [*_TEXTS, self._order], BATCH_ROWS, groups, _TEXTS):
+                seen += batch.num_rows
+                yield number, start, batch
+            self.outside_window += part.rows - seen
+
+    def _take(self, batch: CheckedBatch) -> None:
+        self.outside_window += batch.outside
+        self.unordered += batch.unordered
+        for refused in batch.refused:
+            name = self._parts[batch.part].name
+            self._aside.add(refused.rule, name, batch.start + refused.rows, refused.values, refused.column)
+        self._words.add(batch.words)
+        self._rows.add(batch.code, batch.item, batch.key)
+        self._positions.add(batch.part, batch.start, batch.size, batch.kept)
+
+    def _split(self, edges: list[int], batch: int, sequences: np.ndarray) -> None:
+        range_of_code = np.searchsorted(edges[1:-1], sequences, side="right").astype(np.uint16)
+        self._rows.split(batch, range_of_code, len(edges) - 1)
 
     def _in_order(
-        self,
-        rows: InteractionRows,
-        position: np.ndarray | None,
-        chosen: np.ndarray | slice,
-        names: tuple[pa.Array, pa.Array],
-    ) -> InteractionRows:
-        """Rows of some sequences in order, without repeats."""
-        here = rows.take(chosen)
-        order = ordered_by(here.sequence, here.key)
-        here = here.take(order)
-        repeated = repeats((here.sequence, here.key), here.item)
-        if repeated is None:
-            return here
-        places = order if isinstance(chosen, slice) else chosen[order]
-        self._set_aside(
-            "duplicate_interaction", here, places if position is None else position[places], repeated, names
-        )
-        return here.take(~repeated)
+        self, sequences: list[np.ndarray], number: int, edges: tuple[int, int]
+    ) -> tuple[OrderedRows, RepeatedRows]:
+        ordered, places, rows = in_order(self._rows.read(number, sequences), *edges)
+        position, batch, code = self._rows.origin(number, places)
+        entry = np.asarray(self._words.starts)[batch] + code
+        return ordered, RepeatedRows(position, entry, rows.item, rows.key)
 
-    def _read_part(self, number: int, part: Part) -> None:
-        columns = [*_TEXTS, self._order]
-        groups = self._times.window.row_groups(part) if self._order == "timestamp" else None
-        seen = 0
-        for start, batch in stream(part, columns, BATCH_ROWS, groups, _TEXTS):
-            # encoding goes on beside the decoding of the next batches, a few at a time
-            self._waiting.append((number, start, [self._pool.submit(encoded, batch[name]) for name in _TEXTS], batch))
-            if len(self._waiting) > _BATCHES_AHEAD:
-                self._take_first()
-            seen += batch.num_rows
-        self.outside_window += part.rows - seen
-
-    def _take_first(self) -> None:
-        number, start, futures, batch = self._waiting.popleft()
-        sequence, item = (future.result() for future in futures)
-        fresh = [not pa.types.is_dictionary(batch[name].type) for name in _TEXTS]
-        self._take(number, start, sequence, item, batch[self._order], fresh)
-
-    def _take(
-        self, number: int, start: int, sequence: pa.Array, item: pa.Array, moment: pa.Array, fresh: list[bool]
-    ) -> None:
-        key = self._key(moment)
-        kept = np.ones(len(key), dtype=bool)
-        known = moment.is_valid().to_numpy(zero_copy_only=False) if moment.null_count else None
-        outside = self._times.outside(self._parts[number], key, known) if self._order == "timestamp" else None
-        if outside is not None:
-            self.outside_window += int(outside.sum())
-            kept &= ~outside
-        for rule, column, bad in self._breaches(self._parts[number], sequence, item, moment, key):
-            caught = np.flatnonzero(bad & kept)
-            values = {"sequence_id": sequence, "item_id": item, self._order: moment}
-            values = {name: array.take(pa.array(caught)) for name, array in values.items()}
-            self._aside.add(rule, self._parts[number].name, start + caught, values, column)
-            kept &= ~bad
-        rows = None if kept.all() else np.flatnonzero(kept)
-        if rows is not None:
-            sequence, item, key = sequence.take(pa.array(rows)), item.take(pa.array(rows)), key[rows]
-        self.unordered += int((key[1:] < key[:-1]).sum()) if self._order == "timestamp" else 0
-        self._sequences.add(sequence, rows is None and fresh[0])
-        self._items.add(item, rows is None and fresh[1])
-        self._keys.append(key)
-        self._positions.add(number, start, len(kept), rows)
-
-    def _breaches(
-        self, part: Part, sequence: pa.Array, item: pa.Array, moment: pa.Array, key: np.ndarray
-    ) -> Iterator[tuple[str, str, np.ndarray]]:
-        for name, column in (("sequence_id", sequence), ("item_id", item), (self._order, moment)):
-            if column.null_count:
-                yield "null_in_interaction", name, column.is_null().to_numpy(zero_copy_only=False)
-        empty = is_word(sequence, "")
-        if empty is not None:
-            yield "empty_sequence_id", "sequence_id", empty
-        if self._order == "timestamp":
-            for rule, bad in self._times.breaches(part, key):
-                yield rule, "timestamp", bad
-
-    def _key(self, column: pa.Array) -> np.ndarray:
-        if self._order == "timestamp":
-            return microseconds(column)
-        values = column.cast(pa.int64())
-        return (values.fill_null(0) if values.null_count else values).to_numpy(zero_copy_only=False)
-
-    def _set_aside(
-        self, rule: str, rows: InteractionRows, position: np.ndarray, bad: np.ndarray, names: tuple[pa.Array, pa.Array]
-    ) -> None:
-        refused, position = rows.take(bad), position[bad]
-        order = np.argsort(position, kind="stable")
-        refused, position = refused.take(order), position[order]
-        for number, chosen, file_rows in self._positions.files(position):
-            here = refused.take(chosen)
-            key = pa.array(here.key, pa.int64())
-            values = {
-                "sequence_id": names[0].take(pa.array(here.sequence)),
-                "item_id": names[1].take(pa.array(here.item)),
-                self._order: key.cast(pa.timestamp("us")) if self._order == "timestamp" else key,
-            }
-            self._aside.add(rule, self._parts[number].name, file_rows, values, "item_id")
+    def _set_aside(self, rows: RepeatedRows, catalog: WordIndex) -> None:
+        key = pa.array(rows.key)
+        values = {
+            "sequence_id": self._words.take(rows.entry),
+            "item_id": catalog.take(rows.item),
+            self._order: key.cast(pa.timestamp("us")) if self._order == "timestamp" else key,
+        }
+        for number, chosen, file_rows in self._positions.files(rows.position):
+            here = {name: column[chosen] for name, column in values.items()}
+            self._aside.add("duplicate_interaction", self._parts[number].name, file_rows, here, "item_id")
 
 
-def _ranges(sequence: np.ndarray) -> Iterator[np.ndarray | slice]:
-    """Yields the rows of one range of sequences after the other, each of about `SORTED_ROWS` rows."""
-    if len(sequence) <= SORTED_ROWS:
-        yield slice(None)
-        return
-    ends = np.cumsum(np.bincount(sequence))
-    cuts = np.searchsorted(ends, np.arange(SORTED_ROWS, len(sequence), SORTED_ROWS)) + 1
-    edges = np.unique([0, *cuts.tolist(), len(ends)])
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        yield np.flatnonzero((sequence >= low) & (sequence < high))
+def _range_edges(rows: np.ndarray) -> list[int]:
+    """Where ranges of sequences begin that have about `SORTED_ROWS` rows each, and at the end the number of sequences.
+
+    Args:
+        rows: int64 [sequences], rows of each; overwritten.
+    """
+    ends = np.cumsum(rows, out=rows)
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = np.searchsorted(ends, np.arange(SORTED_ROWS, total, SORTED_ROWS)) + 1
+    return [0, *np.unique(cuts[cuts < len(ends)]).tolist(), len(ends)]
+
+
+def _ahead(pool: Executor, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """Yields what calls return, in their order, while the next few are at work."""
+    waiting: deque[Future[T]] = deque()
+    for call in calls:
+        waiting.append(pool.submit(call))
+        if len(waiting) > _THREADS:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from modit.data.catalog import Sequences
 from modit.data.contract import check_interactions
 from modit.data.facts import Fact
-from modit.data.interaction_rows import InteractionReader, InteractionRows
+from modit.data.hashing import WordIndex
+from modit.data.interaction_rows import InteractionReader
 from modit.data.parts import find_parts
 from modit.data.problems import ProblemLog
 from modit.data.quarantine import Quarantine
+from modit.data.row_order import OrderedRows
+from modit.data.scratch import Column, Scratch
 from modit.data.tolerance import Tolerance
 from modit.data.window import TimeRules, Window
 
@@ -33,6 +37,21 @@ class InteractionCounts:
     in_short_sequences: int = 0
     sequences: int = 0
     kept: int = 0
+
+
+@dataclass(frozen=True)
+class InteractionRows:
+    """The good rows, those of short sequences too: of sequence s `offsets[s]` to before `offsets[s + 1]`.
+
+    Attributes:
+        offsets: int64 [S + 1], increasing.
+        item: int32 [T], row of the catalogue.
+        key: int64 [T], position, or timestamp in microseconds.
+    """
+
+    offsets: np.ndarray
+    item: np.ndarray
+    key: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -81,9 +100,13 @@ def read_interactions(
         problems.raise_if_any()
     parts = [part for part in all_parts if times.window.holds_part(part)]
     counts = InteractionCounts(rows=sum(part.rows for part in parts))
-    with Quarantine(quarantine, "interactions", ("sequence_id", "item_id", order)) as aside:
-        reader = InteractionReader(parts, order, times, aside)
-        rows = reader.read(item_ids)
+    columns = ("sequence_id", "item_id", order)
+    with Scratch(quarantine) as scratch, Quarantine(quarantine, "interactions", columns) as aside:
+        reader = InteractionReader(parts, order, times, aside, scratch)
+        assembly = _Assembly(scratch, timed=order == "timestamp")
+        for ordered in reader.read(WordIndex(pa.array(item_ids.tolist(), pa.large_string()))):
+            assembly.add(ordered, counts)
+        rows, sequences = assembly.finish()
     counts.outside_window, counts.quarantined = reader.outside_window, aside.counts
     in_window = counts.rows - counts.outside_window
     facts = aside.facts(tolerance.of_interactions(order), in_window)
@@ -92,17 +115,41 @@ def read_interactions(
         facts.append(
             Fact("interactions", "time_order", share, 0.0, tolerance.unordered_share_max, reader.unordered, in_window)
         )
-    return Interactions(_assemble(rows, counts, timed=order == "timestamp"), counts, rows, order, facts)
+    return Interactions(sequences, counts, rows, order, facts)
 
 
-def _assemble(table: InteractionRows, counts: InteractionCounts, timed: bool) -> Sequences:
-    lengths = np.bincount(table.sequence) if len(table.sequence) else np.zeros(0, np.int64)
-    long_enough = lengths >= MINIMUM_LENGTH
-    kept = long_enough[table.sequence]
-    items = table.item[kept]
-    counts.sequences = int(long_enough.sum())
-    counts.short_sequences_dropped = int(((lengths > 0) & ~long_enough).sum())
-    counts.kept = len(items)
-    counts.in_short_sequences = len(table.item) - len(items)
-    offsets = np.concatenate([[0], np.cumsum(lengths[long_enough])]).astype(np.int64)
-    return Sequences(offsets, items.astype(np.int32), table.key[kept] if timed else None)
+class _Assembly:
+    """The good rows on disk, all of them and those of sequences that are long enough."""
+
+    def __init__(self, scratch: Scratch, timed: bool) -> None:
+        kinds = (np.int64, np.int32, np.int64)
+        self._rows, self._long = ([scratch.column(kind) for kind in kinds] for _ in range(2))
+        self._timed = timed
+        for offsets, *_ in (self._rows, self._long):
+            offsets.append(np.zeros(1, np.int64))
+
+    def add(self, ordered: OrderedRows, counts: InteractionCounts) -> None:
+        """Takes the rows of a range of sequences."""
+        long_enough = ordered.lengths >= MINIMUM_LENGTH
+        kept = np.repeat(long_enough, ordered.lengths)
+        lengths, items = ordered.lengths[long_enough], ordered.item[kept]
+        _append(self._rows, ordered.lengths[ordered.lengths > 0], ordered.item, ordered.key)
+        _append(self._long, lengths, items, ordered.key[kept] if self._timed else None)
+        counts.sequences += len(lengths)
+        counts.short_sequences_dropped += int(((ordered.lengths > 0) & ~long_enough).sum())
+        counts.kept += len(items)
+        counts.in_short_sequences += len(ordered.item) - len(items)
+
+    def finish(self) -> tuple[InteractionRows, Sequences]:
+        """Maps of what was written."""
+        offsets, items, times = (column.mapped() for column in self._long)
+        rows = InteractionRows(*(column.mapped() for column in self._rows))
+        return rows, Sequences(offsets, items, times if self._timed else None)
+
+
+def _append(columns: list[Column], lengths: np.ndarray, item: np.ndarray, key: np.ndarray | None) -> None:
+    offsets, items, keys = columns
+    offsets.append(len(items) + np.cumsum(lengths))
+    items.append(item)
+    if key is not None:
+        keys.append(key)

@@ -118,16 +118,15 @@ def _interaction_columns(interactions: Interactions, cells: np.ndarray) -> Json:
     rows = interactions.rows
     if not len(rows.item):
         return {}
-    chosen = _spread(len(rows.item), _COUNTED)
-    lengths = np.bincount(rows.sequence)
+    chosen, sequence = _spread(len(rows.item), _COUNTED), _spread(len(rows.offsets) - 1, SAMPLE)
     columns = {
         "interactions.item_id (cell of its embedding)": _categories(cells[rows.item[chosen]]),
-        "interactions.sequence_id (rows of it)": _numbers(np.log1p(lengths[lengths > 0])),
+        "interactions.sequence_id (rows of it)": _numbers(np.log1p(rows.offsets[sequence + 1] - rows.offsets[sequence])),
     }
     if interactions.order == "timestamp":
         columns["interactions.timestamp (hour)"] = _categories(rows.key[chosen] // 3_600_000_000 % 24)
         later = chosen[chosen > 0]
-        later = later[rows.sequence[later] == rows.sequence[later - 1]]
+        later = later[rows.offsets[np.searchsorted(rows.offsets, later)] != later]  # not the first of its sequence
         gaps = (rows.key[later] - rows.key[later - 1]) / 1e6
         columns["interactions.timestamp (log seconds since the row before)"] = _numbers(np.log1p(gaps))
     return columns

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from modit.data.facts import Fact
 from modit.data.problems import ProblemLog
 
+# Rows are written in groups of at least this size: rules catch a few here and a few there.
+_GROUP_ROWS = 1 << 16
 COLUMNS = {
     "items": ("item_id", "value"),
     "retrieval_labels": ("request_id", "timestamp", "domain", "anchor_item_id", "rank", "item_id", "label"),
@@ -47,6 +49,8 @@ class Quarantine:
         self._table, self._columns = table, columns
         self._schema = quarantine_schema(columns)
         self._log = ProblemLog()
+        self._waiting: list[pa.Table] = []
+        self._rows_waiting = 0
         self._writer = pq.ParquetWriter(folder / f"{table}.parquet", self._schema)
 
     def __enter__(self) -> Self:
@@ -55,6 +59,7 @@ class Quarantine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._write()
         self._writer.close()
 
     @property
@@ -91,7 +96,10 @@ class Quarantine:
         columns["rule"] = pa.repeat(rule, len(rows))
         table = pa.table(columns, schema=self._schema)
         table = table if fresh is None else table.filter(pa.array(fresh))
-        self._writer.write_table(table)
+        self._waiting.append(table)
+        self._rows_waiting += len(table)
+        if self._rows_waiting >= _GROUP_ROWS:
+            self._write()
         self._broken[rule] = self._broken.get(rule, 0) + len(rows)
         if len(table):
             self.counts[rule] = self.counts.get(rule, 0) + len(table)
@@ -120,3 +128,9 @@ class Quarantine:
             )
             for rule, share in allowed.items()
         ]
+
+    def _write(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting))
+            self._waiting.clear()
+            self._rows_waiting = 0
