@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
 def run(context: StepContext) -> dict[str, object]:
     """Reads `catalog`, `patterns` and every domain's `predictor`; writes `features`: digests.json, of each view."""
     catalog, domains = Catalog.load(context.input("catalog")), list(context.domains)
-    as_of = newest_interaction(catalog) or _first_attempt(context.scratch)
+    as_of = _as_of(context, catalog)
     patterns = {domain: Patterns.load(context.input("patterns") / f"{domain}.npz") for domain in domains}
     folders = context.inputs_by_domain("predictor")
     predictors = {domain: DensityPredictor.load(folders[domain] / "predictor.npz") for domain in domains}
@@ -38,6 +38,13 @@ def run(context: StepContext) -> dict[str, object]:
     (context.output("features") / "digests.json").write_text(text, encoding="utf-8")
     services = {domain: service_name(domain, context.run_uri) for domain in domains}
     return {"store": str(folder), "as_of": as_of.isoformat(), "services": services, **facts}
+
+
+def _as_of(context: StepContext, catalog: Catalog) -> datetime:
+    """The night's instant: the end of the run's window, later than all that it read; else that of its newest row."""
+    if context.days is not None:
+        return context.days.end_instant
+    return newest_interaction(catalog) or _first_attempt(context.scratch)
 
 
 def _first_attempt(scratch: Path) -> datetime:
