@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import FeatureParityError, RunBusyError
+from modit.core.lock import locked
 from modit.core.sections import FeatureParams
 from modit.features.online import Materialiser
 from modit.features.parity import compare_online, sample_of
@@ -66,7 +65,7 @@ def publish(
         RunBusyError: another process publishes into the same store, for longer than ten minutes.
     """
     started = time.monotonic()
-    with _locked(folder):
+    with locked(folder, _busy(folder), _WAIT, f"run {night.run_uri}"):
         published, rows = Published.read(folder), OfflineRows(folder)
         if published.as_of and night.as_of < datetime.fromisoformat(published.as_of):
             return {"status": "older", "newest": published.as_of}
@@ -117,17 +116,5 @@ def _materialise(
     return written
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + _WAIT
-    with (folder / "lock").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise RunBusyError(f"{folder} is being published to by another process ({file.name})") from error
-                time.sleep(0.5)
-        yield
+def _busy(folder: Path) -> Callable[[str], RunBusyError]:
+    return lambda who: RunBusyError(f"{folder} is being published to by {who}; waited {_WAIT:g} s")

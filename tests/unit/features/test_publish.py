@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from modit.core.errors import UnknownItemError
+from modit.core.errors import RunBusyError, UnknownItemError
+from modit.core.lock import locked
 from modit.features.online import OnlineItems
 from modit.features.parity import differing, historical, sample_of
 from modit.features.rows import OfflineRows
@@ -134,6 +135,14 @@ def test_an_online_store_that_lost_its_rows_is_filled_again(store, world):
     facts = store.publish(world.night(0))
     assert set(facts["online"].values()) == {40}
     assert online_bits(store, ["item 2"]) == world.vector("item 2").tobytes()
+
+
+def test_another_publication_into_the_same_store_is_named_by_its_run(sqlite_store, world, monkeypatch):
+    monkeypatch.setattr("modit.features.publish._WAIT", 0.1)
+    busy = pytest.raises(RunBusyError, match=r"is being published to by run /runs/other \(process \d+ .*waited 0.1 s")
+    with locked(sqlite_store.folder, RunBusyError, holder="run /runs/other"), busy:
+        sqlite_store.publish(world.night(0))
+    assert not (sqlite_store.folder / "rows").exists()
 
 
 def test_a_row_created_later_never_leaks_into_an_earlier_window(sqlite_store, world):
