@@ -14,6 +14,7 @@ from modit.features.store import service_name, store_folder
 from modit.features.tables import feature_tables, newest_interaction
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
+from modit.release.usage import runs_in_use
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -31,7 +32,7 @@ def run(context: StepContext) -> dict[str, object]:
     tables = feature_tables(catalog, patterns, predictors, as_of)
     folder = store_folder(context.run_uri, context.run_config.catalogue)
     night = Night(as_of, context.run_uri, domains, tables)
-    facts = publish(folder, REPOSITORY, night, context.params.publish_features)
+    facts = publish(folder, REPOSITORY, night, context.params.publish_features, in_use=runs_in_use)
     context.logger.info("%s as of %s: %s", folder, as_of.isoformat(), facts)
     digests = {table.view: table.digest for table in tables}
     text = json.dumps(digests, indent=1, sort_keys=True) + "\n"

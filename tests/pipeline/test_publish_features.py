@@ -17,7 +17,7 @@ from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.features.online import OnlineItems
 from modit.features.rows import OfflineRows, RowFile
-from modit.features.store import open_store
+from modit.features.store import open_store, service_name
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
 
@@ -103,6 +103,16 @@ def test_an_attempt_after_a_crash_is_the_same_night_though_the_input_has_no_time
     assert again["as_of"] == first["as_of"]
     assert set(again["written"].values()) == {0}
     assert (context.root / "features" / "digests.json").read_bytes() == digests
+
+
+def test_services_in_use_by_the_registry_outlive_the_newest_runs(context, monkeypatch):
+    monkeypatch.setattr("components.publish_features.run.runs_in_use", lambda: {"first"})
+    context.params = Params.model_validate({"publish_features": {"services_kept": 1}})
+    for name in ("first", "second", "third"):
+        context.run_uri = name
+        monkeypatch.setenv("MODIT_FEATURES", str(context.root / "store"))
+        facts = run(context)
+    assert facts["services_dropped"] == [service_name(domain, "second") for domain in DOMAINS]
 
 
 def test_without_a_window_the_night_is_that_of_the_last_interaction(context):

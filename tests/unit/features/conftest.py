@@ -57,8 +57,8 @@ class Store:
 
     folder: Path
 
-    def publish(self, night: Night, created: datetime | None = None, **params: object) -> dict:
-        return publish(self.folder, REPOSITORY, night, FeatureParams(**params), created)
+    def publish(self, night: Night, created: datetime | None = None, in_use=frozenset, **params: object) -> dict:
+        return publish(self.folder, REPOSITORY, night, FeatureParams(**params), created, in_use)
 
     def open(self):
         return open_store(REPOSITORY, self.folder)
