@@ -14,6 +14,7 @@ from modit.features.store import service_name, store_folder
 from modit.features.tables import feature_tables, newest_interaction
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
+from modit.release.usage import runs_in_use
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -24,20 +25,27 @@ REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
 def run(context: StepContext) -> dict[str, object]:
     """Reads `catalog`, `patterns` and every domain's `predictor`; writes `features`: digests.json, of each view."""
     catalog, domains = Catalog.load(context.input("catalog")), list(context.domains)
-    as_of = newest_interaction(catalog) or _first_attempt(context.scratch)
+    as_of = _as_of(context, catalog)
     patterns = {domain: Patterns.load(context.input("patterns") / f"{domain}.npz") for domain in domains}
     folders = context.inputs_by_domain("predictor")
     predictors = {domain: DensityPredictor.load(folders[domain] / "predictor.npz") for domain in domains}
     tables = feature_tables(catalog, patterns, predictors, as_of)
     folder = store_folder(context.run_uri, context.run_config.catalogue)
     night = Night(as_of, context.run_uri, domains, tables)
-    facts = publish(folder, REPOSITORY, night, context.params.publish_features)
+    facts = publish(folder, REPOSITORY, night, context.params.publish_features, in_use=runs_in_use)
     context.logger.info("%s as of %s: %s", folder, as_of.isoformat(), facts)
     digests = {table.view: table.digest for table in tables}
     text = json.dumps(digests, indent=1, sort_keys=True) + "\n"
     (context.output("features") / "digests.json").write_text(text, encoding="utf-8")
     services = {domain: service_name(domain, context.run_uri) for domain in domains}
     return {"store": str(folder), "as_of": as_of.isoformat(), "services": services, **facts}
+
+
+def _as_of(context: StepContext, catalog: Catalog) -> datetime:
+    """The night's instant: the end of the run's window, later than all that it read; else that of its newest row."""
+    if context.days is not None:
+        return context.days.end_instant
+    return newest_interaction(catalog) or _first_attempt(context.scratch)
 
 
 def _first_attempt(scratch: Path) -> datetime:

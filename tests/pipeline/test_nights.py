@@ -6,13 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from nightlogs import OVERRIDES, ROOT, runner, write_day, write_items
 
 from components.registry import REGISTRY
 from modit.core.errors import ContractError, RunBusyError
@@ -20,48 +18,14 @@ from modit.core.runner import StepRunner
 from modit.core.verdict import data_docs, read_verdict, report_pages
 from modit.data.catalog import Catalog
 
-ROOT = Path(__file__).resolve().parents[2]
-# Nights of these tests end after one step; the lease of one must not keep the next waiting.
-OVERRIDES = {"window.length_days": 3, "window.overlap_days": 1, "runner.lease_minutes": 1e-6}
-FIRST = datetime(2026, 1, 1)
-
-
-def write_day(logs: Path, day: int, rows: int = 40, name: str = "part", on: int | None = None, **columns: list) -> None:
-    """Writes rows of a day (the one of the partition if `on` is None) into its partition."""
-    rng = np.random.default_rng([day, rows, len(name)])
-    moment = FIRST + timedelta(days=(on if on is not None else day) - 1)
-    content = {
-        "sequence_id": [f"s{day}-{name}-{number // 5}" for number in range(rows)],
-        "item_id": [f"i{value}" for value in rng.integers(0, 60, rows)],
-        "timestamp": [moment + timedelta(minutes=number) for number in range(rows)],
-    } | columns
-    folder = logs / "interactions" / f"date={FIRST.date() + timedelta(days=day - 1)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    kinds = {"sequence_id": pa.string(), "item_id": pa.string(), "timestamp": pa.timestamp("us")}
-    pq.write_table(pa.table({c: pa.array(v, kinds[c]) for c, v in content.items()}), folder / f"{name}.parquet")
-
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
     folder = tmp_path / "logs"
-    folder.mkdir()
-    vectors = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
-    items = {
-        "item_id": pa.array([f"i{number}" for number in range(60)]),
-        "attr_quality": pa.array([number % 3 == 0 for number in range(60)]),
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 8),
-    }
-    pq.write_table(pa.table(items), folder / "items.parquet")
+    write_items(folder, [f"i{number}" for number in range(60)])
     for day in range(1, 7):
         write_day(folder, day)
     return folder
-
-
-def runner(logs: Path, name: str, end: int | None, start: int | None = None, **fields) -> StepRunner:
-    conf: dict = {"catalogue": str(logs), "preset": "tiny", "overrides": OVERRIDES, **fields}
-    if end:
-        conf["window"] = {"end": f"2026-01-{end:02d}"} | ({"start": f"2026-01-{start:02d}"} if start else {})
-    return StepRunner(REGISTRY, str(logs.parent / "runs" / name), ROOT / "params.yaml", conf)
 
 
 def outcome(run: StepRunner) -> dict:

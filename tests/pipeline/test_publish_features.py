@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,10 +13,11 @@ import pytest
 from components.publish_features.run import REPOSITORY, run
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
+from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.features.online import OnlineItems
-from modit.features.rows import OfflineRows
-from modit.features.store import open_store
+from modit.features.rows import OfflineRows, RowFile
+from modit.features.store import open_store, service_name
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
 
@@ -65,7 +66,22 @@ def context(tmp_path, monkeypatch) -> Context:
         logger=logging.getLogger("test"),
         run_uri=str(root),
         run_config=RunConfig(catalogue="/data/shop"),
+        days=None,
     )
+
+
+def give_times(context: Context, newest: datetime) -> None:
+    """Lets the three interactions happen a day apart, the last at `newest`."""
+    catalog = Catalog.load(context.input("catalog"))
+    times = np.array([int((newest - timedelta(days=back)).timestamp()) * 1_000_000 for back in (2, 1, 0)])
+    # Copies: the arrays are mapped to the files that are written here.
+    sequences = Sequences(np.array(catalog.sequences.offsets), np.array(catalog.sequences.items), times)
+    embeddings = np.array(catalog.embeddings)
+    Catalog(**{**vars(catalog), "embeddings": embeddings, "sequences": sequences}).save(context.input("catalog"))
+
+
+def rows_of(context: Context, view: str) -> list[RowFile]:
+    return OfflineRows(next(context.root.parent.glob(".features/*"))).files(view)
 
 
 def test_it_publishes_every_view_and_says_what_it_wrote(context):
@@ -89,13 +105,48 @@ def test_an_attempt_after_a_crash_is_the_same_night_though_the_input_has_no_time
     assert (context.root / "features" / "digests.json").read_bytes() == digests
 
 
-def test_the_night_of_an_input_with_times_is_that_of_its_last_interaction(context):
-    catalog = Catalog.load(context.input("catalog"))
-    newest = datetime(2026, 3, 1, tzinfo=UTC)
-    times = np.array([1, 2, int(newest.timestamp()) * 1_000_000])
-    sequences = Sequences(catalog.sequences.offsets, catalog.sequences.items, times)
-    Catalog(**{**vars(catalog), "sequences": sequences}).save(context.input("catalog"))
+def test_services_in_use_by_the_registry_outlive_the_newest_runs(context, monkeypatch):
+    monkeypatch.setattr("components.publish_features.run.runs_in_use", lambda: {"first"})
+    context.params = Params.model_validate({"publish_features": {"services_kept": 1}})
+    for name in ("first", "second", "third"):
+        context.run_uri = name
+        monkeypatch.setenv("MODIT_FEATURES", str(context.root / "store"))
+        facts = run(context)
+    assert facts["services_dropped"] == [service_name(domain, "second") for domain in DOMAINS]
+
+
+def test_without_a_window_the_night_is_that_of_the_last_interaction(context):
+    newest = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    give_times(context, newest)
+    assert run(context)["as_of"] == newest.isoformat()
+    assert [file.event for file in rows_of(context, "item_embedding")] == [newest]
+
+
+def test_the_night_of_a_window_is_its_end_though_nothing_happened_on_its_last_day(context):
+    give_times(context, datetime(2026, 3, 1, 12, tzinfo=UTC))
+    context.days = Days(date(2026, 2, 1), date(2026, 3, 4))
+    assert run(context)["as_of"] == "2026-03-04T00:00:00+00:00"
+    batch = next(rows_of(context, "item_activity")[0].batches())
+    days = dict(zip(batch["item_id"].to_pylist(), batch["days_since_seen"].to_pylist(), strict=True))
+    assert (days["i0"], days["i1"], days["i2"], days["i3"]) == (4.5, 3.5, 2.5, None)
+
+
+def test_two_runs_of_one_window_are_one_night_and_the_next_window_is_a_later_one(context):
+    give_times(context, datetime(2026, 3, 1, 12, tzinfo=UTC))
+    context.days = Days(date(2026, 2, 1), date(2026, 3, 2))
+    assert set(run(context)["written"].values()) == {ITEMS}
+    context.run_uri = f"{context.root}-again"
+    assert set(run(context)["written"].values()) == {0}
+    # No row is newer: yet it is another night, at which the items have not been seen for a day longer.
+    context.run_uri, context.days = f"{context.root}-next", Days(date(2026, 2, 2), date(2026, 3, 3))
     facts = run(context)
-    assert facts["as_of"] == newest.isoformat()
-    files = list((context.root.parent / ".features").rglob("item_embedding/*.parquet"))
-    assert [OfflineRows(file.parents[2]).files("item_embedding")[0].event for file in files] == [newest]
+    assert (facts["status"], facts["written"]["item_activity"], facts["written"]["item_embedding"]) == (
+        "published",
+        ITEMS,
+        0,
+    )
+    context.run_uri, context.days = f"{context.root}-late", Days(date(2026, 2, 1), date(2026, 3, 2))
+    assert run(context)["status"] == "older"
+    # What a run without a window knows ends with its last interaction, which is before the end of the night.
+    context.run_uri, context.days = f"{context.root}-all", None
+    assert run(context)["status"] == "older"

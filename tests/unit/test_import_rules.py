@@ -28,7 +28,7 @@ ROOMS = {
 }
 # What a room may take from outside, where that is limited.
 OUTSIDE = {
-    "core": {"pydantic", "fsspec", "numpy", "yaml", "tqdm"},
+    "core": {"filelock", "pydantic", "fsspec", "numpy", "yaml", "tqdm"},
     "model": {"torch"},
 }
 # The one module of `model/` that knows of files, which raises the errors of `core/`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
@@ -36,6 +36,11 @@ class Days:
     def count(self) -> int:
         """How many days."""
         return (self.end - self.start).days
+
+    @property
+    def end_instant(self) -> datetime:
+        """Midnight, UTC, that ends them: later than all that happened on them."""
+        return datetime.combine(self.end, time(), UTC)
 
     def each(self) -> list[date]:
         """Every one of them."""

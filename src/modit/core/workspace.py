@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from modit.core.errors import RunBusyError
+from modit.core.lock import locked
 from modit.core.storage import Storage
 
 WORK_FOLDER = ".work"
@@ -31,25 +30,13 @@ class Workspace:
         self.task = f"{step}.{domain}" if domain else step
         self.folder = folder or base / self.task
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Holds the task for this process; the lock goes when the process does, however it ends.
 
         Raises:
             RunBusyError: another process holds it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "lock"
-        with path.open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise RunBusyError(f"{self.task} is being run by process {file.read()} ({path})") from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        return locked(self.folder, lambda who: RunBusyError(f"{self.task} ({self.folder}) is being run by {who}"))
 
     def start_outputs(self) -> None:
         """Drops outputs that an earlier attempt left unfinished."""

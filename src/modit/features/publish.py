@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import FeatureParityError, RunBusyError
+from modit.core.lock import locked
 from modit.core.sections import FeatureParams
+from modit.features.append import append_night
 from modit.features.online import Materialiser
 from modit.features.parity import compare_online, sample_of
 from modit.features.rows import OfflineRows
-from modit.features.state import Changes, find_changes
 from modit.features.store import Published, declarations, open_store
 from modit.features.tables import FeatureTable
 
@@ -44,7 +43,12 @@ class Night:
 
 
 def publish(
-    folder: Path, repo: Path, night: Night, params: FeatureParams, created: datetime | None = None
+    folder: Path,
+    repo: Path,
+    night: Night,
+    params: FeatureParams,
+    created: datetime | None = None,
+    in_use: Callable[[], Collection[str] | None] = frozenset,
 ) -> dict[str, Any]:
     """Publishes a night; again changes nothing.
 
@@ -57,46 +61,49 @@ def publish(
         night: what to publish.
         params: section `publish_features`.
         created: when the rows are written; now if None.
+        in_use: asked when services are to be dropped: the runs whose services stay; None for all.
 
     Returns:
-        Facts: `status` ("published" or "older"), `written`, `removed` and `online` (rows of each view), `seconds`.
+        Facts: `status` ("published" or "older"), `written`, `removed` and `online` (rows of each view),
+        `services_dropped`, `seconds`.
 
     Raises:
-        FeatureParityError: the online store does not answer what the run computed.
+        FeatureParityError: the rows or the online store do not answer what the run computed.
         RunBusyError: another process publishes into the same store, for longer than ten minutes.
     """
-    started = time.monotonic()
-    with _locked(folder):
+    started, now = time.monotonic(), created or datetime.now(UTC)
+    with locked(folder, _busy(folder), _WAIT, f"run {night.run_uri}"):
         published, rows = Published.read(folder), OfflineRows(folder)
         if published.as_of and night.as_of < datetime.fromisoformat(published.as_of):
             return {"status": "older", "newest": published.as_of}
-        published.with_night(night.as_of, night.domains, night.run_uri).write(folder)
+        published = published.with_night(night.as_of, night.domains, night.run_uri, now)
+        published.with_newest_services(params.services_kept, in_use).write(folder)
         declared = declarations(repo, folder)
-        views = {each.name: each for each in declared}
-        changes = {table.view: _append(rows, table, views[table.view].ttl, night, created) for table in night.tables}
+        expiring = {each.name for each in declared if getattr(each, "ttl", None)}
+        changes = {
+            table.view: append_night(rows, table, night.as_of, now, table.view in expiring) for table in night.tables
+        }
         store = open_store(repo, folder)
-        store.apply(declared)
+        dropped = _apply(store, declared)
         online = _materialise(store, rows, night.tables, params)
     return {
         "status": "published",
         "written": {view: len(found.rows) for view, found in changes.items()},
         "removed": {view: len(found.removed) for view, found in changes.items()},
         "online": online,
+        "services_dropped": dropped,
         "seconds": round(time.monotonic() - started, 2),
     }
 
 
-def _append(
-    rows: OfflineRows, table: FeatureTable, ttl: timedelta | None, night: Night, created: datetime | None
-) -> Changes:
-    files = rows.files(table.view, since=night.as_of - ttl if ttl else None)
-    changes = find_changes(table, files)
-    if ttl:
-        # What expires is said again every night, changed or not.
-        changes = Changes(find_changes(table, [f for f in files if f.event == night.as_of]).rows, changes.removed)
-    if changes:
-        rows.append(table, changes.rows, changes.removed, night.as_of, created or datetime.now(UTC))
-    return changes
+def _apply(store: FeatureStore, declared: list[Any]) -> list[str]:
+    """Makes the registry have what is declared; names the services that it had and are declared no more."""
+    store.apply(declared)
+    names = {each.name for each in declared}
+    dropped = sorted(each.name for each in store.list_feature_services() if each.name not in names)
+    for name in dropped:
+        store.delete_feature_service(name)
+    return dropped
 
 
 def _materialise(
@@ -117,17 +124,5 @@ def _materialise(
     return written
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + _WAIT
-    with (folder / "lock").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise RunBusyError(f"{folder} is being published to by another process ({file.name})") from error
-                time.sleep(0.5)
-        yield
+def _busy(folder: Path) -> Callable[[str], RunBusyError]:
+    return lambda who: RunBusyError(f"{folder} is being published to by {who}; waited {_WAIT:g} s")

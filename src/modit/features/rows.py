@@ -1,13 +1,14 @@
 """The offline store: parquet files of rows, appended night by night and never changed.
 
 A file holds the rows of one view that became true at one instant (`event_timestamp`) and were written at one instant
-(`created_timestamp`); both are in its name. An item's state is its row in the newest file that has one.
+(`created_timestamp`); both are in its name, and `-all` if every item has a row in it. An item's state is its row in the
+newest file that has one; it is not looked for before the newest file with all items.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,17 +23,30 @@ from modit.features.tables import FeatureTable
 EVENT, CREATED = "event_timestamp", "created_timestamp"
 BATCH_ROWS = 65_536
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
-_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{8}T\d{6}\.\d{6}Z)\.parquet")
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{8}T\d{6}\.\d{6}Z)(-all)?\.parquet")
 _TIME = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(frozen=True, order=True)
 class RowFile:
-    """A file of rows; later ones win."""
+    """A file of rows; later ones win.
+
+    Attributes:
+        event: when its rows became true.
+        created: when they were written.
+        path: where it is.
+        complete: whether every item of that night has a row in it.
+    """
 
     event: datetime
     created: datetime
     path: Path = field(compare=False)
+    complete: bool = field(compare=False)
+
+    @property
+    def count(self) -> int:
+        """How many rows it has."""
+        return pq.read_metadata(self.path).num_rows
 
     def batches(self, columns: list[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Streams its rows; all columns if None."""
@@ -50,7 +64,6 @@ class OfflineRows:
     def files(
         self,
         view: str,
-        since: datetime | None = None,
         until: datetime | None = None,
         known_at: datetime | None = None,
     ) -> list[RowFile]:
@@ -58,7 +71,6 @@ class OfflineRows:
 
         Args:
             view: its name.
-            since: leaves out what became true before.
             until: leaves out what became true after.
             known_at: leaves out what was written after.
 
@@ -69,9 +81,7 @@ class OfflineRows:
         return [
             file
             for file in found
-            if (since is None or file.event >= since)
-            and (until is None or file.event <= until)
-            and (known_at is None or file.created <= known_at)
+            if (until is None or file.event <= until) and (known_at is None or file.created <= known_at)
         ]
 
     def append(
@@ -96,17 +106,25 @@ class OfflineRows:
             if len(removed):
                 columns = [pa.nulls(len(removed), _type(values)) for values in table.columns.values()]
                 writer.write_batch(_batch(table, removed, columns, event, created))
-        target = self.folder / table.view / f"{event.strftime(_STAMP)}-{created.strftime(_STAMP)}.parquet"
+        complete = len(rows) == len(table)
+        name = f"{event.strftime(_STAMP)}-{created.strftime(_STAMP)}{'-all' if complete else ''}.parquet"
+        target = self.folder / table.view / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        return RowFile(event, created, partial.replace(target))
+        return RowFile(event, created, partial.replace(target), complete)
+
+
+def down_to_complete(files: Sequence[RowFile]) -> list[RowFile]:
+    """Those of some files, newest first, that say the state of every item: the rest is history."""
+    last = next((number for number, file in enumerate(files) if file.complete), len(files))
+    return list(files[: last + 1])
 
 
 def _parse(path: Path) -> RowFile:
     match = _NAME.fullmatch(path.name)
     if match is None:
-        raise ArtifactError(f"{path}: the name is not EVENT-CREATED.parquet; only publish_features writes here")
-    event, created = (datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) for stamp in match.groups())
-    return RowFile(event, created, path)
+        raise ArtifactError(f"{path}: the name is not EVENT-CREATED[-all].parquet; only publish_features writes here")
+    event, created = (datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) for stamp in match.groups()[:2])
+    return RowFile(event, created, path, match[3] is not None)
 
 
 def _type(values: np.ndarray) -> pa.DataType:

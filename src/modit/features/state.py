@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modit.core.errors import UnknownItemError
-from modit.features.rows import OfflineRows, RowFile
+from modit.features.rows import OfflineRows, RowFile, down_to_complete
 from modit.features.tables import EMBEDDING_VIEW, FeatureTable
 
 
@@ -94,7 +94,8 @@ def item_matrix(
     """
     wanted, found = pd.Index(item_ids), np.zeros(len(item_ids), bool)
     matrix: np.ndarray | None = None
-    for batch in newest_rows(rows.files(EMBEDDING_VIEW, None, as_of, known_at), ["item_id", "embedding"]):
+    files = down_to_complete(rows.files(EMBEDDING_VIEW, as_of, known_at))
+    for batch in newest_rows(files, ["item_id", "embedding"]):
         place = wanted.get_indexer(_ids(batch))
         here = (place >= 0) & _is_live(batch["embedding"])
         if not here.any():

@@ -8,8 +8,8 @@ import os
 import re
 import string
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ class Published:
     Attributes:
         as_of: the newest night, ISO 8601 in UTC.
         domains: that have a view.
-        services: name -> tags `domain` and `run_uri`; one for each model version.
+        services: name -> tags `domain`, `run_uri` and `published` (when, ISO 8601); one for each model version.
     """
 
     as_of: str = ""
@@ -49,10 +49,26 @@ class Published:
         """Into a store, as a whole."""
         Storage(str(folder)).write_json(_PUBLISHED, asdict(self))
 
-    def with_night(self, as_of: datetime, domains: list[str], run_uri: str) -> Published:
+    def with_night(self, as_of: datetime, domains: list[str], run_uri: str, now: datetime) -> Published:
         """The same and one more night, with a service for the model of each domain that its run will train."""
-        services = {service_name(domain, run_uri): {"domain": domain, "run_uri": run_uri} for domain in domains}
+        tags = {"run_uri": run_uri, "published": now.isoformat()}
+        services = {service_name(domain, run_uri): {"domain": domain, **tags} for domain in domains}
         return Published(as_of.isoformat(), sorted({*self.domains, *domains}), {**self.services, **services})
+
+    def with_newest_services(self, kept: int, in_use: Callable[[], Collection[str] | None]) -> Published:
+        """The same without the services of old runs.
+
+        Args:
+            kept: newest runs of a domain, whose services stay.
+            in_use: asked where there are more: the runs whose services stay however old they are; None for all.
+        """
+        ages = sorted(self.services.items(), key=lambda each: each[1].get("published", ""), reverse=True)
+        old = [name for domain in self.domains for name in [n for n, t in ages if t["domain"] == domain][kept:]]
+        used = in_use() if old else None
+        if used is None:
+            return self
+        dropped = {name for name in old if self.services[name]["run_uri"] not in used}
+        return replace(self, services={name: tags for name, tags in self.services.items() if name not in dropped})
 
 
 def service_name(domain: str, run_uri: str) -> str:

@@ -208,6 +208,15 @@ class MlflowRegistry:
         except (MlflowException, OSError) as error:
             raise ConfigError(f"{model} version {version} has no {RECORD_FILE} in the registry: {error}") from error
 
+    def runs_with_alias(self) -> set[str]:
+        """Addresses of the runs whose versions bear an alias."""
+        named = [
+            self._client.get_model_version(model.name, str(version))
+            for model in self._client.search_registered_models("name LIKE 'modit-%'")
+            for version in model.aliases.values()
+        ]
+        return {version.tags["run_uri"] for version in named}
+
     def experiment_id(self) -> str:
         """The experiment of modit's runs, made when it is missing."""
         found = self._client.get_experiment_by_name(_EXPERIMENT)

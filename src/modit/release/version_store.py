@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from modit.core.errors import ArtifactError, LockedError
+from modit.core.lock import locked
 from modit.core.storage import Storage, digest_of, sha256_of_file
 from modit.release.dvc_repository import REMOTE_FOLDER, DvcRepository, Version
 
@@ -92,22 +88,11 @@ class VersionStore:
             self._repository.pull(version)
         return self.folder / version.path
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Holds the folder; the lock goes when the process does, however it ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        note = self.folder / ".holder"
-        try:
-            with FileLock(self.folder / ".lock", timeout=self.wait):
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                note.write_text(
-                    f"{self.holder or 'a process'} (process {os.getpid()} on {socket.gethostname()}, {now})"
-                )
-                yield
-        except Timeout as error:
-            held = note.read_text() if note.is_file() else "another process"
-            message = f"{self.folder} is held by {held}; waited {self.wait:g} s (snapshot.lock_wait)"
-            raise LockedError(message) from error
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.folder, self._busy, self.wait, self.holder)
+
+    def _busy(self, who: str) -> LockedError:
+        return LockedError(f"{self.folder} is held by {who}; waited {self.wait:g} s (snapshot.lock_wait)")
 
     def _stage(self, path: str, dataset: Dataset) -> None:
         """Copies files to where DVC adds them from; a copy that an earlier attempt left is not trusted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -40,6 +40,10 @@ def test_both_ends_are_taken_as_named_and_a_lone_end_reaches_back_by_length_and_
     params = WindowParams(length_days=7, overlap_days=2)
     assert NamedWindow(start="2011-11-01", end="2011-12-01").days(params) == Days(date(2011, 11, 1), date(2011, 12, 1))
     assert NamedWindow(end="2011-12-01").days(params) == Days(date(2011, 11, 22), date(2011, 12, 1))
+
+
+def test_a_window_ends_with_the_midnight_after_its_last_day():
+    assert Days(date(2011, 11, 1), date(2011, 12, 1)).end_instant == datetime(2011, 12, 1, tzinfo=UTC)
 
 
 def test_a_window_survives_run_json_and_another_one_is_refused(tmp_path):

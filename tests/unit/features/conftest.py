@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,8 +58,8 @@ class Store:
 
     folder: Path
 
-    def publish(self, night: Night, created: datetime | None = None, **params: object) -> dict:
-        return publish(self.folder, REPOSITORY, night, FeatureParams(**params), created)
+    def publish(self, night: Night, created: datetime | None = None, in_use=frozenset, **params: object) -> dict:
+        return publish(self.folder, REPOSITORY, night, FeatureParams(**params), created, in_use)
 
     def open(self):
         return open_store(REPOSITORY, self.folder)
@@ -75,30 +76,50 @@ def sqlite_store(tmp_path, monkeypatch) -> Store:
     return Store(tmp_path / "store")
 
 
-@pytest.fixture(scope="session")
-def redis_address(tmp_path_factory) -> str:
-    """A server of our own."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("no redis-server on this machine: apt-get install redis-server (.ci/run does)")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
+class RedisServer:
+    """A server of our own, which loads the last snapshot of its folder when it starts."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.skip("no redis-server on this machine: apt-get install redis-server (.ci/run does)")
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = found.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        self.command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+
+    def __enter__(self) -> RedisServer:
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", port)) == 0:
+                if client.connect_ex(("127.0.0.1", self.port)) == 0:
                     break
-            assert server.poll() is None, "redis-server ended"
+            assert self.process.poll() is None, "redis-server ended"
             time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """As by `kill -9`: nothing is saved."""
+        self.process.kill()
+        self.process.wait(30)
+
+    def client(self):
+        import redis
+
+        return redis.Redis(port=self.port)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_address(redis_server) -> str:
+    return redis_server.address
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from modit.core.errors import UnknownItemError
+from modit.core.errors import FeatureParityError, RunBusyError, UnknownItemError
+from modit.core.lock import locked
 from modit.features.online import OnlineItems
 from modit.features.parity import differing, historical, sample_of
 from modit.features.rows import OfflineRows
@@ -16,6 +17,7 @@ from modit.features.state import find_changes, item_matrix
 from tests.unit.features.conftest import FIRST
 
 pytest.importorskip("feast", reason="needs the extra `features`")
+from feast.infra.passthrough_provider import PassthroughProvider
 
 
 def online_bits(store, item_ids) -> bytes:
@@ -136,6 +138,30 @@ def test_an_online_store_that_lost_its_rows_is_filled_again(store, world):
     assert online_bits(store, ["item 2"]) == world.vector("item 2").tobytes()
 
 
+def test_another_publication_into_the_same_store_is_named_by_its_run(sqlite_store, world, monkeypatch):
+    monkeypatch.setattr("modit.features.publish._WAIT", 0.1)
+    busy = pytest.raises(RunBusyError, match=r"is being published to by run /runs/other \(process \d+ .*waited 0.1 s")
+    with locked(sqlite_store.folder, RunBusyError, holder="run /runs/other"), busy:
+        sqlite_store.publish(world.night(0))
+    assert not (sqlite_store.folder / "rows").exists()
+
+
+def test_an_online_store_that_goes_on_answering_otherwise_ends_the_night(store, world, monkeypatch):
+    real = PassthroughProvider.ingest_df
+
+    def one_bit_less(self, view, frame, *arguments):
+        if view.name == "item_embedding":
+            place = frame.index[frame["item_id"] == "item 31"]
+            frame.loc[place, "embedding"] = frame.loc[place, "embedding"].map(
+                lambda values: (values.view(np.uint32) ^ 1).view(np.float32)
+            )
+        return real(self, view, frame, *arguments)
+
+    monkeypatch.setattr(PassthroughProvider, "ingest_df", one_bit_less)
+    with pytest.raises(FeatureParityError, match="item_embedding: 1 of 40 items differ online, first item 31$"):
+        store.publish(world.night(0))
+
+
 def test_a_row_created_later_never_leaks_into_an_earlier_window(sqlite_store, world):
     """A correction of night 0 that is written two days later: training as of the day between must not see it."""
     between = FIRST + timedelta(days=1)
@@ -154,6 +180,12 @@ def test_a_row_created_later_never_leaks_into_an_earlier_window(sqlite_store, wo
     assert np.array_equal(item_matrix(rows, ids, later, known_at=later)[0], -old)
     leaking = historical(feast, table, ids, between, known_at_the_time=False)
     assert np.array_equal(leaking["embedding"][0], -old)
+    # Nor does a night that is true from a later day on, though it is known early.
+    world.vectors["item 2"] = np.roll(old, 1)
+    sqlite_store.publish(world.night(4), created=FIRST + timedelta(days=2))
+    assert np.array_equal(historical(sqlite_store.open(), table, ids, later)["embedding"][0], -old)
+    assert np.array_equal(item_matrix(rows, ids, later)[0], -old)
+    assert np.array_equal(item_matrix(rows, ids)[0], np.roll(old, 1))
 
 
 def test_activity_older_than_its_time_to_live_is_not_joined(sqlite_store, world):
