@@ -1,0 +1,102 @@
+"""A step's declaration as a container component of Kubeflow Pipelines: types, image, resources, retries."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kfp import dsl
+
+from modit.core.step import Step
+from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, RUN_PARAMETERS
+
+# KFP's type of each artifact; any other is a plain Artifact.
+TYPES: dict[str, type[dsl.Artifact]] = {
+    **dict.fromkeys(("catalog", "quarantine", "retrieval_labels", "trajectories", "cases", "features"), dsl.Dataset),
+    **dict.fromkeys(("predictor", "pretrained", "continued", "finetuned", "hppo_variants", "sampler"), dsl.Model),
+    **dict.fromkeys(("evaluation", "verdict"), dsl.Metrics),
+    **dict.fromkeys(("validation", "report"), dsl.HTML),
+}
+# The rounds' outputs are numbered.
+ROUND = "hppo_"
+BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the pipeline is compiled for.
+
+    Attributes:
+        image: reference of the images; `{kind}` stands for the step's `image`.
+        images: references of single kinds, which go before `image`.
+        accelerator: resource name of an accelerator, such as `nvidia.com/gpu`; None for a cluster without.
+    """
+
+    image: str = "modit/{kind}:dev"
+    images: Mapping[str, str] | None = None
+    accelerator: str | None = "nvidia.com/gpu"
+
+    def image_of(self, step: Step) -> str:
+        """The image that runs a step."""
+        return (self.images or {}).get(step.image) or self.image.replace("{kind}", step.image)
+
+
+def artifact_type(name: str) -> type[dsl.Artifact]:
+    """KFP's type of an artifact."""
+    return TYPES.get(name, dsl.Model if name.startswith(ROUND) else dsl.Artifact)
+
+
+def component(step: Step, name: str, inputs: Mapping[str, Any], digests: Collection[str], image: str) -> Any:
+    """The component of a step.
+
+    Args:
+        step: the declaration.
+        name: of the component.
+        inputs: the annotation of each input.
+        digests: artifacts whose digests must be parameters as well.
+        image: reference of the image that runs it.
+    """
+    parameters = {**RUN_PARAMETERS, **({DOMAIN: str} if step.per_domain else {})}
+    outputs = {output: dsl.Output[artifact_type(output)] for output in step.outputs}
+    said = {DIGEST.format(artifact=output): dsl.OutputPath(str) for output in step.outputs if output in digests}
+    annotations = {**parameters, **inputs, **outputs, **said, **_output_parameters(step)}
+
+    def container(**channels: Any) -> dsl.ContainerSpec:
+        references = [part for output in step.outputs for part in ("--reference", output, channels[output].path)]
+        module = ["python", "-m", "pipelines.kfp_task", step.name]
+        executor_input = dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER
+        return dsl.ContainerSpec(image=image, command=module, args=["--executor-input", executor_input, *references])
+
+    return dsl.container_component(_with_signature(container, name, annotations))
+
+
+def configure(task: dsl.PipelineTask, step: Step, platform: Platform) -> None:
+    """Sets what a task of the step needs. KFP's own cache is off: the step looks at its digests itself."""
+    task.set_caching_options(False)
+    task.set_cpu_limit(f"{step.resources.cpus:g}")
+    task.set_memory_limit(f"{step.resources.memory_gb:g}Gi")
+    if step.resources.gpus and platform.accelerator:
+        task.set_accelerator_type(platform.accelerator)
+        task.set_accelerator_limit(step.resources.gpus)
+    if step.retries:
+        task.set_retry(step.retries, **BACKOFF)
+
+
+def _output_parameters(step: Step) -> dict[str, Any]:
+    domains = {ELIGIBLE_DOMAINS: dsl.OutputPath(list)} if step.decides_domains else {}
+    return domains | ({} if step.inputs else {OUTCOME: dsl.OutputPath(str)})
+
+
+def _with_signature(function: Any, name: str, annotations: Mapping[str, Any]) -> Any:
+    """KFP reads a component's interface from its function's signature."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter(key, keyword, annotation=found) for key, found in annotations.items()]
+
+    def positional(*values: Any) -> dsl.ContainerSpec:
+        return function(**dict(zip(annotations, values, strict=True)))
+
+    positional.__name__ = name
+    positional.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return positional

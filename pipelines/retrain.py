@@ -1,0 +1,129 @@
+"""`python -m pipelines.retrain`: compiles the main job for Kubeflow Pipelines; `--check` tells if that is current."""
+
+# KFP reads annotations as they stand, so they may not be postponed here.
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kfp import compiler, dsl
+
+from components.registry import REGISTRY
+from modit.core.registry import Registry
+from pipelines.kfp_components import Platform
+from pipelines.kfp_contract import RUN_PARAMETERS
+from pipelines.kfp_graph import Graph
+
+FILE = Path(__file__).resolve().with_suffix(".yaml")
+NAME = "modit-retrain"
+HEADER = "# Made from the steps' declarations by `make pipelines/retrain.yaml`; edit those. See docs/kubeflow.md.\n"
+# What compiles for a cluster without accelerators.
+NO_ACCELERATOR = "none"
+
+
+def retrain_pipeline(registry: Registry, platform: Platform, unrolled: Sequence[str] = ()) -> Any:
+    """The pipeline, for KFP's compiler and for `kfp.local`.
+
+    Args:
+        registry: the steps, ordered.
+        platform: what to compile for.
+        unrolled: domains that each get tasks of their own, as `kfp.local` needs it; none: loops over those that the
+            run decides.
+    """
+
+    def retrain(
+        catalogue: str,
+        run_root: str,
+        run: str,
+        domains: str = "all",
+        seed: int = 0,
+        preset: str = "small",
+        overrides: dict = {},  # noqa: B006 (KFP takes the default from here)
+        window: str = "",
+    ) -> None:
+        """From input files to a judged and exported query generator.
+
+        Args:
+            catalogue: Folder in the input contract, an address that the tasks' containers can read.
+            run_root: Where runs live, a path on a shared volume or s3://bucket/prefix.
+            run: The run's folder below run_root. The same name again resumes.
+            domains: 'all', or the names of the attribute domains to take with commas between.
+            seed: Same seed, same bytes.
+            preset: Size preset of params.yaml.
+            overrides: Over the preset, such as {"pretrain.steps": 100}.
+            window: Days START:END or :END of dated logs, the end not included; empty reads everything.
+        """
+        parameters = {name: value for name, value in locals().items() if name in RUN_PARAMETERS}
+        graph = Graph(registry, platform, parameters)
+        if unrolled:
+            graph.add_unrolled(unrolled)
+        else:
+            graph.add_loops()
+
+    return dsl.pipeline(retrain, name=NAME)
+
+
+def compiled(pipeline: Any) -> str:
+    """The pipeline's definition, YAML."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "pipeline.yaml")
+        compiler.Compiler().compile(pipeline, str(file))
+        return file.read_text(encoding="utf-8")
+
+
+def add_platform_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that `platform_of` reads."""
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="[KIND=]REFERENCE",
+        help="images of the steps, {kind} stands for a step's; with KIND= of that kind only; may be repeated "
+        f"(default: the environment's MODIT_IMAGE, else {Platform.image})",
+    )
+    parser.add_argument(
+        "--accelerator",
+        default=Platform.accelerator,
+        metavar="RESOURCE",
+        help=f"of the steps that can use one; {NO_ACCELERATOR}: a cluster without (default %(default)s)",
+    )
+
+
+def platform_of(chosen: argparse.Namespace) -> Platform:
+    """What to compile for, from the command line and the environment."""
+    kinds = dict(text.split("=", 1) for text in chosen.image if "=" in text)
+    general = [text for text in chosen.image if "=" not in text]
+    accelerator = None if chosen.accelerator == NO_ACCELERATOR else chosen.accelerator
+    image = general[-1] if general else os.environ.get("MODIT_IMAGE") or Platform.image
+    return Platform(image, kinds, accelerator)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compiles to a file, or checks the committed one.
+
+    Args:
+        arguments: the command line without the program's name; that of the process if None.
+
+    Returns:
+        0, or 1 when `--check` finds another content.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipelines.retrain", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the file is not current")
+    parser.add_argument("--out", type=Path, default=FILE, help="file to write (default: the committed one)")
+    add_platform_arguments(parser)
+    chosen = parser.parse_args(arguments)
+    text = HEADER + compiled(retrain_pipeline(REGISTRY, platform_of(chosen)))
+    if not chosen.check:
+        chosen.out.write_text(text, encoding="utf-8")
+        return 0
+    if chosen.out.is_file() and chosen.out.read_text(encoding="utf-8") == text:
+        return 0
+    print(f"{chosen.out} is not what components/ declares: run `make pipelines/retrain.yaml`", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
