@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kfp import dsl
 
 from modit.core.step import Step
 from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, RUN_PARAMETERS
+from pipelines.kfp_platform import Platform
 
 # KFP's type of each artifact; any other is a plain Artifact.
 TYPES: dict[str, type[dsl.Artifact]] = {
@@ -22,25 +22,6 @@ TYPES: dict[str, type[dsl.Artifact]] = {
 # The rounds' outputs are numbered.
 ROUND = "hppo_"
 BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What the pipeline is compiled for.
-
-    Attributes:
-        image: reference of the images; `{kind}` stands for the step's `image`.
-        images: references of single kinds, which go before `image`.
-        accelerator: resource name of an accelerator, such as `nvidia.com/gpu`; None for a cluster without.
-    """
-
-    image: str = "modit/{kind}:dev"
-    images: Mapping[str, str] | None = None
-    accelerator: str | None = "nvidia.com/gpu"
-
-    def image_of(self, step: Step) -> str:
-        """The image that runs a step."""
-        return (self.images or {}).get(step.image) or self.image.replace("{kind}", step.image)
 
 
 def artifact_type(name: str) -> type[dsl.Artifact]:

@@ -10,8 +10,9 @@ from kfp import dsl
 
 from modit.core.registry import Registry
 from modit.core.step import Step
-from pipelines.kfp_components import Platform, artifact_type, component, configure
+from pipelines.kfp_components import artifact_type, component, configure
 from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SKIPPED_NO_DATA
+from pipelines.kfp_platform import Platform
 
 
 def phases(registry: Registry) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 # KFP reads annotations as they stand, so they may not be postponed here.
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,15 +12,14 @@ from kfp import compiler, dsl
 
 from components.registry import REGISTRY
 from modit.core.registry import Registry
-from pipelines.kfp_components import Platform
 from pipelines.kfp_contract import RUN_PARAMETERS
 from pipelines.kfp_graph import Graph
+from pipelines.kfp_platform import Platform, add_platform_arguments, platform_of
 
 FILE = Path(__file__).resolve().with_suffix(".yaml")
 NAME = "modit-retrain"
 HEADER = "# Made from the steps' declarations by `make pipelines/retrain.yaml`; edit those. See docs/kubeflow.md.\n"
-# What compiles for a cluster without accelerators.
-NO_ACCELERATOR = "none"
+IMAGE_KINDS = tuple(sorted({step.image for step in REGISTRY.steps}))
 
 
 def retrain_pipeline(registry: Registry, platform: Platform, unrolled: Sequence[str] = ()) -> Any:
@@ -74,33 +72,6 @@ def compiled(pipeline: Any) -> str:
         return file.read_text(encoding="utf-8")
 
 
-def add_platform_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that `platform_of` reads."""
-    parser.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="[KIND=]REFERENCE",
-        help="images of the steps, {kind} stands for a step's; with KIND= of that kind only; may be repeated "
-        f"(default: the environment's MODIT_IMAGE, else {Platform.image})",
-    )
-    parser.add_argument(
-        "--accelerator",
-        default=Platform.accelerator,
-        metavar="RESOURCE",
-        help=f"of the steps that can use one; {NO_ACCELERATOR}: a cluster without (default %(default)s)",
-    )
-
-
-def platform_of(chosen: argparse.Namespace) -> Platform:
-    """What to compile for, from the command line and the environment."""
-    kinds = dict(text.split("=", 1) for text in chosen.image if "=" in text)
-    general = [text for text in chosen.image if "=" not in text]
-    accelerator = None if chosen.accelerator == NO_ACCELERATOR else chosen.accelerator
-    image = general[-1] if general else os.environ.get("MODIT_IMAGE") or Platform.image
-    return Platform(image, kinds, accelerator)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compiles to a file, or checks the committed one.
 
@@ -115,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FILE, help="file to write (default: the committed one)")
     add_platform_arguments(parser)
     chosen = parser.parse_args(arguments)
-    text = HEADER + compiled(retrain_pipeline(REGISTRY, platform_of(chosen)))
+    platform = platform_of(chosen.image, chosen.accelerator, IMAGE_KINDS)
+    text = HEADER + compiled(retrain_pipeline(REGISTRY, platform))
     if not chosen.check:
         chosen.out.write_text(text, encoding="utf-8")
         return 0

@@ -18,8 +18,9 @@ from modit.core.verdict import SKIPPED_NO_DATA
 pytest.importorskip("kfp", reason="needs the extra `kfp`")
 
 from pipelines import kfp_contract  # noqa: E402
-from pipelines.kfp_components import Platform, artifact_type  # noqa: E402
+from pipelines.kfp_components import artifact_type  # noqa: E402
 from pipelines.kfp_graph import phases  # noqa: E402
+from pipelines.kfp_platform import Platform  # noqa: E402
 from pipelines.retrain import FILE, compiled, main, retrain_pipeline  # noqa: E402
 
 DOMAINS = ("popular", "quality")
