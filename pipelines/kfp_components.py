@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
 
 from modit.core.step import Step
-from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, RUN_PARAMETERS
+from pipelines.kfp_contract import DOMAIN, RUN_PARAMETERS
 from pipelines.kfp_platform import Platform
 
 # KFP's type of each artifact; any other is a plain Artifact.
@@ -29,20 +29,19 @@ def artifact_type(name: str) -> type[dsl.Artifact]:
     return TYPES.get(name, dsl.Model if name.startswith(ROUND) else dsl.Artifact)
 
 
-def component(step: Step, name: str, inputs: Mapping[str, Any], digests: Collection[str], image: str) -> Any:
+def component(step: Step, name: str, inputs: Mapping[str, Any], said: Mapping[str, Any], image: str) -> Any:
     """The component of a step.
 
     Args:
         step: the declaration.
         name: of the component.
         inputs: the annotation of each input.
-        digests: artifacts whose digests must be parameters as well.
+        said: the annotation of each output parameter.
         image: reference of the image that runs it.
     """
     parameters = {**RUN_PARAMETERS, **({DOMAIN: str} if step.per_domain else {})}
     outputs = {output: dsl.Output[artifact_type(output)] for output in step.outputs}
-    said = {DIGEST.format(artifact=output): dsl.OutputPath(str) for output in step.outputs if output in digests}
-    annotations = {**parameters, **inputs, **outputs, **said, **_output_parameters(step)}
+    annotations = {**parameters, **inputs, **outputs, **said}
 
     def container(**channels: Any) -> dsl.ContainerSpec:
         references = [part for output in step.outputs for part in ("--reference", output, channels[output].path)]
@@ -63,11 +62,6 @@ def configure(task: dsl.PipelineTask, step: Step, platform: Platform) -> None:
         task.set_accelerator_limit(step.resources.gpus)
     if step.retries:
         task.set_retry(step.retries, **BACKOFF)
-
-
-def _output_parameters(step: Step) -> dict[str, Any]:
-    domains = {ELIGIBLE_DOMAINS: dsl.OutputPath(list)} if step.decides_domains else {}
-    return domains | ({} if step.inputs else {OUTCOME: dsl.OutputPath(str)})
 
 
 def _with_signature(function: Any, name: str, annotations: Mapping[str, Any]) -> Any:

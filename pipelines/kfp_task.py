@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modit.core.command import REFUSED
 from modit.core.window import named_window
-from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME
+from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SKIPPED_NO_DATA
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,9 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if result.returncode:
         return result.returncode
     line = json.loads(result.stdout.splitlines()[-1])
+    outputs = executor_input["outputs"]
+    if line.get("outcome") == SKIPPED_NO_DATA and OUTCOME not in outputs.get("parameters", {}):
+        print(f"{SKIPPED_NO_DATA}: {line['reason']}; this pipeline cannot leave out the rest", file=sys.stderr)
+        return REFUSED
     for name, path in chosen.reference:
         _write(Path(path), _reference(line["outputs"][name], _schema(executor_input, name)))
-    outputs = executor_input["outputs"]
     _write(Path(outputs["outputFile"]), json.dumps(executor_output(outputs, line)))
     return 0
 

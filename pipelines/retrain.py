@@ -13,7 +13,7 @@ from kfp import compiler, dsl
 from components.registry import REGISTRY
 from modit.core.registry import Registry
 from pipelines.kfp_contract import RUN_PARAMETERS
-from pipelines.kfp_graph import Graph
+from pipelines.kfp_graph import LoopedGraph, UnrolledGraph
 from pipelines.kfp_platform import Platform, add_platform_arguments, platform_of
 
 FILE = Path(__file__).resolve().with_suffix(".yaml")
@@ -55,11 +55,10 @@ def retrain_pipeline(registry: Registry, platform: Platform, unrolled: Sequence[
             window: Days START:END or :END of dated logs, the end not included; empty reads everything.
         """
         parameters = {name: value for name, value in locals().items() if name in RUN_PARAMETERS}
-        graph = Graph(registry, platform, parameters)
         if unrolled:
-            graph.add_unrolled(unrolled)
+            UnrolledGraph(registry, platform, parameters).add_tasks(unrolled)
         else:
-            graph.add_loops()
+            LoopedGraph(registry, platform, parameters).add_tasks()
 
     return dsl.pipeline(retrain, name=NAME)
 

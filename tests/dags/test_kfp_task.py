@@ -135,5 +135,12 @@ def test_a_night_without_new_data_says_so_in_the_parameter_that_the_rest_hangs_o
     assert task.output()["parameterValues"]["outcome"] == "SKIPPED_NO_DATA"
 
 
+def test_a_pipeline_that_cannot_leave_out_the_rest_ends_there(task):
+    del task.executor_input["outputs"]["parameters"]["outcome"]
+    result = task.run({**LINE, "outcome": "SKIPPED_NO_DATA", "reason": "nothing new"})
+    assert result.returncode == 3 and "SKIPPED_NO_DATA: nothing new" in result.stderr
+    assert not (task.folder / "kfp_outputs").exists()
+
+
 def test_a_task_says_only_what_it_is_asked():
     assert executor_output({"outputFile": "x"}, LINE) == {"artifacts": {}, "parameterValues": {}}
