@@ -60,6 +60,8 @@ def configure(task: dsl.PipelineTask, step: Step, platform: Platform) -> None:
     if step.resources.gpus and platform.accelerator:
         task.set_accelerator_type(platform.accelerator)
         task.set_accelerator_limit(step.resources.gpus)
+    for name, value in sorted(platform.environment.items()):
+        task.set_env_variable(name, value)
     if step.retries:
         task.set_retry(step.retries, **BACKOFF)
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from docker.types import Mount
@@ -34,8 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     domains = sorted(set(chosen.domains.split(",")))
     catalogue, run_root = chosen.catalogue.resolve(), chosen.run_root.resolve()
     run_root.mkdir(parents=True, exist_ok=True)
-    local.init(docker_runner([catalogue], [run_root]), str(run_root / KFP_FOLDER))
-    pipeline = retrain_pipeline(REGISTRY, platform_of(chosen.image, chosen.accelerator, IMAGE_KINDS), domains)
+    platform = platform_of(chosen, IMAGE_KINDS)
+    runner = docker_runner([catalogue], [run_root], platform.environment)
+    local.init(runner, str(run_root / KFP_FOLDER))
+    pipeline = retrain_pipeline(REGISTRY, platform, domains)
     try:
         pipeline(
             catalogue=str(catalogue),
@@ -53,20 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def docker_runner(read: Sequence[Path], written: Sequence[Path]) -> local.DockerRunner:
+def docker_runner(read: Sequence[Path], written: Sequence[Path], environment: Mapping[str, str]) -> local.DockerRunner:
     """Containers that see these folders under their own paths, and write as the caller.
 
     Args:
         read: folders that the steps read.
         written: folders that they write into.
+        environment: further variables; kfp.local leaves out those of the compiled tasks.
     """
     mounts = [Mount(str(path), str(path), "bind", read_only=path in read) for path in (*read, *written)]
-    return local.DockerRunner(
-        mounts=mounts,
-        user=f"{os.getuid()}:{os.getgid()}",
-        # The caller has no home in the container.
-        environment={"HOME": "/tmp", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1))},
-    )
+    threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    # The caller has no home in the container.
+    given = {"HOME": "/tmp", "OMP_NUM_THREADS": threads, **environment}
+    return local.DockerRunner(mounts=mounts, user=f"{os.getuid()}:{os.getgid()}", environment=given)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -43,7 +43,7 @@ def submit(chosen: argparse.Namespace) -> str:
     parameters = parameters_of(chosen, datetime.now(UTC))
     check_parameters(parameters)
     cron = cron_with_seconds(chosen.schedule) if chosen.schedule else None
-    platform = platform_of(chosen.image, chosen.accelerator, IMAGE_KINDS)
+    platform = platform_of(chosen, IMAGE_KINDS)
     server = Server(host_of(chosen.host), chosen.namespace, chosen.experiment, os.environ.get(TOKEN_VARIABLE))
     check_server(server)
     pipeline = compiled(retrain_pipeline(REGISTRY, platform))

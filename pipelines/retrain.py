@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FILE, help="file to write (default: the committed one)")
     add_platform_arguments(parser)
     chosen = parser.parse_args(arguments)
-    platform = platform_of(chosen.image, chosen.accelerator, IMAGE_KINDS)
+    platform = platform_of(chosen, IMAGE_KINDS)
     text = HEADER + compiled(retrain_pipeline(REGISTRY, platform))
     if not chosen.check:
         chosen.out.write_text(text, encoding="utf-8")

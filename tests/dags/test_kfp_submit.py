@@ -70,7 +70,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch, tmp_path):
-    for name in ("KF_PIPELINES_ENDPOINT", "MODIT_KFP_TOKEN", "MODIT_IMAGE"):
+    for name in ("KF_PIPELINES_ENDPOINT", "MODIT_KFP_TOKEN", "MODIT_IMAGES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
 
@@ -89,7 +89,7 @@ def refused(capsys, *options: str, **addresses: str) -> str:
 
 def test_a_run_is_started_with_the_compiled_pipeline_and_its_parameters(server, capsys):
     options = ("--preset", "tiny", "--run", "one", "--domains", "b,a", "--overrides", '{"pretrain.steps": 5}')
-    assert submit("--host", server.url, "--image", "here/{kind}:1", *options) == 0
+    assert submit("--host", server.url, "--image", "here/{image}:1", *options) == 0
     assert f"run r1: {server.url}/#/runs/details/r1" in capsys.readouterr().out
     body = server.sent("/runs")
     assert body["experiment_id"] == "e1" and body["display_name"] == "modit-retrain one"
@@ -196,6 +196,7 @@ def test_what_the_server_refuses_is_said_in_its_words(server, capsys, path, opti
         (("--overrides", "[]"), "--overrides '[]'; allowed: a JSON object"),
         (("--overrides", "{"), "--overrides '{' is not JSON"),
         (("--image", "other=x:1"), "no step has an image of this kind"),
+        (("--env", "NAME"), "--env 'NAME'; allowed: NAME=VALUE"),
         (("--host", "localhost:8888"), "--host 'localhost:8888'; allowed: an address"),
     ],
 )

@@ -47,7 +47,7 @@ def tasks_of(spec):
 
 
 def test_the_committed_file_is_what_is_declared(monkeypatch):
-    monkeypatch.delenv("MODIT_IMAGE", raising=False)
+    monkeypatch.delenv("MODIT_IMAGES", raising=False)
     assert main(["--check"]) == 0
 
 
@@ -58,7 +58,7 @@ def test_a_file_that_is_not_current_is_named(tmp_path, capsys):
 
 def test_compiling_in_another_process_gives_the_same_bytes(tmp_path):
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    environment.pop("MODIT_IMAGE", None)
+    environment.pop("MODIT_IMAGES", None)
     command = [sys.executable, "-m", "pipelines.retrain", "--out", str(tmp_path / "other.yaml")]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     assert (tmp_path / "other.yaml").read_bytes() == FILE.read_bytes()
@@ -130,7 +130,7 @@ def test_images_are_given_for_all_steps_or_by_kind(tmp_path):
     kind = REGISTRY.steps[0].image
     assert Platform().image_of(REGISTRY.steps[0]) == f"modit/{kind}:dev"
     assert Platform("here/all:1").image_of(REGISTRY.steps[0]) == "here/all:1"
-    main(["--out", str(tmp_path / "one.yaml"), "--image", "here/{kind}:1", "--image", f"{kind}=there/x@sha256:0"])
+    main(["--out", str(tmp_path / "one.yaml"), "--image", "here/{image}:1", "--image", f"{kind}=there/x@sha256:0"])
     images = {
         container["image"] for container in containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()
     }
@@ -139,11 +139,17 @@ def test_images_are_given_for_all_steps_or_by_kind(tmp_path):
 
 
 def test_an_image_may_come_from_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("MODIT_IMAGE", "here/all:2")
+    monkeypatch.setenv("MODIT_IMAGES", "here/all:2")
     main(["--out", str(tmp_path / "one.yaml")])
     assert {c["image"] for c in containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()} == {
         "here/all:2"
     }
+
+
+def test_variables_are_given_to_every_task(tmp_path):
+    main(["--out", str(tmp_path / "one.yaml"), "--env", "B=1=2", "--env", "A=0"])
+    containers = containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()
+    assert all(each["env"] == [{"name": "A", "value": "0"}, {"name": "B", "value": "1=2"}] for each in containers)
 
 
 def test_artifacts_are_typed(spec):

@@ -1,6 +1,6 @@
 """The pipeline of Kubeflow under `kfp.local`: the same verdict and the same digests as under Airflow.
 
-With a container engine, and images that MODIT_IMAGE names, the tasks run in them; their commands also run as processes.
+With a container engine, and images that MODIT_IMAGES names, they run in containers; the commands also run as processes.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def test_without_new_data_the_pipeline_ends_with_its_first_task(world, tmp_path,
 def test_containers_give_what_airflow_gives(world, under_airflow, tmp_path):
     if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
         pytest.skip("no container engine: `docker info` fails")
-    if not os.environ.get("MODIT_IMAGE"):
-        pytest.skip("MODIT_IMAGE names no image to run the steps in")
+    if not os.environ.get("MODIT_IMAGES"):
+        pytest.skip("MODIT_IMAGES names no images to run the steps in")
     assert run_under_kfp(world, tmp_path) == 0
     assert_same(tmp_path / "one", under_airflow)
