@@ -25,7 +25,7 @@ TAG ?= modit/{image}:dev
 .PHONY: help setup run demo-nights test test-e2e test-containers lint locks base-image images clean
 
 help: ## what there is
-	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9./-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
 	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name"
 	@echo "make demo-nights takes RUNS=folder NIGHTS=1..6"
 
@@ -59,6 +59,9 @@ lint: $(READY) ## ruff and mypy
 
 dvc.yaml: $(wildcard components/*/__init__.py) $(wildcard pipelines/dvc_*) | $(READY) ## the steps for DVC, from their declarations
 	$(BIN)/python -m pipelines.dvc_view
+
+pipelines/retrain.yaml: $(wildcard components/*/__init__.py pipelines/kfp_*.py) pipelines/retrain.py | $(READY) ## the steps for Kubeflow Pipelines
+	MODIT_IMAGES= $(BIN)/python -m pipelines.retrain
 
 locks: $(READY) ## what each image installs, resolved under constraints.txt, into infra/locks
 	$(BIN)/python -m infra.images lock

@@ -15,6 +15,7 @@ from typing import Any
 from modit.core.errors import ModitError
 from modit.core.step import PRESETS
 from modit.core.verdict import data_docs, read_verdict, report_pages, verdict_table
+from modit.core.window import named_window
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAG_ID = "nightly_retrain"
@@ -112,14 +113,6 @@ def run_name(catalogue: Path, preset: str, seed: int, domains: str | list[str], 
         *([window] if window else []),
     ]
     return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(parts))
-
-
-def named_window(text: str) -> dict[str, str] | None:
-    """The window START:END or :END of a command line as the run's field, None where the text is empty."""
-    if not text:
-        return None
-    start, _, end = text.partition(":")
-    return {"end": end} | ({"start": start} if start else {})
 
 
 def worth_showing(line: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo_world(verbs)
     _add_verdict(verbs)
     _add_reproduce(verbs)
+    _add_kfp(verbs)
     return parser
 
 
@@ -69,10 +71,7 @@ def _add_reproduce(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
-    root = Path(__file__).resolve().parents[2]
-    if not (root / "components").is_dir():
-        raise ConfigError(f"reproducing needs a checkout of the repository; modit is installed in {root}")
-    sys.path.append(str(root))
+    root = _checkout("reproducing")
     from components.registry import REGISTRY
     from modit.release.registry import MlflowRegistry, parse_version, registry_uri
     from modit.release.reproduce import reproduce
@@ -84,6 +83,48 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     found = reproduce(record, REGISTRY, root, folder)
     print(reproduction_text(found))
     return 0 if found.first_difference is None else 1
+
+
+def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from modit.core.step import PRESETS
+
+    orders = verbs.add_parser("kfp", help="Kubeflow Pipelines").add_subparsers(required=True, metavar="ORDER")
+    parser = orders.add_parser("submit", help="start the main job on a server, once or on a schedule")
+    parser.add_argument("--host", metavar="URL", help="the server's API (default: KF_PIPELINES_ENDPOINT)")
+    parser.add_argument("--namespace", help="of a server with several users")
+    parser.add_argument("--experiment", default="modit", help="under which runs are listed (default %(default)s)")
+    parser.add_argument("--schedule", metavar="CRON", help="a recurring run; each reads the window that ends that day")
+    parser.add_argument("--image", action="append", default=[], metavar="[KIND=]REFERENCE", help="see docs/kubeflow.md")
+    parser.add_argument("--accelerator", default="nvidia.com/gpu", metavar="RESOURCE", help="none: without")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="variable of every task")
+    parser.add_argument("--catalogue", required=True, metavar="URI", help="folder in the input contract")
+    parser.add_argument("--run-root", required=True, metavar="URI", help="where runs live")
+    parser.add_argument("--run", metavar="NAME", help="below run-root (default: of the time); the same again resumes")
+    parser.add_argument("--domains", default="all", help="names with commas between (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--preset", choices=PRESETS, default="small", help="(default %(default)s)")
+    parser.add_argument("--overrides", default="{}", metavar="JSON", help="over the preset")
+    parser.add_argument("--window", metavar="START:END", help="days of dated logs, the end not included")
+    parser.set_defaults(verb=_kfp_submit)
+
+
+def _kfp_submit(chosen: argparse.Namespace) -> int:
+    root = _checkout("submitting")
+    if importlib.util.find_spec("kfp") is None:
+        raise ConfigError(f"kfp is not installed: pip install -c constraints.txt -e '.[kfp]' in {root}")
+    from pipelines.kfp_submit import submit
+
+    print(submit(chosen))
+    return 0
+
+
+def _checkout(what: str) -> Path:
+    """The repository's folder, from where the steps can then be imported."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "components").is_dir():
+        raise ConfigError(f"{what} needs a checkout of the repository; modit is installed in {root}")
+    sys.path.append(str(root))
+    return root
 
 
 def _add_demo_world(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 
 import yaml
+from graphs import dvc_edges, dvc_graph, expanded
 
 from components.registry import REGISTRY
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
 from pipelines.dvc_view import CONF, FILE, VARS, dvc_pipeline, main, rendered
-
-
-def expanded(pipeline: dict) -> dict[str, dict]:
-    """The stages as DVC sees them: one for each domain, variables put in."""
-    stages = {}
-    for name, stage in pipeline["stages"].items():
-        for domain in VARS["domains"] if "foreach" in stage else [None]:
-            text = json.dumps(stage.get("do", stage))
-            for variable, value in {**VARS, "item": domain}.items():
-                text = text.replace(f"${{{variable}}}", str(value))
-            stages[f"{name}@{domain}" if domain else name] = json.loads(text)
-    return stages
-
-
-def edges(stages: dict[str, dict]) -> set[tuple[str, str]]:
-    """DVC's rule: a dependency on an output, on a folder around it, or on something in it."""
-    writes = [(path, name) for name, stage in stages.items() for out in stage["outs"] for path in out]
-    return {
-        (writer, name)
-        for name, stage in stages.items()
-        for dependency, (path, writer) in itertools.product(stage["deps"], writes)
-        if f"{dependency}/".startswith(f"{path}/") or f"{path}/".startswith(f"{dependency}/")
-    }
 
 
 def test_the_committed_file_is_what_is_declared(capsys):
@@ -51,18 +28,17 @@ def test_a_file_that_is_not_current_is_named(monkeypatch, tmp_path, capsys):
 
 
 def test_its_graph_is_that_of_the_declarations():
-    found = edges(expanded(yaml.safe_load(rendered(REGISTRY))))
-    assert {(earlier.split("@")[0], later.split("@")[0]) for earlier, later in found} == REGISTRY.edges
+    assert dvc_graph(yaml.safe_load(rendered(REGISTRY)), VARS)[1] == REGISTRY.edges
 
 
 def test_no_edge_runs_between_stages_of_different_domains():
-    found = edges(expanded(dvc_pipeline(REGISTRY)))
+    found = dvc_edges(expanded(dvc_pipeline(REGISTRY), VARS))
     domains = [(earlier.partition("@")[2], later.partition("@")[2]) for earlier, later in found]
     assert {pair for pair in domains if all(pair) and pair[0] != pair[1]} == set()
 
 
 def test_no_variable_is_left_open_and_the_conf_is_one_that_a_run_takes():
-    stages = expanded(dvc_pipeline(REGISTRY))
+    stages = expanded(dvc_pipeline(REGISTRY), VARS)
     assert re.findall(r"\$\{.*?\}", json.dumps(stages)) == []
     conf = re.search(r"--conf '(.*)'", stages["validate_logs"]["cmd"])
     assert RunConfig.model_validate_json(conf[1]).preset == VARS["preset"]
@@ -70,7 +46,7 @@ def test_no_variable_is_left_open_and_the_conf_is_one_that_a_run_takes():
 
 
 def test_every_stage_depends_on_its_sections_and_its_code():
-    for name, stage in expanded(dvc_pipeline(REGISTRY)).items():
+    for name, stage in expanded(dvc_pipeline(REGISTRY), VARS).items():
         step = REGISTRY.get(name.split("@")[0])
         assert set(Params().sections(step.params)) < set(stage["params"])
         assert {"src/modit", REGISTRY.modules[step.name].replace(".", "/")} < set(stage["deps"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dags.launch import named_window, run_name, worth_showing
+from dags.launch import run_name, worth_showing
 
 HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
 
@@ -46,9 +46,3 @@ def test_a_run_is_named_by_all_its_arguments():
     names.add(run_name(Path("/data/books"), "small", 0, "all", "2026-01-01:2026-02-01"))
     assert len(names) == 5
     assert run_name(Path("/data/my books"), "small", 0, "all") == "my_books-small-seed0"
-
-
-def test_a_window_may_name_its_end_alone():
-    assert named_window("") is None
-    assert named_window(":2026-02-01") == {"end": "2026-02-01"}
-    assert named_window("2026-01-01:2026-02-01") == {"start": "2026-01-01", "end": "2026-02-01"}

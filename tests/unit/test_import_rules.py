@@ -35,6 +35,14 @@ OUTSIDE = {
 EXCEPTIONS = {("model/storage.py", "modit.core.errors")}
 ORCHESTRATORS = {"airflow", "kfp", "dvc"}
 DECLARATIONS = {"modit.core.step", "modit.core.graph", "modit.core.registry", "modit.core.errors"}
+# What the pipeline for Kubeflow is defined by, and what runs in its containers.
+KFP_DEFINITION = (
+    "pipelines/kfp_platform.py",
+    "pipelines/kfp_components.py",
+    "pipelines/kfp_graph.py",
+    "pipelines/retrain.py",
+)
+KFP_TASK = ("pipelines/kfp_contract.py", "pipelines/kfp_task.py")
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -99,9 +107,9 @@ def test_a_room_of_few_dependencies_takes_no_others(room):
 
 @pytest.mark.parametrize("path", python_files("src", "components"), ids=name_of)
 def test_neither_library_nor_steps_know_of_orchestrators_or_of_what_lies_above_them(path):
-    forbidden = ORCHESTRATORS | {"dags", "pipelines", "tests", "benchmarks"}
-    if path.is_relative_to(LIBRARY) and path.name != "cli.py":
-        forbidden |= {"components"}
+    forbidden = ORCHESTRATORS | {"dags", "tests", "benchmarks"}
+    if path != LIBRARY / "cli.py":
+        forbidden |= {"pipelines"} | ({"components"} if path.is_relative_to(LIBRARY) else set())
     assert {top(module) for module in imports(path)} & forbidden == set()
 
 
@@ -139,3 +147,18 @@ def test_a_dag_file_imports_airflow_declarations_and_the_standard_library_only(p
     assert from_outside(found, {"modit", "components", "dags"}) <= {"airflow"}
     assert {module for module in found if top(module) == "modit"} <= DECLARATIONS
     assert {module for module in found if top(module) == "components"} <= {"components.registry"}
+
+
+@pytest.mark.parametrize("name", KFP_DEFINITION)
+def test_the_definition_of_the_kubeflow_pipeline_imports_kfp_and_declarations_only(name):
+    found = set(imports(ROOT / name))
+    assert from_outside(found, {"modit", "components", "pipelines"}) <= {"kfp"}
+    assert {module for module in found if top(module) == "modit"} <= DECLARATIONS
+    assert {module for module in found if top(module) == "components"} <= {"components.registry"}
+
+
+@pytest.mark.parametrize("name", KFP_TASK)
+def test_what_runs_in_a_container_of_kubeflow_does_without_kfp(name):
+    found = set(imports(ROOT / name))
+    assert from_outside(found, {"modit", "pipelines"}) == set()
+    assert {module for module in found if top(module) == "pipelines"} <= {"pipelines.kfp_contract"}

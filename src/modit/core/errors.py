@@ -59,3 +59,7 @@ class UnknownItemError(ModitError):
 
 class FeatureParityError(ModitError):
     """What the feature store answers is not what the run computed."""
+
+
+class ServerError(ModitError):
+    """A server that was asked does not answer, or refuses; the message has what it said."""

@@ -52,7 +52,7 @@ def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
     Raises:
         ConfigError: a field is not allowed, or differs from `run.json`; or there is neither `run.json` nor `conf`.
     """
-    wanted = _parse(conf, "--conf") if conf is not None else None
+    wanted = parse_run_config(conf, "--conf") if conf is not None else None
     stored = run.read_json(RUN_FILE)
     if stored is None:
         if wanted is None:
@@ -60,7 +60,7 @@ def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
         if run.create_json(RUN_FILE, wanted.model_dump(mode="json")):
             return wanted
         stored = run.read_json(RUN_FILE) or {}
-    config = _parse(stored, f"{run.uri}/{RUN_FILE}")
+    config = parse_run_config(stored, f"{run.uri}/{RUN_FILE}")
     if wanted is not None:
         _expect_agreement(config, wanted, conf or {}, f"{run.uri}/{RUN_FILE}")
     return config
@@ -81,7 +81,16 @@ def parse_conf(text: str) -> dict[str, Any]:
     return value
 
 
-def _parse(value: dict[str, Any], source: str) -> RunConfig:
+def parse_run_config(value: dict[str, Any], source: str) -> RunConfig:
+    """Checks the fields of a run.
+
+    Args:
+        value: the fields.
+        source: how to name them in messages.
+
+    Raises:
+        ConfigError: a field is missing or unknown, or its value is not allowed.
+    """
     try:
         config = RunConfig.model_validate(value)
     except ValidationError as error:

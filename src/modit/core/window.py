@@ -77,6 +77,14 @@ class NamedWindow(BaseModel):
         return Days(self.start or self.end - back, self.end)
 
 
+def named_window(text: str) -> dict[str, str] | None:
+    """The window START:END or :END of a command line as the run's field, None where the text is empty."""
+    if not text:
+        return None
+    start, _, end = text.partition(":")
+    return {"end": end} | ({"start": start} if start else {})
+
+
 def names_partition(name: str) -> bool:
     """Whether a relative path has a folder `date=...`."""
     return _PARTITION.search(name) is not None

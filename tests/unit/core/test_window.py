@@ -12,7 +12,7 @@ from modit.core.ledger import WindowLedger
 from modit.core.run_config import open_run
 from modit.core.sections import WindowParams
 from modit.core.storage import Storage
-from modit.core.window import Days, NamedWindow, partition_day
+from modit.core.window import Days, NamedWindow, named_window, partition_day
 
 
 def conf(**window: object) -> dict:
@@ -101,3 +101,9 @@ def test_accepting_a_window_twice_leaves_one_record(tmp_path):
     for rows in (1, 2):
         ledger.accept(days, {"rows": rows})
     assert ledger.before(date(2012, 1, 1), 5) == [{"rows": 2}]
+
+
+def test_a_window_may_name_its_end_alone():
+    assert named_window("") is None
+    assert named_window(":2026-02-01") == {"end": "2026-02-01"}
+    assert named_window("2026-01-01:2026-02-01") == {"start": "2026-01-01", "end": "2026-02-01"}

@@ -1,0 +1,124 @@
+"""`python -m pipelines.kfp_task STEP --executor-input JSON`: a Kubeflow Pipelines task, around `python -m components`.
+
+It runs in the step's container, which has no kfp. What KFP keeps of an artifact is a reference: a small file, and
+metadata, with the address and digest of the artifact in the run's own store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modit.core.command import REFUSED
+from modit.core.window import named_window
+from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SKIPPED_NO_DATA
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one task.
+
+    Args:
+        arguments: the command line without the program's name; that of the process if None.
+
+    Returns:
+        The exit status of the step: 0, 2 for a wrong command line, 3 for a refusal, 1 or another for a failure.
+    """
+    chosen = _parser().parse_args(arguments)
+    executor_input = json.loads(chosen.executor_input)
+    command = step_command(chosen.step, executor_input["inputs"]["parameterValues"])
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(result.stdout, end="", flush=True)
+    if result.returncode:
+        return result.returncode
+    line = json.loads(result.stdout.splitlines()[-1])
+    outputs = executor_input["outputs"]
+    if line.get("outcome") == SKIPPED_NO_DATA and OUTCOME not in outputs.get("parameters", {}):
+        print(f"{SKIPPED_NO_DATA}: {line['reason']}; this pipeline cannot leave out the rest", file=sys.stderr)
+        return REFUSED
+    for name, path in chosen.reference:
+        _write(Path(path), _reference(line["outputs"][name], _schema(executor_input, name)))
+    _write(Path(outputs["outputFile"]), json.dumps(executor_output(outputs, line)))
+    return 0
+
+
+def step_command(step: str, values: Mapping[str, Any]) -> list[str]:
+    """The command that runs the step anywhere.
+
+    Args:
+        step: its name.
+        values: the task's parameters: those of the pipeline, and `domain` of a step that runs per domain.
+    """
+    run = f"{values['run_root'].rstrip('/')}/{values['run']}"
+    domain = ["--domain", values[DOMAIN]] if DOMAIN in values else []
+    conf = json.dumps(run_conf(values))
+    return [sys.executable, "-m", "components", step, "--run", run, "--conf", conf, *domain]
+
+
+def run_conf(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `run.json` that follow from the pipeline's parameters."""
+    return {
+        "catalogue": values["catalogue"],
+        "domains": "all" if values["domains"] == "all" else sorted(set(values["domains"].split(","))),
+        "seed": int(values["seed"]),
+        "preset": values["preset"],
+        "overrides": values["overrides"],
+        "window": named_window(values["window"]),
+    }
+
+
+def executor_output(outputs: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
+    """What KFP is told: its own artifacts with our address and digest as metadata, and the output parameters.
+
+    Args:
+        outputs: the part of the same name of KFP's executor input.
+        line: the JSON line that the step ended with.
+    """
+    digests = {DIGEST.format(artifact=name): output["digest"] for name, output in line["outputs"].items()}
+    said = {ELIGIBLE_DOMAINS: line.get("domains"), OUTCOME: line.get("outcome", ""), **digests}
+    artifacts = {
+        name: {"artifacts": [{"name": name, "uri": listed["artifacts"][0]["uri"], "metadata": line["outputs"][name]}]}
+        for name, listed in outputs.get("artifacts", {}).items()
+    }
+    return {"artifacts": artifacts, "parameterValues": {name: said[name] for name in outputs.get("parameters", {})}}
+
+
+def _schema(executor_input: Mapping[str, Any], name: str) -> str:
+    return executor_input["outputs"]["artifacts"][name]["artifacts"][0]["type"]["schemaTitle"]
+
+
+def _reference(output: Mapping[str, str], schema: str) -> str:
+    """The file that stands for an artifact; KFP's pages show those of HTML artifacts as they are."""
+    if schema != "system.HTML":
+        return json.dumps(output, sort_keys=True)
+    uri = html.escape(output["uri"], quote=True)
+    return f'<!doctype html><meta charset="utf-8"><p><a href="{uri}">{uri}</a></p><p>{output["digest"]}</p>'
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.kfp_task", description="Run one step as a KFP task.")
+    parser.add_argument("step", metavar="STEP", help="which step")
+    parser.add_argument("--executor-input", required=True, metavar="JSON", help="what KFP puts in for {{$}}")
+    parser.add_argument(
+        "--reference",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("ARTIFACT", "PATH"),
+        help="where KFP takes the file of an output artifact from",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The pipeline of Kubeflow Pipelines is a view on the declarations."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from graphs import ROOT, KfpGraph, kfp_graph
+
+from components.registry import REGISTRY
+from modit.core.run_config import RunConfig
+from modit.core.verdict import SKIPPED_NO_DATA
+
+pytest.importorskip("kfp", reason="needs the extra `kfp`")
+
+from pipelines import kfp_contract  # noqa: E402
+from pipelines.kfp_components import artifact_type  # noqa: E402
+from pipelines.kfp_graph import phases  # noqa: E402
+from pipelines.kfp_platform import Platform  # noqa: E402
+from pipelines.retrain import FILE, compiled, main, retrain_pipeline  # noqa: E402
+
+DOMAINS = ("popular", "quality")
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return yaml.safe_load(FILE.read_text())
+
+
+@pytest.fixture(scope="module")
+def containers(spec):
+    return containers_of(spec)
+
+
+def containers_of(spec):
+    executors = spec["deploymentSpec"]["executors"].values()
+    return {executor["container"]["command"][-1]: executor["container"] for executor in executors}
+
+
+def tasks_of(spec):
+    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+    return {name: task for dag in dags for name, task in dag["tasks"].items()}
+
+
+def test_the_committed_file_is_what_is_declared(monkeypatch):
+    monkeypatch.delenv("MODIT_IMAGES", raising=False)
+    assert main(["--check"]) == 0
+
+
+def test_a_file_that_is_not_current_is_named(tmp_path, capsys):
+    assert main(["--check", "--out", str(tmp_path / "other.yaml")]) == 1
+    assert "make pipelines/retrain.yaml" in capsys.readouterr().err
+
+
+def test_compiling_in_another_process_gives_the_same_bytes(tmp_path):
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    environment.pop("MODIT_IMAGES", None)
+    command = [sys.executable, "-m", "pipelines.retrain", "--out", str(tmp_path / "other.yaml")]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert (tmp_path / "other.yaml").read_bytes() == FILE.read_bytes()
+
+
+def test_the_file_names_no_path_of_the_machine_that_made_it():
+    text = FILE.read_text()
+    assert str(ROOT) not in text and f"{Path.home()}/" not in text
+
+
+def test_the_loops_are_over_the_domains_that_the_run_decides(spec):
+    items = [task["parameterIterator"]["items"] for task in tasks_of(spec).values() if "parameterIterator" in task]
+    assert items == [{"inputParameter": "pipelinechannel--assign-patterns-eligible_domains"}] * 2
+
+
+def test_exactly_the_per_domain_steps_are_in_loops(spec):
+    graph = KfpGraph(spec)
+    loops = [graph.component(task)["dag"] for task in tasks_of(spec).values() if "parameterIterator" in task]
+    looped = [graph.step(graph.component(task)) for loop in loops for task in loop["tasks"].values()]
+    assert sorted(looped) == sorted(step.name for step in REGISTRY.steps if step.per_domain)
+
+
+def test_a_step_that_reads_all_domains_comes_after_their_loop():
+    found = phases(REGISTRY)
+    assert found["label_anchors"] == found["pretrain"] == 0
+    assert found["continue_pretrain"] == found["finetune"] == found["hppo_round_4"] == 1
+    assert found["render_report"] == found["register"] == 2
+
+
+def test_nothing_follows_a_night_without_new_data(spec):
+    assert kfp_contract.SKIPPED_NO_DATA == SKIPPED_NO_DATA
+    assert set(spec["root"]["dag"]["tasks"]) == {"validate-logs", "condition-1"}
+    condition = spec["root"]["dag"]["tasks"]["condition-1"]["triggerPolicy"]["condition"]
+    assert condition.endswith("['pipelinechannel--validate-logs-outcome'] != 'SKIPPED_NO_DATA'")
+
+
+def test_every_task_runs_the_adapter_with_what_kfp_tells_it(containers):
+    for step in REGISTRY.steps:
+        container = containers[step.name]
+        assert container["command"] == ["python", "-m", "pipelines.kfp_task", step.name]
+        assert container["args"][:2] == ["--executor-input", "{{$}}"]
+        assert container["args"][3::3] == list(step.outputs)
+
+
+def test_limits_and_retries_are_those_of_the_declaration(spec, containers):
+    for step in REGISTRY.steps:
+        resources = containers[step.name]["resources"]
+        assert float(resources["resourceCpuLimit"]) == step.resources.cpus
+        assert resources["resourceMemoryLimit"] == f"{step.resources.memory_gb:g}Gi"
+        accelerator = resources.get("accelerator", {})
+        assert int(accelerator.get("resourceCount", 0)) == step.resources.gpus
+        assert accelerator.get("resourceType", "nvidia.com/gpu") == "nvidia.com/gpu"
+        policy = tasks_of(spec)[step.name.replace("_", "-")]["retryPolicy"]
+        assert policy["maxRetryCount"] == step.retries and policy["backoffDuration"] == "30s"
+
+
+def test_kfps_own_cache_is_off_everywhere(spec):
+    tasks = [task for task in tasks_of(spec).values() if "cachingOptions" in task]
+    assert len(tasks) == len(REGISTRY.steps)
+    assert {str(task["cachingOptions"]) for task in tasks} == {"{}"}
+
+
+def test_a_cluster_without_accelerators_is_asked_for_none():
+    spec = yaml.safe_load(compiled(retrain_pipeline(REGISTRY, Platform(accelerator=None))))
+    assert not any("accelerator" in container["resources"] for container in containers_of(spec).values())
+
+
+def test_images_are_given_for_all_steps_or_by_kind(tmp_path):
+    kind = REGISTRY.steps[0].image
+    assert Platform().image_of(REGISTRY.steps[0]) == f"modit/{kind}:dev"
+    assert Platform("here/all:1").image_of(REGISTRY.steps[0]) == "here/all:1"
+    main(["--out", str(tmp_path / "one.yaml"), "--image", "here/{image}:1", "--image", f"{kind}=there/x@sha256:0"])
+    images = {
+        container["image"] for container in containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()
+    }
+    assert "there/x@sha256:0" in images
+    assert images == {"there/x@sha256:0" if step.image == kind else f"here/{step.image}:1" for step in REGISTRY.steps}
+
+
+def test_an_image_may_come_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MODIT_IMAGES", "here/all:2")
+    main(["--out", str(tmp_path / "one.yaml")])
+    assert {c["image"] for c in containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()} == {
+        "here/all:2"
+    }
+
+
+def test_variables_are_given_to_every_task(tmp_path):
+    main(["--out", str(tmp_path / "one.yaml"), "--env", "B=1=2", "--env", "A=0"])
+    containers = containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()
+    assert all(each["env"] == [{"name": "A", "value": "0"}, {"name": "B", "value": "1=2"}] for each in containers)
+
+
+def test_artifacts_are_typed(spec):
+    outputs = {
+        name: definition["artifactType"]["schemaTitle"]
+        for component in spec["components"].values()
+        if "executorLabel" in component
+        for name, definition in component["outputDefinitions"]["artifacts"].items()
+    }
+    assert set(outputs) == set(REGISTRY.writer)
+    assert all(title == artifact_type(name).schema_title for name, title in outputs.items())
+    assert outputs["catalog"] == "system.Dataset" and outputs["hppo_3"] == outputs["sampler"] == "system.Model"
+    assert outputs["report"] == "system.HTML" and outputs["verdict"] == "system.Metrics"
+    assert outputs["index"] == "system.Artifact"
+
+
+def test_the_pipelines_parameters_are_those_that_the_tasks_read(spec):
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert set(parameters) == set(kfp_contract.RUN_PARAMETERS)
+    assert {name for name, given in parameters.items() if not given.get("isOptional")} == {
+        "catalogue",
+        "run_root",
+        "run",
+    }
+    not_of_the_run = {"run_root", "run"}
+    assert set(parameters) - not_of_the_run == set(RunConfig.model_fields) - {"promote"}
+
+
+def test_unrolled_it_has_the_same_graph_and_no_control_flow():
+    text = compiled(retrain_pipeline(REGISTRY, Platform(), DOMAINS))
+    nodes, edges = kfp_graph(text)
+    assert (nodes, edges) == (set(REGISTRY.by_name), REGISTRY.edges)
+    spec = yaml.safe_load(text)
+    assert not any("dag" in component for component in spec["components"].values())
+    tasks = spec["root"]["dag"]["tasks"]
+    per_domain = sum(step.per_domain for step in REGISTRY.steps)
+    assert len(tasks) == len(REGISTRY.steps) + per_domain * (len(DOMAINS) - 1)
+    # kfp.local names a task's folder after its component.
+    assert len({task["componentRef"]["name"] for task in tasks.values()}) == len(tasks)

@@ -1,0 +1,128 @@
+"""The pipeline of Kubeflow under `kfp.local`: the same verdict and the same digests as under Airflow.
+
+With a container engine, and images that MODIT_IMAGES names, they run in containers; the commands also run as processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.registry import REGISTRY
+from dags.launch import main as launch
+from modit.core.artifacts import ArtifactStore
+from modit.core.storage import Storage
+from modit.core.verdict import read_verdict
+
+pytest.importorskip("kfp", reason="needs the extra `kfp`")
+
+from kfp.local import docker_task_handler, status  # noqa: E402
+
+from pipelines.kfp_local import main as run_locally  # noqa: E402
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).resolve().parents[2]
+DOMAINS = ("popular", "quality")
+# They name the commit of the code, which an image does not know.
+OF_THE_CHECKOUT = ("versions", "verdict", "registration")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "world"
+    command = [
+        sys.executable,
+        "-m",
+        "modit.cli",
+        "demo-world",
+        "--out",
+        str(folder),
+        "--items",
+        "5000",
+        "--domains",
+        "2",
+    ]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def under_airflow(world, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("airflow")
+    arguments = ["--catalog", str(world), "--preset", "tiny", "--runs", str(runs), "--run", "one"]
+    assert launch([*arguments, "--domains", ",".join(DOMAINS)]) == 0
+    return runs / "one"
+
+
+def run_under_kfp(world: Path, runs: Path, *options: str) -> int:
+    arguments = ["--catalogue", str(world), "--run-root", str(runs), "--run", "one", "--domains", ",".join(DOMAINS)]
+    return run_locally([*arguments, "--preset", "tiny", *options])
+
+
+def digests(run: Path) -> dict[str, str]:
+    store = ArtifactStore(Storage(str(run)), run / "unused")
+    return {
+        f"{name}/{domain or ''}": store.get(name, domain).digest
+        for name, step in REGISTRY.writer.items()
+        for domain in (DOMAINS if step.per_domain else (None,))
+    }
+
+
+def assert_same(run: Path, other: Path) -> None:
+    def compared(found: dict[str, str]) -> dict[str, str]:
+        return {name: digest for name, digest in found.items() if name.split("/")[0] not in OF_THE_CHECKOUT}
+
+    assert compared(digests(run)) == compared(digests(other))
+    mine, others = read_verdict(str(run)), read_verdict(str(other))
+    assert (mine["status"], mine["domains"]) == (others["status"], others["domains"])
+
+
+class AsProcesses:
+    """Runs what a container would run, with this interpreter."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.commands: list[list[str]] = []
+        monkeypatch.setattr(docker_task_handler.DockerTaskHandler, "run", lambda handler: self.run(handler))
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT}")
+
+    def run(self, handler: docker_task_handler.DockerTaskHandler) -> status.Status:
+        python, *arguments = handler.full_command
+        assert python == "python"
+        self.commands.append(arguments)
+        done = subprocess.run([sys.executable, *arguments], check=False)
+        return status.Status.FAILURE if done.returncode else status.Status.SUCCESS
+
+
+@pytest.fixture
+def as_processes(monkeypatch):
+    return AsProcesses(monkeypatch)
+
+
+def test_the_tasks_commands_give_what_airflow_gives(world, under_airflow, tmp_path, as_processes):
+    assert run_under_kfp(world, tmp_path) == 0
+    assert_same(tmp_path / "one", under_airflow)
+    per_domain = sum(step.per_domain for step in REGISTRY.steps)
+    assert len(as_processes.commands) == len(REGISTRY.steps) + per_domain * (len(DOMAINS) - 1)
+
+
+def test_without_new_data_the_pipeline_ends_with_its_first_task(world, tmp_path, as_processes, capfd):
+    assert run_under_kfp(world, tmp_path, "--window", ":2000-01-01") == 1
+    assert len(as_processes.commands) == 1
+    shown = capfd.readouterr().err
+    assert "FAILED: Pipeline" in shown and "cannot leave out the rest" in shown
+
+
+def test_containers_give_what_airflow_gives(world, under_airflow, tmp_path):
+    if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
+        pytest.skip("no container engine: `docker info` fails")
+    if not os.environ.get("MODIT_IMAGES"):
+        pytest.skip("MODIT_IMAGES names no images to run the steps in")
+    assert run_under_kfp(world, tmp_path) == 0
+    assert_same(tmp_path / "one", under_airflow)
