@@ -127,8 +127,8 @@ class _Assembly:
 
     def add(self, ordered: OrderedRows) -> None:
         """Takes the rows of a range of sequences."""
-        is_long, is_short = ordered.lengths >= MINIMUM_LENGTH, ordered.lengths < MINIMUM_LENGTH
-        for rows, chosen in ((self._long, is_long), (self._short, is_short & (ordered.lengths > 0))):
+        is_long = ordered.lengths >= MINIMUM_LENGTH
+        for rows, chosen in ((self._long, is_long), (self._short, ~is_long & (ordered.lengths > 0))):
             kept = np.repeat(chosen, ordered.lengths)
             rows.add(ordered.lengths[chosen], ordered.item[kept], ordered.key[kept])
 
@@ -139,9 +139,8 @@ class _Assembly:
         self._long.extend(self._short)
         offsets, item, key = (column.mapped() for column in (self._long.offsets, self._long.item, self._long.key))
         times = key[: counts.kept] if timed else None
-        return InteractionRows(offsets, item, key), Sequences(
-            offsets[: counts.sequences + 1], item[: counts.kept], times
-        )
+        sequences = Sequences(offsets[: counts.sequences + 1], item[: counts.kept], times)
+        return InteractionRows(offsets, item, key), sequences
 
 
 class _Ragged:
