@@ -112,14 +112,13 @@ def validate(logs: Path) -> dict[str, float]:
     from modit.data.expectations import judge
     from modit.data.interactions import read_interactions
     from modit.data.items import read_items
-    from modit.data.tolerance import Tolerance
     from modit.data.window import TimeRules, Window
 
     params = ValidationParams()
     with tempfile.TemporaryDirectory(prefix="modit-", dir=logs.parent) as folder:
         items = read_items(logs, Path(folder))
         start, cpu = time.perf_counter(), time.process_time()
-        found = read_interactions(logs, items.item_ids, Path(folder), TimeRules(Window()), Tolerance.of(params))
+        found = read_interactions(logs, items.item_ids, Path(folder), TimeRules(Window()), params)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     start = time.perf_counter()
     import great_expectations  # noqa: F401
@@ -140,13 +139,13 @@ def validate(logs: Path) -> dict[str, float]:
 
 def publish(logs: Path) -> dict[str, float]:
     """Reads, describes and saves a catalogue: what the step does, but for Great Expectations."""
+    from modit.core.sections import ValidationParams
     from modit.data.profile import learn_codebook, profile
-    from modit.data.tolerance import Tolerance
     from modit.data.validate import inspect
     from modit.data.window import TimeRules, Window
 
     with tempfile.TemporaryDirectory(prefix="modit-", dir=logs.parent) as folder:
-        found = inspect(logs, Path(folder), Tolerance(), TimeRules(Window()))
+        found = inspect(logs, Path(folder), ValidationParams(), TimeRules(Window()))
         assert found.interactions is not None  # made without bad items
         profile(found.items, found.interactions, None, learn_codebook(found.items.embeddings, 32))
         found.catalog.save(Path(folder))

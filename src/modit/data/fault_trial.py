@@ -21,7 +21,6 @@ from modit.core.sections import ValidationParams, WindowParams
 from modit.core.window import Days
 from modit.data.faults import ITEMS, Fault, Logs, Place
 from modit.data.nightly import WindowValidator
-from modit.data.tolerance import Tolerance
 from modit.data.validate import Inspection, inspect
 from modit.data.window import DAY, TimeRules, Window
 
@@ -109,7 +108,7 @@ class Trial:
         bare = Logs({name: table for name, table in good.tables.items() if not name.startswith("retrieval_labels")})
         with _folders() as (source, quarantine, _):
             times = TimeRules(Window.of_days(self._days))
-            alone = inspect(bare.write(source), quarantine, Tolerance.of(self._params), times)
+            alone = inspect(bare.write(source), quarantine, self._params, times)
         return _sequences(found) == _sequences(alone) and _labels_of(found) == labels
 
     def _validator(self) -> WindowValidator:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from modit.core.sections import ValidationParams
 from modit.data.catalog import Sequences
 from modit.data.contract import check_interactions
 from modit.data.facts import Fact
@@ -18,10 +19,10 @@ from modit.data.problems import ProblemLog
 from modit.data.quarantine import Quarantine
 from modit.data.row_order import OrderedRows
 from modit.data.scratch import Scratch
-from modit.data.tolerance import Tolerance
+from modit.data.tolerance import allowed_of_interactions
 from modit.data.window import TimeRules, Window
 
-__all__ = ["InteractionCounts", "Interactions", "Tolerance", "Window", "read_interactions"]
+__all__ = ["InteractionCounts", "Interactions", "Window", "read_interactions"]
 
 MINIMUM_LENGTH = 2
 _BLOCK = 1 << 20
@@ -75,7 +76,7 @@ class Interactions:
 
 
 def read_interactions(
-    source: Path, item_ids: np.ndarray, quarantine: Path, times: TimeRules, tolerance: Tolerance
+    source: Path, item_ids: np.ndarray, quarantine: Path, times: TimeRules, params: ValidationParams
 ) -> Interactions:
     """Reads and checks `interactions`.
 
@@ -87,7 +88,7 @@ def read_interactions(
         item_ids: unicode [N], the ids of the catalogue.
         quarantine: folder for the rows that break a rule.
         times: the part of time to read, and what a row's time must look like.
-        tolerance: how much quarantine is too much.
+        params: section `validate_logs`: how much quarantine is too much.
 
     Raises:
         ContractError: the schema is wrong.
@@ -110,11 +111,11 @@ def read_interactions(
         rows, sequences = assembly.finish(counts, timed=order == "timestamp")
     counts.outside_window, counts.quarantined = reader.outside_window, aside.counts
     in_window = counts.rows - counts.outside_window
-    facts = aside.facts(tolerance.of_interactions(order), in_window)
+    facts = aside.facts(allowed_of_interactions(params, order), in_window)
     if order == "timestamp" and in_window:
         share = reader.unordered / in_window
         facts.append(
-            Fact("interactions", "time_order", share, 0.0, tolerance.unordered_share_max, reader.unordered, in_window)
+            Fact("interactions", "time_order", share, 0.0, params.unordered_share_max, reader.unordered, in_window)
         )
     return Interactions(sequences, counts, rows, order, facts)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modit.core.sections import ValidationParams
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.data.contract import ItemLayout, check_items
 from modit.data.facts import Fact, refuse
@@ -19,7 +20,7 @@ from modit.data.parts import Part, find_parts, stream
 from modit.data.positions import Positions
 from modit.data.problems import ProblemLog
 from modit.data.quarantine import COLUMNS, Quarantine
-from modit.data.tolerance import Tolerance
+from modit.data.tolerance import allowed_of_items
 
 BATCH_ROWS = 65_536
 
@@ -47,13 +48,13 @@ class Items:
     facts: list[Fact]
 
 
-def read_items(source: Path, quarantine: Path | None = None, tolerance: Tolerance | None = None) -> Items:
+def read_items(source: Path, quarantine: Path | None = None, params: ValidationParams | None = None) -> Items:
     """Reads and checks `items`.
 
     Args:
         source: the input folder.
         quarantine: folder for the rows that break a rule; without it no row may.
-        tolerance: the lengths that an embedding may have, and how much quarantine is too much.
+        params: section `validate_logs`: the lengths that an embedding may have, and how much quarantine is too much.
 
     Raises:
         ContractError: the schema is wrong, or there is no row; or a row breaks a rule and there is no quarantine.
@@ -66,11 +67,11 @@ def read_items(source: Path, quarantine: Path | None = None, tolerance: Toleranc
         problems = ProblemLog()
         problems.add("items_not_empty", parts[0].name)
         problems.raise_if_any()
-    tolerance = tolerance or Tolerance()
+    params = params or ValidationParams()
     with contextlib.ExitStack() as stack:
         folder = quarantine or Path(stack.enter_context(TemporaryDirectory(prefix="modit-")))
         aside = stack.enter_context(Quarantine(folder, "items", COLUMNS["items"]))
-        reader = _ItemReader(layout, parts, aside, tolerance)
+        reader = _ItemReader(layout, parts, aside, params)
         for number, part in enumerate(parts):
             for start, batch in stream(part, layout.columns, BATCH_ROWS):
                 reader.take(number, start, batch)
@@ -83,8 +84,8 @@ def read_items(source: Path, quarantine: Path | None = None, tolerance: Toleranc
 class _ItemReader:
     """Fills arrays batch by batch, so that embeddings are held once."""
 
-    def __init__(self, layout: ItemLayout, parts: list[Part], aside: Quarantine, tolerance: Tolerance) -> None:
-        self._layout, self._parts, self._aside, self._tolerance = layout, parts, aside, tolerance
+    def __init__(self, layout: ItemLayout, parts: list[Part], aside: Quarantine, params: ValidationParams) -> None:
+        self._layout, self._parts, self._aside, self._params = layout, parts, aside, params
         self._rows = sum(part.rows for part in parts)
         self._filled = 0
         self._embeddings: np.ndarray | None = None
@@ -137,7 +138,7 @@ class _ItemReader:
             None if titles is None else titles[pick],
             good(self._norms),
             self._aside.counts,
-            self._aside.facts(self._tolerance.of_items(), rows),
+            self._aside.facts(allowed_of_items(self._params), rows),
         )
 
     def _keep(self, number: int, start: int, batch: pa.RecordBatch, rows: np.ndarray, vectors: np.ndarray) -> None:
@@ -193,7 +194,7 @@ class _ItemReader:
         norms = np.linalg.norm(np.where(finite[:, None], vectors, 1.0).astype(np.float64), axis=1)
         if not norms.all():
             yield "embedding_non_zero", norms == 0, _first_bad
-        low, high = self._tolerance.embedding_norm_min, self._tolerance.embedding_norm_max
+        low, high = self._params.embedding_norm_min, self._params.embedding_norm_max
         far = (norms != 0) & ((norms < low) | (norms > high)) & finite
         if far.any():
             yield (

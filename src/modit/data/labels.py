@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modit.core.sections import ValidationParams
 from modit.data.codes import Codes, encoded, ordered_by, repeats
 from modit.data.contract import LABEL_COLUMNS, check_labels
 from modit.data.facts import Fact
 from modit.data.parts import Part, find_parts, stream
 from modit.data.positions import Positions
 from modit.data.quarantine import COLUMNS, Quarantine
-from modit.data.tolerance import Tolerance
+from modit.data.tolerance import allowed_of_labels
 from modit.data.window import TimeRules, microseconds
 
 BATCH_ROWS = 1 << 18
@@ -95,7 +96,7 @@ class RetrievalLabels:
 
 
 def read_labels(
-    source: Path, item_ids: np.ndarray, domains: list[str], quarantine: Path, times: TimeRules, tolerance: Tolerance
+    source: Path, item_ids: np.ndarray, domains: list[str], quarantine: Path, times: TimeRules, params: ValidationParams
 ) -> RetrievalLabels:
     """Reads and checks `retrieval_labels`.
 
@@ -105,7 +106,7 @@ def read_labels(
         domains: of the catalogue, sorted.
         quarantine: folder for the rows that break a rule.
         times: the part of time to read, and what a row's time must look like.
-        tolerance: how much quarantine is too much.
+        params: section `validate_logs`: how much quarantine is too much.
 
     Raises:
         ContractError: the schema is wrong.
@@ -118,7 +119,7 @@ def read_labels(
         labels, request_ids = reader.read(item_ids, domains)
     rows = sum(part.rows for part in parts)
     counts = LabelCounts(rows, reader.outside_window, aside.counts, len(labels))
-    facts = aside.facts(tolerance.of_labels(), rows - reader.outside_window)
+    facts = aside.facts(allowed_of_labels(params), rows - reader.outside_window)
     return RetrievalLabels(labels, request_ids, counts, facts)
 
 

@@ -22,7 +22,6 @@ from modit.data.facts import TABLES, Fact, contract_facts, refuse
 from modit.data.history import News, news, rate_facts, volume_facts
 from modit.data.interactions import InteractionCounts
 from modit.data.profile import decode, learn_codebook, profile
-from modit.data.tolerance import Tolerance
 from modit.data.validate import Inspection, Report, inspect, refuse_nothing_to_learn_from
 from modit.data.window import TimeRules, Window
 
@@ -80,7 +79,7 @@ class WindowValidator:
             ContractError: the window is refused; `validation` says why, too.
         """
         try:
-            found = inspect(source, quarantine, Tolerance.of(self._params), self._times)
+            found = inspect(source, quarantine, self._params, self._times)
         except ContractError as error:
             self._explain_unreadable(source, validation, error)
             raise

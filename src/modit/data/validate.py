@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from modit.core.errors import ContractError
+from modit.core.sections import ValidationParams
 from modit.data.catalog import Catalog, Sequences
 from modit.data.facts import Fact, contract_facts, refuse
 from modit.data.interactions import InteractionCounts, Interactions, read_interactions
@@ -14,7 +15,6 @@ from modit.data.items import Items, read_items
 from modit.data.labels import LabelCounts, RetrievalLabels, read_labels
 from modit.data.parts import has_table
 from modit.data.problems import RULES, ProblemLog
-from modit.data.tolerance import Tolerance
 from modit.data.window import TimeRules, Window
 
 REPORT_NAME = "report.json"
@@ -102,13 +102,13 @@ class Inspection:
         )
 
 
-def inspect(source: Path, quarantine: Path, tolerance: Tolerance, times: TimeRules) -> Inspection:
+def inspect(source: Path, quarantine: Path, params: ValidationParams, times: TimeRules) -> Inspection:
     """Reads an input folder row by row; bad rows go to the quarantine, and nothing is judged yet.
 
     Args:
         source: the input folder.
         quarantine: existing folder, gets `TABLE.parquet` with the rows set aside.
-        tolerance: how much quarantine is too much.
+        params: section `validate_logs`: how much quarantine is too much.
         times: the part of time to read, and what a row's time must look like.
 
     Raises:
@@ -116,14 +116,14 @@ def inspect(source: Path, quarantine: Path, tolerance: Tolerance, times: TimeRul
     """
     if not source.is_dir():
         raise ContractError(f"{source} is not a folder; an input folder holds items and interactions, see docs/data.md")
-    items = read_items(source, quarantine, tolerance)
+    items = read_items(source, quarantine, params)
     found = Inspection([*contract_facts("items"), *items.facts], items)
     if any(fact.is_breached for fact in items.facts):
         return found
-    found.interactions = read_interactions(source, items.item_ids, quarantine, times, tolerance)
+    found.interactions = read_interactions(source, items.item_ids, quarantine, times, params)
     found.facts += [*contract_facts("interactions"), *found.interactions.facts]
     if has_table(source, "retrieval_labels"):
-        found.labels = read_labels(source, items.item_ids, sorted(items.attributes), quarantine, times, tolerance)
+        found.labels = read_labels(source, items.item_ids, sorted(items.attributes), quarantine, times, params)
         found.facts += [*contract_facts("retrieval_labels"), *found.labels.facts]
     return found
 
@@ -144,7 +144,7 @@ def refuse_nothing_to_learn_from(counts: InteractionCounts) -> None:
 def validate_logs(
     source: Path,
     quarantine: Path,
-    tolerance: Tolerance | None = None,
+    params: ValidationParams | None = None,
     window: Window | None = None,
 ) -> tuple[Catalog, Report]:
     """Reads an input folder against the contract (docs/data.md), without history, drift or data docs.
@@ -152,13 +152,13 @@ def validate_logs(
     Args:
         source: the input folder.
         quarantine: existing folder, gets `TABLE.parquet` with the rows set aside.
-        tolerance: how much quarantine is too much; the defaults of `Tolerance` if None.
+        params: section `validate_logs`: how much quarantine is too much; its defaults if None.
         window: the part of time to read; all of it if None.
 
     Raises:
         ContractError: the input breaks the contract; the message names file, column, row and rule.
     """
-    found = inspect(source, quarantine, tolerance or Tolerance(), TimeRules(window or Window()))
+    found = inspect(source, quarantine, params or ValidationParams(), TimeRules(window or Window()))
     refuse(fact for fact in found.facts if fact.is_breached)
     report = found.report
     if report.interactions.sequences == 0:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from modit.data.interactions import Tolerance
+from modit.core.sections import ValidationParams
 from modit.data.problems import RULES
 from modit.data.validate import validate_logs
 
@@ -20,7 +20,7 @@ def test_the_guide_explains_every_rule():
 
 @pytest.mark.parametrize("field", ["null_share_max", "unknown_item_share_max", "duplicate_share_max"])
 def test_the_guide_names_the_default_tolerance(field):
-    assert re.search(rf"{getattr(Tolerance(), field):.0%} \(`{field}`\)", GUIDE)
+    assert re.search(rf"{getattr(ValidationParams(), field):.0%} \(`{field}`\)", GUIDE)
 
 
 def test_the_example_of_the_guide_passes(tmp_path, monkeypatch):

@@ -12,14 +12,14 @@ from modit.data.drift import Drift, drift_facts
 from modit.data.expectations import judge, read_suite
 from modit.data.facts import TABLES, Fact, contract_facts, refuse
 from modit.data.problems import RULES
-from modit.data.tolerance import Tolerance
+from modit.data.tolerance import allowed_of_interactions, allowed_of_items, allowed_of_labels
 
 PARAMS = DriftParams()
-TOLERANCE = Tolerance()
+TOLERANCE = ValidationParams()
 ROWS = {
-    "items": TOLERANCE.of_items(),
-    "interactions": TOLERANCE.of_interactions("timestamp"),
-    "retrieval_labels": TOLERANCE.of_labels(),
+    "items": allowed_of_items(TOLERANCE),
+    "interactions": allowed_of_interactions(TOLERANCE, "timestamp"),
+    "retrieval_labels": allowed_of_labels(TOLERANCE),
 }
 DRIFT = Drift("interactions.timestamp (hour)", 0.1, "chi-square", 0.05, 1e-9, "ok")
 
@@ -119,7 +119,3 @@ def test_pages_of_equal_facts_are_equal_to_the_byte(tmp_path):
     from modit.data.data_docs import offline
 
     assert offline(first.pages["items"], "items") == offline(second.pages["items"], "items")
-
-
-def test_the_defaults_of_a_tolerance_are_those_of_the_parameters():
-    assert Tolerance.of(ValidationParams()) == Tolerance()

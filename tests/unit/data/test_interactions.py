@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modit.core.errors import ConfigError, ContractError
+from modit.core.errors import ContractError
+from modit.core.sections import ValidationParams
 from modit.data.catalog import Catalog
-from modit.data.interactions import Tolerance, Window
+from modit.data.interactions import Window
 from modit.data.validate import validate_logs
 
-TOLERANT = Tolerance(1.0, 1.0, 1.0)
+TOLERANT = ValidationParams(unknown_item_share_max=1.0, null_share_max=1.0, duplicate_share_max=1.0)
 
 
 def _set_aside(quarantine):
@@ -110,9 +111,9 @@ def test_a_share_at_the_limit_passes_and_above_it_is_refused_with_examples(
     for row in (2, 9):
         tables.set("interactions", column, row, value)
     tables.write(source)
-    validate_logs(source, quarantine, Tolerance(**{field: 0.1}))
+    validate_logs(source, quarantine, ValidationParams(**{field: 0.1}))
     with pytest.raises(ContractError, match=r"2 of 20 rows \(10.00%\), allowed 9.90%") as caught:
-        validate_logs(source, quarantine, Tolerance(**{field: 0.099}))
+        validate_logs(source, quarantine, ValidationParams(**{field: 0.099}))
     for word in ("interactions.parquet", f"'{column}'", "row 2", "row 9", repr(value)):
         assert word in str(caught.value)
 
@@ -179,8 +180,8 @@ def test_the_report_says_what_each_rule_means(tables, source, quarantine):
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_tolerance_outside_the_unit_interval_is_refused(share):
-    with pytest.raises(ConfigError, match="null_share_max must be in"):
-        Tolerance(null_share_max=share)
+    with pytest.raises(ValueError, match="null_share_max"):
+        ValidationParams(null_share_max=share)
 
 
 rows = st.lists(

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modit.core.sections import ValidationParams
 from modit.data import interaction_rows, row_order
-from modit.data.interactions import Tolerance, read_interactions
+from modit.data.interactions import read_interactions
 from modit.data.positions import Positions
 from modit.data.scratch import Scratch
 from modit.data.window import TimeRules, Window
 
-TOLERANT = Tolerance(1.0, 1.0, 1.0)
+TOLERANT = ValidationParams(unknown_item_share_max=1.0, null_share_max=1.0, duplicate_share_max=1.0)
 ITEMS = np.array([f"i{number}" for number in range(6)])
 
 row = st.tuples(

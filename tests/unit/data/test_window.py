@@ -8,12 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from modit.core.errors import ContractError
+from modit.core.sections import ValidationParams
 from modit.core.window import Days
-from modit.data.interactions import Tolerance, Window
+from modit.data.interactions import Window
 from modit.data.validate import inspect, validate_logs
 from modit.data.window import TimeRules
 
-TOLERANT = Tolerance(1.0, 1.0, 1.0, 1.0)
+TOLERANT = ValidationParams(
+    unknown_item_share_max=1.0, null_share_max=1.0, duplicate_share_max=1.0, timestamp_share_max=1.0
+)
 FIRST = datetime(2026, 1, 1)
 
 
@@ -114,4 +117,4 @@ def test_rows_that_go_back_in_time_are_measured_and_refused_past_a_limit(tables,
     (fact,) = (fact for fact in found.facts if fact.rule == "time_order")
     assert (fact.rows, fact.total, fact.is_breached) == (1, 20, False)
     with pytest.raises(ContractError, match=r"1 of 20 rows \(5.00%\), allowed 1.00%"):
-        validate_logs(source, quarantine, Tolerance(unordered_share_max=0.01))
+        validate_logs(source, quarantine, ValidationParams(unordered_share_max=0.01))
