@@ -215,6 +215,38 @@ def test_a_crash_in_the_quarantines_writing_loses_nothing_and_doubles_nothing(lo
     assert not list(Path(address).glob(".work/*/out"))
 
 
+CRASH_WHILE_ORDERING = """
+import os, signal, sys
+from modit.data import interaction_rows
+def die(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+interaction_rows.in_order = die
+from components.registry import REGISTRY
+from modit.core.command import main
+sys.exit(main(REGISTRY))
+"""
+
+
+def test_a_crash_while_rows_lie_on_disk_leaves_no_file_of_them(logs):
+    conf = {"catalogue": str(logs), "preset": "tiny", "overrides": OVERRIDES, "window": {"end": "2026-01-05"}}
+    address = logs.parent / "runs" / "crashed"
+    command = [
+        "validate_logs",
+        "--run",
+        str(address),
+        "--conf",
+        json.dumps(conf),
+        "--params",
+        str(ROOT / "params.yaml"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    died = subprocess.run([sys.executable, "-c", CRASH_WHILE_ORDERING, *command], env=environment, check=False)
+    assert died.returncode == -9
+    left = [path.name for path in address.glob(".work/validate_logs/out/**/*") if path.is_file()]
+    assert sorted(left) == ["interactions.parquet", "items.parquet"]
+    assert runner(logs, "crashed", 5).execute("validate_logs").outcome == "ACCEPTED"
+
+
 def test_the_data_docs_of_a_run_are_found_by_its_address(logs):
     run = runner(logs, "n5", 5)
     run.execute("validate_logs")

@@ -11,6 +11,7 @@ import pyarrow as pa
 from modit.data.codes import by_first_appearance, encoded, is_word
 from modit.data.hashing import WordIndex
 from modit.data.parts import Part
+from modit.data.row_store import RangeRows
 from modit.data.window import TimeRules, microseconds
 from modit.data.words import BatchWords
 
@@ -44,9 +45,7 @@ class CheckedBatch:
         unordered: rows older than the row above them.
         refused: rows to set aside.
         kept: int64 [n], places of the good rows; None for all.
-        code: int32 [n], the number of a good row's sequence in `words`.
-        item: int32 [n], rows of the catalogue.
-        key: int64 [n], position, or microseconds.
+        rows: the good rows; their sequences are numbers of `words`.
         words: the sequences, those too whose rows all have an unknown item.
     """
 
@@ -57,9 +56,7 @@ class CheckedBatch:
     unordered: int
     refused: list[Refused]
     kept: np.ndarray | None
-    code: np.ndarray
-    item: np.ndarray
-    key: np.ndarray
+    rows: RangeRows
     words: BatchWords
 
 
@@ -88,29 +85,25 @@ class BatchChecker:
             batch: `sequence_id`, `item_id` and the column of the order.
         """
         sequence, item, key = encoded(batch["sequence_id"]), self._catalog_rows(batch["item_id"]), self._key(batch)
-        kept = np.ones(len(key), dtype=bool)
         outside = self._outside(part, batch, key)
-        kept &= ~outside
+        kept = ~outside
         breaches = self._breaches(part, batch, sequence, key)
         refused = [self._refuse(rule, column, bad, kept, batch) for rule, column, bad in breaches]
-        listed = np.flatnonzero(kept)
-        unordered = int((np.diff(key[listed]) < 0).sum()) if self._order == "timestamp" else 0
-        code, words = _numbered(sequence, listed)
+        placed = np.flatnonzero(kept)  # in a sequence, be the item known or not
+        code, words = _numbered(sequence, placed)
         refused.append(self._refuse("unknown_item", "item_id", item < 0, kept, batch))
-        known = kept[listed]
-        rows = None if kept.all() else np.flatnonzero(kept)
+        good = None if kept.all() else np.flatnonzero(kept)
+        rows = RangeRows(code, item, key) if good is None else RangeRows(code[kept[placed]], item[good], key[good])
         return CheckedBatch(
             part,
             start,
             len(key),
-            int(outside.sum()),
-            unordered,
-            [each for each in refused if len(each.rows)],
-            rows,
-            code if known.all() else code[known],
-            item if rows is None else item[rows],
-            key if rows is None else key[rows],
-            BatchWords.of(code, words, self._partitions),
+            outside=int(outside.sum()),
+            unordered=int((np.diff(key[placed]) < 0).sum()) if self._order == "timestamp" else 0,
+            refused=[each for each in refused if len(each.rows)],
+            kept=good,
+            rows=rows,
+            words=BatchWords.of(code, words, self._partitions),
         )
 
     def _outside(self, part: int, batch: pa.RecordBatch, key: np.ndarray) -> np.ndarray:

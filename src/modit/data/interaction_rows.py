@@ -48,7 +48,7 @@ class InteractionReader:
         self._parts, self._order, self._times, self._aside = parts, order, times, aside
         rows = sum(part.rows for part in parts)
         self._partitions = 1 << (max(0, rows - 1) // SORTED_ROWS).bit_length()
-        self._words, self._rows = Words(scratch, self._partitions), RowStore(scratch)
+        self._words, self._rows = Words(scratch, self._partitions), RowStore(scratch, BATCH_ROWS)
         self._repeats = RepeatStore(scratch)
         self._positions = Positions([part.rows for part in parts])
 
@@ -66,7 +66,9 @@ class InteractionReader:
             for checked in _ahead(pool, (partial(checker.check, *batch) for batch in self._batches())):
                 self._take(checked)
             number, rows = self._words.numbered(pool)
-            sequences = [number[start:end] for start, end in itertools.pairwise(self._words.starts)]
+            self._rows.finish_block()
+            blocks = itertools.pairwise([*self._rows.entries, len(self._words)])
+            sequences = [number[start:end] for start, end in blocks]
             edges = _range_edges(rows)
             list(pool.map(partial(self._split, edges), itertools.count(), sequences))
             ranges = (partial(self._in_order, sequences, *each) for each in enumerate(itertools.pairwise(edges)))
@@ -91,21 +93,19 @@ class InteractionReader:
         for refused in batch.refused:
             name = self._parts[batch.part].name
             self._aside.add(refused.rule, name, batch.start + refused.rows, refused.values, refused.column)
+        self._rows.add(batch.rows, len(self._words))
         self._words.add(batch.words)
-        self._rows.add(batch.code, batch.item, batch.key)
         self._positions.add(batch.part, batch.start, batch.size, batch.kept)
 
-    def _split(self, edges: list[int], batch: int, sequences: np.ndarray) -> None:
+    def _split(self, edges: list[int], block: int, sequences: np.ndarray) -> None:
         range_of_code = np.searchsorted(edges[1:-1], sequences, side="right").astype(np.uint16)
-        self._rows.split(batch, range_of_code, len(edges) - 1)
+        self._rows.split(block, range_of_code, len(edges) - 1)
 
     def _in_order(
         self, sequences: list[np.ndarray], number: int, edges: tuple[int, int]
     ) -> tuple[OrderedRows, RepeatedRows]:
         ordered, places, rows = in_order(self._rows.read(number, sequences), *edges)
-        position, batch, code = self._rows.origin(number, places)
-        entry = np.asarray(self._words.starts)[batch] + code
-        return ordered, RepeatedRows(position, entry, rows.item, rows.key)
+        return ordered, RepeatedRows(*self._rows.origin(number, places), rows.item, rows.key)
 
     def _set_aside(self, rows: RepeatedRows, catalog: WordIndex) -> None:
         key = pa.array(rows.key)

@@ -17,13 +17,14 @@ from modit.data.parts import find_parts
 from modit.data.problems import ProblemLog
 from modit.data.quarantine import Quarantine
 from modit.data.row_order import OrderedRows
-from modit.data.scratch import Column, Scratch
+from modit.data.scratch import Scratch
 from modit.data.tolerance import Tolerance
 from modit.data.window import TimeRules, Window
 
 __all__ = ["InteractionCounts", "Interactions", "Tolerance", "Window", "read_interactions"]
 
 MINIMUM_LENGTH = 2
+_BLOCK = 1 << 20
 
 
 @dataclass
@@ -41,7 +42,7 @@ class InteractionCounts:
 
 @dataclass(frozen=True)
 class InteractionRows:
-    """The good rows, those of short sequences too: of sequence s `offsets[s]` to before `offsets[s + 1]`.
+    """The good rows: of sequence s `offsets[s]` to before `offsets[s + 1]`, those of short sequences at the end.
 
     Attributes:
         offsets: int64 [S + 1], increasing.
@@ -103,10 +104,10 @@ def read_interactions(
     columns = ("sequence_id", "item_id", order)
     with Scratch(quarantine) as scratch, Quarantine(quarantine, "interactions", columns) as aside:
         reader = InteractionReader(parts, order, times, aside, scratch)
-        assembly = _Assembly(scratch, timed=order == "timestamp")
+        assembly = _Assembly(scratch)
         for ordered in reader.read(WordIndex(pa.array(item_ids.tolist(), pa.large_string()))):
-            assembly.add(ordered, counts)
-        rows, sequences = assembly.finish()
+            assembly.add(ordered)
+        rows, sequences = assembly.finish(counts, timed=order == "timestamp")
     counts.outside_window, counts.quarantined = reader.outside_window, aside.counts
     in_window = counts.rows - counts.outside_window
     facts = aside.facts(tolerance.of_interactions(order), in_window)
@@ -119,37 +120,46 @@ def read_interactions(
 
 
 class _Assembly:
-    """The good rows on disk, all of them and those of sequences that are long enough."""
+    """The good rows on disk; those of short sequences wait, to lie behind the others."""
 
-    def __init__(self, scratch: Scratch, timed: bool) -> None:
-        kinds = (np.int64, np.int32, np.int64)
-        self._rows, self._long = ([scratch.column(kind) for kind in kinds] for _ in range(2))
-        self._timed = timed
-        for offsets, *_ in (self._rows, self._long):
-            offsets.append(np.zeros(1, np.int64))
+    def __init__(self, scratch: Scratch) -> None:
+        self._long, self._short = _Ragged(scratch), _Ragged(scratch)
 
-    def add(self, ordered: OrderedRows, counts: InteractionCounts) -> None:
+    def add(self, ordered: OrderedRows) -> None:
         """Takes the rows of a range of sequences."""
-        long_enough = ordered.lengths >= MINIMUM_LENGTH
-        kept = np.repeat(long_enough, ordered.lengths)
-        lengths, items = ordered.lengths[long_enough], ordered.item[kept]
-        _append(self._rows, ordered.lengths[ordered.lengths > 0], ordered.item, ordered.key)
-        _append(self._long, lengths, items, ordered.key[kept] if self._timed else None)
-        counts.sequences += len(lengths)
-        counts.short_sequences_dropped += int(((ordered.lengths > 0) & ~long_enough).sum())
-        counts.kept += len(items)
-        counts.in_short_sequences += len(ordered.item) - len(items)
+        is_long = ordered.lengths >= MINIMUM_LENGTH
+        for rows, chosen in ((self._long, is_long), (self._short, ~is_long & (ordered.lengths > 0))):
+            kept = np.repeat(chosen, ordered.lengths)
+            rows.add(ordered.lengths[chosen], ordered.item[kept], ordered.key[kept])
 
-    def finish(self) -> tuple[InteractionRows, Sequences]:
-        """Maps of what was written."""
-        offsets, items, times = (column.mapped() for column in self._long)
-        rows = InteractionRows(*(column.mapped() for column in self._rows))
-        return rows, Sequences(offsets, items, times if self._timed else None)
+    def finish(self, counts: InteractionCounts, timed: bool) -> tuple[InteractionRows, Sequences]:
+        """Maps of what was written; counts it."""
+        counts.sequences, counts.kept = len(self._long), len(self._long.item)
+        counts.short_sequences_dropped, counts.in_short_sequences = len(self._short), len(self._short.item)
+        self._long.extend(self._short)
+        offsets, item, key = (column.mapped() for column in (self._long.offsets, self._long.item, self._long.key))
+        times = key[: counts.kept] if timed else None
+        sequences = Sequences(offsets[: counts.sequences + 1], item[: counts.kept], times)
+        return InteractionRows(offsets, item, key), sequences
 
 
-def _append(columns: list[Column], lengths: np.ndarray, item: np.ndarray, key: np.ndarray | None) -> None:
-    offsets, items, keys = columns
-    offsets.append(len(items) + np.cumsum(lengths))
-    items.append(item)
-    if key is not None:
-        keys.append(key)
+class _Ragged:
+    """Sequences on disk; `len` is how many."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.offsets, self.item, self.key = (scratch.column(kind) for kind in (np.int64, np.int32, np.int64))
+        self.offsets.append(np.zeros(1, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def add(self, lengths: np.ndarray, item: np.ndarray, key: np.ndarray) -> None:
+        self.offsets.append(len(self.item) + np.cumsum(lengths))
+        self.item.append(item)
+        self.key.append(key)
+
+    def extend(self, other: _Ragged) -> None:
+        for start in range(0, len(other), _BLOCK):
+            offsets = other.offsets.slice(start, min(start + _BLOCK, len(other)) + 1)
+            rows = int(offsets[0]), int(offsets[-1])
+            self.add(np.diff(offsets), other.item.slice(*rows), other.key.slice(*rows))

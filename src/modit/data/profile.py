@@ -121,7 +121,9 @@ def _interaction_columns(interactions: Interactions, cells: np.ndarray) -> Json:
     chosen, sequence = _spread(len(rows.item), _COUNTED), _spread(len(rows.offsets) - 1, SAMPLE)
     columns = {
         "interactions.item_id (cell of its embedding)": _categories(cells[rows.item[chosen]]),
-        "interactions.sequence_id (rows of it)": _numbers(np.log1p(rows.offsets[sequence + 1] - rows.offsets[sequence])),
+        "interactions.sequence_id (rows of it)": _numbers(
+            np.log1p(rows.offsets[sequence + 1] - rows.offsets[sequence])
+        ),
     }
     if interactions.order == "timestamp":
         columns["interactions.timestamp (hour)"] = _categories(rows.key[chosen] // 3_600_000_000 % 24)

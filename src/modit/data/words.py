@@ -49,7 +49,9 @@ class BatchWords:
 
 
 class Words:
-    """The words of all batches on disk. A word's entry is its place among them, batch by batch, in order of appearance.
+    """The words of all batches on disk; `len` is how many.
+
+    A word's entry is its place among them, batch by batch, in order of appearance.
 
     Args:
         scratch: where they lie.
@@ -57,12 +59,15 @@ class Words:
     """
 
     def __init__(self, scratch: Scratch, partitions: int) -> None:
-        self.starts = [0]
+        self._starts = [0]
         self._scratch, self._partitions = scratch, partitions
         self._ends, self._bytes = scratch.column(np.int64), scratch.column(np.uint8)
         self._code, self._rows = scratch.column(np.int32), scratch.column(np.int32)
         self._bounds: list[np.ndarray] = []
         self._ends.append(np.zeros(1, np.int64))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
 
     def add(self, batch: BatchWords) -> None:
         """Takes the words of a batch."""
@@ -71,8 +76,8 @@ class Words:
         self._bytes.append(content[int(places[0]) : int(places[-1])])
         self._code.append(batch.code)
         self._rows.append(batch.rows)
-        self._bounds.append(self.starts[-1] + batch.bounds)
-        self.starts.append(self.starts[-1] + len(batch.words))
+        self._bounds.append(self._starts[-1] + batch.bounds)
+        self._starts.append(self._starts[-1] + len(batch.words))
 
     def numbered(self, pool: Executor) -> tuple[np.ndarray, np.ndarray]:
         """Numbers the distinct words in order of first appearance.
@@ -83,11 +88,11 @@ class Words:
         Returns:
             The number of each entry, int32 [entries], and the rows of each number, int64 [words]; maps.
         """
-        first = self._scratch.zeros(self.starts[-1], np.int32)
+        first = self._scratch.zeros(len(self), np.int32)
         list(pool.map(self._find_first_entries, range(self._partitions), itertools.repeat(first)))
         number, words = _numbered_firsts(first)
         rows = self._scratch.zeros(words, np.int64)
-        for start, end in itertools.pairwise(self.starts):
+        for start, end in itertools.pairwise(self._starts):
             np.add.at(rows, number[start:end], self._rows.slice(start, end))
         return number, rows
 
@@ -98,10 +103,10 @@ class Words:
             entries: int64 [n], batch by batch, else in any order.
         """
         place = np.empty(len(entries), np.int64)
-        batch = np.searchsorted(self.starts, entries, side="right") - 1
+        batch = np.searchsorted(self._starts, entries, side="right") - 1
         for number, chosen in runs(batch):
-            start = self.starts[number]
-            code = self._code.slice(start, self.starts[number + 1])
+            start = self._starts[number]
+            code = self._code.slice(start, self._starts[number + 1])
             place_of_code = np.empty(len(code), np.int64)
             place_of_code[code] = np.arange(start, start + len(code))
             place[chosen] = place_of_code[entries[chosen] - start]
@@ -113,7 +118,7 @@ class Words:
         words = self._all()
         chunks = pa.chunked_array([words.slice(low, high - low) for low, high in slices], pa.large_string())
         codes = _joined([chunk.indices.to_numpy() for chunk in chunks.dictionary_encode().chunks])
-        code_of_batch = zip(self.starts, slices, strict=False)
+        code_of_batch = zip(self._starts, slices, strict=False)
         entries = _joined([start + self._code.slice(low, high) for start, (low, high) in code_of_batch])
         greatest = np.maximum.accumulate(codes)
         first[entries] = entries[np.diff(greatest, prepend=-1) > 0][codes]

@@ -102,7 +102,7 @@ def test_a_store_that_is_away_for_a_while_does_not_end_the_renewing(tmp_path, mo
             raise failure
         write(self, name, content)
 
-    with short.held():
+    with caplog.at_level("WARNING", logger="modit.lease"), short.held():
         monkeypatch.setattr(Storage, "write_json", flaky)
         time.sleep(1.6)
         with pytest.raises(RunBusyError), other.held():

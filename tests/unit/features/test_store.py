@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from modit.core.errors import ArtifactError, ConfigError
 from modit.features.rows import OfflineRows
@@ -63,6 +65,18 @@ def test_a_strange_file_among_the_rows_is_refused_by_name(sqlite_store, world):
     (sqlite_store.folder / "rows" / "item_embedding" / "extra.parquet").write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"extra.parquet: the name is not EVENT-CREATED\[-all\].parquet"):
         OfflineRows(sqlite_store.folder).files("item_embedding")
+
+
+def test_a_crash_while_the_registry_is_written_leaves_the_old_one(sqlite_store, world):
+    class Dying(SimpleNamespace):
+        def SerializeToString(self):
+            raise KeyboardInterrupt  # by now the file that is written to is open
+
+    sqlite_store.publish(world.night(0))
+    before = (sqlite_store.folder / "registry.db").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        sqlite_store.open().registry._registry_store._write_registry(Dying(last_updated=Timestamp()))
+    assert (sqlite_store.folder / "registry.db").read_bytes() == before
 
 
 def test_reading_the_declarations_leaves_no_trace_in_the_process(sqlite_store, world, monkeypatch):
