@@ -1,6 +1,7 @@
 """The pipeline of Kubeflow under `kfp.local`: the same verdict and the same digests as under Airflow.
 
-With a container engine, and images that MODIT_IMAGES names, they run in containers; the commands also run as processes.
+The tasks' commands run as processes beside a run of Airflow's processes; with a container engine, and images that
+MODIT_IMAGES names, in containers beside a run of Airflow's containers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAINS = ("popular", "quality")
-# They name the commit of the code, which an image does not know.
+# They say whether the checkout has changes, which may come about between two runs.
 OF_THE_CHECKOUT = ("versions", "verdict", "registration")
 
 
@@ -52,9 +53,7 @@ def world(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def under_airflow(world, tmp_path_factory):
-    runs = tmp_path_factory.mktemp("airflow")
+def run_under_airflow(world: Path, runs: Path) -> Path:
     arguments = ["--catalog", str(world), "--preset", "tiny", "--runs", str(runs), "--run", "one"]
     assert launch([*arguments, "--domains", ",".join(DOMAINS)]) == 0
     return runs / "one"
@@ -105,9 +104,9 @@ def as_processes(monkeypatch):
     return AsProcesses(monkeypatch)
 
 
-def test_the_tasks_commands_give_what_airflow_gives(world, under_airflow, tmp_path, as_processes):
-    assert run_under_kfp(world, tmp_path) == 0
-    assert_same(tmp_path / "one", under_airflow)
+def test_the_tasks_commands_give_what_airflow_gives(world, tmp_path, as_processes):
+    assert run_under_kfp(world, tmp_path / "kfp") == 0
+    assert_same(tmp_path / "kfp" / "one", run_under_airflow(world, tmp_path / "airflow"))
     per_domain = sum(step.per_domain for step in REGISTRY.steps)
     assert len(as_processes.commands) == len(REGISTRY.steps) + per_domain * (len(DOMAINS) - 1)
 
@@ -119,10 +118,15 @@ def test_without_new_data_the_pipeline_ends_with_its_first_task(world, tmp_path,
     assert "FAILED: Pipeline" in shown and "cannot leave out the rest" in shown
 
 
-def test_containers_give_what_airflow_gives(world, under_airflow, tmp_path):
+def test_containers_give_what_airflow_gives(world, tmp_path, monkeypatch):
     if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
         pytest.skip("no container engine: `docker info` fails")
     if not os.environ.get("MODIT_IMAGES"):
         pytest.skip("MODIT_IMAGES names no images to run the steps in")
-    assert run_under_kfp(world, tmp_path) == 0
-    assert_same(tmp_path / "one", under_airflow)
+    assert run_under_kfp(world, tmp_path / "kfp") == 0
+    airflow = tmp_path / "airflow"
+    airflow.mkdir()
+    monkeypatch.setenv("MODIT_EXECUTOR", "docker")
+    monkeypatch.setenv("MODIT_DOCKER_VOLUMES", f"{airflow},{world}")
+    monkeypatch.setenv("MODIT_DOCKER_USER", f"{os.getuid()}:{os.getgid()}")
+    assert_same(tmp_path / "kfp" / "one", run_under_airflow(world, airflow))
