@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
 from modit.evaluate.evaluation import SCHEMA_VERSION, Evaluation
 
@@ -58,7 +57,7 @@ def save_evaluation(folder: Path, evaluation: Evaluation, records: dict[str, Any
     """
     write_json(folder / EVALUATION_FILE, evaluation.content | records)
     arrays: dict[str, Any] = dict(sorted(evaluation.per_case.items()))
-    np.savez(folder / PER_CASE_FILE, **arrays)
+    save_arrays(folder / PER_CASE_FILE, **arrays)
 
 
 def load_evaluation(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modit.core.arrays import save_arrays
 from modit.core.sections import SequenceParams
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.metric.patterns import Patterns
@@ -40,7 +41,7 @@ class Cases:
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`."""
-        np.savez(path, seeds=self.seeds, tails=self.tails, patterns=self.patterns)
+        save_arrays(path, seeds=self.seeds, tails=self.tails, patterns=self.patterns)
 
     @classmethod
     def load(cls, path: Path) -> Cases:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from modit.core.arrays import save_arrays
+
 
 @dataclass(frozen=True)
 class DensityPredictor:
@@ -28,7 +30,7 @@ class DensityPredictor:
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`."""
-        np.savez(path, direction=self.direction, offset=self.offset, alpha=self.alpha)
+        save_arrays(path, direction=self.direction, offset=self.offset, alpha=self.alpha)
 
     @classmethod
     def load(cls, path: Path) -> DensityPredictor:

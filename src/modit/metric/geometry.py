@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from modit.core.arrays import save_arrays
+
 
 @dataclass(frozen=True)
 class DomainGeometry:
@@ -26,7 +28,7 @@ class DomainGeometry:
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`."""
-        np.savez(path, density=self.density, attribute=self.attribute, mean=self.mean, whitening=self.whitening)
+        save_arrays(path, density=self.density, attribute=self.attribute, mean=self.mean, whitening=self.whitening)
 
     @classmethod
     def load(cls, path: Path) -> DomainGeometry:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modit.core.arrays import save_arrays
 from modit.data.splits import TEST, TRAIN
 
 ASSIGN_BLOCK = 65_536
@@ -46,7 +47,7 @@ class Patterns:
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`."""
-        np.savez(
+        save_arrays(
             path,
             centroids=self.centroids,
             labels=self.labels,
@@ -85,7 +86,7 @@ class PatternViews:
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`."""
-        np.savez(path, labels=self.labels, sizes=self.sizes)
+        save_arrays(path, labels=self.labels, sizes=self.sizes)
 
     @classmethod
     def load(cls, path: Path) -> PatternViews:

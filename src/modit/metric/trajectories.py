@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from modit.core.arrays import save_arrays
 from modit.core.sections import SequenceParams
 from modit.metric.patterns import PatternViews
 
@@ -33,7 +34,7 @@ class Trajectories:
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`."""
-        np.savez(path, items=self.items, views=self.views, patterns=self.patterns)
+        save_arrays(path, items=self.items, views=self.views, patterns=self.patterns)
 
     @classmethod
     def load(cls, path: Path) -> Trajectories:
