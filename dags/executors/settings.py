@@ -8,7 +8,7 @@ import os
 IMAGES = os.environ.get("MODIT_IMAGES", "modit/{image}:dev")
 # Whether steps that can use accelerators get them: "1" where there are some.
 GPUS = os.environ.get("MODIT_GPUS") == "1"
-# Variables handed on to the containers where the worker has them: stores, and how many threads compute.
+# Handed on to the containers where the worker has them: stores, how many threads and which kernels compute.
 HANDED_ON = (
     "AWS_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
@@ -16,6 +16,7 @@ HANDED_ON = (
     "MODIT_FEATURES",
     "MODIT_REDIS",
     "OMP_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
 )
 # The same, for values that must not be shown.
 SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
