@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,11 @@ def run(context: StepContext) -> dict[str, Any]:
     """Reads the window of `run_config.catalogue`; writes `catalog`, `quarantine` and `validation`.
 
     Raises:
+        ConfigError: the window lies ahead.
         ContractError: the window is refused; what explains it is kept in the run's `refused/validate_logs/`.
     """
+    if context.days:
+        context.days.refuse_future(datetime.now(UTC).date())
     catalog, quarantine, validation = (context.output(name) for name in context.step.outputs)
     params = context.params
     validator = WindowValidator(params.validate_logs, params.window, context.days, context.accepted_windows())

@@ -13,7 +13,7 @@ import pytest
 from nightlogs import OVERRIDES, ROOT, runner, write_day, write_items
 
 from components.registry import REGISTRY
-from modit.core.errors import ContractError, RunBusyError
+from modit.core.errors import ConfigError, ContractError, RunBusyError
 from modit.core.runner import StepRunner
 from modit.core.verdict import data_docs, read_verdict, report_pages
 from modit.data.catalog import Catalog
@@ -40,6 +40,14 @@ def test_nights_in_a_row_are_accepted_and_know_the_one_before(logs):
     assert (outcome(first)["new_rows"], outcome(first)["compared_with"]) == (160, None)
     assert (outcome(second)["new_rows"], outcome(second)["late_rows"]) == (40, 0)
     assert outcome(second)["compared_with"] == "2026-01-01 to 2026-01-05"
+
+
+def test_a_night_that_lies_ahead_is_refused_before_it_holds_back_all_others(logs):
+    conf = {"catalogue": str(logs), "preset": "tiny", "overrides": OVERRIDES, "window": {"end": "2999-01-01"}}
+    ahead = StepRunner(REGISTRY, str(logs.parent / "runs" / "ahead"), ROOT / "params.yaml", conf)
+    with pytest.raises(ConfigError, match="window: end 2999-01-01 lies ahead"):
+        ahead.execute("validate_logs")
+    assert runner(logs, "n5", 5).execute("validate_logs").outcome == "ACCEPTED"
 
 
 def test_a_window_without_new_rows_is_skipped_with_the_reason_and_not_noted(logs):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
+from modit.core.errors import ConfigError
 from modit.core.sections import WindowParams
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -41,6 +42,21 @@ class Days:
     def end_instant(self) -> datetime:
         """Midnight, UTC, that ends them: later than all that happened on them."""
         return datetime.combine(self.end, time(), UTC)
+
+    def refuse_future(self, today: date) -> None:
+        """Refuses days that are still to come: such a window would hold back every later night until they have passed.
+
+        Args:
+            today: UTC; its own day may be read, incomplete as it is.
+
+        Raises:
+            ConfigError: the window ends later than that.
+        """
+        latest = today + timedelta(days=1)
+        if self.end > latest:
+            raise ConfigError(
+                f"window: end {self.end} lies ahead; allowed: {latest} (the end is not included) or earlier"
+            )
 
     def each(self) -> list[date]:
         """Every one of them."""

@@ -107,3 +107,10 @@ def test_a_window_may_name_its_end_alone():
     assert named_window("") is None
     assert named_window(":2026-02-01") == {"end": "2026-02-01"}
     assert named_window("2026-01-01:2026-02-01") == {"start": "2026-01-01", "end": "2026-02-01"}
+
+
+def test_a_window_that_lies_ahead_is_refused_and_one_that_ends_with_today_is_not():
+    today = date(2026, 3, 1)
+    Days(date(2026, 2, 1), date(2026, 3, 2)).refuse_future(today)
+    with pytest.raises(ConfigError, match=r"window: end 2026-03-03 lies ahead; allowed: 2026-03-02"):
+        Days(date(2026, 2, 1), date(2026, 3, 3)).refuse_future(today)
