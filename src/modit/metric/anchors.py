@@ -45,9 +45,8 @@ def logged_labels(logs: pa.Table, catalog: Catalog, domain: str, trainable: np.n
     anchor, item = (pc.index_in(logs[name], names).to_numpy() for name in ("anchor_item_id", "item_id"))
     kept = np.flatnonzero(trainable[anchor] & trainable[item] & (anchor != item))
     logs = logs.take(pa.array(kept))
-    _, first, request, length = np.unique(
-        logs["request_id"].to_numpy(), return_index=True, return_inverse=True, return_counts=True
-    )
+    requests = logs["request_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    _, first, request, length = np.unique(requests, return_index=True, return_inverse=True, return_counts=True)
     rank = np.arange(len(logs)) - first[request] + 1
     logs = logs.set_column(logs.schema.get_field_index("rank"), "rank", pa.array(rank, pa.int32()))
     return logs.filter(pa.array((rank <= k) & (2 * length[request] >= k))).cast(SCHEMA)
