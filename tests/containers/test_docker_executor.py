@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.worlds import small_world
+
 pytestmark = pytest.mark.containers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,20 +43,7 @@ def run(executor: str, world: Path, runs: Path, images: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo") / "world"
-    command = [
-        sys.executable,
-        "-m",
-        "modit.cli",
-        "demo-world",
-        "--out",
-        str(folder),
-        "--items",
-        "5000",
-        "--domains",
-        "2",
-    ]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True)
+    folder = small_world(tmp_path_factory.mktemp("demo") / "world")
     folder.parent.chmod(0o755)
     return folder
 

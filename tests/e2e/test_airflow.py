@@ -17,6 +17,7 @@ import pytest
 
 from dags.launch import airflow_environment, main
 from modit.core.verdict import read_verdict, report_pages
+from tests.worlds import small_world
 
 pytestmark = pytest.mark.e2e
 
@@ -27,21 +28,7 @@ START, JOB = 180, 1800
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo") / "world"
-    command = [
-        sys.executable,
-        "-m",
-        "modit.cli",
-        "demo-world",
-        "--out",
-        str(folder),
-        "--items",
-        "5000",
-        "--domains",
-        "2",
-    ]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True)
-    return folder
+    return small_world(tmp_path_factory.mktemp("demo") / "world")
 
 
 def free_port() -> int:

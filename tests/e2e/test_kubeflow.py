@@ -19,6 +19,7 @@ from dags.launch import main as launch
 from modit.core.artifacts import ArtifactStore
 from modit.core.storage import Storage
 from modit.core.verdict import read_verdict
+from tests.worlds import small_world
 
 pytest.importorskip("kfp", reason="needs the extra `kfp`")
 
@@ -36,21 +37,7 @@ OF_THE_CHECKOUT = ("versions", "verdict", "registration")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo") / "world"
-    command = [
-        sys.executable,
-        "-m",
-        "modit.cli",
-        "demo-world",
-        "--out",
-        str(folder),
-        "--items",
-        "5000",
-        "--domains",
-        "2",
-    ]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True)
-    return folder
+    return small_world(tmp_path_factory.mktemp("demo") / "world")
 
 
 def run_under_airflow(world: Path, runs: Path) -> Path:

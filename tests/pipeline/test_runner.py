@@ -219,3 +219,10 @@ def test_a_step_cannot_read_a_section_that_it_does_not_declare(toy, monkeypatch)
     monkeypatch.setattr("toysteps.read.run.run", lambda context: context.params.pretrain)
     with pytest.raises(ConfigError, match="step 'read' does not declare the section 'pretrain'; declared: none"):
         toy.runner(toy.folder / "runs" / "a").execute("read")
+
+
+def test_the_last_line_goes_into_a_file_too_where_one_is_named(toy, tmp_path):
+    file = tmp_path / "return.json"
+    process = command(toy, tmp_path / "run", "read", "--conf", json.dumps(toy.conf), "--result", str(file))
+    said, _ = process.communicate(timeout=60)
+    assert json.loads(file.read_text()) == json.loads(said.splitlines()[-1])

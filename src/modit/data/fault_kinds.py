@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -30,14 +31,18 @@ from modit.data.faults import (
 _UNSET_CLOCK, _WRONG_UNIT = datetime(1970, 1, 1, 0, 0, 5), datetime(2153, 4, 1)
 
 
+def _row(table: str, name: str, column: str, rule: str, change: Change) -> Fault:
+    return Fault(name, table, column, rule, refused=False, change=change)
+
+
+def _window(table: str, name: str, column: str, rule: str, change: Change) -> Fault:
+    return Fault(name, table, column, rule, refused=True, change=change)
+
+
 def _item_faults(domain: str) -> list[Fault]:
     attribute = f"attr_{domain}"
 
-    def row(name: str, column: str, rule: str, change: Change) -> Fault:
-        return Fault(name, "items", column, rule, refused=False, change=change)
-
-    def window(name: str, column: str, rule: str, change: Change) -> Fault:
-        return Fault(name, "items", column, rule, refused=True, change=change)
+    row, window = partial(_row, "items"), partial(_window, "items")
 
     return [
         row("items without an id", "item_id", "not_null", new_items("item_id", lambda v: None)),
@@ -90,18 +95,9 @@ def _item_faults(domain: str) -> list[Fault]:
     ]
 
 
-def _interaction_faults() -> list[Fault]:
+def _interaction_row_faults() -> list[Fault]:
     table = "interactions"
-
-    def row(name: str, column: str, rule: str, change: Change) -> Fault:
-        return Fault(name, table, column, rule, refused=False, change=change)
-
-    def window(name: str, column: str, rule: str, change: Change) -> Fault:
-        return Fault(name, table, column, rule, refused=True, change=change)
-
-    def wrong_type(name: str, column: str, kind: pa.DataType) -> Fault:
-        return window(name, column, "column_type", convert(table, column, lambda c: c.cast(kind)))
-
+    row = partial(_row, table)
     return [
         row("rows without a sequence", "sequence_id", "null_in_interaction", set_value(table, "sequence_id", None)),
         row("rows without an item", "item_id", "null_in_interaction", set_value(table, "item_id", None)),
@@ -122,6 +118,17 @@ def _interaction_faults() -> list[Fault]:
         ),
         row("rows in the partition of another day", "timestamp", "timestamp_in_partition", move_in_time(table, -10)),
         row("rows from the future", "timestamp", "timestamp_in_partition", move_in_time(table, 8)),
+    ]
+
+
+def _interaction_window_faults() -> list[Fault]:
+    table = "interactions"
+    window = partial(_window, table)
+
+    def wrong_type(name: str, column: str, kind: pa.DataType) -> Fault:
+        return window(name, column, "column_type", convert(table, column, lambda c: c.cast(kind)))
+
+    return [
         window(
             "one row in twenty without an item", "item_id", "null_in_interaction", _everywhere("item_id", None, 0.05)
         ),
@@ -157,11 +164,7 @@ def _label_faults() -> list[Fault]:
     table = "retrieval_labels"
     columns = ("request_id", "timestamp", "domain", "anchor_item_id", "rank", "item_id", "label")
 
-    def row(name: str, column: str, rule: str, change: Change) -> Fault:
-        return Fault(name, table, column, rule, refused=False, change=change)
-
-    def window(name: str, column: str, rule: str, change: Change) -> Fault:
-        return Fault(name, table, column, rule, refused=True, change=change)
+    row, window = partial(_row, table), partial(_window, table)
 
     return [
         *(row(f"rows without {name}", name, "null_in_label", set_value(table, name, None)) for name in columns),
@@ -208,7 +211,7 @@ def all_faults(domain: str) -> list[Fault]:
     Args:
         domain: a domain of the catalogue, whose attribute is hit.
     """
-    return [*_item_faults(domain), *_interaction_faults(), *_label_faults()]
+    return [*_item_faults(domain), *_interaction_row_faults(), *_interaction_window_faults(), *_label_faults()]
 
 
 def _everywhere(column: str, value: object, share: float) -> Change:
