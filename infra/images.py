@@ -18,7 +18,8 @@ PACKAGES = {
     "data": [".[validation,s3]"],
     "train": [".[train,index,s3]"],
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
-    "features": [".[features,s3]", "async-timeout"],
+    # mlflow, because publishing asks the registry which versions are in use
+    "features": [".[features,registry,s3]", "async-timeout"],
     "release": [".[train,index,release,report,versioning,s3]"],
     "airflow": [
         "apache-airflow>=3.3",

@@ -42,7 +42,7 @@ def test_the_command_of_every_step_image_is_the_one_of_everywhere(images, image)
     [
         ("data", ["torch", "faiss", "mlflow", "feast", "airflow"]),
         ("train", ["mlflow", "feast", "great_expectations", "airflow"]),
-        ("features", ["torch", "faiss", "mlflow", "airflow"]),
+        ("features", ["torch", "faiss", "onnx", "airflow"]),
         ("release", ["feast", "great_expectations", "airflow"]),
         ("airflow", ["torch", "faiss", "numpy", "mlflow", "kfp"]),
     ],
