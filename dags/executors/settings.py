@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 
+from modit.core.step import Step
+
 # Name of a step's image; `{image}` is the kind that the declaration names.
 IMAGES = os.environ.get("MODIT_IMAGES", "modit/{image}:dev")
 # Whether steps that can use accelerators get them: "1" where there are some.
 GPUS = os.environ.get("MODIT_GPUS") == "1"
+# Machines of a step that trains, and accelerators of each, where not as its declaration says.
+TRAIN_NODES = os.environ.get("MODIT_TRAIN_NODES")
+TRAIN_GPUS = os.environ.get("MODIT_TRAIN_GPUS")
 # Handed on to the containers where the worker has them: stores, how many threads and which kernels compute.
 HANDED_ON = (
     "AWS_ENDPOINT_URL",
@@ -25,3 +30,10 @@ SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 def present(names: tuple[str, ...]) -> dict[str, str]:
     """Those of the variables that are set."""
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def team_of(step: Step) -> tuple[int, int]:
+    """Machines that a task of the step takes, and accelerators of each; only what can use those is spread out."""
+    if not step.resources.gpus:
+        return 1, 0
+    return int(TRAIN_NODES or step.resources.nodes), int(TRAIN_GPUS or step.resources.gpus) if GPUS else 0

@@ -12,10 +12,6 @@ from collections.abc import Sequence
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
-from modit.core.command import FAILED, REFUSED
-
-WRONG_COMMAND_LINE = 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs torchrun.
@@ -24,14 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: torchrun's; those of the process if None.
 
     Returns:
-        0; 2 or 3 where a process of this machine ended so: a wrong command line, a refusal; 1 for any other failure.
+        0, or the highest exit status of a process of this machine; 1 where all that failed were ended by signals.
     """
     try:
         torchrun(None if arguments is None else list(arguments))
     except ChildFailedError as error:
         print(error, file=sys.stderr)
-        found = {failure.exitcode for failure in error.failures.values()}
-        return next((status for status in (REFUSED, WRONG_COMMAND_LINE) if status in found), FAILED)
+        # The first process says why; the others only lose their connection to it, which is status 1.
+        return max([1, *(failure.exitcode for failure in error.failures.values())])
     return 0
 
 
