@@ -20,9 +20,10 @@ PACKAGES = {
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
-    "release": [".[train,index,release,report,versioning,s3]"],
+    # the last two for `mlflow server`, which runs from this image: its records in PostgreSQL, its files on S3
+    "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary", "boto3"],
     "airflow": [
-        "apache-airflow>=3.3",
+        "apache-airflow[postgres]>=3.3",
         "apache-airflow-providers-standard",
         "apache-airflow-providers-docker",
         "apache-airflow-providers-cncf-kubernetes",

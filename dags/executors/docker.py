@@ -16,7 +16,7 @@ from dags.executors.settings import GPUS, HANDED_ON, IMAGES, SECRET, present
 from dags.executors.step_task import FINAL, TEMPLATED, StepTask
 from modit.core.step import Step
 
-# Folders of the host that containers see under the same path: runs and catalogues. With a store on S3 there is none.
+# What containers see of the host: FOLDER under its own path, or SOURCE:TARGET[:ro], of a folder or a named volume.
 VOLUMES = tuple(filter(None, os.environ.get("MODIT_DOCKER_VOLUMES", os.environ.get("MODIT_RUNS", "")).split(",")))
 NETWORK = os.environ.get("MODIT_DOCKER_NETWORK", "bridge")
 # Who writes into these folders: the image's own user, or UID:GID.
@@ -44,7 +44,7 @@ class DockerStep(StepTask, DockerOperator):
             "cpus": step.resources.cpus,
             "mem_limit": f"{step.resources.memory_gb:g}g",
             "device_requests": [DeviceRequest(count=gpus, capabilities=[["gpu"]])] if gpus else None,
-            "mounts": [Mount(target=folder, source=folder, type="bind") for folder in VOLUMES],
+            "mounts": [mount(volume) for volume in VOLUMES],
             "environment": present(HANDED_ON),
             "private_environment": present(SECRET),
             "network_mode": NETWORK,
@@ -70,6 +70,17 @@ class DockerStep(StepTask, DockerOperator):
                 f"step {self.step} refused: {error.logs[-1] if error.logs else error}"
             ) from error
         return self.result(str(last))
+
+
+def mount(volume: str) -> Mount:
+    """A mount of a task's container.
+
+    Args:
+        volume: `FOLDER`, or `SOURCE:TARGET` and `:ro` if it must not be written; a source that is no path is a volume.
+    """
+    source, target, *mode = volume.split(":") if ":" in volume else (volume, volume)
+    kind = "bind" if source.startswith("/") else "volume"
+    return Mount(target=target, source=source, type=kind, read_only=mode == ["ro"])
 
 
 OPERATOR = DockerStep
