@@ -58,6 +58,7 @@ def settings(data: Path) -> dict[str, str]:
     """
     return {
         "MODIT_DATA": str(data),
+        "MODIT_IMAGES": "modit/{image}:dev",
         "DOCKER_GROUP": str(_SOCKET.stat().st_gid if _SOCKET.exists() else 0),
         "AIRFLOW_FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         **{name: secrets.token_hex(24) for name in _SECRETS},
