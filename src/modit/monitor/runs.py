@@ -107,7 +107,7 @@ class RunReader:
         """Every file of the run with a mark that changes with it: one listing."""
         found = self._run.filesystem.find(self._run.root, detail=True)
         start = len(self._run.root) + 1
-        return {path[start:]: str(entry.get("ETag") or entry.get("mtime")) for path, entry in found.items()}
+        return {path[start:]: repr(entry) for path, entry in found.items()}
 
     def _json(self, name: str, mark: str) -> Json:
         known = self._read.get(name)
