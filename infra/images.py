@@ -15,7 +15,8 @@ LOCKS = ROOT / "infra" / "locks"
 WHEELS = ROOT / "build" / "wheels"
 # What each image installs: extras of modit, or requirements of its own.
 PACKAGES = {
-    "data": [".[validation,s3]"],
+    # monitor: `modit exporter` runs from the smallest image
+    "data": [".[validation,monitor,s3]"],
     "train": [".[train,index,s3]"],
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
     # mlflow, because publishing asks the registry which versions are in use
@@ -27,6 +28,10 @@ PACKAGES = {
         "apache-airflow-providers-standard",
         "apache-airflow-providers-docker",
         "apache-airflow-providers-cncf-kubernetes",
+        # its database on PostgreSQL, and its metrics
+        "asyncpg",
+        "psycopg2-binary",
+        "statsd",
     ],
 }
 HEADER = "# What the image {image} installs; made by `make locks`.\n"

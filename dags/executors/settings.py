@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from typing import Any
 
 # Name of a step's image; `{image}` is the kind that the declaration names.
 IMAGES = os.environ.get("MODIT_IMAGES", "modit/{image}:dev")
@@ -26,3 +28,20 @@ SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 def present(names: tuple[str, ...]) -> dict[str, str]:
     """Those of the variables that are set."""
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def from_json(name: str, kind: type[dict] | type[list]) -> Any:
+    """A variable that holds a JSON object or list; an empty one where it is not set.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    text = os.environ.get(name) or json.dumps(kind())
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        allowed = "a JSON object" if kind is dict else "a JSON list"
+        raise ValueError(f"{name} is {text!r}; allowed: {allowed}")
+    return value

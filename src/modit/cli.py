@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verdict(verbs)
     _add_reproduce(verbs)
     _add_kfp(verbs)
+    _add_exporter(verbs)
     return parser
 
 
@@ -115,6 +116,24 @@ def _kfp_submit(chosen: argparse.Namespace) -> int:
     from pipelines.kfp_submit import submit
 
     print(submit(chosen))
+    return 0
+
+
+def _add_exporter(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("exporter", help="the newest runs as metrics for Prometheus")
+    parser.add_argument("--runs", required=True, metavar="URI", help="where runs live: a path or an address like s3://")
+    parser.add_argument("--port", type=int, default=9108, help="(default %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--newest", type=int, default=50, metavar="N", help="runs to read (default %(default)s)")
+    parser.set_defaults(verb=_exporter)
+
+
+def _exporter(chosen: argparse.Namespace) -> int:
+    if importlib.util.find_spec("prometheus_client") is None:
+        raise ConfigError("prometheus_client is not installed: pip install -c constraints.txt -e '.[monitor]'")
+    from modit.monitor.exporter import serve
+
+    serve(chosen.runs, chosen.host, chosen.port, chosen.newest)
     return 0
 
 

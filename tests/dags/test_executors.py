@@ -22,6 +22,9 @@ ENVIRONMENT = {
     "MODIT_IMAGES": "site/modit-{image}:1",
     "AWS_ACCESS_KEY_ID": "hidden",
     "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+    "MODIT_XCOM_SIDECAR_IMAGE": "site/sidecar:1",
+    "MODIT_GPU_NODE_SELECTOR": '{"site/accelerator": "h200"}',
+    "MODIT_GPU_TOLERATIONS": '[{"key": "site/accelerator", "operator": "Exists", "tolerationSeconds": 60}]',
 }
 
 # A cluster that nobody connects to: the provider wants to know of one before it builds a pod.
@@ -119,6 +122,34 @@ def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "modit-data"}} in spec["volumes"]
     assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
     assert "hidden" not in json.dumps(pod)
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_only_pods_with_an_accelerator_are_placed_on_its_nodes(seen, step):
+    spec = seen["kubernetes"]["tasks"][step.name]["spec"]
+    toleration = {"key": "site/accelerator", "operator": "Exists", "tolerationSeconds": 60}
+    assert spec.get("nodeSelector", {}) == ({"site/accelerator": "h200"} if step.resources.gpus else {})
+    assert spec.get("tolerations", []) == ([toleration] if step.resources.gpus else [])
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_every_container_of_a_pod_has_the_sites_image_a_limit_and_no_rights(seen, step):
+    pod = seen["kubernetes"]["tasks"][step.name]
+    base, sidecar = pod["spec"]["containers"]
+    assert sidecar["image"] == "site/sidecar:1"
+    assert sidecar["securityContext"] == base["securityContext"]
+    assert sidecar["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert sidecar["resources"]["limits"]["memory"] == "64Mi"
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "step"
+
+
+@pytest.mark.parametrize("text", ["[]", "gpu=yes"])
+def test_a_node_selector_that_is_no_json_object_is_refused_by_name(monkeypatch, text):
+    from dags.executors.settings import from_json
+
+    monkeypatch.setenv("MODIT_GPU_NODE_SELECTOR", text)
+    with pytest.raises(ValueError, match="MODIT_GPU_NODE_SELECTOR is .*; allowed: a JSON object"):
+        from_json("MODIT_GPU_NODE_SELECTOR", dict)
 
 
 def test_an_unknown_executor_is_refused_by_name():

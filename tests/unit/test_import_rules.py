@@ -25,11 +25,13 @@ ROOMS = {
     "hppo": {"core", "data", "index", "metric", "model", "train"},
     "evaluate": {"core", "data", "index", "metric", "model"},
     "release": {"core", "data", "index", "metric", "model", "evaluate"},
+    "monitor": {"core"},
 }
 # What a room may take from outside, where that is limited.
 OUTSIDE = {
     "core": {"filelock", "pydantic", "fsspec", "numpy", "yaml", "tqdm"},
     "model": {"torch"},
+    "monitor": {"prometheus_client"},
 }
 # The one module of `model/` that knows of files, which raises the errors of `core/`.
 EXCEPTIONS = {("model/storage.py", "modit.core.errors")}

@@ -40,6 +40,7 @@ class Manifest:
         key_parts: what went into the key, so that a difference can be named.
         created: when, UTC; enters no hash.
         origin: address of the artifact that this one was copied from, or None when it was computed here.
+        seconds: how long the step worked on its outputs; enters no hash; None in manifests of earlier versions.
         schema_version: of this manifest.
     """
 
@@ -53,6 +54,7 @@ class Manifest:
     key_parts: dict[str, Any]
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     origin: str | None = None
+    seconds: float | None = None
     schema_version: int = SCHEMA_VERSION
 
     @classmethod

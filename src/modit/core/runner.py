@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -213,8 +214,11 @@ class StepRunner:
         key = digest_of(parts)
         context = self._context(step, domain, key, workspace, logger)
         workspace.start_outputs()
+        started = time.monotonic()
         summary = self.registry.load_run(step)(context) or {}
-        manifests = [self._describe(step, name, domain, workspace, parts, summary) for name in step.outputs]
+        seconds = round(time.monotonic() - started, 3)
+        described = [self._describe(step, name, domain, workspace, parts, summary) for name in step.outputs]
+        manifests = [replace(manifest, seconds=seconds) for manifest in described]
         if step.decides_domains:
             _check_domains(workspace.output(step.outputs[0]) / DOMAINS_FILE)
         for manifest in manifests:
