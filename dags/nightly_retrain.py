@@ -20,7 +20,7 @@ from dags.executors import operator_of  # noqa: E402
 from modit.core.step import PRESETS, Step  # noqa: E402
 
 RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
-OPERATOR = operator_of(os.environ.get("MODIT_EXECUTOR", "process"))
+EXECUTOR = os.environ.get("MODIT_EXECUTOR", "process")
 RETRIES_MAX = int(os.environ.get("MODIT_RETRIES_MAX", "5"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
 # A night reads the window that ends with its data interval; a manual run reads the window that it names, or everything.
@@ -82,6 +82,7 @@ with DAG(
 
     def add_task(step: Step) -> None:
         """Adds the task of a step; steps come in an order in which the one that decides the domains is first."""
+        operator = operator_of(EXECUTOR, step)
         arguments = {
             "task_id": step.name,
             "step": step.name,
@@ -90,13 +91,13 @@ with DAG(
             "retries": min(step.retries, RETRIES_MAX),
             "retry_delay": timedelta(seconds=30),
             "doc_md": f"reads {', '.join(step.inputs) or 'the catalogue'}; writes {', '.join(step.outputs)}",
-            **OPERATOR.arguments_for(step),
+            **operator.arguments_for(step),
         }
         if step.per_domain:
-            mapped = OPERATOR.partial(map_index_template="{{ task.domain }}", **arguments)
+            mapped = operator.partial(map_index_template="{{ task.domain }}", **arguments)
             tasks[step.name] = mapped.expand(domain=tasks[REGISTRY.domain_step.name].output)
         else:
-            tasks[step.name] = OPERATOR(**arguments)
+            tasks[step.name] = operator(**arguments)
 
     for step in REGISTRY.steps:
         if step.group is None:

@@ -24,7 +24,7 @@ PACKAGES = {
     # the last two for `mlflow server`, which runs from this image: its records in PostgreSQL, its files on S3
     "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary", "boto3"],
     "airflow": [
-        "apache-airflow[postgres]>=3.3",
+        "apache-airflow>=3.3",
         "apache-airflow-providers-standard",
         "apache-airflow-providers-docker",
         "apache-airflow-providers-cncf-kubernetes",

@@ -21,12 +21,14 @@ class Resources:
     Attributes:
         cpus: processor cores, > 0.
         memory_gb: GiB of memory, > 0.
-        gpus: accelerators, >= 0; a step that can use one also runs without.
+        gpus: accelerators of each machine, >= 0; a step that can use one also runs without.
+        nodes: machines that compute together, >= 1; more than one only where there are accelerators.
     """
 
     cpus: float = 1.0
     memory_gb: float = 2.0
     gpus: int = 0
+    nodes: int = 1
 
 
 @dataclass(frozen=True)

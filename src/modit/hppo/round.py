@@ -22,6 +22,7 @@ from modit.metric.vectors import mean_of_rows, unit
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import Sampler, generate_queries
+from modit.train.distributed import from_first
 from modit.train.loop import Log, train
 from modit.train.stages import subset_rows
 
@@ -245,7 +246,8 @@ def run_round(
     """
     source = reference if params.variant == "off_policy" else policy
     pool = label_round(source, world, cases, params, sampler, guidance, seed + number)
-    pairs = choose_pairs(pool.labels, params)
+    # In a team the first process's pairs count: another machine's search may break a tie otherwise.
+    pairs = from_first(choose_pairs(pool.labels, params))
     if len(pairs.case):
         data, geometry = pair_data(world, cases, pool, pairs, params), Geometry.of(world.geometry)
         stage = PreferenceStage(f"hppo_{number}", data, reference, params, geometry)
@@ -262,5 +264,6 @@ def round_optimizer(params: HPPOParams) -> OptimizerParams:
         weight_decay=params.weight_decay,
         warmup=0.1,
         ema=params.ema,
+        sharding=params.sharding,
         final_ratio=0.02,
     )
