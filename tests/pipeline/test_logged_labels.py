@@ -15,7 +15,7 @@ from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.index import IndexConfig, ItemIndex
-from modit.metric.anchors import SCHEMA
+from modit.metric.anchors import SCHEMA, read_labels
 from modit.metric.patterns import Patterns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def test_lists_of_the_logs_are_used_and_the_index_is_asked_about_other_anchors(r
     for domain in ("quality", "popular"):
         runner.execute("label_anchors", domain)
     manifest = runner.store.get("retrieval_labels", "quality")
-    labels = pq.read_table(runner.store.read("retrieval_labels", "quality") / "labels.parquet")
+    labels = read_labels(runner.store.read("retrieval_labels", "quality"))
     logged = labels.filter(pa.array([request.startswith("r") for request in labels["request_id"].to_pylist()]))
     anchors = set(logged["anchor_item_id"].to_pylist())
     assert len(anchors) == manifest.summary["anchors_from_logs"] > ANCHORS / 5
@@ -66,7 +66,7 @@ def test_lists_of_the_logs_are_used_and_the_index_is_asked_about_other_anchors(r
 def test_a_list_of_the_logs_without_what_is_held_out_is_what_the_index_says_itself(runner):
     """The same index is behind both: production's over all items, ours over the trainable ones."""
     runner.execute("label_anchors", "quality")
-    labels = pq.read_table(runner.store.read("retrieval_labels", "quality") / "labels.parquet").to_pylist()
+    labels = read_labels(runner.store.read("retrieval_labels", "quality")).to_pylist()
     catalog = Catalog.load(runner.store.read("catalog"))
     trainable = Patterns.load(runner.store.read("patterns") / "quality.npz").trainable
     row_of = {name: row for row, name in enumerate(catalog.item_ids.tolist())}
