@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -35,7 +36,7 @@ def run(context: StepContext) -> dict[str, object]:
     known, _ = anchor_density(logged, catalog)
     seed = derived_seed(context.seed, "anchors", context.domain)
     anchors = draw_anchors(trainable, known, context.params.label_anchors.anchors, seed)
-    counts = {"rows": 0, "anchors_from_logs": 0, "anchors_asked": 0}
+    counts: Counter[str] = Counter()
     bucket, bucket_of_row = bucket_of(catalog.item_ids), bucket_of(logged["anchor_item_id"])
     for number in context.shard.buckets:
         asked = anchors[bucket[anchors] == number]
@@ -43,6 +44,5 @@ def run(context: StepContext) -> dict[str, object]:
         labels = pa.concat_tables([said, label_anchors(catalog, index, context.domain, trainable, asked, k)])
         write_labels(labels, context.output("retrieval_labels"), number)
         of_logs = int((bucket[known] == number).sum())
-        found = {"rows": len(labels), "anchors_from_logs": of_logs, "anchors_asked": len(asked)}
-        counts = {name: count + found[name] for name, count in counts.items()}
-    return counts
+        counts.update(rows=len(labels), anchors_from_logs=of_logs, anchors_asked=len(asked))
+    return {**counts}

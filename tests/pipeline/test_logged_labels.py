@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
+from modit.core.shards import Shard
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.index import IndexConfig, ItemIndex
@@ -80,6 +82,18 @@ def test_a_list_of_the_logs_without_what_is_held_out_is_what_the_index_says_itse
         vector = np.asarray(catalog.embeddings)[[anchor]]
         own = index.search(vector, len(logged), allowed=trainable, exclude=np.array([[anchor]])).rows[0]
         assert own.tolist() == logged
+
+
+def test_any_number_of_shards_gives_the_same_labels(runner):
+    runner.execute("label_anchors", "quality")
+    whole = runner.store.get("retrieval_labels", "quality")
+    for count in (2, 3, 7):
+        folder = runner.store.at("retrieval_labels", "quality").local
+        shutil.rmtree(folder)
+        statuses = [runner.execute("label_anchors", "quality", shard).status for shard in Shard.all_of(count)]
+        joined = runner.store.get("retrieval_labels", "quality")
+        assert statuses == ["part"] * (count - 1) + ["ran"]
+        assert (joined.digest, joined.summary) == (whole.digest, whole.summary)
 
 
 def _first_moment(world: Path) -> object:
