@@ -50,7 +50,8 @@ def table(measured: dict[int, dict[str, dict[str, float]]], domains: int, cores:
             lines.append(f"| `{step}`{f' x {tasks}' if tasks > 1 else ''} | {hours[0]:,.1f} | {hours[1]:,.1f} |")
     lines.append(f"| together | {totals[0]:,.0f} | {totals[1]:,.0f} |")
     lines.append(f"| hours on {cores} cores | {totals[0] / cores:,.1f} | {totals[1] / cores:,.1f} |")
-    lines.append(f"| dollars at {CORE_HOUR} a core hour | {totals[0] * CORE_HOUR:,.0f} | {totals[1] * CORE_HOUR:,.0f} |")
+    dollars = [total * CORE_HOUR for total in totals]
+    lines.append(f"| dollars at {CORE_HOUR} a core hour | {dollars[0]:,.0f} | {dollars[1]:,.0f} |")
     return "\n".join(lines)
 
 

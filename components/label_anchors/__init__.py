@@ -10,6 +10,7 @@ STEP = Step(
     outputs=("retrieval_labels",),
     params=("retrieval", "label_anchors"),
     per_domain=True,
+    sharded=True,
     image="train",
     resources=Resources(cpus=2, memory_gb=8),
 )

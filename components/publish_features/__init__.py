@@ -9,6 +9,7 @@ STEP = Step(
     inputs=("catalog", "patterns", "predictor"),
     outputs=("features",),
     params=("publish_features",),
+    sharded=True,
     image="features",
     resources=Resources(memory_gb=4),
     # The store is outside of the run: that another run published the same does not say that it is there now.

@@ -14,6 +14,7 @@ from modit.core.logs import set_up_logging
 from modit.core.registry import Registry
 from modit.core.run_config import parse_conf
 from modit.core.runner import StepRunner
+from modit.core.shards import WHOLE, Shard
 from modit.core.team import Team
 
 # A refusal: trying again changes nothing. Orchestrators do not retry on it.
@@ -43,7 +44,8 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
         if chosen.why:
             lines = runner.why(chosen.step, chosen.domain, force=chosen.no_cache)
         else:
-            lines = [runner.execute(chosen.step, chosen.domain, force=chosen.no_cache).as_json()]
+            shard = Shard.parse(chosen.shard)
+            lines = [runner.execute(chosen.step, chosen.domain, shard, force=chosen.no_cache).as_json()]
             if chosen.result and not runner.team.rank:
                 chosen.result.write_text(lines[0] + "\n", encoding="utf-8")
     except ModitError as error:
@@ -61,6 +63,7 @@ def _parser(registry: Registry) -> argparse.ArgumentParser:
     parser.add_argument("step", choices=[step.name for step in registry.steps], metavar="STEP", help="which step")
     parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")
     parser.add_argument("--domain", metavar="D", help="for a step that runs per domain")
+    parser.add_argument("--shard", metavar="I/N", default=str(WHOLE), help="the I-th of N tasks that share the items")
     parser.add_argument("--conf", metavar="JSON", help="catalogue, domains, seed, preset, overrides: makes run.json")
     parser.add_argument("--result", type=Path, metavar="FILE", help="write the last line of the output here, too")
     parser.add_argument("--no-cache", action="store_true", help="run the step even if nothing has changed")

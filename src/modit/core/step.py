@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from modit.core.shards import Shard
+
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 # The size presets that params.yaml must offer; here, because a DAG file may not read YAML when it is parsed.
@@ -41,6 +43,8 @@ class Step:
         outputs: names of artifacts to write; at least one.
         params: sections of params.yaml that can change what the step writes; only these count for skipping.
         per_domain: runs once per eligible domain and reads its own domain's artifacts.
+        sharded: several tasks may share its items, as many as the orchestrator is set to; each writes the files of its
+            buckets, and what the artifact is does not depend on how many there are.
         image: the container image it runs in, one of `IMAGES`.
         resources: what a task needs.
         retries: how often an orchestrator tries again.
@@ -58,6 +62,7 @@ class Step:
     outputs: tuple[str, ...] = ()
     params: tuple[str, ...] = ()
     per_domain: bool = False
+    sharded: bool = False
     image: str = "data"
     resources: Resources = field(default_factory=Resources)
     retries: int = 1
@@ -75,5 +80,14 @@ class Step:
             raise ValueError(f"step {self.name!r}: no image {self.image!r}; allowed: {', '.join(IMAGES)}")
         if not self.outputs:
             raise ValueError(f"step {self.name!r} has no outputs; a step writes at least one artifact")
-        if self.decides_domains and self.per_domain:
-            raise ValueError(f"step {self.name!r} decides the domains, so it cannot run per domain")
+        if self.decides_domains and (self.per_domain or self.sharded):
+            raise ValueError(f"step {self.name!r} decides the domains, so it cannot run per domain or be sharded")
+
+    def shards(self, count: int) -> list[str]:
+        """What `--shard` says to each task where so many share the items; none where one task does all.
+
+        Raises:
+            ConfigError: the number is out of range.
+        """
+        shards = Shard.all_of(count)
+        return [str(shard) for shard in shards] if self.sharded and count > 1 else []
