@@ -1,4 +1,4 @@
-"""Settings of the executors that use containers, from the environment of the worker and the DAG processor."""
+"""Settings of the executors, from the environment of the worker and the DAG processor."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import os
 IMAGES = os.environ.get("MODIT_IMAGES", "modit/{image}:dev")
 # Whether steps that can use accelerators get them: "1" where there are some.
 GPUS = os.environ.get("MODIT_GPUS") == "1"
+# Factor on every step's timeout: a slower machine or a larger preset than the declarations have in mind.
+TIMEOUT_SCALE = float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
 # Handed on to the containers where the worker has them: stores, how many threads and which kernels compute.
 HANDED_ON = (
     "AWS_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
     "MLFLOW_TRACKING_URI",
+    "MODIT_BATCH_PARTS",
     "MODIT_FEATURES",
     "MODIT_REDIS",
     "OMP_NUM_THREADS",

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
+from modit.core.attempt import Attempt
 from modit.core.cache import CrossRunCache
 from modit.core.context import DeclaredParams, StepContext
 from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError
 from modit.core.key import KeyParts, explain, key_parts
 from modit.core.lease import NightLease
+from modit.core.memory import batch_parts, in_parts
 from modit.core.params import Params, load_params
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
@@ -129,8 +131,10 @@ class StepRunner:
             parts = self._key_parts(step, domain)
             reasons = ["forced"] if force else self._reasons(step, domain, parts)
             manifests = self._reuse(step, domain, parts, workspace) if reasons and not force else None
+            attempt = Attempt(self.run, workspace.task, digest_of(parts))
+            at_work = attempt.begin() if reasons and not manifests else 0
             # Only steps that can use an accelerator compute as a team.
-            self.team.share(bool(reasons) and not manifests and step.resources.gpus > 0)
+            self.team.share(at_work if step.resources.gpus > 0 else 0)
             if not reasons:
                 logger.info("cached: nothing that it depends on has changed")
                 return self._result(step, domain, "cached", self._present(step, domain))
@@ -138,17 +142,21 @@ class StepRunner:
                 logger.info("reused from %s", manifests[0].origin)
                 workspace.finish()
                 return self._result(step, domain, "reused", manifests)
-            logger.info("runs because %s", "; ".join(reasons))
-            manifests = self._work(step, domain, parts, workspace, logger)
+            logger.info("runs because %s%s", "; ".join(reasons), _in_how_many(at_work))
+            with attempt.watched(), in_parts(at_work):
+                manifests = self._work(step, domain, parts, workspace, logger)
             workspace.finish()
+            attempt.finish()
             return self._result(step, domain, "ran", manifests)
 
     def _help(self, step: Step, domain: str | None, logger: logging.Logger) -> StepResult:
         """Computes along with the first process where it asks for that; what comes out here is thrown away."""
-        if self.team.share(False):
+        if parts := self.team.share(0):
             with tempfile.TemporaryDirectory(prefix="modit-") as folder:
                 workspace = Workspace(self.run, step.name, domain, Path(folder))
-                self.registry.load_run(step)(self._context(step, domain, "helper", workspace, logger))
+                attempt = Attempt(self.run, workspace.task, digest_of(self._key_parts(step, domain)), parts)
+                with attempt.watched(), in_parts(parts):
+                    self.registry.load_run(step)(self._context(step, domain, "helper", workspace, logger))
         return StepResult(step.name, domain, "helped", {})
 
     def why(self, name: str, domain: str | None = None, *, force: bool = False) -> list[str]:
@@ -214,6 +222,8 @@ class StepRunner:
         context = self._context(step, domain, key, workspace, logger)
         workspace.start_outputs()
         summary = self.registry.load_run(step)(context) or {}
+        if batch_parts() > 1:
+            summary = {**summary, "batch_parts": batch_parts()}
         manifests = [self._describe(step, name, domain, workspace, parts, summary) for name in step.outputs]
         if step.decides_domains:
             _check_domains(workspace.output(step.outputs[0]) / DOMAINS_FILE)
@@ -254,6 +264,10 @@ class StepRunner:
         domains = self.domains() if step.decides_domains else None
         said = manifests[0].summary
         return StepResult(step.name, domain, status, outputs, domains, said.get("outcome"), said.get("reason"))
+
+
+def _in_how_many(parts: int) -> str:
+    return "" if parts == 1 else f"; batches in {parts} parts"
 
 
 def _check_domains(path: Path) -> None:
