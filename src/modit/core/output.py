@@ -24,7 +24,7 @@ class CalmStream:
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         """Args: `stream` where lines go; `clock` seconds that only grow."""
         self.stream, self.clock = stream, clock
-        self._in_bar = False
+        self._in_bar, self._at_start = False, True
         self._state = ""
         self._waiting = ""
         self._last = -SECONDS_BETWEEN_BARS
@@ -35,6 +35,8 @@ class CalmStream:
     def write(self, text: str) -> int:
         """Takes any text; gives its length."""
         bare = _CURSOR.sub("", text).replace("\r\n", "\n")
+        if bare == "\n" and self._at_start and not self._in_bar:
+            return len(text)  # how bars below each other move down; nobody misses an empty line
         if "\r" not in bare and not self._belongs_to_bar(bare):
             self._end_state(in_bar=False)
         for part in _ENDS.split(bare):
@@ -67,7 +69,9 @@ class CalmStream:
         return self._in_bar and (text in ("", "\n") or not (self._state or text.endswith("\n")))
 
     def _pass_on(self) -> None:
-        self.stream.write(self._state)
+        if self._state:
+            self.stream.write(self._state)
+            self._at_start = self._state.endswith("\n")
         self._state = ""
 
     def _end_state(self, in_bar: bool) -> None:
