@@ -25,6 +25,7 @@ PACKAGES = {
     "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary", "boto3"],
     "airflow": [
         "apache-airflow>=3.3",
+        "apache-airflow-providers-apprise",
         "apache-airflow-providers-standard",
         "apache-airflow-providers-docker",
         "apache-airflow-providers-cncf-kubernetes",

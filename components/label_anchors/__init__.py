@@ -13,4 +13,5 @@ STEP = Step(
     sharded=True,
     image="train",
     resources=Resources(cpus=2, memory_gb=8),
+    timeout_minutes=240,
 )

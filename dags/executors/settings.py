@@ -1,4 +1,4 @@
-"""Settings of the executors that use containers, from the environment of the worker and the DAG processor."""
+"""Settings of the executors, from the environment of the worker and the DAG processor."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ GPUS = os.environ.get("MODIT_GPUS") == "1"
 # Machines of a step that trains, and accelerators of each, where not as its declaration says.
 TRAIN_NODES = os.environ.get("MODIT_TRAIN_NODES")
 TRAIN_GPUS = os.environ.get("MODIT_TRAIN_GPUS")
+# Factor on every step's timeout: a slower machine or a larger preset than the declarations have in mind.
+TIMEOUT_SCALE = float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
 # Handed on to the containers where the worker has them: stores, how many threads and which kernels compute.
 HANDED_ON = (
     "AWS_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
     "MLFLOW_TRACKING_URI",
     "MODIT_CACHE",
+    "MODIT_BATCH_PARTS",
     "MODIT_FEATURES",
     "MODIT_REDIS",
     "OMP_NUM_THREADS",

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 from modit.core.errors import ModitError, TransientError
 from modit.core.logs import set_up_logging
+from modit.core.memory import ran_out_of_memory
+from modit.core.output import calm_output
 from modit.core.registry import Registry
 from modit.core.run_config import parse_conf
 from modit.core.runner import StepRunner
@@ -21,6 +28,8 @@ from modit.core.team import Team
 REFUSED = 3
 # What failed outside may work the next time.
 FAILED = 1
+# There was too little memory. The next attempt takes its batches in twice as many parts (docs/adr/0021).
+OUT_OF_MEMORY = 4
 
 
 def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team | None = None) -> int:
@@ -32,11 +41,16 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
         team: the processes that run the step together; only the first prints.
 
     Returns:
-        0, or 3 after an error that names what to change (2 for a wrong command line, 1 for a failure that trying again
-        may cure, or that nobody foresaw).
+        0, or 3 after an error that names what to change (2 for a wrong command line, 4 when it ran out of memory, 1
+        for a failure that trying again may cure, or that nobody foresaw).
     """
     chosen = _parser(registry).parse_args(arguments)
-    set_up_logging()
+    with calm_output(), _ended_by_sigterm():
+        set_up_logging()
+        return _run(registry, chosen, team)
+
+
+def _run(registry: Registry, chosen: argparse.Namespace, team: Team | None) -> int:
     try:
         conf = parse_conf(chosen.conf) if chosen.conf is not None else None
         runner = StepRunner(registry, chosen.run, chosen.params, conf, team)
@@ -50,12 +64,37 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
                 chosen.result.write_text(lines[0] + "\n", encoding="utf-8")
     except ModitError as error:
         print(f"{chosen.step}: {type(error).__name__}: {error}", file=sys.stderr)
+        if ran_out_of_memory(error):
+            return OUT_OF_MEMORY
         return FAILED if isinstance(error, TransientError) else REFUSED
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        traceback.print_exc()
+        print(f"{chosen.step}: out of memory; the next attempt takes its batches in more parts", file=sys.stderr)
+        return OUT_OF_MEMORY
     # What the step printed comes before, also where both streams end in one file.
     sys.stderr.flush()
     if not runner.team.rank:
         print(*lines, sep="\n", flush=True)
     return 0
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end the step as an error would, also the first process of a container, which else ignores it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser(registry: Registry) -> argparse.ArgumentParser:

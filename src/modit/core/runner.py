@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
+from modit.core.attempt import Attempt
 from modit.core.cache import CrossRunCache
 from modit.core.context import DeclaredParams, StepContext
 from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError
 from modit.core.key import KeyParts, explain, key_parts
 from modit.core.lease import NightLease
+from modit.core.memory import in_parts
 from modit.core.params import Params, load_params
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
@@ -173,12 +175,12 @@ class StepRunner:
         """The artifacts that this run or another one has; None where the step must run."""
         reasons = ["forced"] if task.force else self._reasons(task)
         manifests = self._reuse(task, workspace) if reasons and not task.force else None
-        # Only steps that can use an accelerator compute as a team.
-        self.team.share(bool(reasons) and not manifests and task.step.resources.gpus > 0)
         if not reasons:
+            self.team.share(0)
             task.logger.info("cached: nothing that it depends on has changed")
             return self._result(task, "cached", self._present(task))
         if manifests:
+            self.team.share(0)
             task.logger.info("reused from %s", manifests[0].origin)
             workspace.finish()
             return self._result(task, "reused", manifests)
@@ -187,10 +189,12 @@ class StepRunner:
 
     def _help(self, task: Task) -> StepResult:
         """Computes along with the first process where it asks for that; what comes out here is thrown away."""
-        if self.team.share(False):
+        if parts := self.team.share(0):
+            task = replace(task, parts=self._key_parts(task.step, task.domain))
             with tempfile.TemporaryDirectory(prefix="modit-") as folder:
                 workspace = Workspace(self.run, task.step.name, task.domain, folder=Path(folder))
-                self.registry.load_run(task.step)(self._context(task, workspace))
+                with Attempt(self.run, workspace.task, task.key, parts).watched(), in_parts(parts):
+                    self.registry.load_run(task.step)(self._context(task, workspace))
         return StepResult(task.step.name, task.domain, "helped", {})
 
     def why(self, name: str, domain: str | None = None, *, force: bool = False) -> list[str]:
@@ -251,9 +255,19 @@ class StepRunner:
 
     def _work(self, task: Task, workspace: Workspace) -> Work:
         """Calls the step's `run`, which writes into the workspace."""
+        attempt = Attempt(self.run, workspace.task, task.key)
+        parts = attempt.begin()
+        # Only steps that can use an accelerator compute as a team.
+        self.team.share(parts if task.step.resources.gpus > 0 else 0)
+        if parts > 1:
+            task.logger.info("batches in %d parts", parts)
         workspace.start_outputs()
         started = time.monotonic()
-        summary = self.registry.load_run(task.step)(self._context(task, workspace)) or {}
+        with attempt.watched(), in_parts(parts):
+            summary = self.registry.load_run(task.step)(self._context(task, workspace)) or {}
+        attempt.finish()
+        if parts > 1:
+            summary = {**summary, "batch_parts": parts}
         return Work(summary, round(time.monotonic() - started, 3))
 
     def _publish(self, task: Task, workspace: Workspace, work: Work) -> StepResult:

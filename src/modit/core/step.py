@@ -48,6 +48,8 @@ class Step:
         image: the container image it runs in, one of `IMAGES`.
         resources: what a task needs.
         retries: how often an orchestrator tries again.
+        timeout_minutes: the longest that one try may take, > 0; far more than a night needs, so that only what hangs
+            meets it.
         reads_catalogue: reads the run's input catalogue, whose content then counts for skipping.
         decides_domains: writes `domains.json` into its first output: the eligible domains, and why others are skipped.
         group: tasks of one group are shown together.
@@ -65,7 +67,8 @@ class Step:
     sharded: bool = False
     image: str = "data"
     resources: Resources = field(default_factory=Resources)
-    retries: int = 1
+    retries: int = 2
+    timeout_minutes: float = 60.0
     reads_catalogue: bool = False
     decides_domains: bool = False
     group: str | None = None
@@ -78,6 +81,8 @@ class Step:
                 raise ValueError(f"step {self.name!r}: {name!r} is not a name; allowed: {NAME.pattern}")
         if self.image not in IMAGES:
             raise ValueError(f"step {self.name!r}: no image {self.image!r}; allowed: {', '.join(IMAGES)}")
+        if not self.timeout_minutes > 0:
+            raise ValueError(f"step {self.name!r}: timeout_minutes is {self.timeout_minutes}; allowed: more than 0")
         if not self.outputs:
             raise ValueError(f"step {self.name!r} has no outputs; a step writes at least one artifact")
         if self.decides_domains and (self.per_domain or self.sharded):
