@@ -25,6 +25,7 @@ ROOMS = {
     "hppo": {"core", "data", "index", "metric", "model", "train"},
     "evaluate": {"core", "data", "index", "metric", "model"},
     "release": {"core", "data", "index", "metric", "model", "evaluate"},
+    "serve": {"core", "index", "release"},
 }
 # What a room may take from outside, where that is limited.
 OUTSIDE = {
