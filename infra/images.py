@@ -21,6 +21,7 @@ PACKAGES = {
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
     "release": [".[train,index,release,report,versioning,s3]"],
+    "serve": [".[serve,s3]"],
     "airflow": [
         "apache-airflow>=3.3",
         "apache-airflow-providers-standard",
