@@ -23,6 +23,7 @@ PACKAGES = {
     "features": [".[features,registry,s3]", "async-timeout"],
     # the last two for `mlflow server`, which runs from this image: its records in PostgreSQL, its files on S3
     "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary", "boto3"],
+    "serve": [".[serve,s3]"],
     "airflow": [
         "apache-airflow>=3.3",
         "apache-airflow-providers-apprise",

@@ -17,6 +17,10 @@ import pytest
 
 from dags.launch import airflow_environment, main
 from modit.core.verdict import read_verdict, report_pages
+from modit.data.catalog import Catalog
+from modit.metric.cases import Cases
+from modit.release.registry import MlflowRegistry
+from tests.e2e.service import serving
 from tests.worlds import small_world
 
 pytestmark = pytest.mark.e2e
@@ -139,7 +143,9 @@ def test_a_run_asked_for_over_rest_ends_with_a_verdict_and_a_report(server, worl
     assert Path(report_pages(str(tmp_path / "rest"))[0]).is_file()
 
 
-def test_the_launcher_runs_the_job_shows_the_verdict_and_a_rerun_is_cached(world, tmp_path, capfd):
+def test_the_launcher_runs_the_job_shows_the_verdict_a_rerun_is_cached_and_what_it_made_is_served(
+    world, tmp_path, capfd
+):
     arguments = ["--catalog", str(world), "--preset", "tiny", "--runs", str(tmp_path)]
     assert main(arguments) == 0
     first = capfd.readouterr().out
@@ -149,6 +155,25 @@ def test_the_launcher_runs_the_job_shows_the_verdict_and_a_rerun_is_cached(world
     assert "runs because" not in again and "cached: nothing" in again
     table = "verdict  figures"  # the gate logs a table of its own when it runs
     assert again[again.index(table) :] == first[first.index(table) :]
+    assert_served(next(tmp_path.glob("*/run.json")).parent, tmp_path / "serve.log")
+
+
+def assert_served(run: Path, log: Path) -> None:
+    """A service answers from each version of the run, by seeds of the run's own cases."""
+    registry = MlflowRegistry(f"sqlite:///{run}/mlflow.db")
+    registered = json.loads((run / "registration" / "registration.json").read_text())
+    for entry in registered.values():
+        registry.client.set_registered_model_alias(entry["model"], "trial", str(entry["version"]))
+    item_ids = Catalog.load(run / "catalog").item_ids
+    with serving(log, "--registry", f"sqlite:///{run}/mlflow.db", "--alias", "trial") as service:
+        assert set(service.wait_for("/readyz")["releases"]) == set(registered)
+        for domain, entry in registered.items():
+            case = Cases.load(run / "cases" / domain / "item_holdout.npz").seeds[0]
+            seeds = item_ids[case[case >= 0]].tolist()
+            status, answer = service.call("/v1/retrieve", {"domain": domain, "seeds": {"item_ids": seeds}, "k": 7})
+            assert status == 200 and len(answer["items"]) == 7, answer
+            assert (answer["version"], answer["index_digest"]) == (entry["version"], entry["digests"]["index"])
+            assert not {item["item_id"] for item in answer["items"]} & set(seeds)
 
 
 def test_the_launcher_fails_loudly_when_a_task_fails(tmp_path, capfd):

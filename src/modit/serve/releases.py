@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -128,15 +130,22 @@ def ask_registry(uri: str, alias: str) -> AskRegistry:
 
     def ask() -> list[NamedVersion]:
         if not connections:
-            _expect_database(uri)
+            _expect_models(uri)
             connections.append(MlflowRegistry(uri))
         return connections[0].named_versions(alias)
 
     return ask
 
 
-def _expect_database(uri: str) -> None:
-    """MLflow would make a SQLite file that is not there."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.is_file():
-        raise ConfigError(f"registry {uri}: there is no file {path}")
+def _expect_models(uri: str) -> None:
+    """MLflow would make a SQLite file that is not there, and make tables while another process is making them."""
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///")).resolve()
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise ConfigError(f"registry {uri} is no MLflow database: {error}") from error
+    if not found:
+        raise ConfigError(f"registry {uri} has no model yet")

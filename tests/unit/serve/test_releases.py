@@ -29,7 +29,9 @@ def promote(registry, registration):
     registry.client.set_registered_model_alias(registration.model, ALIAS, str(registration.version))
 
 
-def test_a_service_waits_for_the_first_promotion_and_then_answers(database, registry, make_bundle, bundle):
+def test_a_service_waits_for_the_first_promotion_and_then_answers(database, registry, make_bundle):
+    registered = registry.register(make_bundle(("late",)).submission("late"))
+    assert registered.alias == "challenger"  # which is not what this service serves
     with running(ask_registry(database, ALIAS), ready=False, domains=("late",)) as client:
         wait_until(lambda: "late" in client.get("/readyz").json()["problems"])
         answer = client.get("/readyz")
@@ -40,8 +42,6 @@ def test_a_service_waits_for_the_first_promotion_and_then_answers(database, regi
         early = client.post("/v1/retrieve", json=asked)
         assert early.status_code == 503 and int(early.headers["retry-after"]) >= 1
         assert client.post("/v1/retrieve", json=asked | {"domain": "drama"}).status_code == 404
-        registered = registry.register(make_bundle(("late",)).submission("late"))
-        assert registered.alias == "challenger"  # which is not what this service serves
         promote(registry, registered)
         wait_until(lambda: client.get("/readyz").is_success)
         assert client.post("/v1/retrieve", json=asked).json()["version"] == registered.version
@@ -131,11 +131,14 @@ def test_without_domains_a_registry_without_the_alias_is_not_ready_and_says_so(m
     assert not releases.state.ready
 
 
-def test_a_registry_file_that_is_missing_is_not_made(tmp_path):
-    releases = Releases(ask_registry(f"sqlite:///{tmp_path}/mlflow.db", ALIAS), ALIAS)
+def test_a_registry_that_is_missing_or_empty_is_not_made(tmp_path):
+    path = tmp_path / "mlflow.db"
+    releases = Releases(ask_registry(f"sqlite:///{path}", ALIAS), ALIAS)
     releases.refresh()
-    assert "there is no file" in releases.state.problems["registry"]
-    assert not list(tmp_path.iterdir())
+    assert "unable to open database file" in releases.state.problems["registry"] and not path.exists()
+    path.touch()  # as while another process makes it
+    releases.refresh()
+    assert "no such table" in releases.state.problems["registry"] and path.stat().st_size == 0
 
 
 def test_each_domain_is_ready_as_soon_as_it_is_loaded(moving, bundle):
