@@ -1,9 +1,10 @@
-"""A real Prometheus scrapes the real exporter over a run root, and raises the alerts that the runs call for."""
+"""A real Prometheus scrapes the real exporter and raises the alerts that the runs call for; Airflow's own metrics."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -123,3 +124,31 @@ def test_prometheus_sees_the_runs_and_alerts_on_them(prometheus):
         return {(alert["labels"]["alertname"], alert["labels"].get("run"), alert["state"]) for alert in raised}
 
     until(lambda: wanted <= alerts())
+
+
+# As Airflow's scheduler does it.
+EMIT = """
+from airflow._shared.observability.metrics import stats
+from airflow.configuration import conf
+from airflow.observability.metrics import stats_utils
+legacy = conf.getboolean("metrics", "legacy_names_on")
+stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=legacy)
+stats.gauge("pool.queued_slots", 3, tags={"pool_name": "default_pool"})
+"""
+
+
+def test_airflow_sends_names_and_tags_as_the_mapping_expects_them(tmp_path):
+    """With the settings of the manifests, one gauge of Airflow's own, received by a socket."""
+    settings = (ROOT / "infra/kubernetes/base/kustomization.yaml").read_text()
+    environment = dict(re.findall(r"- (AIRFLOW__METRICS__\w+)=(\S+)", settings))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(30)
+        port = str(server.getsockname()[1])
+        environment |= {"AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1", "AIRFLOW__METRICS__STATSD_PORT": port}
+        environment |= {"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        subprocess.run([sys.executable, "-c", EMIT], env=environment, check=True, capture_output=True, timeout=60)
+        # Loading Airflow sends timers of its own before; without the gauge the socket times out.
+        while "pool" not in (received := server.recv(1000).decode()):
+            pass
+    assert received == "airflow.pool.queued_slots,pool_name=default_pool:3|g"

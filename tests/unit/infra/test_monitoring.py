@@ -7,9 +7,7 @@ import json
 import re
 import shlex
 import shutil
-import socket
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -187,35 +185,6 @@ def test_what_the_mapping_takes_is_what_airflow_gives_and_is_named_by_its_kind()
         kind = kinds[entry["match"].removeprefix("airflow.")]
         assert entry["name"].endswith(ends[kind]), entry
         assert kind != "gauge" or not entry["name"].endswith(("_total", "_seconds")), entry
-
-
-# As Airflow's scheduler does it.
-EMIT = """
-from airflow._shared.observability.metrics import stats
-from airflow.configuration import conf
-from airflow.observability.metrics import stats_utils
-legacy = conf.getboolean("metrics", "legacy_names_on")
-stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=legacy)
-stats.gauge("pool.queued_slots", 3, tags={"pool_name": "default_pool"})
-"""
-
-
-def test_airflow_sends_names_and_tags_as_the_mapping_expects_them(tmp_path):
-    """With the settings of the manifests, one gauge of Airflow's own, received by a socket."""
-    airflow()
-    settings = (ROOT / "infra/kubernetes/base/kustomization.yaml").read_text()
-    environment = dict(re.findall(r"- (AIRFLOW__METRICS__\w+)=(\S+)", settings))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.settimeout(30)
-        port = str(server.getsockname()[1])
-        environment |= {"AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1", "AIRFLOW__METRICS__STATSD_PORT": port}
-        environment |= {"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-        subprocess.run([sys.executable, "-c", EMIT], env=environment, check=True, capture_output=True, timeout=60)
-        # Loading Airflow sends timers of its own before; without the gauge the socket times out.
-        while "pool" not in (received := server.recv(1000).decode()):
-            pass
-    assert received == "airflow.pool.queued_slots,pool_name=default_pool:3|g"
 
 
 def test_the_service_gives_what_rules_and_dashboard_ask_of_it():
