@@ -21,10 +21,11 @@ PACKAGES = {
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
-    # psycopg2: `mlflow server` runs from this image, over PostgreSQL
-    "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary"],
+    # the last two for `mlflow server`, which runs from this image: its records in PostgreSQL, its files on S3
+    "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary", "boto3"],
     "airflow": [
         "apache-airflow>=3.3",
+        "apache-airflow-providers-apprise",
         "apache-airflow-providers-standard",
         "apache-airflow-providers-docker",
         "apache-airflow-providers-cncf-kubernetes",

@@ -46,8 +46,11 @@ def component(step: Step, name: str, inputs: Mapping[str, Any], said: Mapping[st
     def container(**channels: Any) -> dsl.ContainerSpec:
         references = [part for output in step.outputs for part in ("--reference", output, channels[output].path)]
         module = ["python", "-m", "pipelines.kfp_task", step.name]
+        timeout = ["--timeout-minutes", f"{step.timeout_minutes:g}"]
         executor_input = dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER
-        return dsl.ContainerSpec(image=image, command=module, args=["--executor-input", executor_input, *references])
+        return dsl.ContainerSpec(
+            image=image, command=module, args=[*timeout, "--executor-input", executor_input, *references]
+        )
 
     return dsl.container_component(_with_signature(container, name, annotations))
 

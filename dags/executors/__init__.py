@@ -1,25 +1,28 @@
-"""Where a step's task runs: a process, a Docker container or a Kubernetes pod; chosen by MODIT_EXECUTOR."""
+"""Where a step's task runs: a process, a Docker container, a Kubernetes pod or several; chosen by MODIT_EXECUTOR."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
+from dags.executors.settings import team_of
 from modit.core.step import Step
 
 # Name -> module of its operator, which is imported only when it is chosen: providers of the others may be missing.
 EXECUTORS = {"process": "process", "docker": "docker", "kubernetes": "kubernetes"}
 
 
-def operator_of(executor: str) -> Any:
-    """The operator class of an executor.
+def operator_of(executor: str, step: Step) -> Any:
+    """The operator class that runs a step on an executor.
 
     Raises:
         ValueError: there is no such executor.
     """
     if executor not in EXECUTORS:
         raise ValueError(f"MODIT_EXECUTOR is {executor!r}; allowed: {', '.join(EXECUTORS)}")
-    return importlib.import_module(f"dags.executors.{EXECUTORS[executor]}").OPERATOR
+    nodes, gpus = team_of(step)
+    module = "trainjob" if executor == "kubernetes" and max(nodes, gpus) > 1 else EXECUTORS[executor]
+    return importlib.import_module(f"dags.executors.{module}").OPERATOR
 
 
 def image_of(step: Step, pattern: str) -> str:

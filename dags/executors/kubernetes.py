@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
 from dags.executors import image_of
-from dags.executors.settings import GPUS, HANDED_ON, IMAGES, from_json, present
-from dags.executors.step_task import FINAL, TEMPLATED, StepTask
+from dags.executors.settings import GPUS, HANDED_ON, IMAGES, TIMEOUT_SCALE, from_json, present
+from dags.executors.step_task import TEMPLATED, StepTask
 from modit.core.step import Step
 
 NAMESPACE = os.environ.get("MODIT_NAMESPACE", "modit")
@@ -80,8 +80,8 @@ class KubernetesStep(StepTask, KubernetesPodOperator):
             "labels": {"app.kubernetes.io/component": "step"},
             "do_xcom_push": True,
             "on_finish_action": "delete_succeeded_pod",
-            # A refusal must not be retried; the provider has an end without retry for a skip only.
-            "skip_on_exit_code": FINAL,
+            # Also where the worker that watches it is gone.
+            "active_deadline_seconds": round(60 * step.timeout_minutes * TIMEOUT_SCALE),
         }
 
     def build_pod_request_obj(self, context: Any = None) -> k8s.V1Pod:
@@ -96,15 +96,30 @@ class KubernetesStep(StepTask, KubernetesPodOperator):
         """Runs the pod and reads what it returns.
 
         Raises:
-            AirflowFailException: the step refused; trying again changes nothing.
-            AirflowException: it failed in another way.
+            AirflowException: the step failed; which one is told by `StepTask.failure`.
         """
         self.arguments = self.command_line("--result", RESULT)
+        return self.result(super().execute(context))
+
+    def cleanup(self, pod: k8s.V1Pod, remote_pod: k8s.V1Pod) -> None:
+        """Deletes the pod where its end asks for that.
+
+        Raises:
+            AirflowException: the step failed; which one is told by `StepTask.failure`.
+        """
         try:
-            found = super().execute(context)
-        except AirflowSkipException as error:
-            raise AirflowFailException(f"step {self.step} refused, see the pod's log: {error}") from error
-        return self.result(found)
+            super().cleanup(pod, remote_pod)
+        except AirflowException as error:
+            ended = self._end_of_step(remote_pod)
+            if ended is None:
+                raise
+            said = f"{remote_pod.status.reason or ended.reason}, see the pod's log: {error}"
+            raise self.failure(ended.exit_code, said, ended.reason == "OOMKilled") from error
+
+    def _end_of_step(self, pod: k8s.V1Pod) -> k8s.V1ContainerStateTerminated | None:
+        """How the step's container ended; None where the pod ended before it."""
+        found = [each for each in pod.status.container_statuses or [] if each.name == self.base_container_name]
+        return found[0].state.terminated if found and found[0].state else None
 
 
 def placement_of(step: Step) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Settings of the executors that use containers, from the environment of the worker and the DAG processor."""
+"""Settings of the executors, from the environment of the worker and the DAG processor."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import json
 import os
 from typing import Any
 
+from modit.core.step import Step
+
 # Name of a step's image; `{image}` is the kind that the declaration names.
 IMAGES = os.environ.get("MODIT_IMAGES", "modit/{image}:dev")
 # Whether steps that can use accelerators get them: "1" where there are some.
 GPUS = os.environ.get("MODIT_GPUS") == "1"
+# Machines of a step that trains, and accelerators of each, where not as its declaration says.
+TRAIN_NODES = os.environ.get("MODIT_TRAIN_NODES")
+TRAIN_GPUS = os.environ.get("MODIT_TRAIN_GPUS")
+# Factor on every step's timeout: a slower machine or a larger preset than the declarations have in mind.
+TIMEOUT_SCALE = float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
 # Handed on to the containers where the worker has them: stores, how many threads and which kernels compute.
 HANDED_ON = (
     "AWS_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
     "MLFLOW_TRACKING_URI",
+    "MODIT_CACHE",
+    "MODIT_BATCH_PARTS",
     "MODIT_FEATURES",
     "MODIT_REDIS",
     "OMP_NUM_THREADS",
@@ -44,3 +53,10 @@ def from_json(name: str, kind: type[dict] | type[list]) -> Any:
         allowed = "a JSON object" if kind is dict else "a JSON list"
         raise ValueError(f"{name} is {text!r}; allowed: {allowed}")
     return value
+
+
+def team_of(step: Step) -> tuple[int, int]:
+    """Machines that a task of the step takes, and accelerators of each; only what can use those is spread out."""
+    if not step.resources.gpus:
+        return 1, 0
+    return int(TRAIN_NODES or step.resources.nodes), int(TRAIN_GPUS or step.resources.gpus) if GPUS else 0

@@ -165,4 +165,4 @@ def test_an_unknown_executor_is_refused_by_name():
     from dags.executors import operator_of
 
     with pytest.raises(ValueError, match="MODIT_EXECUTOR is 'podman'; allowed: process, docker, kubernetes"):
-        operator_of("podman")
+        operator_of("podman", REGISTRY.steps[0])

@@ -99,8 +99,9 @@ def test_every_task_runs_the_adapter_with_what_kfp_tells_it(containers):
     for step in REGISTRY.steps:
         container = containers[step.name]
         assert container["command"] == ["python", "-m", "pipelines.kfp_task", step.name]
-        assert container["args"][:2] == ["--executor-input", "{{$}}"]
-        assert container["args"][3::3] == list(step.outputs)
+        timeout = ["--timeout-minutes", f"{step.timeout_minutes:g}"]
+        assert container["args"][:4] == [*timeout, "--executor-input", "{{$}}"]
+        assert container["args"][5::3] == list(step.outputs)
 
 
 def test_limits_and_retries_are_those_of_the_declaration(spec, containers):

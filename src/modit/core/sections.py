@@ -11,6 +11,7 @@ Weight = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Variant = Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
+Sharding = Literal["none", "full", "auto"]
 
 
 class Section(BaseModel):
@@ -222,6 +223,8 @@ class OptimizerParams(Section):
         betas: of AdamW.
         clip: largest gradient norm.
         accumulate: micro-batches in a global batch.
+        sharding: of a stage that several processes train: none (each keeps the whole model), full (parameters,
+            gradients and optimiser state are cut among them), auto (full where they take over half of a GPU's memory).
         ema: decay of the weight average; 0 for none.
         condition_dropout: share of targets that see BOS alone, for guidance.
         curvature: Jacobi weight of the loss.
@@ -243,6 +246,7 @@ class OptimizerParams(Section):
     betas: tuple[float, float] = (0.9, 0.95)
     clip: Annotated[float, Field(gt=0)] = 1.0
     accumulate: Positive = 1
+    sharding: Sharding = "auto"
     ema: Share = 0.0
     condition_dropout: Share = 0.1
     curvature: Literal["none", "remaining", "travelled"] = "remaining"
@@ -316,6 +320,7 @@ class HPPOParams(Section):
         rotate: share of pairs seen under a random rotation of everything, axes included.
         steps: optimiser steps of a round.
         batch: pairs in a step.
+        sharding: as in the other training sections.
         learning_rate: peak; falls to nearly nothing in each round.
         ema: decay of the weight average within a round; 0 for none.
         weight_decay: of AdamW.
@@ -350,6 +355,7 @@ class HPPOParams(Section):
     rotate: Weight = 1.0
     steps: Positive = 150
     batch: Positive = 64
+    sharding: Sharding = "auto"
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     ema: Share = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.01

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from modit.core.memory import at_once
+
 _QUERY_BLOCK = 512
 _ITEM_BLOCK = 1024
 _LARGE = 32_768  # items from which a whole block of queries is taken at once
@@ -48,7 +50,7 @@ def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.n
     if found == 0 or len(queries) == 0:
         return scores, rows
     items, wanted = _tensor(vectors), _tensor(np.ascontiguousarray(queries, np.float32))
-    step = _query_block(len(items), len(wanted), found)
+    step = at_once(_query_block(len(items), len(wanted), found))
     buffers = _Buffers()
     with torch.inference_mode(), _full_precision():
         for start in range(0, len(wanted), step):

@@ -1,4 +1,7 @@
-"""Training states: all that an interrupted stage needs to go on to the bit."""
+"""Training states: all that an interrupted stage needs to go on to the bit, in one file whoever wrote it.
+
+A state is whole: what a sharded run saved, one process loads, and the other way round.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 
 from modit.model.dit import MODiT
 from modit.model.storage import write_atomically
@@ -16,28 +26,39 @@ from modit.train.distributed import from_first, rank_and_size
 def save_training_state(
     path: Path, model: MODiT, optimizer: torch.optim.Optimizer, average: nn.Module | None, step: int
 ) -> None:
-    """Writes all that the loop needs to go on after `step` steps; batches need no state, they are drawn by step."""
-    payload = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    """Writes all that the loop needs to go on after `step` steps; batches need no state, they are drawn by step.
+
+    All processes of a team must call this together; the first writes.
+    """
+    whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    payload: dict[str, Any] = {
+        "model": get_model_state_dict(model, options=whole),
+        "optimizer": get_optimizer_state_dict(model, optimizer, options=whole),
+        "step": step,
+    }
     if average is not None:
-        payload["average"] = average.state_dict()
-    write_atomically(payload, path)
+        payload["average"] = get_model_state_dict(average, options=whole)
+    if rank_and_size()[0] == 0:
+        write_atomically(payload, path)
 
 
 def load_training_state(path: Path, model: MODiT, optimizer: torch.optim.Optimizer, average: nn.Module | None) -> int:
     """Restores a state in place and returns the number of steps done; 0 where there is none yet.
 
-    In a team only the first process reads; its `path` counts for all.
+    In a team only the first process reads, and hands out to the others what each must have; its `path` counts for all.
     """
-    is_first = rank_and_size()[0] == 0
-    stored = from_first(_read(path) if is_first else None)
-    if stored is None:
+    rank, size = rank_and_size()
+    stored = _read(path) if rank == 0 else {}
+    step = from_first(int(stored.get("step", 0)))
+    if step == 0:
         return 0
-    model.load_state_dict(stored["model"])
-    optimizer.load_state_dict(stored["optimizer"])
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=size > 1)
+    set_model_state_dict(model, stored.get("model", {}), options=options)
+    set_optimizer_state_dict(model, optimizer, stored.get("optimizer", {}), options=options)
     if average is not None:
-        average.load_state_dict(stored["average"])
-    return int(stored["step"])
+        set_model_state_dict(average, stored.get("average", {}), options=options)
+    return step
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+def _read(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else {}

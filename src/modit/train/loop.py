@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from modit.core.memory import batch_parts
 from modit.core.sections import OptimizerParams
 from modit.model.dit import MODiT
 from modit.train.checkpoint import load_training_state, save_training_state
 from modit.train.distributed import rank_and_size, training_device
+from modit.train.sharding import must_shard, shard, training_bytes, whole_model, whole_tensor
 
 Batch = dict[str, Tensor]
 
@@ -103,10 +105,11 @@ def train(
     log: Log,
     checkpoint: Path | None = None,
 ) -> MODiT:
-    """Trains `model` in place and returns it (its weight average where `params.ema` is set); in bf16 on a GPU.
+    """Trains a model and returns it (its weight average where `params.ema` is set); in bf16 on a GPU.
 
     Args:
-        model: the velocity field; on return it is in evaluation mode on the CPU.
+        model: the velocity field to start from, trained in place or cut up; what is returned is whole, in evaluation
+            mode, on the CPU.
         stage: data and loss.
         params: optimiser settings.
         seed: of batches, noise, times and dropout.
@@ -115,12 +118,11 @@ def train(
     """
     device = training_device()
     model.to(device).train()
-    optimizer, average = build_optimizer(model, params), build_average(model, params.ema)
+    average = build_average(model, params.ema)
+    objective = _in_team(Objective(model, stage), average, params, device)
+    optimizer = build_optimizer(model, params)
     start = load_training_state(checkpoint, model, optimizer, average) if checkpoint else 0
-    rank, size = rank_and_size()
-    objective: nn.Module = Objective(model, stage)
-    if size > 1:
-        objective = DistributedDataParallel(objective)  # every parameter has a part in every loss
+    rank = rank_and_size()[0]
     if rank == 0:
         log.rewind(start)
     for step in range(start, params.steps):
@@ -130,11 +132,23 @@ def train(
         last = step + 1 == params.steps
         if rank == 0 and (last or (step + 1) % params.log_every == 0):
             log(step + 1, figures)
-        if rank == 0 and checkpoint and not last and (step + 1) % params.checkpoint_every == 0:
+        if checkpoint and not last and (step + 1) % params.checkpoint_every == 0:
             save_training_state(checkpoint, model, optimizer, average, step + 1)
     if average is not None:
         model.load_state_dict(average.module.state_dict())
-    return model.eval().cpu()
+    return whole_model(model).eval().cpu()
+
+
+def _in_team(
+    objective: Objective, average: AveragedModel | None, params: OptimizerParams, device: torch.device
+) -> nn.Module:
+    """The objective as the processes of a team share it: a whole copy in each, or cut among them."""
+    if rank_and_size()[1] == 1:
+        return objective
+    if must_shard(params.sharding, training_bytes(objective.model, average is not None), device):
+        shard(objective, average, device)
+        return objective
+    return DistributedDataParallel(objective)  # every parameter has a part in every loss
 
 
 def _optimizer_step(
@@ -152,16 +166,17 @@ def _optimizer_step(
     torch.manual_seed(generator.initial_seed() % 2**31 + rank)  # dropout
     batch = stage.batch(generator, params.batch)
     totals: dict[str, Tensor] = {}
-    for micro in range(params.accumulate):
-        part = slice(rank * params.accumulate + micro, None, size * params.accumulate)
+    cuts = min(params.accumulate * batch_parts(), max(1, params.batch // size))
+    for micro in range(cuts):
+        part = slice(rank * cuts + micro, None, size * cuts)
         rows = {name: value[part].to(device) for name, value in batch.items()}
-        with _gradients_kept_here(objective, last=micro + 1 == params.accumulate):
+        with _gradients_kept_here(objective, last=micro + 1 == cuts):
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss, figures = objective(rows)
             (loss.sum() * size / params.batch).backward()  # data parallelism takes the mean over processes
         for name, value in {"loss": loss, **figures}.items():
             totals[name] = totals.get(name, torch.zeros((), device=device)) + value.detach().sum() / params.batch
-    norm = nn.utils.clip_grad_norm_(objective.parameters(), params.clip)
+    norm = whole_tensor(nn.utils.clip_grad_norm_(objective.parameters(), params.clip))
     rate = params.learning_rate * learning_rate_factor(step, params)
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -32,7 +32,7 @@ def run_stage(
     """Trains and writes `model.pt` and `curve.json` into `folder`; an interrupted stage goes on from `scratch`.
 
     Args:
-        model: trained in place.
+        model: what to start from; it may be trained in place.
         stage: data and loss.
         params: optimiser settings.
         seed: of the stage.
@@ -41,7 +41,7 @@ def run_stage(
         logger: for progress where there is no terminal.
     """
     journal = Journal(stage.name, params.steps, logger, scratch / "curve.jsonl")
-    train(model, stage, params, seed, journal, scratch / "state.pt")
+    model = train(model, stage, params, seed, journal, scratch / "state.pt")
     journal.save(folder / "curve.json")
     save_model(folder / "model.pt", model)
     return model

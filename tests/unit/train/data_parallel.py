@@ -1,25 +1,60 @@
-"""Trains a small model as one of torchrun's processes; the first writes the curve and the weights."""
+"""Trains small models as one of torchrun's processes, in each way that the tests name, and writes what came out."""
 
-import json
 import logging
 import sys
 from pathlib import Path
 
 import torch
-from conftest import World, settings, small_model  # this folder's, beside this script
+from torch.distributed.tensor import DTensor
 
+import modit.train.loop as loop
+from modit.core.sections import HPPOParams
+from modit.hppo.round import round_optimizer
 from modit.train.distributed import joined_team
 from modit.train.journal import Journal
-from modit.train.loop import train
+from tests.unit.train.conftest import World, settings, small_model
+
+HPPO = HPPOParams(steps=6, batch=8, ema=0.9)
+SHARDINGS = ("none", "full")
+
+
+def preference(sharding):
+    """A stage of HPPO, whose reference is whole in every process."""
+    params = HPPO.model_copy(update={"sharding": sharding})
+    return World().preference(small_model(), params), round_optimizer(params), None
+
+
+def prefix(sharding, checkpoint):
+    params = settings(accumulate=2, ema=0.9, sharding=sharding)
+    return World().prefix(params), params, checkpoint
+
+
+def main(folder: Path) -> None:
+    found, cut = {}, []
+    shard = loop.shard
+
+    def watched(objective, average, device):
+        shard(objective, average, device)
+        parameters = list(objective.parameters()) + list(average.module.parameters())
+        cut.append([(p.numel(), p.to_local().numel()) for p in parameters if isinstance(p, DTensor)])
+
+    loop.shard = watched
+    with joined_team() as team:
+        # Only the first process has states; the others must learn of them.
+        own = folder if team.rank == 0 else folder / "elsewhere"
+        for sharding in SHARDINGS:
+            cases = {
+                "whole": prefix(sharding, own / f"{sharding}.pt"),
+                "resumed": prefix(sharding, own / f"{sharding}.pt"),  # the state that the case before left
+                "taken_over": prefix(sharding, own / f"alone_{sharding}.pt"),
+                "hppo": preference(sharding),
+            }
+            for name, (stage, params, checkpoint) in cases.items():
+                journal = Journal(stage.name, params.steps, logging.getLogger("test"))
+                model = loop.train(small_model(), stage, params, 3, journal, checkpoint)
+                found[f"{sharding}/{name}"] = {"weights": model.state_dict(), "curve": journal.curve}
+    torch.save({"cases": found, "cut": cut}, folder / f"found{team.rank}.pt")
+
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    with joined_team() as team:
-        params = settings(accumulate=2, ema=0.9)
-        # Only the first process has the interrupted state; the others must learn of it.
-        checkpoint = folder / ("state.pt" if team.rank == 0 else "elsewhere.pt")
-        journal = Journal("pretrain", params.steps, logging.getLogger("test"))
-        model = train(small_model(), World().prefix(params), params, 3, journal, checkpoint)
-    torch.save(model.state_dict(), folder / f"weights{team.rank}.pt")
-    if team.rank == 0:
-        (folder / "curve.json").write_text(json.dumps(journal.curve))
+    main(Path(sys.argv[1]))

@@ -1,0 +1,89 @@
+"""What a step's TrainJob is: the object that Kubeflow Trainer is sent; infra/kubernetes/trainer has what it names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from dags.executors import image_of
+from dags.executors.kubernetes import CLAIM, GPU, NAMESPACE
+from dags.executors.settings import HANDED_ON, IMAGES, present, team_of
+from modit.core.step import Step
+
+# Group, version and plural of the resource, as Airflow's hook wants them.
+RESOURCE = {"group": "trainer.kubeflow.org", "version": "v1alpha1", "plural": "trainjobs"}
+# What a training pod is in this cluster.
+RUNTIME = os.environ.get("MODIT_TRAINING_RUNTIME", "modit-train")
+# The runtime's replicated job and its container have the name that Kubeflow Trainer asks for.
+NODE = "node"
+# The kubelet keeps what the first machine's container writes here in the pod's status.
+RESULT = "/dev/termination-log"
+LAUNCHER = ["python", "-m", "modit.train.launch", "-m", "--"]
+
+
+def trainer_of(step: Step) -> dict[str, Any]:
+    """Image, machines, processes, resources and variables of a step's TrainJob."""
+    nodes, gpus = team_of(step)
+    memory = f"{step.resources.memory_gb * 1024:.0f}Mi"
+    cache = {"MODIT_CACHE": "/data/.cache/modit"} if CLAIM else {}  # where checkpoints of a run on S3 survive a pod
+    return {
+        "image": image_of(step, IMAGES),
+        "numNodes": nodes,
+        "numProcPerNode": max(1, gpus),
+        "resourcesPerNode": {
+            "requests": {"cpu": f"{step.resources.cpus:g}", "memory": memory},
+            "limits": {"memory": memory, **({GPU: str(gpus)} if gpus else {})},
+        },
+        "env": [{"name": name, "value": value} for name, value in {**present(HANDED_ON), **cache}.items()],
+    }
+
+
+def manifest(name: str, trainer: dict[str, Any], command_line: list[str], deadline: float | None) -> dict[str, Any]:
+    """A TrainJob.
+
+    Args:
+        name: of `job_name`.
+        trainer: of `trainer_of`.
+        command_line: arguments of `python`, `-m components ...`, that each process of the team runs.
+        deadline: seconds until the cluster ends it, whoever still watches; None for no end.
+    """
+    spec: dict[str, Any] = {
+        "runtimeRef": {"apiGroup": RESOURCE["group"], "kind": "TrainingRuntime", "name": RUNTIME},
+        "trainer": {**trainer, "command": [*LAUNCHER, *command_line[1:]]},
+    }
+    if CLAIM:
+        spec["runtimePatches"] = [_with_claim(CLAIM)]
+    if deadline:
+        spec["activeDeadlineSeconds"] = int(deadline)
+    return {
+        "apiVersion": f"{RESOURCE['group']}/{RESOURCE['version']}",
+        "kind": "TrainJob",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/part-of": "modit"}},
+        "spec": spec,
+    }
+
+
+def job_name(step: str, *instance: object) -> str:
+    """Name of a task instance's TrainJob, the same for each of its attempts, short enough for names of pods."""
+    digest = hashlib.sha256("/".join(map(str, instance)).encode()).hexdigest()[:10]
+    return f"{step.replace('_', '-')}-{digest}"
+
+
+def first_pod_labels(name: str) -> dict[str, str]:
+    """Labels of the pod of a TrainJob's first machine."""
+    return {
+        "jobset.sigs.k8s.io/jobset-name": name,
+        "jobset.sigs.k8s.io/replicatedjob-name": NODE,
+        "batch.kubernetes.io/job-completion-index": "0",
+    }
+
+
+def _with_claim(claim: str) -> dict[str, Any]:
+    """The patch that mounts a claim at /data in every pod."""
+    pod = {
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
+        "containers": [{"name": NODE, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+    }
+    jobs = [{"name": NODE, "template": {"spec": {"template": {"spec": pod}}}}]
+    return {"manager": "modit", "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": jobs}}}}
