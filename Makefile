@@ -22,7 +22,7 @@ BASE ?=
 TAG ?= modit/{image}:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-nights test test-e2e test-containers lint locks base-image images clean
+.PHONY: help setup run demo-nights test test-e2e test-containers lint locks kubectl base-image images clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9./-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
@@ -65,6 +65,9 @@ pipelines/retrain.yaml: $(wildcard components/*/__init__.py pipelines/kfp_*.py) 
 
 locks: $(READY) ## what each image installs, resolved under constraints.txt, into infra/locks
 	$(BIN)/python -m infra.images lock
+
+kubectl: $(READY) ## a recent kubectl into .venv/bin, for the tests of infra/kubernetes; Debian 12's is too old
+	$(BIN)/python -m infra.kubectl
 
 base-image: ## a Debian base without a registry (root, debootstrap, docker); then: make images BASE=modit/base:bookworm
 	folder=$$(mktemp -d) && debootstrap --variant=minbase --include=ca-certificates bookworm $$folder \

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
+from podrules import breaches
 
 from components.registry import REGISTRY
 
@@ -141,6 +143,13 @@ def test_every_container_of_a_pod_has_the_sites_image_a_limit_and_no_rights(seen
     assert sidecar["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert sidecar["resources"]["limits"]["memory"] == "64Mi"
     assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "step"
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_a_namespace_of_restricted_pods_takes_the_pod_of_a_step(seen, step):
+    pod = seen["kubernetes"]["tasks"][step.name]
+    assert breaches(pod["spec"]) == []
+    kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
 
 
 @pytest.mark.parametrize("text", ["[]", "gpu=yes"])

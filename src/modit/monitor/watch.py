@@ -61,8 +61,8 @@ class RunWatcher:
         last = self._sight
         try:
             return self._look(last.failures)
-        except OSError as error:
-            logger.warning("%s cannot be read: %s", self._root.uri, error)
+        except Exception as error:  # each kind of store has errors of its own
+            logger.warning("%s cannot be read: %r", self._root.uri, error)
             return Sight(last.runs, last.count, last.unreadable, last.seen, last.failures + 1)
 
     def _look(self, failures: int) -> Sight:
