@@ -1,4 +1,4 @@
-"""A task that failed for good is told of under a real Airflow, with its cause; what hung is ended with all it started."""
+"""A task that failed for good is told of under a real Airflow, with its cause; what hung is ended, children too."""
 
 from __future__ import annotations
 
