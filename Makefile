@@ -61,7 +61,7 @@ dvc.yaml: $(wildcard components/*/__init__.py) $(wildcard pipelines/dvc_*) | $(R
 	$(BIN)/python -m pipelines.dvc_view
 
 pipelines/retrain.yaml: $(wildcard components/*/__init__.py pipelines/kfp_*.py) pipelines/retrain.py | $(READY) ## the steps for Kubeflow Pipelines
-	MODIT_IMAGES= $(BIN)/python -m pipelines.retrain
+	MODIT_IMAGES= MODIT_SHARDS= $(BIN)/python -m pipelines.retrain
 
 locks: $(READY) ## what each image installs, resolved under constraints.txt, into infra/locks
 	$(BIN)/python -m infra.images lock
