@@ -24,7 +24,7 @@ TAG ?= modit/{image}:dev
 CUDA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-nights test test-e2e test-containers lint locks base-image images clean
+.PHONY: help setup run demo-nights test test-e2e test-containers lint locks kubectl base-image images clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9./-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
@@ -63,11 +63,14 @@ dvc.yaml: $(wildcard components/*/__init__.py) $(wildcard pipelines/dvc_*) | $(R
 	$(BIN)/python -m pipelines.dvc_view
 
 pipelines/retrain.yaml: $(wildcard components/*/__init__.py pipelines/kfp_*.py) pipelines/retrain.py | $(READY) ## the steps for Kubeflow Pipelines
-	MODIT_IMAGES= $(BIN)/python -m pipelines.retrain
+	MODIT_IMAGES= MODIT_SHARDS= $(BIN)/python -m pipelines.retrain
 
 locks: $(READY) ## what each image installs, resolved under constraints.txt, into infra/locks
 	$(BIN)/python -m infra.images lock
 	$(BIN)/python -m infra.images lock train --cuda
+
+kubectl: $(READY) ## a recent kubectl into .venv/bin, for the tests of infra/kubernetes; Debian 12's is too old
+	$(BIN)/python -m infra.kubectl
 
 base-image: ## a Debian base without a registry (root, debootstrap, docker); then: make images BASE=modit/base:bookworm
 	folder=$$(mktemp -d) && debootstrap --variant=minbase --include=ca-certificates bookworm $$folder \

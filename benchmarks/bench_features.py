@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from modit.core.sections import FeatureParams
+from modit.core.shards import ALL_BUCKETS
 from modit.features.online import Materialiser, OnlineItems
 from modit.features.rows import OfflineRows
 from modit.features.store import Published, declarations, open_store
@@ -73,7 +74,8 @@ def child(writer: str, items: int, dimension: int, seeds: int, lookups: int, fol
     view, before = store.get_feature_view(EMBEDDING_VIEW), status("VmRSS")
     started = time.perf_counter()
     if writer == "ours":
-        Materialiser(store, rows, timedelta(0), FeatureParams().batch).run(view)
+        params = FeatureParams(overlap_hours=0)
+        Materialiser(store, rows, params, contextlib.nullcontext, ALL_BUCKETS).run(view)
     elif writer == "feast":
         with contextlib.redirect_stdout(io.StringIO()):
             store.materialize(NOW - timedelta(days=1), NOW, [EMBEDDING_VIEW])

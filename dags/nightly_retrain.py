@@ -6,8 +6,9 @@ import os
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TaskGroup
+from airflow.sdk import DAG, CronDataIntervalTimetable, DeadlineAlert, DeadlineReference, Param, SyncCallback, TaskGroup
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Airflow puts the folder of DAGs on the path, not the repository; `modit` may be installed or lie in src.
@@ -17,11 +18,17 @@ for folder in (REPOSITORY, REPOSITORY / "src"):
 
 from components.registry import REGISTRY  # noqa: E402
 from dags.executors import operator_of  # noqa: E402
+from dags.executors.settings import TIMEOUT_SCALE  # noqa: E402
+from dags.executors.step_task import RETRY_POLICY  # noqa: E402
+from dags.notices import FailureNotice, send_missed_deadline  # noqa: E402
 from modit.core.step import PRESETS, Step  # noqa: E402
 
 RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
 EXECUTOR = os.environ.get("MODIT_EXECUTOR", "process")
 RETRIES_MAX = int(os.environ.get("MODIT_RETRIES_MAX", "5"))
+DEADLINE = timedelta(hours=float(os.environ.get("MODIT_DEADLINE_HOURS", "12")))
+# How many tasks share the items of a step that is sharded; for each domain, where it runs per domain.
+SHARDS = int(os.environ.get("MODIT_SHARDS", "1"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
 # A night reads the window that ends with its data interval; a manual run reads the window that it names, or everything.
 WINDOW = "params.window or ({'end': data_interval_end | ds} if dag_run.run_type in ('scheduled', 'backfill') else none)"
@@ -67,6 +74,12 @@ PARAMS = {
     "overrides": Param({}, type="object", description='Over the preset, such as {"pretrain.steps": 100}.'),
 }
 
+
+def deadline_missed(context: dict[str, Any]) -> None:
+    """Tells of a run that did not end in time; here, because Airflow finds callbacks in the DAG's file on any path."""
+    send_missed_deadline(context)
+
+
 with DAG(
     dag_id="nightly_retrain",
     description="From input files to a judged and exported query generator.",
@@ -74,6 +87,7 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
+    deadline=DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, DEADLINE, SyncCallback(deadline_missed)),
     params=PARAMS,
     tags=["modit"],
 ) as dag:
@@ -90,12 +104,18 @@ with DAG(
             "conf": CONF,
             "retries": min(step.retries, RETRIES_MAX),
             "retry_delay": timedelta(seconds=30),
+            "retry_policy": RETRY_POLICY,
+            "execution_timeout": timedelta(minutes=step.timeout_minutes * TIMEOUT_SCALE),
+            "on_failure_callback": FailureNotice(),
             "doc_md": f"reads {', '.join(step.inputs) or 'the catalogue'}; writes {', '.join(step.outputs)}",
             **operator.arguments_for(step),
         }
-        if step.per_domain:
-            mapped = operator.partial(map_index_template="{{ task.domain }}", **arguments)
-            tasks[step.name] = mapped.expand(domain=tasks[REGISTRY.domain_step.name].output)
+        axes = {"domain": tasks[REGISTRY.domain_step.name].output} if step.per_domain else {}
+        if shards := step.shards(SHARDS):
+            axes["shard"] = shards
+        if axes:
+            label = " ".join(f"{{{{ task.{axis} }}}}" for axis in axes)
+            tasks[step.name] = operator.partial(map_index_template=label, **arguments).expand(**axes)
         else:
             tasks[step.name] = operator(**arguments)
 

@@ -15,17 +15,25 @@ LOCKS = ROOT / "infra" / "locks"
 WHEELS = ROOT / "build" / "wheels"
 # What each image installs: extras of modit, or requirements of its own.
 PACKAGES = {
-    "data": [".[validation,s3]"],
+    # monitor: `modit exporter` runs from the smallest image
+    "data": [".[validation,monitor,s3]"],
     "train": [".[train,index,s3]"],
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
-    "release": [".[train,index,release,report,versioning,s3]"],
+    # the last two for `mlflow server`, which runs from this image: its records in PostgreSQL, its files on S3
+    "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary", "boto3"],
+    "serve": [".[serve,s3]"],
     "airflow": [
         "apache-airflow>=3.3",
+        "apache-airflow-providers-apprise",
         "apache-airflow-providers-standard",
         "apache-airflow-providers-docker",
         "apache-airflow-providers-cncf-kubernetes",
+        # its database on PostgreSQL, and its metrics
+        "asyncpg",
+        "psycopg2-binary",
+        "statsd",
     ],
 }
 # Images that have a variant for accelerators: its target and lock. It bears the name of the image that it replaces.

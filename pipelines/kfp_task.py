@@ -9,15 +9,16 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modit.core.command import REFUSED
+from modit.core.command import FAILED, REFUSED
 from modit.core.window import named_window
-from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SKIPPED_NO_DATA
+from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD, SKIPPED_NO_DATA
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     executor_input = json.loads(chosen.executor_input)
     command = step_command(chosen.step, executor_input["inputs"]["parameterValues"])
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    seconds = 60 * chosen.timeout_minutes * float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
+    try:
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        print(f"step {chosen.step}: ended after its timeout of {seconds:g} s", file=sys.stderr)
+        return FAILED
     print(result.stdout, end="", flush=True)
     if result.returncode:
         return result.returncode
@@ -52,12 +58,12 @@ def step_command(step: str, values: Mapping[str, Any]) -> list[str]:
 
     Args:
         step: its name.
-        values: the task's parameters: those of the pipeline, and `domain` of a step that runs per domain.
+        values: the task's parameters: those of the pipeline, `domain` of a step that runs per domain, `shard` of one
+            that is sharded.
     """
     run = f"{values['run_root'].rstrip('/')}/{values['run']}"
-    domain = ["--domain", values[DOMAIN]] if DOMAIN in values else []
-    conf = json.dumps(run_conf(values))
-    return [sys.executable, "-m", "components", step, "--run", run, "--conf", conf, *domain]
+    axes = [part for name in (DOMAIN, SHARD) if name in values for part in (f"--{name}", values[name])]
+    return [sys.executable, "-m", "components", step, "--run", run, "--conf", json.dumps(run_conf(values)), *axes]
 
 
 def run_conf(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +114,8 @@ def _write(path: Path, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines.kfp_task", description="Run one step as a KFP task.")
     parser.add_argument("step", metavar="STEP", help="which step")
+    # KFP's language has no word for a task's timeout.
+    parser.add_argument("--timeout-minutes", type=float, required=True, metavar="M", help="end the step after these")
     parser.add_argument("--executor-input", required=True, metavar="JSON", help="what KFP puts in for {{$}}")
     parser.add_argument(
         "--reference",

@@ -12,4 +12,5 @@ STEP = Step(
     decides_domains=True,
     image="data",
     resources=Resources(cpus=2, memory_gb=4),
+    timeout_minutes=120,
 )

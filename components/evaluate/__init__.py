@@ -26,4 +26,5 @@ STEP = Step(
     per_domain=True,
     image="release",
     resources=Resources(cpus=2, memory_gb=8),
+    timeout_minutes=240,
 )

@@ -12,4 +12,5 @@ STEP = Step(
     per_domain=True,
     image="train",
     resources=Resources(memory_gb=4),
+    timeout_minutes=120,
 )

@@ -6,11 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
-from modit.metric.anchors import anchor_density
+from modit.metric.anchors import anchor_density, read_labels
 from modit.metric.patterns import Patterns
 from modit.metric.predictor_validation import validate_predictor, validation_groups
 from modit.metric.ridge import fit_geometry, fit_predictor
@@ -26,7 +25,7 @@ def run(context: StepContext) -> dict[str, object]:
     """
     catalog = Catalog.load(context.input("catalog"))
     patterns = Patterns.load(context.input("patterns") / f"{context.domain}.npz")
-    rows, density = anchor_density(pq.read_table(context.input("retrieval_labels") / "labels.parquet"), catalog)
+    rows, density = anchor_density(read_labels(context.input("retrieval_labels")), catalog)
     embeddings = np.asarray(catalog.embeddings)[rows]
     groups = validation_groups(catalog.item_ids[rows], patterns, rows, derived_seed(context.seed, "super-patterns"))
     table = validate_predictor(embeddings, density, groups)

@@ -18,6 +18,7 @@ def _round(number: int) -> Step:
         per_domain=True,
         image="train",
         resources=Resources(cpus=2, memory_gb=8, gpus=1),
+        timeout_minutes=480,
         group="hppo",
     )
 

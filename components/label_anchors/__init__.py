@@ -10,6 +10,8 @@ STEP = Step(
     outputs=("retrieval_labels",),
     params=("retrieval", "label_anchors"),
     per_domain=True,
+    sharded=True,
     image="train",
     resources=Resources(cpus=2, memory_gb=8),
+    timeout_minutes=240,
 )

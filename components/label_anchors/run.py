@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modit.core.seeds import derived_seed
+from modit.data.buckets import bucket_of
 from modit.data.catalog import RETRIEVAL_LABELS, Catalog
 from modit.index import ItemIndex
-from modit.metric.anchors import SCHEMA, anchor_density, draw_anchors, label_anchors, logged_labels
+from modit.metric.anchors import SCHEMA, anchor_density, draw_anchors, label_anchors, logged_labels, write_labels
 from modit.metric.patterns import Patterns
 
 if TYPE_CHECKING:
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `catalog`, `patterns`, `index`; writes `retrieval_labels`: labels.parquet in the contract's columns.
+    """Reads `catalog`, `patterns`, `index`; writes `retrieval_labels`: labels-BUCKET.parquet in the contract's columns.
 
-    What the logs say of trainable anchors is taken from them; the index is asked about others.
+    What the logs say of trainable anchors is taken from them; the index is asked about others, bucket by bucket, so
+    that its answers cannot depend on who else is asked about in the same task.
     """
     catalog = Catalog.load(context.input("catalog"))
     index = ItemIndex.load(context.input("index"))
@@ -33,6 +36,13 @@ def run(context: StepContext) -> dict[str, object]:
     known, _ = anchor_density(logged, catalog)
     seed = derived_seed(context.seed, "anchors", context.domain)
     anchors = draw_anchors(trainable, known, context.params.label_anchors.anchors, seed)
-    labels = pa.concat_tables([logged, label_anchors(catalog, index, context.domain, trainable, anchors, k)])
-    pq.write_table(labels, context.output("retrieval_labels") / "labels.parquet")
-    return {"rows": len(labels), "anchors_from_logs": len(known), "anchors_asked": len(anchors)}
+    counts: Counter[str] = Counter()
+    bucket, bucket_of_row = bucket_of(catalog.item_ids), bucket_of(logged["anchor_item_id"])
+    for number in context.shard.buckets:
+        asked = anchors[bucket[anchors] == number]
+        said = logged.filter(pa.array(bucket_of_row == number))
+        labels = pa.concat_tables([said, label_anchors(catalog, index, context.domain, trainable, asked, k)])
+        write_labels(labels, context.output("retrieval_labels"), number)
+        of_logs = int((bucket[known] == number).sum())
+        counts.update(rows=len(labels), anchors_from_logs=of_logs, anchors_asked=len(asked))
+    return {**counts}

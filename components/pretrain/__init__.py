@@ -11,4 +11,5 @@ STEP = Step(
     params=("build_trajectories", "model", "pretrain"),
     image="train",
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
+    timeout_minutes=720,
 )

@@ -9,8 +9,10 @@ STEP = Step(
     inputs=("catalog", "patterns", "predictor"),
     outputs=("features",),
     params=("publish_features",),
+    sharded=True,
     image="features",
     resources=Resources(memory_gb=4),
+    timeout_minutes=240,
     # The store is outside of the run: that another run published the same does not say that it is there now.
     reusable=False,
     uses_folders=("feature_repo",),

@@ -17,4 +17,5 @@ STEP = Step(
     retries=3,
     reusable=False,
     image="release",
+    timeout_minutes=240,
 )

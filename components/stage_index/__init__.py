@@ -11,4 +11,5 @@ STEP = Step(
     params=("stage_index",),
     image="train",
     resources=Resources(cpus=2, memory_gb=8),
+    timeout_minutes=240,
 )

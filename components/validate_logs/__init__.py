@@ -11,4 +11,5 @@ STEP = Step(
     reads_catalogue=True,
     image="data",
     resources=Resources(memory_gb=4),
+    timeout_minutes=240,
 )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.providers.docker.exceptions import DockerContainerFailedSkipException
+from airflow.providers.docker.exceptions import DockerContainerFailedException
 from airflow.providers.docker.operators.docker import DockerOperator
-from airflow.sdk.exceptions import AirflowFailException
+from docker.errors import NotFound
 from docker.types import DeviceRequest, Mount
 
 from dags.executors import image_of
 from dags.executors.settings import GPUS, HANDED_ON, IMAGES, SECRET, present
-from dags.executors.step_task import FINAL, TEMPLATED, StepTask
+from dags.executors.step_task import TEMPLATED, StepTask
 from modit.core.step import Step
 
-# Folders of the host that containers see under the same path: runs and catalogues. With a store on S3 there is none.
+# What containers see of the host: FOLDER under its own path, or SOURCE:TARGET[:ro], of a folder or a named volume.
 VOLUMES = tuple(filter(None, os.environ.get("MODIT_DOCKER_VOLUMES", os.environ.get("MODIT_RUNS", "")).split(",")))
 NETWORK = os.environ.get("MODIT_DOCKER_NETWORK", "bridge")
 # Who writes into these folders: the image's own user, or UID:GID.
@@ -30,10 +31,12 @@ class DockerStep(StepTask, DockerOperator):
     template_fields_renderers = {"conf": "json"}
     ui_color = "#e4ecf7"
 
-    def __init__(self, *, step: str, run_uri: str, conf: str, domain: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
+    ) -> None:
         """Takes the fields of `StepTask`, and in `kwargs` what `DockerOperator` takes."""
         super().__init__(**kwargs)
-        self.step, self.run_uri, self.conf, self.domain = step, run_uri, conf, domain
+        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
     @staticmethod
     def arguments_for(step: Step) -> dict[str, Any]:
@@ -44,32 +47,59 @@ class DockerStep(StepTask, DockerOperator):
             "cpus": step.resources.cpus,
             "mem_limit": f"{step.resources.memory_gb:g}g",
             "device_requests": [DeviceRequest(count=gpus, capabilities=[["gpu"]])] if gpus else None,
-            "mounts": [Mount(target=folder, source=folder, type="bind") for folder in VOLUMES],
+            "mounts": [mount(volume) for volume in VOLUMES],
             "environment": present(HANDED_ON),
             "private_environment": present(SECRET),
             "network_mode": NETWORK,
             "user": USER,
             "mount_tmp_dir": False,
-            "auto_remove": "force",
-            # A refusal must not be retried; Docker's operator has an end without retry for a skip only.
-            "skip_on_exit_code": FINAL,
+            # It is asked why it ended before it goes.
+            "auto_remove": "never",
         }
 
     def execute(self, context: Any) -> dict[str, Any] | list[str]:
         """Runs the container and reads its last line.
 
         Raises:
-            AirflowFailException: the step refused; trying again changes nothing.
-            DockerContainerFailedException: it failed in another way.
+            AirflowException: the step failed; which one is told by `StepTask.failure`.
         """
         self.command = ["python", *self.command_line()]
         try:
-            last = super().execute(context)
-        except DockerContainerFailedSkipException as error:
-            raise AirflowFailException(
-                f"step {self.step} refused: {error.logs[-1] if error.logs else error}"
-            ) from error
-        return self.result(str(last))
+            last = self._run_to_its_end(context)
+        except Exception:
+            self._remove()
+            raise
+        self._remove()
+        return self.result(last)
+
+    def _run_to_its_end(self, context: Any) -> str:
+        try:
+            return str(super().execute(context))
+        except DockerContainerFailedException as error:
+            ended = self.cli.inspect_container(self.container["Id"])["State"]
+            raise self.failure(ended["ExitCode"], (error.logs or [error])[-1], ended["OOMKilled"]) from error
+
+    def on_kill(self) -> None:
+        """Stops the container and removes it."""
+        with contextlib.suppress(NotFound):
+            super().on_kill()
+        self._remove()
+
+    def _remove(self) -> None:
+        if self.container is not None:
+            with contextlib.suppress(NotFound):
+                self.cli.remove_container(self.container["Id"], force=True)
+
+
+def mount(volume: str) -> Mount:
+    """A mount of a task's container.
+
+    Args:
+        volume: `FOLDER`, or `SOURCE:TARGET` and `:ro` if it must not be written; a source that is no path is a volume.
+    """
+    source, target, *mode = volume.split(":") if ":" in volume else (volume, volume)
+    kind = "bind" if source.startswith("/") else "volume"
+    return Mount(target=target, source=source, type=kind, read_only=mode == ["ro"])
 
 
 OPERATOR = DockerStep

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
 from dags.executors import image_of
-from dags.executors.settings import GPUS, HANDED_ON, IMAGES, present
-from dags.executors.step_task import FINAL, TEMPLATED, StepTask
+from dags.executors.settings import GPUS, HANDED_ON, IMAGES, TIMEOUT_SCALE, from_json, present
+from dags.executors.step_task import TEMPLATED, StepTask
 from modit.core.step import Step
 
 NAMESPACE = os.environ.get("MODIT_NAMESPACE", "modit")
@@ -22,9 +22,20 @@ CLAIM = os.environ.get("MODIT_CLAIM")
 # A Kubernetes secret whose keys become variables: the keys of the store, the address of MLflow's database.
 CREDENTIALS = os.environ.get("MODIT_CREDENTIALS_SECRET", "modit-credentials")
 GPU = os.environ.get("MODIT_GPU_RESOURCE", "nvidia.com/gpu")
+# Where pods that get an accelerator may run: JSON, an object of labels and a list of tolerations.
+GPU_NODE_SELECTOR: dict[str, str] = from_json("MODIT_GPU_NODE_SELECTOR", dict)
+GPU_TOLERATIONS: list[dict[str, Any]] = from_json("MODIT_GPU_TOLERATIONS", list)
+# What keeps a pod's result until Airflow has read it; needs sh, cat, id and pgrep.
+SIDECAR_IMAGE = os.environ.get("MODIT_XCOM_SIDECAR_IMAGE", "alpine:3.22")
 # Airflow's own place for what a pod returns.
 RESULT = "/airflow/xcom/return.json"
 _USER = 10001
+_RIGHTS = k8s.V1SecurityContext(
+    read_only_root_filesystem=True,
+    allow_privilege_escalation=False,
+    capabilities=k8s.V1Capabilities(drop=["ALL"]),
+    seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
+)
 
 
 class KubernetesStep(StepTask, KubernetesPodOperator):
@@ -34,10 +45,12 @@ class KubernetesStep(StepTask, KubernetesPodOperator):
     template_fields_renderers = {"conf": "json"}
     ui_color = "#ece4f7"
 
-    def __init__(self, *, step: str, run_uri: str, conf: str, domain: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
+    ) -> None:
         """Takes the fields of `StepTask`, and in `kwargs` what `KubernetesPodOperator` takes."""
         super().__init__(**kwargs)
-        self.step, self.run_uri, self.conf, self.domain = step, run_uri, conf, domain
+        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
     @staticmethod
     def arguments_for(step: Step) -> dict[str, Any]:
@@ -63,31 +76,59 @@ class KubernetesStep(StepTask, KubernetesPodOperator):
             "service_account_name": SERVICE_ACCOUNT,
             "automount_service_account_token": False,
             "security_context": k8s.V1PodSecurityContext(run_as_non_root=True, run_as_user=_USER, fs_group=_USER),
-            "container_security_context": k8s.V1SecurityContext(
-                read_only_root_filesystem=True,
-                allow_privilege_escalation=False,
-                capabilities=k8s.V1Capabilities(drop=["ALL"]),
-                seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
-            ),
+            "container_security_context": _RIGHTS,
+            **placement_of(step),
+            # By this label network policies and queries know the pods of steps.
+            "labels": {"app.kubernetes.io/component": "step"},
             "do_xcom_push": True,
             "on_finish_action": "delete_succeeded_pod",
-            # A refusal must not be retried; the provider has an end without retry for a skip only.
-            "skip_on_exit_code": FINAL,
+            # Also where the worker that watches it is gone.
+            "active_deadline_seconds": round(60 * step.timeout_minutes * TIMEOUT_SCALE),
         }
+
+    def build_pod_request_obj(self, context: Any = None) -> k8s.V1Pod:
+        """The provider's pod; its sidecar has no more rights than the step, and an image that a site can choose."""
+        pod = super().build_pod_request_obj(context)
+        for sidecar in pod.spec.containers[1:]:
+            sidecar.image, sidecar.security_context = SIDECAR_IMAGE, _RIGHTS
+            sidecar.resources.limits = {"memory": "64Mi"}
+        return pod
 
     def execute(self, context: Any) -> dict[str, Any] | list[str]:
         """Runs the pod and reads what it returns.
 
         Raises:
-            AirflowFailException: the step refused; trying again changes nothing.
-            AirflowException: it failed in another way.
+            AirflowException: the step failed; which one is told by `StepTask.failure`.
         """
         self.arguments = self.command_line("--result", RESULT)
+        return self.result(super().execute(context))
+
+    def cleanup(self, pod: k8s.V1Pod, remote_pod: k8s.V1Pod) -> None:
+        """Deletes the pod where its end asks for that.
+
+        Raises:
+            AirflowException: the step failed; which one is told by `StepTask.failure`.
+        """
         try:
-            found = super().execute(context)
-        except AirflowSkipException as error:
-            raise AirflowFailException(f"step {self.step} refused, see the pod's log: {error}") from error
-        return self.result(found)
+            super().cleanup(pod, remote_pod)
+        except AirflowException as error:
+            ended = self._end_of_step(remote_pod)
+            if ended is None:
+                raise
+            said = f"{remote_pod.status.reason or ended.reason}, see the pod's log: {error}"
+            raise self.failure(ended.exit_code, said, ended.reason == "OOMKilled") from error
+
+    def _end_of_step(self, pod: k8s.V1Pod) -> k8s.V1ContainerStateTerminated | None:
+        """How the step's container ended; None where the pod ended before it."""
+        found = [each for each in pod.status.container_statuses or [] if each.name == self.base_container_name]
+        return found[0].state.terminated if found and found[0].state else None
+
+
+def placement_of(step: Step) -> dict[str, Any]:
+    """Nodes for a step that gets an accelerator; any node for the others."""
+    if not (GPUS and step.resources.gpus):
+        return {}
+    return {"node_selector": GPU_NODE_SELECTOR, "tolerations": GPU_TOLERATIONS}
 
 
 def resources_of(step: Step) -> k8s.V1ResourceRequirements:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from dags.executors.step_task import FINAL, TEMPLATED, StepTask
+from dags.executors.step_task import TEMPLATED, StepTask
+from modit.core.memory import kernel_kills
 from modit.core.step import Step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Seconds from the request to end to the end.
+GRACE = 10
 
 
 class ProcessStep(StepTask, BaseOperator):
@@ -25,10 +30,12 @@ class ProcessStep(StepTask, BaseOperator):
     template_fields_renderers = {"conf": "json"}
     ui_color = "#e8f0ea"
 
-    def __init__(self, *, step: str, run_uri: str, conf: str, domain: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
+    ) -> None:
         """Takes the fields of `StepTask`, and in `kwargs` what every operator takes."""
         super().__init__(**kwargs)
-        self.step, self.run_uri, self.conf, self.domain = step, run_uri, conf, domain
+        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
     @staticmethod
     def arguments_for(step: Step) -> dict[str, Any]:
@@ -39,20 +46,28 @@ class ProcessStep(StepTask, BaseOperator):
         """Runs the step and reads its last line.
 
         Raises:
-            AirflowFailException: the step refused; trying again changes nothing.
-            AirflowException: it failed in another way.
+            AirflowException: the step failed; which one is told by `StepTask.failure`.
         """
-        self.hook = SubprocessHook()
+        self.hook, before = SubprocessHook(), kernel_kills()
         command = [sys.executable, *self.command_line()]
         done = self.hook.run_command(command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, cwd=str(REPOSITORY))
         if done.exit_code:
-            failure = AirflowFailException if done.exit_code in FINAL else AirflowException
-            raise failure(f"step {self.step} ended with status {done.exit_code}: {done.output}")
+            killed = done.exit_code == -signal.SIGKILL and kernel_kills() != before
+            raise self.failure(done.exit_code, done.output, killed)
         return self.result(done.output)
 
     def on_kill(self) -> None:
-        """Ends the step's process."""
-        self.hook.send_sigterm()
+        """Ends the step's process and all that it started."""
+        if self.hook.sub_process is None or self.hook.sub_process.poll() is not None:
+            return
+        step = psutil.Process(self.hook.sub_process.pid)
+        tree = [step, *step.children(recursive=True)]
+        for process in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        for process in psutil.wait_procs(tree, GRACE)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 OPERATOR = ProcessStep

@@ -1,8 +1,10 @@
-"""Settings of the executors that use containers, from the environment of the worker and the DAG processor."""
+"""Settings of the executors, from the environment of the worker and the DAG processor."""
 
 from __future__ import annotations
 
+import json
 import os
+from typing import Any
 
 from modit.core.step import Step
 
@@ -13,11 +15,15 @@ GPUS = os.environ.get("MODIT_GPUS") == "1"
 # Machines of a step that trains, and accelerators of each, where not as its declaration says.
 TRAIN_NODES = os.environ.get("MODIT_TRAIN_NODES")
 TRAIN_GPUS = os.environ.get("MODIT_TRAIN_GPUS")
+# Factor on every step's timeout: a slower machine or a larger preset than the declarations have in mind.
+TIMEOUT_SCALE = float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
 # Handed on to the containers where the worker has them: stores, how many threads and which kernels compute.
 HANDED_ON = (
     "AWS_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
     "MLFLOW_TRACKING_URI",
+    "MODIT_CACHE",
+    "MODIT_BATCH_PARTS",
     "MODIT_FEATURES",
     "MODIT_REDIS",
     "OMP_NUM_THREADS",
@@ -30,6 +36,23 @@ SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 def present(names: tuple[str, ...]) -> dict[str, str]:
     """Those of the variables that are set."""
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def from_json(name: str, kind: type[dict] | type[list]) -> Any:
+    """A variable that holds a JSON object or list; an empty one where it is not set.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    text = os.environ.get(name) or json.dumps(kind())
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        allowed = "a JSON object" if kind is dict else "a JSON list"
+        raise ValueError(f"{name} is {text!r}; allowed: {allowed}")
+    return value
 
 
 def team_of(step: Step) -> tuple[int, int]:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 # What a step says when there is nothing to work on (modit.core.verdict, which is too heavy to import here).
 SKIPPED_NO_DATA = "SKIPPED_NO_DATA"
 # Exit statuses of `python -m components` that trying again cannot change: a wrong command line, and a refusal.
 FINAL = (2, 3)
+# It ran out of memory, and says so itself (modit.core.command).
+OUT_OF_MEMORY = 4
 
 TEMPLATED = ("run_uri", "conf", "domain")
+
+
+class OutOfMemoryException(AirflowException):
+    """A step needed more memory than there was; the next try holds half as much at once (docs/adr/0021)."""
+
+
+MORE_PARTS = RetryRule(
+    OutOfMemoryException,
+    RetryAction.RETRY,
+    retry_delay=timedelta(seconds=5),
+    reason="out of memory: the next try takes its batches in twice as many parts",
+)
+RETRY_POLICY = ExceptionRetryPolicy([MORE_PARTS])
 
 
 class StepTask:
@@ -25,17 +42,37 @@ class StepTask:
         run_uri: the run's folder (templated).
         conf: JSON of the run's fields (templated).
         domain: of a mapped task, or None.
+        shard: of a task that shares the items with others, `I/N`, or None.
     """
 
     step: str
     run_uri: str
     conf: str
     domain: str | None
+    shard: str | None
 
     def command_line(self, *more: str) -> list[str]:
         """The arguments of `python -m components`, as a list, so that no shell expands anything in it."""
         domain = ["--domain", self.domain] if self.domain else []
-        return ["-m", "components", self.step, "--run", self.run_uri, "--conf", self.conf, *domain, *more]
+        shard = ["--shard", self.shard] if self.shard else []
+        return ["-m", "components", self.step, "--run", self.run_uri, "--conf", self.conf, *domain, *shard, *more]
+
+    def failure(self, status: int, said: object, killed_for_memory: bool = False) -> AirflowException:
+        """The error of a task whose step ended badly.
+
+        Args:
+            status: of its process.
+            said: what it said last.
+            killed_for_memory: whether the kernel ended it, as far as the executor can see.
+
+        Returns:
+            AirflowFailException for a refusal, which is not retried; OutOfMemoryException; AirflowException else.
+        """
+        if status in FINAL:
+            return AirflowFailException(f"step {self.step} refused: {said}")
+        if status == OUT_OF_MEMORY or killed_for_memory:
+            return OutOfMemoryException(f"step {self.step} ran out of memory (status {status}): {said}")
+        return AirflowException(f"step {self.step} ended with status {status}: {said}")
 
     @staticmethod
     def result(line: str | dict[str, Any]) -> dict[str, Any] | list[str]:

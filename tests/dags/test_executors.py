@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
+from podrules import breaches
 
 from components.registry import REGISTRY
 
@@ -16,12 +18,16 @@ pytest.importorskip("airflow", reason="needs the extra `airflow`")
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
+    "MODIT_SHARDS": "3",
     "MODIT_GPUS": "1",
     "MODIT_CLAIM": "modit-data",
     "MODIT_RUNS": "/data/runs",
     "MODIT_IMAGES": "site/modit-{image}:1",
     "AWS_ACCESS_KEY_ID": "hidden",
     "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+    "MODIT_XCOM_SIDECAR_IMAGE": "site/sidecar:1",
+    "MODIT_GPU_NODE_SELECTOR": '{"site/accelerator": "h200"}',
+    "MODIT_GPU_TOLERATIONS": '[{"key": "site/accelerator", "operator": "Exists", "tolerationSeconds": 60}]',
 }
 
 # A cluster that nobody connects to: the provider wants to know of one before it builds a pod.
@@ -41,7 +47,9 @@ dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
 executor = sys.argv[1]
 
 def fields(task):
-    operator = task.unmap({"domain": "quality"}) if task.is_mapped else task
+    axes = {"domain": "quality", "shard": "2/3"}
+    axes = {name: axes[name] for name in task.expand_input.value} if task.is_mapped else {}
+    operator = task.unmap(axes) if task.is_mapped else task
     operator.run_uri, operator.conf = "/data/runs/a", "{}"
     if executor == "docker":
         mounts = [[m["Source"], m["Target"]] for m in operator.mounts]
@@ -106,7 +114,8 @@ def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need
     assert container["image"] == f"site/modit-{step.image}:1"
     assert container["command"] == ["python"]
     domain = ["--domain", "quality"] if step.per_domain else []
-    expected = ["-m", "components", step.name, "--run", "/data/runs/a", "--conf", "{}", *domain]
+    shard = ["--shard", "2/3"] if step.sharded else []
+    expected = ["-m", "components", step.name, "--run", "/data/runs/a", "--conf", "{}", *domain, *shard]
     assert container["args"] == [*expected, "--result", "/airflow/xcom/return.json"]
     memory = f"{step.resources.memory_gb * 1024:.0f}Mi"
     gpus = {"nvidia.com/gpu": str(step.resources.gpus)} if step.resources.gpus else {}
@@ -119,6 +128,41 @@ def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "modit-data"}} in spec["volumes"]
     assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
     assert "hidden" not in json.dumps(pod)
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_only_pods_with_an_accelerator_are_placed_on_its_nodes(seen, step):
+    spec = seen["kubernetes"]["tasks"][step.name]["spec"]
+    toleration = {"key": "site/accelerator", "operator": "Exists", "tolerationSeconds": 60}
+    assert spec.get("nodeSelector", {}) == ({"site/accelerator": "h200"} if step.resources.gpus else {})
+    assert spec.get("tolerations", []) == ([toleration] if step.resources.gpus else [])
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_every_container_of_a_pod_has_the_sites_image_a_limit_and_no_rights(seen, step):
+    pod = seen["kubernetes"]["tasks"][step.name]
+    base, sidecar = pod["spec"]["containers"]
+    assert sidecar["image"] == "site/sidecar:1"
+    assert sidecar["securityContext"] == base["securityContext"]
+    assert sidecar["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert sidecar["resources"]["limits"]["memory"] == "64Mi"
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "step"
+
+
+@pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
+def test_a_namespace_of_restricted_pods_takes_the_pod_of_a_step(seen, step):
+    pod = seen["kubernetes"]["tasks"][step.name]
+    assert breaches(pod["spec"]) == []
+    kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("text", ["[]", "gpu=yes"])
+def test_a_node_selector_that_is_no_json_object_is_refused_by_name(monkeypatch, text):
+    from dags.executors.settings import from_json
+
+    monkeypatch.setenv("MODIT_GPU_NODE_SELECTOR", text)
+    with pytest.raises(ValueError, match="MODIT_GPU_NODE_SELECTOR is .*; allowed: a JSON object"):
+        from_json("MODIT_GPU_NODE_SELECTOR", dict)
 
 
 def test_an_unknown_executor_is_refused_by_name():

@@ -27,7 +27,8 @@ VALUES = {
 }
 # A step that says what it was told and ends as it is told.
 COMPONENTS = """
-import json, os, sys
+import json, os, sys, time
+time.sleep(float(os.environ.get("SLEEP", "0")))
 print("a line of the step's own")
 print(json.dumps({"arguments": sys.argv[1:], **json.loads(os.environ["LINE"])}))
 print("what went wrong", file=sys.stderr)
@@ -66,12 +67,12 @@ class Task:
             },
         }
 
-    def run(self, line: dict, status: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(self, line: dict, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
         references = [part for name in ("report", "patterns") for part in ("--reference", name, str(self.at(name)))]
-        arguments = ["render_report", "--executor-input", json.dumps(self.executor_input), *references]
+        arguments = ["render_report", "--timeout-minutes", "1", "--executor-input", json.dumps(self.executor_input)]
         paths = os.pathsep.join((str(self.folder), str(ROOT), str(ROOT / "src")))
-        environment = {**os.environ, "PYTHONPATH": paths, "LINE": json.dumps(line), "STATUS": str(status)}
-        command = [sys.executable, "-m", "pipelines.kfp_task", *arguments]
+        environment = {**os.environ, "PYTHONPATH": paths, "LINE": json.dumps(line), "STATUS": str(status), **more}
+        command = [sys.executable, "-m", "pipelines.kfp_task", *arguments, *references]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def at(self, name: str) -> Path:
@@ -91,7 +92,8 @@ def test_the_command_is_the_one_that_runs_a_step_anywhere():
     assert command[1:6] == ["-m", "components", "finetune", "--run", "s3://bucket/runs/one"]
     assert json.loads(command[command.index("--conf") + 1]) == run_conf(VALUES)
     assert command[-2:] == ["--domain", "a"]
-    assert "--domain" not in step_command("pretrain", VALUES)
+    assert not {"--domain", "--shard"} & set(step_command("pretrain", VALUES))
+    assert step_command("label_anchors", {**VALUES, "domain": "a", "shard": "2/4"})[-2:] == ["--shard", "2/4"]
 
 
 def test_the_conf_is_one_that_a_run_takes():
@@ -144,3 +146,8 @@ def test_a_pipeline_that_cannot_leave_out_the_rest_ends_there(task):
 
 def test_a_task_says_only_what_it_is_asked():
     assert executor_output({"outputFile": "x"}, LINE) == {"artifacts": {}, "parameterValues": {}}
+
+
+def test_a_step_that_takes_longer_than_its_declaration_allows_is_ended_and_may_be_tried_again(task):
+    result = task.run(LINE, SLEEP="60", MODIT_TIMEOUT_SCALE="0.02")
+    assert result.returncode == 1 and "render_report: ended after its timeout of 1.2 s" in result.stderr

@@ -18,6 +18,7 @@ from modit.data.catalog import ATTRIBUTE_PREFIX, Catalog
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.index import ItemIndex
+from modit.metric.anchors import read_labels
 from modit.metric.cases import SPLITS, Cases
 from modit.metric.density import DensityPredictor
 from modit.metric.geometry import DomainGeometry
@@ -143,7 +144,7 @@ def test_hold_outs_are_there_to_be_kept_out(run, domain):
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_retrieval_labels_name_no_held_out_item(run, domain):
-    labels = pq.read_table(run.folder("retrieval_labels", domain) / "labels.parquet")
+    labels = read_labels(run.folder("retrieval_labels", domain))
     for column in ("anchor_item_id", "item_id"):
         assert not run.held_out(domain)[run.rows(labels[column].to_pylist())].any(), column
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
+from modit.core.shards import Shard
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.index import IndexConfig, ItemIndex
-from modit.metric.anchors import SCHEMA
+from modit.metric.anchors import SCHEMA, read_labels
 from modit.metric.patterns import Patterns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +56,7 @@ def test_lists_of_the_logs_are_used_and_the_index_is_asked_about_other_anchors(r
     for domain in ("quality", "popular"):
         runner.execute("label_anchors", domain)
     manifest = runner.store.get("retrieval_labels", "quality")
-    labels = pq.read_table(runner.store.read("retrieval_labels", "quality") / "labels.parquet")
+    labels = read_labels(runner.store.read("retrieval_labels", "quality"))
     logged = labels.filter(pa.array([request.startswith("r") for request in labels["request_id"].to_pylist()]))
     anchors = set(logged["anchor_item_id"].to_pylist())
     assert len(anchors) == manifest.summary["anchors_from_logs"] > ANCHORS / 5
@@ -66,7 +68,7 @@ def test_lists_of_the_logs_are_used_and_the_index_is_asked_about_other_anchors(r
 def test_a_list_of_the_logs_without_what_is_held_out_is_what_the_index_says_itself(runner):
     """The same index is behind both: production's over all items, ours over the trainable ones."""
     runner.execute("label_anchors", "quality")
-    labels = pq.read_table(runner.store.read("retrieval_labels", "quality") / "labels.parquet").to_pylist()
+    labels = read_labels(runner.store.read("retrieval_labels", "quality")).to_pylist()
     catalog = Catalog.load(runner.store.read("catalog"))
     trainable = Patterns.load(runner.store.read("patterns") / "quality.npz").trainable
     row_of = {name: row for row, name in enumerate(catalog.item_ids.tolist())}
@@ -80,6 +82,18 @@ def test_a_list_of_the_logs_without_what_is_held_out_is_what_the_index_says_itse
         vector = np.asarray(catalog.embeddings)[[anchor]]
         own = index.search(vector, len(logged), allowed=trainable, exclude=np.array([[anchor]])).rows[0]
         assert own.tolist() == logged
+
+
+def test_any_number_of_shards_gives_the_same_labels(runner):
+    runner.execute("label_anchors", "quality")
+    whole = runner.store.get("retrieval_labels", "quality")
+    for count in (2, 3, 7):
+        folder = runner.store.at("retrieval_labels", "quality").local
+        shutil.rmtree(folder)
+        statuses = [runner.execute("label_anchors", "quality", shard).status for shard in Shard.all_of(count)]
+        joined = runner.store.get("retrieval_labels", "quality")
+        assert statuses == ["part"] * (count - 1) + ["ran"]
+        assert (joined.digest, joined.summary) == (whole.digest, whole.summary)
 
 
 def _first_moment(world: Path) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
@@ -13,6 +14,9 @@ import pytest
 from components.publish_features.run import REPOSITORY, run
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
+from modit.core.shard_parts import combined
+from modit.core.shards import BUCKETS, WHOLE, Shard
+from modit.core.storage import Storage
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.features.online import OnlineItems
@@ -44,7 +48,7 @@ def context(tmp_path, monkeypatch) -> Context:
     for variable in ("MODIT_FEATURES", "MODIT_REDIS"):
         monkeypatch.delenv(variable, raising=False)
     root, generator = tmp_path / "runs" / "night", np.random.default_rng(0)
-    for name in ("catalog", "patterns", "scratch", *(f"predictor/{domain}" for domain in DOMAINS)):
+    for name in ("catalog", "patterns", *(f"predictor/{domain}" for domain in DOMAINS)):
         (root / name).mkdir(parents=True)
     vectors = generator.standard_normal((ITEMS, 8)).astype(np.float32)
     ids = np.array([f"i{number}" for number in range(ITEMS)])
@@ -62,7 +66,8 @@ def context(tmp_path, monkeypatch) -> Context:
         root=root,
         domains=DOMAINS,
         params=Params(),
-        scratch=root / "scratch",
+        notes=Storage(str(root / "notes")),
+        shard=WHOLE,
         logger=logging.getLogger("test"),
         run_uri=str(root),
         run_config=RunConfig(catalogue="/data/shop"),
@@ -84,12 +89,17 @@ def rows_of(context: Context, view: str) -> list[RowFile]:
     return OfflineRows(next(context.root.parent.glob(".features/*"))).files(view)
 
 
+def digests_of(context: Context) -> list[bytes]:
+    return [file.read_bytes() for file in sorted((context.root / "features").iterdir())]
+
+
 def test_it_publishes_every_view_and_says_what_it_wrote(context):
     facts = run(context)
     views = {"item_embedding", "item_activity", "item_metric_drama", "item_metric_quality"}
     assert facts["written"] == dict.fromkeys(views, ITEMS) == facts["online"]
     assert facts["seconds"] > 0
-    assert set(json.loads((context.root / "features" / "digests.json").read_text())) == views
+    files = sorted((context.root / "features").glob("digests-*.json"))
+    assert len(files) == BUCKETS and all(set(json.loads(file.read_text())) == views for file in files)
     store = open_store(REPOSITORY, context.root.parent / ".features" / facts["store"].rpartition("/")[2])
     catalog = Catalog.load(context.input("catalog"))
     assert OnlineItems(store).embeddings(catalog.item_ids).tobytes() == catalog.embeddings.tobytes()
@@ -98,11 +108,29 @@ def test_it_publishes_every_view_and_says_what_it_wrote(context):
 
 def test_an_attempt_after_a_crash_is_the_same_night_though_the_input_has_no_times(context):
     first = run(context)
-    digests = (context.root / "features" / "digests.json").read_bytes()
+    digests = digests_of(context)
     again = run(context)
     assert again["as_of"] == first["as_of"]
     assert set(again["written"].values()) == {0}
-    assert (context.root / "features" / "digests.json").read_bytes() == digests
+    assert digests_of(context) == digests
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_shards_are_one_night_and_write_the_digests_of_one_task(context, monkeypatch, count):
+    facts = run(context)
+    digests = digests_of(context)
+    shutil.rmtree(context.root / "features")
+    monkeypatch.setenv("MODIT_FEATURES", str(context.root / "store of shards"))
+    said = []
+    for context.shard in Shard.all_of(count):
+        said.append(run(context))
+    assert digests_of(context) == digests
+    together = combined(said)
+    assert (together["written"], together["online"]) == (facts["written"], facts["online"])
+    assert {each["as_of"] for each in said} == {facts["as_of"]}
+    catalog = Catalog.load(context.input("catalog"))
+    store = open_store(REPOSITORY, context.root / "store of shards")
+    assert OnlineItems(store).embeddings(catalog.item_ids).tobytes() == catalog.embeddings.tobytes()
 
 
 def test_services_in_use_by_the_registry_outlive_the_newest_runs(context, monkeypatch):

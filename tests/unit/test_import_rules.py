@@ -25,16 +25,19 @@ ROOMS = {
     "hppo": {"core", "data", "index", "metric", "model", "train"},
     "evaluate": {"core", "data", "index", "metric", "model"},
     "release": {"core", "data", "index", "metric", "model", "evaluate"},
+    "monitor": {"core"},
+    "serve": {"core", "index", "release"},
 }
 # What a room may take from outside, where that is limited.
 OUTSIDE = {
     "core": {"filelock", "pydantic", "fsspec", "numpy", "yaml", "tqdm"},
     "model": {"torch"},
+    "monitor": {"prometheus_client"},
 }
 # The one module of `model/` that knows of files, which raises the errors of `core/`.
 EXCEPTIONS = {("model/storage.py", "modit.core.errors")}
 ORCHESTRATORS = {"airflow", "kfp", "dvc"}
-DECLARATIONS = {"modit.core.step", "modit.core.graph", "modit.core.registry", "modit.core.errors"}
+DECLARATIONS = {f"modit.core.{name}" for name in ("step", "graph", "registry", "errors", "memory")}
 # What the pipeline for Kubeflow is defined by, and what runs in its containers.
 KFP_DEFINITION = (
     "pipelines/kfp_platform.py",

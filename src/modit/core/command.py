@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 from modit.core.errors import ModitError, TransientError
 from modit.core.logs import set_up_logging
+from modit.core.memory import ran_out_of_memory
+from modit.core.output import calm_output
 from modit.core.registry import Registry
 from modit.core.run_config import parse_conf
 from modit.core.runner import StepRunner
+from modit.core.shards import WHOLE, Shard
 from modit.core.team import Team
 
 # A refusal: trying again changes nothing. Orchestrators do not retry on it.
 REFUSED = 3
 # What failed outside may work the next time.
 FAILED = 1
+# There was too little memory. The next attempt takes its batches in twice as many parts (docs/adr/0021).
+OUT_OF_MEMORY = 4
 
 
 def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team | None = None) -> int:
@@ -31,11 +41,16 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
         team: the processes that run the step together; only the first prints.
 
     Returns:
-        0, or 3 after an error that names what to change (2 for a wrong command line, 1 for a failure that trying again
-        may cure, or that nobody foresaw).
+        0, or 3 after an error that names what to change (2 for a wrong command line, 4 when it ran out of memory, 1
+        for a failure that trying again may cure, or that nobody foresaw).
     """
     chosen = _parser(registry).parse_args(arguments)
-    set_up_logging()
+    with calm_output(), _ended_by_sigterm():
+        set_up_logging()
+        return _run(registry, chosen, team)
+
+
+def _run(registry: Registry, chosen: argparse.Namespace, team: Team | None) -> int:
     try:
         conf = parse_conf(chosen.conf) if chosen.conf is not None else None
         runner = StepRunner(registry, chosen.run, chosen.params, conf, team)
@@ -43,12 +58,21 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
         if chosen.why:
             lines = runner.why(chosen.step, chosen.domain, force=chosen.no_cache)
         else:
-            lines = [runner.execute(chosen.step, chosen.domain, force=chosen.no_cache).as_json()]
+            shard = Shard.parse(chosen.shard)
+            lines = [runner.execute(chosen.step, chosen.domain, shard, force=chosen.no_cache).as_json()]
             if chosen.result and not runner.team.rank:
                 chosen.result.write_text(lines[0] + "\n", encoding="utf-8")
     except ModitError as error:
         print(f"{chosen.step}: {type(error).__name__}: {error}", file=sys.stderr)
+        if ran_out_of_memory(error):
+            return OUT_OF_MEMORY
         return FAILED if isinstance(error, TransientError) else REFUSED
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        traceback.print_exc()
+        print(f"{chosen.step}: out of memory; the next attempt takes its batches in more parts", file=sys.stderr)
+        return OUT_OF_MEMORY
     # What the step printed comes before, also where both streams end in one file.
     sys.stderr.flush()
     if not runner.team.rank:
@@ -56,11 +80,29 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
     return 0
 
 
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end the step as an error would, also the first process of a container, which else ignores it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _parser(registry: Registry) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m {registry.package}", description="Run one step of a run.")
     parser.add_argument("step", choices=[step.name for step in registry.steps], metavar="STEP", help="which step")
     parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")
     parser.add_argument("--domain", metavar="D", help="for a step that runs per domain")
+    parser.add_argument("--shard", metavar="I/N", default=str(WHOLE), help="the I-th of N tasks that share the items")
     parser.add_argument("--conf", metavar="JSON", help="catalogue, domains, seed, preset, overrides: makes run.json")
     parser.add_argument("--result", type=Path, metavar="FILE", help="write the last line of the output here, too")
     parser.add_argument("--no-cache", action="store_true", help="run the step even if nothing has changed")

@@ -13,7 +13,9 @@ from modit.core.ledger import WindowLedger
 from modit.core.params import Params
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
+from modit.core.shards import WHOLE, Shard
 from modit.core.step import Step
+from modit.core.storage import Storage
 from modit.core.window import Days
 from modit.core.workspace import Workspace
 
@@ -46,6 +48,9 @@ class StepContext:
         logger: of the step.
         key: hash of all that the outputs depend on.
         days: the days of the run's window, or None when it reads everything.
+        shard: which of the items' buckets this task takes, of a step that is sharded.
+        notes: of a step that is sharded: folder of the run for small files that all shards and later attempts find;
+            dropped after success.
     """
 
     step: Step
@@ -55,11 +60,13 @@ class StepContext:
     run_config: RunConfig
     logger: logging.Logger
     key: str
+    notes: Storage
     _domain: str | None
     _registry: Registry
     _store: ArtifactStore
     _workspace: Workspace
     days: Days | None = None
+    shard: Shard = WHOLE
 
     @property
     def domain(self) -> str:

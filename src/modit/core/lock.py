@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +15,39 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from modit.core.errors import ModitError
+
+_POLL = 0.1  # seconds
+
+
+@contextlib.contextmanager
+def locked_range(file: Path, taken: range, busy: Callable[[], ModitError], wait: float) -> Iterator[None]:
+    """Holds a range of numbers for this process, side by side with processes that hold others.
+
+    The system keeps such locks for the bytes of a file: byte n stands for number n. They go with the process.
+
+    Args:
+        file: made when it is not there; stays empty.
+        taken: the numbers, without gaps.
+        busy: makes the error to raise.
+        wait: seconds to wait for all of them.
+
+    Raises:
+        ModitError: what `busy` makes.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait
+    with file.open("ab") as held:
+        while True:
+            try:
+                fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB, len(taken), taken.start)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise busy() from error
+                time.sleep(_POLL)
+        yield
 
 
 @contextlib.contextmanager

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
+from modit.core.attempt import Attempt
 from modit.core.cache import CrossRunCache
 from modit.core.context import DeclaredParams, StepContext
 from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError
 from modit.core.key import KeyParts, explain, key_parts
 from modit.core.lease import NightLease
+from modit.core.memory import in_parts
 from modit.core.params import Params, load_params
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
+from modit.core.shard_parts import ShardParts, Work
+from modit.core.shards import WHOLE, Shard
 from modit.core.step import Step
-from modit.core.storage import Storage, canonical_json, digest_of
+from modit.core.storage import Storage, canonical_json
+from modit.core.task import Task
 from modit.core.team import Team
 from modit.core.verdict import SKIPPED_NO_DATA
 from modit.core.workspace import Workspace, cache_folder
@@ -29,7 +34,10 @@ __all__ = ["StepContext", "StepResult", "StepRunner"]
 DOMAINS_FILE = "domains.json"
 DOMAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
-Status = Literal["ran", "cached", "reused", "helped"]
+# How long a shard waits for others that find or join what is there; seconds.
+JOIN_WAIT = 600.0
+
+Status = Literal["ran", "cached", "reused", "helped", "part"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,8 @@ class StepResult:
         step: name of the step.
         domain: of the task, or None.
         status: "ran"; "cached": this run had it; "reused": copied from another run;
-            "helped": another process of the team published.
-        outputs: address and digest of each output.
+            "helped": another process of the team published; "part": other shards are not done yet.
+        outputs: address and digest of each output, or of its part.
         domains: the eligible domains, from the step that decides them.
         outcome: one word of the step on its work, such as `SKIPPED_NO_DATA`, from its first output's summary.
         reason: why.
@@ -91,31 +99,33 @@ class StepRunner:
         self.params = load_params(params_path, self.config.preset, self.config.overrides)
         self.seed = self.params.seed if self.config.seed is None else self.config.seed
 
-    def execute(self, name: str, domain: str | None = None, *, force: bool = False) -> StepResult:
+    def execute(self, name: str, domain: str | None = None, shard: Shard = WHOLE, *, force: bool = False) -> StepResult:
         """Runs a step, or finds that it need not run.
 
         Args:
             name: the step.
             domain: for a step that runs per domain.
+            shard: for a step that is sharded; the shard that ends last joins the parts of all.
             force: run it even if nothing has changed.
 
         Raises:
             GraphError: no such step.
-            ConfigError: a domain is missing, or must not be given, or is not eligible.
+            ConfigError: a domain is missing, or must not be given, or is not eligible; or the step is not sharded.
             ArtifactError: an input is missing or damaged, or the step wrote no file into an output.
             RunBusyError: another process is running the same task, or another night of the catalogue is not over.
             ContractError: the input is refused.
         """
         step = self.registry.get(name)
-        logger = logging.getLogger(f"modit.{name}" + (f".{domain}" if domain else ""))
+        if shard != WHOLE and not step.sharded:
+            raise ConfigError(f"--shard {shard}: step {name!r} is not sharded, one task does all of it")
         if self.team.rank:
-            return self._help(step, domain, logger)
+            return self._help(Task(step, domain))
         if self.config.window is None:
-            return self._execute(step, domain, force, logger)
+            return self._execute(step, domain, shard, force)
         lease = NightLease(self.run, self.config.catalogue, 60 * self.params.runner.lease_minutes)
         try:
             with lease.held():
-                result = self._execute(step, domain, force, logger)
+                result = self._execute(step, domain, shard, force)
         except ContractError:
             lease.release()  # refused: the night is over, and a repaired one need not wait
             raise
@@ -123,42 +133,78 @@ class StepRunner:
             lease.release()  # the night is over
         return result
 
-    def _execute(self, step: Step, domain: str | None, force: bool, logger: logging.Logger) -> StepResult:
-        workspace = Workspace(self.run, step.name, domain)
+    def _execute(self, step: Step, domain: str | None, shard: Shard, force: bool) -> StepResult:
+        workspace = Workspace(self.run, step.name, domain, shard)
         with workspace.locked():
-            parts = self._key_parts(step, domain)
-            reasons = ["forced"] if force else self._reasons(step, domain, parts)
-            manifests = self._reuse(step, domain, parts, workspace) if reasons and not force else None
-            # Only steps that can use an accelerator compute as a team.
-            self.team.share(bool(reasons) and not manifests and step.resources.gpus > 0)
-            if not reasons:
-                logger.info("cached: nothing that it depends on has changed")
-                return self._result(step, domain, "cached", self._present(step, domain))
-            if manifests:
-                logger.info("reused from %s", manifests[0].origin)
-                workspace.finish()
-                return self._result(step, domain, "reused", manifests)
-            logger.info("runs because %s", "; ".join(reasons))
-            manifests = self._work(step, domain, parts, workspace, logger)
-            workspace.finish()
-            return self._result(step, domain, "ran", manifests)
+            task = Task(step, domain, shard, self._key_parts(step, domain), force)
+            if shard != WHOLE:
+                return self._execute_shard(task, workspace)
+            return self._found(task, workspace) or self._publish(task, workspace, self._work(task, workspace))
 
-    def _help(self, step: Step, domain: str | None, logger: logging.Logger) -> StepResult:
+    def _execute_shard(self, task: Task, own: Workspace) -> StepResult:
+        """Makes the part of one shard, unless it is there; who finds the parts of all joins them."""
+        whole = Workspace(self.run, task.step.name, task.domain)
+        with whole.locked(JOIN_WAIT):
+            found = self._found(task, whole)
+        if found:
+            return found
+        left = ShardParts(self.store, task)
+        if task.force or not left.find(task.shard):
+            left.put(own, self._described(task, own, self._work(task, own)))
+            own.finish()
+        with whole.locked(JOIN_WAIT):
+            return self._join(task, left, whole)
+
+    def _join(self, task: Task, left: ShardParts, whole: Workspace) -> StepResult:
+        found = left.find_all()
+        if all(found.values()):
+            try:
+                left.join(whole)
+                return self._publish(task, whole, Work.of_shards([manifests[0] for manifests in found.values()]))
+            except ArtifactError:
+                # Locks are of one machine: on another one a shard may have joined and removed the parts meanwhile.
+                if self._reasons(task):
+                    raise
+        if not self._reasons(task):
+            return self._result(task, "ran", self._present(task))
+        missing = [str(shard) for shard, manifests in found.items() if not manifests]
+        task.logger.info("shard %s is done; waits for %s", task.shard, ", ".join(missing))
+        return self._result(task, "part", found[task.shard])
+
+    def _found(self, task: Task, workspace: Workspace) -> StepResult | None:
+        """The artifacts that this run or another one has; None where the step must run."""
+        reasons = ["forced"] if task.force else self._reasons(task)
+        manifests = self._reuse(task, workspace) if reasons and not task.force else None
+        if not reasons:
+            self.team.share(0)
+            task.logger.info("cached: nothing that it depends on has changed")
+            return self._result(task, "cached", self._present(task))
+        if manifests:
+            self.team.share(0)
+            task.logger.info("reused from %s", manifests[0].origin)
+            workspace.finish()
+            return self._result(task, "reused", manifests)
+        task.logger.info("runs because %s", "; ".join(reasons))
+        return None
+
+    def _help(self, task: Task) -> StepResult:
         """Computes along with the first process where it asks for that; what comes out here is thrown away."""
-        if self.team.share(False):
+        if parts := self.team.share(0):
+            task = replace(task, parts=self._key_parts(task.step, task.domain))
             with tempfile.TemporaryDirectory(prefix="modit-") as folder:
-                workspace = Workspace(self.run, step.name, domain, Path(folder))
-                self.registry.load_run(step)(self._context(step, domain, "helper", workspace, logger))
-        return StepResult(step.name, domain, "helped", {})
+                workspace = Workspace(self.run, task.step.name, task.domain, folder=Path(folder))
+                with Attempt(self.run, workspace.task, task.key, parts).watched(), in_parts(parts):
+                    self.registry.load_run(task.step)(self._context(task, workspace))
+        return StepResult(task.step.name, task.domain, "helped", {})
 
     def why(self, name: str, domain: str | None = None, *, force: bool = False) -> list[str]:
         """Says whether `execute` would run the step, and why; a line each."""
         step = self.registry.get(name)
-        parts = self._key_parts(step, domain)
-        reasons = ["forced"] if force else self._reasons(step, domain, parts)
+        task = Task(step, domain, parts=self._key_parts(step, domain))
+        reasons = ["forced"] if force else self._reasons(task)
         if reasons:
             return [f"{name} would run because {reason}" for reason in reasons]
-        return [f"{name}: cached since {manifest.created}: {manifest.kind}" for manifest in self._present(step, domain)]
+        return [f"{name}: cached since {manifest.created}: {manifest.kind}" for manifest in self._present(task)]
 
     def domains(self) -> list[str]:
         """The eligible domains; empty while they are not decided."""
@@ -187,73 +233,90 @@ class StepRunner:
             reason = f"; skipped: {skipped[domain]}" if domain in skipped else ""
             raise ConfigError(f"--domain {domain!r} is not eligible in this run; eligible: {domains}{reason}")
 
-    def _reasons(self, step: Step, domain: str | None, parts: KeyParts) -> list[str]:
-        key, reasons = digest_of(parts), []
-        for name in step.outputs:
-            manifest = self.store.find(name, domain)
+    def _reasons(self, task: Task) -> list[str]:
+        reasons = []
+        for name in task.step.outputs:
+            manifest = self.store.find(name, task.domain)
             if manifest is None:
                 reasons.append(f"no output yet: {name}")
-            elif manifest.key != key:
-                reasons += explain(manifest.key_parts, parts) or [f"the key of {name} changed"]
+            elif manifest.key != task.key:
+                reasons += explain(manifest.key_parts, task.parts) or [f"the key of {name} changed"]
             elif not self.store.is_complete(manifest):
                 reasons.append(f"output {name} lacks files that its manifest lists")
         return list(dict.fromkeys(reasons))
 
-    def _present(self, step: Step, domain: str | None) -> list[Manifest]:
-        return [self.store.get(name, domain) for name in step.outputs]
+    def _present(self, task: Task) -> list[Manifest]:
+        return [self.store.get(name, task.domain) for name in task.step.outputs]
 
-    def _reuse(self, step: Step, domain: str | None, parts: KeyParts, workspace: Workspace) -> list[Manifest] | None:
-        if not (self.params.runner.cross_run_cache and step.reusable):
+    def _reuse(self, task: Task, workspace: Workspace) -> list[Manifest] | None:
+        if not (self.params.runner.cross_run_cache and task.step.reusable):
             return None
-        return CrossRunCache(self.store).reuse(step, domain, digest_of(parts), workspace)
+        return CrossRunCache(self.store).reuse(task.step, task.domain, task.key, workspace)
 
-    def _work(
-        self, step: Step, domain: str | None, parts: KeyParts, workspace: Workspace, logger: logging.Logger
-    ) -> list[Manifest]:
-        key = digest_of(parts)
-        context = self._context(step, domain, key, workspace, logger)
+    def _work(self, task: Task, workspace: Workspace) -> Work:
+        """Calls the step's `run`, which writes into the workspace."""
+        attempt = Attempt(self.run, workspace.task, task.key)
+        parts = attempt.begin()
+        # Only steps that can use an accelerator compute as a team.
+        self.team.share(parts if task.step.resources.gpus > 0 else 0)
+        if parts > 1:
+            task.logger.info("batches in %d parts", parts)
         workspace.start_outputs()
-        summary = self.registry.load_run(step)(context) or {}
-        manifests = [self._describe(step, name, domain, workspace, parts, summary) for name in step.outputs]
-        if step.decides_domains:
-            _check_domains(workspace.output(step.outputs[0]) / DOMAINS_FILE)
+        started = time.monotonic()
+        with attempt.watched(), in_parts(parts):
+            summary = self.registry.load_run(task.step)(self._context(task, workspace)) or {}
+        attempt.finish()
+        if parts > 1:
+            summary = {**summary, "batch_parts": parts}
+        return Work(summary, round(time.monotonic() - started, 3))
+
+    def _publish(self, task: Task, workspace: Workspace, work: Work) -> StepResult:
+        manifests = self._described(task, workspace, work)
+        if task.step.decides_domains:
+            _check_domains(workspace.output(task.step.outputs[0]) / DOMAINS_FILE)
         for manifest in manifests:
             self.store.write(workspace.output(manifest.kind), manifest)
-        CrossRunCache(self.store).record(key)
-        return manifests
+        CrossRunCache(self.store).record(task.key)
+        if task.step.sharded:
+            ShardParts(self.store, task).drop()
+        workspace.finish()
+        return self._result(task, "ran", manifests)
 
-    def _context(
-        self, step: Step, domain: str | None, key: str, workspace: Workspace, logger: logging.Logger
-    ) -> StepContext:
+    def _context(self, task: Task, workspace: Workspace) -> StepContext:
         return StepContext(
-            step=step,
+            step=task.step,
             domains=tuple(self.domains()),
-            params=cast(Params, DeclaredParams(self.params, step)),
+            params=cast(Params, DeclaredParams(self.params, task.step)),
             seed=self.seed,
             run_config=self.config,
-            logger=logger,
-            key=key,
+            logger=task.logger,
+            key=task.key,
             days=self.config.window.days(self.params.window) if self.config.window else None,
-            _domain=domain,
+            shard=task.shard,
+            notes=ShardParts(self.store, task).notes,
+            _domain=task.domain,
             _registry=self.registry,
             _store=self.store,
             _workspace=workspace,
         )
 
-    def _describe(
-        self, step: Step, name: str, domain: str | None, workspace: Workspace, parts: KeyParts, summary: dict[str, Any]
-    ) -> Manifest:
-        files = list_files(workspace.output(name))
-        return Manifest(name, domain, files, digest_of_files(files), summary, step.name, digest_of(parts), parts)
+    def _described(self, task: Task, workspace: Workspace, work: Work) -> list[Manifest]:
+        made = (work.summary, task.step.name, task.key, task.parts)
+        files = {name: list_files(workspace.output(name)) for name in task.step.outputs}
+        return [
+            Manifest(name, task.domain, found, digest_of_files(found), *made, seconds=work.seconds)
+            for name, found in files.items()
+        ]
 
-    def _result(self, step: Step, domain: str | None, status: Status, manifests: list[Manifest]) -> StepResult:
+    def _result(self, task: Task, status: Status, manifests: list[Manifest]) -> StepResult:
+        place = self.store if status != "part" else ShardParts(self.store, task).store(task.shard)
         outputs = {
-            manifest.kind: {"uri": self.store.at(manifest.kind, domain).uri, "digest": manifest.digest}
+            manifest.kind: {"uri": place.at(manifest.kind, task.domain).uri, "digest": manifest.digest}
             for manifest in manifests
         }
-        domains = self.domains() if step.decides_domains else None
-        said = manifests[0].summary
-        return StepResult(step.name, domain, status, outputs, domains, said.get("outcome"), said.get("reason"))
+        domains = self.domains() if task.step.decides_domains else None
+        outcome, reason = (manifests[0].summary.get(name) for name in ("outcome", "reason"))
+        return StepResult(task.step.name, task.domain, status, outputs, domains, outcome, reason)
 
 
 def _check_domains(path: Path) -> None:

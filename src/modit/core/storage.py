@@ -129,6 +129,13 @@ class Storage:
             self.filesystem.put_file(str(folder / name), f"{self.root}/{name}")
         shutil.rmtree(folder)
 
+    def remove(self) -> None:
+        """Removes the folder and all that is in it, if it is there."""
+        if self.local is not None:
+            shutil.rmtree(self.local, ignore_errors=True)
+        elif self.sizes():
+            self.filesystem.rm(self.root, recursive=True)
+
     def download(self, name: str, target: Path) -> None:
         """Copies one file below to a local path.
 

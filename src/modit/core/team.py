@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-def _own(value: bool) -> bool:
+def _own(value: int) -> int:
     return value
 
 
@@ -20,4 +20,4 @@ class Team:
     """
 
     rank: int = 0
-    share: Callable[[bool], bool] = _own
+    share: Callable[[int], int] = _own

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modit.core.errors import RunBusyError
 from modit.core.lock import locked
+from modit.core.shards import WHOLE, Shard
 from modit.core.storage import Storage
 
 WORK_FOLDER = ".work"
@@ -21,22 +22,30 @@ def cache_folder() -> Path:
 
 
 class Workspace:
-    """The folder of a (run, step, domain). A local run holds it itself, so that outputs are renamed, not copied."""
+    """The folder of a (run, step, domain), or of a shard of that.
 
-    def __init__(self, run: Storage, step: str, domain: str | None, folder: Path | None = None) -> None:
-        """Args: `run` the run; `step` and `domain` of the task; `folder` to use instead of the task's own."""
+    A local run holds it itself, so that outputs are renamed, not copied.
+    """
+
+    def __init__(
+        self, run: Storage, step: str, domain: str | None, shard: Shard = WHOLE, folder: Path | None = None
+    ) -> None:
+        """Args: `run` the run; `step`, `domain` and `shard` of the task; `folder` to use instead of the task's own."""
         remote = cache_folder() / "work" / hashlib.sha256(run.uri.encode()).hexdigest()[:16]
         base = run.local / WORK_FOLDER if run.local else remote
-        self.task = f"{step}.{domain}" if domain else step
+        self.task = ".".join(filter(None, (step, domain, "" if shard == WHOLE else shard.name)))
         self.folder = folder or base / self.task
 
-    def locked(self) -> AbstractContextManager[None]:
+    def locked(self, wait: float = 0.0) -> AbstractContextManager[None]:
         """Holds the task for this process; the lock goes when the process does, however it ends.
+
+        Args:
+            wait: seconds to wait for it; 0 tries once.
 
         Raises:
             RunBusyError: another process holds it.
         """
-        return locked(self.folder, lambda who: RunBusyError(f"{self.task} ({self.folder}) is being run by {who}"))
+        return locked(self.folder, lambda who: RunBusyError(f"{self.task} ({self.folder}) is being run by {who}"), wait)
 
     def start_outputs(self) -> None:
         """Drops outputs that an earlier attempt left unfinished."""

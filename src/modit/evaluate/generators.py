@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from modit.core.memory import at_once
 from modit.core.sections import SamplerParams
 from modit.evaluate.world import VALIDATION_OF, World, validation_joint
 from modit.model.axes import Geometry
-from modit.model.sampler import Sampler, generate_queries
+from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
 from modit.model.storage import load_model
 
 _VALIDATION_NOISE = 0
@@ -95,7 +96,8 @@ def fan_queries(
     used = np.unique(seeds[seeds >= 0])
     compact = np.where(seeds >= 0, np.searchsorted(used, seeds), -1)
     table = torch.from_numpy(np.array(embeddings[used], np.float32))
-    return generate_queries(sampler, table, torch.from_numpy(compact).long(), guidance, noise_seed).numpy()
+    rows, block = torch.from_numpy(compact).long(), at_once(CASES_AT_ONCE)
+    return generate_queries(sampler, table, rows, guidance, noise_seed, block).numpy()
 
 
 def model_queries(generator: Generator, embeddings: np.ndarray, seeds: np.ndarray, noise_seed: int) -> np.ndarray:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import FeatureParityError, RunBusyError
-from modit.core.lock import locked
+from modit.core.lock import locked, locked_range
 from modit.core.sections import FeatureParams
+from modit.core.shards import ALL_BUCKETS
 from modit.features.append import append_night
 from modit.features.online import Materialiser
 from modit.features.parity import compare_online, sample_of
@@ -33,13 +35,15 @@ class Night:
         as_of: the instant that the features are true for, UTC.
         run_uri: address of the run.
         domains: of the run.
-        tables: one for each view.
+        tables: one for each view, of the items in these buckets.
+        buckets: what the task publishes; other shards publish the others.
     """
 
     as_of: datetime
     run_uri: str
     domains: list[str]
     tables: Sequence[FeatureTable]
+    buckets: range = ALL_BUCKETS
 
 
 def publish(
@@ -50,10 +54,10 @@ def publish(
     created: datetime | None = None,
     in_use: Callable[[], Collection[str] | None] = frozenset,
 ) -> dict[str, Any]:
-    """Publishes a night; again changes nothing.
+    """Publishes a night, or the share of it that one shard has; again changes nothing.
 
     A night older than the newest in the store is left out: the store says what was known when, and the online store
-    must not go back.
+    must not go back. Who publishes the same buckets waits; shards of other buckets go on beside this one.
 
     Args:
         folder: of the store; made when it is not there.
@@ -69,23 +73,28 @@ def publish(
 
     Raises:
         FeatureParityError: the rows or the online store do not answer what the run computed.
-        RunBusyError: another process publishes into the same store, for longer than ten minutes.
+        RunBusyError: another process publishes the same items, or holds the store, for longer than ten minutes.
     """
     started, now = time.monotonic(), created or datetime.now(UTC)
-    with locked(folder, _busy(folder), _WAIT, f"run {night.run_uri}"):
-        published, rows = Published.read(folder), OfflineRows(folder)
-        if published.as_of and night.as_of < datetime.fromisoformat(published.as_of):
-            return {"status": "older", "newest": published.as_of}
-        published = published.with_night(night.as_of, night.domains, night.run_uri, now)
-        published.with_newest_services(params.services_kept, in_use).write(folder)
-        declared = declarations(repo, folder)
-        expiring = {each.name for each in declared if getattr(each, "ttl", None)}
+    lock = partial(locked, folder, _busy(folder), _WAIT, f"run {night.run_uri}")
+    with locked_range(folder / ".buckets", night.buckets, partial(_busy(folder), "another run"), _WAIT):
+        with lock():
+            published, rows = Published.read(folder), OfflineRows(folder)
+            if published.as_of and night.as_of < datetime.fromisoformat(published.as_of):
+                return {"status": "older", "newest": published.as_of}
+            published = published.with_night(night.as_of, night.domains, night.run_uri, now)
+            published.with_newest_services(params.services_kept, in_use).write(folder)
+            expiring = {each.name for each in declarations(repo, folder) if getattr(each, "ttl", None)}
         changes = {
-            table.view: append_night(rows, table, night.as_of, now, table.view in expiring) for table in night.tables
+            table.view: append_night(rows, table, night.as_of, now, table.view in expiring, night.buckets)
+            for table in night.tables
         }
-        store = open_store(repo, folder)
-        dropped = _apply(store, declared)
-        online = _materialise(store, rows, night.tables, params)
+        with lock():
+            store = open_store(repo, folder)
+            dropped = _apply(store, declarations(repo, folder))
+        online = _materialise(
+            store, Materialiser(store, rows, params, lock, night.buckets), night.tables, params.sample
+        )
     return {
         "status": "published",
         "written": {view: len(found.rows) for view, found in changes.items()},
@@ -107,13 +116,12 @@ def _apply(store: FeatureStore, declared: list[Any]) -> list[str]:
 
 
 def _materialise(
-    store: FeatureStore, rows: OfflineRows, tables: Sequence[FeatureTable], params: FeatureParams
+    store: FeatureStore, materialiser: Materialiser, tables: Sequence[FeatureTable], size: int
 ) -> dict[str, int]:
-    materialiser = Materialiser(store, rows, timedelta(hours=params.overlap_hours), params.batch)
     views = [store.get_feature_view(table.view) for table in tables]
     written = {view.name: materialiser.run(view) for view in views}
     for view, table in zip(views, tables, strict=True):
-        sample = sample_of(table, params.sample)
+        sample = sample_of(table, size)
         if compare_online(store, table, sample):
             # The online store has lost what was noted as written, such as a Redis that was emptied.
             written[view.name] += materialiser.run(view, everything=True)

@@ -1,8 +1,9 @@
 """The offline store: parquet files of rows, appended night by night and never changed.
 
 A file holds the rows of one view that became true at one instant (`event_timestamp`) and were written at one instant
-(`created_timestamp`); both are in its name, and `-all` if every item has a row in it. An item's state is its row in the
-newest file that has one; it is not looked for before the newest file with all items.
+(`created_timestamp`); both are in its name, and `-all` if every item has a row in it. A file of a shard has items of
+some buckets only; the first and the last of them follow in its name. An item's state is its row in the newest file that
+has one; it is not looked for before the newest file with all items of its bucket.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modit.core.errors import ArtifactError
+from modit.core.shards import ALL_BUCKETS
 from modit.features.tables import FeatureTable
 
 EVENT, CREATED = "event_timestamp", "created_timestamp"
 BATCH_ROWS = 65_536
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
-_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{8}T\d{6}\.\d{6}Z)(-all)?\.parquet")
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{8}T\d{6}\.\d{6}Z)(-all)?(?:-(\d\d)-(\d\d))?\.parquet")
 _TIME = pa.timestamp("us", tz="UTC")
 
 
@@ -35,13 +37,15 @@ class RowFile:
         event: when its rows became true.
         created: when they were written.
         path: where it is.
-        complete: whether every item of that night has a row in it.
+        complete: whether every item of that night that lies in its buckets has a row in it.
+        buckets: in which its items lie.
     """
 
     event: datetime
     created: datetime
     path: Path = field(compare=False)
     complete: bool = field(compare=False)
+    buckets: range = field(default=ALL_BUCKETS, compare=False)
 
     @property
     def count(self) -> int:
@@ -66,6 +70,7 @@ class OfflineRows:
         view: str,
         until: datetime | None = None,
         known_at: datetime | None = None,
+        buckets: range = ALL_BUCKETS,
     ) -> list[RowFile]:
         """The files of a view, newest first.
 
@@ -73,6 +78,7 @@ class OfflineRows:
             view: its name.
             until: leaves out what became true after.
             known_at: leaves out what was written after.
+            buckets: leaves out files without any item of these.
 
         Raises:
             ArtifactError: a parquet file there is not one of ours.
@@ -81,11 +87,19 @@ class OfflineRows:
         return [
             file
             for file in found
-            if (until is None or file.event <= until) and (known_at is None or file.created <= known_at)
+            if (until is None or file.event <= until)
+            and (known_at is None or file.created <= known_at)
+            and not set(file.buckets).isdisjoint(buckets)
         ]
 
     def append(
-        self, table: FeatureTable, rows: np.ndarray, removed: np.ndarray, event: datetime, created: datetime
+        self,
+        table: FeatureTable,
+        rows: np.ndarray,
+        removed: np.ndarray,
+        event: datetime,
+        created: datetime,
+        buckets: range = ALL_BUCKETS,
     ) -> RowFile:
         """Writes one file; readers see all of it or nothing.
 
@@ -95,8 +109,10 @@ class OfflineRows:
             removed: unicode [r], ids to write without features.
             event: when this became true, UTC.
             created: now, UTC.
+            buckets: in which the items of the table lie.
         """
-        partial = self._partial / f"{table.view}.parquet"
+        shard = "" if buckets == ALL_BUCKETS else f"-{buckets[0]:02}-{buckets[-1]:02}"
+        partial = self._partial / f"{table.view}{shard}.parquet"
         partial.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(partial, _schema(table)) as writer:
             for start in range(0, len(rows), BATCH_ROWS):
@@ -107,24 +123,31 @@ class OfflineRows:
                 columns = [pa.nulls(len(removed), _type(values)) for values in table.columns.values()]
                 writer.write_batch(_batch(table, removed, columns, event, created))
         complete = len(rows) == len(table)
-        name = f"{event.strftime(_STAMP)}-{created.strftime(_STAMP)}{'-all' if complete else ''}.parquet"
+        name = f"{event.strftime(_STAMP)}-{created.strftime(_STAMP)}{'-all' if complete else ''}{shard}.parquet"
         target = self.folder / table.view / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        return RowFile(event, created, partial.replace(target), complete)
+        return RowFile(event, created, partial.replace(target), complete, buckets)
 
 
-def down_to_complete(files: Sequence[RowFile]) -> list[RowFile]:
-    """Those of some files, newest first, that say the state of every item: the rest is history."""
-    last = next((number for number, file in enumerate(files) if file.complete), len(files))
-    return list(files[: last + 1])
+def down_to_complete(files: Sequence[RowFile], buckets: range = ALL_BUCKETS) -> list[RowFile]:
+    """Those of some files, newest first, that say the state of every item of some buckets: the rest is history."""
+    left = set(buckets)
+    for number, file in enumerate(files, start=1):
+        left -= set(file.buckets) if file.complete else set()
+        if not left:
+            return list(files[:number])
+    return list(files)
 
 
 def _parse(path: Path) -> RowFile:
     match = _NAME.fullmatch(path.name)
     if match is None:
-        raise ArtifactError(f"{path}: the name is not EVENT-CREATED[-all].parquet; only publish_features writes here")
+        raise ArtifactError(
+            f"{path}: the name is not EVENT-CREATED[-all][-FIRST-LAST].parquet; only publish_features writes here"
+        )
     event, created = (datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) for stamp in match.groups()[:2])
-    return RowFile(event, created, path, match[3] is not None)
+    buckets = range(int(match[4]), int(match[5]) + 1) if match[4] else ALL_BUCKETS
+    return RowFile(event, created, path, match[3] is not None, buckets)
 
 
 def _type(values: np.ndarray) -> pa.DataType:

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modit.core.errors import UnknownItemError
-from modit.features.rows import OfflineRows, RowFile, down_to_complete
+from modit.core.shards import ALL_BUCKETS
+from modit.data.buckets import bucket_of
+from modit.features.rows import BATCH_ROWS, OfflineRows, RowFile, down_to_complete
 from modit.features.tables import EMBEDDING_VIEW, FeatureTable
 
 
@@ -32,18 +34,19 @@ class Changes:
         return bool(len(self.rows) or len(self.removed))
 
 
-def find_changes(table: FeatureTable, files: Sequence[RowFile]) -> Changes:
+def find_changes(table: FeatureTable, files: Sequence[RowFile], buckets: range = ALL_BUCKETS) -> Changes:
     """Compares a table with the state of its view, bit by bit.
 
     Args:
         table: what should be.
         files: of the view, newest first.
+        buckets: in which the items of the table lie; rows of others are left out.
     """
     known = pd.Index(table.item_ids)
     differs = np.ones(len(table), bool)
     removed: list[np.ndarray] = []
     names = list(table.columns)
-    for batch in newest_rows(files, ["item_id", *names]):
+    for batch in newest_rows(files, ["item_id", *names], buckets=buckets):
         ids = _ids(batch)
         place, live = known.get_indexer(ids), _is_live(batch.column(1))
         removed.append(ids[(place < 0) & live])
@@ -54,7 +57,10 @@ def find_changes(table: FeatureTable, files: Sequence[RowFile]) -> Changes:
 
 
 def newest_rows(
-    files: Sequence[RowFile], columns: list[str] | None = None, rows: int = 65_536
+    files: Sequence[RowFile],
+    columns: list[str] | None = None,
+    rows: int = BATCH_ROWS,
+    buckets: range = ALL_BUCKETS,
 ) -> Iterator[pa.RecordBatch]:
     """Streams the newest row of every item.
 
@@ -62,13 +68,17 @@ def newest_rows(
         files: newest first.
         columns: to read, `item_id` first; all if None.
         rows: most rows of a batch.
+        buckets: leaves out the items of others.
     """
     seen: set[str] = set()
     for number, file in enumerate(files):
+        shared = not set(file.buckets) <= set(buckets)
         for batch in file.batches(columns, rows):
+            if shared:
+                batch = batch.filter(pa.array(np.isin(bucket_of(batch["item_id"]), buckets)))
             ids = batch["item_id"].to_pylist()
             if seen:
-                batch = batch.filter(pa.array([each not in seen for each in ids]))
+                batch = batch.filter(pa.array([each not in seen for each in ids], pa.bool_()))
             if number < len(files) - 1:
                 seen.update(ids)
             if len(batch):

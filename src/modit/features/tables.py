@@ -41,6 +41,15 @@ class FeatureTable:
     def __len__(self) -> int:
         return len(self.item_ids)
 
+    def take(self, rows: np.ndarray) -> FeatureTable:
+        """The same of some items only.
+
+        Args:
+            rows: int64 [n].
+        """
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return FeatureTable(self.view, self.item_ids[rows], columns)
+
     @property
     def digest(self) -> str:
         """sha256 over ids and values, 64 hexadecimal digits."""

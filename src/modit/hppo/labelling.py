@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from modit.core.memory import at_once
 from modit.index import ItemIndex
 from modit.metric.retrieval import list_metrics
 
@@ -46,6 +47,26 @@ def label_candidates(
         allowed: items that may be seen, bool [N].
         k: results judged.
     """
+    count, block = max(1, len(candidates)), at_once(len(candidates))
+    parts = [slice(start, start + block) for start in range(0, count, block)]
+    labels = [
+        _label(index, candidates[part], seeds[part], positive, case_labels, views[part], patterns[part], allowed, k)
+        for part in parts
+    ]
+    return Labels(*(np.concatenate(values) for values in zip(*labels, strict=True)))
+
+
+def _label(
+    index: ItemIndex,
+    candidates: np.ndarray,
+    seeds: np.ndarray,
+    positive: np.ndarray,
+    case_labels: np.ndarray,
+    views: np.ndarray,
+    patterns: np.ndarray,
+    allowed: np.ndarray,
+    k: int,
+) -> Labels:
     count, pool, dimension = candidates.shape
     found = index.search(candidates.reshape(-1, dimension), k, allowed=allowed, exclude=np.repeat(seeds, pool, 0)).rows
     joint, same = np.empty(count * pool), np.empty(count * pool)

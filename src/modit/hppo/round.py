@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from modit.core.memory import at_once
 from modit.core.sections import HPPOParams, OptimizerParams, SamplerParams
 from modit.hppo.candidates import SeedMeans, build_pool, local_candidates, static_candidates
 from modit.hppo.labelling import Labels, label_candidates
@@ -21,7 +22,7 @@ from modit.metric.trajectories import Trajectories
 from modit.metric.vectors import mean_of_rows, unit
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
-from modit.model.sampler import Sampler, generate_queries
+from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
 from modit.train.distributed import from_first
 from modit.train.loop import Log, train
 from modit.train.stages import subset_rows
@@ -101,7 +102,8 @@ def label_round(
     generator_of = Sampler(policy, geometry, sampler.steps, sampler.samples)
     fan = (*params.fan, guidance)
     embeddings = torch.from_numpy(np.ascontiguousarray(world.embeddings))
-    queries = generate_queries(generator_of, embeddings, torch.from_numpy(cases.seeds).long(), fan, seed).numpy()
+    rows, block = torch.from_numpy(cases.seeds).long(), at_once(CASES_AT_ONCE)
+    queries = generate_queries(generator_of, embeddings, rows, fan, seed, block).numpy()
     tail = cases.trajectories.shape[1] - cases.seeds.shape[1]
     static = static_candidates(world.embeddings, cases.trajectories, tail, params.static_depths)
     centroid = unit(np.asarray(world.embeddings)[world.positive & world.trainable].mean(0))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from modit.core.memory import at_once
 from modit.core.sections import SamplerParams
 from modit.index import ItemIndex
 from modit.metric.geometry import DomainGeometry
@@ -14,7 +15,7 @@ from modit.metric.patterns import Patterns
 from modit.metric.retrieval import list_metrics
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
-from modit.model.sampler import Sampler, generate_queries
+from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
 
 _NOISE_SEED = 0
 
@@ -87,10 +88,11 @@ class Validator:
             return means
         sampler = Sampler(model, Geometry.of(self.geometry), self.sampler.steps, self.sampler.samples)
         embeddings = torch.from_numpy(np.asarray(self.embeddings))
-        queries = generate_queries(sampler, embeddings, torch.from_numpy(seeds).long(), scales, _NOISE_SEED).numpy()
+        rows, block = torch.from_numpy(seeds).long(), at_once(CASES_AT_ONCE)
+        queries = generate_queries(sampler, embeddings, rows, scales, _NOISE_SEED, block).numpy()
         for number in range(len(scales)):
             allowed = self.patterns.visible_for_validation
-            rows = self.index.search(queries[:, number], self.k, allowed=allowed, exclude=seeds).rows
-            metrics = list_metrics(rows, self.positive, self.patterns.labels, patterns)
+            found = self.index.search(queries[:, number], self.k, allowed=allowed, exclude=seeds).rows
+            metrics = list_metrics(found, self.positive, self.patterns.labels, patterns)
             means[number] = metrics.joint.mean(), metrics.same.mean()
         return means

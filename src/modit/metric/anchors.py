@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from modit.data.catalog import Catalog
 from modit.index import ItemIndex
@@ -103,6 +105,22 @@ def label_anchors(
         pa.array(catalog.attributes[domain][found]),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def write_labels(labels: pa.Table, folder: Path, bucket: int) -> None:
+    """Writes the labels of the anchors of one bucket.
+
+    Args:
+        labels: in the contract's columns.
+        folder: of the artifact.
+        bucket: its number.
+    """
+    pq.write_table(labels, folder / f"labels-{bucket:02}.parquet")
+
+
+def read_labels(folder: Path) -> pa.Table:
+    """All labels of an artifact, in the contract's columns."""
+    return pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("labels-*.parquet"))])
 
 
 def anchor_density(labels: pa.Table, catalog: Catalog) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from modit.core.errors import InsufficientDataError
+from modit.core.memory import at_once
 from modit.core.sections import PatternParams
 from modit.data.splits import TEST, TRAIN, VALIDATION, hash_unit
 from modit.metric.patterns import ASSIGN_BLOCK, Patterns, PatternViews, assign
@@ -32,8 +33,9 @@ def cluster(points: np.ndarray, count: int, seed: int) -> np.ndarray:
 def nearest_rows(embeddings: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """The catalogue row nearest to each centroid (its medoid), int64 [C]."""
     best, rows = np.full(len(centroids), -np.inf), np.zeros(len(centroids), np.int64)
-    for start in range(0, len(embeddings), ASSIGN_BLOCK):
-        score = np.asarray(embeddings[start : start + ASSIGN_BLOCK]) @ centroids.T
+    block = at_once(ASSIGN_BLOCK)
+    for start in range(0, len(embeddings), block):
+        score = np.asarray(embeddings[start : start + block]) @ centroids.T
         top = score.argmax(0)
         better = score.max(0) > best
         best[better], rows[better] = score.max(0)[better], start + top[better]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from modit.core.arrays import save_arrays
+from modit.core.memory import at_once
 from modit.data.splits import TEST, TRAIN
 
 ASSIGN_BLOCK = 65_536
@@ -66,9 +67,10 @@ def assign(embeddings: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Nearest centroid (Euclidean) of every embedding, int32 [N]."""
     half_norm = 0.5 * (centroids**2).sum(1)
     labels = np.empty(len(embeddings), np.int32)
-    for start in range(0, len(embeddings), ASSIGN_BLOCK):
-        block = np.asarray(embeddings[start : start + ASSIGN_BLOCK])
-        labels[start : start + ASSIGN_BLOCK] = (block @ centroids.T - half_norm).argmax(1)
+    rows = at_once(ASSIGN_BLOCK)
+    for start in range(0, len(embeddings), rows):
+        block = np.asarray(embeddings[start : start + rows])
+        labels[start : start + rows] = (block @ centroids.T - half_norm).argmax(1)
     return labels
 
 

@@ -11,6 +11,9 @@ from modit.model.axes import Geometry, case_axes
 from modit.model.dit import ConditionCache, MODiT, Visibility, query_visibility
 from modit.model.flow import euler_step, normalize, sample_noise
 
+# More cases are taken in turns, which bounds the memory.
+CASES_AT_ONCE = 256
+
 StepRule = Callable[[Tensor, Tensor, float], Tensor]
 
 
@@ -136,7 +139,12 @@ class Sampler(nn.Module):
 
 @torch.no_grad()
 def generate_queries(
-    sampler: Sampler, embeddings: Tensor, seeds: Tensor, guidance: Sequence[float], seed: int, batch: int = 256
+    sampler: Sampler,
+    embeddings: Tensor,
+    seeds: Tensor,
+    guidance: Sequence[float],
+    seed: int,
+    batch: int = CASES_AT_ONCE,
 ) -> Tensor:
     """Runs the sampler over many cases; a case's noise depends on `seed` and its row alone, so models can be paired.
 

@@ -9,6 +9,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as status
 
 from modit.core.errors import ArtifactError, ContractError
+from modit.core.memory import at_once
 from modit.release.info import SamplerInfo
 
 _UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
@@ -50,7 +51,7 @@ class OnnxSampler:
         _check_vectors("seeds", seeds[mask])
         _check_vectors("noise", noise)
         scales = np.broadcast_to(scales, len(seeds))
-        step = max(1, _TOKENS_AT_ONCE // (seeds.shape[1] + 1))
+        step = max(1, at_once(_TOKENS_AT_ONCE) // (seeds.shape[1] + 1))
         blocks = [slice(start, start + step) for start in range(0, len(seeds), step)]
         return np.concatenate([self._run(seeds[b], mask[b], noise[b].astype(np.float32), scales[b]) for b in blocks])
 

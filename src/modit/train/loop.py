@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from modit.core.memory import batch_parts
 from modit.core.sections import OptimizerParams
 from modit.model.dit import MODiT
 from modit.train.checkpoint import load_training_state, save_training_state
@@ -165,10 +166,11 @@ def _optimizer_step(
     torch.manual_seed(generator.initial_seed() % 2**31 + rank)  # dropout
     batch = stage.batch(generator, params.batch)
     totals: dict[str, Tensor] = {}
-    for micro in range(params.accumulate):
-        part = slice(rank * params.accumulate + micro, None, size * params.accumulate)
+    cuts = min(params.accumulate * batch_parts(), max(1, params.batch // size))
+    for micro in range(cuts):
+        part = slice(rank * cuts + micro, None, size * cuts)
         rows = {name: value[part].to(device) for name, value in batch.items()}
-        with _gradients_kept_here(objective, last=micro + 1 == params.accumulate):
+        with _gradients_kept_here(objective, last=micro + 1 == cuts):
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss, figures = objective(rows)
             (loss.sum() * size / params.batch).backward()  # data parallelism takes the mean over processes

@@ -12,7 +12,7 @@ from modit.core.step import Step
 
 
 def context(domain: str | None) -> StepContext:
-    fields = dict.fromkeys(("params", "seed", "run_config", "logger", "key", "_registry", "_workspace"))
+    fields = dict.fromkeys(("params", "seed", "run_config", "logger", "key", "notes", "_registry", "_workspace"))
     step = Step("judge", outputs=("verdict",), per_domain=domain is not None)
     store = SimpleNamespace(run=SimpleNamespace(uri="s3://bucket/run"))
     return StepContext(step=step, domains=("drama", "western"), _domain=domain, _store=store, **fields)

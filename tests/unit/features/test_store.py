@@ -63,7 +63,9 @@ def test_an_unknown_placeholder_is_named(tmp_path):
 def test_a_strange_file_among_the_rows_is_refused_by_name(sqlite_store, world):
     sqlite_store.publish(world.night(0))
     (sqlite_store.folder / "rows" / "item_embedding" / "extra.parquet").write_bytes(b"")
-    with pytest.raises(ArtifactError, match=r"extra.parquet: the name is not EVENT-CREATED\[-all\].parquet"):
+    with pytest.raises(
+        ArtifactError, match=r"extra.parquet: the name is not EVENT-CREATED\[-all\]\[-FIRST-LAST\].parquet"
+    ):
         OfflineRows(sqlite_store.folder).files("item_embedding")
 
 

@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 
+from modit.core.memory import in_parts
 from modit.core.sections import HPPOParams
 from modit.model.storage import save_model
 from modit.train.journal import Journal
@@ -93,6 +94,16 @@ def test_micro_batches_add_up_to_the_whole_batch(world, model_of, params_of, acc
     parts, other = trained(world, model_of, params_of(accumulate=accumulate))
     assert torch.allclose(weights(whole), weights(parts), atol=1e-5)
     for one, two in zip(curve, other, strict=True):
+        assert one == pytest.approx(two, abs=1e-5)
+
+
+@pytest.mark.parametrize("parts", [2, 4, 64])
+def test_a_batch_in_parts_trains_as_the_whole_does(world, model_of, params_of, parts):
+    whole, curve = trained(world, model_of, params_of(accumulate=2))
+    with in_parts(parts):  # more parts than rows are as many parts as rows
+        other, its_curve = trained(world, model_of, params_of(accumulate=2))
+    assert torch.allclose(weights(whole), weights(other), atol=1e-5)
+    for one, two in zip(curve, its_curve, strict=True):
         assert one == pytest.approx(two, abs=1e-5)
 
 

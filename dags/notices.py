@@ -1,0 +1,89 @@
+"""Who is told that a task failed or that a night is late, and what."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import BaseNotifier
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+
+from dags.executors.step_task import OutOfMemoryException
+
+# Airflow connections of type Apprise, with commas between; none: the log alone.
+CONNECTIONS = tuple(filter(None, os.environ.get("MODIT_NOTIFY", "").split(",")))
+RUNBOOK = "docs/runbooks/failed-task.md"
+CAUSES = {
+    AirflowFailException: "refused",
+    OutOfMemoryException: "out of memory",
+    AirflowTaskTimeout: "timeout",
+}
+_LONGEST_LINE = 500
+
+
+class FailureNotice(BaseNotifier):
+    """Tells of a task that failed for good: which, why in a line, where its log is, and what to do."""
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        """Sends the notice.
+
+        Args:
+            context: of the task, with the exception that ended it.
+        """
+        send(*failure_notice(context))
+
+
+def failure_notice(context: Mapping[str, Any]) -> tuple[str, str]:
+    """Title and text of the notice of a failed task.
+
+    Args:
+        context: of the task.
+    """
+    task, error = context["ti"], context.get("exception")
+    cause = cause_of(error)
+    domain = getattr(context.get("task"), "domain", None)
+    name = f"{task.task_id} {domain}" if domain else task.task_id
+    title = f"{task.dag_id}: {name}: {cause}"
+    lines = [
+        f"run {task.run_id}, task {name}, try {task.try_number}: {cause}: {first_line(error)}",
+        f"log: {getattr(task, 'log_url', None) or 'of the task'}",
+        f"runbook: {RUNBOOK}#{cause.replace(' ', '-')}",
+    ]
+    return title, "\n".join(lines)
+
+
+def cause_of(error: object) -> str:
+    """Why a task failed: refused, out of memory, timeout, or failed for anything else."""
+    return next((cause for kind, cause in CAUSES.items() if isinstance(error, kind)), "failed")
+
+
+def first_line(error: object) -> str:
+    """The first line of what an error says, or its name."""
+    said = str(error or "").strip()
+    return said.splitlines()[0][:_LONGEST_LINE] if said else type(error).__name__
+
+
+def send_missed_deadline(context: Mapping[str, Any]) -> None:
+    """Tells of a run that did not end in time.
+
+    Args:
+        context: of the deadline: the run, and when it should have ended.
+    """
+    run = context["dag_run"]
+    title = f"{run['dag_id']}: deadline missed"
+    end = context["deadline"]["deadline_time"]
+    text = f"run {run['dag_run_id']}, queued {run['queued_at']}, has not ended by {end}"
+    send(title, f"{text}\nrunbook: {RUNBOOK}#deadline-missed")
+
+
+def send(title: str, text: str) -> None:
+    """Writes a notice to the log and sends it by every connection of MODIT_NOTIFY."""
+    logging.getLogger("modit.notices").error("%s: %s", title, text.replace("\n", "; "))
+    if not CONNECTIONS:
+        return
+    from airflow.providers.apprise.hooks.apprise import AppriseHook
+
+    for connection in CONNECTIONS:
+        AppriseHook(connection).notify(text, title, "failure")

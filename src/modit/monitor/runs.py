@@ -1,0 +1,146 @@
+"""The facts of one run, read from its manifests and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from modit.core.artifacts import MANIFEST, Manifest
+from modit.core.context import REFUSED_FOLDER
+from modit.core.errors import ArtifactError
+from modit.core.run_config import RUN_FILE
+from modit.core.storage import Storage
+from modit.core.verdict import SKIPPED_NO_DATA, VERDICT_FILE
+
+Json = dict[str, Any]
+
+UNFINISHED, FINISHED, SKIPPED, REFUSED = "unfinished", "finished", "skipped", "refused"
+# The artifact of the last step, and the one that says how many rows were set aside.
+LAST, VALIDATION = "registration", "validation"
+REFUSAL = f"{REFUSED_FOLDER}/validate_logs/outcome.json"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run came to so far.
+
+    Attributes:
+        name: the run's folder.
+        catalogue: address of its input.
+        preset: size preset.
+        state: `unfinished`, `finished`, `skipped` (no new data) or `refused` (the input broke the contract).
+        started: when `run.json` was written, seconds since 1970.
+        finished: when the run ended, seconds since 1970; None while it has not.
+        verdicts: domain -> PASS, FAIL or SKIPPED.
+        quarantine: table -> rows set aside over rows read in the window, in [0, 1].
+        steps: (step, domain or "") -> seconds that the step worked; copies from other runs are left out.
+    """
+
+    name: str
+    catalogue: str
+    preset: str
+    state: str
+    started: float
+    finished: float | None
+    verdicts: dict[str, str]
+    quarantine: dict[str, float]
+    steps: dict[tuple[str, str], float]
+
+
+class RunReader:
+    """Reads one run again and again; a file that has not changed since the last time is not read again."""
+
+    def __init__(self, run: Storage, started: float) -> None:
+        """Args: `run` the run's folder; `started` when its `run.json` was written, seconds since 1970."""
+        self._run, self._started = run, started
+        self._read: dict[str, tuple[str, Json]] = {}
+
+    def facts(self) -> RunFacts:
+        """What the run came to so far.
+
+        Raises:
+            ArtifactError: one of its files is not what it should be.
+        """
+        marks = self._marks()
+        try:
+            return self._facts({name: self._json(name, mark) for name, mark in marks.items() if is_fact(name)})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{self._run.uri}: a file lacks or misstates {error}") from error
+
+    def _facts(self, files: Mapping[str, Json]) -> RunFacts:
+        config = files[RUN_FILE]
+        manifests = {
+            name.removesuffix(f"/{MANIFEST}"): Manifest.from_json(content, name)
+            for name, content in files.items()
+            if name.endswith(f"/{MANIFEST}")
+        }
+        state, finished = self._end(manifests, files)
+        validated = manifests[VALIDATION].summary if VALIDATION in manifests else files.get(REFUSAL, {})
+        verdict = files.get(f"verdict/{VERDICT_FILE}", {"domains": {}})
+        return RunFacts(
+            name=self._run.name,
+            catalogue=config["catalogue"],
+            preset=config["preset"],
+            state=state,
+            started=self._started,
+            finished=finished,
+            verdicts={domain: judged["status"] for domain, judged in verdict["domains"].items()},
+            quarantine=quarantine_shares(validated.get("tables", {})),
+            steps=step_seconds(manifests),
+        )
+
+    def _end(self, manifests: Mapping[str, Manifest], files: Mapping[str, Json]) -> tuple[str, float | None]:
+        if LAST in manifests:
+            return FINISHED, seconds_of(manifests[LAST].created)
+        if VALIDATION not in manifests:
+            return (REFUSED, self._modified(REFUSAL)) if REFUSAL in files else (UNFINISHED, None)
+        validation = manifests[VALIDATION]
+        skipped = validation.summary.get("outcome") == SKIPPED_NO_DATA
+        return (SKIPPED, seconds_of(validation.created)) if skipped else (UNFINISHED, None)
+
+    def _modified(self, name: str) -> float:
+        return self._run.filesystem.modified(f"{self._run.root}/{name}").timestamp()
+
+    def _marks(self) -> dict[str, str]:
+        """Every file of the run with a mark that changes with it: one listing."""
+        found = self._run.filesystem.find(self._run.root, detail=True)
+        start = len(self._run.root) + 1
+        return {path[start:]: repr(entry) for path, entry in found.items()}
+
+    def _json(self, name: str, mark: str) -> Json:
+        known = self._read.get(name)
+        if known is None or known[0] != mark:
+            content = self._run.read_json(name)
+            if content is None:
+                raise ArtifactError(f"{self._run.uri}/{name} went away while it was read")
+            self._read[name] = known = mark, content
+        return known[1]
+
+
+def is_fact(name: str) -> bool:
+    """Whether a file of a run says something of it: `run.json`, manifests, the verdict, what explains a refusal."""
+    *folders, file = name.split("/")
+    manifest = file == MANIFEST and 1 <= len(folders) <= 2 and not name.startswith((".", REFUSED_FOLDER))
+    return manifest or name in (RUN_FILE, REFUSAL, f"verdict/{VERDICT_FILE}")
+
+
+def quarantine_shares(tables: Mapping[str, Json]) -> dict[str, float]:
+    """Rows set aside over rows in the window, in [0, 1], of each table that has rows in the window."""
+    rows = {table: counts["rows"] - counts["outside_window"] for table, counts in tables.items()}
+    return {table: tables[table]["set_aside"] / count for table, count in rows.items() if count > 0}
+
+
+def step_seconds(manifests: Mapping[str, Manifest]) -> dict[tuple[str, str], float]:
+    """(step, domain or "") -> seconds; without what was copied from another run."""
+    return {
+        (manifest.step, manifest.domain or ""): manifest.seconds
+        for manifest in manifests.values()
+        if manifest.seconds is not None and manifest.origin is None
+    }
+
+
+def seconds_of(time: str) -> float:
+    """Seconds since 1970 of an ISO time."""
+    return datetime.fromisoformat(time).timestamp()

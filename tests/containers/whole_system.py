@@ -1,0 +1,110 @@
+"""The whole system of infra/compose on this machine's engine, with servers from Debian's packages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.compose_env import settings
+from tests.containers.conftest import BASE, ROOT, docker
+
+SERVERS = ROOT / "tests" / "containers" / "servers"
+FILES = ("-f", str(ROOT / "infra/compose/compose.yaml"), "-f", str(SERVERS / "compose.yaml"))
+PROJECT = "modittest"
+PORTS = {"AIRFLOW_PORT": "18080", "MLFLOW_PORT": "15000", "SERVE_PORT": "18000"}
+
+
+def build_servers() -> dict[str, str]:
+    """Images of PostgreSQL, Redis and an S3 server; the variables that name them."""
+    images = {name: f"modit/test-{name}:1" for name in ("postgres", "redis", "objects")}
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(SERVERS, folder, dirs_exist_ok=True)
+        wheels = Path(folder, "wheels")
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "-c", str(ROOT / "constraints.txt"), "-w", str(wheels)]
+        subprocess.run([*pip, "moto[s3,server]"], check=True)
+        for name, tag in images.items():
+            docker("build", "--quiet", "--target", name, "--tag", tag, "--build-arg", f"BASE_IMAGE={BASE}", folder)
+    return {f"{name.upper()}_IMAGE": tag for name, tag in images.items()}
+
+
+class System:
+    """A system that runs.
+
+    Attributes:
+        settings: its variables, secrets among them.
+    """
+
+    def __init__(self, images: str, data: Path, folder: Path) -> None:
+        own = {f"MODIT_{name.upper()}_IMAGE": images.format(image=name) for name in ("airflow", "release", "serve")}
+        names = {"MODIT_NETWORK": PROJECT, "MODIT_STATE": f"{PROJECT}-state", "MODIT_IMAGES": images}
+        self.settings = settings(data) | build_servers() | own | names | PORTS | {"MODIT_ALIAS": "challenger"}
+        self._file = folder / "env"
+        self._file.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+
+    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs an order of docker-compose, the old program or Docker's plugin."""
+        program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+        command = [*program, "--env-file", str(self._file), "-p", PROJECT, *FILES, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=check)
+
+    def ask(self, port: str, path: str, body: Any = None, token: str | None = None, method: str | None = None) -> Any:
+        """JSON of a server on this host."""
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{PORTS[port]}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def run_dag(self, conf: dict[str, Any], minutes: float = 40) -> str:
+        """Starts `nightly_retrain` over REST and waits for its end; the state of the run."""
+        token = self.ask("AIRFLOW_PORT", "/auth/token", {"username": "admin", "password": self.password})[
+            "access_token"
+        ]
+        dag = "/api/v2/dags/nightly_retrain"
+        wait_for(lambda: self.ask("AIRFLOW_PORT", dag, {"is_paused": False}, token, "PATCH"), 180)
+        run = self.ask("AIRFLOW_PORT", f"{dag}/dagRuns", {"logical_date": None, "conf": conf}, token)["dag_run_id"]
+        give_up = time.monotonic() + 60 * minutes
+        while time.monotonic() < give_up:
+            state = self.ask("AIRFLOW_PORT", f"{dag}/dagRuns/{run}", token=token)["state"]
+            if state in ("success", "failed"):
+                return state
+            time.sleep(5)
+        return f"not over after {minutes:g} minutes"
+
+    @property
+    def password(self) -> str:
+        """Airflow's."""
+        return self.settings["AIRFLOW_PASSWORD"]
+
+
+@contextmanager
+def running(images: str, data: Path, folder: Path) -> Iterator[System]:
+    """Starts everything, and takes everything away with its volumes."""
+    system = System(images, data, folder)
+    try:
+        up = system.compose("up", "--detach", check=False)
+        assert up.returncode == 0, f"{up.stderr}\n{system.compose('logs', '--tail', '40', check=False).stdout}"
+        yield system
+    finally:
+        system.compose("down", "--volumes", "--timeout", "5", check=False)
+
+
+def wait_for(attempt: Any, seconds: float) -> Any:
+    """What `attempt` returns once it does not fail any more."""
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            return attempt()
+        except (OSError, ValueError):
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(2)
