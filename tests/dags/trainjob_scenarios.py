@@ -27,6 +27,10 @@ def breaks(body, log, deleted):
     return 1, "connection closed by peer"
 
 
+def needs_more_memory(body, log, deleted):
+    return 4, "pretrain: OutOfMemoryError"
+
+
 def never_ends(body, log, deleted):
     log("pretrain: step 1 of 2, loss 0.5")
     deleted.wait(60)
@@ -67,6 +71,7 @@ def scenarios(cluster: Cluster) -> dict[str, object]:
     found["jobs_after_success"] = list(cluster.jobs)
     found["refused"] = outcome(task(), "refused", refuses)
     found["broken"] = outcome(task(), "broken", breaks)
+    found["large"] = outcome(task(), "large", needs_more_memory)
     found["broken_jobs"] = sorted(cluster.jobs)
     found["again"] = outcome(task(), "broken")  # the same task's next attempt
     found["jobs_after_second_attempt"] = sorted(cluster.jobs)
@@ -92,7 +97,7 @@ def scenarios(cluster: Cluster) -> dict[str, object]:
 
     first = threading.Thread(target=outcome, args=(task(), "adopted", slow), daemon=True)
     first.start()  # a worker that starts the job; a second one comes while it runs
-    while len(cluster.created) < 6:
+    while len(cluster.created) < 7:
         pass_time.wait(0.05)
     threading.Timer(0.5, release.set).start()
     found["adopted"] = outcome(task(), "adopted", breaks)
