@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-from cluster import Cluster  # this folder's, beside this script
+from trainer_double import Cluster  # this folder's, beside this script
 
 LINE = '{"digest":"abc","status":"ran","step":"pretrain"}'
 
