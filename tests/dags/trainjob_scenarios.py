@@ -1,7 +1,6 @@
 """Runs the TrainJobs of `test_trainjob.py` against a cluster in a fresh interpreter, and prints what came out."""
 
 import json
-import os
 import sys
 import threading
 from datetime import timedelta
@@ -39,10 +38,7 @@ def never_ends(body, log, deleted):
 
 def main(folder: Path) -> None:
     with Cluster(well) as cluster:
-        config = folder / "cluster.yaml"
-        config.write_text(json.dumps(cluster.kubeconfig()))
-        extra = {"kube_config_path": str(config), "in_cluster": False}
-        os.environ["AIRFLOW_CONN_KUBERNETES_DEFAULT"] = json.dumps({"conn_type": "kubernetes", "extra": extra})
+        cluster.connect(folder)
         print(json.dumps(scenarios(cluster)))
 
 
