@@ -20,6 +20,8 @@ NIGHTS ?= 6
 # Images: what they are built on, and their names.
 BASE ?=
 TAG ?= modit/{image}:dev
+# 1: `train` with CUDA.
+CUDA ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo-nights test test-e2e test-containers lint locks kubectl base-image images clean
@@ -61,10 +63,11 @@ dvc.yaml: $(wildcard components/*/__init__.py) $(wildcard pipelines/dvc_*) | $(R
 	$(BIN)/python -m pipelines.dvc_view
 
 pipelines/retrain.yaml: $(wildcard components/*/__init__.py pipelines/kfp_*.py) pipelines/retrain.py | $(READY) ## the steps for Kubeflow Pipelines
-	MODIT_IMAGES= $(BIN)/python -m pipelines.retrain
+	MODIT_IMAGES= MODIT_SHARDS= $(BIN)/python -m pipelines.retrain
 
 locks: $(READY) ## what each image installs, resolved under constraints.txt, into infra/locks
 	$(BIN)/python -m infra.images lock
+	$(BIN)/python -m infra.images lock train --cuda
 
 kubectl: $(READY) ## a recent kubectl into .venv/bin, for the tests of infra/kubernetes; Debian 12's is too old
 	$(BIN)/python -m infra.kubectl
@@ -73,9 +76,9 @@ base-image: ## a Debian base without a registry (root, debootstrap, docker); the
 	folder=$$(mktemp -d) && debootstrap --variant=minbase --include=ca-certificates bookworm $$folder \
 		&& tar -C $$folder -c . | docker import - modit/base:bookworm; rm -rf $$folder
 
-images: $(READY) ## the container images, on BASE (default: see infra/Dockerfile), named by TAG
-	$(BIN)/python -m infra.images wheels
-	$(BIN)/python -m infra.images build --tag '$(TAG)' $(if $(BASE),--base '$(BASE)')
+images: $(READY) ## the container images, on BASE (default: see infra/Dockerfile), named by TAG; CUDA=1: train with CUDA
+	$(BIN)/python -m infra.images wheels $(if $(CUDA),--cuda)
+	$(BIN)/python -m infra.images build --tag '$(TAG)' $(if $(CUDA),--cuda) $(if $(BASE),--base '$(BASE)')
 
 clean: ## removes the environment, caches and Airflow's folder; runs stay
 	rm -rf $(VENV) .airflow .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info src/*.egg-info

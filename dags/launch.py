@@ -22,7 +22,8 @@ DAG_ID = "nightly_retrain"
 # The small demo world for the smallest preset; what a person runs first has 20,000 items.
 DEMO_ITEMS = {"tiny": 5_000}
 AIRFLOW_LINE = re.compile(r"\S+Z \[(?P<level>\w+) *\] (?P<message>.*?) \[(?P<logger>[\w.]+)\] ")
-SKIP_CHATTER = "No tasks to run"  # what Airflow says when a skip has left nothing to do
+# What Airflow says when a skip has left nothing to do, and of a deadline where no queue is.
+SKIP_CHATTER = ("No tasks to run", "skipping deadline alert")
 HOOK_CHATTER = ("Tmp dir root location", "Running command:", "Output:", "Command exited with return code 0", "{")
 
 

@@ -27,6 +27,8 @@ RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
 EXECUTOR = os.environ.get("MODIT_EXECUTOR", "process")
 RETRIES_MAX = int(os.environ.get("MODIT_RETRIES_MAX", "5"))
 DEADLINE = timedelta(hours=float(os.environ.get("MODIT_DEADLINE_HOURS", "12")))
+# How many tasks share the items of a step that is sharded; for each domain, where it runs per domain.
+SHARDS = int(os.environ.get("MODIT_SHARDS", "1"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
 # A night reads the window that ends with its data interval; a manual run reads the window that it names, or everything.
 WINDOW = "params.window or ({'end': data_interval_end | ds} if dag_run.run_type in ('scheduled', 'backfill') else none)"
@@ -108,9 +110,12 @@ with DAG(
             "doc_md": f"reads {', '.join(step.inputs) or 'the catalogue'}; writes {', '.join(step.outputs)}",
             **operator.arguments_for(step),
         }
-        if step.per_domain:
-            mapped = operator.partial(map_index_template="{{ task.domain }}", **arguments)
-            tasks[step.name] = mapped.expand(domain=tasks[REGISTRY.domain_step.name].output)
+        axes = {"domain": tasks[REGISTRY.domain_step.name].output} if step.per_domain else {}
+        if shards := step.shards(SHARDS):
+            axes["shard"] = shards
+        if axes:
+            label = " ".join(f"{{{{ task.{axis} }}}}" for axis in axes)
+            tasks[step.name] = operator.partial(map_index_template=label, **arguments).expand(**axes)
         else:
             tasks[step.name] = operator(**arguments)
 

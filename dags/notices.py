@@ -80,7 +80,7 @@ def send_missed_deadline(context: Mapping[str, Any]) -> None:
 
 def send(title: str, text: str) -> None:
     """Writes a notice to the log and sends it by every connection of MODIT_NOTIFY."""
-    logging.getLogger("modit.notices").error("%s\n%s", title, text)
+    logging.getLogger("modit.notices").error("%s: %s", title, text.replace("\n", "; "))
     if not CONNECTIONS:
         return
     from airflow.providers.apprise.hooks.apprise import AppriseHook

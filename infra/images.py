@@ -23,6 +23,7 @@ PACKAGES = {
     "features": [".[features,registry,s3]", "async-timeout"],
     # the last two for `mlflow server`, which runs from this image: its records in PostgreSQL, its files on S3
     "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary", "boto3"],
+    "serve": [".[serve,s3]"],
     "airflow": [
         "apache-airflow>=3.3",
         "apache-airflow-providers-apprise",
@@ -35,6 +36,10 @@ PACKAGES = {
         "statsd",
     ],
 }
+# Images that have a variant for accelerators: its target and lock. It bears the name of the image that it replaces.
+CUDA = {"train": "train-cuda"}
+# PyPI's own torch holds the CUDA build; === keeps a local build, 2.13.0+cpu, from being taken for it.
+VARIANTS = {"train-cuda": [*PACKAGES["train"], "torch===2.13.0"]}
 HEADER = "# What the image {image} installs; made by `make locks`.\n"
 
 
@@ -53,26 +58,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.images", description=__doc__)
     parser.add_argument("verb", choices=["lock", "wheels", "build"])
     parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"of {', '.join(PACKAGES)}; all if none is named")
+    parser.add_argument("--cuda", action="store_true", help="the variant for accelerators, of images that have one")
     parser.add_argument("--base", help="image to build on, with Python 3.11 or apt; default: see infra/Dockerfile")
     parser.add_argument("--tag", default="modit/{image}:dev", help="names of the images (default %(default)s)")
     chosen = parser.parse_args(arguments)
     if unknown := sorted(set(chosen.images) - set(PACKAGES)):
         parser.error(f"no image {', '.join(unknown)}; allowed: {', '.join(PACKAGES)}")
     for image in chosen.images or PACKAGES:
-        {"lock": lock, "wheels": wheels}[chosen.verb](image) if chosen.verb != "build" else build(
-            image, chosen.tag.format(image=image), chosen.base
-        )
+        target = CUDA.get(image, image) if chosen.cuda else image
+        if chosen.verb == "build":
+            build(target, chosen.tag.format(image=image), chosen.base)
+        else:
+            {"lock": lock, "wheels": wheels}[chosen.verb](target)
     return 0
 
 
 def lock(image: str) -> None:
     """Resolves an image's packages under constraints.txt and writes `infra/locks/IMAGE.txt`."""
     command = [*_pip("install"), "--dry-run", "--ignore-installed", "--report", "-", "-c", "constraints.txt"]
-    found = subprocess.run([*command, *PACKAGES[image]], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    found = subprocess.run(
+        [*command, *(PACKAGES | VARIANTS)[image]], cwd=ROOT, check=True, stdout=subprocess.PIPE
+    ).stdout
     names = [each["metadata"] for each in json.loads(found)["install"]]
-    pins = sorted(f"{each['name'].lower()}=={each['version']}" for each in names if each["name"] != "modit")
+    pins = sorted(_pin(each["name"].lower(), each["version"]) for each in names if each["name"] != "modit")
     LOCKS.mkdir(exist_ok=True)
     (LOCKS / f"{image}.txt").write_text(HEADER.format(image=image) + "\n".join(pins) + "\n", encoding="utf-8")
+
+
+def _pin(name: str, version: str) -> str:
+    # Only torch comes in builds that == does not tell apart.
+    return f"{name}==={version}" if name == "torch" else f"{name}=={version}"
 
 
 def wheels(image: str) -> None:
@@ -81,11 +96,23 @@ def wheels(image: str) -> None:
     subprocess.run([*_pip("wheel"), "--no-deps", "-w", WHEELS, "-r", LOCKS / f"{image}.txt"], cwd=ROOT, check=True)
 
 
-def build(image: str, tag: str, base: str | None) -> None:
-    """Builds an image by the Docker that is there."""
+def build(target: str, tag: str, base: str | None) -> None:
+    """Builds a target of the Dockerfile by the Docker that is there."""
     arguments = {"CODE_COMMIT": _code_commit(), **({"BASE_IMAGE": base} if base else {})}
     given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
-    command = ["docker", "build", "--quiet", "--file", "infra/Dockerfile", "--target", image, "--tag", tag, *given, "."]
+    command = [
+        "docker",
+        "build",
+        "--quiet",
+        "--file",
+        "infra/Dockerfile",
+        "--target",
+        target,
+        "--tag",
+        tag,
+        *given,
+        ".",
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kfp import dsl
 
 from modit.core.step import Step
-from pipelines.kfp_contract import DOMAIN, RUN_PARAMETERS
+from pipelines.kfp_contract import RUN_PARAMETERS
 from pipelines.kfp_platform import Platform
 
 # KFP's type of each artifact; any other is a plain Artifact.
@@ -29,17 +29,20 @@ def artifact_type(name: str) -> type[dsl.Artifact]:
     return TYPES.get(name, dsl.Model if name.startswith(ROUND) else dsl.Artifact)
 
 
-def component(step: Step, name: str, inputs: Mapping[str, Any], said: Mapping[str, Any], image: str) -> Any:
+def component(
+    step: Step, name: str, axes: Iterable[str], inputs: Mapping[str, Any], said: Mapping[str, Any], image: str
+) -> Any:
     """The component of a step.
 
     Args:
         step: the declaration.
         name: of the component.
+        axes: names of the parameters that its tasks differ in.
         inputs: the annotation of each input.
         said: the annotation of each output parameter.
         image: reference of the image that runs it.
     """
-    parameters = {**RUN_PARAMETERS, **({DOMAIN: str} if step.per_domain else {})}
+    parameters = {**RUN_PARAMETERS, **dict.fromkeys(axes, str)}
     outputs = {output: dsl.Output[artifact_type(output)] for output in step.outputs}
     annotations = {**parameters, **inputs, **outputs, **said}
 

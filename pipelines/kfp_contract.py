@@ -13,8 +13,8 @@ RUN_PARAMETERS: dict[str, type] = {
     "overrides": dict,
     "window": str,
 }
-# The parameter of a task of one domain.
-DOMAIN = "domain"
+# The parameters of a task of one domain, and of one that shares the items with others.
+DOMAIN, SHARD = "domain", "shard"
 # Output parameters: of the step that decides the domains, and of the first step, which may find nothing new.
 ELIGIBLE_DOMAINS, OUTCOME = "eligible_domains", "outcome"
 # The output parameter with an artifact's digest, where steps of a later loop read the artifact.

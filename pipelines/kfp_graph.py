@@ -1,9 +1,11 @@
-"""The steps' graph in Kubeflow Pipelines' terms: a task a step, in loops over the domains where it runs per domain."""
+"""The steps' graph in Kubeflow Pipelines' terms: a task a step, in loops over domains and shards where it has those."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from kfp import dsl
@@ -11,7 +13,7 @@ from kfp import dsl
 from modit.core.registry import Registry
 from modit.core.step import Step
 from pipelines.kfp_components import artifact_type, component, configure
-from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SKIPPED_NO_DATA
+from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD, SKIPPED_NO_DATA
 from pipelines.kfp_platform import Platform
 
 
@@ -42,18 +44,19 @@ class Graph:
             parameters: those of the pipeline, which every task gets.
         """
         self.registry, self.platform, self.parameters = registry, platform, parameters
-        self.tasks: dict[tuple[str, str | None], dsl.PipelineTask] = {}
+
+    def _shards(self, step: Step) -> list[str]:
+        return step.shards(self.platform.shards)
 
     def _task(
-        self, step: Step, name: str, domain: Any, channels: Mapping[str, Any], said: Mapping[str, Any]
+        self, step: Step, name: str, axes: Mapping[str, Any], channels: Mapping[str, Any], said: Mapping[str, Any]
     ) -> dsl.PipelineTask:
-        parameters = {**self.parameters, **({DOMAIN: domain} if step.per_domain else {})}
         inputs = {
             key: list if isinstance(channel, dsl.Collected) else dsl.Input[artifact_type(channel.name)]
             for key, channel in channels.items()
         }
-        made = component(step, name, inputs, said, self.platform.image_of(step))
-        task = made(**parameters, **channels)
+        made = component(step, name, axes, inputs, said, self.platform.image_of(step))
+        task = made(**self.parameters, **axes, **channels)
         configure(task, step, self.platform)
         return task
 
@@ -64,9 +67,10 @@ class LoopedGraph(Graph):
     def add_tasks(self) -> None:
         """Adds all."""
         self.phases = phases(self.registry)
+        self.tasks: dict[str, dsl.PipelineTask] = {}
         first, *others = self.registry.steps
         self._add(first)
-        with dsl.If(self.tasks[first.name, None].outputs[OUTCOME] != SKIPPED_NO_DATA, name="new-data"):
+        with dsl.If(self.tasks[first.name].outputs[OUTCOME] != SKIPPED_NO_DATA, name="new-data"):
             for (phase, per_domain), steps in groupby(sorted(others, key=self._stage), key=self._stage):
                 if per_domain:
                     self._add_loop(phase, list(steps))
@@ -80,24 +84,29 @@ class LoopedGraph(Graph):
     def _add_loop(self, phase: int, steps: Sequence[Step]) -> None:
         deciding = self.registry.domain_step
         assert deciding is not None  # the registry refuses steps per domain without
-        domains = self.tasks[deciding.name, None].outputs[ELIGIBLE_DOMAINS]
+        domains = self.tasks[deciding.name].outputs[ELIGIBLE_DOMAINS]
         with dsl.ParallelFor(domains, name=f"domains-{phase + 1}") as domain:
             for step in steps:
-                self._add(step, domain)
+                self._add(step, {DOMAIN: domain})
 
-    def _add(self, step: Step, domain: Any = None) -> None:
-        self.tasks[step.name, None] = self._task(step, step.name, domain, self._inputs(step), self._said(step))
+    def _add(self, step: Step, axes: Mapping[str, Any] = MappingProxyType({})) -> None:
+        shards, inputs, said = self._shards(step), self._inputs(step), self._said(step)
+        if not shards:
+            self.tasks[step.name] = self._task(step, step.name, axes, inputs, said)
+            return
+        with dsl.ParallelFor(shards, name=f"shards-{step.name.replace('_', '-')}") as shard:
+            self.tasks[step.name] = self._task(step, step.name, {**axes, SHARD: shard}, inputs, said)
 
     def _crosses(self, name: str, reader: Step) -> bool:
         """Whether an artifact is written in a loop and read after it."""
         writer = self.registry.writer[name]
-        return writer.per_domain and self._stage(writer) != self._stage(reader)
+        return bool(self._shards(writer)) or (writer.per_domain and self._stage(writer) != self._stage(reader))
 
     def _inputs(self, step: Step) -> dict[str, Any]:
-        """Artifacts; of an earlier loop the digests of all domains, since KFP takes no artifacts from loop to loop."""
+        """Artifacts; of a loop that is over the digests of all its tasks, since KFP takes no artifacts out of loops."""
         channels: dict[str, Any] = {}
         for name in step.inputs:
-            outputs = self.tasks[self.registry.writer[name].name, None].outputs
+            outputs = self.tasks[self.registry.writer[name].name].outputs
             if self._crosses(name, step):
                 digest = DIGEST.format(artifact=name)
                 channels[f"{digest}s"] = dsl.Collected(outputs[digest])
@@ -114,25 +123,31 @@ class LoopedGraph(Graph):
 
 
 class UnrolledGraph(Graph):
-    """A task for each domain and no control flow, of which `kfp.local` can do too little."""
+    """A task for each domain and shard and no control flow, of which `kfp.local` can do too little."""
 
     def add_tasks(self, domains: Sequence[str]) -> None:
         """Adds all, for these domains."""
+        self.domains = domains
+        self.tasks: dict[tuple[str, str | None], list[dsl.PipelineTask]] = defaultdict(list)
         for step in self.registry.steps:
             for domain in domains if step.per_domain else (None,):
-                # Components of one name would share a folder when they run locally.
-                name = f"{step.name}_{domain}" if domain else step.name
-                channels = self._inputs(step, domain, domains)
-                self.tasks[step.name, domain] = self._task(step, name, domain, channels, {})
+                for shard in self._shards(step) or (None,):
+                    self._add(step, domain, shard)
 
-    def _inputs(self, step: Step, domain: str | None, domains: Sequence[str]) -> dict[str, Any]:
-        """Artifacts of the same domain; of each domain where all are read."""
+    def _add(self, step: Step, domain: str | None, shard: str | None) -> None:
+        # Components of one name would share a folder when they run locally.
+        name = "_".join(filter(None, (step.name, domain, shard and shard.replace("/", "_of_"))))
+        axes = {key: value for key, value in ((DOMAIN, domain), (SHARD, shard)) if value}
+        self.tasks[step.name, domain].append(self._task(step, name, axes, self._inputs(step, domain), {}))
+
+    def _inputs(self, step: Step, domain: str | None) -> dict[str, Any]:
+        """Artifacts of the same domain; of each domain where all are read, and of each shard."""
         channels: dict[str, Any] = {}
         for name in step.inputs:
             writer = self.registry.writer[name]
-            if writer.per_domain and not step.per_domain:
-                for number, each in enumerate(domains, start=1):
-                    channels[f"{name}_{number}"] = self.tasks[writer.name, each].outputs[name]
-            else:
-                channels[name] = self.tasks[writer.name, domain if writer.per_domain else None].outputs[name]
+            of_all = writer.per_domain and not step.per_domain
+            of = self.domains if of_all else [domain if writer.per_domain else None]
+            found = [task.outputs[name] for each in of for task in self.tasks[writer.name, each]]
+            names = [name] if len(found) == 1 and not of_all else [f"{name}_{n}" for n in range(1, len(found) + 1)]
+            channels |= dict(zip(names, found, strict=True))
         return channels

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
+from modit.core.shards import Shard
 from modit.core.step import Step
 
 ACCELERATOR = "nvidia.com/gpu"
@@ -26,12 +27,14 @@ class Platform:
         images: references of single kinds, which go before the pattern.
         accelerator: resource name of an accelerator, such as `nvidia.com/gpu`; None for a cluster without.
         environment: variables of every task; nothing secret, since it stands in the compiled file.
+        shards: how many tasks share the items of a step that is sharded.
     """
 
     pattern: str = "modit/{image}:dev"
     images: Mapping[str, str] = field(default_factory=dict)
     accelerator: str | None = ACCELERATOR
     environment: Mapping[str, str] = field(default_factory=dict)
+    shards: int = 1
 
     def image_of(self, step: Step) -> str:
         """The image that runs a step."""
@@ -61,6 +64,13 @@ def add_platform_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="variable of every task, such as MLFLOW_TRACKING_URI; nothing secret; may be repeated",
     )
+    parser.add_argument(
+        "--shards",
+        type=int,
+        default=int(os.environ.get("MODIT_SHARDS") or 1),
+        metavar="N",
+        help="tasks that share the items of a step that is sharded (default: the environment's MODIT_SHARDS, else 1)",
+    )
 
 
 def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
@@ -71,7 +81,7 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
         kinds: of images that there are.
 
     Raises:
-        ConfigError: an image is of a kind that no step has, or a variable has no value.
+        ConfigError: an image is of a kind that no step has, a variable has no value, or there are too many shards.
     """
     single = dict(text.split("=", 1) for text in chosen.image if "=" in text)
     unknown = set(single) - set(kinds)
@@ -83,4 +93,6 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
     general = [text for text in chosen.image if "=" not in text]
     pattern = general[-1] if general else os.environ.get("MODIT_IMAGES") or Platform.pattern
     accelerator = None if chosen.accelerator == NO_ACCELERATOR else chosen.accelerator
-    return Platform(pattern, single, accelerator, dict(text.split("=", 1) for text in chosen.env))
+    environment = dict(text.split("=", 1) for text in chosen.env)
+    Shard.all_of(chosen.shards)  # refuses a number out of range
+    return Platform(pattern, single, accelerator, environment, chosen.shards)

@@ -18,7 +18,7 @@ from typing import Any
 
 from modit.core.command import FAILED, REFUSED
 from modit.core.window import named_window
-from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SKIPPED_NO_DATA
+from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD, SKIPPED_NO_DATA
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,12 +58,12 @@ def step_command(step: str, values: Mapping[str, Any]) -> list[str]:
 
     Args:
         step: its name.
-        values: the task's parameters: those of the pipeline, and `domain` of a step that runs per domain.
+        values: the task's parameters: those of the pipeline, `domain` of a step that runs per domain, `shard` of one
+            that is sharded.
     """
     run = f"{values['run_root'].rstrip('/')}/{values['run']}"
-    domain = ["--domain", values[DOMAIN]] if DOMAIN in values else []
-    conf = json.dumps(run_conf(values))
-    return [sys.executable, "-m", "components", step, "--run", run, "--conf", conf, *domain]
+    axes = [part for name in (DOMAIN, SHARD) if name in values for part in (f"--{name}", values[name])]
+    return [sys.executable, "-m", "components", step, "--run", run, "--conf", json.dumps(run_conf(values)), *axes]
 
 
 def run_conf(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,9 @@ def run(context: StepContext) -> None:
     """
     catalog = Catalog.load(context.input("catalog"))
     config = IndexConfig(**context.params.stage_index.model_dump(), seed=context.seed)
-    index = ItemIndex.build(catalog.embeddings, catalog.item_ids, config)
+    index = ItemIndex.build(catalog.embeddings, catalog.item_ids, config, context.scratch)
     index.save(context.output("index"))
-    context.logger.info("%s index of %d items, %s; digest %s", index.kind, len(index), index.meta.reason, index.digest)
+    meta = index.meta
+    context.logger.info(
+        "%s index of %d items in %d files, %s; digest %s", meta.kind, meta.items, meta.shards, meta.reason, index.digest
+    )

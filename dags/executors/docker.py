@@ -31,10 +31,12 @@ class DockerStep(StepTask, DockerOperator):
     template_fields_renderers = {"conf": "json"}
     ui_color = "#e4ecf7"
 
-    def __init__(self, *, step: str, run_uri: str, conf: str, domain: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
+    ) -> None:
         """Takes the fields of `StepTask`, and in `kwargs` what `DockerOperator` takes."""
         super().__init__(**kwargs)
-        self.step, self.run_uri, self.conf, self.domain = step, run_uri, conf, domain
+        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
     @staticmethod
     def arguments_for(step: Step) -> dict[str, Any]:

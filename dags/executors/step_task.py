@@ -42,17 +42,20 @@ class StepTask:
         run_uri: the run's folder (templated).
         conf: JSON of the run's fields (templated).
         domain: of a mapped task, or None.
+        shard: of a task that shares the items with others, `I/N`, or None.
     """
 
     step: str
     run_uri: str
     conf: str
     domain: str | None
+    shard: str | None
 
     def command_line(self, *more: str) -> list[str]:
         """The arguments of `python -m components`, as a list, so that no shell expands anything in it."""
         domain = ["--domain", self.domain] if self.domain else []
-        return ["-m", "components", self.step, "--run", self.run_uri, "--conf", self.conf, *domain, *more]
+        shard = ["--shard", self.shard] if self.shard else []
+        return ["-m", "components", self.step, "--run", self.run_uri, "--conf", self.conf, *domain, *shard, *more]
 
     def failure(self, status: int, said: object, killed_for_memory: bool = False) -> AirflowException:
         """The error of a task whose step ended badly.

@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     _add_kfp(verbs)
     _add_exporter(verbs)
+    _add_serve(verbs)
     return parser
 
 
@@ -134,6 +135,43 @@ def _exporter(chosen: argparse.Namespace) -> int:
     from modit.monitor.exporter import serve
 
     serve(chosen.runs, chosen.host, chosen.port, chosen.newest)
+    return 0
+
+
+def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("serve", help="answer retrieval requests from the registered versions that bear an alias")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default %(default)s)")
+    parser.add_argument("--registry", metavar="URI", help="the MLflow registry (default: MLFLOW_TRACKING_URI)")
+    parser.add_argument("--alias", default="champion", help="of the versions to answer from (default %(default)s)")
+    parser.add_argument("--domains", metavar="A,B", help="(default: all that have a version with the alias)")
+    parser.add_argument("--reload-seconds", type=float, default=30.0, help="between looks at the registry (30)")
+    parser.add_argument("--threads", type=int, help="requests answered at the same time (default: the cores)")
+    parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
+    parser.set_defaults(verb=_serve)
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)]:
+        raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
+    from modit.serve.run import serve
+    from modit.serve.settings import Settings, api_keys, registry_address
+
+    given = {"threads": chosen.threads} if chosen.threads is not None else {}
+    if chosen.domains is not None:
+        given["domains"] = tuple(filter(None, chosen.domains.split(",")))
+    serve(
+        Settings(
+            registry=registry_address(chosen.registry),
+            alias=chosen.alias,
+            host=chosen.host,
+            port=chosen.port,
+            reload_seconds=chosen.reload_seconds,
+            keys=api_keys(),
+            insecure=chosen.insecure,
+            **given,
+        )
+    )
     return 0
 
 

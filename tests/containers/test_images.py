@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -44,12 +45,31 @@ def test_the_command_of_every_step_image_is_the_one_of_everywhere(images, image)
         ("train", ["mlflow", "feast", "great_expectations", "airflow"]),
         ("features", ["torch", "faiss", "onnx", "airflow"]),
         ("release", ["feast", "great_expectations", "airflow"]),
+        ("serve", ["torch", "onnx", "dvc", "feast", "great_expectations", "airflow", "components"]),
         ("airflow", ["torch", "faiss", "numpy", "mlflow", "kfp"]),
     ],
 )
 def test_an_image_has_nothing_of_the_other_kinds(images, image, foreign):
     code = f"import importlib.util as u; print([n for n in {foreign} if u.find_spec(n)])"
     assert docker("run", *STRICT, images.format(image=image), "python", "-c", code).stdout.strip() == "[]"
+
+
+def test_the_serve_image_starts_the_service_unless_others_could_ask_without_a_key(images):
+    image = images.format(image="serve")
+    registry = ("-e", "MLFLOW_TRACKING_URI=sqlite:////none/mlflow.db")
+    refused = docker("run", *STRICT, *registry, image, check=False)
+    assert refused.returncode == 1 and "set MODIT_API_KEYS" in refused.stderr
+    name = docker("run", "--detach", *STRICT, *registry, "-e", "MODIT_API_KEYS=one", image).stdout.strip()
+    try:
+        code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/healthz').read().decode())"
+        deadline = time.monotonic() + 60
+        while (asked := docker("exec", name, "python", "-c", code, check=False)).returncode:
+            assert time.monotonic() < deadline, docker("logs", name, check=False).stderr
+            time.sleep(1)
+        assert json.loads(asked.stdout) == {"status": "alive"}
+        assert "sqlite:////none/mlflow.db is no MLflow database: unable to open" in docker("logs", name).stderr
+    finally:
+        docker("rm", "--force", name)
 
 
 @pytest.mark.parametrize("executor", ["docker", "kubernetes"])

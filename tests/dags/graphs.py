@@ -21,9 +21,10 @@ print(json.dumps({task.task_id: sorted(task.upstream_task_ids) for task in dag.t
 """
 
 
-def airflow_graph(home: Path) -> Graph:
+def airflow_graph(home: Path, shards: int = 1) -> Graph:
     """Nodes and edges of the parsed DAG; `home` becomes Airflow's folder."""
-    environment = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "MODIT_SHARDS": str(shards)}
+    environment = {**os.environ, **settings}
     result = subprocess.run(
         [sys.executable, "-c", AIRFLOW], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
@@ -92,7 +93,9 @@ class KfpGraph:
             component = self.component(task)
             if "dag" in component:
                 iterator = task.get("parameterIterator")
-                item = {iterator["itemInput"]: sources[iterator["items"]["inputParameter"]]} if iterator else {}
+                # The items of a loop are an input, or a list that stands there.
+                items = iterator["items"].get("inputParameter") if iterator else None
+                item = {iterator["itemInput"]: sources[items]} if iterator and items else {}
                 self._walk(component["dag"], {name: step for name, step in (sources | item).items() if step})
             else:
                 self.nodes.add(self.step(component))

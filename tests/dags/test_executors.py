@@ -18,6 +18,7 @@ pytest.importorskip("airflow", reason="needs the extra `airflow`")
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
+    "MODIT_SHARDS": "3",
     "MODIT_GPUS": "1",
     "MODIT_CLAIM": "modit-data",
     "MODIT_RUNS": "/data/runs",
@@ -46,7 +47,9 @@ dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
 executor = sys.argv[1]
 
 def fields(task):
-    operator = task.unmap({"domain": "quality"}) if task.is_mapped else task
+    axes = {"domain": "quality", "shard": "2/3"}
+    axes = {name: axes[name] for name in task.expand_input.value} if task.is_mapped else {}
+    operator = task.unmap(axes) if task.is_mapped else task
     operator.run_uri, operator.conf = "/data/runs/a", "{}"
     if executor == "docker":
         mounts = [[m["Source"], m["Target"]] for m in operator.mounts]
@@ -111,7 +114,8 @@ def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need
     assert container["image"] == f"site/modit-{step.image}:1"
     assert container["command"] == ["python"]
     domain = ["--domain", "quality"] if step.per_domain else []
-    expected = ["-m", "components", step.name, "--run", "/data/runs/a", "--conf", "{}", *domain]
+    shard = ["--shard", "2/3"] if step.sharded else []
+    expected = ["-m", "components", step.name, "--run", "/data/runs/a", "--conf", "{}", *domain, *shard]
     assert container["args"] == [*expected, "--result", "/airflow/xcom/return.json"]
     memory = f"{step.resources.memory_gb * 1024:.0f}Mi"
     gpus = {"nvidia.com/gpu": str(step.resources.gpus)} if step.resources.gpus else {}

@@ -92,7 +92,8 @@ def test_the_command_is_the_one_that_runs_a_step_anywhere():
     assert command[1:6] == ["-m", "components", "finetune", "--run", "s3://bucket/runs/one"]
     assert json.loads(command[command.index("--conf") + 1]) == run_conf(VALUES)
     assert command[-2:] == ["--domain", "a"]
-    assert "--domain" not in step_command("pretrain", VALUES)
+    assert not {"--domain", "--shard"} & set(step_command("pretrain", VALUES))
+    assert step_command("label_anchors", {**VALUES, "domain": "a", "shard": "2/4"})[-2:] == ["--shard", "2/4"]
 
 
 def test_the_conf_is_one_that_a_run_takes():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 from graphs import ROOT, KfpGraph, kfp_graph
 
 from components.registry import REGISTRY
+from modit.core.errors import ConfigError
 from modit.core.run_config import RunConfig
 from modit.core.verdict import SKIPPED_NO_DATA
 
@@ -47,7 +49,8 @@ def tasks_of(spec):
 
 
 def test_the_committed_file_is_what_is_declared(monkeypatch):
-    monkeypatch.delenv("MODIT_IMAGES", raising=False)
+    for variable in ("MODIT_IMAGES", "MODIT_SHARDS"):
+        monkeypatch.delenv(variable, raising=False)
     assert main(["--check"]) == 0
 
 
@@ -58,7 +61,8 @@ def test_a_file_that_is_not_current_is_named(tmp_path, capsys):
 
 def test_compiling_in_another_process_gives_the_same_bytes(tmp_path):
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    environment.pop("MODIT_IMAGES", None)
+    for variable in ("MODIT_IMAGES", "MODIT_SHARDS"):
+        environment.pop(variable, None)
     command = [sys.executable, "-m", "pipelines.retrain", "--out", str(tmp_path / "other.yaml")]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     assert (tmp_path / "other.yaml").read_bytes() == FILE.read_bytes()
@@ -177,6 +181,33 @@ def test_the_pipelines_parameters_are_those_that_the_tasks_read(spec):
     }
     not_of_the_run = {"run_root", "run"}
     assert set(parameters) - not_of_the_run == set(RunConfig.model_fields) - {"promote"}
+
+
+def test_sharded_steps_are_in_loops_over_their_shards(tmp_path):
+    main(["--out", str(tmp_path / "three.yaml"), "--shards", "3"])
+    spec = yaml.safe_load((tmp_path / "three.yaml").read_text())
+    graph, found = KfpGraph(spec), {}
+    for task in tasks_of(spec).values():
+        if "raw" in task.get("parameterIterator", {}).get("items", {}):
+            inner = graph.component(task)["dag"]["tasks"].values()
+            found |= {
+                graph.step(graph.component(each)): json.loads(task["parameterIterator"]["items"]["raw"])
+                for each in inner
+            }
+    assert found == {step.name: ["1/3", "2/3", "3/3"] for step in REGISTRY.steps if step.sharded}
+    assert {"label_anchors", "publish_features"} <= set(found)
+
+
+def test_a_number_of_shards_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match="65 shards; allowed: 1 to 64"):
+        main(["--check", "--shards", "65"])
+
+
+def test_unrolled_every_shard_is_a_task():
+    text = compiled(retrain_pipeline(REGISTRY, Platform(shards=2), DOMAINS))
+    assert kfp_graph(text) == (set(REGISTRY.by_name), REGISTRY.edges)
+    tasks = yaml.safe_load(text)["root"]["dag"]["tasks"]
+    assert {"label-anchors-popular-1-of-2", "label-anchors-quality-2-of-2", "publish-features-1-of-2"} <= set(tasks)
 
 
 def test_unrolled_it_has_the_same_graph_and_no_control_flow():

@@ -54,6 +54,13 @@ for name, value in json.loads(sys.argv[1]):
 print(json.dumps({"confs": confs, "seconds": seconds, "brought": brought, "tasks": tasks, "params": params,
                   "max_active_runs": dag.max_active_runs, "catchup": dag.catchup}))
 """
+AXES = """
+import json, runpy
+dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
+mapped = {task.task_id: task.expand_input.value for task in dag.tasks if task.is_mapped}
+print(json.dumps({name: {axis: value if isinstance(value, list) else None for axis, value in axes.items()}
+                  for name, axes in mapped.items()}))
+"""
 REFUSED = [("catalogue", ""), ("domains", "one"), ("domains", []), ("seed", -1), ("seed", "x"), ("preset", "huge")]
 REFUSED += [("run", "../up"), ("overrides", []), ("window", {"start": "2026-01-01"}), ("window", {"end": "yesterday"})]
 REFUSED += [("window", {"end": "2026-01-01", "days": 3}), ("window", "2026-01-01")]
@@ -75,7 +82,8 @@ TAKEN += [("preset", preset) for preset in PRESETS]
 def parsed(tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
     environment = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    environment.pop("MODIT_RETRIES_MAX", None)
+    for variable in ("MODIT_RETRIES_MAX", "MODIT_SHARDS"):
+        environment.pop(variable, None)
     result = subprocess.run(
         [sys.executable, "-c", PARSE, json.dumps(REFUSED + TAKEN)],
         cwd=ROOT,
@@ -104,6 +112,17 @@ def test_the_edges_are_those_of_the_declarations(parsed):
 def test_exactly_the_per_domain_steps_are_mapped(parsed):
     mapped = {name for name, task in parsed["tasks"].items() if task["mapped"]}
     assert mapped == {step.name for step in REGISTRY.steps if step.per_domain}
+
+
+def test_sharded_steps_are_mapped_over_domains_and_shards(tmp_path):
+    settings = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "MODIT_SHARDS": "3"}
+    command = [sys.executable, "-c", AXES]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, check=True)
+    axes = json.loads(done.stdout.splitlines()[-1])
+    assert axes["label_anchors"]["shard"] == axes["publish_features"]["shard"] == ["1/3", "2/3", "3/3"]
+    for step in REGISTRY.steps:
+        expected = {"domain"} if step.per_domain else set()
+        assert set(axes.get(step.name, {})) == expected | ({"shard"} if step.sharded else set())
 
 
 def test_hppo_rounds_are_a_chain_in_a_group_of_their_own(parsed):

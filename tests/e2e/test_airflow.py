@@ -17,6 +17,11 @@ import pytest
 
 from dags.launch import airflow_environment, main
 from modit.core.verdict import read_verdict, report_pages
+from modit.data.catalog import Catalog
+from modit.metric.cases import Cases
+from modit.release.registry import MlflowRegistry
+from tests.e2e.service import serving
+from tests.inbox import open_inbox
 from tests.worlds import small_world
 
 pytestmark = pytest.mark.e2e
@@ -40,7 +45,7 @@ def free_port() -> int:
 class Server:
     """`airflow standalone` in a session and folder of its own."""
 
-    def __init__(self, home: Path, runs: Path) -> None:
+    def __init__(self, home: Path, runs: Path, more: dict[str, str]) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.home = home
@@ -55,6 +60,7 @@ class Server:
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+            **more,
         }
         self.log = (home / "standalone.log").open("w")
         self.process = subprocess.Popen(
@@ -106,8 +112,16 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("airflow"), tmp_path_factory.mktemp("runs"))
+def inbox():
+    with open_inbox() as inbox:
+        yield inbox
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, inbox):
+    # Nine seconds, which every run misses.
+    more = {**inbox.environment, "MODIT_DEADLINE_HOURS": "0.0025"}
+    server = Server(tmp_path_factory.mktemp("airflow"), tmp_path_factory.mktemp("runs"), more)
     try:
         server.wait_until_ready()
         yield server
@@ -121,7 +135,9 @@ def test_a_conf_that_breaks_the_schema_is_answered_with_400(server, conf):
     assert status == 400, answer
 
 
-def test_a_run_asked_for_over_rest_ends_with_a_verdict_and_a_report(server, world, tmp_path):
+def test_a_run_asked_for_over_rest_ends_with_a_verdict_and_a_report_and_a_missed_deadline_is_told_of(
+    server, inbox, world, tmp_path
+):
     conf = {"catalogue": str(world), "preset": "tiny", "seed": 1, "run_root": str(tmp_path), "run": "rest"}
     runs = "/api/v2/dags/nightly_retrain/dagRuns"
     assert server.call("PATCH", "/api/v2/dags/nightly_retrain", {"is_paused": False})[0] == 200
@@ -137,9 +153,14 @@ def test_a_run_asked_for_over_rest_ends_with_a_verdict_and_a_report(server, worl
     assert (state, unfinished) == ("success", {})
     assert read_verdict(str(tmp_path / "rest"))["status"] in ("PASS", "FAIL")
     assert Path(report_pages(str(tmp_path / "rest"))[0]).is_file()
+    # Unpausing starts the last scheduled night, too, which has notices of its own.
+    late = [each["message"] for each in inbox.notices if each["title"] == "nightly_retrain: deadline missed"]
+    assert len([message for message in late if f"run {answer['dag_run_id']}," in message]) == 1
 
 
-def test_the_launcher_runs_the_job_shows_the_verdict_and_a_rerun_is_cached(world, tmp_path, capfd):
+def test_the_launcher_runs_the_job_shows_the_verdict_a_rerun_is_cached_and_what_it_made_is_served(
+    world, tmp_path, capfd
+):
     arguments = ["--catalog", str(world), "--preset", "tiny", "--runs", str(tmp_path)]
     assert main(arguments) == 0
     first = capfd.readouterr().out
@@ -149,6 +170,25 @@ def test_the_launcher_runs_the_job_shows_the_verdict_and_a_rerun_is_cached(world
     assert "runs because" not in again and "cached: nothing" in again
     table = "verdict  figures"  # the gate logs a table of its own when it runs
     assert again[again.index(table) :] == first[first.index(table) :]
+    assert_served(next(tmp_path.glob("*/run.json")).parent, tmp_path / "serve.log")
+
+
+def assert_served(run: Path, log: Path) -> None:
+    """A service answers from each version of the run, by seeds of the run's own cases."""
+    registry = MlflowRegistry(f"sqlite:///{run}/mlflow.db")
+    registered = json.loads((run / "registration" / "registration.json").read_text())
+    for entry in registered.values():
+        registry.client.set_registered_model_alias(entry["model"], "trial", str(entry["version"]))
+    item_ids = Catalog.load(run / "catalog").item_ids
+    with serving(log, "--registry", f"sqlite:///{run}/mlflow.db", "--alias", "trial") as service:
+        assert set(service.wait_for("/readyz")["releases"]) == set(registered)
+        for domain, entry in registered.items():
+            case = Cases.load(run / "cases" / domain / "item_holdout.npz").seeds[0]
+            seeds = item_ids[case[case >= 0]].tolist()
+            status, answer = service.call("/v1/retrieve", {"domain": domain, "seeds": {"item_ids": seeds}, "k": 7})
+            assert status == 200 and len(answer["items"]) == 7, answer
+            assert (answer["version"], answer["index_digest"]) == (entry["version"], entry["digests"]["index"])
+            assert not {item["item_id"] for item in answer["items"]} & set(seeds)
 
 
 def test_the_launcher_fails_loudly_when_a_task_fails(tmp_path, capfd):

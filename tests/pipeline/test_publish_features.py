@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
@@ -13,7 +14,8 @@ import pytest
 from components.publish_features.run import REPOSITORY, run
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
-from modit.core.shards import BUCKETS, WHOLE
+from modit.core.shard_parts import combined
+from modit.core.shards import BUCKETS, WHOLE, Shard
 from modit.core.storage import Storage
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
@@ -111,6 +113,24 @@ def test_an_attempt_after_a_crash_is_the_same_night_though_the_input_has_no_time
     assert again["as_of"] == first["as_of"]
     assert set(again["written"].values()) == {0}
     assert digests_of(context) == digests
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_shards_are_one_night_and_write_the_digests_of_one_task(context, monkeypatch, count):
+    facts = run(context)
+    digests = digests_of(context)
+    shutil.rmtree(context.root / "features")
+    monkeypatch.setenv("MODIT_FEATURES", str(context.root / "store of shards"))
+    said = []
+    for context.shard in Shard.all_of(count):
+        said.append(run(context))
+    assert digests_of(context) == digests
+    together = combined(said)
+    assert (together["written"], together["online"]) == (facts["written"], facts["online"])
+    assert {each["as_of"] for each in said} == {facts["as_of"]}
+    catalog = Catalog.load(context.input("catalog"))
+    store = open_store(REPOSITORY, context.root / "store of shards")
+    assert OnlineItems(store).embeddings(catalog.item_ids).tobytes() == catalog.embeddings.tobytes()
 
 
 def test_services_in_use_by_the_registry_outlive_the_newest_runs(context, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
+from modit.model.sampler import Sampler
 
 DIMENSION = 10
 
@@ -42,3 +44,22 @@ def make_model() -> Callable[..., MODiT]:
         return perturb(MODiT(DiTConfig(**sizes | config)), seed)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def sampler() -> Sampler:
+    """A small torch sampler."""
+    from tests.unit.release.conftest import build_sampler
+
+    return build_sampler()
+
+
+@pytest.fixture(scope="session")
+def sampler_file(sampler: Sampler, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file, once for all folders: exporting takes seconds."""
+    from modit.release.export import export_sampler
+    from tests.unit.release.conftest import describe
+
+    path = tmp_path_factory.mktemp("exported") / "sampler.onnx"
+    export_sampler(sampler, describe(), path)
+    return path

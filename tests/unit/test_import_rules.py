@@ -26,6 +26,7 @@ ROOMS = {
     "evaluate": {"core", "data", "index", "metric", "model"},
     "release": {"core", "data", "index", "metric", "model", "evaluate"},
     "monitor": {"core"},
+    "serve": {"core", "index", "release"},
 }
 # What a room may take from outside, where that is limited.
 OUTSIDE = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,17 @@ class Manifest:
     origin: str | None = None
     seconds: float | None = None
     schema_version: int = SCHEMA_VERSION
+
+    def only(self, names: Collection[str]) -> Manifest:
+        """The same of some of its files.
+
+        Raises:
+            ArtifactError: one is not among them.
+        """
+        if missing := sorted(set(names) - {entry.name for entry in self.files}):
+            raise ArtifactError(f"artifact {self.kind!r} has no file {', '.join(missing)}")
+        files = tuple(entry for entry in self.files if entry.name in names)
+        return replace(self, files=files, digest=digest_of_files(files))
 
     @classmethod
     def from_json(cls, value: dict[str, Any], source: str) -> Manifest:
@@ -127,15 +139,22 @@ class ArtifactStore:
         sizes = self.at(manifest.kind, manifest.domain).sizes()
         return all(sizes.get(entry.name) == entry.size for entry in manifest.files)
 
-    def read(self, name: str, domain: str | None = None) -> Path:
+    def read(self, name: str, domain: str | None = None, files: Collection[str] | None = None) -> Path:
         """A local folder with the artifact's files, verified.
 
         Local runs give the folder itself; it must not be written to. Remote ones are downloaded once per digest.
+
+        Args:
+            name: of the artifact.
+            domain: whose, or None.
+            files: that are wanted, when not all are: only these are verified and downloaded.
 
         Raises:
             ArtifactError: it is missing, or a file differs from its manifest; the message names the file.
         """
         manifest = self.get(name, domain)
+        if files is not None:
+            manifest = manifest.only(files)
         place = self.at(name, domain)
         folder = place.local or self._download(place, manifest)
         verify(folder, manifest)

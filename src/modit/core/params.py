@@ -61,6 +61,7 @@ class IndexParams(Section):
         calibration_queries: queries of the calibration.
         max_probe_share: more visited lists than this share of all, and exact search takes over.
         memory_budget_bytes: refuse to build over this; 0 for 80% of the machine's memory.
+        shards: files that the index is built and kept in; 0 for as few as fit the memory budget.
         use_gpu: "auto" takes one that is there.
         threads: of training and adding.
     """
@@ -74,6 +75,7 @@ class IndexParams(Section):
     calibration_queries: Annotated[int, Field(ge=1)] = 256
     max_probe_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     memory_budget_bytes: AtLeastZero = 0
+    shards: AtLeastZero = 1
     use_gpu: bool | Literal["auto"] = "auto"
     threads: Annotated[int, Field(ge=1)] = 2
 

@@ -1,7 +1,7 @@
 """FAISS build, calibration, search, staging and memory estimate. See docs/architecture.md."""
 
 from modit.index.config import IndexConfig
-from modit.index.exact import exact_search
+from modit.index.exact import exact_search, search_threads
 from modit.index.index import ItemIndex, SearchResult
 from modit.index.memory import MemoryEstimate, estimate_memory
 from modit.index.staging import load_staged, stage, staged_digest
@@ -16,6 +16,7 @@ __all__ = [
     "estimate_memory",
     "exact_search",
     "load_staged",
+    "search_threads",
     "stage",
     "staged_digest",
 ]

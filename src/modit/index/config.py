@@ -8,6 +8,7 @@ from typing import Literal
 from modit.core.errors import ConfigError
 
 Kind = Literal["flat", "ivf", "ivf_sq8", "ivf_pq"]
+MOST_SHARDS = 4096
 KINDS: tuple[Kind, ...] = ("flat", "ivf", "ivf_sq8", "ivf_pq")
 
 
@@ -28,6 +29,8 @@ class IndexConfig:
         max_probe_share: an index that must visit more than this share of its lists gives no speed; exact search
             takes over.
         memory_budget_bytes: refuse to build over this; 0 stands for 80% of the machine's memory.
+        shards: files that the index is built and kept in, one after the other, and mapped instead of read; 0 takes as
+            few as fit the memory budget.
         use_gpu: "auto" takes a GPU when faiss-gpu is installed and sees one; True insists; False never.
         threads: threads of training and adding; fixed, because the bytes of the index may depend on it.
         seed: seed of the training sample, of k-means and of the calibration sample.
@@ -42,6 +45,7 @@ class IndexConfig:
     calibration_queries: int = 256
     max_probe_share: float = 0.25
     memory_budget_bytes: int = 0
+    shards: int = 1
     use_gpu: bool | Literal["auto"] = "auto"
     threads: int = 2
     seed: int = 0
@@ -57,6 +61,8 @@ class IndexConfig:
         self._require("calibration_queries", self.calibration_queries >= 1, ">= 1")
         self._require("max_probe_share", 0 < self.max_probe_share <= 1, "in (0, 1]")
         self._require("memory_budget_bytes", self.memory_budget_bytes >= 0, ">= 0")
+        self._require("shards", 0 <= self.shards <= MOST_SHARDS, f"in [0, {MOST_SHARDS}]")
+        self._require("use_gpu", self.use_gpu is not True or self.shards == 1, "auto or false, where shards is not 1")
         self._require("threads", self.threads >= 1, ">= 1")
         self._require("seed", 0 <= self.seed < 2**31, "in [0, 2^31)")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Sequence
-from functools import cached_property
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import faiss
 import numpy as np
@@ -15,11 +15,12 @@ import numpy as np
 from modit.core.errors import ContractError, MemoryBudgetError
 from modit.index import storage
 from modit.index.config import IndexConfig, Kind
-from modit.index.exact import exact_search, order
+from modit.index.exact import order
 from modit.index.gpu import gpu_copy
-from modit.index.inverted import build_inverted, calibrate, search_inverted
-from modit.index.memory import require_memory
-from modit.index.storage import IndexMeta
+from modit.index.inverted import calibrate, filled, search_inverted, train_inverted
+from modit.index.memory import MemoryEstimate, require_memory
+from modit.index.parts import FlatSearch, map_flat, map_inverted, write_parts
+from modit.index.storage import Content, IndexMeta
 
 _logger = logging.getLogger(__name__)
 _GPU_LONGEST_LIST = 2048
@@ -51,15 +52,22 @@ class ItemIndex:
     """
 
     def __init__(
-        self, index: faiss.Index, item_ids: np.ndarray, meta: IndexMeta, gpu: faiss.Index | None = None
+        self, content: Content, item_ids: np.ndarray, meta: IndexMeta, use_gpu: bool | Literal["auto"] = False
     ) -> None:
-        self._index, self._gpu = index, gpu
-        self.item_ids, self.meta = item_ids, meta
-        self._allowed: tuple[bytes, np.ndarray, np.ndarray] | None = None
+        self._content, self.item_ids, self.meta = content, item_ids, meta
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None  # goes with the index
+        whole = isinstance(content, faiss.Index)
+        self._gpu = gpu_copy(content, use_gpu) if whole else None
+        if meta.kind == "flat":
+            self._searched = FlatSearch([content] if whole else map_flat(content)).search
+        else:
+            self._searched = partial(_search_inverted, content if whole else map_inverted(content), meta.nprobe)
 
     @classmethod
-    def build(cls, embeddings: np.ndarray, item_ids: np.ndarray, config: IndexConfig) -> ItemIndex:
-        """Builds the kind that the configuration or the size calls for.
+    def build(
+        cls, embeddings: np.ndarray, item_ids: np.ndarray, config: IndexConfig, scratch: Path | None = None
+    ) -> ItemIndex:
+        """Builds the kind that the configuration or the size calls for, in as many shards.
 
         An inverted file that misses its recall target gives way to the exact kind, with the reason in `meta.reason`.
 
@@ -67,14 +75,20 @@ class ItemIndex:
             embeddings: float32 [N, d], unit length.
             item_ids: the caller's ids [N], unique.
             config: parameters.
+            scratch: where the files of shards are made, and must stay; a folder that goes with the index if None.
 
         Raises:
             ContractError: shapes differ, an embedding is not of unit length, or an id occurs twice.
             MemoryBudgetError: the kind does not fit the memory budget.
         """
         _check_catalogue(embeddings, item_ids)
-        index, meta = _build(embeddings, config)
-        return cls(index, np.asarray(item_ids, dtype=str), meta, gpu_copy(index, config.use_gpu))
+        if scratch is not None:
+            content, meta = _build(embeddings, config, scratch)
+            return cls(content, np.asarray(item_ids, dtype=str), meta, config.use_gpu)
+        temporary = tempfile.TemporaryDirectory(prefix="modit-index-")
+        index = cls.build(embeddings, item_ids, config, Path(temporary.name))
+        index._temporary = temporary
+        return index
 
     def __len__(self) -> int:
         return self.meta.items
@@ -82,7 +96,7 @@ class ItemIndex:
     @cached_property
     def digest(self) -> str:
         """sha256 over the serialised index, its search settings and the ids."""
-        return storage.digest(self._index, self.item_ids, self.meta)
+        return storage.digest(self._content, self.item_ids, self.meta)
 
     @property
     def kind(self) -> Kind:
@@ -121,7 +135,7 @@ class ItemIndex:
 
     def save(self, folder: Path) -> None:
         """Writes the index, the ids, the meta data and canary queries with their answers into an existing folder."""
-        storage.save(folder, self._index, self.item_ids, self.meta, self.digest, storage.canaries(self))
+        storage.save(folder, self._content, self.item_ids, self.meta, self.digest, storage.canaries(self))
 
     @classmethod
     def load(
@@ -138,41 +152,20 @@ class ItemIndex:
             ArtifactError: a file is missing or damaged, the digest is not the expected one, or a canary answers
                 differently.
         """
-        index, item_ids, meta, digest = storage.load(folder, expected_digest)
-        loaded = cls(index, item_ids, meta, gpu_copy(index, use_gpu))
+        files, item_ids, meta, digest = storage.load(folder, expected_digest)
+        loaded = cls(faiss.read_index(str(files[0])) if len(files) == 1 else files, item_ids, meta, use_gpu)
         loaded.__dict__["digest"] = digest  # just verified; saves hashing again
         storage.verify_canaries(loaded, folder)
         return loaded
-
-    @property
-    def _vectors(self) -> np.ndarray:
-        count, dimension = self._index.ntotal, self._index.d
-        return faiss.rev_swig_ptr(self._index.get_xb(), count * dimension).reshape(count, dimension)
 
     def _search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         if self._gpu is not None and allowed is None and k <= _GPU_LONGEST_LIST:
             # The clone took over the calibrated nprobe from the index.
             return order(*self._gpu.search(queries, k))
-        if self.kind != "flat":
-            scores, rows = search_inverted(self._index, queries, k, self.meta.nprobe, allowed)
-            return order(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows)
-        if allowed is None:
-            return exact_search(self._vectors, queries, k)
-        kept, vectors = self._allowed_rows(allowed)
-        scores, places = exact_search(vectors, queries, k)
-        # Rows ascend in the copy, so ties by place are ties by row. The added -1 is what place -1 reads.
-        return scores, np.append(kept, -1)[places]
-
-    def _allowed_rows(self, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        key = hashlib.sha256(np.packbits(allowed).data).digest()
-        if self._allowed is None or self._allowed[0] != key:
-            self._allowed = None  # free the old copy before the new one is made
-            rows = np.flatnonzero(allowed)
-            self._allowed = (key, rows, self._vectors[rows])
-        return self._allowed[1], self._allowed[2]
+        return self._searched(queries, k, allowed)
 
     def _check_queries(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> np.ndarray:
-        dimension = self._index.d
+        dimension = self.meta.dimension
         if queries.ndim != 2 or queries.shape[1] != dimension:
             raise ContractError(f"queries have shape {queries.shape}; allowed: [B, {dimension}]")
         if k < 1:
@@ -185,40 +178,48 @@ class ItemIndex:
         return np.ascontiguousarray(queries, np.float32)
 
 
-def _build(embeddings: np.ndarray, config: IndexConfig) -> tuple[faiss.Index, IndexMeta]:
+def _build(embeddings: np.ndarray, config: IndexConfig, folder: Path) -> tuple[Content, IndexMeta]:
     items, dimension = embeddings.shape
     kind = config.kind_by_size(items)
-    estimate = require_memory(kind, items, dimension, config)
-    facts = {"items": items, "dimension": dimension, "requested_kind": config.kind, "estimated_bytes": estimate.total}
+    shards, estimate = require_memory(kind, items, dimension, config)
+    facts: dict[str, Any] = {"items": items, "dimension": dimension, "requested_kind": config.kind}
+    facts |= {"estimated_bytes": estimate.total, "shards": shards}
     if kind == "flat":
-        return _flat(embeddings), IndexMeta(kind="flat", reason="exact", **facts)
-    index = build_inverted(embeddings, kind, config)
+        return _made(partial(_flat, embeddings), items, shards, folder), IndexMeta("flat", "exact", **facts)
+    trained = train_inverted(embeddings, kind, config)
+    content = _made(partial(filled, trained, embeddings, config), items, shards, folder)
+    index = content if isinstance(content, faiss.Index) else map_inverted(content)
     measured = calibrate(embeddings, index, config)
     found = f"recall@{config.calibration_k} {measured.recall:.4f} at nprobe {measured.nprobe} of {index.nlist}"
     if measured.reached:
         index.nprobe = measured.nprobe
         facts |= {"nprobe": measured.nprobe, "nlist": index.nlist, "recall": measured.recall}
-        return index, IndexMeta(kind=kind, reason=f"{found} meets the target {config.recall_target}", **facts)
+        return content, IndexMeta(kind, f"{found} meets the target {config.recall_target}", **facts)
     limit = f"at most {config.max_probe_share:.0%} of the lists"
     reason = f"{kind} gave way to flat: {found}, {limit}, misses {config.recall_target}"
     _logger.warning(reason)
-    del index
-    facts |= {"estimated_bytes": _require_flat(items, dimension, config, reason)}
-    return _flat(embeddings), IndexMeta(kind="flat", reason=reason, **facts)
+    del index, content
+    shards, estimate = _require_flat(items, dimension, config, reason)
+    facts |= {"estimated_bytes": estimate.total, "shards": shards}
+    return _made(partial(_flat, embeddings), items, shards, folder), IndexMeta("flat", reason, **facts)
 
 
-def _require_flat(items: int, dimension: int, config: IndexConfig, reason: str) -> int:
+def _made(make: Callable[[range], faiss.Index], items: int, shards: int, folder: Path) -> Content:
+    return make(range(items)) if shards == 1 else write_parts(make, items, shards, folder)
+
+
+def _require_flat(items: int, dimension: int, config: IndexConfig, reason: str) -> tuple[int, MemoryEstimate]:
     try:
-        return require_memory("flat", items, dimension, config).total
+        return require_memory("flat", items, dimension, config)
     except MemoryBudgetError as error:
         raise MemoryBudgetError(
             f"{reason}; and {error}. Lower recall_target or raise max_probe_share, nlist or the budget"
         ) from error
 
 
-def _flat(embeddings: np.ndarray) -> faiss.Index:
+def _flat(embeddings: np.ndarray, rows: range) -> faiss.Index:
     index = faiss.IndexFlatIP(embeddings.shape[1])
-    index.add(np.ascontiguousarray(embeddings, np.float32))
+    index.add(np.ascontiguousarray(embeddings[rows.start : rows.stop], np.float32))
     return index
 
 
@@ -263,3 +264,10 @@ def _drop(scores: np.ndarray, rows: np.ndarray, unwanted: np.ndarray, k: int) ->
     empty = np.take_along_axis(gone, kept, 1)
     scores, rows = np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
     return np.where(empty, np.float32(-np.inf), scores), np.where(empty, -1, rows)
+
+
+def _search_inverted(
+    index: faiss.IndexIVF, nprobe: int, queries: np.ndarray, k: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    scores, rows = search_inverted(index, queries, k, nprobe, allowed)
+    return order(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows)

@@ -31,8 +31,8 @@ class Calibration(NamedTuple):
     reached: bool
 
 
-def build_inverted(embeddings: np.ndarray, kind: Kind, config: IndexConfig) -> faiss.IndexIVF:
-    """Trains and fills an inverted-file index; same input, same seed and same threads give the same bytes.
+def train_inverted(embeddings: np.ndarray, kind: Kind, config: IndexConfig) -> faiss.IndexIVF:
+    """Trains an inverted-file index without filling it; same input, seed and threads give the same bytes.
 
     Args:
         embeddings: float32 [N, d], unit length.
@@ -52,7 +52,22 @@ def build_inverted(embeddings: np.ndarray, kind: Kind, config: IndexConfig) -> f
     index.cp.seed, index.cp.spherical, index.cp.max_points_per_centroid = config.seed + 1, True, TRAIN_POINTS
     with _threads(config.threads):
         index.train(_sample(embeddings, training_items(nlist), config.seed))
-        index.add(np.ascontiguousarray(embeddings, np.float32))
+    return index
+
+
+def filled(trained: faiss.IndexIVF, embeddings: np.ndarray, config: IndexConfig, rows: range) -> faiss.IndexIVF:
+    """A copy of a trained index with some rows in it, under their numbers.
+
+    Args:
+        trained: by `train_inverted`.
+        embeddings: float32 [N, d].
+        config: `threads` is used.
+        rows: which of the embeddings to add.
+    """
+    index = faiss.clone_index(trained)
+    with _threads(config.threads):
+        vectors = np.ascontiguousarray(embeddings[rows.start : rows.stop], np.float32)
+        index.add_with_ids(vectors, np.arange(rows.start, rows.stop))
     return index
 
 

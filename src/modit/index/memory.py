@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from modit.core.errors import MemoryBudgetError
-from modit.index.config import KINDS, IndexConfig, Kind
+from modit.index.config import KINDS, MOST_SHARDS, IndexConfig, Kind
 
 _WORKSPACE = 384 * 2**20  # scores of a block of queries and maxima of its groups
 _ID_BYTES = 64  # a caller's id as fixed-width unicode: 16 letters
@@ -53,20 +53,25 @@ def training_items(nlist: int) -> int:
     return TRAIN_POINTS * max(nlist, 256)
 
 
-def estimate_memory(kind: Kind, items: int, dimension: int, nlist: int = 0) -> MemoryEstimate:
-    """Estimates the peak memory of building and searching, the caller's embeddings (usually a memory map) not counted.
+def estimate_memory(kind: Kind, items: int, dimension: int, nlist: int = 0, shards: int = 1) -> MemoryEstimate:
+    """Estimates the peak memory of building and searching; what is mapped from files does not count.
+
+    Mapped are the caller's embeddings, usually, and the vectors of an index in several shards: one shard at a time is
+    in memory while it is built, or while the allowed rows of an exact one are copied.
 
     Args:
         kind: one of `KINDS`.
         items: number of items N.
         dimension: width d.
         nlist: number of inverted lists; unused by "flat".
+        shards: number of files.
     """
-    stored = items * code_bytes(kind, dimension)
+    held = -(-items // shards)
+    stored = held * code_bytes(kind, dimension)
     if kind == "flat":
         return MemoryEstimate(stored, items * _ID_BYTES, 0, stored + _WORKSPACE)
     training = 4 * dimension * (min(items, training_items(nlist)) + nlist)
-    return MemoryEstimate(_GROWTH * stored, items * (_ID_BYTES + _GROWTH * 8), training, _WORKSPACE)
+    return MemoryEstimate(_GROWTH * stored, items * _ID_BYTES + held * _GROWTH * 8, training, _WORKSPACE)
 
 
 def memory_budget(config: IndexConfig) -> int:
@@ -76,24 +81,36 @@ def memory_budget(config: IndexConfig) -> int:
     return int(0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def require_memory(kind: Kind, items: int, dimension: int, config: IndexConfig) -> MemoryEstimate:
+def require_memory(kind: Kind, items: int, dimension: int, config: IndexConfig) -> tuple[int, MemoryEstimate]:
     """Refuses an index that does not fit the budget.
 
+    Returns:
+        The number of shards, chosen where the configuration leaves it open; and the estimate.
+
     Raises:
-        MemoryBudgetError: names the need, the budget, the kinds that would fit, and how many items this kind holds.
+        MemoryBudgetError: names the need, the budget, what would fit, and how many items this kind holds.
     """
-    budget = memory_budget(config)
-    nlist = config.lists_for(items)
-    estimate = estimate_memory(kind, items, dimension, nlist)
+    budget, nlist = memory_budget(config), config.lists_for(items)
+    least = _least_shards(kind, items, dimension, nlist, budget)
+    shards = min(config.shards, items) or least or 1
+    estimate = estimate_memory(kind, items, dimension, nlist, shards)
     if estimate.total <= budget:
-        return estimate
-    totals = {other: estimate_memory(other, items, dimension, nlist).total for other in KINDS}
+        return shards, estimate
+    totals = {other: estimate_memory(other, items, dimension, nlist, shards).total for other in KINDS}
     fitting = [f"{other} ({total:,} bytes)" for other, total in totals.items() if total <= budget]
+    fitting += [f"{kind} in {least} shards"] if least else []
     raise MemoryBudgetError(
         f"index of kind {kind} over {items:,} items x {dimension} needs {estimate.total:,} bytes; "
         f"stage_index.memory_budget_bytes allows {budget:,}. Would fit: {', '.join(fitting) or 'no kind'}; "
         f"kind {kind} fits up to about {_items_that_fit(kind, dimension, nlist, budget):,} items"
     )
+
+
+def _least_shards(kind: Kind, items: int, dimension: int, nlist: int, budget: int) -> int:
+    """The least number of shards that fits the budget; 0 where none does."""
+    most = min(items, MOST_SHARDS)
+    fits = (estimate_memory(kind, items, dimension, nlist, shards).total <= budget for shards in range(1, most + 1))
+    return next((shards for shards, enough in enumerate(fits, start=1) if enough), 0)
 
 
 def _items_that_fit(kind: Kind, dimension: int, nlist: int, budget: int) -> int:

@@ -1,4 +1,4 @@
-"""The index on disk: `index.faiss`, `item_ids.npy`, `canaries.npy` and `meta.json`."""
+"""The index on disk: `index.faiss`, or a file for each shard; `item_ids.npy`, `canaries.npy` and `meta.json`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import faiss
 import numpy as np
 
 from modit.core.errors import ArtifactError
 from modit.index.config import Kind
+from modit.index.parts import part_names, put_files
 
 if TYPE_CHECKING:
     from modit.index.index import ItemIndex
 
+# An index in memory, or the files of its shards.
+Content: TypeAlias = faiss.Index | list[Path]
 FORMAT = 1
-INDEX_FILE, IDS_FILE, CANARY_FILE, META_FILE = "index.faiss", "item_ids.npy", "canaries.npy", "meta.json"
+IDS_FILE, CANARY_FILE, META_FILE = "item_ids.npy", "canaries.npy", "meta.json"
 _CANARIES, _CANARY_K = 8, 10
 _CANARY_TOLERANCE = 1e-4  # another processor may sum in another order
 _BUFFER = 2**22
@@ -38,6 +41,7 @@ class IndexMeta:
         nprobe: lists visited per query; 0 for "flat".
         nlist: number of lists; 0 for "flat".
         recall: recall measured by the calibration; 1 for "flat".
+        shards: number of files that hold it.
     """
 
     kind: Kind
@@ -49,12 +53,26 @@ class IndexMeta:
     nprobe: int = 0
     nlist: int = 0
     recall: float = 1.0
+    shards: int = 1
 
 
-def digest(index: faiss.Index, item_ids: np.ndarray, meta: IndexMeta) -> str:
-    """sha256 over the settings that decide answers, the serialised index (streamed, no copy in memory), and the ids."""
+def digest(content: Content, item_ids: np.ndarray, meta: IndexMeta) -> str:
+    """sha256 over the settings that decide answers, the serialised index (streamed, no copy in memory), and the ids.
+
+    Args:
+        content: the index.
+        item_ids: unicode [N].
+        meta: the settings.
+
+    Raises:
+        ArtifactError: a file is missing.
+    """
     hasher = _begin_digest(meta)
-    faiss.write_index(index, faiss.PyCallbackIOWriter(hasher.update, _BUFFER))
+    if isinstance(content, faiss.Index):
+        faiss.write_index(content, faiss.PyCallbackIOWriter(hasher.update, _BUFFER))
+    else:
+        for file in content:
+            _hash_file(hasher, file)
     _hash_ids(hasher, item_ids)
     return hasher.hexdigest()
 
@@ -95,18 +113,29 @@ def verify_canaries(index: ItemIndex, folder: Path) -> None:
 
 
 def save(
-    folder: Path, index: faiss.Index, item_ids: np.ndarray, meta: IndexMeta, checksum: str, canary_table: np.ndarray
+    folder: Path,
+    content: Content,
+    item_ids: np.ndarray,
+    meta: IndexMeta,
+    checksum: str,
+    canary_table: np.ndarray,
 ) -> None:
-    """Writes the four files into an existing folder; the meta data last."""
-    faiss.write_index(index, str(folder / INDEX_FILE))
+    """Writes the index, or puts its files, and the three others into an existing folder; the meta data last."""
+    if isinstance(content, faiss.Index):
+        faiss.write_index(content, str(folder / part_names(1)[0]))
+    else:
+        put_files(content, folder)
     np.save(folder / IDS_FILE, item_ids, allow_pickle=False)
     np.save(folder / CANARY_FILE, canary_table, allow_pickle=False)
     content = {"format": FORMAT, "digest": checksum, "faiss": faiss.__version__, **asdict(meta)}
     (folder / META_FILE).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load(folder: Path, expected: str | None) -> tuple[faiss.Index, np.ndarray, IndexMeta, str]:
-    """Reads the files and checks them against the digest of the meta data and against the expected one.
+def load(folder: Path, expected: str | None) -> tuple[list[Path], np.ndarray, IndexMeta, str]:
+    """Checks the files against the digest of the meta data and against the expected one.
+
+    Returns:
+        Those of the index, ids, meta data and digest.
 
     Raises:
         ArtifactError: a file is missing or damaged, or the digest is not the expected one.
@@ -116,13 +145,12 @@ def load(folder: Path, expected: str | None) -> tuple[faiss.Index, np.ndarray, I
     if expected is not None and stored != expected:
         raise ArtifactError(f"{folder}: holds index {stored}; pinned is {expected}")
     meta = IndexMeta(**content)
-    item_ids = _read_array(folder / IDS_FILE)
-    found = _file_digest(folder / INDEX_FILE, item_ids, meta)
+    item_ids, files = _read_array(folder / IDS_FILE), [folder / name for name in part_names(meta.shards)]
+    found = digest(files, item_ids, meta)
     if found != stored:
-        raise ArtifactError(
-            f"{folder}: {INDEX_FILE}, {IDS_FILE} or the settings have digest {found}; {META_FILE} says {stored}"
-        )
-    return faiss.read_index(str(folder / INDEX_FILE)), item_ids, meta, stored
+        names = ", ".join((files[0].name, *(["..."] if len(files) > 1 else []), IDS_FILE))
+        raise ArtifactError(f"{folder}: {names} or the settings have digest {found}; {META_FILE} says {stored}")
+    return files, item_ids, meta, stored
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
@@ -150,20 +178,18 @@ def _read_array(path: Path) -> np.ndarray:
         raise ArtifactError(f"{path}: damaged: {error}") from error
 
 
-def _file_digest(path: Path, item_ids: np.ndarray, meta: IndexMeta) -> str:
-    hasher = _begin_digest(meta)
+def _hash_file(hasher: hashlib._Hash, path: Path) -> None:
     try:
         with path.open("rb") as file:
             while block := file.read(_BUFFER):
                 hasher.update(block)
     except FileNotFoundError as error:
         raise ArtifactError(f"{path}: missing; allowed: a folder that ItemIndex.save wrote") from error
-    _hash_ids(hasher, item_ids)
-    return hasher.hexdigest()
 
 
 def _begin_digest(meta: IndexMeta) -> hashlib._Hash:
     settings = {"kind": meta.kind, "items": meta.items, "dimension": meta.dimension, "nprobe": meta.nprobe}
+    settings |= {"shards": meta.shards} if meta.shards > 1 else {}
     return hashlib.sha256(json.dumps({"format": FORMAT, **settings}, sort_keys=True).encode())
 
 

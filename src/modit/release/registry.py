@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ALIAS = "challenger"
 PASSED, REJECTED = "passed", "rejected"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
-_EXPERIMENT = "modit"
+_EXPERIMENT, _PREFIX = "modit", "modit-"
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,28 @@ class Registration:
     status: str
     alias: str | None
     held_back: str | None = None
+
+
+@dataclass(frozen=True)
+class NamedVersion:
+    """A version that an alias names.
+
+    Attributes:
+        model: its registered name.
+        version: number within the model.
+        alias: that names it.
+        tags: as `Submission.tags` made them.
+    """
+
+    model: str
+    version: int
+    alias: str
+    tags: dict[str, str]
+
+    @property
+    def domain(self) -> str:
+        """Whose sampler it is."""
+        return self.model.removeprefix(_PREFIX)
 
 
 class ModelRegistry(Protocol):
@@ -155,7 +177,7 @@ class MlflowRegistry:
 
     def register(self, submission: Submission) -> Registration:
         """Registers a sampler once. A passed version becomes the challenger unless it is held back."""
-        model = f"modit-{submission.domain}"
+        model = f"{_PREFIX}{submission.domain}"
         self._ensure_model(model)
         version = self._find_version(model, submission) or self._create_version(model, submission)
         for path in submission.files:  # those of a version that was there may have changed: its verdict, its record
@@ -210,12 +232,16 @@ class MlflowRegistry:
 
     def runs_with_alias(self) -> set[str]:
         """Addresses of the runs whose versions bear an alias."""
-        named = [
-            self._client.get_model_version(model.name, str(version))
-            for model in self._client.search_registered_models("name LIKE 'modit-%'")
-            for version in model.aliases.values()
+        return {version.tags["run_uri"] for version in self.named_versions()}
+
+    def named_versions(self, alias: str | None = None) -> list[NamedVersion]:
+        """Versions that an alias names: those of `alias`, or of any."""
+        return [
+            NamedVersion(model.name, int(number), name, self._client.get_model_version(model.name, str(number)).tags)
+            for model in self._client.search_registered_models(f"name LIKE '{_PREFIX}%'")
+            for name, number in model.aliases.items()
+            if alias in (None, name)
         ]
-        return {version.tags["run_uri"] for version in named}
 
     def experiment_id(self) -> str:
         """The experiment of modit's runs, made when it is missing."""

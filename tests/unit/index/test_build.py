@@ -105,9 +105,9 @@ def test_too_few_items_for_a_product_quantiser_are_refused() -> None:
 def test_a_gpu_that_is_not_there_is_refused_only_when_insisted_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("modit.index.gpu.faiss.StandardGpuResources", raising=False)
     index = _build(_unclustered(100), kind="flat")
-    assert gpu_copy(index._index, "auto") is None
+    assert gpu_copy(index._content, "auto") is None
     with pytest.raises(ConfigError, match="use_gpu is True, but faiss .* without GPU"):
-        gpu_copy(index._index, True)
+        gpu_copy(index._content, True)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import torch
 
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.sampler import Sampler
-from modit.release.export import export_sampler
 from modit.release.info import SamplerInfo
 from modit.release.runtime import load_sampler
 from tests.unit.conftest import draw_geometry
@@ -34,18 +33,6 @@ def describe(**changes):
         "geometry_digest": "b" * 64,
     }
     return SamplerInfo(**facts | changes)
-
-
-@pytest.fixture(scope="session")
-def sampler():
-    return build_sampler()
-
-
-@pytest.fixture(scope="session")
-def sampler_file(sampler, tmp_path_factory):
-    path = tmp_path_factory.mktemp("release") / "sampler.onnx"
-    export_sampler(sampler, describe(), path)
-    return path
 
 
 @pytest.fixture(scope="session")

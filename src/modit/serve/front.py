@@ -1,0 +1,107 @@
+"""What every request passes: on the way in its key and its size, on the way out a count and a line in the log."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import time
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from modit.serve.logs import FIELDS
+from modit.serve.metrics import Metrics
+from modit.serve.schema import Refusal, RequestError
+from modit.serve.settings import KEYS_VARIABLE
+
+OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+_logger = logging.getLogger("modit.access")
+
+
+class Front:
+    """ASGI middleware around the whole application."""
+
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, keys: tuple[str, ...], body_bytes: int, routes: Collection[str]
+    ) -> None:
+        """Args: `app` behind; `keys` one of which is asked for, none if empty; `body_bytes` at most; `routes` that are
+        counted under their own name.
+        """
+        self._app, self._metrics, self._routes = app, metrics, frozenset(routes)
+        self._keys, self._body_bytes = [key.encode() for key in keys], body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or refuses it. What the answer is about is taken from `request.state.facts`."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+        facts = scope.setdefault("state", {}).setdefault("facts", {})
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        with self._metrics.in_flight.track_inprogress():
+            try:
+                if error := self._refusal(scope):
+                    await refused(error)(scope, receive, noting)
+                else:
+                    await self._app(scope, self._bounded(receive), noting)
+            finally:
+                self._note(scope, status, time.perf_counter() - started, facts)
+
+    def _refusal(self, scope: Scope) -> RequestError | None:
+        headers = Headers(scope=scope)
+        if self._keys and scope["path"] not in OPEN and not self._knows(headers.get("authorization", "")):
+            value = "another" if "authorization" in headers else "missing"
+            allowed = f"Bearer and one of {KEYS_VARIABLE}"
+            return RequestError("Authorization", value, allowed, 401, {"WWW-Authenticate": "Bearer"})
+        length = headers.get("content-length", "0")
+        return self._too_long(length) if length.isdecimal() and int(length) > self._body_bytes else None
+
+    def _knows(self, authorization: str) -> bool:
+        scheme, _, key = authorization.partition(" ")
+        # All are compared, each in constant time: how long it takes says nothing of any.
+        same = [hmac.compare_digest(key.strip().encode(), each) for each in self._keys]
+        return scheme.lower() == "bearer" and any(same)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._body_bytes:
+                raise self._too_long(f"more than {self._body_bytes}")
+            return message
+
+        return bounded
+
+    def _too_long(self, length: str) -> RequestError:
+        return RequestError("body", f"{length} bytes", f"at most {self._body_bytes} bytes", 413)
+
+    def _note(self, scope: Scope, status: int, seconds: float, facts: dict[str, Any]) -> None:
+        route = scope["path"] if scope["path"] in self._routes else "other"
+        self._metrics.answered(route, status, seconds)
+        client = scope["client"][0] if scope.get("client") else None
+        line = {"method": scope["method"], "route": route, "status": status, "ms": round(1000 * seconds, 2)}
+        _logger.info("request", extra={FIELDS: {**line, "client": client, **facts}})
+
+
+def refused(error: RequestError) -> Response:
+    """The answer to a request that is refused."""
+    refusal = Refusal(field=error.field, value=error.value, allowed=error.allowed)
+    return refusals([refusal], error.status_code, error.headers)
+
+
+def refusals(found: Iterable[Refusal], status: int, headers: Any = None) -> Response:
+    """The answer that lists refusals; ASCII, since a field may be named by half of a surrogate pair."""
+    content = json.dumps({"errors": [refusal.model_dump() for refusal in found]})
+    return Response(content, status, headers, "application/json")

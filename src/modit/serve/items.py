@@ -1,0 +1,79 @@
+"""The items that a service answers with: index, vectors of seeds, titles. Domains of one index share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from modit.core.artifacts import ArtifactStore
+from modit.core.errors import ArtifactError
+from modit.index import ItemIndex
+
+_ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Index and catalogue of a run.
+
+    Attributes:
+        index: over the whole catalogue.
+        embeddings: float32 [N, d] of the catalogue, memory-mapped: only the seeds' rows are read.
+        titles: of the items, or None where the input has none.
+        digests: of the index and of the catalogue's artifact.
+    """
+
+    index: ItemIndex
+    embeddings: np.ndarray
+    titles: pa.ChunkedArray | None
+    digests: tuple[str, str]
+
+    def rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Rows of items, int64 [n]; -1 for an id that is not in the index."""
+        ids, order = self.index.item_ids, self._order
+        width = ids.dtype.itemsize // 4  # a longer id is none of these, and would widen the array of all
+        wanted = np.array([each[:width] for each in item_ids], dtype=str)
+        rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+        # Compared as Python's strings: numpy drops zero characters at the end.
+        return np.array([row if ids[row] == each else -1 for row, each in zip(rows, item_ids, strict=True)], np.int64)
+
+    def ids_of(self, rows: np.ndarray) -> list[str]:
+        """Ids of rows [n]."""
+        return self.index.item_ids[rows].tolist()
+
+    def titles_of(self, rows: np.ndarray) -> list[str | None]:
+        """Titles of rows [n]; None where there is none."""
+        return [None] * len(rows) if self.titles is None else self.titles.take(pa.array(rows)).to_pylist()
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.index.item_ids)
+
+
+def load_items(store: ArtifactStore, index_digest: str) -> Items:
+    """Loads index and catalogue of a run.
+
+    Args:
+        store: of the run.
+        index_digest: that the index must have.
+
+    Raises:
+        ArtifactError: a file is missing or damaged, the index is another one, or its ids are not the catalogue's.
+    """
+    index = ItemIndex.load(store.read("index"), index_digest)
+    folder = store.read("catalog", files=(_ITEMS, _EMBEDDINGS))
+    names = pq.read_schema(folder / _ITEMS).names
+    table = pq.read_table(folder / _ITEMS, columns=[name for name in ("item_id", "title") if name in names])
+    place = store.at("catalog").uri
+    if not np.array_equal(index.item_ids, np.array(table["item_id"].to_pylist(), dtype=str)):
+        raise ArtifactError(f"{place}/{_ITEMS}: its item_id are not those of the index {index_digest}")
+    embeddings = np.load(folder / _EMBEDDINGS, mmap_mode="r")
+    if embeddings.shape != (len(index), index.meta.dimension):
+        raise ArtifactError(f"{place}/{_EMBEDDINGS} has shape {embeddings.shape}; the index has {len(index)} items")
+    titles = table["title"] if "title" in table.column_names else None
+    return Items(index, embeddings, titles, (index_digest, store.get("catalog").digest))

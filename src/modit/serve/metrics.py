@@ -1,0 +1,66 @@
+"""What Prometheus reads at /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from modit.serve.releases import FAILED, LOADED, State
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """The figures of one service.
+
+    Attributes:
+        in_flight: requests that are being answered.
+    """
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        """Args: `state` of the releases at the moment of reading."""
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter("modit_requests", "Answers", ["route", "status"], registry=self._registry)
+        self._seconds = Histogram(
+            "modit_request_seconds", "Time to answer", ["route"], buckets=_BUCKETS, registry=self._registry
+        )
+        self.in_flight = Gauge("modit_requests_in_flight", "Being answered", registry=self._registry)
+        self._reloads = Counter("modit_reloads", "Attempts to load, or to ask", ["result"], registry=self._registry)
+        for result in (LOADED, FAILED):
+            self._reloads.labels(result)  # so that a rate has a zero to start from
+        self._registry.register(_ReleaseFigures(state))
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Counts an answer."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def reloaded(self, result: str) -> None:
+        """Counts an attempt: "loaded" or "failed"."""
+        self._reloads.labels(result).inc()
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _ReleaseFigures:
+    """Read from the state, so that a release that was replaced leaves no figure behind."""
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily(
+            "modit_release_info", "What answers", labels=["domain", "model", "version", "index_digest"]
+        )
+        loaded = GaugeMetricFamily("modit_release_loaded_timestamp_seconds", "When it was loaded", labels=["domain"])
+        for domain, release in self._state().releases.items():
+            source = release.source
+            info.add_metric([domain, source.model, str(source.version), source.index_digest], 1)
+            loaded.add_metric([domain], release.loaded.timestamp())
+        yield info
+        yield loaded

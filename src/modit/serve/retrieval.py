@@ -1,0 +1,94 @@
+"""Seeds to query to items: the exported sampler, then the index, as export parity and evaluation have it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from modit.core.seeds import stream
+from modit.index import ItemIndex
+from modit.release.runtime import OnnxSampler
+
+_NO_ROWS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a release.
+
+    Attributes:
+        seeds: float32 [m, d], of any length and order.
+        k: items wanted, >= 1.
+        guidance: scale; None takes the one that the sampler was exported with.
+        rounds: runs of the sampler from different noise, whose queries are averaged, >= 1.
+        exclude: rows that are no answer, int64 [e].
+    """
+
+    seeds: np.ndarray
+    k: int
+    guidance: float | None = None
+    rounds: int = 1
+    exclude: np.ndarray = field(default_factory=lambda: _NO_ROWS)
+
+
+class Found(NamedTuple):
+    """The answer.
+
+    Attributes:
+        query: unit float32 [d].
+        rows: of the index, int64 [n], n <= k, best first.
+        scores: inner products with the query, float32 [n].
+    """
+
+    query: np.ndarray
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+def retrieve(sampler: OnnxSampler, index: ItemIndex, question: Question) -> Found:
+    """Generates a query from the seeds and searches with it.
+
+    Raises:
+        ContractError: the sampler or the index refuses a value.
+    """
+    query = generate_query(sampler, question.seeds, question.guidance, question.rounds)
+    found = index.search(query[None], question.k, exclude=question.exclude[None])
+    there = found.rows[0] >= 0
+    return Found(query, found.rows[0][there], found.scores[0][there])
+
+
+def generate_query(sampler: OnnxSampler, seeds: np.ndarray, guidance: float | None, rounds: int) -> np.ndarray:
+    """One query from noise that depends on the domain and the seeds alone, whatever their order.
+
+    Args:
+        sampler: averages its own samples in each round (docs/adr/0006).
+        seeds: float32 [m, d].
+        guidance: scale; None takes that of the sampler.
+        rounds: runs whose queries are averaged.
+
+    Returns:
+        Unit float32 [d].
+    """
+    seeds = seeds[sorted(range(len(seeds)), key=lambda row: seeds[row].tobytes())]
+    noise = request_noise(sampler.info.domain, seeds, rounds)
+    mask = np.ones((rounds, len(seeds)), bool)
+    queries = sampler.queries(np.repeat(seeds[None], rounds, 0), mask, noise, guidance)
+    if rounds == 1:
+        return queries[0]
+    mean = queries.mean(0)
+    return mean / np.linalg.norm(mean)
+
+
+def request_noise(domain: str, seeds: np.ndarray, rounds: int) -> np.ndarray:
+    """Noise [rounds, d]: the first rows are the same for any number of rounds.
+
+    Args:
+        domain: of the sampler.
+        seeds: float32 [m, d], in a fixed order.
+        rounds: how many.
+    """
+    name = hashlib.sha256(np.ascontiguousarray(seeds, np.float32).tobytes()).hexdigest()
+    return stream(0, "retrieve", domain, name).standard_normal((rounds, seeds.shape[1]), np.float32)

@@ -1,0 +1,33 @@
+"""A release is loaded from a run that lives on S3: only what serving needs, and nothing of it stays on the disk."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modit.core.errors import ArtifactError
+from modit.release.export import export_sampler
+from modit.serve.release import Source, load_release
+from tests.unit.release.conftest import build_sampler, describe
+from tests.unit.serve.bundles import Bundle
+
+
+@pytest.fixture
+def bundle(s3, tmp_path):
+    export_sampler(build_sampler(depth=1), describe(), tmp_path / "sampler.onnx")
+    return Bundle("s3://bucket/runs/one", tmp_path, tmp_path / "sampler.onnx", ["drama"])
+
+
+def test_a_run_on_s3_is_served_without_its_logs_and_leaves_nothing_behind(s3, bundle, tmp_path, monkeypatch):
+    s3.delete_object(Bucket="bucket", Key="runs/one/catalog/sequence_items.npy")  # which serving does not read
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    Path(tempfile.gettempdir()).mkdir()
+    release = load_release(Source.of(bundle.named("drama")))
+    assert np.array_equal(release.items.embeddings[:], bundle.catalog.embeddings)
+    assert not list(Path(tempfile.gettempdir()).iterdir())
+    s3.put_object(Bucket="bucket", Key="runs/one/catalog/items.parquet", Body=b"another")
+    with pytest.raises(ArtifactError, match="s3://bucket/runs/one/catalog/items.parquet is damaged"):
+        load_release(Source.of(bundle.named("drama")))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+
+import pytest
+from fastapi.testclient import TestClient
+
+from modit.serve.app import create_app
+from modit.serve.release import Source, load_release
+from modit.serve.settings import Limits, Settings
+from tests.unit.serve.bundles import Bundle
+
+LIMITS = Limits(k=50, exclude=20, guidance=10.0, rounds=4, body_bytes=20_000)
+
+
+@pytest.fixture(scope="session")
+def make_bundle(sampler_file, tmp_path_factory):
+    """Builds a run: `make_bundle(domains=("drama",), seed=0, run=None)`; a local folder of its own by default."""
+
+    def build(domains=("drama",), seed=0, run=None):
+        folder = tmp_path_factory.mktemp("bundle")
+        return Bundle(run or str(folder / "run"), folder, sampler_file, domains, seed)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def bundle(make_bundle):
+    """For tests that change nothing in it."""
+    return make_bundle(("crime", "drama"))
+
+
+@pytest.fixture(scope="session")
+def release(bundle):
+    return load_release(Source.of(bundle.named("drama", 3)))
+
+
+@contextmanager
+def running(ask, ready=True, **settings):
+    """A client of a service whose registry is `ask`; when `ready`, it is."""
+    given = {"registry": "unused", "limits": LIMITS, "reload_seconds": 0.05, "threads": 2} | settings
+    with TestClient(create_app(Settings(**given), ask)) as client:
+        if ready:
+            wait_until(lambda: client.get("/readyz").status_code == 200)
+        yield client
+
+
+def wait_until(holds, seconds=20):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "took too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def client(bundle):
+    """A service of two domains that share an index."""
+    with running(lambda: [bundle.named("drama", 3), bundle.named("crime", 1)], reload_seconds=60) as client:
+        yield client

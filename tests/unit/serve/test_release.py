@@ -1,0 +1,129 @@
+"""A release is loaded only if everything in it is what the model version was registered with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modit.core.errors import ArtifactError
+from modit.serve.release import Source, load_release
+from tests.unit.serve.bundles import of_domain
+
+
+def load(bundle, domain="drama", others=(), **tags):
+    return load_release(Source.of(bundle.named(domain, 2, **tags)), others)
+
+
+def test_domains_of_one_index_share_it_in_memory(bundle, make_bundle):
+    drama = load(bundle)
+    crime = load(bundle, "crime", [drama])
+    assert crime.items is drama.items and crime.sampler is not drama.sampler
+    other = load(make_bundle(seed=1), others=[drama, crime])
+    assert other.items is not drama.items and other.items.index.digest != drama.items.index.digest
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        (
+            {"sampler_digest": "5" * 64},
+            f"sampler.onnx is .*; tag sampler_digest of modit-drama version 2 is {'5' * 64}",
+        ),
+        ({"index_digest": "6" * 64}, f"index: holds index .*; pinned is {'6' * 64}"),
+        ({"run_uri": "/nowhere/run"}, "no artifact at /nowhere/run/sampler/drama"),
+    ],
+)
+def test_a_run_that_is_not_the_one_of_the_tags_is_refused_by_name(bundle, tags, message):
+    with pytest.raises(ArtifactError, match=message):
+        load(bundle, **tags)
+
+
+def test_a_version_without_its_tags_is_refused_by_name(bundle):
+    named = bundle.named("drama")
+    kept = {name: value for name, value in named.tags.items() if name != "index_digest"}
+    with pytest.raises(ArtifactError, match="modit-drama version 1 has no tag index_digest"):
+        Source.of(replace(named, tags=kept))
+
+
+def test_a_damaged_file_is_refused_by_name(make_bundle):
+    bundle = make_bundle()
+    path = Path(bundle.run) / "catalog" / "embeddings.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="embeddings.npy is damaged"):
+        load(bundle)
+
+
+def test_an_index_or_catalogue_that_the_sampler_was_not_made_for_is_refused_by_name(make_bundle):
+    bundle, other = make_bundle(), make_bundle(seed=1)
+    for name in ("catalog", "index"):
+        shutil.rmtree(Path(bundle.run) / name)
+        shutil.copytree(Path(other.run) / name, Path(bundle.run) / name)
+        with pytest.raises(ArtifactError, match=f"artifact '{name}' of the run is .* was made for is"):
+            load(bundle)
+        shutil.rmtree(Path(bundle.run) / name)
+        bundle.put(name, None, bundle.catalog.save if name == "catalog" else load(make_bundle()).items.index.save)
+
+
+def test_the_sampler_of_another_domain_is_refused_by_name(make_bundle, sampler_file):
+    bundle = make_bundle()
+    made_of = bundle.store.get("sampler", "drama").key_parts["inputs"]
+    bundle.put("sampler", "drama", lambda folder: of_domain(sampler_file, "crime", folder), made_of)
+    with pytest.raises(
+        ArtifactError, match="domain of .*sampler.onnx is crime; domain of modit-drama version 2 is drama"
+    ):
+        load(bundle)
+
+
+def test_ids_of_the_catalogue_that_are_not_those_of_the_index_are_refused(make_bundle):
+    bundle = make_bundle()
+    shuffled = replace(bundle.catalog, item_ids=bundle.catalog.item_ids[::-1])
+    made_of = {**bundle.store.get("sampler", "drama").key_parts["inputs"]}
+    made_of["catalog"] = bundle.put("catalog", None, shuffled.save).digest
+    onnx = Path(bundle.run) / "sampler" / "drama" / "sampler.onnx"
+    content = onnx.read_bytes()
+    bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(content), made_of)
+    with pytest.raises(ArtifactError, match="items.parquet: its item_id are not those of the index"):
+        load(bundle)
+
+
+def test_items_without_titles_have_none(make_bundle):
+    bundle = make_bundle()
+    digest = bundle.put("catalog", None, replace(bundle.catalog, titles=None).save).digest
+    onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
+    made_of = {"index": bundle.store.get("index").digest, "catalog": digest}
+    bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
+    assert load(bundle).items.titles_of(np.arange(2)) == [None, None]
+
+
+def test_a_release_stays_whole_when_its_run_is_removed(make_bundle):
+    bundle = make_bundle()
+    release = load(bundle)
+    shutil.rmtree(bundle.run)
+    assert np.array_equal(release.items.embeddings[:], bundle.catalog.embeddings)
+
+
+def test_serving_needs_no_torch(bundle):
+    tags = json.dumps(bundle.named("drama").tags)
+    code = f"""
+import sys
+sys.modules["torch"] = None  # importing it fails
+import modit.serve.run
+from modit.release.registry import NamedVersion
+from modit.serve.release import Source, load_release
+from modit.serve.retrieval import Question, retrieve
+release = load_release(Source.of(NamedVersion("modit-drama", 1, "champion", {tags})))
+print(len(retrieve(release.sampler, release.items.index, Question(release.items.embeddings[:3], 20)).rows))
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "20"
