@@ -10,7 +10,7 @@ from typing import Any
 
 import kubernetes_validate
 import podrules
-from cluster import WORKLOADS, Cluster, Json, external_secrets
+from rendered import WORKLOADS, Cluster, Json, external_secrets
 
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|_KEYS?$|CREDENTIAL")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import podrules
 from checks import of_service
-from cluster import WORKLOADS, Cluster, Json, quantity
+from rendered import WORKLOADS, Cluster, Json, quantity
 
 from components.registry import REGISTRY
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
+import re
 
 import checks
 import limits
+import podrules
 import pytest
+import yaml
 from breaks import BREAKS
-from cluster import OVERLAYS, Cluster, external_secrets, render
+from rendered import KUBERNETES, OVERLAYS, ROOT, Cluster, external_secrets, render
 
 from modit.cli import build_parser
 
@@ -70,7 +72,7 @@ FLOWS = (
     ("mlflow", "postgresql", 5432, True),
     ("mlflow", "airflow-api-server", 8080, False),
     ("modit-serve", "mlflow", 5000, True),
-    ("modit-serve", "redis", 6379, True),
+    ("modit-serve", "redis", 6379, False),
     ("modit-serve", "postgresql", 5432, False),
     ("modit-exporter", "mlflow", 5000, False),
     ("redis", "mlflow", 5000, False),
@@ -140,6 +142,21 @@ def test_a_container_of_modit_starts_with_options_that_its_verb_has(local, name)
     (container,) = local.pods[name]["spec"]["containers"]
     *python, verb = container["command"]
     assert python == ["python", "-m", "modit.cli"]
-    if verb == "serve" and importlib.util.find_spec("modit.serve") is None:
-        pytest.skip("this checkout has no service")
     build_parser().parse_args([verb, *container["args"]])
+
+
+def test_the_guide_makes_every_secret_that_is_listed_with_its_keys():
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    made = {
+        name: set(re.findall(r"--from-literal=([\w.]+)=", arguments))
+        for name, arguments in re.findall(r"create secret generic ([\w-]+)((?:.*\\\n)*.*)", text)
+    }
+    listed = external_secrets()
+    listed["modit-credentials"] -= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}  # with identities of a cloud: none
+    assert made == listed
+
+
+def test_the_pod_that_loads_data_is_one_that_the_namespace_takes():
+    cluster = Cluster([yaml.safe_load((KUBERNETES / "loader.yaml").read_text())])
+    assert list(checks.schemas(cluster)) == []
+    assert podrules.breaches(cluster.get("Pod", "loader")["spec"]) == []

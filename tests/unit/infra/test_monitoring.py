@@ -188,8 +188,6 @@ def test_what_the_mapping_takes_is_what_airflow_gives_and_is_named_by_its_kind()
 
 
 def test_the_service_gives_what_rules_and_dashboard_ask_of_it():
-    if importlib.util.find_spec("modit.serve") is None:
-        pytest.skip("this checkout has no service")
     from prometheus_client.parser import text_string_to_metric_families
 
     from modit.serve.metrics import Metrics
