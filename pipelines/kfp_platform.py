@@ -67,7 +67,6 @@ def add_platform_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shards",
         type=int,
-        default=int(os.environ.get("MODIT_SHARDS") or 1),
         metavar="N",
         help="tasks that share the items of a step that is sharded (default: the environment's MODIT_SHARDS, else 1)",
     )
@@ -94,5 +93,6 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
     pattern = general[-1] if general else os.environ.get("MODIT_IMAGES") or Platform.pattern
     accelerator = None if chosen.accelerator == NO_ACCELERATOR else chosen.accelerator
     environment = dict(text.split("=", 1) for text in chosen.env)
-    Shard.all_of(chosen.shards)  # refuses a number out of range
-    return Platform(pattern, single, accelerator, environment, chosen.shards)
+    shards = int(os.environ.get("MODIT_SHARDS") or 1) if chosen.shards is None else chosen.shards
+    Shard.all_of(shards)  # refuses a number out of range
+    return Platform(pattern, single, accelerator, environment, shards)

@@ -24,5 +24,10 @@ def run(context: StepContext) -> None:
     index.save(context.output("index"))
     meta = index.meta
     context.logger.info(
-        "%s index of %d items in %d files, %s; digest %s", meta.kind, meta.items, meta.shards, meta.reason, index.digest
+        "%s index of %d items in %d part(s), %s; digest %s",
+        meta.kind,
+        meta.items,
+        meta.shards,
+        meta.reason,
+        index.digest,
     )

@@ -99,6 +99,7 @@ def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--image", action="append", default=[], metavar="[KIND=]REFERENCE", help="see docs/kubeflow.md")
     parser.add_argument("--accelerator", default="nvidia.com/gpu", metavar="RESOURCE", help="none: without")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="variable of every task")
+    parser.add_argument("--shards", type=int, metavar="N", help="tasks that share the items of a sharded step")
     parser.add_argument("--catalogue", required=True, metavar="URI", help="folder in the input contract")
     parser.add_argument("--run-root", required=True, metavar="URI", help="where runs live")
     parser.add_argument("--run", metavar="NAME", help="below run-root (default: of the time); the same again resumes")

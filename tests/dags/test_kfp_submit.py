@@ -70,7 +70,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch, tmp_path):
-    for name in ("KF_PIPELINES_ENDPOINT", "MODIT_KFP_TOKEN", "MODIT_IMAGES"):
+    for name in ("KF_PIPELINES_ENDPOINT", "MODIT_KFP_TOKEN", "MODIT_IMAGES", "MODIT_SHARDS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
 

@@ -45,8 +45,13 @@ def runner(tmp_path) -> StepRunner:
         "label": label[found.ravel()],
     }
     pq.write_table(pa.table(rows).cast(SCHEMA), world / "retrieval_labels.parquet")
-    conf = {"catalogue": str(world), "preset": "tiny"}
-    runner = StepRunner(REGISTRY, str(tmp_path / "runs" / "one"), ROOT / "params.yaml", conf)
+    return prepared(tmp_path / "runs" / "one", world)
+
+
+def prepared(run: Path, world: Path, **overrides: object) -> StepRunner:
+    """A runner of a run that is ready to be labelled."""
+    conf = {"catalogue": str(world), "preset": "tiny", "overrides": overrides}
+    runner = StepRunner(REGISTRY, str(run), ROOT / "params.yaml", conf)
     for step in ("validate_logs", "assign_patterns", "stage_index"):
         runner.execute(step)
     return runner
@@ -94,6 +99,16 @@ def test_any_number_of_shards_gives_the_same_labels(runner):
         joined = runner.store.get("retrieval_labels", "quality")
         assert statuses == ["part"] * (count - 1) + ["ran"]
         assert (joined.digest, joined.summary) == (whole.digest, whole.summary)
+
+
+def test_an_index_in_several_files_gives_the_same_labels(runner, tmp_path):
+    other = prepared(tmp_path / "runs" / "two", tmp_path / "world", **{"stage_index.shards": 3})
+    for each in (runner, other):
+        each.execute("label_anchors", "quality")
+    index, parts = (ItemIndex.load(each.store.read("index")) for each in (runner, other))
+    assert (index.meta.shards, parts.meta.shards) == (1, 3) and index.digest != parts.digest
+    labels, of_parts = (each.store.get("retrieval_labels", "quality") for each in (runner, other))
+    assert labels.digest == of_parts.digest and labels.key != of_parts.key
 
 
 def _first_moment(world: Path) -> object:

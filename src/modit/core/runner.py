@@ -158,13 +158,15 @@ class StepRunner:
     def _join(self, task: Task, left: ShardParts, whole: Workspace) -> StepResult:
         found = left.find_all()
         if all(found.values()):
+            # Locks are of one machine: on another one a shard may have joined and removed the parts meanwhile.
             try:
                 left.join(whole)
-                return self._publish(task, whole, Work.of_shards([manifests[0] for manifests in found.values()]))
             except ArtifactError:
-                # Locks are of one machine: on another one a shard may have joined and removed the parts meanwhile.
                 if self._reasons(task):
                     raise
+            else:
+                if task.force or self._reasons(task):
+                    return self._publish(task, whole, Work.of_shards([each[0] for each in found.values()]))
         if not self._reasons(task):
             return self._result(task, "ran", self._present(task))
         missing = [str(shard) for shard, manifests in found.items() if not manifests]
