@@ -15,13 +15,22 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     get_container_status,
 )
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
 
 from dags.executors.kubernetes import NAMESPACE
-from dags.executors.step_task import FINAL, TEMPLATED, StepTask
-from dags.executors.trainjob_manifest import NODE, RESOURCE, RESULT, first_pod_labels, job_name, manifest, trainer_of
+from dags.executors.step_task import TEMPLATED, StepTask
+from dags.executors.trainjob_manifest import (
+    NODE,
+    RESOURCE,
+    RESULT,
+    first_pod_labels,
+    job_name,
+    manifest,
+    pod_of,
+    trainer_of,
+)
 from modit.core.step import Step
 
 ENDS = ("Complete", "Failed")
@@ -33,6 +42,7 @@ class TrainJobStep(StepTask, BaseOperator):
 
     Attributes:
         trainer: the TrainJob's `spec.trainer`, but for its command.
+        pod: what it patches of the runtime's pods.
         job: name of the TrainJob, once the task runs.
     """
 
@@ -41,17 +51,25 @@ class TrainJobStep(StepTask, BaseOperator):
     ui_color = "#f7ece4"
 
     def __init__(
-        self, *, step: str, run_uri: str, conf: str, trainer: dict[str, Any], domain: str | None = None, **kwargs: Any
+        self,
+        *,
+        step: str,
+        run_uri: str,
+        conf: str,
+        trainer: dict[str, Any],
+        pod: dict[str, Any],
+        domain: str | None = None,
+        **kwargs: Any,
     ) -> None:
         """Takes the fields of `StepTask`, its own, and in `kwargs` what every operator takes."""
         super().__init__(**kwargs)
-        self.step, self.run_uri, self.conf, self.domain = step, run_uri, conf, domain
-        self.trainer, self.job = trainer, ""
+        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, None
+        self.trainer, self.pod, self.job = trainer, pod, ""
 
     @staticmethod
     def arguments_for(step: Step) -> dict[str, Any]:
         """What the executor takes from the declaration."""
-        return {"trainer": trainer_of(step)}
+        return {"trainer": trainer_of(step), "pod": pod_of(step)}
 
     @cached_property
     def hook(self) -> KubernetesHook:
@@ -62,18 +80,17 @@ class TrainJobStep(StepTask, BaseOperator):
         """Runs the TrainJob to its end and reads what the first machine's container returns.
 
         Raises:
-            AirflowFailException: the step refused; trying again changes nothing.
-            AirflowException: it failed in another way.
+            AirflowException: the step failed; which one is told by `StepTask.failure`.
         """
         task = context["ti"]
         self.job = job_name(self.step, task.dag_id, task.run_id, task.task_id, task.map_index)
         self._start()
-        end = self._follow()
-        status, said = self._last_words()
+        end, ended = self._follow(), self._end_of_first_pod()
+        said = (ended.message or "").strip() if ended else ""
         if end["type"] == "Failed":
-            failure = AirflowFailException if status in FINAL else AirflowException
-            why = f"{end.get('reason')}: {end.get('message')}"
-            raise failure(f"step {self.step}: TrainJob {self.job} failed ({why}), status {status}: {said}")
+            why = f"{said} (TrainJob {self.job}: {end.get('reason')}, {end.get('message')})"
+            status, reason = (ended.exit_code, ended.reason) if ended else (1, None)
+            raise self.failure(status, why, reason == "OOMKilled")
         if not said:
             raise AirflowException(f"step {self.step}: TrainJob {self.job} is complete, but its first pod is gone")
         self._delete()
@@ -95,7 +112,7 @@ class TrainJobStep(StepTask, BaseOperator):
             while self._read() is not None:
                 time.sleep(_POLL_SECONDS)
         deadline = self.execution_timeout.total_seconds() if self.execution_timeout else None
-        body = manifest(self.job, self.trainer, self.command_line("--result", RESULT), deadline)
+        body = manifest(self.job, self.trainer, self.pod, self.command_line("--result", RESULT), deadline)
         self.hook.create_custom_object(**RESOURCE, body=body, namespace=NAMESPACE)
 
     def _follow(self) -> dict[str, Any]:
@@ -120,12 +137,11 @@ class TrainJobStep(StepTask, BaseOperator):
             if error.status != 404:  # the pod went while it was followed: the TrainJob says what that means
                 raise
 
-    def _last_words(self) -> tuple[int | None, str]:
-        """Exit status of the first machine's container, and what it returned or said last."""
+    def _end_of_first_pod(self) -> k8s.V1ContainerStateTerminated | None:
+        """How the first machine's container ended, with what it returned or said last; None where its pod is gone."""
         pod = self._first_pod()
         status = get_container_status(pod, NODE) if pod is not None else None
-        ended = status.state.terminated if status is not None and status.state is not None else None
-        return (ended.exit_code, (ended.message or "").strip()) if ended is not None else (None, "")
+        return status.state.terminated if status is not None and status.state is not None else None
 
     def _first_pod(self) -> k8s.V1Pod | None:
         selector = ",".join(f"{label}={value}" for label, value in first_pod_labels(self.job).items())

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from dags.executors import image_of
-from dags.executors.kubernetes import CLAIM, GPU, NAMESPACE
+from dags.executors.kubernetes import CLAIM, GPU, NAMESPACE, placement_of
 from dags.executors.settings import HANDED_ON, IMAGES, present, team_of
 from modit.core.step import Step
 
@@ -35,16 +35,29 @@ def trainer_of(step: Step) -> dict[str, Any]:
             "requests": {"cpu": f"{step.resources.cpus:g}", "memory": memory},
             "limits": {"memory": memory, **({GPU: str(gpus)} if gpus else {})},
         },
-        "env": [{"name": name, "value": value} for name, value in {**present(HANDED_ON), **cache}.items()],
+        "env": [{"name": name, "value": value} for name, value in {**cache, **present(HANDED_ON)}.items()],
     }
 
 
-def manifest(name: str, trainer: dict[str, Any], command_line: list[str], deadline: float | None) -> dict[str, Any]:
+def pod_of(step: Step) -> dict[str, Any]:
+    """What every pod of a step's TrainJob has beside the runtime: nodes to run on, and the claim at /data."""
+    placement = placement_of(step)
+    patch = {"nodeSelector": placement.get("node_selector"), "tolerations": placement.get("tolerations")}
+    if CLAIM:
+        patch["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}]
+        patch["containers"] = [{"name": NODE, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]
+    return {name: value for name, value in patch.items() if value}
+
+
+def manifest(
+    name: str, trainer: dict[str, Any], pod: dict[str, Any], command_line: list[str], deadline: float | None
+) -> dict[str, Any]:
     """A TrainJob.
 
     Args:
         name: of `job_name`.
         trainer: of `trainer_of`.
+        pod: of `pod_of`.
         command_line: arguments of `python`, `-m components ...`, that each process of the team runs.
         deadline: seconds until the cluster ends it, whoever still watches; None for no end.
     """
@@ -52,8 +65,10 @@ def manifest(name: str, trainer: dict[str, Any], command_line: list[str], deadli
         "runtimeRef": {"apiGroup": RESOURCE["group"], "kind": "TrainingRuntime", "name": RUNTIME},
         "trainer": {**trainer, "command": [*LAUNCHER, *command_line[1:]]},
     }
-    if CLAIM:
-        spec["runtimePatches"] = [_with_claim(CLAIM)]
+    if pod:
+        jobs = [{"name": NODE, "template": {"spec": {"template": {"spec": pod}}}}]
+        patch = {"template": {"spec": {"replicatedJobs": jobs}}}
+        spec["runtimePatches"] = [{"manager": "modit", "trainingRuntimeSpec": patch}]
     if deadline:
         spec["activeDeadlineSeconds"] = int(deadline)
     return {
@@ -77,13 +92,3 @@ def first_pod_labels(name: str) -> dict[str, str]:
         "jobset.sigs.k8s.io/replicatedjob-name": NODE,
         "batch.kubernetes.io/job-completion-index": "0",
     }
-
-
-def _with_claim(claim: str) -> dict[str, Any]:
-    """The patch that mounts a claim at /data in every pod."""
-    pod = {
-        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
-        "containers": [{"name": NODE, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
-    }
-    jobs = [{"name": NODE, "template": {"spec": {"template": {"spec": pod}}}}]
-    return {"manager": "modit", "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": jobs}}}}

@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "MODIT_TRAIN_GPUS": "8",
     "MODIT_CLAIM": "modit-data",
     "MODIT_IMAGES": "site/modit-{image}:1",
+    "MODIT_GPU_NODE_SELECTOR": '{"gpu": "h100"}',
+    "MODIT_GPU_TOLERATIONS": '[{"key": "gpu", "operator": "Exists"}]',
     "OMP_NUM_THREADS": "1",
     "AWS_ENDPOINT_URL": "http://s3:9000",
     "AWS_SECRET_ACCESS_KEY": "hidden",
@@ -72,6 +74,11 @@ def test_trainjob_has_what_declaration_and_settings_say(found):
     assert trainer["command"] == [*command, *more]
     shown = {each["name"]: each["value"] for each in trainer["env"]}
     assert shown["AWS_ENDPOINT_URL"] == "http://s3:9000" and shown["MODIT_CACHE"] == "/data/.cache/modit"
+    (patch,) = spec["runtimePatches"]
+    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    pod = job["template"]["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"gpu": "h100"} and pod["tolerations"][0]["key"] == "gpu"
+    assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "modit-data"}
     assert spec["activeDeadlineSeconds"] == 7200 and "activeDeadlineSeconds" not in found["created"][1]["spec"]
     assert "hidden" not in json.dumps(found["created"])
 
@@ -87,6 +94,7 @@ def test_refusal_is_not_tried_again_and_any_other_failure_is(found):
     assert "--conf says 6" in found["refused"]
     assert found["broken"].startswith("AirflowException: ")
     assert "status 1: connection closed by peer" in found["broken"]
+    assert found["large"].startswith("OutOfMemoryException: ")
 
 
 def test_next_attempt_replaces_a_trainjob_that_failed(found):
@@ -101,7 +109,7 @@ def test_killed_task_takes_its_trainjob_with_it(found):
 
 def test_next_attempt_takes_up_a_trainjob_that_still_runs(found):
     assert found["adopted"] == {"digest": "abc", "status": "ran", "step": "pretrain"}
-    assert len(found["created"]) == 6
+    assert len(found["created"]) == 7
 
 
 def test_first_machine_is_asked_for_by_the_labels_of_jobset(found):

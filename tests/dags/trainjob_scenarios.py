@@ -1,14 +1,13 @@
 """Runs the TrainJobs of `test_trainjob.py` against a cluster in a fresh interpreter, and prints what came out."""
 
 import json
-import os
 import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-from cluster import Cluster  # this folder's, beside this script
+from trainer_double import Cluster  # this folder's, beside this script
 
 LINE = '{"digest":"abc","status":"ran","step":"pretrain"}'
 
@@ -27,6 +26,10 @@ def breaks(body, log, deleted):
     return 1, "connection closed by peer"
 
 
+def needs_more_memory(body, log, deleted):
+    return 4, "pretrain: OutOfMemoryError"
+
+
 def never_ends(body, log, deleted):
     log("pretrain: step 1 of 2, loss 0.5")
     deleted.wait(60)
@@ -35,10 +38,7 @@ def never_ends(body, log, deleted):
 
 def main(folder: Path) -> None:
     with Cluster(well) as cluster:
-        config = folder / "cluster.yaml"
-        config.write_text(json.dumps(cluster.kubeconfig()))
-        extra = {"kube_config_path": str(config), "in_cluster": False}
-        os.environ["AIRFLOW_CONN_KUBERNETES_DEFAULT"] = json.dumps({"conn_type": "kubernetes", "extra": extra})
+        cluster.connect(folder)
         print(json.dumps(scenarios(cluster)))
 
 
@@ -67,6 +67,7 @@ def scenarios(cluster: Cluster) -> dict[str, object]:
     found["jobs_after_success"] = list(cluster.jobs)
     found["refused"] = outcome(task(), "refused", refuses)
     found["broken"] = outcome(task(), "broken", breaks)
+    found["large"] = outcome(task(), "large", needs_more_memory)
     found["broken_jobs"] = sorted(cluster.jobs)
     found["again"] = outcome(task(), "broken")  # the same task's next attempt
     found["jobs_after_second_attempt"] = sorted(cluster.jobs)
@@ -92,7 +93,7 @@ def scenarios(cluster: Cluster) -> dict[str, object]:
 
     first = threading.Thread(target=outcome, args=(task(), "adopted", slow), daemon=True)
     first.start()  # a worker that starts the job; a second one comes while it runs
-    while len(cluster.created) < 6:
+    while len(cluster.created) < 7:
         pass_time.wait(0.05)
     threading.Timer(0.5, release.set).start()
     found["adopted"] = outcome(task(), "adopted", breaks)

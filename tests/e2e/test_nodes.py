@@ -21,10 +21,8 @@ from tests.pipeline.conftest import s3_server as s3_server  # a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "bucket"
-CONF = {
-    "preset": "tiny",
-    "overrides": {"pretrain.steps": 400, "pretrain.log_every": 1, "pretrain.checkpoint_every": 20},
-}
+OVERRIDES = {"pretrain.steps": 300, "pretrain.log_every": 1, "pretrain.checkpoint_every": 20}
+CONF = {"preset": "tiny", "overrides": OVERRIDES}
 
 pytestmark = pytest.mark.e2e
 
@@ -144,3 +142,20 @@ def test_refusal_ends_both_machines_and_says_so_by_its_status(run, tmp_path):
     machines = [launch(tmp_path, f"no{rank}", static(port, rank), run, "--conf", conf) for rank in range(2)]
     assert [machine.end()[0] for machine in machines] == [3, 3]
     assert "field seed" in machines[0].told
+
+
+def test_trainjob_of_airflow_publishes_the_same(run, digest, tmp_path):
+    pytest.importorskip("airflow.providers.cncf.kubernetes", reason="needs the extra `containers`")
+    conf = json.dumps({**CONF, "catalogue": run.config.catalogue, "overrides": {**OVERRIDES, "pretrain.log_every": 2}})
+    other = StepRunner(REGISTRY, f"s3://{BUCKET}/runs/b", ROOT / "params.yaml", json.loads(conf))
+    for step in ("validate_logs", "assign_patterns"):
+        other.execute(step)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    environment |= {"MODIT_TRAIN_NODES": "2", "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    command = [sys.executable, str(ROOT / "tests" / "dags" / "trainjob_run.py"), str(tmp_path), other.run.uri, conf]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["status"] == "ran" and result["outputs"]["pretrained"]["digest"] == published(other)
+    folders = [runner.store.read("pretrained", None) for runner in (run, other)]
+    assert (folders[0] / "model.pt").read_bytes() == (folders[1] / "model.pt").read_bytes()

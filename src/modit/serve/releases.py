@@ -26,18 +26,16 @@ class State:
 
     Attributes:
         releases: domain -> what answers.
-        wanted: domains that must have one before the service is ready; None while the registry has not said.
+        wanted: domains to answer for; None while the registry has not said.
         problems: domain, or "registry" -> why it is not as it should be.
+        ready: whether every wanted domain had a release once. A domain that comes later does not change it: it would
+            take the others with it.
     """
 
     releases: Mapping[str, Release] = field(default_factory=dict)
     wanted: tuple[str, ...] | None = None
     problems: Mapping[str, str] = field(default_factory=lambda: {REGISTRY: "not asked yet"})
-
-    @property
-    def ready(self) -> bool:
-        """Whether every wanted domain has a release, and there is one."""
-        return bool(self.wanted) and all(domain in self.releases for domain in self.wanted or ())
+    ready: bool = False
 
 
 class Releases:
@@ -69,6 +67,8 @@ class Releases:
         self._note(REGISTRY, problem)
         for domain in wanted:
             self._refresh_domain(domain, named.get(domain))
+        if wanted and set(wanted) <= self.state.releases.keys():
+            self.state = replace(self.state, ready=True)
 
     def _refresh_domain(self, domain: str, named: NamedVersion | None) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import uvicorn
 
 from modit.serve.app import create_app
@@ -9,6 +11,8 @@ from modit.serve.logs import set_up_json_logging
 from modit.serve.settings import Settings
 
 _GRACE_SECONDS = 10
+# The registry is asked again soon: better to say that it is away than to wait for minutes.
+_MLFLOW = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
 def serve(settings: Settings) -> None:
@@ -18,6 +22,8 @@ def serve(settings: Settings) -> None:
         settings: how.
     """
     set_up_json_logging()
+    for name, value in _MLFLOW.items():
+        os.environ.setdefault(name, value)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

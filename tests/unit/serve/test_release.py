@@ -63,6 +63,16 @@ def test_a_damaged_file_is_refused_by_name(make_bundle):
         load(bundle)
 
 
+def test_a_file_that_serving_needs_and_the_artifact_lacks_is_named(make_bundle):
+    bundle = make_bundle()
+    made_of = {"index": bundle.store.get("index").digest}
+    made_of["catalog"] = bundle.put("catalog", None, lambda folder: (folder / "items.parquet").write_bytes(b"")).digest
+    onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
+    bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
+    with pytest.raises(ArtifactError, match="artifact 'catalog' has no file embeddings.npy"):
+        load(bundle)
+
+
 def test_an_index_or_catalogue_that_the_sampler_was_not_made_for_is_refused_by_name(make_bundle):
     bundle, other = make_bundle(), make_bundle(seed=1)
     for name in ("catalog", "index"):

@@ -141,7 +141,17 @@ def test_a_registry_that_is_missing_or_empty_is_not_made(tmp_path):
     assert "no such table" in releases.state.problems["registry"] and path.stat().st_size == 0
 
 
-def test_each_domain_is_ready_as_soon_as_it_is_loaded(moving, bundle):
+def test_a_domain_that_comes_later_and_cannot_be_loaded_does_not_take_the_others_with_it(moving, bundle):
+    releases, named, _ = moving
+    named[:] = [bundle.named("drama", 1)]
+    releases.refresh()
+    named.append(bundle.named("crime", 1, index_digest="6" * 64))
+    releases.refresh()
+    assert releases.state.ready and set(releases.state.problems) == {"crime"}
+    assert releases.state.wanted == ("crime", "drama")
+
+
+def test_each_domain_answers_as_soon_as_it_is_loaded(moving, bundle):
     releases, named, _ = moving
     named[:] = [bundle.named("crime", 1, index_digest="6" * 64), bundle.named("drama", 1)]
     releases.refresh()

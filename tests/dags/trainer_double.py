@@ -6,16 +6,53 @@ A double of the server alone: the clients in the tests are Airflow's hook and th
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 # Runs a TrainJob: gets it, where its first machine's log goes, and an event that is set when it is deleted; gives the
 # first machine's exit status and the message that its container leaves.
 Machines = Callable[[dict[str, Any], Callable[[str], None], threading.Event], tuple[int, str]]
+
+
+def processes(folder: Path) -> Machines:
+    """Machines that really run a TrainJob's command, as processes of this machine with caches below `folder`."""
+
+    def run(body: dict[str, Any], log: Callable[[str], None], deleted: threading.Event) -> tuple[int, str]:
+        trainer, result = body["spec"]["trainer"], folder / "termination-log"
+        given = [sys.executable, *trainer["command"][1:]]
+        command = [str(result) if word == "/dev/termination-log" else word for word in given]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        team = {"PET_NNODES": trainer["numNodes"], "PET_NPROC_PER_NODE": trainer["numProcPerNode"]}
+        team |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": port}
+        variables = os.environ | {each["name"]: each["value"] for each in trainer["env"]}
+        variables |= {name: str(value) for name, value in team.items()}
+        started = [
+            subprocess.Popen(
+                command,
+                env=variables | {"PET_NODE_RANK": str(rank), "MODIT_CACHE": str(folder / f"cache{rank}")},
+                stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in range(trainer["numNodes"])
+        ]
+        for line in started[0].stdout or ():
+            log(line.rstrip())
+        statuses = [process.wait() for process in started]
+        return statuses[0] or max(statuses), result.read_text() if result.exists() else ""
+
+    return run
 
 
 class Job:
@@ -73,6 +110,13 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+    def connect(self, folder: Path) -> None:
+        """Makes this the cluster of Airflow's connection."""
+        config = folder / "cluster.yaml"
+        config.write_text(json.dumps(self.kubeconfig()))
+        extra = {"kube_config_path": str(config), "in_cluster": False}
+        os.environ["AIRFLOW_CONN_KUBERNETES_DEFAULT"] = json.dumps({"conn_type": "kubernetes", "extra": extra})
 
     def kubeconfig(self) -> dict[str, Any]:
         host, port = self.server.server_address[:2]
