@@ -66,7 +66,7 @@ def begun(world: Path, name: str, overrides: dict) -> StepRunner:
 
 
 def execute(run: StepRunner, image: str, memory: str = "8g", seconds: float = 600) -> subprocess.CompletedProcess[str]:
-    folder = Path(run.run.uri).parent
+    folder = Path(run.config.catalogue).parent
     conf = json.dumps({name: getattr(run.config, name) for name in ("catalogue", "preset", "overrides")})
     arguments = [run.run.uri, conf, image, str(folder), str(os.getuid()), memory, str(seconds)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "AIRFLOW_HOME": str(folder / "airflow")}
@@ -91,7 +91,9 @@ def test_a_container_that_the_kernel_kills_for_memory_succeeds_with_parts_of_the
 
 
 def test_a_container_that_is_killed_in_training_goes_on_to_the_same_digests(images, world):
-    whole, killed, image = begun(world, "whole", LONG), begun(world, "killed", LONG), images.format(image="train")
+    # Not beside each other, where one would be reused for the other.
+    whole, killed = (begun(world, f"{name}/run", LONG) for name in ("whole", "killed"))
+    image = images.format(image="train")
     assert execute(whole, image).returncode == 0
     folder = str(world.parent)
     command = ["run", "-d", "--user", str(os.getuid()), "-e", "OMP_NUM_THREADS=1", "-v", f"{folder}:{folder}", image]
