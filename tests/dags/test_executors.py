@@ -67,8 +67,16 @@ def fields(task):
 
 tasks = {task.task_id: fields(task) for task in dag.tasks}
 edges = sorted((earlier, task.task_id) for task in dag.tasks for earlier in task.upstream_task_ids)
-retries = {task.task_id: task.retries for task in dag.tasks}
-print(json.dumps({"tasks": tasks, "edges": edges, "retries": retries}))
+def kept(task):
+    first = task.retry_policy.rules[0]
+    rule = [first.exception_path, first.action.value, first.retry_delay.seconds]
+    notices = [type(callback).__name__ for callback in task.on_failure_callback]
+    return {"retries": task.retries, "minutes": task.execution_timeout.total_seconds() / 60, "rule": rule,
+            "notices": notices}
+
+(deadline,) = dag.deadline if isinstance(dag.deadline, list) else [dag.deadline]
+print(json.dumps({"tasks": tasks, "edges": edges, "kept": {task.task_id: kept(task) for task in dag.tasks},
+                  "deadline": [deadline.reference.reference_name, deadline.interval.total_seconds() / 3600]}))
 """
 
 
@@ -89,10 +97,53 @@ def seen(tmp_path_factory):
     return found
 
 
-def test_the_graph_and_the_retries_are_the_same_on_every_executor(seen):
-    for executor in ("docker", "kubernetes"):
+def test_the_graph_the_retries_and_the_timeouts_are_the_same_on_every_executor(seen):
+    rule = ["dags.executors.step_task.OutOfMemoryException", "retry", 5]
+    for executor in ("process", "docker", "kubernetes"):
         assert seen[executor]["edges"] == seen["process"]["edges"]
-        assert seen[executor]["retries"] == seen["process"]["retries"] == {s.name: s.retries for s in REGISTRY.steps}
+        assert seen[executor]["deadline"] == ["DagRunQueuedAtDeadline", 12]
+        for step in REGISTRY.steps:
+            expected = {"retries": step.retries, "minutes": step.timeout_minutes, "rule": rule}
+            assert seen[executor]["kept"][step.name] == {**expected, "notices": ["FailureNotice"]}
+
+
+def test_a_step_may_run_out_of_memory_twice_before_it_fails():
+    assert min(step.retries for step in REGISTRY.steps) >= 2
+
+
+# How a pod ended, as Kubernetes tells it -> the error that its task fails with.
+ENDED = """
+import json, sys
+from kubernetes.client import models as k8s
+from dags.executors.kubernetes import KubernetesStep
+
+def ended(code, reason, pod_reason=None):
+    step = KubernetesStep(task_id="pretrain", step="pretrain", run_uri="r", conf="{}", in_cluster=False)
+    terminated = k8s.V1ContainerStateTerminated(exit_code=code, reason=reason)
+    base = k8s.V1ContainerStatus(name="base", image="i", image_id="i", ready=False, restart_count=0,
+                                 state=k8s.V1ContainerState(terminated=terminated))
+    other = k8s.V1ContainerStatus(name="airflow-xcom-sidecar", image="i", image_id="i", ready=True, restart_count=0)
+    status = k8s.V1PodStatus(phase="Failed", container_statuses=[other, base], reason=pod_reason)
+    try:
+        step.cleanup(None, k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="p", namespace="n"), status=status))
+    except Exception as error:
+        return type(error).__name__, str(error).splitlines()[0]
+
+print(json.dumps([ended(137, "OOMKilled"), ended(4, "Error"), ended(3, "Error"), ended(1, "Error"),
+                  ended(137, "Error", "DeadlineExceeded")]))
+"""
+
+
+def test_why_a_pod_ended_decides_whether_its_task_is_tried_again(tmp_path):
+    pytest.importorskip("airflow.providers.cncf.kubernetes", reason="needs the extra `containers`")
+    (tmp_path / "cluster.yaml").write_text(CLUSTER)
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "cluster.yaml")}
+    done = subprocess.run([sys.executable, "-c", ENDED], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    killed, said, refused, failed, late = json.loads(done.stdout.splitlines()[-1])
+    assert killed[0] == said[0] == "OutOfMemoryException" and "status 137" in killed[1] and "status 4" in said[1]
+    assert refused[0] == "AirflowFailException"
+    assert failed[0] == late[0] == "AirflowException" and "DeadlineExceeded" in late[1]
 
 
 @pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
@@ -123,6 +174,7 @@ def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need
     assert container["resources"]["requests"] == {"cpu": f"{step.resources.cpus:g}", "memory": memory}
     rights = container["securityContext"]
     assert rights["readOnlyRootFilesystem"] and not rights["allowPrivilegeEscalation"]
+    assert spec["activeDeadlineSeconds"] == 60 * step.timeout_minutes
     assert rights["capabilities"] == {"drop": ["ALL"]}
     assert spec["securityContext"]["runAsNonRoot"] and spec["automountServiceAccountToken"] is False
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "modit-data"}} in spec["volumes"]
