@@ -57,6 +57,7 @@ def measure(folder: Path, preset: str, ways: list[str], rounds: int) -> dict[str
             runs = folder / f"{way}-{number}"
             runs.mkdir(mode=0o777)
             found[way].append(timed(way, COMMANDS[way](runs, world, preset), runs, world))
+            print(f"{way}: {found[way][-1][0]:.1f} s, {found[way][-1][1]:.1f} of processors", file=sys.stderr)
     return found
 
 
