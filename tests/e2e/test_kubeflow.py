@@ -91,19 +91,14 @@ def as_processes(monkeypatch):
     return AsProcesses(monkeypatch)
 
 
-def test_the_tasks_commands_give_what_airflow_gives(world, tmp_path, as_processes):
+def test_the_tasks_commands_give_what_airflow_gives_whatever_the_number_of_shards(
+    world, tmp_path, as_processes, monkeypatch
+):
     assert run_under_kfp(world, tmp_path / "kfp") == 0
+    monkeypatch.setenv("MODIT_SHARDS", "3")
     assert_same(tmp_path / "kfp" / "one", run_under_airflow(world, tmp_path / "airflow"))
     per_domain = sum(step.per_domain for step in REGISTRY.steps)
     assert len(as_processes.commands) == len(REGISTRY.steps) + per_domain * (len(DOMAINS) - 1)
-
-
-def test_shards_give_what_one_task_gives(world, tmp_path, as_processes, monkeypatch):
-    assert run_under_kfp(world, tmp_path / "kfp", "--shards", "2") == 0
-    monkeypatch.setenv("MODIT_SHARDS", "3")
-    assert_same(tmp_path / "kfp" / "one", run_under_airflow(world, tmp_path / "three"))
-    monkeypatch.delenv("MODIT_SHARDS")
-    assert_same(tmp_path / "kfp" / "one", run_under_airflow(world, tmp_path / "one"))
 
 
 def test_without_new_data_the_pipeline_ends_with_its_first_task(world, tmp_path, as_processes, capfd):
