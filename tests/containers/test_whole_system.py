@@ -52,6 +52,18 @@ def test_the_service_answers_from_the_version_that_the_alias_names(system, state
     assert len(answer["items"]) == 5
 
 
+def test_prometheus_sees_the_run_and_the_service(system, state):
+    def asked(query):
+        return system.ask("PROMETHEUS_PORT", f"/api/v1/query?query={query}")["data"]["result"]
+
+    def seen():
+        found = {each["metric"]["job"]: each["value"][1] for each in asked("up")}
+        if {found.get("modit-exporter"), found.get("modit-serve")} != {"1"} or not asked("modit_verdict"):
+            raise ValueError(found)
+
+    wait_for(seen, 120)
+
+
 LIST = """
 import s3fs
 print(*s3fs.S3FileSystem().glob("modit/runs/one/*/manifest.json"), sep="\\n")

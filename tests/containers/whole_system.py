@@ -20,12 +20,13 @@ from tests.containers.conftest import BASE, ROOT, docker
 SERVERS = ROOT / "tests" / "containers" / "servers"
 FILES = ("-f", str(ROOT / "infra/compose/compose.yaml"), "-f", str(SERVERS / "compose.yaml"))
 PROJECT = "modittest"
-PORTS = {"AIRFLOW_PORT": "18080", "MLFLOW_PORT": "15000", "SERVE_PORT": "18000"}
+SERVICES = ("scheduler", "dag-processor", "triggerer", "serve", "exporter", "prometheus")
+PORTS = {"AIRFLOW_PORT": "18080", "MLFLOW_PORT": "15000", "SERVE_PORT": "18000", "PROMETHEUS_PORT": "19090"}
 
 
 def build_servers() -> dict[str, str]:
     """Images of PostgreSQL, Redis and an S3 server; the variables that name them."""
-    images = {name: f"modit/test-{name}:1" for name in ("postgres", "redis", "objects")}
+    images = {name: f"modit/test-{name}:1" for name in ("postgres", "redis", "prometheus", "objects")}
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(SERVERS, folder, dirs_exist_ok=True)
         wheels = Path(folder, "wheels")
@@ -44,7 +45,9 @@ class System:
     """
 
     def __init__(self, images: str, data: Path, folder: Path) -> None:
-        own = {f"MODIT_{name.upper()}_IMAGE": images.format(image=name) for name in ("airflow", "release", "serve")}
+        own = {
+            f"MODIT_{name.upper()}_IMAGE": images.format(image=name) for name in ("airflow", "data", "release", "serve")
+        }
         names = {"MODIT_NETWORK": PROJECT, "MODIT_STATE": f"{PROJECT}-state", "MODIT_IMAGES": images}
         self.settings = settings(data) | build_servers() | own | names | PORTS | {"MODIT_ALIAS": "challenger"}
         self._file = folder / "env"
@@ -91,7 +94,8 @@ def running(images: str, data: Path, folder: Path) -> Iterator[System]:
     """Starts everything, and takes everything away with its volumes."""
     system = System(images, data, folder)
     try:
-        up = system.compose("up", "--detach", check=False)
+        # Grafana and the StatsD exporter are no packages of Debian.
+        up = system.compose("up", "--detach", *SERVICES, check=False)
         assert up.returncode == 0, f"{up.stderr}\n{system.compose('logs', '--tail', '40', check=False).stdout}"
         yield system
     finally:

@@ -37,7 +37,7 @@ OUTSIDE = {
 # The one module of `model/` that knows of files, which raises the errors of `core/`.
 EXCEPTIONS = {("model/storage.py", "modit.core.errors")}
 ORCHESTRATORS = {"airflow", "kfp", "dvc"}
-DECLARATIONS = {f"modit.core.{name}" for name in ("step", "graph", "registry", "errors", "memory")}
+DECLARATIONS = {f"modit.core.{name}" for name in ("step", "graph", "registry", "errors", "memory", "shards")}
 # What the pipeline for Kubeflow is defined by, and what runs in its containers.
 KFP_DEFINITION = (
     "pipelines/kfp_platform.py",

@@ -111,14 +111,14 @@ def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
 
 
 def test_runbooks_are_those_of_the_alerts_and_all_are_listed():
-    pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
+    pages = {path.stem for path in RUNBOOKS.glob("Modit*.md")}
     assert pages == set(ALERTS)
     assert re.findall(r"^\| \[(\w+)\]\(\1\.md\)", (RUNBOOKS / "README.md").read_text(), re.MULTILINE) == list(ALERTS)
 
 
 def commands():
     """Each command of modit that a runbook shows, in a block or in a line."""
-    text = "\n".join(path.read_text() for path in sorted(RUNBOOKS.glob("*.md")))
+    text = "\n".join(path.read_text() for path in sorted(RUNBOOKS.glob("Modit*.md")))
     return sorted(set(re.findall(r"(?:^|`)((?:modit|python -m components) [^`\n]+)", text, re.MULTILINE)))
 
 
