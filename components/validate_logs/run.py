@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -30,7 +29,7 @@ def run(context: StepContext) -> dict[str, Any]:
     params = context.params
     validator = WindowValidator(params.validate_logs, params.window, context.days, context.accepted_windows())
     try:
-        night = validator.run(Path(context.run_config.catalogue), quarantine, validation)
+        night = validator.run(context.catalogue(), quarantine, validation)
     except ContractError as error:
         quarantine.rename(validation / "quarantine")
         raise ContractError(f"{error}\ndata docs: {context.keep_refused(validation)}/{INDEX}", error.breaches) from None

@@ -16,7 +16,7 @@ from modit.core.run_config import RunConfig
 from modit.core.shards import WHOLE, Shard
 from modit.core.step import Step
 from modit.core.storage import Storage
-from modit.core.window import Days
+from modit.core.window import Days, files_of_days
 from modit.core.workspace import Workspace
 
 REFUSED_FOLDER = "refused"
@@ -140,6 +140,20 @@ class StepContext:
     def scratch(self) -> Path:
         """Local folder that survives a crash; an attempt with the same key finds it again. Dropped after success."""
         return self._workspace.scratch(self.key)
+
+    def catalogue(self) -> Path:
+        """The run's input as a local folder: of a remote one, a copy of the files that the run's days need.
+
+        Raises:
+            ConfigError: there is no file at its address.
+        """
+        place = Storage(self.run_config.catalogue)
+        if place.local is not None:
+            return place.local
+        folder = self.scratch / "input" / place.name
+        for name in files_of_days(place, self.days):
+            place.download(name, folder / name)
+        return folder
 
     def accepted_windows(self) -> list[dict[str, Any]]:
         """Records of the windows that were accepted last before this one, oldest first; none without a window."""

@@ -7,14 +7,13 @@ from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.code_version import code_parts, folder_parts
-from modit.core.errors import ConfigError
 from modit.core.ledger import WindowLedger
 from modit.core.params import Params
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
 from modit.core.step import Step
 from modit.core.storage import Storage
-from modit.core.window import Days
+from modit.core.window import Days, files_of_days
 
 KeyParts = dict[str, Any]
 
@@ -85,10 +84,7 @@ def catalogue_parts(catalogue: str, days: Days | None = None) -> dict[str, str]:
         ConfigError: there is no file at this address.
     """
     storage = Storage(catalogue)
-    names = sorted(storage.sizes())
-    if not names:
-        raise ConfigError(f"catalogue {catalogue!r} holds no file; it must be a folder with items and interactions")
-    return {name: storage.sha256(name) for name in names if days is None or days.holds_file(name)}
+    return {name: storage.sha256(name) for name in files_of_days(storage, days)}
 
 
 def explain(before: KeyParts, after: KeyParts) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from modit.core.errors import ConfigError
 from modit.core.sections import WindowParams
+from modit.core.storage import Storage
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PARTITION = re.compile(r"(?:^|/)date=([^/]*)/")
@@ -113,3 +114,15 @@ def partition_day(name: str) -> date | None:
         return date.fromisoformat(found[1]) if found and _DAY.fullmatch(found[1]) else None
     except ValueError:
         return None
+
+
+def files_of_days(catalogue: Storage, days: Days | None) -> list[str]:
+    """Names of the input's files, without the daily partitions of other days; all of them if `days` is None.
+
+    Raises:
+        ConfigError: there is no file at this address.
+    """
+    names = sorted(catalogue.sizes())
+    if not names:
+        raise ConfigError(f"catalogue {catalogue.uri!r} holds no file; it must be a folder with items and interactions")
+    return [name for name in names if days is None or days.holds_file(name)]
