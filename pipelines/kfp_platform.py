@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
-from modit.core.shards import Shard
 from modit.core.step import Step
 
 ACCELERATOR = "nvidia.com/gpu"
@@ -80,7 +79,7 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
         kinds: of images that there are.
 
     Raises:
-        ConfigError: an image is of a kind that no step has, a variable has no value, or there are too many shards.
+        ConfigError: an image is of a kind that no step has, or a variable has no value.
     """
     single = dict(text.split("=", 1) for text in chosen.image if "=" in text)
     unknown = set(single) - set(kinds)
@@ -94,5 +93,4 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
     accelerator = None if chosen.accelerator == NO_ACCELERATOR else chosen.accelerator
     environment = dict(text.split("=", 1) for text in chosen.env)
     shards = int(os.environ.get("MODIT_SHARDS") or 1) if chosen.shards is None else chosen.shards
-    Shard.all_of(shards)  # refuses a number out of range
     return Platform(pattern, single, accelerator, environment, shards)
