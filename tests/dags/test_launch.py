@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dags.launch import run_name, worth_showing
+from dags.launch import airflow_environment, run_name, worth_showing
 
 HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
 
@@ -46,3 +46,7 @@ def test_a_run_is_named_by_all_its_arguments():
     names.add(run_name(Path("/data/books"), "small", 0, "all", "2026-01-01:2026-02-01"))
     assert len(names) == 5
     assert run_name(Path("/data/my books"), "small", 0, "all") == "my_books-small-seed0"
+
+
+def test_a_run_without_a_scheduler_has_no_deadline(tmp_path):
+    assert airflow_environment(tmp_path)["MODIT_DEADLINE_HOURS"] == "0"
