@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from toycommand import command
 
 from modit.core.errors import ArtifactError, ConfigError
+from modit.core.storage import Storage
 
 BUCKET = "bucket"
 
@@ -69,3 +72,20 @@ def test_run_json_on_s3_is_written_once(toy, s3):
     assert toy.runner(run, seed=5).run.create_json("run.json", {}) is False
     with pytest.raises(ConfigError, match="field seed is 5, --conf says 6"):
         toy.runner(run, seed=6)
+
+
+def test_two_who_fetch_one_artifact_into_one_cache_at_once_both_get_it(toy, s3, monkeypatch):
+    run = f"s3://{BUCKET}/runs/a"
+    toy.runner(run).execute("read")
+    shutil.rmtree(toy.folder / "cache")
+    together, download = threading.Barrier(2), Storage.download
+
+    def at_once(self, name, target):
+        together.wait(timeout=30)  # both have begun: in containers they have the same process number, too
+        download(self, name, target)
+
+    monkeypatch.setattr(Storage, "download", at_once)
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: toy.runner(run).store.read("numbers"), range(2)))
+    assert folders[0] == folders[1] and (folders[0] / "numbers.txt").is_file()
+    assert [path.name for path in folders[0].parent.iterdir()] == [folders[0].name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.errors import ArtifactError
-from modit.core.storage import Storage, digest_of, sha256_of_file
+from modit.core.storage import Storage, digest_of, partial_beside, sha256_of_file
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -181,8 +180,7 @@ class ArtifactStore:
     def _download(self, place: Storage, manifest: Manifest) -> Path:
         target = self.cache / "artifacts" / manifest.digest
         if not target.exists():
-            partial = target.with_name(f"{target.name}.{os.getpid()}")
-            shutil.rmtree(partial, ignore_errors=True)
+            partial = partial_beside(target)
             for entry in manifest.files:
                 place.download(entry.name, partial / entry.name)
             verify(partial, manifest, place.uri)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +157,14 @@ class Storage:
         return digest.hexdigest()
 
 
+def partial_beside(path: Path) -> Path:
+    """A path to write to before a rename; nobody else's, while numbers of processes repeat among containers."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+
+
 def _write_beside(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = partial_beside(path)
     partial.write_bytes(content)
     return partial
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from feast.infra.registry.file import FileRegistryStore
 from feast.protos.feast.core.Registry_pb2 import Registry
 
+from modit.core.storage import partial_beside
+
 
 class AtomicRegistryStore(FileRegistryStore):
     """Feast's own store truncates the file before it writes."""
@@ -16,7 +18,7 @@ class AtomicRegistryStore(FileRegistryStore):
     def _write_registry(self, registry_proto: Registry) -> None:
         registry_proto.version_id = str(uuid.uuid4())
         registry_proto.last_updated.FromDatetime(datetime.now(UTC))
-        partial = self._filepath.with_name(f".{self._filepath.name}.{os.getpid()}")
+        partial = partial_beside(self._filepath)
         with partial.open("wb") as file:
             file.write(registry_proto.SerializeToString())
             file.flush()

@@ -5,11 +5,11 @@ Nothing here reads or writes the live index. Readers pin a digest; the pointer o
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from modit.core.errors import ArtifactError
+from modit.core.storage import partial_beside
 from modit.index.index import ItemIndex
 
 STAGED_FOLDER, POINTER = "staged", "STAGED"
@@ -57,8 +57,7 @@ def load_staged(root: Path, expected_digest: str | None = None) -> ItemIndex:
 
 
 def _write(index: ItemIndex, parent: Path, target: Path) -> None:
-    temporary = parent / f".writing-{index.digest}-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = partial_beside(parent / index.digest)
     temporary.mkdir()
     try:
         index.save(temporary)
@@ -68,6 +67,6 @@ def _write(index: ItemIndex, parent: Path, target: Path) -> None:
 
 
 def _point(root: Path, digest: str) -> None:
-    temporary = root / f".{POINTER}-{os.getpid()}"
+    temporary = partial_beside(root / POINTER)
     temporary.write_text(digest + "\n", encoding="ascii")
     temporary.replace(root / POINTER)

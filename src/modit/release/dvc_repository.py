@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from modit.core.errors import ConfigError, LockedError, VersionError
-from modit.core.storage import Storage
+from modit.core.storage import Storage, partial_beside
 
 REMOTE_FOLDER = "remote"
 _REMOTE = "versions"
@@ -78,7 +78,7 @@ class DvcRepository:
             path = self.folder / name
             if not path.is_file() or path.read_text(encoding="utf-8") != content:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_name(f"{path.name}.{os.getpid()}")
+                partial = partial_beside(path)
                 partial.write_text(content, encoding="utf-8")
                 partial.replace(path)
 
