@@ -3,12 +3,11 @@
 Run `PYTHONPATH=src:. OMP_NUM_THREADS=2 python benchmarks/bench_growth.py --out growth.json` (hours for all).
 For each size a demo world with one domain is made, and every step runs as `python -m components STEP`, a fresh process
 each, with nothing reused. The preset is `tiny` unless another is named: how long training takes does not depend on the
-number of items, so its steps are kept short. A size that `--out` holds already is not measured again.
+number of items, so its steps are kept short. What `--out` holds already is not measured again.
 
-Time is wall clock; CPU that of the process; memory the largest resident set of the process (mapped files included);
-bytes those of the step's artifacts. The exponent is the slope of log(time) against log(items) by least squares, of the
-time over that of a step that does nothing (`--why`: interpreter, imports, parameters), and over sizes where the step
-takes longer than that: below, start-up hides everything.
+Time is that of the processor, which other work on the machine changes less than the clock; memory the largest resident
+set of the process, mapped files included; bytes those of the step's artifacts. The exponent is the slope of log(time)
+against log(items) by least squares, over all sizes and over the last two, where start-up (2 to 7 s) counts least.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ import numpy as np
 from components.registry import REGISTRY
 from modit.core.step import Step
 
-ROOT = Path(__file__).resolve().parents[1]
+Growth = dict[str, dict[str, dict[str, float]]]
 
 
 def main() -> None:
@@ -37,30 +37,34 @@ def main() -> None:
         "--folder", type=Path, default=Path("runs/growth"), help="worlds and runs (default %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=Path("growth.json"))
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="print the table of an earlier --out, measure nothing"
+    )
     chosen = parser.parse_args()
-    measured = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-    for items in chosen.items:
-        if str(items) not in measured:
-            measured[str(items)] = measure(items, chosen.preset, chosen.folder.resolve())
-            chosen.out.write_text(json.dumps(measured, indent=1) + "\n")
+    place = chosen.table or chosen.out
+    measured: Growth = json.loads(place.read_text()) if place.exists() else {}
+    for items in [] if chosen.table else chosen.items:
+        rows = measured.setdefault(str(items), {})
+        for step, row in measure(items, chosen.preset, chosen.folder.resolve(), done=set(rows)):
+            rows[step] = row
+            place.write_text(json.dumps(measured, indent=1) + "\n")
+            print(items, step, row, flush=True)
     print(table({int(items): rows for items, rows in measured.items()}))
 
 
-def measure(items: int, preset: str, folder: Path) -> dict[str, dict[str, float]]:
-    """Runs every step once on a world of that many items; step -> seconds, cpu_seconds, megabytes, bytes."""
+def measure(items: int, preset: str, folder: Path, done: set[str]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Runs every step that is not done once on a world of that many items; yields step and what it took."""
     world, run = folder / f"world-{items}", folder / f"run-{items}"
-    shutil.rmtree(run, ignore_errors=True)
-    demo = ["-m", "modit.cli", "demo-world", "--out", str(world), "--items", str(items), "--domains", "1"]
-    found = {"demo_world": process(demo)}
+    if not done:
+        shutil.rmtree(run, ignore_errors=True)
+        demo = ["-m", "modit.cli", "demo-world", "--out", str(world), "--items", str(items), "--domains", "1"]
+        yield "demo_world", process(demo)
     conf = {"catalogue": str(world), "preset": preset, "overrides": {"runner.cross_run_cache": False}}
-    for step in REGISTRY.steps:
+    for step in [step for step in REGISTRY.steps if step.name not in done]:
         command = ["-m", "components", step.name, "--run", str(run), "--conf", json.dumps(conf)]
         if step.per_domain:
             command += ["--domain", json.loads((run / "patterns/domains.json").read_text())["domains"][0]]
-        start_up = process([*command, "--why"])["seconds"]
-        found[step.name] = process(command) | {"start_up": start_up, "bytes": written(step, run)}
-        print(items, step.name, found[step.name], flush=True)
-    return found
+        yield step.name, process(command) | {"bytes": written(step, run)}
 
 
 def process(arguments: list[str]) -> dict[str, float]:
@@ -88,30 +92,23 @@ def written(step: Step, run: Path) -> int:
     return sum(file.stat().st_size for name in step.outputs for file in (run / name).rglob("*") if file.is_file())
 
 
-def exponent(rows: dict[int, dict[str, float]]) -> float | None:
-    """Slope of log(time without start-up) against log(items); None where fewer than two sizes can be told from it."""
-    own = {items: row["seconds"] - row.get("start_up", 0.0) for items, row in rows.items()}
-    told = {items: seconds for items, seconds in own.items() if seconds > max(1.0, rows[items].get("start_up", 0.0))}
-    if len(told) < 2:
-        return None
-    return float(np.polyfit(np.log(list(told)), np.log(list(told.values())), 1)[0])
+def exponent(rows: dict[int, dict[str, float]]) -> float:
+    """Slope of log(processor time) against log(items)."""
+    seconds = [row["cpu_seconds"] for row in rows.values()]
+    return float(np.polyfit(np.log(list(rows)), np.log(seconds), 1)[0])
 
 
 def table(measured: dict[int, dict[str, dict[str, float]]]) -> str:
-    """Markdown: a row a step, seconds / GB of memory / MB written of each size, and the exponent."""
+    """Markdown: a row a step, processor seconds, GB of memory and MB written of each size, and the exponent."""
     sizes = sorted(measured)
-    lines = [
-        "| step | " + " | ".join(f"{items:,}" for items in sizes) + " | exponent |",
-        "|---" * (len(sizes) + 2) + "|",
-    ]
+    header = [*(f"{items:,} items: s" for items in sizes), "GB", "MB written", "exponent", "of the last two"]
+    lines = [f"| step | {' | '.join(header)} |", "|---" * (len(header) + 1) + "|"]
     for step in measured[sizes[-1]]:
-        rows = {items: measured[items][step] for items in sizes if step in measured[items]}
-        cells = [
-            f"{row['seconds']:.1f} s, {row['megabytes'] / 1024:.1f} GB, {row.get('bytes', 0) / 1e6:,.0f} MB"
-            for row in rows.values()
-        ]
-        slope = exponent(rows)
-        lines.append(f"| `{step}` | {' | '.join(cells)} | {'-' if slope is None else f'{slope:.2f}'} |")
+        rows = {items: measured[items][step] for items in sizes}
+        most, last = rows[sizes[-1]], {items: rows[items] for items in sizes[-2:]}
+        cells = [f"{row['cpu_seconds']:.1f}" for row in rows.values()]
+        cells += [f"{most['megabytes'] / 1024:.1f}", f"{most.get('bytes', 0) / 1e6:,.1f}"]
+        lines.append(f"| `{step}` | {' | '.join([*cells, f'{exponent(rows):.2f}', f'{exponent(last):.2f}'])} |")
     return "\n".join(lines)
 
 
