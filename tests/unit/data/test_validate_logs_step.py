@@ -34,7 +34,7 @@ def _context(source, tmp_path, **tolerance):
         days=None,
         accepted_windows=list,
         keep_refused=lambda folder: str(folder),
-        run_config=SimpleNamespace(catalogue=str(source)),
+        catalogue=lambda: source,
         output=outputs.__getitem__,
         logger=logging.getLogger("test"),
     )
