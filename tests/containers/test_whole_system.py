@@ -46,8 +46,8 @@ def test_nothing_of_modit_runs_as_root_or_writes_to_its_root_file_system(system,
 
 
 def test_the_service_answers_from_the_version_that_the_alias_names(system, state):
-    wait_for(lambda: system.ask("SERVE_PORT", "/readyz"), 120)
-    body = {"domain": "quality", "seeds": {"item_ids": ["item-00000001", "item-00000002"]}, "k": 5}
+    ready = wait_for(lambda: system.ask("SERVE_PORT", "/readyz"), 120)
+    body = {"domain": next(iter(ready["releases"])), "seeds": {"item_ids": ["item-00000001", "item-00000002"]}, "k": 5}
     answer = system.ask("SERVE_PORT", "/v1/retrieve", body, token=system.settings["MODIT_API_KEYS"])
     assert len(answer["items"]) == 5
 
