@@ -49,7 +49,7 @@ class VersionError(TransientError):
     """DVC could not version or fetch data; the message has what it said."""
 
 
-class RunBusyError(ModitError):
+class RunBusyError(TransientError):
     """Another process is running the same step of the same run, or holds what it needs."""
 
 
