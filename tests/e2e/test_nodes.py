@@ -13,6 +13,7 @@ from pathlib import Path
 import boto3
 import psutil
 import pytest
+from s3fs import S3FileSystem
 
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
@@ -90,6 +91,7 @@ def run(s3_server, machines_cache):  # noqa: F811
         for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
             patch.setenv(name, value)
         patch.setenv("MODIT_CACHE", str(machines_cache / "cache"))
+        S3FileSystem.clear_instance_cache()  # fsspec keeps connections to the server of an earlier test
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         world = machines_cache / "world"
         write_demo_world(world, DemoParameters(items=5_000, domains=1, dimension=32, days=3))

@@ -16,6 +16,7 @@ import pytest
 import torch
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from s3fs import S3FileSystem
 
 from components.registry import REGISTRY
 from modit.core.attempt import FILE
@@ -154,6 +155,7 @@ def s3(monkeypatch):
     settings = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # fsspec keeps connections to the server of an earlier test
     client = boto3.client("s3", config=Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=5))
     for _ in range(60):
         try:
