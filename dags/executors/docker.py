@@ -65,12 +65,9 @@ class DockerStep(StepTask, DockerOperator):
         """
         self.command = ["python", *self.command_line()]
         try:
-            last = self._run_to_its_end(context)
-        except Exception:
+            return self.result(self._run_to_its_end(context))
+        finally:
             self._remove()
-            raise
-        self._remove()
-        return self.result(last)
 
     def _run_to_its_end(self, context: Any) -> str:
         try:

@@ -47,32 +47,17 @@ def label_candidates(
         allowed: items that may be seen, bool [N].
         k: results judged.
     """
-    count, block = max(1, len(candidates)), at_once(len(candidates))
-    parts = [slice(start, start + block) for start in range(0, count, block)]
-    labels = [
-        _label(index, candidates[part], seeds[part], positive, case_labels, views[part], patterns[part], allowed, k)
-        for part in parts
-    ]
-    return Labels(*(np.concatenate(values) for values in zip(*labels, strict=True)))
-
-
-def _label(
-    index: ItemIndex,
-    candidates: np.ndarray,
-    seeds: np.ndarray,
-    positive: np.ndarray,
-    case_labels: np.ndarray,
-    views: np.ndarray,
-    patterns: np.ndarray,
-    allowed: np.ndarray,
-    k: int,
-) -> Labels:
-    count, pool, dimension = candidates.shape
-    found = index.search(candidates.reshape(-1, dimension), k, allowed=allowed, exclude=np.repeat(seeds, pool, 0)).rows
-    joint, same = np.empty(count * pool), np.empty(count * pool)
-    flat_views, flat_patterns = np.repeat(views, pool), np.repeat(patterns, pool)
-    for view in np.unique(views):
-        rows = flat_views == view
-        metrics = list_metrics(found[rows], positive, case_labels[view], flat_patterns[rows])
-        joint[rows], same[rows] = metrics.joint, metrics.same
-    return Labels(joint.reshape(count, pool), same.reshape(count, pool))
+    cases, pool, dimension = candidates.shape
+    joint, same = np.empty((cases, pool)), np.empty((cases, pool))
+    block = at_once(cases)
+    for start in range(0, cases, block):
+        part = np.arange(start, min(start + block, cases))
+        queries, exclude = candidates[part].reshape(-1, dimension), np.repeat(seeds[part], pool, 0)
+        found = index.search(queries, k, allowed=allowed, exclude=exclude).rows.reshape(len(part), pool, -1)
+        for view in np.unique(views[part]):
+            rows = views[part] == view
+            of_view, wanted = found[rows].reshape(-1, found.shape[-1]), np.repeat(patterns[part][rows], pool)
+            metrics = list_metrics(of_view, positive, case_labels[view], wanted)
+            joint[part[rows]] = metrics.joint.reshape(-1, pool)
+            same[part[rows]] = metrics.same.reshape(-1, pool)
+    return Labels(joint, same)
