@@ -65,9 +65,12 @@ class DockerStep(StepTask, DockerOperator):
         """
         self.command = ["python", *self.command_line()]
         try:
-            return self.result(self._run_to_its_end(context))
-        finally:
+            last = self._run_to_its_end(context)
+        except Exception:  # a timeout is none of these: `on_kill` follows, and lets the step say how it ended
             self._remove()
+            raise
+        self._remove()
+        return self.result(last)
 
     def _run_to_its_end(self, context: Any) -> str:
         try:
