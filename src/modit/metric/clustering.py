@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from modit.core.errors import InsufficientDataError
@@ -22,6 +21,8 @@ def number_of_patterns(positives: int, params: PatternParams) -> int:
 
 def cluster(points: np.ndarray, count: int, seed: int) -> np.ndarray:
     """k-means centroids [count, d] of `points` [n, d]; large inputs are sampled to 256 points a centroid."""
+    from sklearn.cluster import KMeans  # more than a second, which steps that only build views do without
+
     generator = np.random.default_rng(seed)
     budget = _POINTS_PER_CENTROID * count
     if len(points) > budget:

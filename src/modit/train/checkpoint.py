@@ -1,6 +1,7 @@
 """Training states: all that an interrupted stage needs to go on to the bit, in one file whoever wrote it.
 
-A state is whole: what a sharded run saved, one process loads, and the other way round.
+A state is whole: what a sharded run saved, one process loads, and the other way round. torch's module for that is
+imported where it is used: it takes most of a second, and a short stage neither saves nor loads.
 """
 
 from __future__ import annotations
@@ -10,13 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 
 from modit.model.dit import MODiT
 from modit.model.storage import write_atomically
@@ -30,6 +24,12 @@ def save_training_state(
 
     All processes of a team must call this together; the first writes.
     """
+    from torch.distributed.checkpoint.state_dict import (
+        StateDictOptions,
+        get_model_state_dict,
+        get_optimizer_state_dict,
+    )
+
     whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
     payload: dict[str, Any] = {
         "model": get_model_state_dict(model, options=whole),
@@ -52,6 +52,12 @@ def load_training_state(path: Path, model: MODiT, optimizer: torch.optim.Optimiz
     step = from_first(int(stored.get("step", 0)))
     if step == 0:
         return 0
+    from torch.distributed.checkpoint.state_dict import (
+        StateDictOptions,
+        set_model_state_dict,
+        set_optimizer_state_dict,
+    )
+
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=size > 1)
     set_model_state_dict(model, stored.get("model", {}), options=options)
     set_optimizer_state_dict(model, optimizer, stored.get("optimizer", {}), options=options)

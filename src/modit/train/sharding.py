@@ -1,20 +1,22 @@
-"""Full sharding (FSDP): parameters, gradients and optimiser state are cut among processes."""
+"""Full sharding (FSDP): parameters, gradients and optimiser state are cut among processes.
+
+What torch has for it is imported where a model is cut: it would cost every training task most of a second.
+"""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import AveragedModel
 
 from modit.core.sections import Sharding
 from modit.model.dit import MODiT
 from modit.train.distributed import from_first, rank_and_size
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 # What training keeps of a float32 parameter: itself, its gradient, AdamW's two moments; and the buckets in which data
 # parallelism exchanges gradients.
@@ -51,6 +53,9 @@ def must_shard(sharding: Sharding, needed: int, device: torch.device) -> bool:
 
 def shard(objective: nn.Module, average: AveragedModel | None, device: torch.device) -> None:
     """Cuts a model inside of `objective`, and its average, among all processes, block by block, in place."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
     mesh = init_device_mesh(device.type, (rank_and_size()[1],))
     for root in (objective, *([average.module] if average is not None else [])):
         model = next(module for module in root.modules() if isinstance(module, MODiT))
@@ -62,14 +67,20 @@ def shard(objective: nn.Module, average: AveragedModel | None, device: torch.dev
 
 def whole_tensor(value: Tensor) -> Tensor:
     """The tensor itself, or all of it where it is cut; all processes must call this together."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return value.full_tensor() if _is_cut(value) else value
 
 
 def whole_model(model: MODiT) -> MODiT:
     """The model itself, or a whole copy in each process where it is cut; all processes must call this together."""
-    if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+    if not any(map(_is_cut, model.parameters())):
         return model
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
     weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
     copy = MODiT(model.config)
     copy.load_state_dict(cast(dict[str, Tensor], weights))
     return copy
+
+
+def _is_cut(value: Tensor) -> TypeGuard[DTensor]:
+    return hasattr(value, "full_tensor")
