@@ -94,10 +94,9 @@ def rotate(x: Tensor, positions: Tensor, base: float) -> Tensor:
     """Rotary position embedding of queries or keys [B, A, T, E] at integer positions [B, T] or [1, T]."""
     half = x.shape[-1] // 2
     frequencies = base ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angles = (positions.to(torch.float32).unsqueeze(-1) * frequencies).unsqueeze(1)
-    cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+    angles = (positions.to(torch.float32).unsqueeze(-1) * frequencies.repeat(2)).unsqueeze(1)
+    first, second = x.chunk(2, -1)
+    return x * angles.cos().to(x.dtype) + torch.cat([-second, first], -1) * angles.sin().to(x.dtype)
 
 
 def prefix_and_self_attention(
@@ -154,8 +153,10 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys (both rotated) and values, each [B, A, T, E]."""
-        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in self.qkv(x).chunk(3, dim=-1))
-        return rotate(q, positions, self.base), rotate(k, positions, self.base), v
+        projected = self.qkv(x).unflatten(-1, (3 * self.heads, -1)).transpose(1, 2)
+        rotated, v = projected.split([2 * self.heads, self.heads], 1)
+        q, k = rotate(rotated, positions, self.base).chunk(2, 1)
+        return q, k, v
 
     def merge(self, x: Tensor) -> Tensor:
         """[B, A, T, E] -> [B, T, H]."""

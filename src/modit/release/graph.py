@@ -18,7 +18,6 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxscript import opset20
 from torch import Tensor, nn
 
 from modit.model.axes import case_axes
@@ -26,6 +25,7 @@ from modit.model.dit import ConditionCache
 from modit.model.flow import euler_step, normalize
 from modit.model.sampler import Sampler, guided_velocity, guided_visibility, noise_companions, sort_seeds
 from modit.release.info import OPSET
+from modit.release.translations import TRANSLATIONS
 
 INPUTS = ("seeds", "mask", "noise", "guidance")
 OUTPUT = "query"
@@ -89,7 +89,7 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
 
 
 def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, ...]) -> onnx.GraphProto:
-    """Exports a module of tensors; sorting, which the exporter lacks, included.
+    """Exports a module of tensors.
 
     Args:
         module: in evaluation mode.
@@ -103,7 +103,7 @@ def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, 
             dynamo=True,
             opset_version=OPSET,
             verbose=False,
-            custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
+            custom_translation_table=TRANSLATIONS,
         )
     if exported is None:  # only its legacy form, which writes a file, returns nothing
         raise TypeError("torch.onnx.export returned no program")
@@ -129,12 +129,6 @@ def _dynamic(value: Tensor, batch: Any, tokens: Any) -> dict[int, Any]:
     if value.numel() == 0:
         return {}
     return {0: batch} | {3: {1: tokens}, 4: {2: tokens}}.get(value.ndim, {})
-
-
-def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
-    """aten.sort.stable, which the exporter lacks: ONNX TopK breaks ties by the lower index, so it is a stable sort."""
-    length = opset20.Shape(x, start=dim, end=dim + 1)
-    return opset20.TopK(x, length, axis=dim, largest=1 if descending else 0, sorted=1)
 
 
 @contextmanager
