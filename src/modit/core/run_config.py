@@ -10,6 +10,7 @@ import fsspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modit.core.errors import ConfigError
+from modit.core.new_domain import NewDomain
 from modit.core.params import Seed
 from modit.core.step import PRESETS
 from modit.core.storage import Storage
@@ -29,6 +30,7 @@ class RunConfig(BaseModel):
         overrides: over the preset, nested or dotted.
         window: the days to read, `{"start": ..., "end": ...}` or `{"end": ...}`; None reads everything.
         promote: whether a version that passes may become the challenger; a backfill's never does.
+        new_domain: the domain that the run adds to another run; it is then the run's only one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +42,7 @@ class RunConfig(BaseModel):
     overrides: dict[str, Any] = {}
     window: NamedWindow | None = None
     promote: bool = True
+    new_domain: NewDomain | None = None
 
 
 def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
@@ -99,6 +102,12 @@ def parse_run_config(value: dict[str, Any], source: str) -> RunConfig:
         allowed = f"; allowed fields: {', '.join(RunConfig.model_fields)}"
         raise ConfigError(f"{source}: field {place}: {problem['input']!r}: {problem['msg']}{allowed}") from error
     domains = config.domains if config.domains == "all" else tuple(sorted(set(config.domains)))
+    if config.new_domain:
+        if domains not in ("all", (config.new_domain.name,)):
+            raise ConfigError(
+                f"{source}: field domains: {domains!r}; a run that adds a domain has no other: {config.new_domain.name}"
+            )
+        domains = (config.new_domain.name,)
     return config.model_copy(update={"catalogue": _absolute(config.catalogue), "domains": domains})
 
 
