@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modit.core.errors import ConfigError, ModitError
+from modit.release.review_verbs import add_review_verbs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     _add_kfp(verbs)
     _add_exporter(verbs)
+    add_review_verbs(verbs, _checkout)
     _add_serve(verbs)
     return parser
 

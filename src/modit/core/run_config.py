@@ -17,6 +17,8 @@ from modit.core.storage import Storage
 from modit.core.window import NamedWindow
 
 RUN_FILE = "run.json"
+# Of the run that a domain is added to.
+_INHERITED = ("catalogue", "seed", "preset", "overrides", "window")
 
 
 class RunConfig(BaseModel):
@@ -55,7 +57,7 @@ def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
     Raises:
         ConfigError: a field is not allowed, or differs from `run.json`; or there is neither `run.json` nor `conf`.
     """
-    wanted = parse_run_config(conf, "--conf") if conf is not None else None
+    wanted = wanted_config(conf) if conf is not None else None
     stored = run.read_json(RUN_FILE)
     if stored is None:
         if wanted is None:
@@ -67,6 +69,25 @@ def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
     if wanted is not None:
         _expect_agreement(config, wanted, conf or {}, f"{run.uri}/{RUN_FILE}")
     return config
+
+
+def wanted_config(conf: dict[str, Any]) -> RunConfig:
+    """The run that a caller wants. One that adds a domain has what it does not name from the run that it starts from.
+
+    Args:
+        conf: fields of `run.json`.
+
+    Raises:
+        ConfigError: a field is missing or unknown, or its value is not allowed; or there is no such run.
+    """
+    if not conf.get("new_domain"):
+        return parse_run_config(conf, "--conf")
+    new = parse_run_config({"catalogue": "-", "new_domain": conf["new_domain"]}, "--conf").new_domain
+    before = Storage(new.run).read_json(RUN_FILE) if new else None
+    if new is None or before is None:
+        raise ConfigError(f"--conf: field new_domain.run: {conf['new_domain']['run']!r} is no run: no {RUN_FILE} there")
+    inherited = {name: before[name] for name in _INHERITED if name in before}
+    return parse_run_config(inherited | conf, "--conf")
 
 
 def parse_conf(text: str) -> dict[str, Any]:

@@ -118,9 +118,7 @@ def load_scorer(new: NewDomain) -> Scorer:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         place = "on PYTHONPATH, or in the image `data` where steps are containers"
-        raise ConfigError(
-            f"scorer {new.scorer!r}: {error}; allowed: what can be imported, {place}"
-        ) from error
+        raise ConfigError(f"scorer {new.scorer!r}: {error}; allowed: what can be imported, {place}") from error
     if not callable(found):
         raise ConfigError(f"scorer {new.scorer!r} is a {type(found).__name__}; allowed: a function of a table of items")
     return found
