@@ -16,7 +16,7 @@ REQUIRED, OFF, AUTO = "required", "off", "auto-promote"
 # Who says what is promoted: a person; nobody here, it is done by hand; or this setting, and the release log says so.
 MODE = os.environ.get("MODIT_REVIEW", REQUIRED)
 # How long a review waits; then it counts as rejected.
-HOURS = float(os.environ.get("MODIT_REVIEW_HOURS", "24"))
+HOURS = float(os.environ.get("MODIT_REVIEW_HOURS", "8"))
 # Airflow users who may answer, with commas between; none: all who may answer in this DAG.
 REVIEWERS = tuple(filter(None, os.environ.get("MODIT_REVIEWERS", "").split(",")))
 if MODE not in (REQUIRED, OFF, AUTO):

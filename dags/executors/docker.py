@@ -27,6 +27,10 @@ USER = os.environ.get("MODIT_DOCKER_USER")
 class DockerTask(CommandTask, DockerOperator):
     """Runs a command in an image."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        """Takes what its base takes. A class without it gets other defaults in `partial` (3.3.2): `inlets` None."""
+        super().__init__(**kwargs)
+
     @staticmethod
     def arguments_for(step: Step | Verb) -> dict[str, Any]:
         """Image, resources, volumes and environment of a step's container."""

@@ -26,6 +26,10 @@ GRACE = 10
 class ProcessTask(CommandTask, BaseOperator):
     """Runs a command as a child process."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        """Takes what its base takes. A class without it gets other defaults in `partial` (3.3.2): `inlets` None."""
+        super().__init__(**kwargs)
+
     @staticmethod
     def arguments_for(step: Step | Verb) -> dict[str, Any]:
         """What the executor takes from the declaration: nothing, the process has what the worker has."""

@@ -11,9 +11,12 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.core.errors import ConfigError, ContractError
+from modit.core.params import load_params
+from modit.core.run_config import wanted_config
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
+from modit.release.domain_plan import Labels, plan_domain, plan_text
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 SHORT = {"pretrain.steps": 2, "continue_pretrain.steps": 2, "finetune.steps": 2}
@@ -97,7 +100,7 @@ def test_a_step_that_is_forced_still_takes_the_checkpoint(base):
 
 def test_another_checkpoint_there_is_taken_the_next_time(base):
     runner, (_, second, _) = base
-    folder = runner.run.local.parent / "moving"
+    folder = runner.run.local.parent.parent / "elsewhere" / "moving"
     shutil.copytree(runner.run.local, folder)
     other = StepRunner(REGISTRY, str(folder), PARAMS)
     added = adding(other, second, "moved")
@@ -155,3 +158,43 @@ def test_a_run_that_adds_a_domain_has_no_other(base):
     runner, (first, second, _) = base
     with pytest.raises(ConfigError, match="has no other"):
         adding(runner, second, "both", domains=[first, second])
+
+
+def planned(base: StepRunner, name: str, budget: int, scorer: str = "", **fields):
+    conf = {"new_domain": {"name": name, "run": base.run.uri, "scorer": scorer}, **fields}
+    config = wanted_config(conf)
+    return plan_domain(REGISTRY, config, load_params(PARAMS, config.preset, config.overrides), budget)
+
+
+def test_a_plan_tells_time_and_labels_of_past_runs_and_what_it_does_not_name_is_as_in_the_run_before(base):
+    runner, (first, second, _) = base
+    plan = planned(runner, second, 10_000)
+    seen = runner.store.get("retrieval_labels", first).summary["rows"]
+    # 500 anchors of the preset, each with 20 results, of which the index finds all.
+    assert plan.labels == Labels(items=5_000, asked=0, anchors=10_000, seen=seen)
+    assert plan.seconds["pretrain"] is None and plan.seconds["finetune"] == []
+    assert plan.seconds["label_anchors"] == [runner.store.get("retrieval_labels", first).seconds]
+    assert plan.runs == 1 and plan.expected == pytest.approx(sum(each[0] for each in plan.seconds.values() if each))
+    text = plan_text(plan)
+    assert f"read from column attr_{second}: 10,000, budget 10,000" in text
+    assert "pretrain               taken as it is" in text and "finetune               no past run says" in text
+
+
+def test_a_plan_over_the_budget_is_refused_and_says_what_to_lower(base):
+    runner, (_, second, _) = base
+    plan = planned(runner, second, 14_999, "our:score")
+    assert plan.labels.most == 15_000
+    with pytest.raises(ConfigError, match=r"15,000 labels, the budget is 14,999; raise it, or lower label_anchors"):
+        plan.expect_within_budget()
+    planned(runner, second, 14_999, "our:score", overrides={"label_anchors.anchors": 400}).expect_within_budget()
+
+
+def test_a_domain_that_the_run_has_is_not_added_again(base):
+    runner, (first, _, _) = base
+    with pytest.raises(ConfigError, match=f"'{first}' is a domain of"):
+        planned(runner, first, 10_000)
+
+
+def test_a_run_that_is_not_there_is_named(base):
+    with pytest.raises(ConfigError, match="new_domain.run: '/nowhere/run' is no run"):
+        wanted_config({"new_domain": {"name": "a", "run": "/nowhere/run"}})
