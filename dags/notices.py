@@ -44,12 +44,16 @@ class ReviewNotice(BaseNotifier):
         self.what = what
 
     def notify(self, context: Mapping[str, Any]) -> None:
-        """Sends the notice.
+        """Sends the notice; one that cannot be sent does not end the review.
 
         Args:
             context: of the task that asks.
         """
-        send(*review_notice(context, self.what), kind="info")
+        title, text = review_notice(context, self.what)
+        try:
+            send(title, text, kind="info")
+        except Exception:  # each kind of service has errors of its own
+            logging.getLogger("modit.notices").exception("%s: not sent", title)
 
 
 def review_notice(context: Mapping[str, Any], what: str) -> tuple[str, str]:
@@ -63,7 +67,7 @@ def review_notice(context: Mapping[str, Any], what: str) -> tuple[str, str]:
     title = f"{task.dag_id}: {operator.review['version']} {what}"
     lines = [
         f"run {task.run_id}, {operator.review['subject']}",
-        f"page: {operator.generate_link_to_ui(task_instance=task)}",
+        f"page: {operator.generate_link_to_ui(task_instance=task, base_url=task.log_url)}",
     ]
     return title, "\n".join(lines)
 
