@@ -19,7 +19,7 @@ from dags.launch import airflow_environment, main
 from modit.core.verdict import read_verdict, report_pages
 from modit.data.catalog import Catalog
 from modit.metric.cases import Cases
-from modit.release.registry import MlflowRegistry
+from modit.release.registry import MlflowRegistry, local_registry
 from tests.e2e.service import serving
 from tests.inbox import open_inbox
 from tests.worlds import small_world
@@ -175,14 +175,14 @@ def test_the_launcher_runs_the_job_shows_the_verdict_a_rerun_is_cached_and_what_
 
 def assert_served(run: Path, log: Path) -> None:
     """A service answers from each version of the run, by seeds of the run's own cases."""
-    registry = MlflowRegistry(f"sqlite:///{run}/mlflow.db")
+    registry = MlflowRegistry(local_registry(str(run)))
     registrations = json.loads((run / "registration" / "registration.json").read_text())
     registered = {domain: entry for domain, entry in registrations.items() if entry["status"] != "skipped"}
     assert registered
     for entry in registered.values():
         registry.client.set_registered_model_alias(entry["model"], "trial", str(entry["version"]))
     item_ids = Catalog.load(run / "catalog").item_ids
-    with serving(log, "--registry", f"sqlite:///{run}/mlflow.db", "--alias", "trial") as service:
+    with serving(log, "--registry", local_registry(str(run)), "--alias", "trial") as service:
         assert set(service.wait_for("/readyz")["releases"]) == set(registered)
         for domain, entry in registered.items():
             case = Cases.load(run / "cases" / domain / "item_holdout.npz").seeds[0]
