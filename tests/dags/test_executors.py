@@ -70,7 +70,8 @@ steps = [task for task in dag.tasks if task.task_id not in (*verbs, "release.rev
 tasks = {task.task_id: fields(task) for task in steps}
 for name in verbs:
     task = dag.get_task(name)
-    task.order = {"verb": "approve", "of": "modit-quality/3", "options": {"run": "/data/runs/a", "by": "A B", "reason": ""}}
+    options = {"run": "/data/runs/a", "by": "A B", "reason": ""}
+    task.order = {"verb": "approve", "of": "modit-quality/3", "options": options}
     tasks[name] = fields(task)
 edges = sorted((earlier, task.task_id) for task in dag.tasks for earlier in task.upstream_task_ids)
 def kept(task):
