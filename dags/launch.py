@@ -73,6 +73,8 @@ def airflow_environment(runs: Path) -> dict[str, str]:
         # A person is watching, and a rerun resumes.
         "MODIT_RETRIES_MAX": "0",
         "MODIT_DEADLINE_HOURS": "0",
+        # There is no server that could ask.
+        "MODIT_REVIEW": "off",
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
@@ -161,6 +163,7 @@ def _show(run: str) -> int:
         verdict = read_verdict(run)
         print("", verdict_table(verdict), *(f"report:  {page}" for page in report_pages(run)), sep="\n")
         print(*(f"data docs: {page}" for page in data_docs(run)), sep="\n")
+        print(f"review:  modit review --run {run}, then modit approve")
     except ModitError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1

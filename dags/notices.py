@@ -1,4 +1,4 @@
-"""Who is told that a task failed or that a night is late, and what."""
+"""Who is told that a task failed, that a night is late, or what became of a review, and in which words."""
 
 from __future__ import annotations
 
@@ -33,6 +33,43 @@ class FailureNotice(BaseNotifier):
             context: of the task, with the exception that ended it.
         """
         send(*failure_notice(context))
+
+
+class ReviewNotice(BaseNotifier):
+    """Tells that a model version waits for a review, or what was answered."""
+
+    def __init__(self, what: str) -> None:
+        """Args: `what` became of it."""
+        super().__init__()
+        self.what = what
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        """Sends the notice; one that cannot be sent does not end the review.
+
+        Args:
+            context: of the task that asks.
+        """
+        title, text = review_notice(context, self.what)
+        try:
+            send(title, text, kind="info")
+        except Exception:  # each kind of service has errors of its own
+            logging.getLogger("modit.notices").exception("%s: not sent", title)
+
+
+def review_notice(context: Mapping[str, Any], what: str) -> tuple[str, str]:
+    """Title and text of the notice of a review.
+
+    Args:
+        context: of the task that asks.
+        what: became of it.
+    """
+    task, operator = context["ti"], context["task"]
+    title = f"{task.dag_id}: {operator.review['version']} {what}"
+    lines = [
+        f"run {task.run_id}, {operator.review['subject']}",
+        f"page: {operator.generate_link_to_ui(task_instance=task, base_url=task.log_url)}",
+    ]
+    return title, "\n".join(lines)
 
 
 def failure_notice(context: Mapping[str, Any]) -> tuple[str, str]:
@@ -78,12 +115,19 @@ def send_missed_deadline(context: Mapping[str, Any]) -> None:
     send(title, f"{text}\nrunbook: {RUNBOOK}#deadline-missed")
 
 
-def send(title: str, text: str) -> None:
-    """Writes a notice to the log and sends it by every connection of MODIT_NOTIFY."""
-    logging.getLogger("modit.notices").error("%s: %s", title, text.replace("\n", "; "))
+def send(title: str, text: str, kind: str = "failure") -> None:
+    """Writes a notice to the log and sends it by every connection of MODIT_NOTIFY.
+
+    Args:
+        title: in a line.
+        text: of the notice.
+        kind: `failure` or `info`.
+    """
+    level = logging.ERROR if kind == "failure" else logging.INFO
+    logging.getLogger("modit.notices").log(level, "%s: %s", title, text.replace("\n", "; "))
     if not CONNECTIONS:
         return
     from airflow.providers.apprise.hooks.apprise import AppriseHook
 
     for connection in CONNECTIONS:
-        AppriseHook(connection).notify(text, title, "failure")
+        AppriseHook(connection).notify(text, title, kind)

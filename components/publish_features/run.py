@@ -40,7 +40,9 @@ def run(context: StepContext) -> dict[str, object]:
         tables = [table.take(mine) for table in tables]
     folder = store_folder(context.run_uri, context.run_config.catalogue)
     night = Night(as_of, context.run_uri, domains, tables, context.shard.buckets)
-    facts = publish(folder, REPOSITORY, night, context.params.publish_features, in_use=runs_in_use)
+    facts = publish(
+        folder, REPOSITORY, night, context.params.publish_features, in_use=lambda: runs_in_use(context.run_uri)
+    )
     context.logger.info("%s as of %s: %s", folder, as_of.isoformat(), facts)
     services = {domain: service_name(domain, context.run_uri) for domain in domains}
     return {"store": str(folder), "as_of": as_of.isoformat(), "services": services, **facts}

@@ -11,7 +11,17 @@ DOMAIN_STAGES = {"finetuned": "finetune", **dict.fromkeys(HPPO_OUTPUTS, "hppo")}
 
 STEP = Step(
     name="register",
-    inputs=("verdict", "versions", "report", "sampler", "features", *SHARED_STAGES, *DOMAIN_STAGES, "hppo_variants"),
+    inputs=(
+        "verdict",
+        "versions",
+        "report",
+        "sampler",
+        "bundle",
+        "features",
+        *SHARED_STAGES,
+        *DOMAIN_STAGES,
+        "hppo_variants",
+    ),
     outputs=("registration",),
     params=("model", "pretrain", "continue_pretrain", "finetune", "hppo"),
     image="release",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
 from modit.evaluate.variants import read_variants
-from modit.features.store import service_name
+from modit.release.bundle import BUNDLE, CARD_FILE, Bundle
 from modit.release.code_state import code_state
 from modit.release.gate import SKIPPED
+from modit.release.model_version import Submission
 from modit.release.record import RECORD_FILE, record_of
-from modit.release.registry import MlflowRegistry, Submission, tracking_uri
+from modit.release.registry import open_registry
 from modit.release.snapshot import load_versions, version_tags
 from modit.train.tracking import SHARED, TrackedStage, log_stages
 
@@ -30,27 +31,28 @@ def run(context: StepContext) -> dict[str, object]:
     Writes `registration`: registration.json.
     """
     run_uri = context.run_uri
-    uri = tracking_uri(run_uri)
-    local = f"file://{run_uri}/mlflow_artifacts" if Path(run_uri).is_absolute() else None
-    registry = MlflowRegistry(uri, local if uri.startswith("sqlite") else None)
+    registry = open_registry(run_uri)
     log_stages(registry.client, registry.experiment_id(), run_uri, _stages(context))
     verdict_file = context.input("verdict") / "verdict.json"
     report, samplers = context.input("report"), context.inputs_by_domain("sampler")
+    bundles = context.inputs_by_domain("bundle")
     shared = {"report": sha256_of_file(report / "report.json"), "verdict": sha256_of_file(verdict_file)}
     versions, record = load_versions(context.input("versions")), context.scratch / RECORD_FILE
-    lineage, code = context.lineage(), code_state(CODE)
+    # The bundle names its run's feature service, so another run does not reproduce it; what it is made of counts.
+    lineage, code = [each for each in context.lineage() if each.kind != BUNDLE], code_state(CODE)
     record_of(run_uri, context.run_config, context.seed, lineage, versions, code).save(record)
     registrations: dict[str, Any] = {}
     for domain, judged in _read(verdict_file)["domains"].items():
         if judged["status"] == SKIPPED:
             registrations[domain] = {"status": "skipped", "reasons": judged["reasons"]}
             continue
-        facts = _read(samplers[domain] / "sampler.json")
-        digests = shared | {"sampler": facts["sampler_digest"], "index": facts["index_digest"]}
-        files = (samplers[domain] / "sampler.onnx", report / "report.html", verdict_file, record)
-        tags = version_tags(versions) | {"code_commit": str(code), "feature_service": service_name(domain, run_uri)}
+        bundle, card = Bundle.load(bundles[domain]), bundles[domain] / CARD_FILE
+        digests = {"bundle": bundle.digest, "sampler": bundle.sampler_digest, "index": bundle.index_digest} | shared
+        files = (samplers[domain] / "sampler.onnx", report / "report.html", verdict_file, record, card)
+        tags = version_tags(versions) | {"code_commit": str(code), "feature_service": bundle.feature_service["name"]}
         status, figures, held_back = judged["status"], judged["figures"], context.held_back()
-        submission = Submission(domain, status, run_uri, digests, figures, files, tags, held_back)
+        text = card.read_text(encoding="utf-8")
+        submission = Submission(domain, status, run_uri, digests, figures, files, tags, held_back, text)
         found = registry.register(submission)
         registrations[domain] = asdict(found) | {"digests": digests}
     text = json.dumps(registrations, indent=1, sort_keys=True) + "\n"

@@ -12,4 +12,5 @@ STEP = Step(
     image="data",
     resources=Resources(memory_gb=4),
     timeout_minutes=240,
+    new_domain="extended",
 )

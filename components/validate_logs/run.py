@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from modit.core.artifacts import MANIFEST
 from modit.core.errors import ContractError
-from modit.data.catalog import RETRIEVAL_LABELS
+from modit.data.catalog import RETRIEVAL_LABELS, Catalog
 from modit.data.data_docs import INDEX
-from modit.data.nightly import ACCEPTED, WindowValidator
+from modit.data.new_domain import add_domain
+from modit.data.nightly import ACCEPTED, OUTCOME_FILE, WindowValidator
 
 if TYPE_CHECKING:
+    from modit.core.new_domain import NewDomain
     from modit.core.runner import StepContext
 
 
@@ -23,6 +28,8 @@ def run(context: StepContext) -> dict[str, Any]:
         ConfigError: the window lies ahead.
         ContractError: the window is refused; what explains it is kept in the run's `refused/validate_logs/`.
     """
+    if context.run_config.new_domain:
+        return _extend(context, context.run_config.new_domain)
     if context.days:
         context.days.refuse_future(datetime.now(UTC).date())
     catalog, quarantine, validation = (context.output(name) for name in context.step.outputs)
@@ -43,4 +50,23 @@ def run(context: StepContext) -> dict[str, Any]:
     if night.record and night.outcome["outcome"] == ACCEPTED:
         context.accept_window(night.record)
     context.logger.info("%s: %s", night.outcome["outcome"], night.outcome["reason"])
-    return {name: night.outcome[name] for name in ("outcome", "reason", "new_rows", "tables")} | {"data_docs": INDEX}
+    return _summary(night.outcome)
+
+
+def _extend(context: StepContext, new: NewDomain) -> dict[str, Any]:
+    """What another run has accepted, with one more domain."""
+    catalog, quarantine, validation = (context.output(name) for name in context.step.outputs)
+    for target in (catalog, quarantine, validation):
+        shutil.copytree(
+            context.started_from(target.name), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST)
+        )
+    base = Catalog.load(context.started_from(catalog.name))
+    extended = add_domain(base, new, lambda: context.catalogue("items"), context.scratch)
+    extended.save(catalog)
+    positives = int(extended.attributes[new.name].sum())
+    context.logger.info("domain %s is added to %s: %d of %d items", new.name, new.run, positives, len(extended))
+    return _summary(json.loads((validation / OUTCOME_FILE).read_text(encoding="utf-8")))
+
+
+def _summary(outcome: dict[str, Any]) -> dict[str, Any]:
+    return {name: outcome[name] for name in ("outcome", "reason", "new_rows", "tables")} | {"data_docs": INDEX}

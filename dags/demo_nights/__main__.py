@@ -17,7 +17,7 @@ from modit.core.storage import Storage
 from modit.data.demo import DemoFault, write_demo_world
 from modit.data.demo.delivery import ItemChange, deliver
 from modit.features.store import FOLDER_VARIABLE
-from modit.release.registry import TRACKING_VARIABLE
+from modit.release.registry import TRACKING_VARIABLE, local_registry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +49,9 @@ class DemoNights:
     def __init__(self, folder: Path) -> None:
         """Args: `folder` for all of it; what is there already is taken up."""
         self.folder, self.catalogue = folder, folder / "catalogue"
-        self.registry = f"sqlite:///{folder}/mlflow.db"
-        # Whatever the shell has: a demo touches no other registry, and has the feature store beside its runs.
-        self.environment = airflow_environment(folder) | {TRACKING_VARIABLE: self.registry, FOLDER_VARIABLE: ""}
+        self.registry = local_registry(str(folder / "night"))
+        # Whatever the shell has: a demo has registry and feature store beside its runs, and touches no other.
+        self.environment = airflow_environment(folder) | {TRACKING_VARIABLE: "", FOLDER_VARIABLE: ""}
 
     def run(self, story: Sequence[Night]) -> list[Ended]:
         """Runs nights one after the other; one that is refused does not end the others.

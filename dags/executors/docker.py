@@ -14,7 +14,7 @@ from docker.types import DeviceRequest, Mount
 
 from dags.executors import image_of
 from dags.executors.settings import GPUS, HANDED_ON, IMAGES, SECRET, present
-from dags.executors.step_task import TEMPLATED, StepTask
+from dags.executors.step_task import TEMPLATED, TEMPLATED_OF_VERB, CommandTask, StepTask, Verb, VerbTask
 from modit.core.step import Step
 
 # What containers see of the host: FOLDER under its own path, or SOURCE:TARGET[:ro], of a folder or a named volume.
@@ -24,22 +24,15 @@ NETWORK = os.environ.get("MODIT_DOCKER_NETWORK", "bridge")
 USER = os.environ.get("MODIT_DOCKER_USER")
 
 
-class DockerStep(StepTask, DockerOperator):
-    """Runs a step in its image."""
+class DockerTask(CommandTask, DockerOperator):
+    """Runs a command in an image."""
 
-    template_fields: Sequence[str] = TEMPLATED
-    template_fields_renderers = {"conf": "json"}
-    ui_color = "#e4ecf7"
-
-    def __init__(
-        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
-    ) -> None:
-        """Takes the fields of `StepTask`, and in `kwargs` what `DockerOperator` takes."""
+    def __init__(self, **kwargs: Any) -> None:
+        """Takes what its base takes. A class without it gets other defaults in `partial` (3.3.2): `inlets` None."""
         super().__init__(**kwargs)
-        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
     @staticmethod
-    def arguments_for(step: Step) -> dict[str, Any]:
+    def arguments_for(step: Step | Verb) -> dict[str, Any]:
         """Image, resources, volumes and environment of a step's container."""
         gpus = step.resources.gpus if GPUS else 0
         return {
@@ -57,11 +50,11 @@ class DockerStep(StepTask, DockerOperator):
             "auto_remove": "never",
         }
 
-    def execute(self, context: Any) -> dict[str, Any] | list[str]:
+    def execute(self, context: Any) -> Any:
         """Runs the container and reads its last line.
 
         Raises:
-            AirflowException: the step failed; which one is told by `StepTask.failure`.
+            AirflowException: it failed; which one is told by `failure`.
         """
         self.command = ["python", *self.command_line()]
         try:
@@ -102,4 +95,32 @@ def mount(volume: str) -> Mount:
     return Mount(target=target, source=source, type=kind, read_only=mode == ["ro"])
 
 
+class DockerStep(StepTask, DockerTask):
+    """Runs a step in its image."""
+
+    template_fields: Sequence[str] = TEMPLATED
+    template_fields_renderers = {"conf": "json"}
+    ui_color = "#e4ecf7"
+
+    def __init__(
+        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
+    ) -> None:
+        """Takes the fields of `StepTask`, and in `kwargs` what `DockerOperator` takes."""
+        super().__init__(**kwargs)
+        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
+
+
+class DockerVerb(VerbTask, DockerTask):
+    """Runs `modit VERB` in the image of its declaration."""
+
+    template_fields: Sequence[str] = TEMPLATED_OF_VERB
+    template_fields_renderers = {"order": "json"}
+
+    def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
+        """Takes the fields of `VerbTask`, and in `kwargs` what `DockerOperator` takes."""
+        super().__init__(**kwargs)
+        self.order, self.returns = order, returns
+
+
 OPERATOR = DockerStep
+VERB_OPERATOR = DockerVerb

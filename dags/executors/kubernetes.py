@@ -12,7 +12,7 @@ from kubernetes.client import models as k8s
 
 from dags.executors import image_of
 from dags.executors.settings import GPUS, HANDED_ON, IMAGES, TIMEOUT_SCALE, from_json, present
-from dags.executors.step_task import TEMPLATED, StepTask
+from dags.executors.step_task import TEMPLATED, TEMPLATED_OF_VERB, CommandTask, StepTask, Verb, VerbTask
 from modit.core.step import Step
 
 NAMESPACE = os.environ.get("MODIT_NAMESPACE", "modit")
@@ -38,22 +38,15 @@ _RIGHTS = k8s.V1SecurityContext(
 )
 
 
-class KubernetesStep(StepTask, KubernetesPodOperator):
-    """Runs a step as a pod."""
+class KubernetesTask(CommandTask, KubernetesPodOperator):
+    """Runs a command as a pod."""
 
-    template_fields: Sequence[str] = TEMPLATED
-    template_fields_renderers = {"conf": "json"}
-    ui_color = "#ece4f7"
-
-    def __init__(
-        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
-    ) -> None:
-        """Takes the fields of `StepTask`, and in `kwargs` what `KubernetesPodOperator` takes."""
+    def __init__(self, **kwargs: Any) -> None:
+        """Takes what its base takes. A class without it gets other defaults in `partial` (3.3.2): `inlets` None."""
         super().__init__(**kwargs)
-        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
     @staticmethod
-    def arguments_for(step: Step) -> dict[str, Any]:
+    def arguments_for(step: Step | Verb) -> dict[str, Any]:
         """Image, resources, volumes, environment and rights of a step's pod."""
         scratch = [("tmp", "/tmp")]
         volumes = [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name, _ in scratch]
@@ -94,11 +87,11 @@ class KubernetesStep(StepTask, KubernetesPodOperator):
             sidecar.resources.limits = {"memory": "64Mi"}
         return pod
 
-    def execute(self, context: Any) -> dict[str, Any] | list[str]:
+    def execute(self, context: Any) -> Any:
         """Runs the pod and reads what it returns.
 
         Raises:
-            AirflowException: the step failed; which one is told by `StepTask.failure`.
+            AirflowException: it failed; which one is told by `failure`.
         """
         self.arguments = self.command_line("--result", RESULT)
         return self.result(super().execute(context))
@@ -107,7 +100,7 @@ class KubernetesStep(StepTask, KubernetesPodOperator):
         """Deletes the pod where its end asks for that.
 
         Raises:
-            AirflowException: the step failed; which one is told by `StepTask.failure`.
+            AirflowException: it failed; which one is told by `failure`.
         """
         try:
             super().cleanup(pod, remote_pod)
@@ -124,18 +117,46 @@ class KubernetesStep(StepTask, KubernetesPodOperator):
         return found[0].state.terminated if found and found[0].state else None
 
 
-def placement_of(step: Step) -> dict[str, Any]:
+def placement_of(step: Step | Verb) -> dict[str, Any]:
     """Nodes for a step that gets an accelerator; any node for the others."""
     if not (GPUS and step.resources.gpus):
         return {}
     return {"node_selector": GPU_NODE_SELECTOR, "tolerations": GPU_TOLERATIONS}
 
 
-def resources_of(step: Step) -> k8s.V1ResourceRequirements:
+def resources_of(step: Step | Verb) -> k8s.V1ResourceRequirements:
     """Requests and limits of a step's container; memory is a limit, processor time is not."""
     memory, gpus = f"{step.resources.memory_gb * 1024:.0f}Mi", step.resources.gpus if GPUS else 0
     limits = {"memory": memory, **({GPU: str(gpus)} if gpus else {})}
     return k8s.V1ResourceRequirements(requests={"cpu": f"{step.resources.cpus:g}", "memory": memory}, limits=limits)
 
 
+class KubernetesStep(StepTask, KubernetesTask):
+    """Runs a step as a pod."""
+
+    template_fields: Sequence[str] = TEMPLATED
+    template_fields_renderers = {"conf": "json"}
+    ui_color = "#ece4f7"
+
+    def __init__(
+        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
+    ) -> None:
+        """Takes the fields of `StepTask`, and in `kwargs` what `KubernetesPodOperator` takes."""
+        super().__init__(**kwargs)
+        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
+
+
+class KubernetesVerb(VerbTask, KubernetesTask):
+    """Runs `modit VERB` as a pod."""
+
+    template_fields: Sequence[str] = TEMPLATED_OF_VERB
+    template_fields_renderers = {"order": "json"}
+
+    def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
+        """Takes the fields of `VerbTask`, and in `kwargs` what `KubernetesPodOperator` takes."""
+        super().__init__(**kwargs)
+        self.order, self.returns, self.do_xcom_push = order, returns, returns
+
+
 OPERATOR = KubernetesStep
+VERB_OPERATOR = KubernetesVerb

@@ -14,7 +14,7 @@ import psutil
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
 
-from dags.executors.step_task import TEMPLATED, StepTask
+from dags.executors.step_task import TEMPLATED, TEMPLATED_OF_VERB, CommandTask, StepTask, Verb, VerbTask
 from modit.core.memory import kernel_kills
 from modit.core.step import Step
 
@@ -23,30 +23,23 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 GRACE = 10
 
 
-class ProcessStep(StepTask, BaseOperator):
-    """Runs a step as a child process."""
+class ProcessTask(CommandTask, BaseOperator):
+    """Runs a command as a child process."""
 
-    template_fields: Sequence[str] = TEMPLATED
-    template_fields_renderers = {"conf": "json"}
-    ui_color = "#e8f0ea"
-
-    def __init__(
-        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
-    ) -> None:
-        """Takes the fields of `StepTask`, and in `kwargs` what every operator takes."""
+    def __init__(self, **kwargs: Any) -> None:
+        """Takes what its base takes. A class without it gets other defaults in `partial` (3.3.2): `inlets` None."""
         super().__init__(**kwargs)
-        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
     @staticmethod
-    def arguments_for(step: Step) -> dict[str, Any]:
+    def arguments_for(step: Step | Verb) -> dict[str, Any]:
         """What the executor takes from the declaration: nothing, the process has what the worker has."""
         return {}
 
-    def execute(self, context: Any) -> dict[str, Any] | list[str]:
+    def execute(self, context: Any) -> Any:
         """Runs the step and reads its last line.
 
         Raises:
-            AirflowException: the step failed; which one is told by `StepTask.failure`.
+            AirflowException: it failed; which one is told by `failure`.
         """
         self.hook, before = SubprocessHook(), kernel_kills()
         command = [sys.executable, *self.command_line()]
@@ -70,4 +63,32 @@ class ProcessStep(StepTask, BaseOperator):
                 process.kill()
 
 
+class ProcessStep(StepTask, ProcessTask):
+    """Runs a step as a child process."""
+
+    template_fields: Sequence[str] = TEMPLATED
+    template_fields_renderers = {"conf": "json"}
+    ui_color = "#e8f0ea"
+
+    def __init__(
+        self, *, step: str, run_uri: str, conf: str, domain: str | None = None, shard: str | None = None, **kwargs: Any
+    ) -> None:
+        """Takes the fields of `StepTask`, and in `kwargs` what every operator takes."""
+        super().__init__(**kwargs)
+        self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
+
+
+class ProcessVerb(VerbTask, ProcessTask):
+    """Runs `modit VERB` as a child process."""
+
+    template_fields: Sequence[str] = TEMPLATED_OF_VERB
+    template_fields_renderers = {"order": "json"}
+
+    def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
+        """Takes the fields of `VerbTask`, and in `kwargs` what every operator takes."""
+        super().__init__(**kwargs)
+        self.order, self.returns = order, returns
+
+
 OPERATOR = ProcessStep
+VERB_OPERATOR = ProcessVerb

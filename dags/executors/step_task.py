@@ -1,13 +1,16 @@
-"""What a task of a step is, wherever it runs: its command line, and what its end means."""
+"""What a task of a step or of a verb is, wherever it runs: its command line, and what its end means."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from modit.core.step import Resources
 
 # What a step says when there is nothing to work on (modit.core.verdict, which is too heavy to import here).
 SKIPPED_NO_DATA = "SKIPPED_NO_DATA"
@@ -17,6 +20,7 @@ FINAL = (2, 3)
 OUT_OF_MEMORY = 4
 
 TEMPLATED = ("run_uri", "conf", "domain")
+TEMPLATED_OF_VERB = ("order",)
 
 
 class OutOfMemoryException(AirflowException):
@@ -32,7 +36,48 @@ MORE_PARTS = RetryRule(
 RETRY_POLICY = ExceptionRetryPolicy([MORE_PARTS])
 
 
-class StepTask:
+@dataclass(frozen=True)
+class Verb:
+    """What a task of `modit VERB` needs; of a step, its declaration says it.
+
+    Attributes:
+        name: of the task.
+        image: the container image that it runs in.
+        resources: what it needs.
+        timeout_minutes: the longest that it may take.
+    """
+
+    name: str
+    image: str = "release"
+    resources: Resources = field(default_factory=lambda: Resources(cpus=2, memory_gb=8))
+    timeout_minutes: float = 60.0
+
+
+class CommandTask:
+    """A task that runs `python ...` and ends as that says."""
+
+    # Whether its last line is JSON that other tasks read.
+    returns: bool = True
+
+    def command_line(self, *more: str) -> list[str]:
+        """The arguments of `python`, as a list, so that no shell expands anything in it.
+
+        Args:
+            more: where the last line is to be written, for tasks that return one.
+        """
+        raise NotImplementedError
+
+    def failure(self, status: int, said: object, killed_for_memory: bool = False) -> AirflowException:
+        """The error of a task whose command ended badly."""
+        raise NotImplementedError
+
+    @staticmethod
+    def result(line: Any) -> Any:
+        """The XCom that the last line makes."""
+        raise NotImplementedError
+
+
+class StepTask(CommandTask):
     """A task of a step. Its XCom is the JSON line that the step ends with: addresses and digests, never data.
 
     The XCom of the step that decides the domains is the list of their names, for other steps to be mapped over.
@@ -85,3 +130,33 @@ class StepTask:
         if found.get("outcome") == SKIPPED_NO_DATA:
             raise AirflowSkipException(f"{SKIPPED_NO_DATA}: {found['reason']}")
         return found.get("domains", found)
+
+
+class VerbTask(CommandTask):
+    """A task of `modit VERB`, in the same places as steps. It is not tried again: a refusal stays one.
+
+    Attributes:
+        order: `verb`, `of` (what it is about, such as modit-popular/3, or none) and `options` (name -> value; empty
+            ones are left out) (templated).
+        returns: whether its last line is JSON for other tasks.
+    """
+
+    order: dict[str, Any]
+
+    def command_line(self, *more: str) -> list[str]:
+        """The arguments of `python -m modit.cli`."""
+        options = [f"--{name}={value}" for name, value in self.order["options"].items() if value]
+        about = [self.order["of"]] if self.order.get("of") else []
+        return ["-m", "modit.cli", self.order["verb"], *about, *options, *(more if self.returns else ())]
+
+    def failure(self, status: int, said: object, killed_for_memory: bool = False) -> AirflowException:
+        """The error of a verb that was refused."""
+        return AirflowFailException(f"modit {self.order['verb']} ended with status {status}: {said}")
+
+    @staticmethod
+    def result(line: Any) -> Any:
+        """What the verb returns; the words that it said last, if it returns nothing."""
+        try:
+            return json.loads(line) if isinstance(line, str) else line
+        except ValueError:
+            return line

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modit.core.errors import ConfigError, ModitError
+from modit.release.review_verbs import add_review_verbs
+from modit.release.verbs import add_verbs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     _add_kfp(verbs)
     _add_exporter(verbs)
+    add_review_verbs(verbs, _checkout)
+    add_verbs(verbs)
     _add_serve(verbs)
     return parser
 
@@ -64,7 +68,7 @@ def _add_reproduce(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--run",
         metavar="URI",
-        help="the run that registered it, where its mlflow.db is; not needed with MLFLOW_TRACKING_URI",
+        help="the run that registered it, or another beside it; not needed with MLFLOW_TRACKING_URI",
     )
     parser.add_argument(
         "--into", type=Path, metavar="DIR", help="folder for data and the new run (default reproduced/MODEL_VERSION)"
@@ -75,7 +79,8 @@ def _add_reproduce(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _reproduce(chosen: argparse.Namespace) -> int:
     root = _checkout("reproducing")
     from components.registry import REGISTRY
-    from modit.release.registry import MlflowRegistry, parse_version, registry_uri
+    from modit.release.model_version import parse_version
+    from modit.release.registry import MlflowRegistry, registry_uri
     from modit.release.reproduce import reproduce
     from modit.release.reproduction import reproduction_text
 

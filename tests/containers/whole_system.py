@@ -49,7 +49,14 @@ class System:
             f"MODIT_{name.upper()}_IMAGE": images.format(image=name) for name in ("airflow", "data", "release", "serve")
         }
         names = {"MODIT_NETWORK": PROJECT, "MODIT_STATE": f"{PROJECT}-state", "MODIT_IMAGES": images}
-        self.settings = settings(data) | build_servers() | own | names | PORTS | {"MODIT_ALIAS": "challenger"}
+        self.settings = (
+            settings(data)
+            | build_servers()
+            | own
+            | names
+            | PORTS
+            | {"MODIT_ALIAS": "challenger", "MODIT_REVIEW": "off"}
+        )
         self._file = folder / "env"
         self._file.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
 

@@ -14,6 +14,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 Graph = tuple[set[str], set[tuple[str, str]]]
 
+# What follows the steps in Airflow: a person is asked, and the answer is carried out.
+REVIEWS = {"prepare_reviews", "release.review", "release.carry_out"}
+
 AIRFLOW = """
 import json, runpy
 dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
@@ -22,13 +25,14 @@ print(json.dumps({task.task_id: sorted(task.upstream_task_ids) for task in dag.t
 
 
 def airflow_graph(home: Path, shards: int = 1) -> Graph:
-    """Nodes and edges of the parsed DAG; `home` becomes Airflow's folder."""
+    """Nodes and edges of the steps in the parsed DAG; `home` becomes Airflow's folder. Reviews are not steps."""
     settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "MODIT_SHARDS": str(shards)}
     environment = {**os.environ, **settings}
     result = subprocess.run(
         [sys.executable, "-c", AIRFLOW], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     upstream = json.loads(result.stdout.splitlines()[-1])
+    upstream = {name: before for name, before in upstream.items() if name not in REVIEWS}
     return set(upstream), {(earlier, name) for name, before in upstream.items() for earlier in before}
 
 

@@ -65,7 +65,14 @@ def fields(task):
         return ApiClient().sanitize_for_serialization(operator.build_pod_request_obj())
     return {"command": operator.command_line()}
 
-tasks = {task.task_id: fields(task) for task in dag.tasks}
+verbs = ("prepare_reviews", "release.carry_out")
+steps = [task for task in dag.tasks if task.task_id not in (*verbs, "release.review")]
+tasks = {task.task_id: fields(task) for task in steps}
+for name in verbs:
+    task = dag.get_task(name)
+    options = {"run": "/data/runs/a", "by": "A B", "reason": ""}
+    task.order = {"verb": "approve", "of": "modit-quality/3", "options": options}
+    tasks[name] = fields(task)
 edges = sorted((earlier, task.task_id) for task in dag.tasks for earlier in task.upstream_task_ids)
 def kept(task):
     first = task.retry_policy.rules[0]
@@ -75,7 +82,7 @@ def kept(task):
             "notices": notices}
 
 (deadline,) = dag.deadline if isinstance(dag.deadline, list) else [dag.deadline]
-print(json.dumps({"tasks": tasks, "edges": edges, "kept": {task.task_id: kept(task) for task in dag.tasks},
+print(json.dumps({"tasks": tasks, "edges": edges, "kept": {task.task_id: kept(task) for task in steps},
                   "deadline": [deadline.reference.reference_name, deadline.interval.total_seconds() / 3600]}))
 """
 
@@ -180,6 +187,18 @@ def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "modit-data"}} in spec["volumes"]
     assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
     assert "hidden" not in json.dumps(pod)
+
+
+def test_a_verb_runs_where_the_steps_run_and_only_one_that_returns_something_writes_it(seen):
+    command = ["-m", "modit.cli", "approve", "modit-quality/3", "--run=/data/runs/a", "--by=A B"]
+    for executor in ("process", "docker"):
+        assert seen[executor]["tasks"]["release.carry_out"]["command"] == command
+    assert seen["docker"]["tasks"]["release.carry_out"]["image"] == "site/modit-release:1"
+    pods = {name: seen["kubernetes"]["tasks"][name]["spec"] for name in ("prepare_reviews", "release.carry_out")}
+    first, last = (spec["containers"] for spec in pods.values())
+    assert [each["name"] for each in last] == ["base"] and last[0]["args"] == command
+    assert first[0]["args"] == [*command, "--result", "/airflow/xcom/return.json"] and len(first) == 2
+    assert last[0]["image"] == "site/modit-release:1" and last[0]["securityContext"] == first[0]["securityContext"]
 
 
 @pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)

@@ -75,7 +75,7 @@ def test_the_file_names_no_path_of_the_machine_that_made_it():
 
 def test_the_loops_are_over_the_domains_that_the_run_decides(spec):
     items = [task["parameterIterator"]["items"] for task in tasks_of(spec).values() if "parameterIterator" in task]
-    assert items == [{"inputParameter": "pipelinechannel--assign-patterns-eligible_domains"}] * 2
+    assert items == [{"inputParameter": "pipelinechannel--assign-patterns-eligible_domains"}] * 3
 
 
 def test_exactly_the_per_domain_steps_are_in_loops(spec):
@@ -89,7 +89,7 @@ def test_a_step_that_reads_all_domains_comes_after_their_loop():
     found = phases(REGISTRY)
     assert found["label_anchors"] == found["pretrain"] == 0
     assert found["continue_pretrain"] == found["finetune"] == found["hppo_round_4"] == 1
-    assert found["render_report"] == found["register"] == 2
+    assert found["render_report"] == found["gate"] == 2 and found["register"] == 3
 
 
 def test_nothing_follows_a_night_without_new_data(spec):

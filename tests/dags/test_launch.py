@@ -48,5 +48,6 @@ def test_a_run_is_named_by_all_its_arguments():
     assert run_name(Path("/data/my books"), "small", 0, "all") == "my_books-small-seed0"
 
 
-def test_a_run_without_a_scheduler_has_no_deadline(tmp_path):
-    assert airflow_environment(tmp_path)["MODIT_DEADLINE_HOURS"] == "0"
+def test_a_run_without_a_scheduler_has_no_deadline_and_asks_nobody(tmp_path):
+    environment = airflow_environment(tmp_path)
+    assert (environment["MODIT_DEADLINE_HOURS"], environment["MODIT_REVIEW"]) == ("0", "off")

@@ -17,6 +17,7 @@ from modit.core.params import load_params
 from modit.core.storage import Storage
 from modit.features.online import OnlineItems
 from modit.features.store import open_store
+from modit.release.registry import local_registry
 
 pytestmark = pytest.mark.e2e
 
@@ -91,7 +92,7 @@ def test_versions_that_pass_the_gate_of_params_yaml_become_the_challenger(nights
         (entry,) = nights.facts(night.name).registration.values() or ({"alias": None},)
         expected = [f"modit-quality: challenger -> {entry['version']}"] if entry["alias"] else expected
         assert nights.seen(night.name).aliases == expected, night.name
-    assert aliases(f"sqlite:///{nights.folder}/mlflow.db") == expected
+    assert aliases(local_registry(str(nights.folder / "night"))) == expected
     assert expected, "no night passed: nothing was there that the bad night could have moved"
 
 

@@ -9,7 +9,9 @@ import time
 import pytest
 
 from modit.release.export import export_sampler
+from modit.release.promotion import Order, carry_out
 from modit.release.registry import MlflowRegistry
+from modit.release.release_log import APPROVE, OVERRIDE
 from tests.e2e.service import serving
 from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
@@ -24,7 +26,13 @@ def bundles(tmp_path_factory):
     """Two runs with samplers of one domain over different indexes."""
     folder = tmp_path_factory.mktemp("serve")
     export_sampler(build_sampler(depth=1), describe(), folder / "sampler.onnx")
-    return [Bundle(str(folder / f"run-{n}"), folder / f"{n}", folder / "sampler.onnx", ["drama"], n) for n in (0, 1)]
+    made = (folder / "sampler.onnx", ["drama"])
+    return [Bundle(str(folder / f"run-{n}"), folder / f"{n}", *made, n, champion=n or None) for n in (0, 1)]
+
+
+def promote(registry, bundle, version, action):
+    verdict = bundle.manifest("drama").verdict_digest
+    carry_out(registry, Order(action, "drama", "ann", version, verdict, "a test"))
 
 
 def test_a_process_waits_for_a_promotion_follows_the_next_and_ends_what_it_began(bundles, tmp_path):
@@ -34,7 +42,7 @@ def test_a_process_waits_for_a_promotion_follows_the_next_and_ends_what_it_began
         service.wait_for("/readyz", 503)
         registry = MlflowRegistry(uri, f"file://{tmp_path}/artifacts")
         versions = [registry.register(bundle.submission("drama")).version for bundle in bundles]
-        registry.client.set_registered_model_alias("modit-drama", "champion", str(versions[0]))
+        promote(registry, bundles[0], versions[0], APPROVE)
         service.wait_for("/readyz")
         answers, stop = [], threading.Event()
 
@@ -44,7 +52,7 @@ def test_a_process_waits_for_a_promotion_follows_the_next_and_ends_what_it_began
 
         asker = threading.Thread(target=ask)
         asker.start()
-        registry.client.set_registered_model_alias("modit-drama", "champion", str(versions[1]))
+        promote(registry, bundles[1], versions[1], OVERRIDE)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not (answers and answers[-1][1].get("version") == versions[1]):
             time.sleep(0.1)

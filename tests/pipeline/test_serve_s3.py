@@ -10,7 +10,7 @@ import pytest
 
 from modit.core.errors import ArtifactError
 from modit.release.export import export_sampler
-from modit.serve.release import Source, load_release
+from modit.release.loading import Source, load_release
 from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 

@@ -6,6 +6,7 @@ import logging
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from modit.core.artifacts import ArtifactStore, Manifest
 from modit.core.errors import ArtifactError
@@ -47,20 +48,38 @@ class CrossRunCache:
             self.index.write_json(f"{key}.json", {"run": self.store.run.uri})
             return None
         try:
-            return self._copy(other, manifests, workspace)
+            return copy_artifacts(other, manifests, self.store, workspace)
         except ArtifactError as error:
             logger.warning("not reused: %s", error)
             return None
 
-    def _copy(self, other: ArtifactStore, manifests: list[Manifest], workspace: Workspace) -> list[Manifest]:
-        workspace.start_outputs()
-        copies = []
-        for manifest in manifests:
-            source = other.read(manifest.kind, manifest.domain)
-            shutil.copytree(source, workspace.output(manifest.kind), dirs_exist_ok=True)
-            origin = manifest.origin or other.at(manifest.kind, manifest.domain).uri
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            copies.append(replace(manifest, origin=origin, created=created))
-        for copy in copies:
-            self.store.write(workspace.output(copy.kind), copy)
-        return copies
+
+def copy_artifacts(
+    source: ArtifactStore, manifests: list[Manifest], target: ArtifactStore, workspace: Workspace, **changes: Any
+) -> list[Manifest]:
+    """Copies artifacts of one run into another, byte for byte.
+
+    Args:
+        source: where they are.
+        manifests: of them.
+        target: where they go.
+        workspace: of the task that wants them.
+        changes: fields of their new manifests.
+
+    Returns:
+        The new manifests, which name the origin.
+
+    Raises:
+        ArtifactError: one is damaged.
+    """
+    workspace.start_outputs()
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    copies = []
+    for manifest in manifests:
+        folder = source.read(manifest.kind, manifest.domain)
+        shutil.copytree(folder, workspace.output(manifest.kind), dirs_exist_ok=True)
+        origin = manifest.origin or source.at(manifest.kind, manifest.domain).uri
+        copies.append(replace(manifest, origin=origin, created=created, **changes))
+    for copy in copies:
+        target.write(workspace.output(copy.kind), copy)
+    return copies

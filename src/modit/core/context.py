@@ -141,8 +141,22 @@ class StepContext:
         """Local folder that survives a crash; an attempt with the same key finds it again. Dropped after success."""
         return self._workspace.scratch(self.key)
 
-    def catalogue(self) -> Path:
+    def started_from(self, name: str) -> Path:
+        """Folder of an artifact of the run that this one adds a domain to, verified; it must not be written to.
+
+        Raises:
+            ArtifactError: this run adds no domain, or the artifact is missing or damaged.
+        """
+        self._expect_declared(name, self.step.outputs, "output")
+        if self.run_config.new_domain is None:
+            raise ArtifactError(f"step {self.step.name!r}: this run adds no domain to another one")
+        return self.run_config.new_domain.started_from(self._store).read(name)
+
+    def catalogue(self, table: str | None = None) -> Path:
         """The run's input as a local folder: of a remote one, a copy of the files that the run's days need.
+
+        Args:
+            table: the only one that is needed, such as `items`; None for all.
 
         Raises:
             ConfigError: there is no file at its address.
@@ -151,7 +165,7 @@ class StepContext:
         if place.local is not None:
             return place.local
         folder = self.scratch / "input" / place.name
-        for name in files_of_days(place, self.days):
+        for name in files_of_days(place, self.days, table):
             place.download(name, folder / name)
         return folder
 
@@ -168,10 +182,13 @@ class StepContext:
             WindowLedger(self._store.run, self.run_config.catalogue).accept(self.days, record)
 
     def held_back(self) -> str | None:
-        """Why nothing of this run may be promoted, or None: it is a backfill, or not the newest accepted window."""
+        """Why nothing of this run may be promoted, or None: it is a backfill, or not the newest accepted window.
+
+        A domain that is added to a run has no newer version that it could displace.
+        """
         if not self.run_config.promote:
             return "a backfill never promotes"
-        if self.days is None:
+        if self.days is None or self.run_config.new_domain:
             return None
         newer = WindowLedger(self._store.run, self.run_config.catalogue).names_after(self.days.end)
         return f"its window ends {self.days.end}, one that ends {newer[-1][:10]} is accepted" if newer else None

@@ -8,6 +8,7 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore
 from modit.core.code_version import code_parts, folder_parts
 from modit.core.ledger import WindowLedger
+from modit.core.new_domain import NewDomain
 from modit.core.params import Params
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
@@ -45,6 +46,8 @@ def key_parts(
         ArtifactError: an input is missing.
         ConfigError: the catalogue is missing.
     """
+    if config.new_domain and step.new_domain != "own":
+        return _started_from_parts(registry, step, store, config, config.new_domain)
     parts: KeyParts = {
         "step": step.name,
         "domain": domain,
@@ -67,31 +70,49 @@ def key_parts(
     return parts
 
 
+def _started_from_parts(
+    registry: Registry, step: Step, store: ArtifactStore, config: RunConfig, new: NewDomain
+) -> KeyParts:
+    """What the artifacts depend on that a run of a new domain takes from another run, or makes of those."""
+    other = new.started_from(store)
+    taken = {name: other.get(name).digest for name in step.outputs}
+    parts: KeyParts = {"step": step.name, "domain": None, "seed": None, "params": {}, "inputs": taken, "code": {}}
+    if step.new_domain == "extended":
+        parts |= {"domains": [new.name], "code": step_code(registry, step), "scorer": new.scorer}
+        if new.entry_point:
+            module = new.entry_point[0]
+            parts["code"] |= code_parts(module, (module.split(".")[0],))
+        else:
+            parts["catalogue"] = catalogue_parts(config.catalogue, table="items")
+    return parts
+
+
 def step_code(registry: Registry, step: Step) -> dict[str, str]:
     """Hashes of all that a step imports, and of the folders that it uses."""
     imported = code_parts(registry.run_module(step), ("modit", registry.package))
     return imported | folder_parts(registry.package, step.uses_folders)
 
 
-def catalogue_parts(catalogue: str, days: Days | None = None) -> dict[str, str]:
+def catalogue_parts(catalogue: str, days: Days | None = None, table: str | None = None) -> dict[str, str]:
     """sha256 of each file of the input, by its relative name; neither times nor places count.
 
     Args:
         catalogue: address of the input.
         days: leave out the daily partitions of other days; None for all files.
+        table: leave out other tables; None for all of them.
 
     Raises:
         ConfigError: there is no file at this address.
     """
     storage = Storage(catalogue)
-    return {name: storage.sha256(name) for name in files_of_days(storage, days)}
+    return {name: storage.sha256(name) for name in files_of_days(storage, days, table)}
 
 
 def explain(before: KeyParts, after: KeyParts) -> list[str]:
     """What differs between two keys, a line each; empty when nothing does."""
     lines = [
         f"{name} {before.get(name)!r} -> {after.get(name)!r}"
-        for name in ("seed", "domains", "window")
+        for name in ("seed", "domains", "window", "scorer")
         if _differ(name, before, after)
     ]
     old, new = dict(_flat(before["params"], "params")), dict(_flat(after["params"], "params"))

@@ -1,4 +1,4 @@
-"""One night at a time for a catalogue: a lease with an expiry, beside the runs."""
+"""A lease with an expiry, as numbered files: one night of a catalogue, one promotion of a domain at a time."""
 
 from __future__ import annotations
 
@@ -14,26 +14,31 @@ from modit.core.storage import Storage, digest_of
 LEASE_FOLDER = ".leases"
 
 
-class NightLease:
-    """Held by one run at a time; it outlives a step, so that no other night starts between two of them.
+class Lease:
+    """Held by one holder at a time.
 
     Each taking makes the next numbered file, which of several callers exactly one can; only its holder writes that file
-    again, to renew it. A run that died holds the lease until it expires.
+    again, to renew it. A holder that died holds the lease until it expires.
     """
 
-    def __init__(self, run: Storage, catalogue: str, seconds: float, clock: Callable[[], float] = time.time) -> None:
-        """Args: `run` the run's folder; `catalogue` its input; `seconds` until an unrenewed lease expires; `clock`."""
-        self.place = run.parent.at(LEASE_FOLDER, digest_of(catalogue)[:16])
-        self.holder, self.seconds, self.clock = run.uri, seconds, clock
+    def __init__(
+        self, place: Storage, holder: str, doing: str, seconds: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Args: `place` of its files; `holder` its name; `doing` what it does, for messages; `seconds` until an
+        unrenewed lease expires; `clock`.
+        """
+        self.place, self.holder, self.doing = place, holder, doing
+        self.seconds, self.clock = seconds, clock
+        self._taken: str | None = None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Takes or renews the lease, and keeps renewing it meanwhile. It stays held after that, until it expires.
 
         Raises:
-            RunBusyError: another run holds it, or took it over because this process slept past the expiry.
+            RunBusyError: another one holds it, or took it over because this process slept past the expiry.
         """
-        name = self._take()
+        name = self._taken = self._take()
         done = threading.Event()
         beat = threading.Thread(target=self._renew, args=(name, done), daemon=True)
         beat.start()
@@ -42,12 +47,18 @@ class NightLease:
         finally:
             done.set()
             beat.join()
-        if self._newest() != name:
-            raise RunBusyError(f"{self.place.uri}: the lease expired while this run slept, and another run took it")
+        self.expect_held()
         self._write(name)
 
+    def expect_held(self) -> None:
+        """Raises:
+        RunBusyError: another one took the lease, which had expired.
+        """
+        if self._newest() != self._taken:
+            raise RunBusyError(f"{self.place.uri}: the lease of {self.holder} expired while it slept, another took it")
+
     def release(self) -> None:
-        """Gives the lease back before its expiry; nothing happens if another run has it."""
+        """Gives the lease back before its expiry; nothing happens if another one has it."""
         name = self._newest()
         content = self.place.read_json(name) if name else None
         if name and content and content["holder"] == self.holder:
@@ -59,7 +70,7 @@ class NightLease:
         left = content["expires"] - self.clock()
         if left > 0 and content["holder"] != self.holder:
             raise RunBusyError(
-                f"{self.place.uri}/{name}: run {content['holder']} is working on this catalogue; "
+                f"{self.place.uri}/{name}: {content['holder']} is {content.get('doing', self.doing)}; "
                 f"its lease expires in {left:.0f} s unless it is renewed"
             )
         if name and left > 0:
@@ -67,7 +78,7 @@ class NightLease:
             return name
         following = f"{int(name.split('.')[0]) + 1 if name else 1:08d}.json"
         if not self.place.create_json(following, self._content()):
-            raise RunBusyError(f"{self.place.uri}/{following}: another run took the lease at the same moment")
+            raise RunBusyError(f"{self.place.uri}/{following}: another one took the lease at the same moment")
         return following
 
     def _renew(self, name: str, done: threading.Event) -> None:
@@ -86,4 +97,13 @@ class NightLease:
         self.place.write_json(name, self._content())
 
     def _content(self) -> dict[str, object]:
-        return {"holder": self.holder, "expires": self.clock() + self.seconds}
+        return {"holder": self.holder, "doing": self.doing, "expires": self.clock() + self.seconds}
+
+
+class NightLease(Lease):
+    """Of a catalogue. It outlives a step, so that no other night starts between two of them."""
+
+    def __init__(self, run: Storage, catalogue: str, seconds: float, clock: Callable[[], float] = time.time) -> None:
+        """Args: `run` the run's folder; `catalogue` its input; `seconds` until an unrenewed lease expires; `clock`."""
+        place = run.parent.at(LEASE_FOLDER, digest_of(catalogue)[:16])
+        super().__init__(place, f"run {run.uri}", "working on this catalogue", seconds, clock)

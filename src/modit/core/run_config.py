@@ -10,12 +10,15 @@ import fsspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modit.core.errors import ConfigError
+from modit.core.new_domain import NewDomain
 from modit.core.params import Seed
 from modit.core.step import PRESETS
 from modit.core.storage import Storage
 from modit.core.window import NamedWindow
 
 RUN_FILE = "run.json"
+# Of the run that a domain is added to.
+_INHERITED = ("catalogue", "seed", "preset", "overrides", "window")
 
 
 class RunConfig(BaseModel):
@@ -29,6 +32,7 @@ class RunConfig(BaseModel):
         overrides: over the preset, nested or dotted.
         window: the days to read, `{"start": ..., "end": ...}` or `{"end": ...}`; None reads everything.
         promote: whether a version that passes may become the challenger; a backfill's never does.
+        new_domain: the domain that the run adds to another run; it is then the run's only one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +44,7 @@ class RunConfig(BaseModel):
     overrides: dict[str, Any] = {}
     window: NamedWindow | None = None
     promote: bool = True
+    new_domain: NewDomain | None = None
 
 
 def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
@@ -52,7 +57,7 @@ def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
     Raises:
         ConfigError: a field is not allowed, or differs from `run.json`; or there is neither `run.json` nor `conf`.
     """
-    wanted = parse_run_config(conf, "--conf") if conf is not None else None
+    wanted = wanted_config(conf) if conf is not None else None
     stored = run.read_json(RUN_FILE)
     if stored is None:
         if wanted is None:
@@ -64,6 +69,25 @@ def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
     if wanted is not None:
         _expect_agreement(config, wanted, conf or {}, f"{run.uri}/{RUN_FILE}")
     return config
+
+
+def wanted_config(conf: dict[str, Any]) -> RunConfig:
+    """The run that a caller wants. One that adds a domain has what it does not name from the run that it starts from.
+
+    Args:
+        conf: fields of `run.json`.
+
+    Raises:
+        ConfigError: a field is missing or unknown, or its value is not allowed; or there is no such run.
+    """
+    if not conf.get("new_domain"):
+        return parse_run_config(conf, "--conf")
+    new = parse_run_config({"catalogue": "-", "new_domain": conf["new_domain"]}, "--conf").new_domain
+    before = Storage(new.run).read_json(RUN_FILE) if new else None
+    if new is None or before is None:
+        raise ConfigError(f"--conf: field new_domain.run: {conf['new_domain']['run']!r} is no run: no {RUN_FILE} there")
+    inherited = {name: before[name] for name in _INHERITED if name in before}
+    return parse_run_config(inherited | conf, "--conf")
 
 
 def parse_conf(text: str) -> dict[str, Any]:
@@ -99,6 +123,12 @@ def parse_run_config(value: dict[str, Any], source: str) -> RunConfig:
         allowed = f"; allowed fields: {', '.join(RunConfig.model_fields)}"
         raise ConfigError(f"{source}: field {place}: {problem['input']!r}: {problem['msg']}{allowed}") from error
     domains = config.domains if config.domains == "all" else tuple(sorted(set(config.domains)))
+    if config.new_domain:
+        if domains not in ("all", (config.new_domain.name,)):
+            raise ConfigError(
+                f"{source}: field domains: {domains!r}; a run that adds a domain has no other: {config.new_domain.name}"
+            )
+        domains = (config.new_domain.name,)
     return config.model_copy(update={"catalogue": _absolute(config.catalogue), "domains": domains})
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
 from modit.core.attempt import Attempt
-from modit.core.cache import CrossRunCache
+from modit.core.cache import CrossRunCache, copy_artifacts
 from modit.core.context import DeclaredParams, StepContext
 from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError
 from modit.core.key import KeyParts, explain, key_parts
@@ -120,7 +120,7 @@ class StepRunner:
             raise ConfigError(f"--shard {shard}: step {name!r} is not sharded, one task does all of it")
         if self.team.rank:
             return self._help(Task(step, domain))
-        if self.config.window is None:
+        if self.config.window is None or self.config.new_domain:
             return self._execute(step, domain, shard, force)
         lease = NightLease(self.run, self.config.catalogue, 60 * self.params.runner.lease_minutes)
         try:
@@ -176,7 +176,7 @@ class StepRunner:
     def _found(self, task: Task, workspace: Workspace) -> StepResult | None:
         """The artifacts that this run or another one has; None where the step must run."""
         reasons = ["forced"] if task.force else self._reasons(task)
-        manifests = self._reuse(task, workspace) if reasons and not task.force else None
+        manifests = self._of_other_runs(task, workspace) if reasons else None
         if not reasons:
             self.team.share(0)
             task.logger.info("cached: nothing that it depends on has changed")
@@ -250,8 +250,13 @@ class StepRunner:
     def _present(self, task: Task) -> list[Manifest]:
         return [self.store.get(name, task.domain) for name in task.step.outputs]
 
-    def _reuse(self, task: Task, workspace: Workspace) -> list[Manifest] | None:
-        if not (self.params.runner.cross_run_cache and task.step.reusable):
+    def _of_other_runs(self, task: Task, workspace: Workspace) -> list[Manifest] | None:
+        """What the run takes from the one that it adds a domain to, or can have of any run; None where it must work."""
+        if self.config.new_domain and task.step.new_domain == "taken":
+            other = self.config.new_domain.started_from(self.store)
+            found = [other.get(name) for name in task.step.outputs]
+            return copy_artifacts(other, found, self.store, workspace, key=task.key, key_parts=task.parts)
+        if task.force or not (self.params.runner.cross_run_cache and task.step.reusable):
             return None
         return CrossRunCache(self.store).reuse(task.step, task.domain, task.key, workspace)
 

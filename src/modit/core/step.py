@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 from modit.core.shards import Shard
 
@@ -55,6 +56,8 @@ class Step:
         group: tasks of one group are shown together.
         reusable: whether the artifact of another run with an equal key will do; not where the step changes something
             outside of its run.
+        new_domain: of a run that adds a domain to another run: `own` makes the artifacts as ever, `taken` takes those
+            of the other run byte for byte, `extended` makes them of those of the other run.
         uses_folders: folders of the repository that it uses besides what `run` imports; their content counts for
             skipping.
     """
@@ -73,6 +76,7 @@ class Step:
     decides_domains: bool = False
     group: str | None = None
     reusable: bool = True
+    new_domain: Literal["own", "taken", "extended"] = "own"
     uses_folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

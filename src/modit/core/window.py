@@ -116,8 +116,13 @@ def partition_day(name: str) -> date | None:
         return None
 
 
-def files_of_days(catalogue: Storage, days: Days | None) -> list[str]:
+def files_of_days(catalogue: Storage, days: Days | None, table: str | None = None) -> list[str]:
     """Names of the input's files, without the daily partitions of other days; all of them if `days` is None.
+
+    Args:
+        catalogue: the input.
+        days: of the window, or None.
+        table: such as `items`: leave out other tables; None for all.
 
     Raises:
         ConfigError: there is no file at this address.
@@ -125,4 +130,9 @@ def files_of_days(catalogue: Storage, days: Days | None) -> list[str]:
     names = sorted(catalogue.sizes())
     if not names:
         raise ConfigError(f"catalogue {catalogue.uri!r} holds no file; it must be a folder with items and interactions")
-    return [name for name in names if days is None or days.holds_file(name)]
+    return [
+        name
+        for name in names
+        if (days is None or days.holds_file(name))
+        and (table is None or name.split("/")[0].removesuffix(".parquet") == table)
+    ]

@@ -1,127 +1,113 @@
-"""The model registry: what is registered, and the MLflow adapter. Registering again changes nothing."""
+"""The MLflow adapter of the model registry, and where its records are kept. Registering again changes nothing."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from modit.core.errors import ConfigError
+from modit.core.errors import ConfigError, LockedError
+from modit.core.lock import locked
 from modit.core.storage import Storage
 from modit.release.gate import PASS
+from modit.release.model_version import (
+    ALIAS,
+    LOG_TAG,
+    PREFIX,
+    REVIEW_TAG,
+    NamedVersion,
+    Registration,
+    Submission,
+    domain_of,
+    model_name,
+)
 from modit.release.record import RECORD_FILE, Record
+from modit.release.release_log import ReleaseLog
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-ALIAS = "challenger"
-PASSED, REJECTED = "passed", "rejected"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
-_EXPERIMENT, _PREFIX = "modit", "modit-"
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A judged sampler.
-
-    Attributes:
-        domain: whose sampler it is.
-        verdict: PASS or FAIL, as the gate wrote it.
-        run_uri: address of the pipeline run.
-        digests: sha256 of `sampler`, `index`, `report` and `verdict`.
-        metrics: figures of the verdict.
-        files: to keep with the version; `sampler.onnx` must be among them.
-        facts: further tags, such as the versions of its data; they do not make it another submission.
-        held_back: why a passed version may not become the challenger, or None.
-    """
-
-    domain: str
-    verdict: str
-    run_uri: str
-    digests: dict[str, str]
-    metrics: dict[str, float]
-    files: tuple[Path, ...]
-    facts: dict[str, str] = field(default_factory=dict)
-    held_back: str | None = None
-
-    @property
-    def key(self) -> dict[str, str]:
-        """What makes a submission the same as an earlier one."""
-        return {"run_uri": self.run_uri, "sampler_digest": self.digests["sampler"], "domain": self.domain}
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Tags of the version."""
-        digests = {f"{name}_digest": value for name, value in self.digests.items()}
-        status = {"status": PASSED if self.verdict == PASS else REJECTED}
-        held_back = {"held_back": self.held_back} if self.held_back else {}
-        return self.facts | self.key | digests | status | held_back
-
-
-@dataclass(frozen=True)
-class Registration:
-    """A registered version.
-
-    Attributes:
-        model: its registered name.
-        version: number within the model.
-        status: "passed" or "rejected".
-        alias: "challenger" for a passed version that is not held back, else None.
-        held_back: why a passed version has no alias.
-    """
-
-    model: str
-    version: int
-    status: str
-    alias: str | None
-    held_back: str | None = None
-
-
-@dataclass(frozen=True)
-class NamedVersion:
-    """A version that an alias names.
-
-    Attributes:
-        model: its registered name.
-        version: number within the model.
-        alias: that names it.
-        tags: as `Submission.tags` made them.
-    """
-
-    model: str
-    version: int
-    alias: str
-    tags: dict[str, str]
-
-    @property
-    def domain(self) -> str:
-        """Whose sampler it is."""
-        return self.model.removeprefix(_PREFIX)
-
-
-class ModelRegistry(Protocol):
-    """Where judged samplers are kept."""
-
-    def register(self, submission: Submission) -> Registration:
-        """Registers a sampler once: the same run and sampler digest give the version that is already there."""
+REGISTRY_FOLDER = ".registry"
+_EXPERIMENT = "modit"
+_LOCK_SECONDS = 60.0
 
 
 def tracking_uri(run_uri: str) -> str:
-    """Where MLflow keeps its records: MLFLOW_TRACKING_URI, else SQLite in the run's folder.
+    """Where MLflow keeps its records: MLFLOW_TRACKING_URI, else SQLite beside the run, for all runs of the folder.
 
     Raises:
         ConfigError: the run is remote and the variable is not set; SQLite needs a local folder.
     """
-    if chosen := os.environ.get(TRACKING_VARIABLE):
-        return chosen
-    if not Path(run_uri).is_absolute():
+    return os.environ.get(TRACKING_VARIABLE) or local_registry(run_uri)
+
+
+def local_registry(run_uri: str) -> str:
+    """The SQLite registry beside a run.
+
+    Raises:
+        ConfigError: the run is remote.
+    """
+    return f"sqlite:///{_folder(run_uri)}/mlflow.db"
+
+
+def open_registry(run_uri: str) -> MlflowRegistry:
+    """The registry of a run, to write into; a SQLite one is made when it is not there, with its files beside it.
+
+    Raises:
+        ConfigError: as `tracking_uri`.
+    """
+    uri = tracking_uri(run_uri)
+    if os.environ.get(TRACKING_VARIABLE):
+        local = f"file://{run_uri}/mlflow_artifacts" if Path(run_uri).is_absolute() else None
+        return MlflowRegistry(uri, local if uri.startswith("sqlite") else None)
+    folder = _folder(run_uri)
+    # MLflow makes its tables at the first call, which two runs at once would break.
+    with locked(folder, lambda who: LockedError(f"{folder} is being made by {who}"), _LOCK_SECONDS):
+        registry = MlflowRegistry(uri, f"file://{folder}/artifacts")
+        registry.experiment_id()
+    return registry
+
+
+def _folder(run_uri: str) -> Path:
+    beside = Storage(run_uri).parent.local
+    if beside is None:
         raise ConfigError(
-            f"{TRACKING_VARIABLE} is not set and run {run_uri} is no local folder that could hold mlflow.db"
+            f"{TRACKING_VARIABLE} is not set and run {run_uri} has no local folder beside it that could hold mlflow.db"
         )
-    return f"sqlite:///{run_uri}/mlflow.db"
+    return beside / REGISTRY_FOLDER
+
+
+def existing_registry(uri: str) -> MlflowRegistry:
+    """The registry at an address, to read; a SQLite one is not made.
+
+    Raises:
+        ConfigError: there is no SQLite database, or no model in it.
+    """
+    expect_models(uri)
+    return MlflowRegistry(uri)
+
+
+def expect_models(uri: str) -> None:
+    """MLflow would make a SQLite file that is not there, and make tables while another process is making them.
+
+    Raises:
+        ConfigError: there is no SQLite database, or no model in it.
+    """
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///")).resolve()
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise ConfigError(f"registry {uri} is no MLflow database: {error}") from error
+    if not found:
+        raise ConfigError(f"registry {uri} has no model yet")
 
 
 def registry_uri(run: str | None) -> str:
@@ -140,18 +126,6 @@ def registry_uri(run: str | None) -> str:
             f"which registry? Give --run, the run that registered the version, or set {TRACKING_VARIABLE}"
         )
     return tracking_uri(Storage(run).uri)
-
-
-def parse_version(text: str) -> tuple[str, int]:
-    """Reads `MODEL/VERSION`; MLflow's `models:/MODEL/VERSION` too.
-
-    Raises:
-        ConfigError: it is neither; an alias or "latest" says another version tomorrow.
-    """
-    model, _, version = text.removeprefix("models:/").rpartition("/")
-    if not model or not version.isdecimal():
-        raise ConfigError(f"MODEL_VERSION {text!r}: allowed: a model, a slash and a number, such as modit-popular/3")
-    return model, int(version)
 
 
 class MlflowRegistry:
@@ -177,21 +151,30 @@ class MlflowRegistry:
 
     def register(self, submission: Submission) -> Registration:
         """Registers a sampler once. A passed version becomes the challenger unless it is held back."""
-        model = f"{_PREFIX}{submission.domain}"
-        self._ensure_model(model)
+        model = submission.model
+        self._ensure_model(submission)
         version = self._find_version(model, submission) or self._create_version(model, submission)
         for path in submission.files:  # those of a version that was there may have changed: its verdict, its record
             self._client.log_artifact(version.run_id, str(path))
         for name, value in submission.tags.items():
             self._client.set_model_version_tag(model, version.version, name, value)
-        promoted = submission.verdict == PASS and submission.held_back is None
-        self._point_alias(model, str(version.version), promoted)
+        if submission.card and not version.description:
+            self._client.update_model_version(model, version.version, submission.card)
+        # What a person has decided on is no challenger again, whatever the step is run again for.
+        promoted = submission.verdict == PASS and submission.held_back is None and REVIEW_TAG not in version.tags
+        self._point_challenger(submission.domain, int(version.version), promoted)
         alias, status = ALIAS if promoted else None, submission.tags["status"]
         return Registration(model, int(version.version), status, alias, submission.held_back)
 
-    def _ensure_model(self, model: str) -> None:
-        if not self._client.search_registered_models(f"name = '{model}'"):
-            self._client.create_registered_model(model)
+    def _ensure_model(self, submission: Submission) -> None:
+        if self._model(submission.domain) is None:
+            self._client.create_registered_model(submission.model)
+        if LOG_TAG not in self.model_tags(submission.domain):
+            self.tag_model(submission.domain, LOG_TAG, ReleaseLog.beside(submission.run_uri, submission.domain).uri)
+
+    def _model(self, domain: str) -> Any:
+        found = self._client.search_registered_models(f"name = '{model_name(domain)}'")
+        return found[0] if found else None
 
     def _find_version(self, model: str, submission: Submission) -> ModelVersion | None:
         for version in self._client.search_model_versions(f"name = '{model}'"):
@@ -237,22 +220,92 @@ class MlflowRegistry:
     def named_versions(self, alias: str | None = None) -> list[NamedVersion]:
         """Versions that an alias names: those of `alias`, or of any."""
         return [
-            NamedVersion(model.name, int(number), name, self._client.get_model_version(model.name, str(number)).tags)
-            for model in self._client.search_registered_models(f"name LIKE '{_PREFIX}%'")
+            self._named(domain_of(model.name), int(number), name)
+            for model in self._client.search_registered_models(f"name LIKE '{PREFIX}%'")
             for name, number in model.aliases.items()
             if alias in (None, name)
         ]
+
+    def named_version(self, domain: str, alias: str) -> NamedVersion | None:
+        """The version that an alias names, or None."""
+        number = self.aliases(domain).get(alias)
+        return None if number is None else self._named(domain, number, alias)
+
+    def domains(self) -> list[str]:
+        """Domains that have a model, sorted."""
+        models = self._client.search_registered_models(f"name LIKE '{PREFIX}%'")
+        return sorted(domain_of(model.name) for model in models)
+
+    def version(self, domain: str, number: int) -> NamedVersion:
+        """A version by its number.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._named(domain, number)
+        except MlflowException as error:
+            raise ConfigError(f"the registry has no {model_name(domain)} version {number}: {error}") from error
+
+    def versions(self, domain: str) -> list[NamedVersion]:
+        """All versions of a domain, oldest first."""
+        found = self._client.search_model_versions(f"name = '{model_name(domain)}'")
+        named = [NamedVersion(each.name, int(each.version), "", dict(each.tags)) for each in found]
+        return sorted(named, key=lambda each: each.version)
+
+    def aliases(self, domain: str) -> dict[str, int]:
+        """Alias -> version; empty where there is no model."""
+        model = self._model(domain)
+        return {name: int(number) for name, number in model.aliases.items()} if model else {}
+
+    def point_alias(self, domain: str, alias: str, version: int | None) -> None:
+        """Moves an alias, or takes it away."""
+        if version is None:
+            self._client.delete_registered_model_alias(model_name(domain), alias)
+        else:
+            self._client.set_registered_model_alias(model_name(domain), alias, str(version))
+
+    def model_tags(self, domain: str) -> dict[str, str]:
+        """Tags of a domain's model; empty where there is none."""
+        model = self._model(domain)
+        return dict(model.tags) if model else {}
+
+    def tag_model(self, domain: str, name: str, value: str) -> None:
+        """Sets a tag of a domain's model."""
+        self._client.set_registered_model_tag(model_name(domain), name, value)
+
+    def tag_version(self, version: NamedVersion, name: str, value: str) -> None:
+        """Sets a tag of a version."""
+        self._client.set_model_version_tag(version.model, str(version.version), name, value)
+
+    def card(self, version: NamedVersion) -> str:
+        """The model card that is shown with a version."""
+        return self._client.get_model_version(version.model, str(version.version)).description or ""
+
+    def show_card(self, version: NamedVersion, card: str) -> None:
+        """Replaces the model card that is shown with a version."""
+        self._client.update_model_version(version.model, str(version.version), card)
+
+    def delete(self, version: NamedVersion) -> None:
+        """Forgets a version."""
+        self._client.delete_model_version(version.model, str(version.version))
+
+    def _named(self, domain: str, number: int, alias: str = "") -> NamedVersion:
+        found = self._client.get_model_version(model_name(domain), str(number))
+        return NamedVersion(found.name, number, alias, dict(found.tags))
 
     def experiment_id(self) -> str:
         """The experiment of modit's runs, made when it is missing."""
         found = self._client.get_experiment_by_name(_EXPERIMENT)
         return found.experiment_id if found else self._client.create_experiment(_EXPERIMENT, self._artifacts)
 
-    def _point_alias(self, model: str, version: str, promoted: bool) -> None:
+    def _point_challenger(self, domain: str, version: int, promoted: bool) -> None:
         if promoted:
-            self._client.set_registered_model_alias(model, ALIAS, version)
-        elif str(self._client.get_registered_model(model).aliases.get(ALIAS)) == version:
-            self._client.delete_registered_model_alias(model, ALIAS)
+            self.point_alias(domain, ALIAS, version)
+        elif self.aliases(domain).get(ALIAS) == version:
+            self.point_alias(domain, ALIAS, None)
 
 
 def _metric_name(name: str) -> str:

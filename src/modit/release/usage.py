@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-import os
 
-from modit.release.registry import TRACKING_VARIABLE, MlflowRegistry
+from modit.core.errors import ConfigError
+from modit.release.registry import existing_registry, tracking_uri
 
 _logger = logging.getLogger(__name__)
 
 
-def runs_in_use() -> set[str] | None:
-    """Addresses of the runs, by the registry that MLFLOW_TRACKING_URI names.
+def runs_in_use(run_uri: str) -> set[str] | None:
+    """Addresses of the runs, by the registry of a run.
+
+    Args:
+        run_uri: of any run beside them.
 
     Returns:
-        None if it cannot be asked; empty where the variable is not set, since each run has a registry of its own then.
+        None if it cannot be asked; empty where there is no registry yet.
     """
-    uri = os.environ.get(TRACKING_VARIABLE)
-    if not uri:
-        return set()
     from mlflow.exceptions import MlflowException
 
     try:
-        return MlflowRegistry(uri).runs_with_alias()
+        uri = tracking_uri(run_uri)
+        return existing_registry(uri).runs_with_alias()
+    except ConfigError:
+        return set()
     except MlflowException as error:
-        _logger.warning("%s %s cannot be asked which versions are in use: %s", TRACKING_VARIABLE, uri, error)
+        _logger.warning("registry %s cannot be asked which versions are in use: %s", uri, error)
         return None

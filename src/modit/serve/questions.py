@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from modit.serve.release import Release
-from modit.serve.retrieval import Question
+from modit.release.loading import Release
+from modit.release.retrieval import Question
 from modit.serve.schema import RequestError, RetrieveRequest, Seeds
 from modit.serve.settings import Limits
 

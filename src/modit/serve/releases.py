@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from modit.core.errors import ConfigError
-from modit.release.registry import MlflowRegistry, NamedVersion
-from modit.serve.release import Release, Source, load_release
+from modit.release.agreement import Disagreement, agreed_versions
+from modit.release.loading import Release, Source, load_release
+from modit.release.model_version import NamedVersion
+from modit.release.registry import MlflowRegistry, existing_registry
 
 _logger = logging.getLogger(__name__)
 REGISTRY, LOADED, FAILED = "registry", "loaded", "failed"
 
-AskRegistry = Callable[[], Iterable[NamedVersion]]
+AskRegistry = Callable[[], Iterable[NamedVersion | Disagreement]]
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,10 @@ class Releases:
         if wanted and set(wanted) <= self.state.releases.keys():
             self.state = replace(self.state, ready=True)
 
-    def _refresh_domain(self, domain: str, named: NamedVersion | None) -> None:
+    def _refresh_domain(self, domain: str, named: NamedVersion | Disagreement | None) -> None:
         try:
+            if isinstance(named, Disagreement):
+                raise named.refused
             if named is None:
                 self._note(domain, f"no version of modit-{domain} has the alias {self._alias!r}")
                 return
@@ -120,7 +120,7 @@ class Watcher(threading.Thread):
 
 
 def ask_registry(uri: str, alias: str) -> AskRegistry:
-    """Asks an MLflow registry for the versions that bear an alias.
+    """Asks an MLflow registry for the versions that bear an alias and that the release log agrees on.
 
     Args:
         uri: of the registry; it is connected to when it is asked first.
@@ -128,24 +128,9 @@ def ask_registry(uri: str, alias: str) -> AskRegistry:
     """
     connections: list[MlflowRegistry] = []
 
-    def ask() -> list[NamedVersion]:
+    def ask() -> list[NamedVersion | Disagreement]:
         if not connections:
-            _expect_models(uri)
-            connections.append(MlflowRegistry(uri))
-        return connections[0].named_versions(alias)
+            connections.append(existing_registry(uri))
+        return agreed_versions(connections[0], alias)
 
     return ask
-
-
-def _expect_models(uri: str) -> None:
-    """MLflow would make a SQLite file that is not there, and make tables while another process is making them."""
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///")).resolve()
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            found = database.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone()
-    except sqlite3.Error as error:
-        raise ConfigError(f"registry {uri} is no MLflow database: {error}") from error
-    if not found:
-        raise ConfigError(f"registry {uri} has no model yet")

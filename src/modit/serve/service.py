@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from modit.release.loading import Release
+from modit.release.retrieval import Found, retrieve
 from modit.serve.metrics import Metrics
 from modit.serve.questions import question_of
-from modit.serve.release import Release
 from modit.serve.releases import Releases
-from modit.serve.retrieval import Found, retrieve
 from modit.serve.schema import RequestError, RetrieveAnswer, RetrievedItem, RetrieveRequest
 from modit.serve.settings import Settings
 

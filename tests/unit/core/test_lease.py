@@ -60,7 +60,7 @@ def test_a_night_that_died_blocks_until_its_lease_expires(tmp_path, clock):
 
 
 def test_a_night_that_slept_past_its_expiry_is_told_that_it_lost_the_lease(tmp_path, clock):
-    with pytest.raises(RunBusyError, match="expired while this run slept"), lease(tmp_path, "first", clock).held():
+    with pytest.raises(RunBusyError, match="first expired while it slept"), lease(tmp_path, "first", clock).held():
         clock.now += 601
         with lease(tmp_path, "second", clock).held():
             pass

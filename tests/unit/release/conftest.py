@@ -5,6 +5,7 @@ import torch
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.sampler import Sampler
 from modit.release.info import SamplerInfo
+from modit.release.registry import MlflowRegistry
 from modit.release.runtime import load_sampler
 from tests.unit.conftest import draw_geometry
 
@@ -38,6 +39,20 @@ def describe(**changes):
 @pytest.fixture(scope="session")
 def exported(sampler_file):
     return load_sampler(sampler_file, threads=1)
+
+
+@pytest.fixture(scope="session")
+def shared_registry(tmp_path_factory):
+    """One SQLite for all tests: MLflow needs seconds to make its tables. Tests use domains of their own."""
+    folder = tmp_path_factory.mktemp("registry")
+    return MlflowRegistry(f"sqlite:///{folder}/mlflow.db", f"file://{folder}/artifacts")
+
+
+@pytest.fixture
+def world(tmp_path, shared_registry, sampler_file):
+    from tests.unit.release.world import World  # which imports this file
+
+    return World(tmp_path, shared_registry, sampler_file)
 
 
 @pytest.fixture

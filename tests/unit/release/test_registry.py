@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from modit.core.errors import ConfigError
-from modit.release.registry import ALIAS, MlflowRegistry, Submission, parse_version, registry_uri, tracking_uri
+from modit.release.model_version import ALIAS, Submission, parse_version
+from modit.release.registry import MlflowRegistry, open_registry, registry_uri, tracking_uri
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def submit(tmp_path):
         path.write_text(path.name)
 
     def build(domain, verdict="PASS", sampler="1" * 64):
-        digests = {"sampler": sampler, "index": "2" * 64, "report": "3" * 64, "verdict": "4" * 64}
+        digests = {"bundle": sampler, "sampler": sampler, "index": "2" * 64, "report": "3" * 64, "verdict": "4" * 64}
         return Submission(domain, verdict, "/runs/one", digests, {"item_holdout Joint@K": 0.5}, files)
 
     return build
@@ -42,6 +43,7 @@ def test_passed_version_is_challenger_with_digests_metrics_and_files(registry, s
         "domain": "drama",
         "run_uri": "/runs/one",
         "status": "passed",
+        "bundle_digest": "1" * 64,
         "sampler_digest": "1" * 64,
         "index_digest": "2" * 64,
         "report_digest": "3" * 64,
@@ -91,7 +93,7 @@ def test_a_model_version_is_a_model_and_a_number_and_nothing_that_moves():
 
 def test_a_person_names_the_registry_by_the_run_or_by_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert registry_uri(str(tmp_path)) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert registry_uri(str(tmp_path)) == f"sqlite:///{tmp_path.parent}/.registry/mlflow.db"
     with pytest.raises(ConfigError, match="Give --run"):
         registry_uri(None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://registry")
@@ -110,7 +112,7 @@ def test_attempt_that_ended_before_the_version_was_made_goes_on_with_its_run(reg
     assert len(registry._client.search_runs([experiment], "tags.domain = 'war'")) == 1
 
 
-def test_another_sampler_or_run_is_another_version(registry, submit):
+def test_another_bundle_or_run_is_another_version(registry, submit):
     assert registry.register(submit("comedy")).version == 1
     assert registry.register(submit("comedy", sampler="9" * 64)).version == 2
     assert registry.register(replace(submit("comedy"), run_uri="/runs/two")).version == 3
@@ -139,9 +141,18 @@ def test_challenger_that_is_rejected_later_loses_the_alias(registry, submit):
     assert registry._client.get_registered_model("modit-sport").aliases == {}
 
 
-def test_records_are_kept_in_the_run_unless_told_otherwise(monkeypatch):
+def test_the_model_says_where_its_release_log_lies(registry, submit):
+    registry.register(submit("opera"))
+    assert registry.model_tags("opera") == {"release_log": "/runs/.releases/opera"}
+    registry.register(replace(submit("opera"), run_uri="/elsewhere/two"))
+    assert registry.model_tags("opera") == {"release_log": "/runs/.releases/opera"}
+
+
+def test_records_are_kept_beside_the_runs_unless_told_otherwise(monkeypatch, tmp_path):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri("/runs/one") == "sqlite:////runs/one/mlflow.db"
+    assert tracking_uri("/runs/one") == tracking_uri("/runs/two") == "sqlite:////runs/.registry/mlflow.db"
+    open_registry(str(tmp_path / "runs" / "one"))
+    assert (tmp_path / "runs" / ".registry" / "mlflow.db").is_file()
     with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI is not set and run s3://bucket/one"):
         tracking_uri("s3://bucket/one")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://registry")

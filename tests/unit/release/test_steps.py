@@ -1,4 +1,4 @@
-"""The three steps on hand-made artifacts: what they write, and that writing again gives the same bytes."""
+"""The four steps on hand-made artifacts: what they write, and that writing again gives the same bytes."""
 
 import json
 import logging
@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from components.bundle.run import run as bundle
 from components.export_sampler import MODEL
 from components.export_sampler.run import run as export_sampler
 from components.gate.run import run as gate
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from components.register import STEP as REGISTER
 from components.register.run import run as register
-from modit.core.artifacts import Manifest
+from modit.core.artifacts import Manifest, digest_of_files, list_files
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
 from modit.data.catalog import Catalog, Sequences
@@ -22,6 +23,7 @@ from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
 from modit.model.storage import save_model
+from modit.release.bundle import PARTS, Bundle
 from modit.release.code_state import CodeState
 from modit.release.dvc_repository import Version
 from modit.release.registry import MlflowRegistry, tracking_uri
@@ -39,8 +41,15 @@ class Context(SimpleNamespace):
         return {"drama": self.root / name}
 
     def lineage(self):
-        parts = {"params": {}, "code": {}}
-        return [Manifest("verdict", None, (), "0" * 64, {}, "gate", "key", parts)]
+        """Of what the bundle names, as if each step had just run."""
+        inputs = {name: self.manifest(name, {}).digest for name in ("catalog", "index")}
+        return [self.manifest(name, inputs) for name in (*PARTS, "features") if (self.root / name).is_dir()]
+
+    def manifest(self, name, inputs):
+        files = list_files(self.root / name)
+        domain = "drama" if name in ("sampler", "cases") else None
+        parts = {"params": {"gate": {"minimum_cases": 50}}, "code": {}, "inputs": inputs}
+        return Manifest(name, domain, files, digest_of_files(files), {}, "gate", "key", parts)
 
     def held_back(self):
         return None
@@ -52,7 +61,8 @@ class Context(SimpleNamespace):
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
-    root = tmp_path_factory.mktemp("run")
+    root = tmp_path_factory.mktemp("runs") / "run"
+    root.mkdir()
     for name in ("catalog", "index", "cases", "predictor", MODEL, "report", "versions", "scratch"):
         (root / name).mkdir()
     generator = np.random.default_rng(5)
@@ -80,7 +90,11 @@ def context(tmp_path_factory):
     (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": ["adaptive"]}))
     (root / "hppo_variants" / "adaptive" / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.5}]))
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
-    (root / "report/report.json").write_text(json.dumps(build_report(skipped={"western": "too few"})))
+    report = build_report(skipped={"western": "too few"})
+    report["run"] |= {"catalogue": "books", "preset": "tiny", "seed": 0}
+    (root / "report/report.json").write_text(json.dumps(report))
+    (root / "features").mkdir()
+    (root / "features/digests-00.json").write_text("{}")
     (root / "report/report.html").write_text("<html>")
     version = Version("raw/0123456789abcdef", "ab.dir", 2, 10)
     save_versions(root / "versions", versions_record({"raw": version}, CodeState("1" * 40, False)))
@@ -94,12 +108,13 @@ def context(tmp_path_factory):
         logger=logger,
         step=REGISTER,
         run_uri=str(root),
+        days=None,
         run_config=RunConfig(catalogue="/somewhere/books"),
         scratch=root / "scratch",
     )
 
 
-def test_the_three_steps_export_judge_and_register(context, monkeypatch):
+def test_the_four_steps_export_judge_bind_and_register(context, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     export_sampler(context)
     facts = json.loads((context.root / "sampler/sampler.json").read_text())
@@ -115,17 +130,23 @@ def test_the_three_steps_export_judge_and_register(context, monkeypatch):
     assert metrics == {"drama": verdict["domains"]["drama"]["figures"], "western": {}, "status": "PASS"}
     assert (context.root / "verdict/verdict.txt").read_text().startswith("PASS (no champion yet")
 
+    assert bundle(context)["status"] == "PASS"
+    bound = Bundle.load(context.root / "bundle")
+    assert json.loads((context.root / "bundle/params.json").read_text()) == {"gate": {"minimum_cases": 50}}
+    assert "# modit-drama" in (context.root / "bundle/model_card.md").read_text()
+
     assert register(context) == {"drama": 1, "western": None}
     written = (context.root / "registration/registration.json").read_bytes()
     assert register(context) == {"drama": 1, "western": None}
     assert (context.root / "registration/registration.json").read_bytes() == written
-    assert (context.root / "mlflow.db").is_file()
+    assert (context.root.parent / ".registry" / "mlflow.db").is_file()
     client = MlflowRegistry(tracking_uri(str(context.root))).client
     tags = client.get_model_version("modit-drama", "1").tags
-    assert tags["feature_service"] == service_name("drama", str(context.root))
+    assert tags["feature_service"] == bound.feature_service["name"] == service_name("drama", str(context.root))
+    assert (tags["bundle_digest"], tags["verdict_digest"]) == (bound.digest, bound.verdict_digest)
     assert (tags["data_versions"], tags["raw_version"]) == ("versioned", "ab.dir") and tags["code_commit"]
     record = MlflowRegistry(tracking_uri(str(context.root))).record("modit-drama", 1)
-    assert record.run == str(context.root) and [entry.label for entry in record.artifacts] == ["verdict"]
+    assert record.run == str(context.root) and "bundle" not in [entry.kind for entry in record.artifacts]
     assert record.versions == verdict["versions"] and record.conf["catalogue"] == "/somewhere/books"
     experiment = client.get_experiment_by_name("modit").experiment_id
     runs = client.search_runs([experiment], "tags.stage != ''")

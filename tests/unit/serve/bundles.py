@@ -1,36 +1,65 @@
-"""Runs that hold what a service loads: real index, catalogue and sampler, of a few hundred items."""
+"""Runs that hold what is promoted and served: real index, catalogue, sampler, cases, verdict and bundle, of a few
+hundred items.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
 from modit.core.storage import Storage
+from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.index import IndexConfig, ItemIndex
-from modit.release.registry import NamedVersion, Submission
+from modit.metric.cases import Cases
+from modit.release.bundle import PARTS
+from modit.release.bundle import Bundle as BundleManifest
+from modit.release.making import Ingredients, make_bundle
+from modit.release.model_version import NamedVersion, Submission
 from tests.unit.release.conftest import DIMENSION, describe
+from tests.unit.release.test_gate import build_report
 
 ITEMS = 300
 
 
 class Bundle:
-    """A run with a sampler for each domain.
+    """A run with a bundle for each domain.
 
     Attributes:
         run: its address.
         catalog: what the index is over.
+        store: its artifacts.
+        index_digest: of its index.
     """
 
-    def __init__(self, run: str, scratch: Path, sampler_file: Path, domains: Sequence[str], seed: int = 0) -> None:
+    def __init__(
+        self,
+        run: str,
+        scratch: Path,
+        sampler_file: Path,
+        domains: Sequence[str],
+        seed: int = 0,
+        *,
+        status: str = "PASS",
+        champion: int | None = None,
+        ends: date | None = None,
+        order: int | None = None,
+    ) -> None:
+        """Args: `seed` of the embeddings; `status` and `champion` as the verdict says; `ends` the data; `order` of the
+        items, by default that of the seed: another order is another index of the same space.
+        """
         self.run, self.scratch, self.domains = run, scratch, tuple(domains)
         self.store = ArtifactStore(Storage(run), scratch / "cache")
-        self.catalog = make_catalog(seed)
+        self.catalog = make_catalog(seed, seed if order is None else order)
+        self.days = Days(date(2026, 1, 1), ends) if ends else None
         config = IndexConfig(kind="flat", use_gpu=False)
         index = ItemIndex.build(self.catalog.embeddings, self.catalog.item_ids, config)
         self.index_digest = index.digest
@@ -38,10 +67,16 @@ class Bundle:
             "catalog": self.put("catalog", None, self.catalog.save).digest,
             "index": self.put("index", None, index.save).digest,
         }
+        report = build_report(domains)
+        report["run"] |= {"catalogue": "books", "preset": "tiny", "seed": 0}
+        self.put("report", None, lambda folder: write_json(folder / "report.json", report))
+        self.put_verdict(status, champion)
         for domain in domains:
             self.put("sampler", domain, lambda folder, d=domain: of_domain(sampler_file, d, folder), made_of)
+            self.put("cases", domain, lambda folder: save_cases(folder, seed))
+            self.bind(domain)
 
-    def put(self, name: str, domain: str | None, write: Callable[[Path], None], inputs: dict | None = None) -> Manifest:
+    def put(self, name: str, domain: str | None, write: Callable[[Path], Any], inputs: dict | None = None) -> Manifest:
         """Writes an artifact as a step does."""
         folder = self.scratch / "making" / name
         folder.mkdir(parents=True)
@@ -52,31 +87,76 @@ class Bundle:
         self.store.write(folder, manifest)
         return manifest
 
+    def put_verdict(self, status: str, champion: int | None) -> None:
+        """The verdict on all domains, judged against a version or none."""
+        against = None if champion is None else {"version": champion}
+        judged = {"status": status, "reasons": ["It was judged."], "figures": {}, "splits": {}, "champion": against}
+        content = {"status": status, "domains": dict.fromkeys(self.domains, judged)}
+        self.put("verdict", None, lambda folder: write_json(folder / "verdict.json", content))
+
+    def bind(self, domain: str) -> Manifest:
+        """The bundle, as the step makes it."""
+        places = {name: domain if name in ("sampler", "cases") else None for name in PARTS}
+        made_of = Ingredients(
+            domain=domain,
+            folders={name: self.store.read(name, place) for name, place in places.items()},
+            manifests={name: self.store.get(name, place) for name, place in places.items()},
+            params={"sampler": {"steps": 2}},
+            feature_service={"name": f"{domain}__run", "digest": "7" * 64},
+            days=self.days,
+        )
+        return self.put("bundle", domain, lambda folder: make_bundle(folder, made_of))
+
+    def manifest(self, domain: str) -> BundleManifest:
+        """Content of `bundle.json`."""
+        return BundleManifest.load(self.store.read("bundle", domain))
+
     def tags(self, domain: str) -> dict[str, str]:
         """As `register` writes them."""
-        digest = next(entry.sha256 for entry in self.store.get("sampler", domain).files)
-        return {"run_uri": self.run, "domain": domain, "sampler_digest": digest, "index_digest": self.index_digest}
+        return {"run_uri": self.run, "domain": domain} | {
+            f"{name}_digest": value for name, value in self.digests(domain).items()
+        }
+
+    def digests(self, domain: str) -> dict[str, str]:
+        """Of a submission."""
+        bundle = self.manifest(domain)
+        return {
+            "bundle": bundle.digest,
+            "sampler": bundle.sampler_digest,
+            "index": bundle.index_digest,
+            "verdict": bundle.verdict_digest,
+            "report": bundle.parts["report"].files["report.json"],
+        }
 
     def named(self, domain: str, version: int = 1, **tags: str) -> NamedVersion:
         """The version as a registry names it."""
         return NamedVersion(f"modit-{domain}", version, "champion", self.tags(domain) | tags)
 
-    def submission(self, domain: str) -> Submission:
+    def submission(self, domain: str, **changes: Any) -> Submission:
         """For a real registry."""
-        tags = self.tags(domain)
-        digests = {"sampler": tags["sampler_digest"], "index": tags["index_digest"], "report": "3", "verdict": "4"}
-        file = Path(self.run) / "sampler" / domain / "sampler.onnx"
-        return Submission(domain, "PASS", self.run, digests, {}, (file,))
+        bundle = self.manifest(domain)
+        file = self.store.read("sampler", domain) / "sampler.onnx"
+        card = (self.store.read("bundle", domain) / "model_card.md").read_text()
+        whole = Submission(domain, bundle.status, self.run, self.digests(domain), {}, (file,), card=card)
+        return replace(whole, **changes)
 
 
-def make_catalog(seed: int) -> Catalog:
+def make_catalog(seed: int, order: int | None = None) -> Catalog:
     """Items with titles; ids of different lengths."""
-    generator = np.random.default_rng(seed)
-    vectors = generator.standard_normal((ITEMS, DIMENSION)).astype(np.float32)
+    vectors = np.random.default_rng(seed).standard_normal((ITEMS, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    ids = np.array([f"item-{row}" for row in generator.permutation(ITEMS)])
+    numbers = np.random.default_rng(seed if order is None else order).permutation(ITEMS)
+    ids = np.array([f"item-{number}" for number in numbers])
     titles = np.array([f"Title of {item_id}" for item_id in ids])
-    return Catalog(ids, vectors, {"drama": np.ones(ITEMS, bool)}, titles, Sequences.none())
+    return Catalog(ids, vectors[numbers], {"drama": np.ones(ITEMS, bool)}, titles, Sequences.none())
+
+
+def save_cases(folder: Path, seed: int) -> None:
+    """Cases of the two splits that are reported."""
+    generator = np.random.default_rng(seed)
+    for split in ("item_holdout", "pattern_holdout"):
+        seeds = np.array([generator.choice(ITEMS, 6, replace=False) for _ in range(5)], np.int32)
+        Cases(seeds, seeds[:, :2], np.zeros(5, np.int32)).save(folder / f"{split}.npz")
 
 
 def of_domain(sampler_file: Path, domain: str, folder: Path) -> None:
@@ -84,3 +164,7 @@ def of_domain(sampler_file: Path, domain: str, folder: Path) -> None:
     model = onnx.load(sampler_file)
     onnx.helper.set_model_props(model, replace(describe(), domain=domain).as_metadata())
     onnx.save(model, folder / "sampler.onnx")
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")

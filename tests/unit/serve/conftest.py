@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 from fastapi.testclient import TestClient
 
+from modit.release.loading import Source, load_release
 from modit.serve.app import create_app
-from modit.serve.release import Source, load_release
 from modit.serve.settings import Limits, Settings
 from tests.unit.serve.bundles import Bundle
 
@@ -16,11 +16,11 @@ LIMITS = Limits(k=50, exclude=20, guidance=10.0, rounds=4, body_bytes=20_000)
 
 @pytest.fixture(scope="session")
 def make_bundle(sampler_file, tmp_path_factory):
-    """Builds a run: `make_bundle(domains=("drama",), seed=0, run=None)`; a local folder of its own by default."""
+    """Builds a run: `make_bundle(domains=("drama",), seed=0, run=None, ...)`; a local folder of its own by default."""
 
-    def build(domains=("drama",), seed=0, run=None):
+    def build(domains=("drama",), seed=0, run=None, **how):
         folder = tmp_path_factory.mktemp("bundle")
-        return Bundle(run or str(folder / "run"), folder, sampler_file, domains, seed)
+        return Bundle(run or str(folder / "run"), folder, sampler_file, domains, seed, **how)
 
     return build
 

@@ -8,7 +8,11 @@ import threading
 
 import pytest
 
+from modit.release.model_version import domain_of
+from modit.release.promotion import Order, carry_out
 from modit.release.registry import MlflowRegistry
+from modit.release.release_log import APPROVE, OVERRIDE, ROLLBACK
+from modit.release.standing import standing_of
 from modit.serve.releases import FAILED, LOADED, Releases, ask_registry
 from tests.unit.serve.conftest import running, wait_until
 
@@ -26,7 +30,12 @@ def registry(database):
 
 
 def promote(registry, registration):
-    registry.client.set_registered_model_alias(registration.model, ALIAS, str(registration.version))
+    """The first by approval, later ones by override or, where they were the champion before, by rollback."""
+    domain = domain_of(registration.model)
+    entries = standing_of(registry, domain).entries
+    action = ROLLBACK if any(e.version == registration.version for e in entries) else OVERRIDE if entries else APPROVE
+    verdict = registry.version(domain, registration.version).tags["verdict_digest"]
+    carry_out(registry, Order(action, domain, "ann", registration.version, verdict, "a test"))
 
 
 def test_a_service_waits_for_the_first_promotion_and_then_answers(database, registry, make_bundle):
@@ -48,7 +57,7 @@ def test_a_service_waits_for_the_first_promotion_and_then_answers(database, regi
 
 
 def test_no_request_fails_while_the_champion_moves_to_and_fro(database, registry, make_bundle):
-    bundles = [make_bundle(("swap",), seed) for seed in (0, 1)]
+    bundles = [make_bundle(("swap",), seed, champion=champion) for seed, champion in ((0, None), (1, 1))]
     versions = [registry.register(bundle.submission("swap")) for bundle in bundles]
     promote(registry, versions[0])
     answers, stop = [], threading.Event()
@@ -84,12 +93,12 @@ def test_a_release_that_cannot_be_loaded_leaves_the_old_one_and_is_said_once(mov
     named[:] = [bundle.named("drama", 1)]
     releases.refresh()
     old = releases.state.releases["drama"]
-    named[:] = [bundle.named("drama", 2, sampler_digest="5" * 64)]
+    named[:] = [bundle.named("drama", 2, bundle_digest="5" * 64)]
     with caplog.at_level(logging.WARNING):
         releases.refresh()
         releases.refresh()
     assert releases.state.releases["drama"] is old and releases.state.ready
-    assert "tag sampler_digest of modit-drama version 2" in releases.state.problems["drama"]
+    assert "modit-drama version 2 was registered with 555" in releases.state.problems["drama"]
     assert len(caplog.records) == 1 and counts == [LOADED, FAILED, FAILED]
     named[:] = [bundle.named("drama", 3)]
     releases.refresh()
@@ -156,4 +165,4 @@ def test_each_domain_answers_as_soon_as_it_is_loaded(moving, bundle):
     named[:] = [bundle.named("crime", 1, index_digest="6" * 64), bundle.named("drama", 1)]
     releases.refresh()
     assert set(releases.state.releases) == {"drama"} and not releases.state.ready
-    assert "pinned is" in json.dumps(dict(releases.state.problems))
+    assert "index_digest of" in json.dumps(dict(releases.state.problems))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.index import ItemIndex
 
@@ -25,7 +25,7 @@ class Items:
         index: over the whole catalogue.
         embeddings: float32 [N, d] of the catalogue, memory-mapped: only the seeds' rows are read.
         titles: of the items, or None where the input has none.
-        digests: of the index and of the catalogue's artifact.
+        digests: of the index and of the catalogue's files.
     """
 
     index: ItemIndex
@@ -55,25 +55,26 @@ class Items:
         return np.argsort(self.index.item_ids)
 
 
-def load_items(store: ArtifactStore, index_digest: str) -> Items:
+def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str]) -> Items:
     """Loads index and catalogue of a run.
 
     Args:
-        store: of the run.
-        index_digest: that the index must have.
+        index_folder: of the artifact `index`.
+        catalog_folder: of the artifact `catalog`.
+        digests: that the index must have, and of the catalogue's files, verified already.
 
     Raises:
-        ArtifactError: a file is missing or damaged, the index is another one, or its ids are not the catalogue's.
+        ArtifactError: the index is damaged or another one, or its ids or shape are not the catalogue's.
     """
-    index = ItemIndex.load(store.read("index"), index_digest)
-    folder = store.read("catalog", files=(_ITEMS, _EMBEDDINGS))
-    names = pq.read_schema(folder / _ITEMS).names
-    table = pq.read_table(folder / _ITEMS, columns=[name for name in ("item_id", "title") if name in names])
-    place = store.at("catalog").uri
+    index = ItemIndex.load(index_folder, digests[0])
+    names = pq.read_schema(catalog_folder / _ITEMS).names
+    table = pq.read_table(catalog_folder / _ITEMS, columns=[name for name in ("item_id", "title") if name in names])
     if not np.array_equal(index.item_ids, np.array(table["item_id"].to_pylist(), dtype=str)):
-        raise ArtifactError(f"{place}/{_ITEMS}: its item_id are not those of the index {index_digest}")
-    embeddings = np.load(folder / _EMBEDDINGS, mmap_mode="r")
+        raise ArtifactError(f"{catalog_folder / _ITEMS}: its item_id are not those of the index {digests[0]}")
+    embeddings = np.load(catalog_folder / _EMBEDDINGS, mmap_mode="r")
     if embeddings.shape != (len(index), index.meta.dimension):
-        raise ArtifactError(f"{place}/{_EMBEDDINGS} has shape {embeddings.shape}; the index has {len(index)} items")
+        raise ArtifactError(
+            f"{catalog_folder / _EMBEDDINGS} has shape {embeddings.shape}; the index has {len(index)} items"
+        )
     titles = table["title"] if "title" in table.column_names else None
-    return Items(index, embeddings, titles, (index_digest, store.get("catalog").digest))
+    return Items(index, embeddings, titles, digests)

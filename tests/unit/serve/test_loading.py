@@ -1,4 +1,4 @@
-"""A release is loaded only if everything in it is what the model version was registered with."""
+"""A release is loaded only if everything in its bundle is what the model version was registered with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.serve.release import Source, load_release
+from modit.release.loading import Source, load_release
 from tests.unit.serve.bundles import of_domain
 
 
@@ -30,26 +30,22 @@ def test_domains_of_one_index_share_it_in_memory(bundle, make_bundle):
     assert other.items is not drama.items and other.items.index.digest != drama.items.index.digest
 
 
-@pytest.mark.parametrize(
-    ("tags", "message"),
-    [
-        (
-            {"sampler_digest": "5" * 64},
-            f"sampler.onnx is .*; tag sampler_digest of modit-drama version 2 is {'5' * 64}",
-        ),
-        ({"index_digest": "6" * 64}, f"index: holds index .*; pinned is {'6' * 64}"),
-        ({"run_uri": "/nowhere/run"}, "no artifact at /nowhere/run/sampler/drama"),
-    ],
-)
-def test_a_run_that_is_not_the_one_of_the_tags_is_refused_by_name(bundle, tags, message):
+@pytest.mark.parametrize("name", ["bundle_digest", "sampler_digest", "index_digest"])
+def test_a_run_that_is_not_the_one_of_the_tags_is_refused_by_name(bundle, name):
+    message = f"{name} of .*/bundle/drama is .*; modit-drama version 2 was registered with {'5' * 64}"
     with pytest.raises(ArtifactError, match=message):
-        load(bundle, **tags)
+        load(bundle, **{name: "5" * 64})
+
+
+def test_a_run_that_is_not_there_is_refused_by_name(bundle):
+    with pytest.raises(ArtifactError, match="no artifact at /nowhere/run/bundle/drama"):
+        load(bundle, run_uri="/nowhere/run")
 
 
 def test_a_version_without_its_tags_is_refused_by_name(bundle):
     named = bundle.named("drama")
-    kept = {name: value for name, value in named.tags.items() if name != "index_digest"}
-    with pytest.raises(ArtifactError, match="modit-drama version 1 has no tag index_digest"):
+    kept = {name: value for name, value in named.tags.items() if name != "bundle_digest"}
+    with pytest.raises(ArtifactError, match="modit-drama version 1 has no tag bundle_digest"):
         Source.of(replace(named, tags=kept))
 
 
@@ -59,51 +55,48 @@ def test_a_damaged_file_is_refused_by_name(make_bundle):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ArtifactError, match="embeddings.npy is damaged"):
+    with pytest.raises(ArtifactError, match=r"embeddings.npy is damaged"):
         load(bundle)
 
 
-def test_a_file_that_serving_needs_and_the_artifact_lacks_is_named(make_bundle):
-    bundle = make_bundle()
-    made_of = {"index": bundle.store.get("index").digest}
-    made_of["catalog"] = bundle.put("catalog", None, lambda folder: (folder / "items.parquet").write_bytes(b"")).digest
-    onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
-    bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
-    with pytest.raises(ArtifactError, match="artifact 'catalog' has no file embeddings.npy"):
-        load(bundle)
-
-
-def test_an_index_or_catalogue_that_the_sampler_was_not_made_for_is_refused_by_name(make_bundle):
+def test_an_artifact_that_was_made_again_is_refused_by_the_name_of_the_file(make_bundle):
     bundle, other = make_bundle(), make_bundle(seed=1)
-    for name in ("catalog", "index"):
-        shutil.rmtree(Path(bundle.run) / name)
-        shutil.copytree(Path(other.run) / name, Path(bundle.run) / name)
-        with pytest.raises(ArtifactError, match=f"artifact '{name}' of the run is .* was made for is"):
+    for name, file in (("catalog", "embeddings.npy"), ("index", "canaries.npy")):
+        kept, place = bundle.scratch / name, Path(bundle.run) / name
+        shutil.move(place, kept)
+        shutil.copytree(Path(other.run) / name, place)
+        with pytest.raises(ArtifactError, match=f"{name}/{file} is not that of the bundle: it is .*, the bundle has"):
             load(bundle)
-        shutil.rmtree(Path(bundle.run) / name)
-        bundle.put(name, None, bundle.catalog.save if name == "catalog" else load(make_bundle()).items.index.save)
+        shutil.rmtree(place)
+        shutil.move(kept, place)
+    assert load(bundle)
 
 
-def test_the_sampler_of_another_domain_is_refused_by_name(make_bundle, sampler_file):
+def test_an_index_that_the_sampler_was_not_made_for_makes_no_bundle(make_bundle):
+    bundle, other = make_bundle(), make_bundle(seed=1)
+    shutil.rmtree(Path(bundle.run) / "index")
+    shutil.copytree(Path(other.run) / "index", Path(bundle.run) / "index")
+    with pytest.raises(ArtifactError, match="artifact 'index' is .*; the sampler of drama was made for"):
+        bundle.bind("drama")
+
+
+def test_the_sampler_of_another_domain_makes_no_bundle(make_bundle, sampler_file):
     bundle = make_bundle()
     made_of = bundle.store.get("sampler", "drama").key_parts["inputs"]
     bundle.put("sampler", "drama", lambda folder: of_domain(sampler_file, "crime", folder), made_of)
-    with pytest.raises(
-        ArtifactError, match="domain of .*sampler.onnx is crime; domain of modit-drama version 2 is drama"
-    ):
-        load(bundle)
+    with pytest.raises(ArtifactError, match=r"sampler.onnx is of domain crime; the bundle is of drama"):
+        bundle.bind("drama")
 
 
-def test_ids_of_the_catalogue_that_are_not_those_of_the_index_are_refused(make_bundle):
+def test_ids_of_the_catalogue_that_are_not_those_of_the_index_make_no_bundle(make_bundle):
     bundle = make_bundle()
     shuffled = replace(bundle.catalog, item_ids=bundle.catalog.item_ids[::-1])
     made_of = {**bundle.store.get("sampler", "drama").key_parts["inputs"]}
     made_of["catalog"] = bundle.put("catalog", None, shuffled.save).digest
-    onnx = Path(bundle.run) / "sampler" / "drama" / "sampler.onnx"
-    content = onnx.read_bytes()
-    bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(content), made_of)
-    with pytest.raises(ArtifactError, match="items.parquet: its item_id are not those of the index"):
-        load(bundle)
+    onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
+    bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
+    with pytest.raises(ArtifactError, match=r"items.parquet: its item_id are not those of the index"):
+        bundle.bind("drama")
 
 
 def test_items_without_titles_have_none(make_bundle):
@@ -112,6 +105,7 @@ def test_items_without_titles_have_none(make_bundle):
     onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
     made_of = {"index": bundle.store.get("index").digest, "catalog": digest}
     bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
+    bundle.bind("drama")
     assert load(bundle).items.titles_of(np.arange(2)) == [None, None]
 
 
@@ -128,9 +122,9 @@ def test_serving_needs_no_torch(bundle):
 import sys
 sys.modules["torch"] = None  # importing it fails
 import modit.serve.run
-from modit.release.registry import NamedVersion
-from modit.serve.release import Source, load_release
-from modit.serve.retrieval import Question, retrieve
+from modit.release.loading import Source, load_release
+from modit.release.model_version import NamedVersion
+from modit.release.retrieval import Question, retrieve
 release = load_release(Source.of(NamedVersion("modit-drama", 1, "champion", {tags})))
 print(len(retrieve(release.sampler, release.items.index, Question(release.items.embeddings[:3], 20)).rows))
 """

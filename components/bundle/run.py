@@ -1,0 +1,32 @@
+"""Writes the bundle of a domain: a manifest of all that is promoted with it, canaries, model card and licences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modit.features.store import service_name
+from modit.release.bundle import PARTS
+from modit.release.making import Ingredients, make_bundle
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads what the bundle names; writes `bundle`.
+
+    The artifact: bundle.json, canaries.json, space.json, params.json, licences.json, model_card.md.
+    """
+    domain, lineage = context.domain, context.lineage()
+    manifests = {each.kind: each for each in lineage if each.domain in (None, domain)}
+    features = {"name": service_name(domain, context.run_uri), "digest": manifests["features"].digest}
+    made_of = Ingredients(
+        domain=domain,
+        folders={name: context.input(name) for name in PARTS},
+        manifests=manifests,
+        params={name: section for each in lineage for name, section in each.key_parts["params"].items()},
+        feature_service=features,
+        days=context.days,
+    )
+    bundle = make_bundle(context.output("bundle"), made_of)
+    return {"bundle_digest": bundle.digest, "status": bundle.status, "space": bundle.space}

@@ -1,0 +1,91 @@
+"""Adds an attribute domain to a run: a plan within a budget, labels, training from the shared checkpoint, a review."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from airflow.sdk import DAG, Param
+
+# Airflow puts the folder of DAGs on the path, not the repository.
+if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
+    sys.path.append(REPOSITORY)
+
+from dags.fields import RUN, RUN_NAME, RUN_ROOT, RUN_URI  # noqa: E402
+from dags.release import add_reviews, verb_task  # noqa: E402
+from dags.steps import add_steps  # noqa: E402
+from modit.core.step import PRESETS  # noqa: E402
+
+PARAMS = {
+    "domain": Param(
+        type="string",
+        pattern="^[a-z][a-z0-9_]*$",
+        description="Name of the new domain, as in `attr_<domain>`.",
+    ),
+    "start_from": Param(
+        type="string",
+        pattern=RUN_NAME,
+        description="The run below run_root whose catalogue, index and shared checkpoint it takes.",
+    ),
+    "label_budget": Param(
+        type="integer",
+        minimum=1,
+        description="Most verdicts of the scorer that may be taken; a plan that needs more is refused.",
+    ),
+    "scorer": Param(
+        "",
+        type="string",
+        pattern="^([A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?)?$",
+        description="A boolean column of `items`, or `package.module:function`; empty: the column `attr_<domain>`.",
+    ),
+    "catalogue": Param(
+        None,
+        type=["null", "string"],
+        minLength=1,
+        description="Where a column is read; empty: the catalogue of the run that it starts from.",
+    ),
+    "seed": Param(
+        None,
+        type=["null", "integer"],
+        minimum=0,
+        maximum=2**31 - 1,
+        description="Same seed, same bytes; empty: that of the run that it starts from.",
+    ),
+    "preset": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *PRESETS],
+        description="Size preset; empty: that of the run that it starts from.",
+    ),
+    "overrides": Param(
+        None,
+        type=["null", "object"],
+        description="Over the preset; empty: those of the run that it starts from.",
+    ),
+    "run_root": RUN_ROOT,
+    "run": RUN,
+}
+# What is not given is that of the run that it starts from.
+CONF = (
+    "{{ dict({'domains': [params.domain], 'catalogue': params.catalogue, 'seed': params.seed,"
+    " 'preset': params.preset, 'overrides': params.overrides, 'new_domain': {'name': params.domain,"
+    " 'scorer': params.scorer, 'run': params.run_root ~ '/' ~ params.start_from}}.items()"
+    " | rejectattr(1, 'none')) | tojson }}"
+)
+
+with DAG(
+    dag_id="new_domain",
+    description="Adds an attribute domain to a run, from its shared checkpoint.",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    tags=["modit"],
+) as dag:
+    budget = "{{ params.label_budget }}"
+    plan = verb_task("plan", {"verb": "plan-domain", "options": {"conf": CONF, "label-budget": budget}}, returns=True)
+    tasks = add_steps(RUN_URI, CONF)
+    plan >> tasks["validate_logs"]
+    add_reviews({"run": RUN_URI}, after=tasks["register"])

@@ -1,0 +1,139 @@
+"""The scorer's verdicts of a domain that is added to an accepted catalogue: read from a column, or asked for."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from modit.core.errors import ConfigError, ContractError
+from modit.core.new_domain import NewDomain
+from modit.data.catalog import Catalog
+from modit.data.parts import find_parts
+
+# Items that a function is asked about at once; what it said is on disk before the next ones are asked.
+BATCH = 1_024
+# What a scorer is: items in the columns of the input contract (`item_id`, `embedding`, `title`) -> a bool each.
+Scorer = Callable[[pa.Table], Sequence[bool] | np.ndarray]
+
+logger = logging.getLogger(__name__)
+
+
+def add_domain(catalog: Catalog, new: NewDomain, source: Callable[[], Path], scratch: Path) -> Catalog:
+    """The same items in the same order, with the scorer's verdicts of one more domain.
+
+    Args:
+        catalog: accepted by the run that the domain is added to.
+        new: the domain.
+        source: gives the input folder, asked for only where a column has the verdicts.
+        scratch: folder that survives a crash: no item is asked about twice.
+
+    Raises:
+        ConfigError: the scorer cannot be found.
+        ContractError: it does not say true or false of every item.
+    """
+    if new.column:
+        verdicts = column_verdicts(source(), new.column, catalog.item_ids)
+    else:
+        verdicts = asked_verdicts(load_scorer(new), catalog, scratch)
+    return replace(catalog, attributes={**catalog.attributes, new.name: verdicts})
+
+
+def column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndarray:
+    """Verdicts of a boolean column of `items`, bool [N].
+
+    Args:
+        source: the input folder.
+        column: its name.
+        item_ids: whose verdicts, in which order.
+
+    Raises:
+        ContractError: no such column, another type, or no verdict on an item.
+    """
+    tables = []
+    for part in find_parts(source, "items"):
+        found = part.schema.field(column).type if column in part.schema.names else "missing"
+        if found != pa.bool_():
+            raise ContractError(f"{part.name}, column {column!r}: is {found}; allowed: a boolean column")
+        tables.append(pq.read_table(part.path, columns=["item_id", column]))
+    table = pa.concat_tables(tables)
+    rows = pc.index_in(pa.array(item_ids.tolist(), pa.string()), table["item_id"].cast(pa.string()))
+    verdicts = table[column].take(rows)
+    if verdicts.null_count:
+        missing = item_ids[verdicts.is_null().to_numpy()]
+        raise ContractError(f"items, column {column!r}: no verdict on {len(missing)} items, such as {missing[0]!r}")
+    return verdicts.to_numpy().astype(bool)
+
+
+def asked_verdicts(scorer: Scorer, catalog: Catalog, scratch: Path) -> np.ndarray:
+    """What a function says of every item, bool [N]; batches that an earlier attempt asked about are read.
+
+    Args:
+        scorer: the function.
+        catalog: the items.
+        scratch: folder for what it said.
+
+    Raises:
+        ContractError: it does not say true or false of every item.
+    """
+    said = []
+    for start in range(0, len(catalog), BATCH):
+        file = scratch / f"verdicts-{start:010}.npy"
+        if not file.exists():
+            asked = items_table(catalog, slice(start, start + BATCH))
+            _keep(file, _checked(scorer(asked), asked))
+            logger.info("asked the scorer about %d of %d items", start + len(asked), len(catalog))
+        said.append(np.load(file))
+    return np.concatenate(said)
+
+
+def items_table(catalog: Catalog, rows: slice) -> pa.Table:
+    """Items in the columns of the input contract: `item_id`, `embedding` (unit length) and `title` (null without)."""
+    embeddings = np.ascontiguousarray(catalog.embeddings[rows], np.float32)
+    count, width = embeddings.shape
+    titles = catalog.titles[rows].tolist() if catalog.titles is not None else [None] * count
+    columns = {
+        "item_id": pa.array(catalog.item_ids[rows].tolist(), pa.string()),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), width),
+        "title": pa.array(titles, pa.string()),
+    }
+    return pa.table(columns)
+
+
+def load_scorer(new: NewDomain) -> Scorer:
+    """The function that is asked.
+
+    Raises:
+        ConfigError: there is no such module or function.
+    """
+    module, name = new.entry_point or ("", "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        place = "on PYTHONPATH, or in the image `data` where steps are containers"
+        raise ConfigError(f"scorer {new.scorer!r}: {error}; allowed: what can be imported, {place}") from error
+    if not callable(found):
+        raise ConfigError(f"scorer {new.scorer!r} is a {type(found).__name__}; allowed: a function of a table of items")
+    return found
+
+
+def _checked(verdicts: Sequence[bool] | np.ndarray, asked: pa.Table) -> np.ndarray:
+    found = np.asarray(verdicts)
+    if found.dtype != bool or found.shape != (len(asked),):
+        raise ContractError(
+            f"the scorer said {found.dtype} {list(found.shape)} of {len(asked)} items; allowed: a bool of each"
+        )
+    return found
+
+
+def _keep(file: Path, verdicts: np.ndarray) -> None:
+    partial = file.with_suffix(".partial.npy")
+    np.save(partial, verdicts)
+    partial.rename(file)

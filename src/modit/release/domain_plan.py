@@ -1,0 +1,174 @@
+"""What adding a domain will take, in labels and in time, as far as past runs tell. Nothing is spent on finding out."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from modit.core.artifacts import ArtifactStore
+from modit.core.errors import ConfigError
+from modit.core.new_domain import NewDomain
+from modit.core.params import Params
+from modit.core.registry import Registry
+from modit.core.run_config import RUN_FILE, RunConfig
+from modit.core.step import Step
+from modit.core.storage import Storage
+from modit.core.workspace import cache_folder
+
+# Newest runs of the same catalogue, preset and overrides that times are taken from.
+PAST_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Verdicts of the scorer that the run will take.
+
+    Attributes:
+        items: how many the catalogue has.
+        asked: items that a function is asked about, each once; 0 where a column has the verdicts.
+        anchors: results of anchors that are labelled, at most.
+        seen: results labelled for a domain in past runs, on average; None where no run says.
+    """
+
+    items: int
+    asked: int
+    anchors: int
+    seen: float | None
+
+    @property
+    def most(self) -> int:
+        """All of them, at most."""
+        return self.asked + self.anchors
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What adding a domain will take.
+
+    Attributes:
+        new: the domain.
+        labels: verdicts of the scorer.
+        budget: most of them.
+        seconds: step -> how long past runs took for a domain; empty where none did, None where nothing is computed.
+        runs: how many past runs were looked at.
+    """
+
+    new: NewDomain
+    labels: Labels
+    budget: int
+    seconds: dict[str, list[float] | None]
+    runs: int
+
+    @property
+    def expected(self) -> float:
+        """Seconds of all steps one after the other, by the medians."""
+        return sum(statistics.median(each) for each in self.seconds.values() if each)
+
+    def expect_within_budget(self) -> None:
+        """Raises:
+        ConfigError: it takes more labels than the budget has.
+        """
+        if self.labels.most > self.budget:
+            raise ConfigError(
+                f"new domain {self.new.name}: {self.labels.most:,} labels, the budget is {self.budget:,}; raise it, or "
+                "lower label_anchors.anchors in the overrides"
+                + ("; a scorer that is a column need not be asked" if self.labels.asked else "")
+            )
+
+
+def plan_domain(registry: Registry, config: RunConfig, params: Params, budget: int) -> Plan:
+    """Estimates from the run that the domain is added to, and from others of the same catalogue and sizes beside it.
+
+    Args:
+        registry: the steps.
+        config: of the run that adds the domain.
+        params: with preset and overrides of that run.
+        budget: most labels.
+
+    Raises:
+        ConfigError: the run adds no domain, or one that the other run has.
+        ArtifactError: the other run has no catalogue, index or shared checkpoint.
+    """
+    new = config.new_domain
+    if new is None:
+        raise ConfigError("field new_domain is missing: this run adds no domain")
+    base = ArtifactStore(Storage(new.run), cache_folder())
+    taken = [base.get(name) for step in registry.steps if step.new_domain != "own" for name in step.outputs]
+    if new.name in (there := _domains(registry, base)):
+        raise ConfigError(f"field new_domain.name: {new.name!r} is a domain of {new.run}; it has {', '.join(there)}")
+    items = next(each for each in taken if each.kind == "catalog").summary["tables"]["items"]["accepted"]
+    past = [ArtifactStore(run, base.cache) for run in _past_runs(base.run)]
+    seconds = {
+        step.name: None if step.new_domain == "taken" else [s for run in past for s in _seconds(registry, run, step)]
+        for step in registry.steps
+    }
+    depth = params.retrieval.depth(items)
+    labels = Labels(
+        items,
+        asked=items if new.entry_point else 0,
+        anchors=min(params.label_anchors.anchors, items) * depth,
+        seen=_labels_seen(registry, past),
+    )
+    return Plan(new, labels, budget, seconds, len(past))
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan as lines for people."""
+    labels = plan.labels
+    seen = f" (past runs: {labels.seen:,.0f})" if labels.seen is not None else ""
+    asked = f"{labels.asked:,} items asked of {plan.new.scorer}, " if labels.asked else ""
+    told = "" if labels.asked else f", read from column {plan.new.column}"
+    lines = [
+        f"new domain {plan.new.name} on {plan.new.run}: {labels.items:,} items",
+        f"labels: {asked}{labels.anchors:,} results of anchors at most{seen}{told}: {labels.most:,}, "
+        f"budget {plan.budget:,}",
+        *(f"  {name:<22} {_time(seconds)}" for name, seconds in plan.seconds.items()),
+        f"time: about {_clock(plan.expected)}, step after step, by the medians of {plan.runs} past runs",
+    ]
+    return "\n".join([*lines, *(["the scorer's own time comes on top"] if labels.asked else [])])
+
+
+def _domains(registry: Registry, store: ArtifactStore) -> list[str]:
+    step = registry.domain_step
+    found = store.find(step.outputs[0]) if step else None
+    return list(found.summary.get("domains", [])) if found else []
+
+
+def _past_runs(base: Storage) -> Iterator[Storage]:
+    """The run itself and the newest beside it that had the same work to do."""
+    yield base
+    config = base.read_json(RUN_FILE) or {}
+    same = {name: config.get(name) for name in ("catalogue", "preset", "overrides")}
+    files, root = base.filesystem, base.parent
+    found = 1
+    for path in sorted(files.glob(f"{root.root}/*/{RUN_FILE}"), key=files.modified, reverse=True):
+        run = Storage(files.unstrip_protocol(path.removesuffix(f"/{RUN_FILE}")))
+        if found < PAST_RUNS and run.uri != base.uri and same.items() <= (run.read_json(RUN_FILE) or {}).items():
+            found += 1
+            yield run
+
+
+def _seconds(registry: Registry, run: ArtifactStore, step: Step) -> list[float]:
+    domains: list[str] | list[None] = _domains(registry, run) if step.per_domain else [None]
+    found = [run.find(step.outputs[0], domain) for domain in domains]
+    return [each.seconds for each in found if each and each.seconds is not None and each.origin is None]
+
+
+def _labels_seen(registry: Registry, past: list[ArtifactStore]) -> float | None:
+    found = [run.find("retrieval_labels", domain) for run in past for domain in _domains(registry, run)]
+    rows = [each.summary["rows"] for each in found if each]
+    return statistics.mean(rows) if rows else None
+
+
+def _time(seconds: list[float] | None) -> str:
+    if seconds is None:
+        return "taken as it is"
+    if not seconds:
+        return "no past run says"
+    return f"{_clock(statistics.median(seconds)):>9}  ({_clock(min(seconds))} to {_clock(max(seconds))})"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{seconds:.1f} s" if seconds < 60 else f"{minutes:.0f} min {rest:.0f} s"

@@ -1,0 +1,95 @@
+"""The version of an embedding space: which vectors a few items have, chosen by a hash of their ids.
+
+A digest of all embeddings would be another one each night, since items come and go. The items with the smallest hashes
+are nearly the same each night, and where two catalogues share some of them, their vectors say whether the encoder is
+the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from modit.core.errors import ArtifactError
+from modit.core.storage import digest_of
+
+NORMALISATION = "unit length"
+_SAMPLE = 16
+_LEAST_IN_COMMON = 4
+_TOLERANCE = 1e-4  # another processor may normalise in another order
+
+
+@dataclass(frozen=True)
+class Space:
+    """A sample of an embedding space.
+
+    Attributes:
+        dimension: d, width of an embedding.
+        normalisation: of the embeddings.
+        items: id -> its vector [d], of the items with the smallest hashes.
+    """
+
+    dimension: int
+    normalisation: str
+    items: dict[str, list[float]]
+
+    @classmethod
+    def of(cls, item_ids: np.ndarray, embeddings: np.ndarray) -> Space:
+        """The sample of a catalogue.
+
+        Args:
+            item_ids: unicode [N].
+            embeddings: float32 [N, d].
+        """
+        hashed = ((hashlib.sha256(str(name).encode()).digest(), row) for row, name in enumerate(item_ids))
+        rows = [row for _, row in heapq.nsmallest(_SAMPLE, hashed)]
+        return cls.at([str(item_ids[row]) for row in rows], embeddings[rows])
+
+    @classmethod
+    def at(cls, item_ids: Sequence[str], embeddings: np.ndarray) -> Space:
+        """The sample of given items: ids [n] and their embeddings, float32 [n, d]."""
+        vectors = np.asarray(embeddings, np.float32).tolist()
+        return cls(int(embeddings.shape[1]), NORMALISATION, dict(zip(item_ids, vectors, strict=True)))
+
+    @property
+    def version(self) -> str:
+        """sha256 of the sample."""
+        return digest_of(asdict(self))
+
+    def save(self, path: Path) -> None:
+        """Writes it as JSON."""
+        path.write_text(json.dumps(asdict(self), sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Space:
+        """Reads what `save` wrote.
+
+        Raises:
+            ArtifactError: it is something else.
+        """
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ArtifactError(f"{path} is no sample of an embedding space: {error}") from error
+
+    def difference(self, other: Space) -> str | None:
+        """Why another space is not this one, in words; None where most items in common have the same vectors.
+
+        An item whose content changed has another vector in the same space, so not all have to agree.
+        """
+        for name in ("dimension", "normalisation"):
+            if getattr(self, name) != getattr(other, name):
+                return f"{name} is {getattr(other, name)}, not {getattr(self, name)}"
+        common = sorted(self.items.keys() & other.items.keys())
+        if len(common) < _LEAST_IN_COMMON:
+            return f"only {len(common)} sampled items are in common, {_LEAST_IN_COMMON} are needed to compare"
+        same = sum(np.allclose(self.items[name], other.items[name], rtol=0, atol=_TOLERANCE) for name in common)
+        if same * 2 > len(common):
+            return None
+        return f"of {len(common)} sampled items in common, {len(common) - same} have another vector"
