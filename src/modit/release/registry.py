@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from modit.core.errors import ConfigError
 from modit.core.storage import Storage
-from modit.release.gate import PASS
+from modit.core.verdict import PASS
 from modit.release.record import RECORD_FILE, Record
 
 if TYPE_CHECKING:
@@ -242,6 +242,11 @@ class MlflowRegistry:
             for name, number in model.aliases.items()
             if alias in (None, name)
         ]
+
+    def named_version(self, domain: str, alias: str) -> NamedVersion | None:
+        """The version of a domain that an alias names, or None."""
+        model = f"{_PREFIX}{domain}"
+        return next((each for each in self.named_versions(alias) if each.model == model), None)
 
     def experiment_id(self) -> str:
         """The experiment of modit's runs, made when it is missing."""

@@ -8,7 +8,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SPLITS = {"item_holdout": "new items of known patterns", "pattern_holdout": "patterns never seen"}
 HEADLINES = ("HPPO - MO-DiT", "MO-DiT - Pre. GR", "HPPO - best classical", "HPPO - Average pooling")
 
