@@ -30,11 +30,16 @@ class Answer:
     scores: Sequence[float]
 
     def equals(self, items: Sequence[str], scores: Sequence[float]) -> bool:
-        """Whether a list is the same; items of equal score may stand in any order."""
+        """Whether a list is the same; items of equal score may stand in any order, and change with the last."""
         if len(items) != len(self.items):
             return False
-        places = zip(self.items, items, self.scores, scores, strict=True)
-        return all(mine == other or abs(a - b) <= 2 * SCORE_TOLERANCE for mine, other, a, b in places)
+        mine, last = dict(zip(self.items, self.scores, strict=True)), self.scores[-1] if self.scores else 0.0
+        places = zip(items, scores, self.scores, strict=True)
+        return all(_near(score, expected) and _near(score, mine.get(item, last)) for item, score, expected in places)
+
+
+def _near(score: float, other: float) -> bool:
+    return abs(score - other) <= SCORE_TOLERANCE
 
 
 def save_answers(folder: Path, answers: Sequence[Answer]) -> None:
