@@ -34,8 +34,12 @@ class Answer:
         if len(items) != len(self.items):
             return False
         mine, last = dict(zip(self.items, self.scores, strict=True)), self.scores[-1] if self.scores else 0.0
-        places = zip(items, scores, self.scores, strict=True)
-        return all(_near(score, expected) and _near(score, mine.get(item, last)) for item, score, expected in places)
+        moved = [
+            (item, score, expected)
+            for own, item, score, expected in zip(self.items, items, scores, self.scores, strict=True)
+            if own != item
+        ]
+        return all(_near(score, expected) and _near(score, mine.get(item, last)) for item, score, expected in moved)
 
 
 def _near(score: float, other: float) -> bool:
