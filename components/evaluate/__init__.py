@@ -20,6 +20,7 @@ STEP = Step(
         *HPPO_OUTPUTS,
         "hppo_variants",
         "sampler",
+        "champion",
     ),
     outputs=("evaluation",),
     params=("retrieval", "sampler"),

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from components.evaluate import HPPO_OUTPUTS
 from modit.core.seeds import derived_seed
-from modit.evaluate.evaluation import EvaluationSettings, evaluate_domain, headline
+from modit.core.storage import sha256_of_file
+from modit.evaluate.evaluation import POLICY, EvaluationSettings, evaluate_domain, headline
 from modit.evaluate.generators import load_generator
 from modit.evaluate.inputs import load_world
 from modit.evaluate.records import read_records, read_rounds, round_guidance
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.tables import save_tables
 from modit.evaluate.variants import read_variants
+from modit.release.champion import Champion
+from modit.release.champion_fetch import load_rival
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -41,7 +44,11 @@ def run(context: StepContext) -> dict[str, object]:
         _, scale = round_guidance(read_rounds(variant.folder))
         rows.append(load_generator(variant.row, variant.folder / "model.pt", world, context.params.sampler, scale))
     settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))
-    evaluation = evaluate_domain(world, rows, settings)
+    champion = Champion.load(context.input("champion"))
+    evaluation = evaluate_domain(world, rows, settings, load_rival(champion, context.input("champion")))
+    # What was judged, for the gate: the candidate by its model file, the champion by its version.
+    records |= {"candidate": sha256_of_file(context.input(_STAGES[POLICY]) / "model.pt")}
+    records |= {"champion": champion.facts}
     save_evaluation(context.output("evaluation"), evaluation, records)
     save_tables(context.output("evaluation"), records)
     return headline(evaluation.content)

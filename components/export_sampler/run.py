@@ -17,21 +17,25 @@ from modit.metric.geometry import DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.sampler import Sampler
 from modit.model.storage import load_model
+from modit.release.answers import Answer, save_answers
 from modit.release.export import export_sampler, serving_guidance
 from modit.release.info import SamplerInfo
-from modit.release.parity import list_parity, parity_report, tensor_parity
+from modit.release.parity import TorchSampler, list_parity, parity_report, tensor_parity
 from modit.release.runtime import load_sampler
+from modit.serve.retrieval import Question, retrieve
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
 _SPLITS = ("item_holdout", "pattern_holdout")
+# Questions of each split whose answers are kept, and how many items each asks for.
+_ANSWERS, _ANSWER_ITEMS = 16, 10
 
 
 def run(context: StepContext) -> dict[str, object]:
     """Reads the last HPPO model, the domain's geometry and cases; writes `sampler`.
 
-    The artifact: sampler.onnx, parity.json, sampler.json.
+    The artifact: sampler.onnx, parity.json, answers.json, sampler.json.
 
     Raises:
         ParityError: the file does not answer as the torch sampler.
@@ -41,6 +45,7 @@ def run(context: StepContext) -> dict[str, object]:
     export_sampler(sampler, info, folder / "sampler.onnx")
     index = ItemIndex.load(context.input("index"))
     parity = _parity(context, sampler, folder / "sampler.onnx", index)
+    save_answers(folder, _answers(context, TorchSampler(sampler, info), index))
     digests = {"sampler_digest": sha256_of_file(folder / "sampler.onnx"), "index_digest": index.digest}
     for name, content in (("parity.json", parity), ("sampler.json", asdict(info) | digests)):
         (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -65,6 +70,18 @@ def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
         geometry_digest=sha256_of_file(geometry_file),
     )
     return sampler, info
+
+
+def _answers(context: StepContext, sampler: TorchSampler, index: ItemIndex) -> list[Answer]:
+    """What the service has to answer to real cases, by torch."""
+    embeddings, answers = Catalog.load(context.input("catalog")).embeddings, []
+    for split in _SPLITS:
+        for seeds in Cases.load(context.input("cases") / f"{split}.npz").seeds[:_ANSWERS]:
+            rows = seeds[seeds >= 0]
+            found = retrieve(sampler, index, Question(embeddings[rows], _ANSWER_ITEMS, exclude=rows))
+            ids = index.item_ids
+            answers.append(Answer(ids[rows].tolist(), ids[found.rows].tolist(), found.scores.tolist()))
+    return answers
 
 
 def _parity(context: StepContext, sampler: Sampler, path: Path, index: ItemIndex) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reads the report and writes a verdict with its reasons; computes nothing."""
+"""Turns two keys: reads what was measured of quality and of serving, and writes a verdict; computes nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from modit.core.step import Step
 
 STEP = Step(
     name="gate",
-    inputs=("report", "sampler", "versions"),
+    inputs=("report", "evaluation", "champion", "servability", "sampler", "versions"),
     outputs=("verdict",),
     params=("gate",),
     image="release",

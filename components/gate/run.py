@@ -1,12 +1,14 @@
-"""Judges the run: reads the report, the parity tables and the versions of its data, computes nothing."""
+"""Judges the run: reads the report, what it rests on, the champions and the trials; computes nothing."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from modit.core.errors import ArtifactError
 from modit.core.sections import GateParams
+from modit.release.champion import Champion
+from modit.release.evidence import Evidence, read_strictly
 from modit.release.gate import judge
 from modit.release.snapshot import load_versions
 from modit.release.verdict_table import verdict_text
@@ -16,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `report`, `versions` and the `sampler` of every domain.
+    """Reads `report` and `versions`; `evaluation`, `champion`, `servability` and `sampler` of every domain.
 
     Writes `verdict`: verdict.json, verdict.txt, and its figures alone in metrics.json.
     """
-    parity = {domain: _read(folder / "parity.json") for domain, folder in context.inputs_by_domain("sampler").items()}
+    report = read_strictly(context.input("report") / "report.json")
     params = GateParams.model_validate(context.params.gate.model_dump())
-    verdict = judge(_read(context.input("report") / "report.json"), parity, params)
+    verdict = judge(_evidence(context, report["domains"]), report["run"]["skipped_domains"], params)
     verdict["versions"] = load_versions(context.input("versions"))
     folder, text = context.output("verdict"), verdict_text(verdict)
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -33,5 +35,20 @@ def run(context: StepContext) -> dict[str, object]:
     return {"status": verdict["status"]}
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _evidence(context: StepContext, reported: dict[str, dict]) -> list[Evidence]:
+    names = ("evaluation", "sampler", "champion", "servability")
+    evaluations, samplers, champions, trials = (context.inputs_by_domain(name) for name in names)
+    if reported.keys() != evaluations.keys():
+        raise ArtifactError(f"report.json has the domains {sorted(reported)}; the run has {sorted(evaluations)}")
+    return [
+        Evidence(
+            domain=domain,
+            content=reported[domain],
+            measured=read_strictly(folder / "evaluation.json"),
+            sampler=read_strictly(samplers[domain] / "sampler.json"),
+            champion=Champion.load(champions[domain]),
+            servability=read_strictly(trials[domain] / "servability.json"),
+            parity=read_strictly(samplers[domain] / "parity.json"),
+        )
+        for domain, folder in evaluations.items()
+    ]

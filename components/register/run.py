@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
+from modit.core.verdict import SKIPPED
 from modit.evaluate.variants import read_variants
 from modit.release.bundle import BUNDLE, CARD_FILE, Bundle
 from modit.release.code_state import code_state
-from modit.release.gate import SKIPPED
 from modit.release.model_version import Submission
 from modit.release.record import RECORD_FILE, record_of
 from modit.release.registry import open_registry

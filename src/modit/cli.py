@@ -54,9 +54,10 @@ def _add_verdict(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _verdict(chosen: argparse.Namespace) -> int:
-    from modit.core.verdict import data_docs, read_verdict, report_pages, verdict_table
+    from modit.core.verdict import data_docs, read_verdict, report_pages, served_figures, verdict_table
 
     print(verdict_table(read_verdict(chosen.run)))
+    print(*(f"served:  {line}" for line in served_figures(chosen.run)), sep="\n")
     print(*(f"report:  {page}" for page in report_pages(chosen.run)), sep="\n")
     print(*(f"data:    {page}" for page in data_docs(chosen.run)), sep="\n")
     return 0

@@ -24,6 +24,7 @@ from modit.core.sections import (
     SamplerParams,
     Section,
     SequenceParams,
+    ServabilityParams,
     SnapshotParams,
     ValidationParams,
     WindowParams,
@@ -105,6 +106,7 @@ class Params(Section):
     hppo_variants: HPPOVariantsParams = HPPOVariantsParams()
     sampler: SamplerParams = SamplerParams()
     snapshot: SnapshotParams = SnapshotParams()
+    servability: ServabilityParams = ServabilityParams()
     gate: GateParams = GateParams()
 
     @field_validator("hppo_variants")

@@ -12,6 +12,7 @@ Positive = Annotated[int, Field(ge=1)]
 Variant = Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 Sharding = Literal["none", "full", "auto"]
+HoldOut = Literal["item_holdout", "pattern_holdout"]
 
 
 class Section(BaseModel):
@@ -395,18 +396,53 @@ class SnapshotParams(Section):
 
 
 class GateParams(Section):
-    """Section `gate`: absolute thresholds, used while there is no champion to compare with.
+    """Section `gate`: what the quality key asks (docs/gate.md). Shares of Joint@K and Same@K, not points.
 
     Attributes:
+        minimum_cases: fewest cases of a split that a verdict may rest on.
+        interval: whether intervals are resampled over cases (the paper) or over whole patterns.
         item_same_floor: least Same@K of HPPO on held-out items.
         pattern_same_floor: least Same@K of HPPO on held-out patterns.
-        minimum_cases: fewest cases of a split that a verdict may rest on.
         classical_splits: splits on which HPPO must not be significantly below the best classical row.
-        interval: whether intervals are resampled over cases (the paper) or over whole patterns.
+        gain_splits: splits on which Joint@K must be significantly above the champion's, by more than `noise_floor`.
+        noise_floor: gain in Joint@K that another seed alone may give (benchmarks/noise_floor.py).
+        same_tolerance: most Same@K that may be lost to the champion, at the low end of the interval.
+        slice_tolerance: a slice may not be below the champion by more than this, at the high end of the interval.
+        minimum_slice_cases: fewest cases of a slice that is judged; a smaller one is shown.
+        incomparable: what to do where the champion is of another embedding space: refuse, or fall back to the absolute
+            thresholds of a first run.
     """
 
+    minimum_cases: Positive = 20
+    interval: Literal["cases", "patterns"] = "cases"
     item_same_floor: Share = 0.6
     pattern_same_floor: Share = 0.4
-    minimum_cases: Positive = 20
-    classical_splits: tuple[Literal["item_holdout", "pattern_holdout"], ...] = ("item_holdout",)
-    interval: Literal["cases", "patterns"] = "cases"
+    classical_splits: tuple[HoldOut, ...] = ("item_holdout",)
+    gain_splits: Annotated[tuple[HoldOut, ...], Field(min_length=1)] = ("item_holdout", "pattern_holdout")
+    noise_floor: Share = 0.01
+    same_tolerance: Share = 0.02
+    slice_tolerance: Share = 0.02
+    minimum_slice_cases: Positive = 20
+    incomparable: Literal["refuse", "absolute"] = "refuse"
+
+
+class ServabilityParams(Section):
+    """Section `servability`: the budgets of a sampler that is tried as the service would run it (docs/gate.md).
+
+    Attributes:
+        p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take.
+        memory_mb: most memory of the process, MiB, besides `index_copies` times the index.
+        index_copies: how often the index may lie in memory while it is loaded.
+        k: items asked for.
+        warmup: queries before those that are timed.
+        queries: timed queries of a round.
+        rounds: of timed queries; the fastest counts, since neighbours on the machine can only add.
+    """
+
+    p99_ms: Annotated[float, Field(gt=0, le=60_000)] = 250.0
+    memory_mb: Annotated[float, Field(gt=0, le=1_048_576)] = 1024.0
+    index_copies: Annotated[float, Field(ge=1, le=100)] = 2.5
+    k: Positive = 10
+    warmup: Annotated[int, Field(ge=0)] = 20
+    queries: Annotated[int, Field(ge=50, le=100_000)] = 200
+    rounds: Annotated[int, Field(ge=1, le=100)] = 3

@@ -12,6 +12,8 @@ from modit.core.workspace import cache_folder
 
 VERDICT_FILE = "verdict.json"
 SKIPPED_NO_DATA = "SKIPPED_NO_DATA"
+# What the gate says of a domain, and of a run.
+PASS, FAIL, SKIPPED = "PASS", "FAIL", "SKIPPED"
 
 
 def read_verdict(run_uri: str) -> dict[str, Any]:
@@ -42,13 +44,33 @@ def verdict_table(verdict: dict[str, Any]) -> str:
     for name, domain in sorted(verdict["domains"].items()):
         figures = "  ".join(f"{key} {_short(value)}" for key, value in domain.get("figures", {}).items())
         rows.append((name, domain["status"], figures))
-        reasons.append(domain.get("reasons", []))
+        reasons.append(_why(domain))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = []
     for (name, status, figures), why in zip(rows, reasons, strict=True):
         lines.append(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {figures}".rstrip())
         lines += [f"{'':<{widths[0]}}  - {reason}" for reason in why]
     return "\n".join([*lines, "", *_versions(verdict), f"verdict: {verdict['status']}"])
+
+
+def _why(domain: dict[str, Any]) -> list[str]:
+    """What a domain was judged against, and the gate's word; of a verdict that has neither, its reasons."""
+    against = [f"judged against {domain['basis']}"] if domain.get("basis") else []
+    words = [domain["words"]] if "words" in domain else domain.get("reasons", [])
+    return [*against, *words]
+
+
+def served_figures(run_uri: str) -> list[str]:
+    """What serving each judged sampler took when it was tried, a line each; none where that was not tried."""
+    store = ArtifactStore(Storage(run_uri), cache_folder())
+    verdict = store.find("verdict")
+    domains = read_verdict(run_uri)["domains"] if verdict else {}
+    found = {name: store.find("servability", name) for name in sorted(domains)}
+    figures = {name: each.summary for name, each in found.items() if each and "p99_ms" in each.summary}
+    return [
+        f"{name}: p50 {each['p50_ms']:.1f} ms, p99 {each['p99_ms']:.1f} ms, {each['peak_mb']:.0f} MiB"
+        for name, each in figures.items()
+    ]
 
 
 def _versions(verdict: dict[str, Any]) -> list[str]:

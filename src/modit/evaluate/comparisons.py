@@ -84,9 +84,9 @@ def best_row(figures: Mapping[str, float]) -> str:
 
 
 def planned_pairs(
-    classical: Sequence[str], variants: Sequence[str], best_on_test: str, best_on_validation: str
+    classical: Sequence[str], others: Sequence[str], best_on_test: str, best_on_validation: str
 ) -> list[tuple[str, tuple[str, str]]]:
-    """The comparisons of the protocol: (name, (row, against)).
+    """The comparisons of the protocol: (name, (row, against)). HPPO against each of `others` comes last.
 
     "HPPO - best classical" is against the row that is best on the test cases themselves: harder than any honest choice.
     """
@@ -96,4 +96,4 @@ def planned_pairs(
         ("HPPO - best classical", ("HPPO", best_on_test)),
         ("HPPO - best classical by validation", ("HPPO", best_on_validation)),
     ]
-    return pairs + [(f"HPPO - {name}", ("HPPO", name)) for name in [*classical, *variants]]
+    return pairs + [(f"HPPO - {name}", ("HPPO", name)) for name in [*classical, *others]]

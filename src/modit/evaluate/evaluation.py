@@ -14,7 +14,9 @@ from modit.evaluate.comparisons import best_row, compare, planned_pairs, table_r
 from modit.evaluate.examples import titled_examples
 from modit.evaluate.generators import Generator, model_queries
 from modit.evaluate.oracles import best_of_candidates
-from modit.evaluate.seed_counts import seed_count_curve
+from modit.evaluate.rival import CHAMPION, Rival
+from modit.evaluate.seed_counts import seed_count_curve, shuffled_seeds
+from modit.evaluate.slices import FEW_SEEDS, Pair, case_masks, slice_table
 from modit.evaluate.tuning import Tuned, classical_queries, tune_classical_rows
 from modit.evaluate.world import VALIDATION_OF, CaseScores, World, first_cases_of, judge
 from modit.metric.cases import Cases, eligible_items
@@ -22,7 +24,7 @@ from modit.metric.vectors import mean_of_rows
 
 STAGES = ("Pre. GR", "CPT only", "MO-DiT", "HPPO")
 AVERAGE, POLICY, CENTROID_ORACLE, BEST_ORACLE = "Average pooling", "HPPO", "Oracle tail centroid", "Oracle best of 8"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class Evaluation:
     per_case: dict[str, np.ndarray]
 
 
-def evaluate_domain(world: World, generators: Sequence[Generator], settings: EvaluationSettings) -> Evaluation:
+def evaluate_domain(
+    world: World, generators: Sequence[Generator], settings: EvaluationSettings, rival: Rival | None = None
+) -> Evaluation:
     """Judges all rows of a domain on its held-out cases.
 
     A split without cases, or without validation cases to tune the classical rows on, is skipped with its reason.
@@ -64,6 +68,7 @@ def evaluate_domain(world: World, generators: Sequence[Generator], settings: Eva
         world: the domain.
         generators: the rows that are models; the four of `STAGES` must be among them, others are variants.
         settings: seeds and sizes.
+        rival: the champion, a row and what slices are compared with; without one, that is average pooling.
 
     Raises:
         ConfigError: a stage is missing or a row occurs twice.
@@ -77,7 +82,7 @@ def evaluate_domain(world: World, generators: Sequence[Generator], settings: Eva
             splits[split] = {"cases": 0, "reason": reason}
             continue
         tuned = tune_classical_rows(world, world.cases[validation])
-        judged = _SplitJudgement(world, split, tuned, tuple(generators), settings)
+        judged = _SplitJudgement(world, split, tuned, tuple(generators), settings, rival)
         splits[split], arrays = judged.run()
         per_case |= arrays
     content = {
@@ -101,10 +106,16 @@ class _SplitJudgement:
     tuned: dict[str, Tuned]
     generators: tuple[Generator, ...]
     settings: EvaluationSettings
+    rival: Rival | None
 
     @property
     def cases(self) -> Cases:
         return self.world.cases[self.split]
+
+    @property
+    def against(self) -> str:
+        """The row that slices are compared with."""
+        return CHAMPION if self.rival else AVERAGE
 
     def run(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         queries = self._queries()
@@ -127,6 +138,8 @@ class _SplitJudgement:
                 self.world, first_cases, self.split, policy, self.settings.seed, self.settings.resamples
             ),
             "seed_count_cases": len(first_cases),
+            "slices_against": self.against,
+            "slices": self._slices(scores, first_cases, policy),
         }
         return content | self._comparisons(scores), self._per_case(scores)
 
@@ -135,12 +148,15 @@ class _SplitJudgement:
         queries = classical_queries(self.world, cases, self.tuned)
         for generator in self.generators:
             queries[generator.name] = model_queries(generator, embeddings, cases.seeds, self.settings.seed)
+        if self.rival:
+            queries[CHAMPION] = self.rival.queries(embeddings, cases.seeds, self.settings.seed)
         queries[CENTROID_ORACLE] = mean_of_rows(embeddings, cases.tails)
         return queries
 
     def _row(self, name: str, scores: CaseScores) -> dict[str, Any]:
         guidance = {generator.name: generator.guidance for generator in self.generators}
         kind = "classical" if name in self.tuned else "model" if name in guidance else "oracle"
+        kind = "champion" if name == CHAMPION else kind
         row = table_row(name, kind, scores, self.cases.patterns, self.settings.seed, self.settings.resamples)
         row["tuned"] = self.tuned[name].as_json() if name in self.tuned else None
         row["guidance"] = guidance.get(name)
@@ -150,12 +166,25 @@ class _SplitJudgement:
         on_test = best_row({name: float(scores[name].joint.mean()) for name in self.tuned})
         on_validation = best_row({name: choice.validation_joint for name, choice in self.tuned.items()})
         variants = [generator.name for generator in self.generators if generator.name not in STAGES]
-        pairs = planned_pairs(list(self.tuned), variants, on_test, on_validation)
+        others = [*variants, *([CHAMPION] if self.rival else [])]
+        pairs = planned_pairs(list(self.tuned), others, on_test, on_validation)
         seed, resamples, patterns = self.settings.seed, self.settings.resamples, self.cases.patterns
         return {
             "best_classical": {"test": on_test, "validation": on_validation},
             "comparisons": [compare(name, pair, scores, patterns, seed, resamples) for name, pair in pairs],
         }
+
+    def _slices(self, scores: dict[str, CaseScores], first_cases: Cases, policy: Generator) -> list[dict[str, Any]]:
+        world, seed = self.world, self.settings.seed
+        embeddings = world.catalog.embeddings
+        subset = shuffled_seeds(first_cases, self.split, seed)[:, :FEW_SEEDS]
+        other = self.rival.queries(embeddings, subset, seed) if self.rival else mean_of_rows(embeddings, subset)
+        hppo = model_queries(policy, embeddings, subset, seed)
+        few = Pair(judge(world, first_cases, hppo), judge(world, first_cases, other), first_cases.patterns)
+        new_items = self.rival.new_items if self.rival else None
+        masks = case_masks(self.cases, world.patterns.labels, world.positive, new_items)
+        whole = Pair(scores[POLICY], scores[self.against], self.cases.patterns)
+        return slice_table(whole, masks, few, seed, self.settings.resamples)
 
     def _seeds_counted(self, queries: dict[str, np.ndarray]) -> dict[str, float]:
         """Mean Joint@K if seeds were counted as results; shown, never compared."""

@@ -12,8 +12,8 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ModitError
 from modit.core.storage import Storage
+from modit.core.verdict import PASS
 from modit.release.bundle import SPACE_FILE, Bundle, read_part
-from modit.release.gate import PASS
 from modit.release.loading import Source, load_release, open_bundle
 from modit.release.model_version import ModelRegistry, NamedVersion
 from modit.release.refusals import Refused

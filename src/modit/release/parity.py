@@ -13,11 +13,11 @@ from modit.core.errors import ModitError
 from modit.index import ItemIndex
 from modit.model.flow import sample_noise
 from modit.model.sampler import Sampler
+from modit.release.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE
+from modit.release.info import SamplerInfo
 from modit.release.runtime import OnnxSampler
 
 TOLERANCE = 1e-4
-SCORE_TOLERANCE = 1e-5  # items whose scores differ by less may change places
-IDENTICAL_LISTS_MINIMUM = 0.98
 BATCHES, SCALES = (1, 2, 5, 33), (1.0, 3.0)
 _ORDER_GAP = (
     1e-4  # seeds nearer in predicted density than this share of its scale are left out: rounding would order them
@@ -75,6 +75,28 @@ class ListParity:
     difference: float
     identical: float
     overlap: float
+
+
+@dataclass(frozen=True, eq=False)
+class TorchSampler:
+    """The torch sampler in the place of the exported file.
+
+    Attributes:
+        sampler: torch.
+        info: of the file.
+    """
+
+    sampler: Sampler
+    info: SamplerInfo
+
+    @torch.no_grad()
+    def queries(
+        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `OnnxSampler.queries`."""
+        scale = torch.as_tensor(self.info.guidance if guidance is None else guidance, dtype=torch.float32)
+        inputs = (torch.from_numpy(np.ascontiguousarray(part)) for part in (seeds, mask, noise))
+        return self.sampler(*inputs, scale).numpy()
 
 
 def tensor_parity(sampler: Sampler, exported: OnnxSampler, seed: int) -> list[TensorParity]:

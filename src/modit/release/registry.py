@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modit.core.errors import ConfigError, LockedError
 from modit.core.lock import locked
 from modit.core.storage import Storage
-from modit.release.gate import PASS
+from modit.core.verdict import PASS
 from modit.release.model_version import (
     ALIAS,
     LOG_TAG,

@@ -10,7 +10,7 @@ import numpy as np
 
 from modit.core.seeds import stream
 from modit.index import ItemIndex
-from modit.release.runtime import OnnxSampler
+from modit.release.runtime import QuerySampler
 
 _NO_ROWS = np.empty(0, np.int64)
 
@@ -48,7 +48,7 @@ class Found(NamedTuple):
     scores: np.ndarray
 
 
-def retrieve(sampler: OnnxSampler, index: ItemIndex, question: Question) -> Found:
+def retrieve(sampler: QuerySampler, index: ItemIndex, question: Question) -> Found:
     """Generates a query from the seeds and searches with it.
 
     Raises:
@@ -60,7 +60,7 @@ def retrieve(sampler: OnnxSampler, index: ItemIndex, question: Question) -> Foun
     return Found(query, found.rows[0][there], found.scores[0][there])
 
 
-def generate_query(sampler: OnnxSampler, seeds: np.ndarray, guidance: float | None, rounds: int) -> np.ndarray:
+def generate_query(sampler: QuerySampler, seeds: np.ndarray, guidance: float | None, rounds: int) -> np.ndarray:
     """One query from noise that depends on the domain and the seeds alone, whatever their order.
 
     Args:

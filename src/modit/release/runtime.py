@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -14,6 +15,19 @@ from modit.release.info import SamplerInfo
 
 _UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
 _TOKENS_AT_ONCE = 32_768  # bounds the memory of activations: longer batches run in blocks
+
+
+class QuerySampler(Protocol):
+    """What makes queries: an exported file, or what stands in its place."""
+
+    @property
+    def info(self) -> SamplerInfo:
+        """What the file says of itself."""
+
+    def queries(
+        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `OnnxSampler.queries`."""
 
 
 class OnnxSampler:

@@ -168,7 +168,7 @@ def test_the_same_evaluation_gives_the_same_bytes(
 
 def test_an_evaluation_of_another_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text(json.dumps({"schema_version": 0}))
-    with pytest.raises(ArtifactError, match="schema_version is 0; this version of modit reads 1"):
+    with pytest.raises(ArtifactError, match="schema_version is 0; this version of modit reads 2"):
         load_evaluation(tmp_path)
 
 

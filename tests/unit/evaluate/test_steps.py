@@ -20,6 +20,7 @@ from modit.evaluate.generators import Generator
 from modit.evaluate.variants import VARIANT_WORDS
 from modit.evaluate.world import World
 from modit.model.storage import save_model
+from modit.release.champion import NONE, Champion
 
 
 @dataclass
@@ -46,8 +47,9 @@ class FolderContext:
 def _write_artifacts(root: Path, world: World, generators: list[Generator]) -> None:
     stages = dict(zip(("pretrained", "continued", "finetuned"), generators, strict=False))
     stages |= dict.fromkeys(HPPO_OUTPUTS, generators[3])
-    for name in ("catalog", "patterns", "predictor", "cases", "index", "hppo_variants", *stages):
+    for name in ("catalog", "patterns", "predictor", "cases", "index", "hppo_variants", "champion", *stages):
         (root / name).mkdir()
+    Champion(NONE, "nothing was promoted").save(root / "champion")
     (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": []}))
     world.catalog.save(root / "catalog")
     world.patterns.save(root / "patterns" / "rare.npz")

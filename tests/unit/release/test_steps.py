@@ -23,6 +23,7 @@ from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
 from modit.model.storage import save_model
+from modit.release.answers import load_answers
 from modit.release.bundle import PARTS, Bundle
 from modit.release.code_state import CodeState
 from modit.release.dvc_repository import Version
@@ -30,7 +31,7 @@ from modit.release.registry import MlflowRegistry, tracking_uri
 from modit.release.snapshot import save_versions, versions_record
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.conftest import DIMENSION, build_sampler
-from tests.unit.release.test_gate import build_report
+from tests.unit.release.gateworld import FIRST, evidence
 
 
 class Context(SimpleNamespace):
@@ -90,9 +91,6 @@ def context(tmp_path_factory):
     (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": ["adaptive"]}))
     (root / "hppo_variants" / "adaptive" / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.5}]))
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
-    report = build_report(skipped={"western": "too few"})
-    report["run"] |= {"catalogue": "books", "preset": "tiny", "seed": 0}
-    (root / "report/report.json").write_text(json.dumps(report))
     (root / "features").mkdir()
     (root / "features/digests-00.json").write_text("{}")
     (root / "report/report.html").write_text("<html>")
@@ -114,6 +112,21 @@ def context(tmp_path_factory):
     )
 
 
+def write_what_the_gate_reads(root, facts):
+    """As `evaluate`, `render_report`, `fetch_champion` and `check_servability` would, of this sampler."""
+    found = evidence()
+    content = found.content | {"candidate": facts["model_digest"], "catalog": {"index_digest": facts["index_digest"]}}
+    run = {"skipped_domains": {"western": "too few"}, "catalogue": "books", "preset": "tiny", "seed": 0}
+    report = {"run": run, "domains": {"drama": content}}
+    trial = found.servability | {name: facts[name] for name in ("sampler_digest", "index_digest")}
+    for name in ("evaluation", "champion", "servability"):
+        (root / name).mkdir()
+    FIRST.save(root / "champion")
+    (root / "report/report.json").write_text(json.dumps(report))
+    (root / "evaluation/evaluation.json").write_text(json.dumps(content))
+    (root / "servability/servability.json").write_text(json.dumps(trial))
+
+
 def test_the_four_steps_export_judge_bind_and_register(context, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     export_sampler(context)
@@ -122,13 +135,15 @@ def test_the_four_steps_export_judge_bind_and_register(context, monkeypatch):
     assert facts["guidance"] == 1.5  # of the best round that was kept
     parity = json.loads((context.root / "sampler/parity.json").read_text())
     assert [row["split"] for row in parity["lists"]] == ["item_holdout", "pattern_holdout"]
+    assert len(load_answers(context.root / "sampler")) == 20
 
+    write_what_the_gate_reads(context.root, facts)
     assert gate(context) == {"status": "PASS"}
     verdict = json.loads((context.root / "verdict/verdict.json").read_text())
     assert verdict["versions"]["datasets"]["raw"]["md5"] == "ab.dir"
     metrics = json.loads((context.root / "verdict/metrics.json").read_text())
     assert metrics == {"drama": verdict["domains"]["drama"]["figures"], "western": {}, "status": "PASS"}
-    assert (context.root / "verdict/verdict.txt").read_text().startswith("PASS (no champion yet")
+    assert (context.root / "verdict/verdict.txt").read_text().startswith("PASS\n")
 
     assert bundle(context)["status"] == "PASS"
     bound = Bundle.load(context.root / "bundle")

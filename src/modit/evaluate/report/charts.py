@@ -19,7 +19,7 @@ COLORS = {
     "Pre. GR": "#b8c4c2",
     "Average pooling": "#d97706",
 }
-_KIND_COLORS = {"classical": "#d97706", "model": "#6d5bd0", "oracle": "#6b7280"}
+_KIND_COLORS = {"classical": "#d97706", "model": "#6d5bd0", "champion": "#be185d", "oracle": "#6b7280"}
 _LABEL_GAP = 14.0
 _MOST_POINTS = 240
 

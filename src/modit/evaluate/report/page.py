@@ -124,8 +124,26 @@ def _domain_view(name: str, content: Json) -> Json:
         "splits": splits,
         "rounds": _rounds_chart(content.get("rounds", []), k),
         "variants": content.get("variants"),
+        "judged": judged_against(content.get("champion")),
         "training": [(_stage_name(stage), _curve_chart(curve)) for stage, curve in _curves(content)],
     }
+
+
+def judged_against(champion: Json | None) -> str:
+    """What the gate compares HPPO with, in words.
+
+    Args:
+        champion: of `evaluation.json`; None where the registry was not asked.
+    """
+    if champion is None:
+        return "The registry was not asked for a champion."
+    name = f"{champion['model']}/{champion['version']}"
+    return {
+        "none": "There is no champion yet: the gate holds HPPO to absolute thresholds, and slices are compared with "
+        "averaging the seeds.",
+        "ready": f"The champion is {name}. Its exported sampler is the row Champion: the same cases, the same noise, "
+        "today's index. The gate asks for a gain over it, and that no slice loses.",
+    }.get(champion["status"], f"The champion {name} cannot be judged on today's cases: {champion['reason']}.")
 
 
 def _split_charts(result: Json, k: int) -> Json:

@@ -1,0 +1,17 @@
+"""Tries the exported sampler in a fresh process as the service runs it, and says what would change for callers."""
+
+from __future__ import annotations
+
+from modit.core.step import Resources, Step
+
+STEP = Step(
+    name="check_servability",
+    inputs=("catalog", "patterns", "cases", "index", "sampler", "champion"),
+    outputs=("servability", "change"),
+    params=("servability",),
+    per_domain=True,
+    # It measures this machine: what another run measured says nothing of today.
+    reusable=False,
+    image="release",
+    resources=Resources(cpus=2, memory_gb=8),
+)

@@ -1,0 +1,25 @@
+"""Asks the registry for the champion of the domain and keeps what judging it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modit.data.catalog import Catalog
+from modit.release.champion import NONE
+from modit.release.champion_fetch import fetch_champion, named_champion
+from modit.release.registry import tracking_uri
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads `catalog` and the registry.
+
+    Writes `champion`: champion.json, and sampler.onnx and new_items.npy of one that can be judged.
+    """
+    named = named_champion(tracking_uri(context.run_uri), context.domain)
+    catalog = Catalog.load(context.input("catalog"))
+    champion = fetch_champion(named, context.domain, catalog, context.output("champion"))
+    context.logger.info("champion: %s", champion.reason if champion.status == NONE else champion.label)
+    return {"status": champion.status, "version": champion.version}

@@ -1,0 +1,77 @@
+"""Answers of torch to real questions, kept with the exported file: who loads it can compare, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from modit.core.errors import ArtifactError
+
+ANSWERS_FILE = "answers.json"
+IDENTICAL_LISTS_MINIMUM = 0.98
+SCORE_TOLERANCE = 1e-5  # items whose scores differ by less may change places
+_DECIMALS = 7
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question and what came out.
+
+    Attributes:
+        seeds: ids of the items that were asked with.
+        items: ids of what was found, best first, without the seeds.
+        scores: inner products with the query.
+    """
+
+    seeds: Sequence[str]
+    items: Sequence[str]
+    scores: Sequence[float]
+
+    def equals(self, items: Sequence[str], scores: Sequence[float]) -> bool:
+        """Whether a list is the same; items of equal score may stand in any order, and change with the last."""
+        if len(items) != len(self.items):
+            return False
+        mine, last = dict(zip(self.items, self.scores, strict=True)), self.scores[-1] if self.scores else 0.0
+        moved = [
+            (item, score, expected)
+            for own, item, score, expected in zip(self.items, items, scores, self.scores, strict=True)
+            if own != item
+        ]
+        return all(_near(score, expected) and _near(score, mine.get(item, last)) for item, score, expected in moved)
+
+
+def _near(score: float, other: float) -> bool:
+    return abs(score - other) <= SCORE_TOLERANCE
+
+
+def save_answers(folder: Path, answers: Sequence[Answer]) -> None:
+    """Writes `answers.json` into an existing folder."""
+    content = [asdict(each) | {"scores": [round(value, _DECIMALS) for value in each.scores]} for each in answers]
+    (folder / ANSWERS_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def load_answers(folder: Path) -> list[Answer]:
+    """Reads what `save_answers` wrote.
+
+    Raises:
+        ArtifactError: there is none, or it is damaged.
+    """
+    try:
+        answers = [Answer(**entry) for entry in json.loads((folder / ANSWERS_FILE).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{folder / ANSWERS_FILE} is missing or damaged: {error}") from error
+    if not answers:
+        raise ArtifactError(f"{folder / ANSWERS_FILE} holds no answer; at least one is needed to compare")
+    return answers
+
+
+def equal_share(answers: Sequence[Answer], ask: Callable[[Answer], tuple[Sequence[str], Sequence[float]]]) -> float:
+    """Share of the answers that are found again, in [0, 1].
+
+    Args:
+        answers: at least one.
+        ask: gives ids and scores for the seeds of an answer.
+    """
+    return sum(answer.equals(*ask(answer)) for answer in answers) / len(answers)

@@ -1,0 +1,87 @@
+"""What the gate reads, made by hand: a report of one or more domains, and all that has to agree with it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+from modit.core.sections import GateParams
+from modit.release.champion import NONE, READY, Champion
+from modit.release.evidence import Evidence
+from modit.release.gate import judge
+from modit.release.servability import CHECKS
+
+PARITY = {"status": "passed", "tolerance": 1e-4, "greatest_difference": 2e-6}
+SAMPLER = {"model_digest": "a" * 64, "sampler_digest": "b" * 64, "index_digest": "c" * 64}
+FIRST = Champion(NONE, "no version of modit-drama bears the alias champion")
+CHAMPION = Champion(READY, None, "modit-drama", 3, "/runs/old", "d" * 64, "e" * 64)
+GAINS = {"HPPO - Average pooling": 0.1, "HPPO - MO-DiT": 0.03, "HPPO - best classical": 0.01, "HPPO - Champion": 0.03}
+HALF = 0.02
+
+
+def interval(mean: float, half: float = HALF) -> dict[str, float]:
+    """Symmetric over cases, ten times as wide over patterns."""
+    wide = {"pattern_low": max(-1.0, mean - 10 * half), "pattern_high": min(1.0, mean + 10 * half)}
+    return {"mean": mean, "low": mean - half, "high": mean + half} | wide
+
+
+def a_slice(name: str, cases: int, joint: float = 0.0, same: float = 0.0, half: float = HALF) -> dict[str, Any]:
+    """An entry of `slices`."""
+    figures = {"cases": cases, "difference": {"joint": interval(joint, half), "same": interval(same, half)}}
+    return {"name": name} | (figures if cases else {"cases": 0, "reason": "no case belongs to it"})
+
+
+def split(champion: bool = False, same: float = 0.0, half: float = HALF, **gains: float) -> dict[str, Any]:
+    """A split whose HPPO has a Joint of 0.5, with gains over other rows by the comparison's name."""
+    gains = {name: value for name, value in (GAINS | gains).items() if champion or name != "HPPO - Champion"}
+    rows = {"HPPO": (0.5, 0.9), "MO-DiT": (0.5 - gains["HPPO - MO-DiT"], 0.9)}
+    rows["Average pooling"] = (0.5 - gains["HPPO - Average pooling"], 0.98)
+    rows["Rocchio"] = (0.5 - gains["HPPO - best classical"], 0.9)
+    if champion:
+        rows["Champion"] = (0.5 - gains["HPPO - Champion"], 0.9 - same)
+    compared = [
+        {"name": name, "joint": interval(mean, half), "same": interval(same, half / 4)} for name, mean in gains.items()
+    ]
+    return {
+        "cases": 300,
+        "rows": [{"name": name, "joint": joint, "same": same} for name, (joint, same) in rows.items()],
+        "best_classical": {"test": "Rocchio", "validation": "Rocchio"},
+        "comparisons": compared,
+        "slices_against": "Champion" if champion else "Average pooling",
+        "slices": [
+            a_slice("head patterns", 180),
+            a_slice("tail patterns", 120),
+            a_slice("new items", 40 if champion else 0),
+            a_slice("few seeds", 300),
+        ],
+    }
+
+
+def evidence(domain: str = "drama", champion: Champion = FIRST, **splits: dict[str, Any]) -> Evidence:
+    """A domain that passes, but for the splits that are given."""
+    ready = champion.status == READY
+    content = {
+        "candidate": SAMPLER["model_digest"],
+        "champion": champion.facts,
+        "catalog": {"index_digest": SAMPLER["index_digest"]},
+        "splits": {"item_holdout": split(ready), "pattern_holdout": split(ready)} | splits,
+    }
+    trial = {name: SAMPLER[name] for name in ("sampler_digest", "index_digest")}
+    checks = [{"name": name, "holds": True, "sentence": f"{name} is as it should be"} for name in CHECKS]
+    return Evidence(domain, content, copy.deepcopy(content), SAMPLER, champion, trial | {"checks": checks}, PARITY)
+
+
+def measured_again(found: Evidence) -> Evidence:
+    """After an edit of the report's part: as if `evaluation.json` said the same."""
+    return replace(found, measured=copy.deepcopy(found.content))
+
+
+def verdict_of(*found: Evidence, skipped: dict[str, str] | None = None, **params: Any) -> dict[str, Any]:
+    """The gate's word on some domains; an edit of their reports is taken for measured."""
+    return judge([measured_again(each) for each in found], skipped or {}, GateParams(**params))
+
+
+def reasons_of(found: Evidence, **params: Any) -> list[str]:
+    """Why the one domain passes or fails."""
+    return verdict_of(found, **params)["domains"][found.domain]["reasons"]
