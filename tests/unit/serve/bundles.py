@@ -25,7 +25,7 @@ from modit.release.bundle import Bundle as BundleManifest
 from modit.release.making import Ingredients, make_bundle
 from modit.release.model_version import NamedVersion, Submission
 from tests.unit.release.conftest import DIMENSION, describe
-from tests.unit.release.test_gate import build_report
+from tests.unit.release.gateworld import split
 
 ITEMS = 300
 
@@ -67,8 +67,9 @@ class Bundle:
             "catalog": self.put("catalog", None, self.catalog.save).digest,
             "index": self.put("index", None, index.save).digest,
         }
-        report = build_report(domains)
-        report["run"] |= {"catalogue": "books", "preset": "tiny", "seed": 0}
+        judged = {"splits": {"item_holdout": split(), "pattern_holdout": split()}}
+        run = {"skipped_domains": {}, "catalogue": "books", "preset": "tiny", "seed": 0}
+        report = {"run": run, "domains": dict.fromkeys(domains, judged)}
         self.put("report", None, lambda folder: write_json(folder / "report.json", report))
         self.put_verdict(status, champion)
         for domain in domains:
@@ -154,9 +155,9 @@ def make_catalog(seed: int, order: int | None = None) -> Catalog:
 def save_cases(folder: Path, seed: int) -> None:
     """Cases of the two splits that are reported."""
     generator = np.random.default_rng(seed)
-    for split in ("item_holdout", "pattern_holdout"):
+    for name in ("item_holdout", "pattern_holdout"):
         seeds = np.array([generator.choice(ITEMS, 6, replace=False) for _ in range(5)], np.int32)
-        Cases(seeds, seeds[:, :2], np.zeros(5, np.int32)).save(folder / f"{split}.npz")
+        Cases(seeds, seeds[:, :2], np.zeros(5, np.int32)).save(folder / f"{name}.npz")
 
 
 def of_domain(sampler_file: Path, domain: str, folder: Path) -> None:
