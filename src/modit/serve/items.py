@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.index import ItemIndex
+from modit.serve.filters import TITLE, Filters
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
+ATTRIBUTE_PREFIX = "attr_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +26,13 @@ class Items:
     Attributes:
         index: over the whole catalogue.
         embeddings: float32 [N, d] of the catalogue, memory-mapped: only the seeds' rows are read.
-        titles: of the items, or None where the input has none.
+        columns: name -> values [N] of the catalogue's other columns: `title` where the input has it, `attr_DOMAIN`.
         digests: of the index and of the catalogue's artifact.
     """
 
     index: ItemIndex
     embeddings: np.ndarray
-    titles: pa.ChunkedArray | None
+    columns: Mapping[str, pa.ChunkedArray]
     digests: tuple[str, str]
 
     def rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
@@ -48,7 +50,13 @@ class Items:
 
     def titles_of(self, rows: np.ndarray) -> list[str | None]:
         """Titles of rows [n]; None where there is none."""
-        return [None] * len(rows) if self.titles is None else self.titles.take(pa.array(rows)).to_pylist()
+        titles = self.columns.get(TITLE)
+        return [None] * len(rows) if titles is None else titles.take(pa.array(rows)).to_pylist()
+
+    @cached_property
+    def filters(self) -> Filters:
+        """Over its columns."""
+        return Filters(self.columns)
 
     @cached_property
     def _order(self) -> np.ndarray:
@@ -67,13 +75,12 @@ def load_items(store: ArtifactStore, index_digest: str) -> Items:
     """
     index = ItemIndex.load(store.read("index"), index_digest)
     folder = store.read("catalog", files=(_ITEMS, _EMBEDDINGS))
-    names = pq.read_schema(folder / _ITEMS).names
-    table = pq.read_table(folder / _ITEMS, columns=[name for name in ("item_id", "title") if name in names])
+    table = pq.read_table(folder / _ITEMS)
     place = store.at("catalog").uri
     if not np.array_equal(index.item_ids, np.array(table["item_id"].to_pylist(), dtype=str)):
         raise ArtifactError(f"{place}/{_ITEMS}: its item_id are not those of the index {index_digest}")
     embeddings = np.load(folder / _EMBEDDINGS, mmap_mode="r")
     if embeddings.shape != (len(index), index.meta.dimension):
         raise ArtifactError(f"{place}/{_EMBEDDINGS} has shape {embeddings.shape}; the index has {len(index)} items")
-    titles = table["title"] if "title" in table.column_names else None
-    return Items(index, embeddings, titles, (index_digest, store.get("catalog").digest))
+    columns = {name: table[name] for name in table.column_names if name == TITLE or name.startswith(ATTRIBUTE_PREFIX)}
+    return Items(index, embeddings, columns, (index_digest, store.get("catalog").digest))

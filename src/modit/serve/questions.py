@@ -28,7 +28,7 @@ def question_of(request: RetrieveRequest, release: Release, limits: Limits) -> Q
     exclude = items.rows_of(request.exclude_item_ids)
     unwanted = np.unique(np.concatenate([own, exclude[exclude >= 0]]))
     rounds = _rounds(request.samples, info.samples, limits.rounds)
-    return Question(seeds, request.k, request.guidance, rounds, unwanted)
+    return Question(seeds, request.k, request.guidance, rounds, unwanted, items.filters.mask(request.filter, limits))
 
 
 def _seeds(seeds: Seeds, release: Release) -> tuple[np.ndarray, np.ndarray]:

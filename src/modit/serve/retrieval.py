@@ -25,6 +25,7 @@ class Question:
         guidance: scale; None takes the one that the sampler was exported with.
         rounds: runs of the sampler from different noise, whose queries are averaged, >= 1.
         exclude: rows that are no answer, int64 [e].
+        allowed: bool [N], the rows that may be answers; None for all. It is written to.
     """
 
     seeds: np.ndarray
@@ -32,6 +33,7 @@ class Question:
     guidance: float | None = None
     rounds: int = 1
     exclude: np.ndarray = field(default_factory=lambda: _NO_ROWS)
+    allowed: np.ndarray | None = None
 
 
 class Found(NamedTuple):
@@ -55,9 +57,29 @@ def retrieve(sampler: OnnxSampler, index: ItemIndex, question: Question) -> Foun
         ContractError: the sampler or the index refuses a value.
     """
     query = generate_query(sampler, question.seeds, question.guidance, question.rounds)
-    found = index.search(query[None], question.k, exclude=question.exclude[None])
+    return Found(query, *search(index, query, question.k, question.exclude, question.allowed))
+
+
+def search(
+    index: ItemIndex, query: np.ndarray, k: int, exclude: np.ndarray, allowed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and scores of the best items [n], n <= k: fewer only if there are no more.
+
+    Args:
+        index: searched.
+        query: float32 [d].
+        k: items wanted, >= 1.
+        exclude: rows that are no answer, int64 [e].
+        allowed: bool [N], the rows that may be answers, written to; None for all.
+    """
+    if allowed is not None:
+        allowed[exclude] = False
+        k, exclude = min(k, int(np.count_nonzero(allowed))), _NO_ROWS
+        if k == 0:
+            return _NO_ROWS, np.empty(0, np.float32)
+    found = index.search(query[None], k, allowed, exclude[None])
     there = found.rows[0] >= 0
-    return Found(query, found.rows[0][there], found.scores[0][there])
+    return found.rows[0][there], found.scores[0][there]
 
 
 def generate_query(sampler: OnnxSampler, seeds: np.ndarray, guidance: float | None, rounds: int) -> np.ndarray:

@@ -61,6 +61,17 @@ class Seeds(BaseModel):
     )
 
 
+class Filter(BaseModel):
+    """Which items may be answers: those with all that `include` says, and with nothing that `exclude` says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    include: dict[str, bool | str] = Field(
+        default={}, description="attr_DOMAIN: true or false; title: text that it contains"
+    )
+    exclude: dict[str, bool | str] = Field(default={}, description="the same")
+
+
 class RetrieveRequest(BaseModel):
     """What a caller asks."""
 
@@ -74,6 +85,7 @@ class RetrieveRequest(BaseModel):
     exclude_item_ids: list[str] = Field(
         [], fail_fast=True, description="never among the answers; ids that are unknown do not matter"
     )
+    filter: Filter = Field(default_factory=Filter, description="by columns of the catalogue")
     return_query: bool = False
 
 

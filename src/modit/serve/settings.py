@@ -22,6 +22,8 @@ class Limits:
         exclude: ids in `exclude_item_ids`.
         guidance: scale.
         rounds: runs of the sampler, whose samples are averaged.
+        conditions: of a filter.
+        text: characters that a title is to contain.
         body_bytes: of the request's body.
     """
 
@@ -29,6 +31,8 @@ class Limits:
     exclude: int = 1_000
     guidance: float = 10.0
     rounds: int = 8
+    conditions: int = 16
+    text: int = 200
     body_bytes: int = 4 * 2**20
 
 

@@ -76,7 +76,8 @@ def make_catalog(seed: int) -> Catalog:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ids = np.array([f"item-{row}" for row in generator.permutation(ITEMS)])
     titles = np.array([f"Title of {item_id}" for item_id in ids])
-    return Catalog(ids, vectors, {"drama": np.ones(ITEMS, bool)}, titles, Sequences.none())
+    attributes = {"crime": generator.random(ITEMS) < 0.1, "drama": generator.random(ITEMS) < 0.5}
+    return Catalog(ids, vectors, attributes, titles, Sequences.none())
 
 
 def of_domain(sampler_file: Path, domain: str, folder: Path) -> None:
