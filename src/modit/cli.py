@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,13 +149,19 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--domains", metavar="A,B", help="(default: all that have a version with the alias)")
     parser.add_argument("--reload-seconds", type=float, default=30.0, help="between looks at the registry (30)")
     parser.add_argument("--threads", type=int, help="requests answered at the same time (default: the cores)")
+    parser.add_argument("--queue", type=int, default=64, help="requests that wait at most (default %(default)s)")
+    parser.add_argument("--timeout-seconds", type=float, default=10.0, help="for an answer (default %(default)s)")
+    parser.add_argument("--rate", type=float, help="requests a second of one client (default: any number)")
     parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
     parser.set_defaults(verb=_serve)
 
 
 def _serve(chosen: argparse.Namespace) -> int:
-    if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)]:
+    if missing := [
+        name for name in ("fastapi", "jwt", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)
+    ]:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
+    from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve
     from modit.serve.settings import Settings, api_keys, registry_address
 
@@ -168,7 +175,11 @@ def _serve(chosen: argparse.Namespace) -> int:
             host=chosen.host,
             port=chosen.port,
             reload_seconds=chosen.reload_seconds,
+            queue=chosen.queue,
+            timeout_seconds=chosen.timeout_seconds,
+            rate=chosen.rate,
             keys=api_keys(),
+            oidc=OidcSettings.of(os.environ),
             insecure=chosen.insecure,
             **given,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -56,8 +57,20 @@ def retrieve(sampler: OnnxSampler, index: ItemIndex, question: Question) -> Foun
     Raises:
         ContractError: the sampler or the index refuses a value.
     """
-    query = generate_query(sampler, question.seeds, question.guidance, question.rounds)
-    return Found(query, *search(index, query, question.k, question.exclude, question.allowed))
+    return retrieve_all(sampler, index, [question])[0]
+
+
+def retrieve_all(sampler: OnnxSampler, index: ItemIndex, questions: Sequence[Question]) -> list[Found]:
+    """The same for several at once, in one run of the sampler: the queries are those of one by one to 1e-6.
+
+    Raises:
+        ContractError: the sampler or the index refuses a value.
+    """
+    queries = generate_queries(sampler, questions)
+    return [
+        Found(query, *search(index, query, question.k, question.exclude, question.allowed))
+        for query, question in zip(queries, questions, strict=True)
+    ]
 
 
 def search(
@@ -82,23 +95,34 @@ def search(
     return found.rows[0][there], found.scores[0][there]
 
 
-def generate_query(sampler: OnnxSampler, seeds: np.ndarray, guidance: float | None, rounds: int) -> np.ndarray:
-    """One query from noise that depends on the domain and the seeds alone, whatever their order.
+def generate_queries(sampler: OnnxSampler, questions: Sequence[Question]) -> np.ndarray:
+    """A query for each question, from noise that depends on the domain and the seeds alone, whatever their order.
 
     Args:
         sampler: averages its own samples in each round (docs/adr/0006).
-        seeds: float32 [m, d].
-        guidance: scale; None takes that of the sampler.
-        rounds: runs whose queries are averaged.
+        questions: at least one; `seeds`, `guidance` and `rounds` are used.
 
     Returns:
-        Unit float32 [d].
+        Unit float32 [n, d].
     """
-    seeds = seeds[sorted(range(len(seeds)), key=lambda row: seeds[row].tobytes())]
-    noise = request_noise(sampler.info.domain, seeds, rounds)
-    mask = np.ones((rounds, len(seeds)), bool)
-    queries = sampler.queries(np.repeat(seeds[None], rounds, 0), mask, noise, guidance)
-    if rounds == 1:
+    info, rounds = sampler.info, [question.rounds for question in questions]
+    ordered = [_in_order(question.seeds) for question in questions]
+    mask = np.arange(max(map(len, ordered))) < np.array([[len(seeds)] for seeds in ordered])
+    seeds = np.zeros((*mask.shape, info.dimension), np.float32)
+    seeds[mask] = np.concatenate(ordered)
+    scales = [info.guidance if question.guidance is None else question.guidance for question in questions]
+    noise = [request_noise(info.domain, *each) for each in zip(ordered, rounds, strict=True)]
+    rows = np.repeat(np.arange(len(questions)), rounds)
+    queries = sampler.queries(seeds[rows], mask[rows], np.concatenate(noise), np.array(scales, np.float32)[rows])
+    return np.stack([_mean(queries[rows == number]) for number in range(len(questions))])
+
+
+def _in_order(seeds: np.ndarray) -> np.ndarray:
+    return seeds[sorted(range(len(seeds)), key=lambda row: seeds[row].tobytes())]
+
+
+def _mean(queries: np.ndarray) -> np.ndarray:
+    if len(queries) == 1:
         return queries[0]
     mean = queries.mean(0)
     return mean / np.linalg.norm(mean)

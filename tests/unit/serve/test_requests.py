@@ -152,6 +152,9 @@ def test_with_keys_only_those_who_have_one_are_answered(bundle, header):
         for key in ("one", "two"):
             right = {"Authorization": f"bearer {key}"}
             assert client.post("/v1/retrieve", json={"domain": "drama", "seeds": ONE}, headers=right).is_success
+            assert client.get("/openapi.json", auth=("anybody", key)).is_success
+        page = client.get("/docs", headers=given | {"Accept": "text/html,*/*"})
+        assert page.status_code == 401 and page.headers["www-authenticate"].startswith("Basic realm=")
         assert all(client.get(path, headers=given).is_success for path in ("/healthz", "/readyz", "/metrics"))
 
 
