@@ -152,6 +152,7 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--queue", type=int, default=64, help="requests that wait at most (default %(default)s)")
     parser.add_argument("--timeout-seconds", type=float, default=10.0, help="for an answer (default %(default)s)")
     parser.add_argument("--rate", type=float, help="requests a second of one client (default: any number)")
+    parser.add_argument("--log-requests", metavar="URI", help="input folder that gets answered requests as labels")
     parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
     parser.set_defaults(verb=_serve)
 
@@ -178,6 +179,7 @@ def _serve(chosen: argparse.Namespace) -> int:
             queue=chosen.queue,
             timeout_seconds=chosen.timeout_seconds,
             rate=chosen.rate,
+            log_requests=chosen.log_requests,
             keys=api_keys(),
             oidc=OidcSettings.of(os.environ),
             insecure=chosen.insecure,

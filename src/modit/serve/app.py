@@ -19,6 +19,7 @@ from modit.serve.front import Front, refusals, refused
 from modit.serve.metrics import Metrics
 from modit.serve.rate import RateLimit
 from modit.serve.releases import AskRegistry, Releases, Watcher, ask_registry
+from modit.serve.request_log import RequestLog
 from modit.serve.schema import (
     BatchAnswer,
     BatchRequest,
@@ -61,7 +62,7 @@ async def retrieve(asked: RetrieveRequest, request: Request) -> Response:
     """
     service: Service = request.app.state.service
     request.state.facts["domain"] = shown(asked.domain)
-    answer, facts = await service.workers.run(lambda: service.answer(asked))
+    answer, facts = await service.workers.run(lambda: service.answer(asked, request.state.request_id))
     request.state.facts.update(facts)
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
@@ -72,12 +73,13 @@ async def retrieve_batch(asked: BatchRequest, request: Request) -> Response:
     batch.
     """
     service: Service = request.app.state.service
+    name: str = request.state.request_id
     count, most = len(asked.requests), service.settings.limits.batch
     if not 1 <= count <= most:
         raise RequestError("number of requests", count, f"1..{most}")
     if service.rate and count > 1:
         service.rate.spend(request.state.client, count - 1)
-    answers, facts = await service.workers.run(lambda: service.answer_all(asked.requests, "requests.{}."))
+    answers, facts = await service.workers.run(lambda: service.answer_all(asked.requests, name, "requests.{}."))
     request.state.facts.update(facts)
     content = BatchAnswer(answers=answers).model_dump_json(exclude_none=True)
     return Response(content, media_type="application/json")
@@ -115,14 +117,20 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
     source = ask or ask_registry(settings.registry, settings.alias)
     releases = Releases(source, settings.alias, settings.domains, figures.reloaded)
 
+    log = RequestLog(settings.log_requests, count=figures.logged) if settings.log_requests else None
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         watcher = Watcher(releases, settings.reload_seconds)
         with Workers(settings.threads, settings.queue, settings.timeout_seconds) as workers:
-            app.state.service = Service(releases, figures, settings, workers, rate)
+            app.state.service = Service(releases, figures, settings, workers, rate, log)
             watcher.start()
+            if log:
+                log.start()
             yield
             watcher.stop()
+        if log:
+            log.stop()
 
     app = FastAPI(title="modit retrieval", version=__version__, lifespan=lifespan, redoc_url=None)
     app.include_router(router)

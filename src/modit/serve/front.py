@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import uuid
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -48,11 +49,15 @@ class Front:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
-        facts = scope.setdefault("state", {}).setdefault("facts", {})
+        state = scope.setdefault("state", {})
+        request_id = state["request_id"] = uuid.uuid4().hex
+        facts = state.setdefault("facts", {})
 
         async def noting(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
         with self._metrics.in_flight.track_inprogress():
@@ -96,6 +101,7 @@ class Front:
         self._metrics.answered(route, status, seconds)
         client = scope["client"][0] if scope.get("client") else None
         line = {"method": scope["method"], "route": route, "status": status, "ms": round(1000 * seconds, 2)}
+        line["request_id"] = scope["state"]["request_id"]
         _logger.info("request", extra={FIELDS: {**line, "client": client, **facts}})
 
 

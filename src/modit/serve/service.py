@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from modit.serve.metrics import Metrics
@@ -11,6 +12,7 @@ from modit.serve.questions import question_of
 from modit.serve.rate import RateLimit
 from modit.serve.release import Release
 from modit.serve.releases import Releases
+from modit.serve.request_log import Asked, RequestLog
 from modit.serve.retrieval import Found, retrieve_all
 from modit.serve.schema import RequestError, RetrieveAnswer, RetrievedItem, RetrieveRequest
 from modit.serve.settings import Settings
@@ -27,6 +29,7 @@ class Service:
         settings: how it runs.
         workers: that answer, so that the event loop stays free.
         rate: of a client, or None.
+        log: of answered requests, or None.
     """
 
     releases: Releases
@@ -34,23 +37,25 @@ class Service:
     settings: Settings
     workers: Workers
     rate: RateLimit | None = None
+    log: RequestLog | None = None
 
-    def answer(self, asked: RetrieveRequest) -> tuple[RetrieveAnswer, dict[str, Any]]:
+    def answer(self, asked: RetrieveRequest, request_id: str) -> tuple[RetrieveAnswer, dict[str, Any]]:
         """The answer to a request, and what the log says of it.
 
         Raises:
             RequestError: it is refused.
         """
-        answers, facts = self.answer_all([asked])
+        answers, facts = self.answer_all([asked], request_id)
         return answers[0], facts
 
     def answer_all(
-        self, asked: Sequence[RetrieveRequest], field: str = ""
+        self, asked: Sequence[RetrieveRequest], request_id: str, field: str = ""
     ) -> tuple[list[RetrieveAnswer], dict[str, Any]]:
         """The answers to several requests, those of a domain by one release in one run of its sampler.
 
         Args:
             asked: at least one.
+            request_id: no other call has it.
             field: where the requests stand, such as `requests.{}.`, for the refusal of one of them.
 
         Raises:
@@ -73,9 +78,19 @@ class Service:
             found = retrieve_all(release.sampler, release.items.index, [questions[number] for number in these])
             for number, one in zip(these, found, strict=True):
                 answers[number] = _answer_of(release, one, asked[number].return_query)
+        self._note(asked, releases, request_id)
         versions = {domain: release.source.version for domain, release in sorted(releases.items())}
         facts = _facts_of(versions, [len(question.seeds) for question in questions], [each.k for each in questions])
         return [answers[number] for number in range(len(asked))], facts
+
+    def _note(self, asked: Sequence[RetrieveRequest], releases: dict[str, Release], request_id: str) -> None:
+        if self.log is None:
+            return
+        now = datetime.now(UTC)
+        for number, each in enumerate(asked):
+            if each.seeds.item_ids:
+                name = request_id if len(asked) == 1 else f"{request_id}-{number}"
+                self.log.add(Asked(name, now, each.domain, each.seeds.item_ids, releases[each.domain].items))
 
     def readiness(self) -> dict[str, Any]:
         """Whether every wanted domain has a release, what answers, and what is wrong."""

@@ -54,6 +54,7 @@ class Settings:
         queue: requests that wait for a thread; more are turned away.
         timeout_seconds: that a request takes at most.
         rate: requests a second of one client; None for any number.
+        log_requests: input folder that gets answered requests as labels; None: they are not logged.
         keys: one of which a request must bring; empty: none is asked for.
         oidc: whose tokens do as well as a key; None: no token does.
         insecure: whether others than this machine may ask without a key.
@@ -70,6 +71,7 @@ class Settings:
     queue: int = 64
     timeout_seconds: float = 10.0
     rate: float | None = None
+    log_requests: str | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
     oidc: OidcSettings | None = None
     insecure: bool = False
