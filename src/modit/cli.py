@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from modit.core.errors import ConfigError, ModitError
@@ -41,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_kfp(verbs)
     _add_exporter(verbs)
     _add_serve(verbs)
+    _add_query(verbs)
     return parser
 
 
@@ -187,6 +190,35 @@ def _serve(chosen: argparse.Namespace) -> int:
         )
     )
     return 0
+
+
+def _add_query(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("query", help="ask a running service for items that are like some and have an attribute")
+    parser.add_argument("--domain", required=True, help="the attribute wanted")
+    parser.add_argument("--seeds", required=True, metavar="ID,ID", help="items of the index")
+    parser.add_argument("-k", type=int, default=10, help="items wanted (default %(default)s)")
+    parser.add_argument("--guidance", type=float, help="(default: the one that validation chose)")
+    parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the answer as JSON, not as a table")
+    parser.set_defaults(verb=_query)
+
+
+def _query(chosen: argparse.Namespace) -> int:
+    from modit.client import KEY_VARIABLE, Client, table
+
+    client = Client(chosen.url, os.environ.get(KEY_VARIABLE))
+    seeds = [each for each in chosen.seeds.split(",") if each]
+    answer = client.retrieve(chosen.domain, seeds, chosen.k, guidance=chosen.guidance, filter=chosen.filter)
+    print(json.dumps(asdict(answer), indent=1) if chosen.json else table(answer))
+    return 0
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
 
 
 def _checkout(what: str) -> Path:
