@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modit.serve.items import TITLE, Items
 from modit.serve.schema import Filter, RequestError
 from modit.serve.settings import Limits
 
-TITLE = "title"
 _KEPT = 64  # masks, a bit an item each
 
 Condition = tuple[bool, str, bool | str]  # include or exclude, column, value
@@ -68,6 +69,14 @@ class Filters:
         values = self._columns[column]
         found = containing(values, value) if isinstance(value, str) else pc.equal(values, value)
         return pc.fill_null(found, False).to_numpy() == keep
+
+
+_of_items: WeakKeyDictionary[Items, Filters] = WeakKeyDictionary()
+
+
+def filters_of(items: Items) -> Filters:
+    """The filters over a catalogue; they go with it."""
+    return _of_items.setdefault(items, Filters(items.columns))
 
 
 def containing(titles: pa.ChunkedArray, text: str) -> pa.ChunkedArray:

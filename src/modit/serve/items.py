@@ -13,10 +13,9 @@ import pyarrow.parquet as pq
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.index import ItemIndex
-from modit.serve.filters import TITLE, Filters
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
-ATTRIBUTE_PREFIX = "attr_"
+TITLE, ATTRIBUTE_PREFIX = "title", "attr_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +51,6 @@ class Items:
         """Titles of rows [n]; None where there is none."""
         titles = self.columns.get(TITLE)
         return [None] * len(rows) if titles is None else titles.take(pa.array(rows)).to_pylist()
-
-    @cached_property
-    def filters(self) -> Filters:
-        """Over its columns."""
-        return Filters(self.columns)
 
     @cached_property
     def _order(self) -> np.ndarray:

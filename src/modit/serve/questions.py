@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from modit.serve.filters import filters_of
 from modit.serve.release import Release
 from modit.serve.retrieval import Question
 from modit.serve.schema import RequestError, RetrieveRequest, Seeds
@@ -27,8 +28,9 @@ def question_of(request: RetrieveRequest, release: Release, limits: Limits) -> Q
     seeds, own = _seeds(request.seeds, release)
     exclude = items.rows_of(request.exclude_item_ids)
     unwanted = np.unique(np.concatenate([own, exclude[exclude >= 0]]))
+    allowed = filters_of(items).mask(request.filter, limits)
     rounds = _rounds(request.samples, info.samples, limits.rounds)
-    return Question(seeds, request.k, request.guidance, rounds, unwanted, items.filters.mask(request.filter, limits))
+    return Question(seeds, request.k, request.guidance, rounds, unwanted, allowed)
 
 
 def _seeds(seeds: Seeds, release: Release) -> tuple[np.ndarray, np.ndarray]:
