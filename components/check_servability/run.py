@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from modit.release.change import save_change
 from modit.release.preview import preview_change
+from modit.release.retrieval import Question, generate_queries
 from modit.release.servability import MEASURED, judge_trial, save_servability, try_in_fresh_process
-from modit.serve import trial
-from modit.serve.retrieval import generate_query
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -20,18 +19,15 @@ def run(context: StepContext) -> dict[str, object]:
 
     Writes `servability`: servability.json; and `change`: change.json, change.md. What was measured is the summary.
     """
-    sampler, params = context.input("sampler"), context.params.servability
-    facts = json.loads((sampler / "sampler.json").read_text(encoding="utf-8"))
+    params, folders = context.params.servability, {name: context.input(name) for name in context.step.inputs}
+    facts = json.loads((folders["sampler"] / "sampler.json").read_text(encoding="utf-8"))
     digests = {name: facts[name] for name in ("sampler_digest", "index_digest")}
-    source = {"model": "candidate", "version": 0, "alias": "candidate", "domain": context.domain}
-    found = try_in_fresh_process(
-        trial.__name__, source | {"run_uri": context.run_uri} | digests, sampler, context.scratch, params
-    )
+    tried = {name: folders[name] for name in ("sampler", "index", "catalog")}
+    found = try_in_fresh_process(tried, digests, context.scratch, params)
     checks = judge_trial(found, params)
     for check in checks:
         context.logger.log(20 if check.holds else 40, "%s: %s", check.name, check.sentence)
     save_servability(context.output("servability"), checks, digests, params)
-    folders = {name: context.input(name) for name in context.step.inputs}
-    change = preview_change(folders, context.domain, lambda of, seeds: generate_query(of, seeds, None, rounds=1))
+    change = preview_change(folders, context.domain, lambda of, seeds: generate_queries(of, [Question(seeds, k=1)])[0])
     save_change(context.output("change"), change)
     return {name: found[name] for name in MEASURED if name in found}

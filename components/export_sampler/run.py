@@ -21,8 +21,8 @@ from modit.release.answers import Answer, save_answers
 from modit.release.export import export_sampler, serving_guidance
 from modit.release.info import SamplerInfo
 from modit.release.parity import TorchSampler, list_parity, parity_report, tensor_parity
+from modit.release.retrieval import Question, retrieve
 from modit.release.runtime import load_sampler
-from modit.serve.retrieval import Question, retrieve
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from modit.core.errors import ConfigError, ModitError
@@ -44,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_review_verbs(verbs, _checkout)
     add_verbs(verbs)
     _add_serve(verbs)
+    _add_query(verbs)
     return parser
 
 
@@ -154,13 +158,20 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--domains", metavar="A,B", help="(default: all that have a version with the alias)")
     parser.add_argument("--reload-seconds", type=float, default=30.0, help="between looks at the registry (30)")
     parser.add_argument("--threads", type=int, help="requests answered at the same time (default: the cores)")
+    parser.add_argument("--queue", type=int, default=64, help="requests that wait at most (default %(default)s)")
+    parser.add_argument("--timeout-seconds", type=float, default=10.0, help="for an answer (default %(default)s)")
+    parser.add_argument("--rate", type=float, help="requests a second of one client (default: any number)")
+    parser.add_argument("--log-requests", metavar="URI", help="input folder that gets answered requests as labels")
     parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
     parser.set_defaults(verb=_serve)
 
 
 def _serve(chosen: argparse.Namespace) -> int:
-    if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)]:
+    if missing := [
+        name for name in ("fastapi", "jwt", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)
+    ]:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
+    from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve
     from modit.serve.settings import Settings, api_keys, registry_address
 
@@ -174,12 +185,46 @@ def _serve(chosen: argparse.Namespace) -> int:
             host=chosen.host,
             port=chosen.port,
             reload_seconds=chosen.reload_seconds,
+            queue=chosen.queue,
+            timeout_seconds=chosen.timeout_seconds,
+            rate=chosen.rate,
+            log_requests=chosen.log_requests,
             keys=api_keys(),
+            oidc=OidcSettings.of(os.environ),
             insecure=chosen.insecure,
             **given,
         )
     )
     return 0
+
+
+def _add_query(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("query", help="ask a running service for items that are like some and have an attribute")
+    parser.add_argument("--domain", required=True, help="the attribute wanted")
+    parser.add_argument("--seeds", required=True, metavar="ID,ID", help="items of the index")
+    parser.add_argument("-k", type=int, default=10, help="items wanted (default %(default)s)")
+    parser.add_argument("--guidance", type=float, help="(default: the one that validation chose)")
+    parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the answer as JSON, not as a table")
+    parser.set_defaults(verb=_query)
+
+
+def _query(chosen: argparse.Namespace) -> int:
+    from modit.client import KEY_VARIABLE, Client, table
+
+    client = Client(chosen.url, os.environ.get(KEY_VARIABLE))
+    seeds = [each for each in chosen.seeds.split(",") if each]
+    answer = client.retrieve(chosen.domain, seeds, chosen.k, guidance=chosen.guidance, filter=chosen.filter)
+    print(json.dumps(asdict(answer), indent=1) if chosen.json else table(answer))
+    return 0
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
 
 
 def _checkout(what: str) -> Path:

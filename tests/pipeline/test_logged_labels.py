@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from modit.data.demo import DemoParameters, write_demo_world
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.anchors import SCHEMA, read_labels
 from modit.metric.patterns import Patterns
+from modit.release.items import load_items
+from modit.serve.request_log import Asked, RequestLog
 
 ROOT = Path(__file__).resolve().parents[2]
 ANCHORS, DEPTH = 40, 60
@@ -73,20 +76,29 @@ def test_lists_of_the_logs_are_used_and_the_index_is_asked_about_other_anchors(r
 def test_a_list_of_the_logs_without_what_is_held_out_is_what_the_index_says_itself(runner):
     """The same index is behind both: production's over all items, ours over the trainable ones."""
     runner.execute("label_anchors", "quality")
-    labels = read_labels(runner.store.read("retrieval_labels", "quality")).to_pylist()
-    catalog = Catalog.load(runner.store.read("catalog"))
-    trainable = Patterns.load(runner.store.read("patterns") / "quality.npz").trainable
-    row_of = {name: row for row, name in enumerate(catalog.item_ids.tolist())}
-    lists = defaultdict(list)
-    for each in labels:
-        if each["request_id"].startswith("r"):
-            lists[row_of[each["anchor_item_id"]]].append(row_of[each["item_id"]])
-    assert lists
-    index = ItemIndex.load(runner.store.read("index"))
-    for anchor, logged in lists.items():
-        vector = np.asarray(catalog.embeddings)[[anchor]]
-        own = index.search(vector, len(logged), allowed=trainable, exclude=np.array([[anchor]])).rows[0]
-        assert own.tolist() == logged
+    _assert_lists_of_the_logs_are_those_of_the_index(runner)
+
+
+def test_what_the_service_logs_passes_validation_and_is_what_label_anchors_would_find_itself(runner, tmp_path):
+    """The other way round: lists that the service wrote into the catalogue, read by the next night."""
+    digest = ItemIndex.load(runner.store.read("index")).digest
+    world, items = (
+        tmp_path / "world",
+        load_items(runner.store.read("index"), runner.store.read("catalog"), (digest, "")),
+    )
+    (world / "retrieval_labels.parquet").unlink()
+    log = RequestLog(str(world), lists_a_second=1e6)
+    for row in range(ANCHORS):
+        log.add(Asked(f"r{row}", _first_moment(world), "quality", items.ids_of(np.array([row])), items))
+    log.start()
+    while len(log._lists) < ANCHORS:
+        time.sleep(0.01)
+    log.stop()
+    night = prepared(tmp_path / "runs" / "next", world)
+    assert pq.read_table(night.store.read("quarantine") / "retrieval_labels.parquet").num_rows == 0
+    night.execute("label_anchors", "quality")
+    assert night.store.get("retrieval_labels", "quality").summary["anchors_from_logs"] > ANCHORS / 5
+    _assert_lists_of_the_logs_are_those_of_the_index(night)
 
 
 def test_any_number_of_shards_gives_the_same_labels(runner):
@@ -109,6 +121,23 @@ def test_an_index_in_several_files_gives_the_same_labels(runner, tmp_path):
     assert (index.meta.shards, parts.meta.shards) == (1, 3) and index.digest != parts.digest
     labels, of_parts = (each.store.get("retrieval_labels", "quality") for each in (runner, other))
     assert labels.digest == of_parts.digest and labels.key != of_parts.key
+
+
+def _assert_lists_of_the_logs_are_those_of_the_index(runner: StepRunner) -> None:
+    labels = read_labels(runner.store.read("retrieval_labels", "quality")).to_pylist()
+    catalog = Catalog.load(runner.store.read("catalog"))
+    trainable = Patterns.load(runner.store.read("patterns") / "quality.npz").trainable
+    row_of = {name: row for row, name in enumerate(catalog.item_ids.tolist())}
+    lists = defaultdict(list)
+    for each in labels:
+        if each["request_id"].startswith("r"):
+            lists[row_of[each["anchor_item_id"]]].append(row_of[each["item_id"]])
+    assert lists
+    index = ItemIndex.load(runner.store.read("index"))
+    for anchor, logged in lists.items():
+        vector = np.asarray(catalog.embeddings)[[anchor]]
+        own = index.search(vector, len(logged), allowed=trainable, exclude=np.array([[anchor]])).rows[0]
+        assert own.tolist() == logged
 
 
 def _first_moment(world: Path) -> object:

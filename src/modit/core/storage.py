@@ -79,7 +79,10 @@ class Storage:
 
     def write_json(self, name: str, value: object) -> None:
         """Writes a JSON file; readers see the old or the new one, never a part."""
-        content = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        self.write_bytes(name, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Writes a file; readers see the old or the new one, never a part."""
         if self.local is None:
             self.filesystem.pipe_file(f"{self.root}/{name}", content)
             return

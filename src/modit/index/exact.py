@@ -18,7 +18,8 @@ import faiss
 import numpy as np
 
 _SLACK = 4  # candidates beyond k: they show whether rounding could have changed the set
-_FEW = 16  # with fewer queries a matrix product gains nothing
+FEW = 16  # with fewer queries a matrix product gains nothing
+_WIDE = 1024  # longest list that is searched in place of a mask
 
 
 class Candidates(NamedTuple):
@@ -46,14 +47,43 @@ def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.n
     Returns:
         scores float32 [B, k], descending, and rows int64 [B, k], ties by row; -inf and -1 beyond the N-th.
     """
+    return _search(vectors, queries, k, None)
+
+
+def exact_search_among(
+    vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same among some rows, without a copy of them: for fewer than `FEW` queries.
+
+    Args:
+        vectors: float32 [N, d], C-contiguous.
+        queries: float32 [B, d], B < `FEW`.
+        k: length of the lists, >= 1.
+        allowed: bool [N].
+    """
+    wide = 2 * k * len(vectors) // max(1, int(np.count_nonzero(allowed))) + _SLACK
+    if wide <= _WIDE:
+        # The best of all hold the best that are allowed, if they hold enough of them: faster than asking of each row.
+        scores, rows = _search(vectors, queries, wide, None)
+        hidden = (rows < 0) | ~allowed[rows]
+        kept = np.argsort(hidden, axis=1, kind="stable")[:, :k]
+        if not np.take_along_axis(hidden, kept, 1).any():
+            return np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
+    return _search(vectors, queries, k, allowed)
+
+
+def _search(
+    vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     scores = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.full((len(queries), k), -1, np.int64)
-    found = min(k, len(vectors))
+    among = len(vectors) if allowed is None else int(np.count_nonzero(allowed))
+    found = min(k, among)
     if found == 0 or len(queries) == 0:
         return scores, rows
     items, wanted = np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(queries, np.float32)
-    for block in _candidates(items, wanted, min(len(items), found + _SLACK)):
-        best, where = _best(items, wanted[block.queries], block, found)
+    for block in _candidates(items, wanted, min(among, found + _SLACK), allowed):
+        best, where = _best(items, wanted[block.queries], block, found, allowed, among)
         scores[block.queries, :found], rows[block.queries, :found] = best, where
     return scores, rows
 
@@ -69,29 +99,49 @@ def order(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.take_along_axis(scores, by, 1), np.take_along_axis(rows, by, 1)
 
 
-def _candidates(items: np.ndarray, queries: np.ndarray, count: int) -> Iterator[Candidates]:
-    if len(queries) >= _FEW:
+def _candidates(items: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None) -> Iterator[Candidates]:
+    if len(queries) >= FEW and allowed is None:
         from modit.index.many import candidates  # takes torch, which serving does without
 
         yield from candidates(items, queries, count)
         return
-    scores, rows = faiss.knn(queries, items, count, metric=faiss.METRIC_INNER_PRODUCT)
+    scores, rows = _scan(items, queries, count, allowed)
     yield Candidates(slice(None), rows, scores.min(1))
 
 
-def _best(items: np.ndarray, queries: np.ndarray, block: Candidates, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _scan(
+    items: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if allowed is None:
+        return faiss.knn(queries, items, count, metric=faiss.METRIC_INNER_PRODUCT)
+    scores, rows = np.empty((len(queries), count), np.float32), np.empty((len(queries), count), np.int64)
+    bits = np.packbits(allowed, bitorder="little")
+    selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))  # keeps a bare pointer: the bits must live
+    shape = (items.shape[1], len(queries), len(items), count)
+    given, found = (faiss.swig_ptr(queries), faiss.swig_ptr(items)), (faiss.swig_ptr(scores), faiss.swig_ptr(rows))
+    faiss.knn_inner_product(*given, *shape, *found, selector)
+    return scores, rows
+
+
+def _best(
+    items: np.ndarray, queries: np.ndarray, block: Candidates, k: int, allowed: np.ndarray | None, among: int
+) -> tuple[np.ndarray, np.ndarray]:
     scores, rows = order(_canonical(items, queries, block.rows), block.rows)
-    if rows.shape[1] < len(items):
+    if rows.shape[1] < among:
         # What was left out scores at most the least candidate, give or take the rounding of two sums of d products.
         unsure = scores[:, k - 1] <= block.least + 2 * _rounding(queries)
         for query in np.flatnonzero(unsure):
-            scores[query, :k], rows[query, :k] = _settle(items, queries[query : query + 1], k, scores[query, k - 1])
+            one, floor = queries[query : query + 1], scores[query, k - 1]
+            scores[query, :k], rows[query, :k] = _settle(items, one, k, floor, allowed)
     return scores[:, :k], rows[:, :k]
 
 
-def _settle(items: np.ndarray, query: np.ndarray, k: int, floor: float) -> tuple[np.ndarray, np.ndarray]:
+def _settle(
+    items: np.ndarray, query: np.ndarray, k: int, floor: float, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Decides a list whose end is tied within rounding: canonical scores of everything that could belong to it."""
-    near = np.flatnonzero(items @ query[0] >= floor - 2 * _rounding(query))[None]
+    possible = items @ query[0] >= floor - 2 * _rounding(query)
+    near = np.flatnonzero(possible if allowed is None else possible & allowed)[None]
     scores, rows = order(_canonical(items, query, near), near)
     return scores[0, :k], rows[0, :k]
 

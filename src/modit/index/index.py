@@ -115,8 +115,9 @@ class ItemIndex:
         Args:
             queries: float32 [B, d], finite.
             k: length of the lists, >= 1.
-            allowed: bool [N]; only these rows are returned. The exact kind searches a copy of them, kept until
-                another mask comes.
+            allowed: bool [N]; only these rows are returned. Of many queries the exact kind searches a copy of the
+                rows, kept until another mask comes: one thread at a time. The inverted kinds look into all lists
+                when the probed ones hold fewer than k of them.
             exclude: rows never returned, per query: int [B, m] padded with -1, or B arrays. Searched for k + m
                 and dropped.
 
@@ -270,4 +271,6 @@ def _search_inverted(
     index: faiss.IndexIVF, nprobe: int, queries: np.ndarray, k: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     scores, rows = search_inverted(index, queries, k, nprobe, allowed)
+    if allowed is not None and nprobe < index.nlist and (rows[:, min(k, int(allowed.sum())) - 1] < 0).any():
+        scores, rows = search_inverted(index, queries, k, index.nlist, allowed)
     return order(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from modit.index.exact import exact_search, order
+from modit.index.exact import FEW, exact_search, exact_search_among, order
 
 
 def row_ranges(items: int, parts: int) -> list[range]:
@@ -109,6 +109,9 @@ class FlatSearch:
         start, stop = self._rows[part].start, self._rows[part].stop
         if allowed is None:
             scores, rows = exact_search(self._vectors(part), queries, k)
+            return scores, np.where(rows < 0, -1, rows + start)
+        if len(queries) < FEW:
+            scores, rows = exact_search_among(self._vectors(part), queries, k, allowed[start:stop])
             return scores, np.where(rows < 0, -1, rows + start)
         kept, vectors = self._allowed_rows(part, allowed[start:stop])
         scores, places = exact_search(vectors, queries, k)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from modit.core.errors import ArtifactError
 from modit.index import ItemIndex
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
+TITLE, ATTRIBUTE_PREFIX = "title", "attr_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +25,13 @@ class Items:
     Attributes:
         index: over the whole catalogue.
         embeddings: float32 [N, d] of the catalogue, memory-mapped: only the seeds' rows are read.
-        titles: of the items, or None where the input has none.
+        columns: name -> values [N] of the catalogue's other columns: `title` where the input has it, `attr_DOMAIN`.
         digests: of the index and of the catalogue's files.
     """
 
     index: ItemIndex
     embeddings: np.ndarray
-    titles: pa.ChunkedArray | None
+    columns: Mapping[str, pa.ChunkedArray]
     digests: tuple[str, str]
 
     def rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
@@ -48,7 +49,8 @@ class Items:
 
     def titles_of(self, rows: np.ndarray) -> list[str | None]:
         """Titles of rows [n]; None where there is none."""
-        return [None] * len(rows) if self.titles is None else self.titles.take(pa.array(rows)).to_pylist()
+        titles = self.columns.get(TITLE)
+        return [None] * len(rows) if titles is None else titles.take(pa.array(rows)).to_pylist()
 
     @cached_property
     def _order(self) -> np.ndarray:
@@ -67,8 +69,7 @@ def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str
         ArtifactError: the index is damaged or another one, or its ids or shape are not the catalogue's.
     """
     index = ItemIndex.load(index_folder, digests[0])
-    names = pq.read_schema(catalog_folder / _ITEMS).names
-    table = pq.read_table(catalog_folder / _ITEMS, columns=[name for name in ("item_id", "title") if name in names])
+    table = pq.read_table(catalog_folder / _ITEMS)
     if not np.array_equal(index.item_ids, np.array(table["item_id"].to_pylist(), dtype=str)):
         raise ArtifactError(f"{catalog_folder / _ITEMS}: its item_id are not those of the index {digests[0]}")
     embeddings = np.load(catalog_folder / _EMBEDDINGS, mmap_mode="r")
@@ -76,5 +77,5 @@ def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str
         raise ArtifactError(
             f"{catalog_folder / _EMBEDDINGS} has shape {embeddings.shape}; the index has {len(index)} items"
         )
-    titles = table["title"] if "title" in table.column_names else None
-    return Items(index, embeddings, titles, digests)
+    columns = {name: table[name] for name in table.column_names if name == TITLE or name.startswith(ATTRIBUTE_PREFIX)}
+    return Items(index, embeddings, columns, digests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ class Question:
         guidance: scale; None takes the one that the sampler was exported with.
         rounds: runs of the sampler from different noise, whose queries are averaged, >= 1.
         exclude: rows that are no answer, int64 [e].
+        allowed: bool [N], the rows that may be answers; None for all. It is written to.
     """
 
     seeds: np.ndarray
@@ -32,6 +34,7 @@ class Question:
     guidance: float | None = None
     rounds: int = 1
     exclude: np.ndarray = field(default_factory=lambda: _NO_ROWS)
+    allowed: np.ndarray | None = None
 
 
 class Found(NamedTuple):
@@ -54,29 +57,72 @@ def retrieve(sampler: QuerySampler, index: ItemIndex, question: Question) -> Fou
     Raises:
         ContractError: the sampler or the index refuses a value.
     """
-    query = generate_query(sampler, question.seeds, question.guidance, question.rounds)
-    found = index.search(query[None], question.k, exclude=question.exclude[None])
+    return retrieve_all(sampler, index, [question])[0]
+
+
+def retrieve_all(sampler: QuerySampler, index: ItemIndex, questions: Sequence[Question]) -> list[Found]:
+    """The same for several at once, in one run of the sampler: the queries are those of one by one to 1e-6.
+
+    Raises:
+        ContractError: the sampler or the index refuses a value.
+    """
+    queries = generate_queries(sampler, questions)
+    return [
+        Found(query, *search(index, query, question.k, question.exclude, question.allowed))
+        for query, question in zip(queries, questions, strict=True)
+    ]
+
+
+def search(
+    index: ItemIndex, query: np.ndarray, k: int, exclude: np.ndarray, allowed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and scores of the best items [n], n <= k: fewer only if there are no more.
+
+    Args:
+        index: searched.
+        query: float32 [d].
+        k: items wanted, >= 1.
+        exclude: rows that are no answer, int64 [e].
+        allowed: bool [N], the rows that may be answers, written to; None for all.
+    """
+    if allowed is not None:
+        allowed[exclude] = False
+        k, exclude = min(k, int(np.count_nonzero(allowed))), _NO_ROWS
+        if k == 0:
+            return _NO_ROWS, np.empty(0, np.float32)
+    found = index.search(query[None], k, allowed, exclude[None])
     there = found.rows[0] >= 0
-    return Found(query, found.rows[0][there], found.scores[0][there])
+    return found.rows[0][there], found.scores[0][there]
 
 
-def generate_query(sampler: QuerySampler, seeds: np.ndarray, guidance: float | None, rounds: int) -> np.ndarray:
-    """One query from noise that depends on the domain and the seeds alone, whatever their order.
+def generate_queries(sampler: QuerySampler, questions: Sequence[Question]) -> np.ndarray:
+    """A query for each question, from noise that depends on the domain and the seeds alone, whatever their order.
 
     Args:
         sampler: averages its own samples in each round (docs/adr/0006).
-        seeds: float32 [m, d].
-        guidance: scale; None takes that of the sampler.
-        rounds: runs whose queries are averaged.
+        questions: at least one; `seeds`, `guidance` and `rounds` are used.
 
     Returns:
-        Unit float32 [d].
+        Unit float32 [n, d].
     """
-    seeds = seeds[sorted(range(len(seeds)), key=lambda row: seeds[row].tobytes())]
-    noise = request_noise(sampler.info.domain, seeds, rounds)
-    mask = np.ones((rounds, len(seeds)), bool)
-    queries = sampler.queries(np.repeat(seeds[None], rounds, 0), mask, noise, guidance)
-    if rounds == 1:
+    info, rounds = sampler.info, [question.rounds for question in questions]
+    ordered = [_in_order(question.seeds) for question in questions]
+    mask = np.arange(max(map(len, ordered))) < np.array([[len(seeds)] for seeds in ordered])
+    seeds = np.zeros((*mask.shape, info.dimension), np.float32)
+    seeds[mask] = np.concatenate(ordered)
+    scales = [info.guidance if question.guidance is None else question.guidance for question in questions]
+    noise = [request_noise(info.domain, *each) for each in zip(ordered, rounds, strict=True)]
+    rows = np.repeat(np.arange(len(questions)), rounds)
+    queries = sampler.queries(seeds[rows], mask[rows], np.concatenate(noise), np.array(scales, np.float32)[rows])
+    return np.stack([_mean(queries[rows == number]) for number in range(len(questions))])
+
+
+def _in_order(seeds: np.ndarray) -> np.ndarray:
+    return seeds[sorted(range(len(seeds)), key=lambda row: seeds[row].tobytes())]
+
+
+def _mean(queries: np.ndarray) -> np.ndarray:
+    if len(queries) == 1:
         return queries[0]
     mean = queries.mean(0)
     return mean / np.linalg.norm(mean)

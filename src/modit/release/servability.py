@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,14 @@ class Check:
     sentence: str
 
 
-def try_in_fresh_process(module: str, source: Json, answers: Path, scratch: Path, params: ServabilityParams) -> Json:
-    """Runs a trial with this interpreter.
+def try_in_fresh_process(
+    folders: Mapping[str, Path], digests: Mapping[str, str], scratch: Path, params: ServabilityParams
+) -> Json:
+    """Runs `modit.release.trial` with this interpreter.
 
     Args:
-        module: `modit.serve.trial`.
-        source: fields of `modit.serve.release.Source`.
-        answers: folder of the artifact `sampler`.
+        folders: of the artifacts `sampler`, `index` and `catalog`.
+        digests: `sampler_digest` and `index_digest` that these must have.
         scratch: for the order and the result.
         params: section `servability`.
 
@@ -52,11 +54,12 @@ def try_in_fresh_process(module: str, source: Json, answers: Path, scratch: Path
         What the trial found; `refused` with the reason where it found nothing.
     """
     order, result = scratch / "order.json", scratch / "result.json"
-    order.write_text(json.dumps({"source": source, "answers": str(answers)} | params.model_dump()), encoding="utf-8")
+    named = {"folders": {name: str(folder) for name, folder in folders.items()}, "digests": dict(digests)}
+    order.write_text(json.dumps(named | params.model_dump()), encoding="utf-8")
     result.unlink(missing_ok=True)
     library = str(Path(modit.__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, (library, os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", module, str(order), str(result)]
+    command = [sys.executable, "-m", "modit.release.trial", str(order), str(result)]
     try:
         done = subprocess.run(
             command,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,13 +14,25 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from modit import __version__
-from modit.index import search_threads
+from modit.serve.access import Access
 from modit.serve.front import Front, refusals, refused
 from modit.serve.metrics import Metrics
+from modit.serve.rate import RateLimit
 from modit.serve.releases import AskRegistry, Releases, Watcher, ask_registry
-from modit.serve.schema import Refusal, Refusals, RequestError, RetrieveAnswer, RetrieveRequest, shown
+from modit.serve.request_log import RequestLog
+from modit.serve.schema import (
+    BatchAnswer,
+    BatchRequest,
+    Refusal,
+    Refusals,
+    RequestError,
+    RetrieveAnswer,
+    RetrieveRequest,
+    shown,
+)
 from modit.serve.service import Service
 from modit.serve.settings import Settings
+from modit.serve.workers import Workers
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusals, "description": text}
@@ -32,7 +42,9 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         404: "no such domain",
         413: "the body is too long",
         422: "a value is not allowed",
-        503: "no release of the domain is loaded yet",
+        429: "the client asks too often",
+        503: "no release of the domain is loaded yet, or too many requests wait",
+        504: "it took too long",
     }.items()
 }
 router = APIRouter()
@@ -50,9 +62,27 @@ async def retrieve(asked: RetrieveRequest, request: Request) -> Response:
     """
     service: Service = request.app.state.service
     request.state.facts["domain"] = shown(asked.domain)
-    answer, facts = await asyncio.get_running_loop().run_in_executor(service.pool, service.answer, asked)
+    answer, facts = await service.workers.run(lambda: service.answer(asked, request.state.request_id))
     request.state.facts.update(facts)
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+@router.post("/v1/retrieve/batch", response_model=BatchAnswer, responses=_PROBLEMS, summary="Several of these at once")
+async def retrieve_batch(asked: BatchRequest, request: Request) -> Response:
+    """Faster than one by one: the sampler runs once for all requests of a domain. A request that is refused refuses the
+    batch.
+    """
+    service: Service = request.app.state.service
+    name: str = request.state.request_id
+    count, most = len(asked.requests), service.settings.limits.batch
+    if not 1 <= count <= most:
+        raise RequestError("number of requests", count, f"1..{most}")
+    if service.rate and count > 1:
+        service.rate.spend(request.state.client, count - 1)
+    answers, facts = await service.workers.run(lambda: service.answer_all(asked.requests, name, "requests.{}."))
+    request.state.facts.update(facts)
+    content = BatchAnswer(answers=answers).model_dump_json(exclude_none=True)
+    return Response(content, media_type="application/json")
 
 
 @router.get("/healthz", summary="Whether the process lives")
@@ -83,25 +113,32 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
         ask: the registry; None takes the one of the settings.
     """
     figures = Metrics(lambda: releases.state)
+    rate = RateLimit(settings.rate) if settings.rate else None
     source = ask or ask_registry(settings.registry, settings.alias)
     releases = Releases(source, settings.alias, settings.domains, figures.reloaded)
+
+    log = RequestLog(settings.log_requests, count=figures.logged) if settings.log_requests else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         watcher = Watcher(releases, settings.reload_seconds)
-        with ThreadPoolExecutor(settings.threads, "search", initializer=search_threads, initargs=(1,)) as pool:
-            app.state.service = Service(releases, figures, settings, pool)
+        with Workers(settings.threads, settings.queue, settings.timeout_seconds) as workers:
+            app.state.service = Service(releases, figures, settings, workers, rate, log)
             watcher.start()
+            if log:
+                log.start()
             yield
             watcher.stop()
+        if log:
+            log.stop()
 
     app = FastAPI(title="modit retrieval", version=__version__, lifespan=lifespan, redoc_url=None)
     app.include_router(router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     routes = [route.path for route in app.routes if isinstance(route, Route)]
-    limit = settings.limits.body_bytes
-    app.add_middleware(Front, metrics=figures, keys=settings.keys, body_bytes=limit, routes=routes)
+    access, limit = Access(settings.keys, settings.oidc), settings.limits.body_bytes
+    app.add_middleware(Front, metrics=figures, access=access, rate=rate, body_bytes=limit, routes=routes)
     return app
 
 

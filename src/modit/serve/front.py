@@ -1,11 +1,11 @@
-"""What every request passes: on the way in its key and its size, on the way out a count and a line in the log."""
+"""What every request passes: on the way in key, rate and size, on the way out a count and a line in the log."""
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 import time
+import uuid
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -13,10 +13,11 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from modit.serve.access import Access
 from modit.serve.logs import FIELDS
 from modit.serve.metrics import Metrics
+from modit.serve.rate import RateLimit
 from modit.serve.schema import Refusal, RequestError
-from modit.serve.settings import KEYS_VARIABLE
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 _logger = logging.getLogger("modit.access")
@@ -26,50 +27,58 @@ class Front:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, keys: tuple[str, ...], body_bytes: int, routes: Collection[str]
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        access: Access,
+        rate: RateLimit | None,
+        body_bytes: int,
+        routes: Collection[str],
     ) -> None:
-        """Args: `app` behind; `keys` one of which is asked for, none if empty; `body_bytes` at most; `routes` that are
-        counted under their own name.
+        """Args: `app` behind; `access` to all but the open paths; `rate` of a client; `body_bytes` at most; `routes`
+        that are counted under their own name.
         """
         self._app, self._metrics, self._routes = app, metrics, frozenset(routes)
-        self._keys, self._body_bytes = [key.encode() for key in keys], body_bytes
+        self._access, self._rate, self._body_bytes = access, rate, body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, or refuses it. What the answer is about is taken from `request.state.facts`."""
+        """Passes a request on, or refuses it. What the answer is about is taken from `request.state.facts`; who asks is
+        `request.state.client`.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
-        facts = scope.setdefault("state", {}).setdefault("facts", {})
+        state = scope.setdefault("state", {})
+        request_id = state["request_id"] = uuid.uuid4().hex
+        facts = state.setdefault("facts", {})
 
         async def noting(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
         with self._metrics.in_flight.track_inprogress():
             try:
-                if error := self._refusal(scope):
+                try:
+                    await self._let_in(scope)
+                except RequestError as error:
                     await refused(error)(scope, receive, noting)
                 else:
                     await self._app(scope, self._bounded(receive), noting)
             finally:
                 self._note(scope, status, time.perf_counter() - started, facts)
 
-    def _refusal(self, scope: Scope) -> RequestError | None:
-        headers = Headers(scope=scope)
-        if self._keys and scope["path"] not in OPEN and not self._knows(headers.get("authorization", "")):
-            value = "another" if "authorization" in headers else "missing"
-            allowed = f"Bearer and one of {KEYS_VARIABLE}"
-            return RequestError("Authorization", value, allowed, 401, {"WWW-Authenticate": "Bearer"})
-        length = headers.get("content-length", "0")
-        return self._too_long(length) if length.isdecimal() and int(length) > self._body_bytes else None
-
-    def _knows(self, authorization: str) -> bool:
-        scheme, _, key = authorization.partition(" ")
-        # All are compared, each in constant time: how long it takes says nothing of any.
-        same = [hmac.compare_digest(key.strip().encode(), each) for each in self._keys]
-        return scheme.lower() == "bearer" and any(same)
+    async def _let_in(self, scope: Scope) -> None:
+        if scope["path"] not in OPEN:
+            scope["state"]["client"] = client = await self._access.client(scope)
+            if self._rate:
+                self._rate.spend(client)
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length) > self._body_bytes:
+            raise self._too_long(length)
 
     def _bounded(self, receive: Receive) -> Receive:
         received = 0
@@ -92,6 +101,7 @@ class Front:
         self._metrics.answered(route, status, seconds)
         client = scope["client"][0] if scope.get("client") else None
         line = {"method": scope["method"], "route": route, "status": status, "ms": round(1000 * seconds, 2)}
+        line["request_id"] = scope["state"]["request_id"]
         _logger.info("request", extra={FIELDS: {**line, "client": client, **facts}})
 
 

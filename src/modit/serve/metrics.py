@@ -31,6 +31,7 @@ class Metrics:
         self._reloads = Counter("modit_reloads", "Attempts to load, or to ask", ["result"], registry=self._registry)
         for result in (LOADED, FAILED):
             self._reloads.labels(result)  # so that a rate has a zero to start from
+        self._logged = Counter("modit_logged_requests", "Answers noted as labels", ["result"], registry=self._registry)
         self._registry.register(_ReleaseFigures(state))
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -41,6 +42,10 @@ class Metrics:
     def reloaded(self, result: str) -> None:
         """Counts an attempt: "loaded" or "failed"."""
         self._reloads.labels(result).inc()
+
+    def logged(self, result: str) -> None:
+        """Counts an answered request by what became of it in the log."""
+        self._logged.labels(result).inc()
 
     def text(self) -> bytes:
         """In Prometheus' text format."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from modit.release.loading import Release
 from modit.release.retrieval import Question
+from modit.serve.filters import filters_of
 from modit.serve.schema import RequestError, RetrieveRequest, Seeds
 from modit.serve.settings import Limits
 
@@ -27,8 +28,9 @@ def question_of(request: RetrieveRequest, release: Release, limits: Limits) -> Q
     seeds, own = _seeds(request.seeds, release)
     exclude = items.rows_of(request.exclude_item_ids)
     unwanted = np.unique(np.concatenate([own, exclude[exclude >= 0]]))
+    allowed = filters_of(items).mask(request.filter, limits)
     rounds = _rounds(request.samples, info.samples, limits.rounds)
-    return Question(seeds, request.k, request.guidance, rounds, unwanted)
+    return Question(seeds, request.k, request.guidance, rounds, unwanted, allowed)
 
 
 def _seeds(seeds: Seeds, release: Release) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,11 @@ class RequestError(HTTPException):
         self.field, self.value, self.allowed = field, shown(value), allowed
         super().__init__(status, f"{field} is {self.value}; allowed: {allowed}", headers)
 
+    def within(self, place: str) -> RequestError:
+        """The same of a part of a larger request, at `place`."""
+        self.field = place + self.field
+        return self
+
 
 # Lists stop at their first wrong element: there may be a million of them.
 Vector = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]
@@ -61,6 +66,17 @@ class Seeds(BaseModel):
     )
 
 
+class Filter(BaseModel):
+    """Which items may be answers: those with all that `include` says, and with nothing that `exclude` says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    include: dict[str, bool | str] = Field(
+        default={}, description="attr_DOMAIN: true or false; title: text that it contains"
+    )
+    exclude: dict[str, bool | str] = Field(default={}, description="the same")
+
+
 class RetrieveRequest(BaseModel):
     """What a caller asks."""
 
@@ -74,6 +90,7 @@ class RetrieveRequest(BaseModel):
     exclude_item_ids: list[str] = Field(
         [], fail_fast=True, description="never among the answers; ids that are unknown do not matter"
     )
+    filter: Filter = Field(default_factory=Filter, description="by columns of the catalogue")
     return_query: bool = False
 
 
@@ -101,3 +118,17 @@ def shown(value: Any) -> str:
     """A value as text of bounded length and of printable ASCII."""
     text = ascii(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+class BatchRequest(BaseModel):
+    """Several requests at once."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    requests: list[RetrieveRequest] = Field(fail_fast=True)
+
+
+class BatchAnswer(BaseModel):
+    """Their answers, in their order."""
+
+    answers: list[RetrieveAnswer]

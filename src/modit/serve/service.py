@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from modit.release.loading import Release
-from modit.release.retrieval import Found, retrieve
+from modit.release.retrieval import Found, retrieve_all
 from modit.serve.metrics import Metrics
 from modit.serve.questions import question_of
+from modit.serve.rate import RateLimit
 from modit.serve.releases import Releases
+from modit.serve.request_log import Asked, RequestLog
 from modit.serve.schema import RequestError, RetrieveAnswer, RetrievedItem, RetrieveRequest
 from modit.serve.settings import Settings
+from modit.serve.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -23,26 +27,70 @@ class Service:
         releases: that answer.
         metrics: of requests.
         settings: how it runs.
-        pool: where requests are answered, so that the event loop stays free.
+        workers: that answer, so that the event loop stays free.
+        rate: of a client, or None.
+        log: of answered requests, or None.
     """
 
     releases: Releases
     metrics: Metrics
     settings: Settings
-    pool: ThreadPoolExecutor
+    workers: Workers
+    rate: RateLimit | None = None
+    log: RequestLog | None = None
 
-    def answer(self, asked: RetrieveRequest) -> tuple[RetrieveAnswer, dict[str, Any]]:
+    def answer(self, asked: RetrieveRequest, request_id: str) -> tuple[RetrieveAnswer, dict[str, Any]]:
         """The answer to a request, and what the log says of it.
 
         Raises:
             RequestError: it is refused.
         """
-        release = self._release(asked.domain)  # once: a swap in the middle does not mix two releases
-        question = question_of(asked, release, self.settings.limits)
-        found = retrieve(release.sampler, release.items.index, question)
-        source = release.source
-        facts = {"domain": source.domain, "version": source.version, "seeds": len(question.seeds), "k": question.k}
-        return _answer_of(release, found, asked.return_query), facts
+        answers, facts = self.answer_all([asked], request_id)
+        return answers[0], facts
+
+    def answer_all(
+        self, asked: Sequence[RetrieveRequest], request_id: str, field: str = ""
+    ) -> tuple[list[RetrieveAnswer], dict[str, Any]]:
+        """The answers to several requests, those of a domain by one release in one run of its sampler.
+
+        Args:
+            asked: at least one.
+            request_id: no other call has it.
+            field: where the requests stand, such as `requests.{}.`, for the refusal of one of them.
+
+        Raises:
+            RequestError: one is refused, and with it all.
+        """
+        releases: dict[str, Release] = {}
+        numbers: dict[str, list[int]] = {}
+        questions = []
+        for number, each in enumerate(asked):
+            try:
+                # once a domain: a swap in the middle does not mix two releases
+                release = releases.get(each.domain) or releases.setdefault(each.domain, self._release(each.domain))
+                questions.append(question_of(each, release, self.settings.limits))
+            except RequestError as error:
+                raise error.within(field.format(number)) from error
+            numbers.setdefault(each.domain, []).append(number)
+        answers: dict[int, RetrieveAnswer] = {}
+        for domain, these in numbers.items():
+            release = releases[domain]
+            found = retrieve_all(release.sampler, release.items.index, [questions[number] for number in these])
+            for number, one in zip(these, found, strict=True):
+                answers[number] = _answer_of(release, one, asked[number].return_query)
+        self._note(asked, releases, request_id)
+        versions = {domain: release.source.version for domain, release in sorted(releases.items())}
+        facts = _facts_of(versions, [len(question.seeds) for question in questions], [each.k for each in questions])
+        return [answers[number] for number in range(len(asked))], facts
+
+    def _note(self, asked: Sequence[RetrieveRequest], releases: dict[str, Release], request_id: str) -> None:
+        if self.log is None:
+            return
+        now = datetime.now(UTC)
+        for number, each in enumerate(asked):
+            if each.seeds.item_ids:
+                name = request_id if len(asked) == 1 else f"{request_id}-{number}"
+                self.log.add(Asked(name, now, each.domain, each.seeds.item_ids, releases[each.domain].items))
 
     def readiness(self) -> dict[str, Any]:
         """Whether every wanted domain has a release, what answers, and what is wrong."""
@@ -61,6 +109,14 @@ class Service:
             later = {"Retry-After": str(max(1, round(self.settings.reload_seconds)))}
             raise RequestError("domain", domain, "later: it has no release yet, see /readyz", 503, later)
         raise RequestError("domain", domain, ", ".join(sorted(state.wanted)) or "none yet", 404)
+
+
+def _facts_of(versions: dict[str, int], seeds: list[int], k: list[int]) -> dict[str, Any]:
+    if len(seeds) == 1:
+        [(domain, version)] = versions.items()
+        return {"domain": domain, "version": version, "seeds": seeds[0], "k": k[0]}
+    domains = {"domain": ",".join(versions), "version": ",".join(map(str, versions.values()))}
+    return domains | {"requests": len(seeds), "seeds": sum(seeds), "k": sum(k)}
 
 
 def _answer_of(release: Release, found: Found, with_query: bool) -> RetrieveAnswer:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
 from modit.release.registry import TRACKING_VARIABLE
+from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
 KEYS_VARIABLE = "MODIT_API_KEYS"
 _DEFAULT_THREADS = os.cpu_count() or 1
@@ -22,6 +23,9 @@ class Limits:
         exclude: ids in `exclude_item_ids`.
         guidance: scale.
         rounds: runs of the sampler, whose samples are averaged.
+        conditions: of a filter.
+        text: characters that a title is to contain.
+        batch: requests in a batch.
         body_bytes: of the request's body.
     """
 
@@ -29,6 +33,9 @@ class Limits:
     exclude: int = 1_000
     guidance: float = 10.0
     rounds: int = 8
+    conditions: int = 16
+    text: int = 200
+    batch: int = 64
     body_bytes: int = 4 * 2**20
 
 
@@ -44,7 +51,12 @@ class Settings:
         port: to listen on; 0 takes a free one.
         reload_seconds: between two looks at the registry.
         threads: requests that are answered at the same time.
+        queue: requests that wait for a thread; more are turned away.
+        timeout_seconds: that a request takes at most.
+        rate: requests a second of one client; None for any number.
+        log_requests: input folder that gets answered requests as labels; None: they are not logged.
         keys: one of which a request must bring; empty: none is asked for.
+        oidc: whose tokens do as well as a key; None: no token does.
         insecure: whether others than this machine may ask without a key.
         limits: of a request.
     """
@@ -56,7 +68,12 @@ class Settings:
     port: int = 8000
     reload_seconds: float = 30.0
     threads: int = _DEFAULT_THREADS
+    queue: int = 64
+    timeout_seconds: float = 10.0
+    rate: float | None = None
+    log_requests: str | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
+    oidc: OidcSettings | None = None
     insecure: bool = False
     limits: Limits = Limits()
 
@@ -66,10 +83,13 @@ class Settings:
         _require("--port", self.port, 0 <= self.port < 2**16, "0..65535")
         _require("--reload-seconds", self.reload_seconds, 0 < self.reload_seconds < 1e6, "more than 0, seconds")
         _require("--threads", self.threads, self.threads >= 1, ">= 1")
-        if not (self.keys or self.insecure or _is_loopback(self.host)):
+        _require("--queue", self.queue, self.queue >= 0, ">= 0")
+        _require("--timeout-seconds", self.timeout_seconds, 0 < self.timeout_seconds < 1e6, "more than 0, seconds")
+        _require("--rate", self.rate, self.rate is None or 0 < self.rate < 1e6, "more than 0, requests a second")
+        if not (self.keys or self.oidc or self.insecure or _is_loopback(self.host)):
             raise ConfigError(
-                f"--host {self.host} lets other machines ask: set {KEYS_VARIABLE} (keys with commas between), "
-                "or say --insecure"
+                f"--host {self.host} lets other machines ask: set {KEYS_VARIABLE} (keys with commas between) or "
+                f"{ISSUER_VARIABLE}, or say --insecure"
             )
 
 

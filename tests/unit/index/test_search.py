@@ -97,7 +97,7 @@ def test_scores_do_not_depend_on_the_batch_or_the_mask() -> None:
 def test_another_mask_replaces_the_copy_of_the_last_one() -> None:
     index = _flat(_unit(100, 8, 0))
     even = np.arange(100) % 2 == 0
-    queries = _unit(4, 8, 1)
+    queries = _unit(20, 8, 1)
     for allowed in (even, ~even, even):
         assert allowed[index.search(queries, 20, allowed).rows].all()
 
@@ -122,6 +122,31 @@ def test_inverted_kinds_keep_to_mask_and_exclusion(kind: str) -> None:
     assert (found.rows >= 0).any()
     assert allowed[found.rows[found.rows >= 0]].all()
     assert not (found.rows == own).any()
+
+
+def test_few_queries_under_a_mask_have_the_answers_and_scores_of_many_and_need_no_copy() -> None:
+    embeddings, queries = _unit(20_000, 16, 0), _unit(30, 16, 1)
+    embeddings[1::3] = embeddings[::3][: len(embeddings[1::3])]
+    for share in (0.0001, 0.01, 0.5, 0.99):
+        allowed = np.random.default_rng(3).random(len(embeddings)) < share
+        many = _flat(embeddings).search(queries, 25, allowed)
+        index = _flat(embeddings)
+        few = [index.search(query[None], 25, allowed) for query in queries]
+        assert np.array_equal(many.rows, np.concatenate([each.rows for each in few]))
+        assert np.array_equal(many.scores, np.concatenate([each.scores for each in few]))
+        assert index._searched.__self__._allowed is None
+
+
+def test_an_inverted_kind_finds_what_a_mask_leaves_wherever_it_lies() -> None:
+    embeddings = _unit(12_000, 8, 0)
+    config = IndexConfig(kind="ivf", recall_target=0.05, calibration_k=10, max_probe_share=1.0, threads=1)
+    index = ItemIndex.build(embeddings, np.arange(12_000).astype(str), config)
+    allowed = np.zeros(12_000, bool)
+    allowed[[5, 4_000, 11_000]] = True
+    assert index.meta.nprobe < index.meta.nlist
+    for k in (2, 3, 5):
+        found = index.search(embeddings[:4], k, allowed)
+        assert ((found.rows >= 0).sum(1) == min(k, 3)).all()
 
 
 @pytest.mark.parametrize(

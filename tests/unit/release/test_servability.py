@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import pytest
 
 from modit.core.sections import ServabilityParams
 from modit.index import ItemIndex
+from modit.release import trial
 from modit.release.answers import Answer, equal_share, load_answers, save_answers
 from modit.release.parity import TorchSampler
+from modit.release.retrieval import Question, retrieve
 from modit.release.servability import CHECKS, judge_trial, load_servability, save_servability, try_in_fresh_process
-from modit.serve import trial
-from modit.serve.retrieval import Question, retrieve
 from tests.unit.release.conftest import describe
 from tests.unit.serve.bundles import Bundle
 
@@ -38,21 +39,15 @@ def bundle(sampler_file, sampler, tmp_path_factory):
         answers.append(
             Answer(catalog.item_ids[rows].tolist(), catalog.item_ids[found.rows].tolist(), found.scores.tolist())
         )
-    (folder / "answers").mkdir()
-    save_answers(folder / "answers", answers)
-    return bundle, folder / "answers"
-
-
-def source_of(bundle, **changes):
-    tags = bundle.tags("drama") | changes
-    return {"model": "candidate", "version": 0, "alias": "candidate", "domain": "drama"} | {
-        name: tags[name] for name in ("run_uri", "sampler_digest", "index_digest")
-    }
+    folders = {"index": Path(bundle.run) / "index", "catalog": Path(bundle.run) / "catalog", "sampler": folder / "own"}
+    shutil.copytree(Path(bundle.run) / "sampler" / "drama", folders["sampler"])
+    save_answers(folders["sampler"], answers)
+    tags = bundle.tags("drama")
+    return folders, {name: tags[name] for name in ("sampler_digest", "index_digest")}
 
 
 def test_a_fresh_process_loads_the_sampler_without_torch_finds_the_lists_of_torch_and_measures(bundle, tmp_path):
-    run, answers = bundle
-    found = try_in_fresh_process(trial.__name__, source_of(run), answers, tmp_path, PARAMS)
+    found = try_in_fresh_process(*bundle, tmp_path, PARAMS)
     assert found["torch"] is False and (found["equal_lists"], found["lists"]) == (1.0, 6)
     assert 0 < found["p50_ms"] <= found["p99_ms"] and 50 < found["peak_mb"] < 5_000 and found["seeds"] == 12
     checks = judge_trial(found, PARAMS)
@@ -60,28 +55,32 @@ def test_a_fresh_process_loads_the_sampler_without_torch_finds_the_lists_of_torc
 
 
 def test_another_answer_than_torchs_is_noticed(bundle, tmp_path):
-    run, answers = bundle
-    stored = load_answers(answers)
-    (tmp_path / "other").mkdir()
-    save_answers(tmp_path / "other", [replace(stored[0], items=stored[0].items[::-1]), *stored[1:]])
-    found = try_in_fresh_process(trial.__name__, source_of(run), tmp_path / "other", tmp_path, PARAMS)
+    folders, digests = bundle
+    stored, other = load_answers(folders["sampler"]), tmp_path / "other"
+    shutil.copytree(folders["sampler"], other)
+    save_answers(other, [replace(stored[0], items=stored[0].items[::-1]), *stored[1:]])
+    found = try_in_fresh_process(folders | {"sampler": other}, digests, tmp_path, PARAMS)
     assert found["equal_lists"] == pytest.approx(5 / 6)
     assert [check.name for check in judge_trial(found, PARAMS) if not check.holds] == ["lists"]
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [({"sampler_digest": "0" * 64}, "tag sampler_digest"), ({"run_uri": "/nowhere"}, "no artifact at /nowhere")],
-)
-def test_what_the_service_would_not_load_is_refused_with_the_reason(bundle, tmp_path, change, reason):
-    run, answers = bundle
-    found = try_in_fresh_process(trial.__name__, source_of(run, **change), answers, tmp_path, PARAMS)
+@pytest.mark.parametrize("name", ["sampler_digest", "index_digest"])
+def test_what_is_not_what_was_made_is_refused_with_the_reason(bundle, tmp_path, name):
+    folders, digests = bundle
+    found = try_in_fresh_process(folders, digests | {name: "0" * 64}, tmp_path, PARAMS)
     (check,) = judge_trial(found, PARAMS)
-    assert (check.name, check.holds) == ("loads", False) and reason in check.sentence
+    assert (check.name, check.holds) == ("loads", False) and "0" * 64 in check.sentence
 
 
-def test_a_process_that_dies_is_no_pass(tmp_path):
-    found = try_in_fresh_process("modit.serve.nothing_of_this_name", {}, tmp_path, tmp_path, PARAMS)
+def test_a_missing_file_is_refused_by_name(bundle, tmp_path):
+    folders, digests = bundle
+    found = try_in_fresh_process(folders | {"sampler": tmp_path}, digests, tmp_path, PARAMS)
+    assert f"{tmp_path}/sampler.onnx: missing" in found["refused"]
+
+
+def test_a_process_that_dies_is_no_pass(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    found = try_in_fresh_process(*bundle, tmp_path, PARAMS)
     assert "ended with status 1" in found["refused"] and not judge_trial(found, PARAMS)[0].holds
 
 

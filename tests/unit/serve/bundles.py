@@ -149,7 +149,9 @@ def make_catalog(seed: int, order: int | None = None) -> Catalog:
     numbers = np.random.default_rng(seed if order is None else order).permutation(ITEMS)
     ids = np.array([f"item-{number}" for number in numbers])
     titles = np.array([f"Title of {item_id}" for item_id in ids])
-    return Catalog(ids, vectors[numbers], {"drama": np.ones(ITEMS, bool)}, titles, Sequences.none())
+    chances = np.random.default_rng(seed).random((2, ITEMS))[:, numbers]
+    attributes = {"crime": chances[0] < 0.1, "drama": chances[1] < 0.5}
+    return Catalog(ids, vectors[numbers], attributes, titles, Sequences.none())
 
 
 def save_cases(folder: Path, seed: int) -> None:

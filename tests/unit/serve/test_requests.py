@@ -36,7 +36,16 @@ UNIT = [1.0] + [0.0] * (DIMENSION - 1)
         ({"samples": 5 * SAMPLES}, 422, "samples", f"{5 * SAMPLES}", f"multiples of {SAMPLES}"),
         ({"exclude_item_ids": ["a"] * 21}, 422, "number of exclude_item_ids", "21", "0..20"),
         ({"exclude_item_ids": [1, 2]}, 422, "exclude_item_ids.0", "1", "valid string"),
-        ({"filter": "cheap"}, 422, "filter", "'cheap'", "not permitted"),
+        ({"cheap": True}, 422, "cheap", "True", "not permitted"),
+        ({"filter": "cheap"}, 422, "filter", "'cheap'", "valid dictionary"),
+        ({"filter": {"only": {}}}, 422, "filter.only", "{}", "not permitted"),
+        ({"filter": {"include": {"price": "low"}}}, 422, "filter.include.price", "'low'", "attr_drama, title"),
+        ({"filter": {"exclude": {"attr_drama": "no"}}}, 422, "filter.exclude.attr_drama", "'no'", "true or false"),
+        ({"filter": {"exclude": {"attr_drama": 1}}}, 422, "filter.exclude.attr_drama.bool", "1", "valid boolean"),
+        ({"filter": {"include": {"title": True}}}, 422, "filter.include.title", "True", "a part of the title"),
+        ({"filter": {"include": {"title": ""}}}, 422, "filter.include.title", "''", "1..200"),
+        ({"filter": {"include": {"title": "\ud800"}}}, 422, "filter.include.title", "\\ud800", "UTF-8"),
+        ({"filter": {"include": {f"{n}": True for n in range(17)}}}, 422, "number of filter conditions", "17", "16"),
         ({"\ud800": 1}, 422, "body", "\\ud800", "unicode"),
         ({"seeds": {}}, 422, "seeds", "'neither'", "either item_ids or vectors"),
         ({"seeds": {"item_ids": ["item-1"], "vectors": [UNIT]}}, 422, "seeds", "'both'", "either"),
@@ -58,7 +67,7 @@ def test_a_wrong_value_is_refused_by_name(client, change, status, field, value, 
     body = json.dumps({"domain": "drama", "seeds": ONE} | change)
     answer = client.post("/v1/retrieve", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == status
-    [error] = answer.json()["errors"]
+    error = answer.json()["errors"][0]
     assert error["field"] == field and value in error["value"] and allowed in error["allowed"], error
 
 
@@ -95,7 +104,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-fields = ["domain", "seeds", "k", "guidance", "samples", "exclude_item_ids", "return_query"]
+fields = ["domain", "seeds", "k", "guidance", "samples", "exclude_item_ids", "filter", "return_query"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,6 +152,9 @@ def test_with_keys_only_those_who_have_one_are_answered(bundle, header):
         for key in ("one", "two"):
             right = {"Authorization": f"bearer {key}"}
             assert client.post("/v1/retrieve", json={"domain": "drama", "seeds": ONE}, headers=right).is_success
+            assert client.get("/openapi.json", auth=("anybody", key)).is_success
+        page = client.get("/docs", headers=given | {"Accept": "text/html,*/*"})
+        assert page.status_code == 401 and page.headers["www-authenticate"].startswith("Basic realm=")
         assert all(client.get(path, headers=given).is_success for path in ("/healthz", "/readyz", "/metrics"))
 
 

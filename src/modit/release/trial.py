@@ -1,4 +1,4 @@
-"""`python -m modit.serve.trial ORDER RESULT`: loads a sampler as the service does, asks it, and notes what that takes.
+"""`python -m modit.release.trial ORDER RESULT`: a sampler is loaded and asked as the service does it.
 
 It is a process of its own so that nothing but what the service imports is in its memory.
 """
@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from modit.core.errors import ModitError
+from modit.core.errors import ArtifactError, ModitError
+from modit.core.storage import sha256_of_file
 from modit.release.answers import Answer, equal_share, load_answers
-from modit.serve.release import Release, Source, load_release
-from modit.serve.retrieval import Question, retrieve
+from modit.release.items import Items, load_items
+from modit.release.retrieval import Question, retrieve
+from modit.release.runtime import OnnxSampler, load_sampler
 
 _MIB = 1 << 20
 
@@ -34,19 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     order_path, result_path = sys.argv[1:] if arguments is None else arguments
     order = json.loads(Path(order_path).read_text(encoding="utf-8"))
     try:
-        result = try_release(Source(**order["source"]), Path(order["answers"]), order)
+        folders = {name: Path(folder) for name, folder in order["folders"].items()}
+        result = try_candidate(folders, order["digests"], order)
     except ModitError as error:
         result = {"refused": str(error)}
     Path(result_path).write_text(json.dumps(result), encoding="utf-8")
     return 0
 
 
-def try_release(source: Source, answers: Path, order: dict[str, Any]) -> dict[str, Any]:
+def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order: dict[str, Any]) -> dict[str, Any]:
     """Loads and asks.
 
     Args:
-        source: of the sampler; loading verifies digests and the canary queries of the index.
-        answers: folder with the answers of torch.
+        folders: of the artifacts `sampler`, `index` and `catalog`.
+        digests: `sampler_digest` and `index_digest` that these must have.
         order: `k`, `warmup`, `queries` and `rounds` of section `servability`.
 
     Returns:
@@ -56,17 +59,24 @@ def try_release(source: Source, answers: Path, order: dict[str, Any]) -> dict[st
     Raises:
         ModitError: it does not load, or does not answer.
     """
-    release, stored = load_release(source), load_answers(answers)
-    equal = equal_share(stored, lambda answer: _ask(release, answer))
-    seeds = min(release.sampler.info.maximum_seeds, len(release.items.index))
-    p50, p99 = fastest_round(_questions(release, seeds, order["k"]), order["warmup"], order["queries"], order["rounds"])
+    file = folders["sampler"] / "sampler.onnx"
+    if not file.is_file() or (found := sha256_of_file(file)) != digests["sampler_digest"]:
+        state = f"sha256 {found}" if file.is_file() else "missing"
+        raise ArtifactError(f"{file}: {state}; sampler_digest is {digests['sampler_digest']}")
+    sampler = load_sampler(file, threads=1)
+    items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
+    stored = load_answers(folders["sampler"])
+    equal = equal_share(stored, lambda answer: _ask(sampler, items, answer))
+    seeds = min(sampler.info.maximum_seeds, len(items.index))
+    ask = _questions(sampler, items, seeds, order["k"])
+    p50, p99 = fastest_round(ask, order["warmup"], order["queries"], order["rounds"])
     return {
         "equal_lists": equal,
         "lists": len(stored),
         "p50_ms": round(p50, 3),
         "p99_ms": round(p99, 3),
         "peak_mb": round(peak_bytes() / _MIB, 1),
-        "vectors_mb": release.items.embeddings.size * 4 / _MIB,
+        "vectors_mb": items.embeddings.size * 4 / _MIB,
         "seeds": seeds,
         "torch": "torch" in sys.modules,
     }
@@ -98,24 +108,22 @@ def peak_bytes() -> int:
     raise ModitError("/proc/self/status has no VmHWM: the memory of a trial can be measured on Linux only")
 
 
-def _ask(release: Release, answer: Answer) -> tuple[list[str], list[float]]:
-    rows = release.items.rows_of(answer.seeds)
+def _ask(sampler: OnnxSampler, items: Items, answer: Answer) -> tuple[list[str], list[float]]:
+    rows = items.rows_of(answer.seeds)
     if (rows < 0).any():
         return [], []
-    question = Question(np.asarray(release.items.embeddings[rows]), len(answer.items), exclude=rows)
-    found = retrieve(release.sampler, release.items.index, question)
-    return release.items.ids_of(found.rows), found.scores.tolist()
+    question = Question(np.asarray(items.embeddings[rows]), len(answer.items), exclude=rows)
+    found = retrieve(sampler, items.index, question)
+    return items.ids_of(found.rows), found.scores.tolist()
 
 
-def _questions(release: Release, seeds: int, k: int) -> Callable[[int], None]:
+def _questions(sampler: OnnxSampler, items: Items, seeds: int, k: int) -> Callable[[int], None]:
     """Single queries of so many seeds, each of other items."""
-    items, count = release.items, len(release.items.index)
+    count = len(items.index)
 
     def ask(number: int) -> None:
         rows = (number * seeds + np.arange(seeds, dtype=np.int64)) % count
-        retrieve(
-            release.sampler, items.index, Question(np.asarray(items.embeddings[rows]), min(k, count), exclude=rows)
-        )
+        retrieve(sampler, items.index, Question(np.asarray(items.embeddings[rows]), min(k, count), exclude=rows))
 
     return ask
 

@@ -1,0 +1,155 @@
+"""A client of the retrieval service, of the standard library alone.
+
+client = Client("http://localhost:8000", key="...")
+for item in client.retrieve("popular", ["item-1", "item-2"], k=5).items: ...
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modit.core.errors import ModitError
+
+Seeds = Sequence[str] | Sequence[Sequence[float]]
+KEY_VARIABLE = "MODIT_API_KEY"
+_LATER = (429, 503)
+_LONGEST_PAUSE = 60.0
+
+
+class ServiceError(ModitError):
+    """The service refused a request, or did not answer.
+
+    Attributes:
+        status: of the answer; 0 if there was none.
+        refusals: `field`, `value` and `allowed` of each thing that is wrong.
+    """
+
+    def __init__(self, status: int, refusals: Sequence[Mapping[str, str]], said: str = "") -> None:
+        self.status, self.refusals = status, tuple(refusals)
+        reasons = [f"{each['field']} is {each['value']}; allowed: {each['allowed']}" for each in refusals]
+        super().__init__("; ".join(reasons) or said)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of an answer: its id, its inner product with the query, its title where it has one."""
+
+    item_id: str
+    score: float
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the service answers.
+
+    Attributes:
+        items: best first.
+        domain: asked for.
+        model: that answered, with `version`, the `alias` that named it, and the `index_digest` searched.
+        query: the generated query [d], if it was asked for.
+    """
+
+    items: tuple[Item, ...]
+    domain: str
+    model: str
+    version: int
+    alias: str
+    index_digest: str
+    query: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Answer:
+        """Reads an answer's JSON; fields that a later service adds are left out."""
+        items = tuple(Item(each["item_id"], each["score"], each.get("title")) for each in content["items"])
+        query = tuple(content["query"]) if content.get("query") else None
+        facts = {name: content[name] for name in ("domain", "model", "version", "alias", "index_digest")}
+        return cls(items=items, query=query, **facts)
+
+
+class Client:
+    """Asks one service. Safe to use from several threads."""
+
+    def __init__(self, url: str, key: str | None = None, timeout: float = 30.0, retries: int = 3) -> None:
+        """Args: `url` of the service; `key` or token; `timeout` of a call in seconds; `retries` of a call that the
+        service is too busy for, after the pause that it names.
+        """
+        self._url, self._timeout, self._retries = url.rstrip("/"), timeout, retries
+        self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+
+    def retrieve(self, domain: str, seeds: Seeds, k: int = 10, **more: Any) -> Answer:
+        """Asks for items that have the attribute of the domain and are like the seeds.
+
+        Args:
+            domain: the attribute.
+            seeds: ids of items, or vectors [m, d].
+            k: items wanted.
+            **more: `guidance`, `samples`, `exclude_item_ids`, `filter`, `return_query`, as docs/serving.md has them.
+
+        Raises:
+            ServiceError: the request was refused, or there was no answer.
+        """
+        return Answer.of(self._call("/v1/retrieve", request(domain, seeds, k, **more)))
+
+    def retrieve_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """Asks several requests at once, each made by `request`.
+
+        Raises:
+            ServiceError: one of them was refused, or there was no answer.
+        """
+        found = self._call("/v1/retrieve/batch", {"requests": list(requests)})
+        return [Answer.of(each) for each in found["answers"]]
+
+    def readiness(self) -> dict[str, Any]:
+        """What answers for which domain.
+
+        Raises:
+            ServiceError: nothing is ready yet, or there was no answer.
+        """
+        return self._call("/readyz", None)
+
+    def _call(self, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        for attempt in range(self._retries + 1):
+            content = None if body is None else json.dumps(body).encode()
+            asked = urllib.request.Request(self._url + path, content, self._headers)
+            try:
+                with urllib.request.urlopen(asked, timeout=self._timeout) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                later = error.headers.get("Retry-After", "")
+                if error.code not in _LATER or not later.isdecimal() or attempt == self._retries:
+                    raise _refused(error) from error
+                time.sleep(min(float(later), _LONGEST_PAUSE))
+            except (OSError, ValueError) as error:
+                raise ServiceError(0, [], f"{self._url} does not answer: {error}") from error
+        raise AssertionError("the last attempt returns or raises")
+
+
+def request(domain: str, seeds: Seeds, k: int = 10, **more: Any) -> dict[str, Any]:
+    """A request as the service takes it; arguments as of `Client.retrieve`."""
+    by_id = all(isinstance(seed, str) for seed in seeds)
+    given = {"item_ids": list(seeds)} if by_id else {"vectors": [list(map(float, seed)) for seed in seeds]}
+    return {"domain": domain, "seeds": given, "k": k} | {name: each for name, each in more.items() if each is not None}
+
+
+def table(answer: Answer) -> str:
+    """An answer for people: who answered, then an item a line."""
+    width = max((len(item.item_id) for item in answer.items), default=0)
+    lines = [f"{answer.model} version {answer.version} ({answer.alias}), index {answer.index_digest[:12]}"]
+    for rank, item in enumerate(answer.items, 1):
+        lines.append(f"{rank:4}  {item.score:+.4f}  {item.item_id:{width}}  {item.title or ''}".rstrip())
+    return "\n".join(lines)
+
+
+def _refused(error: urllib.error.HTTPError) -> ServiceError:
+    said = error.read()
+    try:
+        return ServiceError(error.code, json.loads(said)["errors"])
+    except (ValueError, KeyError, TypeError):
+        return ServiceError(error.code, [], f"{error.url} answered {error.code} {error.reason}")

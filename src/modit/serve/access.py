@@ -1,0 +1,74 @@
+"""Who asks: a client with a key, one with a token, or an address."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from modit.serve.oidc import NoKeys, NoToken, OidcSettings, Tokens
+from modit.serve.schema import RequestError
+from modit.serve.settings import KEYS_VARIABLE
+
+_RETRY_SECONDS = "10"
+
+
+class Access:
+    """Lets requests in."""
+
+    def __init__(self, keys: tuple[str, ...], oidc: OidcSettings | None) -> None:
+        """Args: `keys` and tokens of `oidc` of which a request must bring one, if there are any."""
+        self._keys, self._tokens = [key.encode() for key in keys], Tokens(oidc) if oidc else None
+        names = [f"one of {KEYS_VARIABLE}"] if keys else []
+        self._allowed = "Bearer and " + " or ".join([*names, f"a token of {oidc.issuer}"] if oidc else names)
+
+    async def client(self, scope: Scope) -> str:
+        """A name for who asks, which is no secret.
+
+        A key comes as `Authorization: Bearer KEY`, or from a browser, which can only send it so, as the password of
+        `Basic`. A token comes as `Bearer`.
+
+        Raises:
+            RequestError: 401, neither key nor token is one that is known; 503, tokens cannot be checked now.
+        """
+        if not (self._keys or self._tokens):
+            return str(scope["client"][0]) if scope.get("client") else "unknown"
+        given = Headers(scope=scope).get("authorization")
+        key = _key_of(given or "")
+        # All are compared, each in constant time: how long it takes says nothing of any.
+        if any([hmac.compare_digest(key, each) for each in self._keys]):
+            return "key " + hashlib.sha256(key).hexdigest()[:8]
+        reason = "another" if given is not None else "missing"
+        if self._tokens and key.count(b".") == 2:
+            try:
+                return "subject " + await asyncio.to_thread(self._tokens.subject, key.decode("latin-1"))
+            except NoKeys as error:
+                later = {"Retry-After": _RETRY_SECONDS}
+                raise RequestError("Authorization", str(error), "a token, later", 503, later) from error
+            except NoToken as error:
+                reason = str(error)
+        raise RequestError("Authorization", reason, self._allowed, 401, {"WWW-Authenticate": _challenge(scope)})
+
+
+def _key_of(authorization: str) -> bytes:
+    scheme, _, content = authorization.partition(" ")
+    content = content.strip()
+    if scheme.lower() == "bearer":
+        return content.encode()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(content, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            pass
+    return b""
+
+
+def _challenge(scope: Scope) -> str:
+    """What a browser answers with a form for the key, where a person opens a page."""
+    wants_page = "text/html" in Headers(scope=scope).get("accept", "")
+    return 'Basic realm="modit: any name, an API key as password", charset="UTF-8"' if wants_page else "Bearer"

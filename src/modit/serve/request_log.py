@@ -1,0 +1,190 @@
+"""Answered requests as `retrieval_labels` of the input contract, so that tonight's labels can come from them.
+
+A list of labels says what the production index returns for *one item*, its anchor. What a request is answered with is
+not that: its query is generated to lie where the attribute is dense, and labels from there would teach the density
+predictor that it is dense around the seeds. So a request is logged as the list of one of its seeds, which a thread of
+the log asks the same index for (docs/adr/0029).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from modit.core.errors import ConfigError
+from modit.core.sections import RetrievalParams
+from modit.core.storage import Storage
+from modit.index import search_threads
+from modit.release.items import ATTRIBUTE_PREFIX, Items
+
+TABLE = "retrieval_labels"
+WRITTEN, KNOWN, DROPPED, FAILED = "written", "known", "dropped", "failed"
+RESULTS = (WRITTEN, KNOWN, DROPPED, FAILED)
+SCHEMA = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("timestamp", pa.timestamp("us", tz="UTC")),
+        ("domain", pa.string()),
+        ("anchor_item_id", pa.string()),
+        ("rank", pa.int32()),
+        ("item_id", pa.string()),
+        ("label", pa.bool_()),
+    ]
+)
+# Results asked for, in K: those that are held out are taken out before the first K are used.
+_DEPTH = 3
+_WAITING, _LISTS = 1_000, 2_000
+_STOP_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Asked(NamedTuple):
+    """An answered request.
+
+    Attributes:
+        request_id: no other has it.
+        time: when it was asked.
+        domain: of it.
+        seeds: ids of items of the index.
+        items: that answered.
+    """
+
+    request_id: str
+    time: datetime
+    domain: str
+    seeds: list[str]
+    items: Items
+
+
+class RequestLog(threading.Thread):
+    """Writes what it is told of. Telling it never waits and never fails."""
+
+    def __init__(
+        self,
+        uri: str,
+        seconds: float = 300.0,
+        lists_a_second: float = 5.0,
+        count: Callable[[str], None] = lambda result: None,
+    ) -> None:
+        """Checks where to write; `start` begins.
+
+        Args:
+            uri: an input folder: a path or an address such as `s3://bucket/prefix`.
+            seconds: between two files.
+            lists_a_second: that the index is asked for at most; a search takes time from those of requests.
+            count: is told what became of a request: one of `RESULTS`.
+
+        Raises:
+            ConfigError: the folder has its labels in one file, beside which there can be no other.
+        """
+        super().__init__(name="request log", daemon=True)
+        self._storage, self._seconds, self._pause, self._count = Storage(uri), seconds, 1 / lists_a_second, count
+        single = f"{self._storage.root}/{TABLE}.parquet"
+        if self._storage.filesystem.isfile(single):
+            raise ConfigError(f"--log-requests {uri}: {single} is there; allowed: a folder {TABLE}/ or none yet")
+        self._asked: queue.Queue[Asked | None] = queue.Queue(_WAITING)
+        self._lists: list[tuple[date, pa.Table]] = []
+        self._stopped = threading.Event()
+        self._day, self._known = date.min, set[tuple[str, str, str]]()
+
+    def add(self, asked: Asked) -> None:
+        """Takes note of a request, unless too many are waiting."""
+        try:
+            self._asked.put_nowait(asked)
+        except queue.Full:
+            self._count(DROPPED)
+
+    def run(self) -> None:
+        """Until `stop`."""
+        search_threads(1)
+        due = time.monotonic() + self._seconds
+        while not self._stopped.is_set():
+            try:
+                if asked := self._asked.get(timeout=max(0.0, due - time.monotonic())):
+                    self._take(asked)
+            except queue.Empty:
+                pass
+            if time.monotonic() >= due or len(self._lists) >= _LISTS:
+                self._flush()
+                due = time.monotonic() + self._seconds
+        self._flush()
+
+    def stop(self) -> None:
+        """Writes the lists that are there, not those that still wait; some seconds at most."""
+        self._stopped.set()
+        with suppress(queue.Full):  # then it is not asleep
+            self._asked.put_nowait(None)
+        self.join(_STOP_SECONDS)
+
+    def _take(self, asked: Asked) -> None:
+        try:
+            found = self._list_of(asked)
+        except Exception as error:  # whatever is wrong with one request, the next one is logged
+            self._count(FAILED)
+            _logger.warning("request %s is not logged: %s: %s", asked.request_id, type(error).__name__, error)
+            return
+        if found is None:
+            self._count(KNOWN)
+            return
+        self._lists.append((asked.time.astimezone(UTC).date(), found))
+        self._stopped.wait(self._pause)
+
+    def _list_of(self, asked: Asked) -> pa.Table | None:
+        """The list of the first seed that today has none of; None if there is no such seed, or nothing to label by."""
+        labels = asked.items.columns.get(ATTRIBUTE_PREFIX + asked.domain)
+        if labels is None:
+            return None
+        if self._day != (today := asked.time.date()):
+            self._day, self._known = today, set()
+        index, digest = asked.items.index, asked.items.digests[0]
+        anchor = next((each for each in asked.seeds if (digest, asked.domain, each) not in self._known), None)
+        if anchor is None:
+            return None
+        self._known.add((digest, asked.domain, anchor))
+        own = asked.items.rows_of([anchor])
+        depth = min(_DEPTH * RetrievalParams().depth(len(index)), len(index) - 1)
+        rows = index.search(np.asarray(asked.items.embeddings[own], np.float32), depth, exclude=own[None]).rows[0]
+        rows = rows[rows >= 0]
+        columns = [
+            pa.repeat(pa.scalar(value, kind), len(rows))
+            for value, kind in ((asked.request_id, SCHEMA.types[0]), (asked.time, SCHEMA.types[1]))
+        ]
+        columns += [pa.repeat(value, len(rows)) for value in (asked.domain, anchor)]
+        columns += [pa.array(np.arange(1, len(rows) + 1, dtype=np.int32)), pa.array(asked.items.ids_of(rows))]
+        columns.append(labels.take(pa.array(rows)).combine_chunks())
+        return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+    def _flush(self) -> None:
+        """A file for each day that there are lists of. What cannot be written waits, as long as there is room."""
+        for day in sorted({day for day, _ in self._lists}):
+            lists = [found for of, found in self._lists if of == day]
+            name = f"{TABLE}/date={day}/part-{datetime.now(UTC):%H%M%S}-{uuid.uuid4().hex[:12]}.parquet"
+            try:
+                self._write(name, pa.concat_tables(lists))
+            except Exception as error:  # the place may be away for a while, in as many ways as there are places
+                _logger.warning("%s/%s is not written: %s: %s", self._storage.uri, name, type(error).__name__, error)
+                lost = max(0, len(self._lists) - _LISTS // 2)
+                del self._lists[:lost]
+                for _ in range(lost):
+                    self._count(FAILED)
+                return
+            self._lists = [(of, found) for of, found in self._lists if of != day]
+            for _ in lists:
+                self._count(WRITTEN)
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        self._storage.write_bytes(name, sink.getvalue().to_pybytes())

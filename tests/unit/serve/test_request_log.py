@@ -1,0 +1,118 @@
+"""Answered requests are noted as lists of their seeds; whatever becomes of the note, the answer is the same."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from modit.core.errors import ConfigError
+from modit.metric import anchors
+from modit.serve import request_log
+from modit.serve.request_log import SCHEMA, Asked, RequestLog
+from tests.unit.serve.conftest import running, wait_until
+
+
+def rows_of(folder):
+    return [row for file in sorted(folder.rglob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+def test_the_columns_are_those_that_the_pipeline_writes_itself():
+    assert anchors.SCHEMA == SCHEMA
+
+
+def test_a_stopped_service_has_written_what_it_was_asked_with_the_neighbours_of_a_seed(bundle, tmp_path):
+    ids, vectors = bundle.catalog.item_ids, bundle.catalog.embeddings
+    with running(lambda: [bundle.named("drama")], log_requests=str(tmp_path)) as client:
+        asked = {"domain": "drama", "seeds": {"item_ids": ids[[4, 7]].tolist()}}
+        requests = [client.post("/v1/retrieve", json=asked).headers["x-request-id"] for _ in range(3)]
+        client.post("/v1/retrieve", json=asked | {"seeds": {"vectors": vectors[:2].tolist()}})
+        client.post("/v1/retrieve", json=asked | {"k": 0})
+        figure = 'modit_logged_requests_total{result="known"} 1.0'
+        wait_until(lambda: figure in client.get("/metrics").text)
+        assert list(tmp_path.iterdir()) == []  # an empty folder of labels would be refused
+    rows = rows_of(tmp_path / "retrieval_labels")
+    assert {row["request_id"] for row in rows} == set(requests[:2])  # the third had no seed left
+    for request, anchor in zip(requests, (4, 7), strict=False):
+        listed = [row for row in rows if row["request_id"] == request]
+        best = [row for row in np.argsort(-(vectors @ vectors[anchor])) if row != anchor][:30]
+        assert [row["item_id"] for row in listed] == ids[best].tolist()
+        assert [row["rank"] for row in listed] == list(range(1, 31))
+        assert [row["label"] for row in listed] == bundle.catalog.attributes["drama"][best].tolist()
+        assert {(row["domain"], row["anchor_item_id"]) for row in listed} == {("drama", ids[anchor])}
+    today = datetime.now(UTC).date()
+    assert [folder.name for folder in (tmp_path / "retrieval_labels").iterdir()] == [f"date={today}"]
+    assert all(row["timestamp"].date() == today for row in rows)
+
+
+@pytest.fixture
+def note(release):
+    """Tells a log of a request for an item, at a time."""
+
+    def tell(log, item_id, day=1):
+        log.add(Asked(f"r-{item_id}-{day}", datetime(2026, 3, day, tzinfo=UTC), "drama", [item_id], release.items))
+
+    return tell
+
+
+def test_a_list_lies_under_the_day_of_its_request_and_each_day_anew(note, tmp_path):
+    log = RequestLog(str(tmp_path), lists_a_second=1000)
+    for day in (1, 1, 2):
+        note(log, "item-1", day)
+    log.start()
+    wait_until(lambda: len(log._lists) == 2 and log._asked.empty())
+    log.stop()
+    assert sorted(folder.name for folder in tmp_path.glob("retrieval_labels/*")) == [
+        "date=2026-03-01",
+        "date=2026-03-02",
+    ]
+    assert len({row["request_id"] for row in rows_of(tmp_path)}) == 2
+
+
+def test_a_full_log_drops_and_never_waits(note, tmp_path, monkeypatch):
+    monkeypatch.setattr(request_log, "_WAITING", 3)
+    counts = Counter()
+    log = RequestLog(str(tmp_path), count=lambda result: counts.update([result]))  # not started: nobody takes
+    begun = time.monotonic()
+    for number in range(100):
+        note(log, f"item-{number}")
+    assert counts == {"dropped": 97} and time.monotonic() - begun < 1
+
+
+def test_what_cannot_be_written_is_tried_again_and_the_oldest_is_given_up(note, tmp_path, monkeypatch):
+    monkeypatch.setattr(request_log, "_LISTS", 4)
+    counts = Counter()
+    log = RequestLog(str(tmp_path / "x"), 0.02, 1000, lambda result: counts.update([result]))
+    (tmp_path / "x").write_text("a file where the folder should be")
+    for number in range(1, 12):
+        note(log, f"item-{number}")
+    log.start()
+    wait_until(lambda: log._asked.empty() and counts["failed"])
+    (tmp_path / "x").unlink()
+    wait_until(lambda: counts["written"])
+    log.stop()
+    rows = rows_of(tmp_path)
+    assert counts["failed"] + counts["written"] == 11 and counts["written"] <= 4
+    assert "item-11" in {row["anchor_item_id"] for row in rows}
+
+
+def test_a_request_that_cannot_be_noted_does_not_end_the_log(note, release, tmp_path):
+    counts = Counter()
+    log = RequestLog(str(tmp_path), 0.02, 1000, lambda result: counts.update([result]))
+    log.add(Asked("r", datetime.now(UTC), "drama", ["item-1"], None))
+    log.add(Asked("s", datetime.now(UTC), "a domain without a column", ["item-1"], release.items))
+    note(log, "item-1")
+    log.start()
+    wait_until(lambda: counts["written"])
+    log.stop()
+    assert counts == {"failed": 1, "known": 1, "written": 1}
+
+
+def test_labels_in_one_file_are_refused(tmp_path):
+    (tmp_path / "retrieval_labels.parquet").touch()
+    with pytest.raises(ConfigError, match=r"retrieval_labels.parquet is there; allowed: a folder"):
+        RequestLog(str(tmp_path))
