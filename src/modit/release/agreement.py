@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from modit.core.errors import ModitError
 from modit.release.model_version import CHAMPION, PREVIOUS, ModelRegistry, NamedVersion
 from modit.release.refusals import Refused
 from modit.release.standing import standing_of
@@ -15,11 +16,11 @@ class Disagreement:
 
     Attributes:
         domain: whose.
-        refused: what differs.
+        error: what differs.
     """
 
     domain: str
-    refused: Refused
+    error: Exception
 
 
 def agreed_versions(registry: ModelRegistry, alias: str) -> list[NamedVersion | Disagreement]:
@@ -47,5 +48,5 @@ def _agreed(registry: ModelRegistry, domain: str, alias: str) -> NamedVersion | 
             bundle = version.tags.get("bundle_digest")
             raise Refused("broken_bundle", f"tag bundle_digest of {version.label} is {bundle}, promoted was {promoted}")
         return replace(version, alias=alias)
-    except Refused as refused:
-        return Disagreement(domain, refused)
+    except (ModitError, OSError) as error:  # of one domain; the others go on
+        return Disagreement(domain, error)

@@ -71,7 +71,7 @@ class Releases:
     def _refresh_domain(self, domain: str, named: NamedVersion | Disagreement | None) -> None:
         try:
             if isinstance(named, Disagreement):
-                raise named.refused
+                raise named.error
             if named is None:
                 self._note(domain, f"no version of modit-{domain} has the alias {self._alias!r}")
                 return
