@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from modit.cli import main
-from modit.release.agreement import agreed_versions
+from modit.release.agreement import Agreement
 from modit.release.release_log import Approval, ReleaseLog, following, parse_approval, previous_version
 from tests.unit.release.world import World
 
@@ -104,7 +104,7 @@ def test_what_a_process_left_that_was_killed_after_its_entry_is_put_right(world:
     assert done.returncode == -signal.SIGKILL
     assert world.champion == version and world.aliases == {"challenger": version}
     if who == "the service":
-        agreed_versions(world.registry, "champion")
+        Agreement(world.registry, "champion").versions()
     else:
         world.order("reject", world.version())
     assert world.aliases == {"champion": version}
@@ -184,3 +184,21 @@ def test_a_line_of_champions_forgets_what_was_rolled_back_from(tmp_path):
 )
 def test_an_approval_says_where_it_came_from(text, source):
     assert parse_approval(text) == Approval(source, text, "")
+
+
+def test_a_service_that_asks_again_sees_each_move_and_reads_the_log_only_then(world: World, monkeypatch):
+    first, reads, read = world.promoted(), [], ReleaseLog.read
+    monkeypatch.setattr(ReleaseLog, "read", lambda log: reads.append(log.uri) or read(log))
+    agreement = Agreement(world.registry, "champion")
+
+    def asked() -> list[int]:
+        reads.clear()
+        return [each.version for each in agreement.versions() if each.domain == world.domain]
+
+    assert asked() == [first] and reads.count(world.log.uri) == 1
+    assert asked() == [first] and reads.count(world.log.uri) == 0
+    second = world.promoted()
+    assert asked() == [second] and reads.count(world.log.uri) == 1
+    world.registry.point_alias(world.domain, "champion", first)
+    (found,) = [each for each in agreement.versions() if each.domain == world.domain]
+    assert "alias_moved" in str(found.error)

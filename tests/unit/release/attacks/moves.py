@@ -18,7 +18,7 @@ from modit.core.errors import ArtifactError, ConfigError, RunBusyError
 from modit.core.lease import Lease
 from modit.core.storage import digest_of
 from modit.release import promotion
-from modit.release.agreement import Disagreement, agreed_versions
+from modit.release.agreement import Agreement, Disagreement
 from modit.release.bundle import Bundle as BundleManifest
 from modit.release.model_version import parse_version
 from modit.release.release_log import Approval, Entry, following
@@ -475,7 +475,7 @@ def moved_alias(world: World) -> str:
 
 
 def _not_served(world: World) -> str:
-    (found,) = [each for each in agreed_versions(world.registry, "champion") if each.domain == world.domain]
+    (found,) = [each for each in Agreement(world.registry, "champion").versions() if each.domain == world.domain]
     assert isinstance(found, Disagreement)
     return str(found.error)
 
