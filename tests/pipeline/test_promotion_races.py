@@ -40,11 +40,12 @@ from modit.release.refusals import Refused
 from modit.release.registry import MlflowRegistry
 registry = MlflowRegistry(sys.argv[1])
 registry.domains()
-version = registry.version("drama", int(sys.argv[2]))
+domain = sys.argv[3]
+version = registry.version(domain, int(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    carry_out(registry, Order("approve", "drama", "ann", version.version, version.tags["verdict_digest"]))
+    carry_out(registry, Order("approve", domain, "ann", version.version, version.tags["verdict_digest"]))
     print("won")
 except RunBusyError:
     print("busy")
@@ -76,21 +77,29 @@ def test_exactly_one_writer_makes_the_next_entry(place, tmp_path, request):
     assert entry.who == f"writer-{said.index('won')}"
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with an exported sampler and a registry, once for both: each takes seconds."""
+    folder = tmp_path_factory.mktemp("made")
+    export_sampler(build_sampler(depth=1), describe(), folder / "sampler.onnx")
+    MlflowRegistry(f"sqlite:///{folder}/mlflow.db", f"file://{folder}/artifacts").experiment_id()
+    return folder
+
+
 @pytest.mark.parametrize("place", ["local", "s3"])
-def test_exactly_one_of_two_promotions_at_once_wins(place, tmp_path, request):
+def test_exactly_one_of_two_promotions_at_once_wins(place, made, tmp_path, request):
     """Whole promotions: lease, checks of real bundles, log and aliases."""
     if place == "s3":
         request.getfixturevalue("s3")
-    runs = str(tmp_path / "runs") if place == "local" else "s3://bucket/runs"
-    export_sampler(build_sampler(depth=1), describe(), tmp_path / "sampler.onnx")
-    registry = MlflowRegistry(f"sqlite:///{tmp_path}/mlflow.db", f"file://{tmp_path}/artifacts")
+    runs, address = str(tmp_path / "runs") if place == "local" else "s3://bucket/runs", f"sqlite:///{made}/mlflow.db"
+    registry = MlflowRegistry(address)
     for number in (1, 2):
-        bundle = Bundle(f"{runs}/{number}", tmp_path / f"{number}", tmp_path / "sampler.onnx", ["drama"], order=number)
-        registry.register(bundle.submission("drama"))
-    said = raced(APPROVE, *([f"sqlite:///{tmp_path}/mlflow.db", str(number)] for number in (1, 2)))
+        bundle = Bundle(f"{runs}/{number}", tmp_path / f"{number}", made / "sampler.onnx", [place], order=number)
+        registry.register(bundle.submission(place))
+    said = raced(APPROVE, *([address, str(number), place] for number in (1, 2)))
     assert said.count("won") == 1
     assert set(said) <= {"won", "busy", "stale_verdict", "concurrent_promotion"}
     winner = said.index("won") + 1
-    standing = standing_of(registry, "drama")
+    standing = standing_of(registry, place)
     assert [entry.version for entry in standing.entries] == [winner]
     assert standing.aliases["champion"] == winner
