@@ -2,7 +2,7 @@
 
 A request counts from the moment at which it was due, so that a service that falls behind is seen to.
 
-    modit serve --registry sqlite:////path/to/runs/NAME/mlflow.db --alias challenger &
+    modit serve --registry sqlite:////path/to/runs/.registry/mlflow.db --alias challenger &
     python benchmarks/bench_serve.py --run /path/to/runs/NAME --domain popular --rate 50 --seconds 30
 """
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from modit.core.artifacts import MANIFEST
 from modit.core.errors import ContractError
-from modit.data.catalog import RETRIEVAL_LABELS, Catalog
+from modit.data.catalog import RETRIEVAL_LABELS
 from modit.data.data_docs import INDEX
-from modit.data.new_domain import add_domain
-from modit.data.nightly import ACCEPTED, OUTCOME_FILE, WindowValidator
+from modit.data.new_domain import extend
+from modit.data.nightly import ACCEPTED, WindowValidator
 
 if TYPE_CHECKING:
     from modit.core.new_domain import NewDomain
@@ -23,6 +20,8 @@ if TYPE_CHECKING:
 
 def run(context: StepContext) -> dict[str, Any]:
     """Reads the window of `run_config.catalogue`; writes `catalog`, `quarantine` and `validation`.
+
+    In a run that adds a domain, these are what the other run accepted, with the domain's verdicts.
 
     Raises:
         ConfigError: the window lies ahead.
@@ -54,18 +53,9 @@ def run(context: StepContext) -> dict[str, Any]:
 
 
 def _extend(context: StepContext, new: NewDomain) -> dict[str, Any]:
-    """What another run has accepted, with one more domain."""
-    catalog, quarantine, validation = (context.output(name) for name in context.step.outputs)
-    for target in (catalog, quarantine, validation):
-        shutil.copytree(
-            context.started_from(target.name), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST)
-        )
-    base = Catalog.load(context.started_from(catalog.name))
-    extended = add_domain(base, new, lambda: context.catalogue("items"), context.scratch)
-    extended.save(catalog)
-    positives = int(extended.attributes[new.name].sum())
-    context.logger.info("domain %s is added to %s: %d of %d items", new.name, new.run, positives, len(extended))
-    return _summary(json.loads((validation / OUTCOME_FILE).read_text(encoding="utf-8")))
+    taken = {name: context.started_from(name) for name in context.step.outputs}
+    outputs = {name: context.output(name) for name in context.step.outputs}
+    return _summary(extend(taken, outputs, new, lambda: context.catalogue("items"), context.scratch))
 
 
 def _summary(outcome: dict[str, Any]) -> dict[str, Any]:

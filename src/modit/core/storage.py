@@ -112,7 +112,8 @@ class Storage:
     def sizes(self) -> dict[str, int]:
         """Size in bytes of each file below, by its relative name."""
         found = self.filesystem.find(self.root, detail=True)
-        return {path[len(self.root) + 1 :]: entry["size"] for path, entry in found.items()}
+        # s3fs lists the folder itself if its first file is made while it looks.
+        return {path[len(self.root) + 1 :]: entry["size"] for path, entry in found.items() if path != self.root}
 
     def publish(self, folder: Path, manifest_name: str) -> None:
         """Puts a finished local folder here, replacing what is there.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from modit.core.artifacts import MANIFEST
 from modit.core.errors import ConfigError, ContractError
 from modit.core.new_domain import NewDomain
 from modit.data.catalog import Catalog
+from modit.data.nightly import OUTCOME_FILE
 from modit.data.parts import find_parts
 
 # Items that a function is asked about at once; what it said is on disk before the next ones are asked.
@@ -24,6 +29,38 @@ BATCH = 1_024
 Scorer = Callable[[pa.Table], Sequence[bool] | np.ndarray]
 
 logger = logging.getLogger(__name__)
+
+
+def extend(
+    taken: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    new: NewDomain,
+    source: Callable[[], Path],
+    scratch: Path,
+) -> dict[str, Any]:
+    """Writes what another run has accepted, with one more domain.
+
+    Args:
+        taken: folders of that run's `catalog`, `quarantine` and `validation`.
+        outputs: existing folders for the same.
+        new: the domain.
+        source: gives the input folder.
+        scratch: folder that survives a crash.
+
+    Returns:
+        The outcome of that run's validation.
+
+    Raises:
+        ConfigError: the scorer cannot be found.
+        ContractError: it does not say true or false of every item.
+    """
+    for name, folder in taken.items():
+        shutil.copytree(folder, outputs[name], dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
+    extended = add_domain(Catalog.load(taken["catalog"]), new, source, scratch)
+    extended.save(outputs["catalog"])
+    positives = int(extended.attributes[new.name].sum())
+    logger.info("domain %s is added to %s: %d of %d items", new.name, new.run, positives, len(extended))
+    return json.loads((outputs["validation"] / OUTCOME_FILE).read_text(encoding="utf-8"))
 
 
 def add_domain(catalog: Catalog, new: NewDomain, source: Callable[[], Path], scratch: Path) -> Catalog:

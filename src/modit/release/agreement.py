@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from modit.core.errors import ModitError
 from modit.release.model_version import CHAMPION, PREVIOUS, ModelRegistry, NamedVersion
 from modit.release.refusals import Refused
-from modit.release.standing import standing_of
+from modit.release.standing import log_of, standing_of
 
 
 @dataclass(frozen=True)
@@ -15,37 +16,50 @@ class Disagreement:
 
     Attributes:
         domain: whose.
-        refused: what differs.
+        error: what differs.
     """
 
     domain: str
-    refused: Refused
+    error: Exception
 
 
-def agreed_versions(registry: ModelRegistry, alias: str) -> list[NamedVersion | Disagreement]:
-    """The versions that bear an alias. `champion` and `previous` are the log's to give; others are the registry's own.
+class Agreement:
+    """Asks again and again; a log is read only when something has changed since it was read last."""
 
-    Args:
-        registry: to ask. Where a promotion died before its aliases were moved, they are moved.
-        alias: wanted.
-    """
-    found = [_agreed(registry, domain, alias) for domain in registry.domains()]
-    return [each for each in found if each is not None]
+    def __init__(self, registry: ModelRegistry, alias: str) -> None:
+        """Args: `registry` to ask; where a promotion died before its aliases were moved, they are moved. `alias`
+        that is wanted.
+        """
+        self._registry, self._alias = registry, alias
+        self._known: dict[str, tuple[object, NamedVersion | None]] = {}
 
+    def versions(self) -> list[NamedVersion | Disagreement]:
+        """Those that bear the alias. `champion` and `previous` are the log's to give; others are the registry's own."""
+        found = [self._version(domain) for domain in self._registry.domains()]
+        return [each for each in found if each is not None]
 
-def _agreed(registry: ModelRegistry, domain: str, alias: str) -> NamedVersion | Disagreement | None:
-    if alias not in (CHAMPION, PREVIOUS):
-        return registry.named_version(domain, alias)
-    try:
-        standing = standing_of(registry, domain)
-        number = standing.aliases.get(alias)
+    def _version(self, domain: str) -> NamedVersion | Disagreement | None:
+        if self._alias not in (CHAMPION, PREVIOUS):
+            return self._registry.named_version(domain, self._alias)
+        try:
+            tags = self._registry.model_tags(domain)
+            seen = (tags, self._registry.aliases(domain), log_of(tags, domain).count())
+            before, version = self._known.get(domain, (None, None))
+            if seen != before:
+                version = self._agreed(domain)
+                self._known[domain] = (seen, version)
+            return version
+        except (ModitError, OSError) as error:  # of one domain; the others go on
+            return Disagreement(domain, error)
+
+    def _agreed(self, domain: str) -> NamedVersion | None:
+        standing = standing_of(self._registry, domain)
+        number = standing.aliases.get(self._alias)
         if number is None:
             return None
-        version, entry = registry.version(domain, number), standing.entry_of(number)
+        version, entry = self._registry.version(domain, number), standing.entry_of(number)
         if entry is None or version.tags.get("bundle_digest") != entry.bundle_digest:
             promoted = entry.bundle_digest if entry else "nothing"
             bundle = version.tags.get("bundle_digest")
             raise Refused("broken_bundle", f"tag bundle_digest of {version.label} is {bundle}, promoted was {promoted}")
-        return replace(version, alias=alias)
-    except Refused as refused:
-        return Disagreement(domain, refused)
+        return replace(version, alias=self._alias)

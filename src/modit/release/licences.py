@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -32,6 +33,7 @@ UNKNOWN = "not stated"
 _CLASSIFIER = "License :: OSI Approved :: "
 
 
+@cache
 def licences() -> dict[str, dict[str, str]]:
     """Package -> `version` and `licence`, of `SERVED` and all that they need, without what is not installed here."""
     found: dict[str, dict[str, str]] = {}

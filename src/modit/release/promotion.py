@@ -30,8 +30,8 @@ from modit.release.checks import (
 )
 from modit.release.model_version import ModelRegistry, NamedVersion, model_name
 from modit.release.refusals import Refused
-from modit.release.release_log import APPROVE, AUTO, OVERRIDE, REJECT, ROLLBACK, Approval, Entry, following
-from modit.release.standing import Standing, mirror, standing_of
+from modit.release.release_log import APPROVE, AUTO, OVERRIDE, REJECT, ROLLBACK, Approval, Entry, ReleaseLog, following
+from modit.release.standing import Standing, log_of, mirror, standing_of
 
 LEASE_SECONDS = 120.0
 
@@ -84,7 +84,8 @@ def carry_out(
         RunBusyError: another promotion of the domain is going on.
     """
     _expect_words(order)
-    with _leased(standing_of(registry, order.domain), order, lease_seconds) as lease:
+    log = log_of(registry.model_tags(order.domain), order.domain)
+    with _leased(log, order, lease_seconds) as lease:
         standing = standing_of(registry, order.domain)
         if done := _done_already(order, standing):
             return done
@@ -95,16 +96,16 @@ def carry_out(
             lease.expect_held()
         except RunBusyError as error:
             raise Refused("lease_expired", str(error)) from error
-        standing.log.append(entry)
-        mirror(registry, order.domain, standing.log)
+        log.append(entry)
+        mirror(registry, order.domain, log)
     return entry
 
 
 @contextlib.contextmanager
-def _leased(standing: Standing, order: Order, seconds: float) -> Iterator[Lease]:
+def _leased(log: ReleaseLog, order: Order, seconds: float) -> Iterator[Lease]:
     holder = f"{order.who} (process {os.getpid()} on {socket.gethostname()}, {uuid.uuid4().hex[:8]})"
     doing = f"promoting {model_name(order.domain)}"
-    lease = Lease(standing.log.place.at(".lease"), holder, doing, seconds)
+    lease = Lease(log.place.at(".lease"), holder, doing, seconds)
     try:
         with lease.held():
             yield lease

@@ -156,7 +156,7 @@ class MlflowRegistry:
         version = self._find_version(model, submission) or self._create_version(model, submission)
         for path in submission.files:  # those of a version that was there may have changed: its verdict, its record
             self._client.log_artifact(version.run_id, str(path))
-        for name, value in submission.tags.items():
+        for name, value in submission.tags.items() - version.tags.items():
             self._client.set_model_version_tag(model, version.version, name, value)
         if submission.card and not version.description:
             self._client.update_model_version(model, version.version, submission.card)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from modit.core.errors import ConfigError
 from modit.core.storage import Storage
 from modit.release.model_version import (
     ALIAS,
@@ -46,6 +47,17 @@ class Standing:
         return next((each for each in reversed(self.entries) if each.moves and each.version == version), None)
 
 
+def log_of(tags: Mapping[str, str], domain: str) -> ReleaseLog:
+    """The log that the tags of a domain's model name.
+
+    Raises:
+        Refused: `unknown_version`: there is no model, or it was not made by `register`.
+    """
+    if LOG_TAG not in tags:
+        raise Refused("unknown_version", f"the registry has no {model_name(domain)} with a release log")
+    return ReleaseLog(Storage(tags[LOG_TAG]))
+
+
 def standing_of(registry: ModelRegistry, domain: str, *, repair: bool = False) -> Standing:
     """Reads log and registry; what a promotion that died left undone in the registry is done.
 
@@ -59,9 +71,7 @@ def standing_of(registry: ModelRegistry, domain: str, *, repair: bool = False) -
             the log does not have; `alias_moved`.
     """
     tags = registry.model_tags(domain)
-    if LOG_TAG not in tags:
-        raise Refused("unknown_version", f"the registry has no {model_name(domain)} with a release log")
-    log = ReleaseLog(Storage(tags[LOG_TAG]))
+    log = log_of(tags, domain)
     entries = log.read()
     seen = _seen(tags.get(HEAD_TAG, ""), log, entries)
     if seen < len(entries) or repair:
@@ -129,13 +139,20 @@ def _mirror(registry: ModelRegistry, domain: str, entries: Sequence[Entry], seen
 def _mark(registry: ModelRegistry, domain: str, entry: Entry) -> None:
     if entry.action == ROLLBACK:
         return
-    version: NamedVersion = registry.version(domain, entry.version)
+    version = _version(registry, domain, entry)
     registry.tag_version(version, REVIEW_TAG, f"{entry.action} by {entry.who}, {entry.time}")
     if entry.action == OVERRIDE:
         mark = f"> **Promoted by override** by {entry.who}, {entry.time}, against its verdict: {entry.reason}"
         registry.tag_version(version, OVERRIDE_TAG, f"{entry.who}: {entry.reason}")
         if mark not in (card := registry.card(version)):
             registry.show_card(version, f"{mark}\n\n{card}")
+
+
+def _version(registry: ModelRegistry, domain: str, entry: Entry) -> NamedVersion:
+    try:
+        return registry.version(domain, entry.version)
+    except ConfigError as error:
+        raise Refused("other_log", f"entry {entry.number} is about a version that is not there: {error}") from error
 
 
 def _words(version: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The verbs of the command line that promote: `releases`, `approve`, `override`, `reject`, `rollback`."""
+"""The verbs of the command line that promote: `releases`, `approve`, `override`, `reject`, `rollback`; and `retain`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument("--repair", action="store_true", help="put aliases that were moved by hand back")
     _add_registry(parser)
     parser.set_defaults(verb=_releases)
+    parser = verbs.add_parser("retain", help="forget old versions that never were the champion, and their files")
+    parser.add_argument("--keep", type=int, default=10, metavar="N", help="newest of each domain (default %(default)s)")
+    parser.add_argument("--delete", action="store_true", help="do it; without, it is only said")
+    _add_registry(parser)
+    parser.set_defaults(verb=_retain)
 
 
 def _add_order(parser: argparse.ArgumentParser, *, reason: bool) -> None:
@@ -93,6 +98,17 @@ def _releases(chosen: argparse.Namespace) -> int:
     text = json.dumps(found, indent=1) if chosen.json else "\n\n".join(map(overview_text, found))
     print(text or "no model is registered")
     return int(any(each["problem"] for each in found))
+
+
+def _retain(chosen: argparse.Namespace) -> int:
+    from modit.release.retention import carry_out_retention, plan_retention, retention_text
+
+    registry = _registry(chosen)
+    plan = plan_retention(registry, chosen.keep)
+    if chosen.delete:
+        carry_out_retention(registry, plan)
+    print(retention_text(plan, done=chosen.delete))
+    return 0
 
 
 def _approval(chosen: argparse.Namespace) -> Approval:

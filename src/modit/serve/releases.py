@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from modit.release.agreement import Disagreement, agreed_versions
+from modit.release.agreement import Agreement, Disagreement
 from modit.release.loading import Release, Source, load_release
 from modit.release.model_version import NamedVersion
-from modit.release.registry import MlflowRegistry, existing_registry
+from modit.release.registry import existing_registry
 
 _logger = logging.getLogger(__name__)
 REGISTRY, LOADED, FAILED = "registry", "loaded", "failed"
@@ -71,7 +71,7 @@ class Releases:
     def _refresh_domain(self, domain: str, named: NamedVersion | Disagreement | None) -> None:
         try:
             if isinstance(named, Disagreement):
-                raise named.refused
+                raise named.error
             if named is None:
                 self._note(domain, f"no version of modit-{domain} has the alias {self._alias!r}")
                 return
@@ -126,11 +126,11 @@ def ask_registry(uri: str, alias: str) -> AskRegistry:
         uri: of the registry; it is connected to when it is asked first.
         alias: wanted.
     """
-    connections: list[MlflowRegistry] = []
+    connections: list[Agreement] = []
 
     def ask() -> list[NamedVersion | Disagreement]:
         if not connections:
-            connections.append(existing_registry(uri))
-        return agreed_versions(connections[0], alias)
+            connections.append(Agreement(existing_registry(uri), alias))
+        return connections[0].versions()
 
     return ask

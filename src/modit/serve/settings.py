@@ -102,7 +102,7 @@ def registry_address(given: str | None) -> str:
     if chosen := given or os.environ.get(TRACKING_VARIABLE):
         return chosen
     raise ConfigError(
-        f"which registry? Give --registry, such as sqlite:////runs/NAME/mlflow.db, or set {TRACKING_VARIABLE}"
+        f"which registry? Give --registry, such as sqlite:////runs/.registry/mlflow.db, or set {TRACKING_VARIABLE}"
     )
 
 

@@ -81,10 +81,11 @@ class Bundle:
         """Writes an artifact as a step does."""
         folder = self.scratch / "making" / name
         folder.mkdir(parents=True)
-        write(folder)
+        made = write(folder)
+        summary = made if isinstance(made, dict) else {}
         files = list_files(folder)
         parts = {"inputs": inputs or {}, "params": {}, "code": {}}
-        manifest = Manifest(name, domain, files, digest_of_files(files), {}, "test", "key", parts)
+        manifest = Manifest(name, domain, files, digest_of_files(files), summary, "test", "key", parts)
         self.store.write(folder, manifest)
         return manifest
 
@@ -106,7 +107,7 @@ class Bundle:
             feature_service={"name": f"{domain}__run", "digest": "7" * 64},
             days=self.days,
         )
-        return self.put("bundle", domain, lambda folder: make_bundle(folder, made_of))
+        return self.put("bundle", domain, lambda folder: {"bundle_digest": make_bundle(folder, made_of).digest})
 
     def manifest(self, domain: str) -> BundleManifest:
         """Content of `bundle.json`."""

@@ -1,0 +1,105 @@
+"""Of several processes that promote at the same moment exactly one wins, on a local folder and on S3."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from modit.core.storage import Storage
+from modit.release.export import export_sampler
+from modit.release.registry import MlflowRegistry
+from modit.release.release_log import ReleaseLog
+from modit.release.standing import standing_of
+from tests.unit.release.conftest import build_sampler, describe
+from tests.unit.serve.bundles import Bundle
+
+APPEND = """
+import sys
+from modit.core.storage import Storage
+from modit.release.refusals import Refused
+from modit.release.release_log import Entry, ReleaseLog, following
+log = ReleaseLog(Storage(sys.argv[1]))
+entry = Entry(0, "now", sys.argv[2], "approve", 1, None, None, "", "", None, "")
+entry = following(log.read(), entry)
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    log.append(entry)
+    print("won")
+except Refused as refused:
+    print(refused.name)
+"""
+APPROVE = """
+import sys
+from modit.core.errors import RunBusyError
+from modit.release.promotion import Order, carry_out
+from modit.release.refusals import Refused
+from modit.release.registry import MlflowRegistry
+registry = MlflowRegistry(sys.argv[1])
+registry.domains()
+domain = sys.argv[3]
+version = registry.version(domain, int(sys.argv[2]))
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    carry_out(registry, Order("approve", domain, "ann", version.version, version.tags["verdict_digest"]))
+    print("won")
+except RunBusyError:
+    print("busy")
+except Refused as refused:
+    print(refused.name)
+"""
+
+
+def raced(code: str, *arguments: list[str]) -> list[str]:
+    """What each process says that goes on when all are ready."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    processes = [subprocess.Popen([sys.executable, "-c", code, *given], **pipes) for given in arguments]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * len(processes)
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [process.communicate(timeout=300)[0].strip() for process in processes]
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_exactly_one_writer_makes_the_next_entry(place, tmp_path, request):
+    if place == "s3":
+        request.getfixturevalue("s3")
+    root = str(tmp_path / "log") if place == "local" else "s3://bucket/.releases/drama"
+    said = raced(APPEND, *([root, f"writer-{number}"] for number in range(4)))
+    assert sorted(said) == ["concurrent_promotion"] * 3 + ["won"]
+    (entry,) = ReleaseLog(Storage(root)).read()
+    assert entry.who == f"writer-{said.index('won')}"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with an exported sampler and a registry, once for both: each takes seconds."""
+    folder = tmp_path_factory.mktemp("made")
+    export_sampler(build_sampler(depth=1), describe(), folder / "sampler.onnx")
+    MlflowRegistry(f"sqlite:///{folder}/mlflow.db", f"file://{folder}/artifacts").experiment_id()
+    return folder
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_exactly_one_of_two_promotions_at_once_wins(place, made, tmp_path, request):
+    """Whole promotions: lease, checks of real bundles, log and aliases."""
+    if place == "s3":
+        request.getfixturevalue("s3")
+    runs, address = str(tmp_path / "runs") if place == "local" else "s3://bucket/runs", f"sqlite:///{made}/mlflow.db"
+    registry = MlflowRegistry(address)
+    for number in (1, 2):
+        bundle = Bundle(f"{runs}/{number}", tmp_path / f"{number}", made / "sampler.onnx", [place], order=number)
+        registry.register(bundle.submission(place))
+    said = raced(APPROVE, *([address, str(number), place] for number in (1, 2)))
+    assert said.count("won") == 1
+    assert set(said) <= {"won", "busy", "stale_verdict", "concurrent_promotion"}
+    winner = said.index("won") + 1
+    standing = standing_of(registry, place)
+    assert [entry.version for entry in standing.entries] == [winner]
+    assert standing.aliases["champion"] == winner
