@@ -55,6 +55,8 @@ class Step:
         group: tasks of one group are shown together.
         reusable: whether the artifact of another run with an equal key will do; not where the step changes something
             outside of its run.
+        watches: folders beside the run that only grow, such as a log of releases; which files are in them counts for
+            skipping, of a step that runs per domain those of its domain.
         uses_folders: folders of the repository that it uses besides what `run` imports; their content counts for
             skipping.
     """
@@ -73,6 +75,7 @@ class Step:
     decides_domains: bool = False
     group: str | None = None
     reusable: bool = True
+    watches: tuple[str, ...] = ()
     uses_folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
