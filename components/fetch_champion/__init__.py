@@ -11,6 +11,8 @@ STEP = Step(
     outputs=("champion",),
     per_domain=True,
     reusable=False,
+    # A release moves the champion: judged again, the run meets the new one.
+    watches=(".releases",),
     image="release",
     resources=Resources(memory_gb=4),
 )

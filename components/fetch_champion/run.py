@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modit.data.catalog import Catalog
-from modit.release.champion import NONE
+from modit.release.champion import CHAMPIONS_VARIABLE, NONE, Champion
 from modit.release.champion_fetch import fetch_champion, named_champion
 from modit.release.registry import tracking_uri
 
@@ -18,8 +21,12 @@ def run(context: StepContext) -> dict[str, object]:
 
     Writes `champion`: champion.json, and sampler.onnx and new_items.npy of one that can be judged.
     """
-    named = named_champion(tracking_uri(context.run_uri), context.domain)
-    catalog = Catalog.load(context.input("catalog"))
-    champion = fetch_champion(named, context.domain, catalog, context.output("champion"))
+    folder, kept = context.output("champion"), os.environ.get(CHAMPIONS_VARIABLE)
+    if kept:  # a reproduction brings the champions of its time
+        shutil.copytree(Path(kept) / context.domain, folder, dirs_exist_ok=True)
+        champion = Champion.load(folder)
+    else:
+        named = named_champion(tracking_uri(context.run_uri), context.domain)
+        champion = fetch_champion(named, context.domain, Catalog.load(context.input("catalog")), folder)
     context.logger.info("champion: %s", champion.reason if champion.status == NONE else champion.label)
     return {"status": champion.status, "version": champion.version}

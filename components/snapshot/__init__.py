@@ -5,7 +5,12 @@ from __future__ import annotations
 from modit.core.step import Step
 
 # Dataset -> the artifacts that make it; the raw input comes on top. What else a release gets is one more name here.
-DATASETS = {"catalog": ("catalog",), "cases": ("cases",), "bundle": ("sampler", "index", "report")}
+DATASETS = {
+    "catalog": ("catalog",),
+    "cases": ("cases",),
+    "champion": ("champion",),
+    "bundle": ("sampler", "index", "report"),
+}
 
 STEP = Step(
     name="snapshot",

@@ -69,6 +69,20 @@ def test_a_run_that_has_gone_is_reproduced_from_its_record_and_the_remote(toy, r
     assert ledger.place.read_json("2026-01-04.json") == {"rows": 7}
 
 
+def test_a_reproduction_judges_against_the_champions_of_its_time(toy, registered):
+    store = VersionStore(toy.folder / "versions")
+    (toy.folder / "champions" / "even").mkdir(parents=True)
+    (toy.folder / "champions" / "even" / "champion.json").write_text("{}")
+    place = Storage(str(toy.folder / "champions"))
+    name = "even/champion.json"
+    tracked = store.track({"champion": {name: Source(place, name, place.sha256(name))}})
+    datasets = registered.versions["datasets"] | {"champion": tracked["champion"].as_json()}
+    record = replace(registered, versions=registered.versions | {"datasets": datasets})
+    run = reproduce(record, toy.registry, ROOT, toy.folder / "again").run
+    variables = ArtifactStore(Storage(str(run)), toy.folder).get("sum").summary["variables"]
+    assert variables == ["MODIT_CHAMPIONS", "MODIT_CODE_COMMIT"]
+
+
 def test_a_reproduction_writes_into_no_store_that_production_names_in_the_environment(toy, registered, monkeypatch):
     monkeypatch.setenv("MODIT_FEATURES", "/the/store/of/production")
     run = reproduce(registered, toy.registry, ROOT, toy.folder / "again").run

@@ -102,6 +102,18 @@ def test_a_step_that_changes_something_outside_runs_in_every_run_and_once_in_eac
     assert toy.run_all(second)["total"] == "cached"
 
 
+def test_a_step_that_watches_a_folder_beside_the_run_runs_again_when_its_domain_has_a_new_file(toy):
+    steps = tuple(replace(step, watches=(".log",) if step.name == "grow" else ()) for step in toy.registry.steps)
+    toy.registry = replace(toy.registry, steps=steps)
+    run, log = toy.folder / "runs" / "a", toy.folder / "runs" / ".log"
+    toy.run_all(run)
+    assert "ran" not in toy.run_all(run).values()
+    (log / "odd").mkdir(parents=True)
+    (log / "odd" / "00000001.json").write_text("{}")
+    assert toy.runner(run).why("grow", "odd") == ["grow would run because folders beside the run changed: .log"]
+    assert [name for name, status in toy.run_all(run).items() if status == "ran"] == ["grow.odd"]
+
+
 def test_a_damaged_origin_is_not_reused(toy):
     first, second = toy.folder / "runs" / "a", toy.folder / "runs" / "b"
     toy.run_all(first)

@@ -18,6 +18,14 @@ from modit.core.window import Days, files_of_days
 
 KeyParts = dict[str, Any]
 
+# Part of a key, and how to name it where it differs.
+_COMPARED_PARTS = (
+    ("catalogue", "catalogue"),
+    ("history", "accepted windows"),
+    ("watched", "folders beside the run"),
+    ("code", "code"),
+)
+
 
 def key_parts(
     registry: Registry,
@@ -65,6 +73,8 @@ def key_parts(
             ledger = WindowLedger(store.run, config.catalogue)
             parts["window"] = {"start": days.start.isoformat(), "end": days.end.isoformat()}
             parts["history"] = ledger.digests_before(days.end, params.window.history_windows)
+    if step.watches:
+        parts["watched"] = _watched(step, domain, store.run.parent)
     if step.decides_domains:
         parts["domains"] = config.model_dump(mode="json")["domains"]
     return parts
@@ -85,6 +95,12 @@ def _started_from_parts(
         else:
             parts["catalogue"] = catalogue_parts(config.catalogue, table="items")
     return parts
+
+
+def _watched(step: Step, domain: str | None, beside: Storage) -> dict[str, list[str]]:
+    """The names of the files in each folder; what they hold never changes."""
+    places = {name: beside.at(name, domain) if domain else beside.at(name) for name in step.watches}
+    return {name: sorted(place.sizes()) for name, place in places.items()}
 
 
 def step_code(registry: Registry, step: Step) -> dict[str, str]:
@@ -118,7 +134,7 @@ def explain(before: KeyParts, after: KeyParts) -> list[str]:
     old, new = dict(_flat(before["params"], "params")), dict(_flat(after["params"], "params"))
     lines += [f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in _changed(old, new)]
     lines += [f"input {name} changed" for name in _changed(before["inputs"], after["inputs"])]
-    for name, label in (("catalogue", "catalogue"), ("history", "accepted windows"), ("code", "code")):
+    for name, label in _COMPARED_PARTS:
         changed = _changed(before.get(name, {}), after.get(name, {}))
         lines += [f"{label} changed: {', '.join(changed)}"] if changed else []
     return lines

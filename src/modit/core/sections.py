@@ -419,8 +419,8 @@ class GateParams(Section):
     pattern_same_floor: Share = 0.4
     classical_splits: tuple[HoldOut, ...] = ("item_holdout",)
     gain_splits: Annotated[tuple[HoldOut, ...], Field(min_length=1)] = ("item_holdout", "pattern_holdout")
-    noise_floor: Share = 0.01
-    same_tolerance: Share = 0.02
+    noise_floor: Share = 0.015
+    same_tolerance: Share = 0.03
     slice_tolerance: Share = 0.02
     minimum_slice_cases: Positive = 20
     incomparable: Literal["refuse", "absolute"] = "refuse"

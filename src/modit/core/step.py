@@ -58,6 +58,8 @@ class Step:
             outside of its run.
         new_domain: of a run that adds a domain to another run: `own` makes the artifacts as ever, `taken` takes those
             of the other run byte for byte, `extended` makes them of those of the other run.
+        watches: folders beside the run that only grow, such as a log of releases; which files are in them counts for
+            skipping, of a step that runs per domain those of its domain.
         uses_folders: folders of the repository that it uses besides what `run` imports; their content counts for
             skipping.
     """
@@ -77,6 +79,7 @@ class Step:
     group: str | None = None
     reusable: bool = True
     new_domain: Literal["own", "taken", "extended"] = "own"
+    watches: tuple[str, ...] = ()
     uses_folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -56,8 +56,12 @@ def verdict_table(verdict: dict[str, Any]) -> str:
 def _why(domain: dict[str, Any]) -> list[str]:
     """What a domain was judged against, and the gate's word; of a verdict that has neither, its reasons."""
     against = [f"judged against {domain['basis']}"] if domain.get("basis") else []
-    words = [domain["words"]] if "words" in domain else domain.get("reasons", [])
-    return [*against, *words]
+    reasons = domain.get("reasons", [])
+    if "words" not in domain:
+        return [*against, *reasons]
+    if domain["status"] != FAIL:
+        return [*against, domain["words"]]
+    return [*against, *(f"not promoted: {reason}" for reason in reasons)]
 
 
 def served_figures(run_uri: str) -> list[str]:

@@ -11,6 +11,8 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 
 CHAMPION_FILE, SAMPLER_FILE, NEW_ITEMS_FILE = "champion.json", "sampler.onnx", "new_items.npy"
+# Names a folder with DOMAIN/champion.json, to be taken instead of what the registry says today.
+CHAMPIONS_VARIABLE = "MODIT_CHAMPIONS"
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
 _FACTS = ("status", "reason", "model", "version", "sampler_digest")
 

@@ -61,14 +61,16 @@ def change_table(lists: Lists, slices: Mapping[str, np.ndarray]) -> list[Json]:
     return table
 
 
-def change_examples(lists: Lists, title: Callable[[int], str]) -> list[Json]:
-    """The questions whose lists change most, with the items that go and come by title; the first of equals.
+def change_examples(lists: Lists, patterns: np.ndarray, title: Callable[[int], str]) -> list[Json]:
+    """The questions whose lists change most, one of a pattern, with the items that go and come; the first of equals.
 
     Args:
         lists: of both.
+        patterns: of the seeds [n].
         title: of a row.
     """
-    order = np.argsort(lists.kept, kind="stable")[:_EXAMPLES]
+    ranked = np.argsort(lists.kept, kind="stable")
+    order = ranked[np.sort(np.unique(patterns[ranked], return_index=True)[1])[:_EXAMPLES]]
     return [_example(lists.before[row], lists.after[row], lists.seeds[row], title) for row in order]
 
 

@@ -114,15 +114,13 @@ def _not_below(name: str, words: str, difference: Difference, other: str) -> Fin
 def _slice(
     split: str, name: str, found: SliceFigures, joint: Difference, same: Difference, tolerance: float
 ) -> Finding:
-    holds = joint.high >= -tolerance and same.high >= -tolerance
-    verb = "loses nothing" if holds else "loses"
-    sentence = (
-        f"on {_WORDS[split]}, {name} ({found.cases} cases) {verb}: Joint {joint.points}; Same {same.points}"
-        f"{'' if holds else f'; an interval may not lie below {-100 * tolerance:.1f}'}"
-    )
-    return Finding(
-        f"{split} {SLICE} {name}", holds, sentence, _numbers(joint, same_high=same.high, tolerance=tolerance)
-    )
+    lost = [f"{what} {each.points}" for what, each in (("Joint", joint), ("Same", same)) if each.high < -tolerance]
+    subject = f"on {_WORDS[split]}, {name} ({found.cases} cases)"
+    sentence = f"{subject} loses nothing: Joint {joint.points}; Same {same.points}"
+    if lost:
+        sentence = f"{subject} loses: {'; '.join(lost)}; the interval may not lie below {-100 * tolerance:.1f}"
+    numbers = _numbers(joint, same_high=same.high, tolerance=tolerance)
+    return Finding(f"{split} {SLICE} {name}", not lost, sentence, numbers)
 
 
 def _numbers(difference: Difference, **others: float) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from modit.core.key import step_code
 from modit.core.ledger import WindowLedger
 from modit.core.registry import Registry
 from modit.core.storage import Storage
+from modit.release.champion import CHAMPIONS_VARIABLE
 from modit.release.code_state import COMMIT_VARIABLE, CodeState, code_state, git
 from modit.release.dvc_repository import Version
 from modit.release.record import THREADS_VARIABLE, Record
 from modit.release.reproduction import Reproduction, compare, environment_changes
-from modit.release.snapshot import HISTORY, RAW, VERSIONED
+from modit.release.snapshot import CHAMPION, HISTORY, RAW, VERSIONED
 from modit.release.version_store import VersionStore
 
 MARKER = ".reproduction"
@@ -47,7 +48,8 @@ def reproduce(record: Record, registry: Registry, repository: Path, folder: Path
     _start_folder(folder)
     with checkout(record, registry, repository, folder / "code") as (root, words):
         run = folder / "runs" / "run"
-        _replay(record, registry.package, root, _fetch(record, folder, run), run)
+        catalogue, champions = _fetch(record, folder, run)
+        _replay(record, registry.package, root, catalogue, run, champions)
     return Reproduction(words, run, tuple(compare(record, run)), environment_changes(record))
 
 
@@ -106,8 +108,11 @@ def changed_steps(record: Record, registry: Registry) -> list[str]:
     ]
 
 
-def _fetch(record: Record, folder: Path, run: Path) -> Path:
-    """The recorded input, from the remote, under its name, which reports show; and the windows it was compared with."""
+def _fetch(record: Record, folder: Path, run: Path) -> tuple[Path, dict[str, str]]:
+    """The recorded input, from the remote, under its name, which reports show; and the windows it was compared with.
+
+    Beside the input's folder: variables that name the champions of that day.
+    """
     store = VersionStore(folder / "data", record.remote, holder="reproduce")
     versions = {name: Version(**entry) for name, entry in record.versions["datasets"].items()}
     fetched = store.fetch(versions[RAW])
@@ -115,10 +120,10 @@ def _fetch(record: Record, folder: Path, run: Path) -> Path:
     if HISTORY in versions:
         place = WindowLedger(Storage(str(run)), str(catalogue)).place
         shutil.copytree(store.fetch(versions[HISTORY]), place.uri)
-    return catalogue
+    return catalogue, {CHAMPIONS_VARIABLE: str(store.fetch(versions[CHAMPION]))} if CHAMPION in versions else {}
 
 
-def _replay(record: Record, package: str, root: Path, catalogue: Path, run: Path) -> None:
+def _replay(record: Record, package: str, root: Path, catalogue: Path, run: Path, variables: Mapping[str, str]) -> None:
     params = run.parent / "params.yaml"
     params.parent.mkdir(parents=True, exist_ok=True)
     content = {"seed": record.seed, **record.params, "presets": {record.conf["preset"]: {}}}
@@ -127,7 +132,7 @@ def _replay(record: Record, package: str, root: Path, catalogue: Path, run: Path
     steps = ",".join(dict.fromkeys(entry.step for entry in record.artifacts))
     command = [sys.executable, "-m", "modit.release.replay", "--package", package, "--run", str(run)]
     command += ["--params", str(params), "--conf", json.dumps(conf), "--steps", steps]
-    done = subprocess.run(command, cwd=root, env=_environment(record, root), check=False)
+    done = subprocess.run(command, cwd=root, env=_environment(record, root) | dict(variables), check=False)
     if done.returncode:
         raise ModitError(f"the run did not succeed (status {done.returncode}); it is in {run}, its log above")
 

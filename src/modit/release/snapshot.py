@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 VERSIONS_FILE = "versions.json"
 VERSIONED, DISABLED = "versioned", "disabled"
-RAW, HISTORY = "raw", "history"
+RAW, HISTORY, CHAMPION = "raw", "history", "champion"
 REPOSITORY_FOLDER = ".versions"
 _SCHEMA_VERSION = 1
 

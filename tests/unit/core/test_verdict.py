@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from modit.core.verdict import verdict_table
+import json
+from dataclasses import asdict
+
+from modit.core.artifacts import Manifest, digest_of_files, list_files
+from modit.core.verdict import served_figures, verdict_table
 
 
 def test_the_table_shows_each_domain_with_status_figures_and_reasons():
@@ -21,6 +25,30 @@ def test_the_table_shows_each_domain_with_status_figures_and_reasons():
         "",
         "verdict: FAIL",
     ]
+
+
+def test_a_verdict_of_two_keys_shows_what_it_was_judged_against_and_its_word():
+    judged = {"status": "FAIL", "basis": "champion modit-rare/3", "reasons": ["a", "b"], "words": "not promoted: a; b"}
+    lines = verdict_table({"status": "FAIL", "domains": {"rare": judged | {"figures": {}}}}).splitlines()
+    against = "        - judged against champion modit-rare/3"
+    assert lines[1:5] == ["rare    FAIL", against, "        - not promoted: a", "        - not promoted: b"]
+    passed = judged | {"status": "PASS", "words": "may be promoted: a", "figures": {}}
+    lines = verdict_table({"status": "PASS", "domains": {"rare": passed}}).splitlines()
+    assert lines[1:4] == ["rare    PASS", against, "        - may be promoted: a"]
+
+
+def test_what_serving_took_is_read_from_the_manifests(tmp_path):
+    files = ("verdict", None), ("servability", "rare"), ("servability", "slow")
+    for name, domain in files:
+        folder = tmp_path / name / (domain or "")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "verdict.json").write_text('{"status": "FAIL", "domains": {"rare": {}, "slow": {}, "gone": {}}}')
+        summary = {"p50_ms": 4.2, "p99_ms": 9.87, "peak_mb": 195.3} if domain == "rare" else {}
+        entries = list_files(folder)
+        made = Manifest(name, domain, entries, digest_of_files(entries), summary, "step", "key", {})
+        (folder / "manifest.json").write_text(json.dumps(asdict(made)))
+    assert served_figures(str(tmp_path)) == ["rare: p50 4.2 ms, p99 9.9 ms, 195 MiB"]
+    assert served_figures(str(tmp_path / "nothing")) == []
 
 
 def test_a_run_without_new_data_shows_its_reason_and_its_verdict():

@@ -24,10 +24,15 @@ def test_another_order_is_no_change_and_another_item_is():
 
 
 def test_the_examples_are_those_that_change_most_with_what_goes_and_comes():
-    first, second, third = change_examples(LISTS, lambda row: f"item {row}")
+    first, second, third = change_examples(LISTS, np.arange(3), lambda row: f"item {row}")
     assert (first["goes"], first["comes"]) == (["item 7", "item 8"], ["item 0", "item 9", "item 2"])
     assert (second["goes"], second["comes"], second["seeds"]) == (["item 6"], ["item 9"], ["item 12"])
     assert third["goes"] == third["comes"] == []
+
+
+def test_a_pattern_has_one_example():
+    first, second = change_examples(LISTS, np.array([5, 6, 5]), lambda row: f"item {row}")
+    assert (first["goes"], second["goes"]) == (["item 7", "item 8"], ["item 6"])
 
 
 def test_the_page_is_a_table_and_titles_cannot_break_it(tmp_path):
@@ -37,7 +42,7 @@ def test_the_page_is_a_table_and_titles_cannot_break_it(tmp_path):
         "against": "the champion modit-drama/3",
         "top": 10,
         "slices": change_table(LISTS, {"nobody": np.zeros(3, bool)}),
-        "examples": change_examples(LISTS, lambda row: title),
+        "examples": change_examples(LISTS, np.arange(3), lambda row: title),
     }
     save_change(tmp_path, content)
     assert json.loads((tmp_path / "change.json").read_text())["slices"][0]["queries"] == 3

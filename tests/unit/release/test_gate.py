@@ -51,7 +51,7 @@ def test_a_refusal_says_in_plain_words_which_gain_is_too_small():
     found = evidence(champion=CHAMPION, pattern_holdout=split(True, half=0.005, **{"HPPO - Champion": 0.003}))
     assert verdict_of(found)["domains"]["drama"]["words"] == (
         "not promoted: on pattern-holdout the gain over champion modit-drama/3 is +0.3 points, "
-        "interval -0.2 to +0.8; needed: more than 1.0, and an interval above 0"
+        "interval -0.2 to +0.8; needed: more than 1.5, and an interval above 0"
     )
 
 
