@@ -14,13 +14,13 @@ from modit.metric.patterns import Patterns
 from modit.release.champion import NONE, Champion
 from modit.release.champion_fetch import fetch_champion
 from modit.release.preview import LOGGED, logged_anchors, preview_change
-from modit.serve.retrieval import generate_query
+from modit.release.retrieval import Question, generate_queries
 from tests.unit.release.conftest import DIMENSION
 from tests.unit.serve.bundles import ITEMS, Bundle
 
 
 def ask(sampler, seeds):
-    return generate_query(sampler, seeds, None, rounds=1)
+    return generate_queries(sampler, [Question(seeds, k=1)])[0]
 
 
 @pytest.fixture
