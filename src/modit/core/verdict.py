@@ -44,7 +44,7 @@ def verdict_table(verdict: dict[str, Any]) -> str:
     for name, domain in sorted(verdict["domains"].items()):
         figures = "  ".join(f"{key} {_short(value)}" for key, value in domain.get("figures", {}).items())
         rows.append((name, domain["status"], figures))
-        reasons.append(_why(domain))
+        reasons.append(judged_in_words(domain))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = []
     for (name, status, figures), why in zip(rows, reasons, strict=True):
@@ -53,9 +53,13 @@ def verdict_table(verdict: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *_versions(verdict), f"verdict: {verdict['status']}"])
 
 
-def _why(domain: dict[str, Any]) -> list[str]:
-    """What a domain was judged against, and the gate's word; of a verdict that has neither, its reasons."""
-    against = [f"judged against {domain['basis']}"] if domain.get("basis") else []
+def judged_in_words(domain: dict[str, Any]) -> list[str]:
+    """What a domain was judged against, and the gate's word; of a verdict that has neither, its reasons.
+
+    Args:
+        domain: its part of `verdict.json`.
+    """
+    against = [f"basis: {domain['basis']}"] if domain.get("basis") else []
     reasons = domain.get("reasons", [])
     if "words" not in domain:
         return [*against, *reasons]

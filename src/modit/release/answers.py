@@ -10,6 +10,7 @@ from pathlib import Path
 from modit.core.errors import ArtifactError
 
 ANSWERS_FILE = "answers.json"
+TOLERANCE = 1e-4  # greatest difference of a query's coordinate between torch and the file
 IDENTICAL_LISTS_MINIMUM = 0.98
 SCORE_TOLERANCE = 1e-5  # items whose scores differ by less may change places
 _DECIMALS = 7

@@ -49,24 +49,19 @@ class Evidence:
                 f"report.json, domain {self.domain}: {place} is not what evaluation.json says; "
                 "it was edited, or is of another run"
             )
-        self._expect("evaluation.json", "candidate", self.measured, "sampler.json", "model_digest", self.sampler)
-        index = self.measured["catalog"]
-        self._expect("evaluation.json", "index_digest", index, "sampler.json", "index_digest", self.sampler)
-        for name in ("sampler_digest", "index_digest"):
-            self._expect("servability.json", name, self.servability, "sampler.json", name, self.sampler)
-        self._expect("evaluation.json", "champion", self.measured, "champion.json", "facts", vars_of(self.champion))
-
-    def _expect(self, file: str, field: str, found: Json, other: str, other_field: str, expected: Json) -> None:
-        mine, its = found.get(field), expected.get(other_field)
-        if mine is None or mine != its:
-            raise ArtifactError(
-                f"{file}, domain {self.domain}: {field} is {mine}; {other} has {other_field} {its}; not of one run"
-            )
-
-
-def vars_of(champion: Champion) -> Json:
-    """The facts under the name that `verify` compares."""
-    return {"facts": champion.facts}
+        measured, sampler, trial = self.measured, self.sampler, self.servability
+        pairs = [
+            ("evaluation.json: candidate", measured.get("candidate"), "model_digest", sampler.get("model_digest")),
+            ("evaluation.json: champion", measured.get("champion"), "champion.json", self.champion.facts),
+        ]
+        tried = [("evaluation.json", measured.get("catalog", {}), "index_digest")]
+        tried += [("servability.json", trial, name) for name in ("sampler_digest", "index_digest")]
+        pairs += [(f"{file}: {name}", found.get(name), name, sampler.get(name)) for file, found, name in tried]
+        for what, found, other, expected in pairs:
+            if found is None or found != expected:
+                raise ArtifactError(
+                    f"domain {self.domain}, {what} is {found}; the candidate's {other} is {expected}: not of one run"
+                )
 
 
 def read_strictly(path: Path) -> Any:

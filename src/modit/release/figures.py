@@ -13,7 +13,7 @@ from modit.release.evidence import number, ordered
 Json = dict[str, Any]
 
 SPLITS = ("item_holdout", "pattern_holdout")
-POLICY, AVERAGE, CHAMPION = "HPPO", "Average pooling", "Champion"
+POLICY, SFT, AVERAGE, CHAMPION = "HPPO", "MO-DiT", "Average pooling", "Champion"
 AGAINST_AVERAGE, AGAINST_SFT, AGAINST_CLASSICAL = "HPPO - Average pooling", "HPPO - MO-DiT", "HPPO - best classical"
 AGAINST_CHAMPION = "HPPO - Champion"
 _ROUNDING = 2e-6
@@ -55,7 +55,7 @@ class SplitFigures:
 
     Attributes:
         cases: judged.
-        joint: mean Joint@K of `hppo`, `average`, `best_classical` and, where there is one, `champion`, in [0, 1].
+        joint: mean Joint@K of `hppo`, `mo_dit`, `average`, `best_classical` and, if there is one, `champion`.
         same: mean Same@K of the same.
         best_classical: name of that row.
         differences: comparison -> paired difference in Joint@K.
@@ -90,34 +90,43 @@ def read_figures(domain: str, split: str, result: Json, interval: str, champion:
     """
     place, prefix = f"report.json, domain {domain}, split {split}", "pattern_" if interval == "patterns" else ""
     try:
-        rows, compared = _by_name(result["rows"], place), _by_name(result["comparisons"], place)
-        best = result["best_classical"]["test"]
-        names = {"hppo": POLICY, "average": AVERAGE, "best_classical": best} | (
-            {"champion": CHAMPION} if champion else {}
-        )
-        joint = {key: number(rows[name]["joint"], f"{place}, Joint of {name}", low=0) for key, name in names.items()}
-        same = {key: number(rows[name]["same"], f"{place}, Same of {name}", low=0) for key, name in names.items()}
-        wanted = {AGAINST_AVERAGE: "average", AGAINST_SFT: None, AGAINST_CLASSICAL: "best_classical"}
-        wanted |= {AGAINST_CHAMPION: "champion"} if champion else {}
-        differences = {
-            name: Difference(*ordered(compared[name]["joint"], f"{place}, {name}", prefix)) for name in wanted
-        }
-        same_difference = None
-        if champion:
-            same_difference = Difference(
-                *ordered(compared[AGAINST_CHAMPION]["same"], f"{place}, {AGAINST_CHAMPION}", prefix)
-            )
-            _expect_difference(same_difference, same["hppo"] - same["champion"], f"{place}, Same of {AGAINST_CHAMPION}")
-        for name, key in wanted.items():
-            if key:
-                _expect_difference(differences[name], joint["hppo"] - joint[key], f"{place}, {name}")
-        slices = _slices(result, place, prefix)
-        _expect_slices_against(result["slices_against"], CHAMPION if champion else AVERAGE, place)
-        return SplitFigures(
-            result["cases"], joint, same, best, differences, same_difference, result["slices_against"], slices
-        )
+        return _read(result, place, prefix, champion)
     except KeyError as error:
         raise ArtifactError(f"{place}: no {error}, which the gate must read") from error
+
+
+def _read(result: Json, place: str, prefix: str, champion: bool) -> SplitFigures:
+    rows, compared = _by_name(result["rows"], place), _by_name(result["comparisons"], place)
+    best, against = result["best_classical"]["test"], CHAMPION if champion else AVERAGE
+    names = {"hppo": POLICY, "average": AVERAGE, "best_classical": best, "mo_dit": SFT}
+    names |= {"champion": CHAMPION} if champion else {}
+    joint, same = (
+        {key: number(rows[name][figure], f"{place}, {figure} of {name}", low=0) for key, name in names.items()}
+        for figure in ("joint", "same")
+    )
+    pairs = {AGAINST_AVERAGE: "average", AGAINST_SFT: "mo_dit", AGAINST_CLASSICAL: "best_classical"}
+    pairs |= {AGAINST_CHAMPION: "champion"} if champion else {}
+    differences, of_same = (
+        {
+            name: _difference(compared[name][figure], figures, key, f"{place}, {name}, {figure}", prefix)
+            for name, key in pairs.items()
+        }
+        for figure, figures in (("joint", joint), ("same", same))
+    )
+    if result["slices_against"] != against:
+        raise ArtifactError(
+            f"{place}: slices are compared with {result['slices_against']!r}; allowed here: {against!r}"
+        )
+    slices = _slices(result, place, prefix)
+    return SplitFigures(result["cases"], joint, same, best, differences, of_same.get(AGAINST_CHAMPION), against, slices)
+
+
+def _difference(entry: Json, figures: Mapping[str, float], key: str, what: str, prefix: str) -> Difference:
+    """A paired difference of HPPO to another row; its mean is that of the rows."""
+    found, expected = Difference(*ordered(entry, what, prefix)), figures["hppo"] - figures[key]
+    if abs(found.mean - expected) > _ROUNDING:
+        raise ArtifactError(f"{what}: the mean difference is {found.mean}, that of the rows {expected:.6f}")
+    return found
 
 
 def _by_name(entries: list[Json], place: str) -> dict[str, Json]:
@@ -125,16 +134,6 @@ def _by_name(entries: list[Json], place: str) -> dict[str, Json]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ArtifactError(f"{place}: {', '.join(twice)} stands there twice")
     return dict(zip(names, entries, strict=True))
-
-
-def _expect_difference(found: Difference, expected: float, what: str) -> None:
-    if abs(found.mean - expected) > _ROUNDING:
-        raise ArtifactError(f"{what}: the mean difference is {found.mean}, that of the rows {expected:.6f}")
-
-
-def _expect_slices_against(found: str, expected: str, place: str) -> None:
-    if found != expected:
-        raise ArtifactError(f"{place}: slices are compared with {found!r}; allowed here: {expected!r}")
 
 
 def _slices(result: Json, place: str, prefix: str) -> dict[str, SliceFigures]:

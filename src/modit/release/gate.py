@@ -6,17 +6,18 @@ It measures nothing: every figure in a verdict was written by the step that meas
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from modit.core.errors import ArtifactError
 from modit.core.sections import GateParams
 from modit.core.verdict import FAIL, PASS, SKIPPED
+from modit.release.answers import TOLERANCE
 from modit.release.champion import NONE, OTHER_SPACE, READY, Champion
-from modit.release.evidence import Evidence
+from modit.release.evidence import Evidence, number
 from modit.release.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SPLITS, SplitFigures, read_figures
 from modit.release.quality import Finding, nothing_judged, split_findings
-from modit.release.servability import CHECKS, LOADS
+from modit.release.servability import CHECKS, LOADS, Check
 
 Json = dict[str, Any]
 
@@ -34,8 +35,8 @@ def judge(evidence: Sequence[Evidence], skipped: Mapping[str, str], params: Gate
 
     Returns:
         `status`, `thresholds`, and for each of `domains`: `status`, `basis`, `champion`, `keys` with their findings,
-        `reasons`, `words`, `figures` (flat) and `splits`. The run passes when at least one domain was judged and every
-        judged domain passes.
+        `reasons`, `words`, `budgets` of the trial, `figures` (flat) and `splits`. The run passes when at least one
+        domain was judged and every judged domain passes.
 
     Raises:
         ArtifactError: what the gate must read is missing, was edited, or is of another run; or a domain stands twice.
@@ -82,6 +83,7 @@ def _judge_domain(evidence: Evidence, params: GateParams) -> Json:
         },
         "reasons": reasons,
         "words": f"not promoted: {'; '.join(failed)}" if failed else f"may be promoted: {'; '.join(reasons[:2])}",
+        "budgets": evidence.servability["budgets"],
         "figures": _headline(splits) | {"parity difference": evidence.parity["greatest_difference"]},
         "splits": {name: _as_json(figures) for name, figures in splits.items()},
     }
@@ -89,7 +91,7 @@ def _judge_domain(evidence: Evidence, params: GateParams) -> Json:
 
 def _skipped(reason: str) -> Json:
     text = f"the domain was not trained: {reason}"
-    empty: Json = {"basis": None, "champion": None, "keys": {}, "figures": {}, "splits": {}}
+    empty: Json = {"basis": None, "champion": None, "keys": {}, "budgets": {}, "figures": {}, "splits": {}}
     return {"status": SKIPPED, "reasons": [text], "words": text} | empty
 
 
@@ -120,19 +122,27 @@ def _comparable(champion: Champion, params: GateParams) -> list[Finding]:
 
 
 def _servability(evidence: Evidence) -> list[Finding]:
-    found = [Finding(**check) for check in evidence.servability["checks"]]
+    found = [_check(evidence.domain, check) for check in evidence.servability["checks"]]
     wanted = [LOADS] if found and found[0].name == LOADS and not found[0].holds else list(CHECKS)
     if [each.name for each in found] != wanted:
         names = ", ".join(each.name for each in found) or "nothing"
         raise ArtifactError(
             f"servability.json, domain {evidence.domain}: checked {names}; the gate must read {', '.join(wanted)}"
         )
-    return [*(replace(each, sentence=f"serving: {each.sentence}") for each in found), _parity(evidence.parity)]
+    return [*found, _parity(evidence)]
 
 
-def _parity(parity: Json) -> Finding:
-    difference, tolerance = parity["greatest_difference"], parity["tolerance"]
-    holds = parity["status"] == "passed" and difference <= tolerance
+def _check(domain: str, check: Json) -> Finding:
+    if set(check) != set(Check.__dataclass_fields__) or not isinstance(check["holds"], bool):
+        raise ArtifactError(f"servability.json, domain {domain}: {check} is no check with name, holds and sentence")
+    return Finding(check["name"], check["holds"], f"serving: {check['sentence']}")
+
+
+def _parity(evidence: Evidence) -> Finding:
+    parity, what = evidence.parity, f"parity.json, domain {evidence.domain}, greatest_difference"
+    # The limit is the gate's own: that of the file can be edited with it.
+    difference, tolerance = number(parity.get("greatest_difference"), what, low=0), TOLERANCE
+    holds = parity.get("status") == "passed" and difference <= tolerance
     verb = "answers as torch does" if holds else "does not answer as torch does"
     sentence = f"serving: the file {verb}: greatest difference {difference:.1e}, allowed {tolerance:.0e}"
     return Finding("parity", holds, sentence, {"difference": difference, "tolerance": tolerance})

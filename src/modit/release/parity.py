@@ -13,11 +13,10 @@ from modit.core.errors import ModitError
 from modit.index import ItemIndex
 from modit.model.flow import sample_noise
 from modit.model.sampler import Sampler
-from modit.release.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE
+from modit.release.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
 from modit.release.info import SamplerInfo
 from modit.release.runtime import OnnxSampler
 
-TOLERANCE = 1e-4
 BATCHES, SCALES = (1, 2, 5, 33), (1.0, 3.0)
 _ORDER_GAP = (
     1e-4  # seeds nearer in predicted density than this share of its scale are left out: rounding would order them

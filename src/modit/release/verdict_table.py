@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modit.core.verdict import judged_in_words
 from modit.release.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, AGAINST_CLASSICAL, SPLITS
 
 _HEADER = (
@@ -29,11 +30,11 @@ def verdict_text(verdict: dict[str, Any]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     words = [_words(domain, content) for domain, content in verdict["domains"].items()]
-    return "\n".join([verdict["status"], "", *lines, "", *words]) + "\n"
+    return "\n".join([verdict["status"], "", *lines, *words]) + "\n"
 
 
 def _words(domain: str, content: dict[str, Any]) -> str:
-    return f"{domain} ({content['basis']}): {content['words']}" if content["basis"] else f"{domain}: {content['words']}"
+    return "\n".join(["", domain, *(f"- {line}" for line in judged_in_words(content))])
 
 
 def _domain_rows(domain: str, content: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -30,7 +30,7 @@ def test_the_table_shows_each_domain_with_status_figures_and_reasons():
 def test_a_verdict_of_two_keys_shows_what_it_was_judged_against_and_its_word():
     judged = {"status": "FAIL", "basis": "champion modit-rare/3", "reasons": ["a", "b"], "words": "not promoted: a; b"}
     lines = verdict_table({"status": "FAIL", "domains": {"rare": judged | {"figures": {}}}}).splitlines()
-    against = "        - judged against champion modit-rare/3"
+    against = "        - basis: champion modit-rare/3"
     assert lines[1:5] == ["rare    FAIL", against, "        - not promoted: a", "        - not promoted: b"]
     passed = judged | {"status": "PASS", "words": "may be promoted: a", "figures": {}}
     lines = verdict_table({"status": "PASS", "domains": {"rare": passed}}).splitlines()

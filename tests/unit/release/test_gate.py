@@ -216,8 +216,11 @@ def test_table_is_aligned_and_shows_every_domain_and_its_word():
     assert [row.split()[0] for row in rows] == ["crime", "drama", "pattern_holdout", "western"]
     champion = header.index("champion")
     assert [row[champion : champion + 5].strip() for row in rows] == ["-", "0.470", "0.470", "-"]
-    assert lines[8].startswith("crime (no champion: absolute thresholds): not promoted: on pattern-holdout nothing")
-    assert lines[9].startswith("drama (champion modit-drama/3): may be promoted: ")
+    assert lines[8:10] == ["crime", "- basis: no champion: absolute thresholds"]
+    assert lines[10] == "- not promoted: on pattern-holdout nothing was judged: small"
+    assert lines[12:14] == ["drama", "- basis: champion modit-drama/3"]
+    assert lines[14].startswith("- may be promoted: ")
+    assert lines[16:] == ["western", "- the domain was not trained: too few"]
 
 
 gains = st.floats(-0.4, 0.4, allow_nan=False)

@@ -47,7 +47,7 @@ def test_attack_report_is_of_another_run():
     found = evidence(champion=CHAMPION)
     for content in (found.content, found.measured):
         content["candidate"] = "f" * 64
-    refused(found, r"evaluation.json, domain drama: candidate is ffff.*not of one run")
+    refused(found, "domain drama, evaluation.json: candidate is ffff.*not of one run")
 
 
 def test_attack_evaluation_was_made_on_another_index():
@@ -63,7 +63,7 @@ def test_attack_figures_are_nan():
     for value in (math.nan, math.inf, None, "0.9", True):
         part = split(True)
         part["comparisons"][3]["joint"]["low"] = value
-        refused(edited(item_holdout=part), "HPPO - Champion, low is|joint.low is not what evaluation.json says")
+        refused(edited(item_holdout=part), "HPPO - Champion, joint, low is|joint.low is not what evaluation.json says")
 
 
 def test_attack_file_holds_nan(tmp_path):
@@ -140,7 +140,7 @@ def test_attack_slices_are_compared_with_an_easier_row():
 def test_attack_champion_is_swapped_for_a_weaker_one():
     """The evaluation compared with another sampler than the champion that was fetched -> their digests differ."""
     found = replace(evidence(champion=CHAMPION), champion=replace(CHAMPION, sampler_digest="f" * 64))
-    refused(found, "evaluation.json, domain drama: champion is .*not of one run")
+    refused(found, "domain drama, evaluation.json: champion is .*not of one run")
 
 
 def test_attack_champion_is_denied():
@@ -165,7 +165,7 @@ def test_attack_servability_of_another_bundle():
     for name in ("sampler_digest", "index_digest"):
         found = evidence()
         other = replace(found, servability=found.servability | {name: "f" * 64})
-        refused(other, f"servability.json, domain drama: {name} is ffff")
+        refused(other, f"domain drama, servability.json: {name} is ffff")
 
 
 def test_attack_check_of_serving_is_left_out():
@@ -174,6 +174,23 @@ def test_attack_check_of_serving_is_left_out():
     checks = found.servability["checks"]
     for others in (checks[:-1], [*checks, checks[0]], [], [*checks[:-1], checks[0]]):
         refused(replace(found, servability=found.servability | {"checks": others}), "the gate must read loads")
+
+
+def test_attack_check_says_something_that_is_true_in_python():
+    """A check holds "false", a text, which Python takes for true -> only true and false are answers."""
+    found = evidence()
+    for value in ("false", 1, None, [0]):
+        checks = [found.servability["checks"][0] | {"holds": value}, *found.servability["checks"][1:]]
+        refused(replace(found, servability=found.servability | {"checks": checks}), "is no check with name, holds")
+
+
+def test_attack_parity_brings_its_own_tolerance():
+    """parity.json says that a difference of a half is allowed, or leaves it out -> the limit is the gate's own."""
+    found = evidence()
+    loose = replace(found, parity=found.parity | {"greatest_difference": 0.5, "tolerance": 1.0})
+    assert verdict_of(loose)["status"] == "FAIL"
+    for value in (None, math.nan, -1.0):
+        refused(replace(found, parity=found.parity | {"greatest_difference": value}), "greatest_difference is")
 
 
 def test_attack_budgets_or_thresholds_are_no_limits():
