@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modit.core.errors import ConfigError, ModitError
+from modit.core.registry import Registry
 from modit.release.review_verbs import add_review_verbs
 from modit.release.verbs import add_verbs
 
@@ -41,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     _add_kfp(verbs)
     _add_exporter(verbs)
-    add_review_verbs(verbs, _checkout)
+    add_review_verbs(verbs, _steps)
     add_verbs(verbs)
     _add_serve(verbs)
     return parser
@@ -179,6 +180,13 @@ def _serve(chosen: argparse.Namespace) -> int:
         )
     )
     return 0
+
+
+def _steps() -> Registry:
+    _checkout("a plan")
+    from components.registry import REGISTRY
+
+    return REGISTRY
 
 
 def _checkout(what: str) -> Path:

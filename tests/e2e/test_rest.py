@@ -146,6 +146,11 @@ def test_a_version_is_reviewed_by_hand_and_what_must_not_be_is_refused(server, r
     assert (wanted.state, champion.state) == ("success", "failed")
     assert standing(runs, "quality") == (1, [("reject", 1, "admin"), ("override", 1, "admin")])
     assert standing(runs, "popular") == (1, [("approve", 1, "admin")])
+    marked = server.start("promotion_review", **popular, action="reject", reason="marked as a success by hand")
+    marked.wait_for_reviews()
+    assert marked.mark_review(0, "success") == 200
+    marked.wait_for(lambda: marked.over)
+    assert marked.of("release.carry_out") == ["failed"]
     again.wait_for_reviews()
     assert again.answer(0, "Approve") == 200
     again.wait_for(lambda: again.over)
