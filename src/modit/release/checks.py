@@ -80,7 +80,8 @@ def check_passed(version: NamedVersion, checked: Checked) -> None:
     if (status := checked.judged["status"]) != PASS:
         reasons = " ".join(checked.judged["reasons"])
         raise Refused(
-            "not_passed", f"the verdict on {version.label} is {status}: {reasons} (`modit override` says why not)"
+            "not_passed",
+            f"the verdict on {version.label} is {status}: {reasons} (`modit override` takes a reason instead)",
         )
 
 
