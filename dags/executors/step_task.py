@@ -144,7 +144,13 @@ class VerbTask(CommandTask):
     order: dict[str, Any]
 
     def command_line(self, *more: str) -> list[str]:
-        """The arguments of `python -m modit.cli`."""
+        """The arguments of `python -m modit.cli`.
+
+        Raises:
+            AirflowFailException: the task before has ordered nothing, as where a person marked it a success.
+        """
+        if not self.order:
+            raise AirflowFailException("there is no order: the task before this one gave none")
         options = [f"--{name}={value}" for name, value in self.order["options"].items() if value]
         about = [self.order["of"]] if self.order.get("of") else []
         return ["-m", "modit.cli", self.order["verb"], *about, *options, *(more if self.returns else ())]

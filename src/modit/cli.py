@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from modit.core.errors import ConfigError, ModitError
+from modit.core.registry import Registry
 from modit.release.review_verbs import add_review_verbs
 from modit.release.verbs import add_verbs
 
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     _add_kfp(verbs)
     _add_exporter(verbs)
-    add_review_verbs(verbs, _checkout)
+    add_review_verbs(verbs, _steps)
     add_verbs(verbs)
     _add_serve(verbs)
     _add_query(verbs)
@@ -225,6 +226,13 @@ def _json(text: str) -> object:
         return json.loads(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+
+
+def _steps() -> Registry:
+    _checkout("a plan")
+    from components.registry import REGISTRY
+
+    return REGISTRY
 
 
 def _checkout(what: str) -> Path:

@@ -180,7 +180,7 @@ def test_the_pipelines_parameters_are_those_that_the_tasks_read(spec):
         "run",
     }
     not_of_the_run = {"run_root", "run"}
-    assert set(parameters) - not_of_the_run == set(RunConfig.model_fields) - {"promote"}
+    assert set(parameters) - not_of_the_run == set(RunConfig.model_fields) - {"promote", "new_domain"}
 
 
 def test_sharded_steps_are_in_loops_over_their_shards(tmp_path):

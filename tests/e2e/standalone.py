@@ -153,6 +153,11 @@ class Run:
         body = {"chosen_options": [option], "params_input": {}}
         return self.server.call("PATCH", f"{self.path}/taskInstances/release.review/{index}/hitlDetails", body)[0]
 
+    def mark_review(self, index: int, state: str) -> int:
+        """Sets the state of a review by hand, as Airflow's page can."""
+        path = f"{self.path}/taskInstances/release.review/{index}"
+        return self.server.call("PATCH", path, {"new_state": state})[0]
+
     def clear(self, *tasks: str | list) -> None:
         """Runs tasks again; a mapped one is [name, index]."""
         body = {"dry_run": False, "dag_run_id": self.name, "task_ids": list(tasks), "only_failed": False}

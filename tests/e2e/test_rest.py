@@ -129,7 +129,7 @@ def test_an_approval_is_used_once_and_says_nothing_of_another_verdict(night, run
     assert standing(runs, "popular") == before
 
 
-def test_a_version_is_reviewed_by_hand_and_what_must_not_be_is_refused(server, runs, night):
+def test_a_version_is_reviewed_by_hand_and_what_must_not_be_is_refused(server, runs, night, inbox):
     fields = {"run_root": str(runs), "version": "modit-quality/1"}
     silent = server.start("promotion_review", **fields, action="override")
     silent.wait_for(lambda: silent.over)
@@ -146,6 +146,12 @@ def test_a_version_is_reviewed_by_hand_and_what_must_not_be_is_refused(server, r
     assert (wanted.state, champion.state) == ("success", "failed")
     assert standing(runs, "quality") == (1, [("reject", 1, "admin"), ("override", 1, "admin")])
     assert standing(runs, "popular") == (1, [("approve", 1, "admin")])
+    marked = server.start("promotion_review", **fields)
+    marked.wait_for_reviews()
+    assert marked.mark_review(0, "success") == 200
+    marked.wait_for(lambda: marked.over)
+    assert marked.of("release.carry_out") == ["failed"]
+    assert any(marked.name in each["message"] and "there is no order" in each["message"] for each in inbox.notices)
     again.wait_for_reviews()
     assert again.answer(0, "Approve") == 200
     again.wait_for(lambda: again.over)

@@ -168,7 +168,9 @@ def planned(base: StepRunner, name: str, budget: int, scorer: str = "", **fields
 
 def test_a_plan_tells_time_and_labels_of_past_runs_and_what_it_does_not_name_is_as_in_the_run_before(base):
     runner, (first, second, _) = base
-    plan = planned(runner, second, 10_000)
+    alone = runner.run.local.parent.parent / "alone" / "base"
+    shutil.copytree(runner.run.local, alone)
+    plan = planned(StepRunner(REGISTRY, str(alone), PARAMS), second, 10_000)
     seen = runner.store.get("retrieval_labels", first).summary["rows"]
     # 500 anchors of the preset, each with 20 results, of which the index finds all.
     assert plan.labels == Labels(items=5_000, asked=0, anchors=10_000, seen=seen)

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.errors import ConfigError
+from modit.core.registry import Registry
 
 
-def add_review_verbs(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], checkout: Callable[[str], Path]
-) -> None:
+def add_review_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser], steps: Callable[[], Registry]) -> None:
     """Adds them to the command line.
 
     Args:
         verbs: of the command line.
-        checkout: makes the steps importable, from the folder of the repository.
+        steps: gives the steps, which the library does not know.
     """
     parser = verbs.add_parser("review", help="what to look at before a version is promoted")
     parser.add_argument("version", nargs="?", metavar="MODEL_VERSION", help="(default: those of --run that passed)")
@@ -31,7 +30,7 @@ def add_review_verbs(
     parser.add_argument("--label-budget", required=True, type=int, metavar="N", help="most labels")
     parser.add_argument("--params", type=Path, default=Path(os.environ.get("MODIT_PARAMS", "params.yaml")))
     _add_result(parser)
-    parser.set_defaults(verb=lambda chosen: _plan(chosen, checkout))
+    parser.set_defaults(verb=lambda chosen: _plan(chosen, steps()))
 
 
 def _add_result(parser: argparse.ArgumentParser) -> None:
@@ -63,16 +62,14 @@ def _review_of_version(text: str, run: str | None) -> Any:
     return review_of(version.tags["run_uri"], text, version.domain, version.tags["verdict_digest"])
 
 
-def _plan(chosen: argparse.Namespace, checkout: Callable[[str], Path]) -> int:
-    checkout("a plan")
-    from components.registry import REGISTRY
+def _plan(chosen: argparse.Namespace, registry: Registry) -> int:
     from modit.core.params import load_params
     from modit.core.run_config import parse_conf, wanted_config
     from modit.release.domain_plan import plan_domain, plan_text
 
     config = wanted_config(parse_conf(chosen.conf))
     params = load_params(chosen.params, config.preset, config.overrides)
-    plan = plan_domain(REGISTRY, config, params, chosen.label_budget)
+    plan = plan_domain(registry, config, params, chosen.label_budget)
     print(plan_text(plan))
     plan.expect_within_budget()
     _say({"labels": plan.labels.most, "seconds": round(plan.expected)}, chosen.result)
