@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from modit import __version__
+from modit.serve import pages
 from modit.serve.access import Access
 from modit.serve.front import Front, refusals, refused
 from modit.serve.metrics import Metrics
@@ -134,6 +135,7 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
 
     app = FastAPI(title="modit retrieval", version=__version__, lifespan=lifespan, redoc_url=None)
     app.include_router(router)
+    app.include_router(pages.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     routes = [route.path for route in app.routes if isinstance(route, Route)]

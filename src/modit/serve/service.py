@@ -67,7 +67,7 @@ class Service:
         for number, each in enumerate(asked):
             try:
                 # once a domain: a swap in the middle does not mix two releases
-                release = releases.get(each.domain) or releases.setdefault(each.domain, self._release(each.domain))
+                release = releases.get(each.domain) or releases.setdefault(each.domain, self.release(each.domain))
                 questions.append(question_of(each, release, self.settings.limits))
             except RequestError as error:
                 raise error.within(field.format(number)) from error
@@ -101,7 +101,12 @@ class Service:
         }
         return {"ready": state.ready, "releases": answering, "problems": dict(state.problems)}
 
-    def _release(self, domain: str) -> Release:
+    def release(self, domain: str) -> Release:
+        """What answers for a domain.
+
+        Raises:
+            RequestError: nothing, and whether it will.
+        """
         state = self.releases.state
         if release := state.releases.get(domain):
             return release

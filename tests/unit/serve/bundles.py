@@ -13,6 +13,7 @@ from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_
 from modit.core.storage import Storage
 from modit.data.catalog import Catalog, Sequences
 from modit.index import IndexConfig, ItemIndex
+from modit.metric.patterns import Patterns
 from modit.release.registry import NamedVersion, Submission
 from tests.unit.release.conftest import DIMENSION, describe
 
@@ -38,8 +39,15 @@ class Bundle:
             "catalog": self.put("catalog", None, self.catalog.save).digest,
             "index": self.put("index", None, index.save).digest,
         }
+        self.patterns = np.arange(ITEMS, dtype=np.int32) % 7
+        self.put("patterns", None, self._save_patterns, {"catalog": made_of["catalog"]})
         for domain in domains:
             self.put("sampler", domain, lambda folder, d=domain: of_domain(sampler_file, d, folder), made_of)
+
+    def _save_patterns(self, folder: Path) -> None:
+        nothing = np.zeros((7, DIMENSION), np.float32), np.zeros(7, np.int8), np.zeros(ITEMS, np.int8)
+        for domain in self.domains:
+            Patterns(nothing[0], self.patterns, *nothing[1:]).save(folder / f"{domain}.npz")
 
     def put(self, name: str, domain: str | None, write: Callable[[Path], None], inputs: dict | None = None) -> Manifest:
         """Writes an artifact as a step does."""
