@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modit.serve import plane
 from modit.serve.explore import MOST_K, Found, compare, find
+from modit.serve.history import SPLITS
 from modit.serve.schema import RequestError
 from modit.serve.service import Service
 
@@ -88,6 +89,32 @@ async def explore(
         shown["error"], status = error, error.status_code
     limits = {"most_k": MOST_K, "most_guidance": service.settings.limits.guidance, "plane": plane}
     return page("explore.html", status, **given, **({"most_seeds": 0} | shown), **limits)
+
+
+@router.get("/releases")
+async def releases(
+    request: Request, domain: str = "", version: Annotated[list[int] | None, Query()] = None
+) -> Response:
+    """Versions of each domain with their verdicts; two of them compared."""
+    service: Service = request.app.state.service
+    chosen = sorted(set(version or []))
+    shown: dict[str, Any] = {"histories": [], "pair": None, "names": [], "error": None}
+
+    def work() -> None:
+        shown["histories"] = histories = service.history()
+        if chosen:
+            of = next((each for each in histories if each.domain == domain), None)
+            found = [of.version(number) for number in chosen] if of else []
+            if len(found) != 2 or None in found:
+                raise RequestError("version", chosen, "two versions of one domain")
+            shown["pair"], shown["names"] = found, sorted({name for each in found if each for name in each.figures})
+
+    status = 200
+    try:
+        await service.workers.run(work)
+    except RequestError as error:
+        shown["error"], status = error, error.status_code
+    return page("releases.html", status, domain=domain, chosen=chosen, splits=SPLITS, **shown)
 
 
 def _number(field: str, text: str) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from modit.serve.history import AskHistory, History
 from modit.serve.metrics import Metrics
 from modit.serve.questions import question_of
 from modit.serve.rate import RateLimit
@@ -28,6 +29,7 @@ class Service:
         metrics: of requests.
         settings: how it runs.
         workers: that answer, so that the event loop stays free.
+        ask_history: asks for the versions of all domains.
         rate: of a client, or None.
         log: of answered requests, or None.
     """
@@ -36,6 +38,7 @@ class Service:
     metrics: Metrics
     settings: Settings
     workers: Workers
+    ask_history: AskHistory
     rate: RateLimit | None = None
     log: RequestLog | None = None
 
@@ -100,6 +103,18 @@ class Service:
             for domain, release in state.releases.items()
         }
         return {"ready": state.ready, "releases": answering, "problems": dict(state.problems)}
+
+    def history(self) -> list[History]:
+        """The versions of each domain.
+
+        Raises:
+            RequestError: the registry does not answer.
+        """
+        try:
+            return self.ask_history()
+        except Exception as error:  # of MLflow, its database or its server: any of them may be away for a while
+            later = {"Retry-After": str(max(1, round(self.settings.reload_seconds)))}
+            raise RequestError("registry", type(error).__name__, "one that answers", 503, later) from error
 
     def release(self, domain: str) -> Release:
         """What answers for a domain.
