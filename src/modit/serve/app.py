@@ -14,8 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from modit import __version__
+from modit.serve import pages
 from modit.serve.access import Access
 from modit.serve.front import Front, refusals, refused
+from modit.serve.history import ask_history
 from modit.serve.metrics import Metrics
 from modit.serve.rate import RateLimit
 from modit.serve.releases import AskRegistry, Releases, Watcher, ask_registry
@@ -117,13 +119,14 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
     source = ask or ask_registry(settings.registry, settings.alias)
     releases = Releases(source, settings.alias, settings.domains, figures.reloaded)
 
+    history = ask_history(settings.registry)
     log = RequestLog(settings.log_requests, count=figures.logged) if settings.log_requests else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         watcher = Watcher(releases, settings.reload_seconds)
         with Workers(settings.threads, settings.queue, settings.timeout_seconds) as workers:
-            app.state.service = Service(releases, figures, settings, workers, rate, log)
+            app.state.service = Service(releases, figures, settings, workers, history, rate, log)
             watcher.start()
             if log:
                 log.start()
@@ -134,6 +137,7 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
 
     app = FastAPI(title="modit retrieval", version=__version__, lifespan=lifespan, redoc_url=None)
     app.include_router(router)
+    app.include_router(pages.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     routes = [route.path for route in app.routes if isinstance(route, Route)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from modit.release.loading import Release
 from modit.release.retrieval import Found, retrieve_all
+from modit.serve.history import AskHistory, History
 from modit.serve.metrics import Metrics
 from modit.serve.questions import question_of
 from modit.serve.rate import RateLimit
@@ -28,6 +29,7 @@ class Service:
         metrics: of requests.
         settings: how it runs.
         workers: that answer, so that the event loop stays free.
+        ask_history: asks for the versions of all domains.
         rate: of a client, or None.
         log: of answered requests, or None.
     """
@@ -36,6 +38,7 @@ class Service:
     metrics: Metrics
     settings: Settings
     workers: Workers
+    ask_history: AskHistory
     rate: RateLimit | None = None
     log: RequestLog | None = None
 
@@ -67,7 +70,7 @@ class Service:
         for number, each in enumerate(asked):
             try:
                 # once a domain: a swap in the middle does not mix two releases
-                release = releases.get(each.domain) or releases.setdefault(each.domain, self._release(each.domain))
+                release = releases.get(each.domain) or releases.setdefault(each.domain, self.release(each.domain))
                 questions.append(question_of(each, release, self.settings.limits))
             except RequestError as error:
                 raise error.within(field.format(number)) from error
@@ -101,7 +104,24 @@ class Service:
         }
         return {"ready": state.ready, "releases": answering, "problems": dict(state.problems)}
 
-    def _release(self, domain: str) -> Release:
+    def history(self) -> list[History]:
+        """The versions of each domain.
+
+        Raises:
+            RequestError: the registry does not answer.
+        """
+        try:
+            return self.ask_history()
+        except Exception as error:  # of MLflow, its database or its server: any of them may be away for a while
+            later = {"Retry-After": str(max(1, round(self.settings.reload_seconds)))}
+            raise RequestError("registry", type(error).__name__, "one that answers", 503, later) from error
+
+    def release(self, domain: str) -> Release:
+        """What answers for a domain.
+
+        Raises:
+            RequestError: nothing, and whether it will.
+        """
         state = self.releases.state
         if release := state.releases.get(domain):
             return release

@@ -20,6 +20,7 @@ from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
+from modit.metric.patterns import Patterns
 from modit.release.bundle import PARTS
 from modit.release.bundle import Bundle as BundleManifest
 from modit.release.making import Ingredients, make_bundle
@@ -67,6 +68,8 @@ class Bundle:
             "catalog": self.put("catalog", None, self.catalog.save).digest,
             "index": self.put("index", None, index.save).digest,
         }
+        self.patterns = np.arange(ITEMS, dtype=np.int32) % 7
+        self.put("patterns", None, self._save_patterns, {"catalog": made_of["catalog"]})
         judged = {"splits": {"item_holdout": split(), "pattern_holdout": split()}}
         run = {"skipped_domains": {}, "catalogue": "books", "preset": "tiny", "seed": 0}
         report = {"run": run, "domains": dict.fromkeys(domains, judged)}
@@ -76,6 +79,11 @@ class Bundle:
             self.put("sampler", domain, lambda folder, d=domain: of_domain(sampler_file, d, folder), made_of)
             self.put("cases", domain, lambda folder: save_cases(folder, seed))
             self.bind(domain)
+
+    def _save_patterns(self, folder: Path) -> None:
+        nothing = np.zeros((7, DIMENSION), np.float32), np.zeros(7, np.int8), np.zeros(ITEMS, np.int8)
+        for domain in self.domains:
+            Patterns(nothing[0], self.patterns, *nothing[1:]).save(folder / f"{domain}.npz")
 
     def put(self, name: str, domain: str | None, write: Callable[[Path], Any], inputs: dict | None = None) -> Manifest:
         """Writes an artifact as a step does."""

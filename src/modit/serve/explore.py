@@ -1,0 +1,171 @@
+"""What the page *Explore* shows: seeds, what averaging them finds, what the generated query finds, and a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow.compute as pc
+
+from modit.release.items import TITLE, Items
+from modit.release.loading import Release
+from modit.release.retrieval import retrieve, search
+from modit.serve.filters import containing
+from modit.serve.marks import Marks, marks_of
+from modit.serve.plane import Point, project
+from modit.serve.questions import question_of
+from modit.serve.schema import RequestError, RetrieveRequest
+from modit.serve.settings import Limits
+
+FOUND, MOST_K = 20, 50
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An item on the page.
+
+    Attributes:
+        item_id: of it.
+        title: or None.
+        score: inner product with the query of its list; None for a seed.
+        attribute: whether it has the attribute; None where that is not known.
+        pattern: whether it is in the pattern of the seeds; None where that is not known.
+        place: on the map.
+    """
+
+    item_id: str
+    title: str | None
+    score: float | None
+    attribute: bool | None
+    pattern: bool | None
+    place: Point
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of items, best first."""
+
+    items: list[Shown]
+
+    def count(self, attribute: bool = False, pattern: bool = False) -> int | None:
+        """How many have the attribute, are in the pattern, or both; None where that is not known."""
+        marks = [[each.attribute] * attribute + [each.pattern] * pattern for each in self.items]
+        return None if any(None in each for each in marks) else sum(all(each) for each in marks)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seeds and what two queries find.
+
+    Attributes:
+        seeds: chosen.
+        average: what the mean of the seeds finds.
+        generated: what the generated query finds.
+        average_at: place of the mean on the map.
+        generated_at: place of the generated query.
+        cosine: of the two queries.
+        variance: share of the variance that the map shows.
+        share: of all items that have the attribute, or None.
+        guidance: that was used.
+        problem: why there are no patterns, or None.
+        label: of the version that answered.
+    """
+
+    seeds: Listing
+    average: Listing
+    generated: Listing
+    average_at: Point
+    generated_at: Point
+    cosine: float
+    variance: float
+    share: float | None
+    guidance: float
+    problem: str | None
+    label: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Items that a title search offers as seeds."""
+
+    items: list[tuple[str, str | None]] = field(default_factory=list)
+    more: bool = False
+
+
+def find(items: Items, text: str, limits: Limits) -> Found:
+    """The first items with a text in their title, or with this very id; the first of all items for no text.
+
+    Raises:
+        RequestError: the text is too long.
+    """
+    if len(text) > limits.text:
+        raise RequestError("search", text, f"at most {limits.text} characters")
+    rows = items.rows_of([text])
+    rows = rows[rows >= 0]
+    titles = items.columns.get(TITLE)
+    if not text or titles is None:
+        rows = np.concatenate([rows, np.arange(0 if text else min(FOUND + 1, len(items.index)))])
+    else:
+        named = pc.indices_nonzero(pc.fill_null(containing(titles, text.encode(errors="replace").decode()), False))
+        rows = np.concatenate([rows, named.slice(0, FOUND + 1).to_numpy().astype(np.int64)])
+    shown = rows[:FOUND]
+    return Found(list(zip(items.ids_of(shown), items.titles_of(shown), strict=True)), len(rows) > FOUND)
+
+
+def compare(release: Release, item_ids: Sequence[str], guidance: float | None, k: int, limits: Limits) -> Comparison:
+    """Asks a release with seeds, and beside it the index with their mean.
+
+    Args:
+        release: that answers.
+        item_ids: of the seeds.
+        guidance: scale; None takes that of the sampler.
+        k: items of a list.
+        limits: of a request.
+
+    Raises:
+        RequestError: a value is not allowed.
+    """
+    if not 1 <= k <= MOST_K:
+        raise RequestError("k", k, f"1..{MOST_K}")
+    seeds = {"item_ids": list(item_ids)}
+    asked = RetrieveRequest.model_validate(
+        {"domain": release.source.domain, "seeds": seeds, "k": k, "guidance": guidance}
+    )
+    question = question_of(asked, release, limits)
+    items, own = release.items, question.exclude
+    generated = retrieve(release.sampler, items.index, question)
+    mean = question.seeds.mean(0)
+    average = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+    rows, scores = search(items.index, average, k, own)
+    groups = [own, rows, generated.rows]
+    vectors = [np.asarray(items.embeddings[group], np.float32) for group in groups]
+    places, variance = project(np.concatenate([*vectors, average[None], generated.query[None]]))
+    marks = marks_of(release)
+    pattern, listings, start = marks.pattern_of(own), [], 0
+    for group, found in zip(groups, (None, scores, generated.scores), strict=True):
+        listings.append(_listing(items, marks, pattern, group, found, places[start : start + len(group)]))
+        start += len(group)
+    of_seeds, of_average, of_generated = listings
+    return Comparison(
+        seeds=of_seeds,
+        average=of_average,
+        generated=of_generated,
+        average_at=places[-2],
+        generated_at=places[-1],
+        cosine=float(average @ generated.query),
+        variance=variance,
+        share=marks.share(),
+        guidance=release.sampler.info.guidance if guidance is None else guidance,
+        problem=marks.problem,
+        label=release.source.label,
+    )
+
+
+def _listing(
+    items: Items, marks: Marks, pattern: int | None, rows: np.ndarray, scores: np.ndarray | None, places: list[Point]
+) -> Listing:
+    found = [None] * len(rows) if scores is None else scores.tolist()
+    marked = (marks.attribute(rows), marks.in_pattern(rows, pattern))
+    columns = (items.ids_of(rows), items.titles_of(rows), found, *marked, places)
+    return Listing([Shown(*each) for each in zip(*columns, strict=True)])

@@ -1,0 +1,117 @@
+"""What the registry knows of each domain's versions, for the page *Releases*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modit.core.errors import ConfigError
+from modit.release.refusals import Refused
+from modit.release.registry import MlflowRegistry
+from modit.release.release_log import Entry
+from modit.release.standing import standing_of
+
+SPLITS = ("item_holdout", "pattern_holdout")
+_PREFIX = "modit-"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version.
+
+    Attributes:
+        number: within its model.
+        aliases: that name it, sorted.
+        status: "passed" or "rejected" by the gate.
+        created: when it was registered, UTC.
+        tags: as it was registered with.
+        figures: of its verdict.
+    """
+
+    number: int
+    aliases: tuple[str, ...]
+    status: str
+    created: datetime
+    tags: dict[str, str]
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class History:
+    """The versions of a domain.
+
+    Attributes:
+        domain: whose.
+        model: its registered name.
+        versions: newest first.
+        entries: of the release log, oldest first, each as heading -> value.
+        problem: why the log cannot be believed, or None.
+    """
+
+    domain: str
+    model: str
+    versions: list[Version]
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    problem: str | None = None
+
+    def version(self, number: int) -> Version | None:
+        """One of them."""
+        return next((each for each in self.versions if each.number == number), None)
+
+
+AskHistory = Callable[[], list[History]]
+
+
+def ask_history(uri: str) -> AskHistory:
+    """Asks an MLflow registry for all that it knows of modit's models; it is connected to when it is asked first."""
+    connections: list[MlflowRegistry] = []
+
+    def ask() -> list[History]:
+        if not connections:
+            file = Path(uri.removeprefix("sqlite:///"))
+            if uri.startswith("sqlite:///") and not file.is_file():
+                raise ConfigError(f"registry {uri}: there is no such file")  # MLflow would make it
+            connections.append(MlflowRegistry(uri))
+        registry = connections[0]
+        models = registry.client.search_registered_models(f"name LIKE '{_PREFIX}%'")
+        return [_history(registry, model) for model in models]
+
+    return ask
+
+
+def _history(registry: MlflowRegistry, model: Any) -> History:
+    domain, client = model.name.removeprefix(_PREFIX), registry.client
+    found = client.search_model_versions(f"name = '{model.name}'")
+    versions = [_version(client, model, each) for each in sorted(found, key=lambda each: -int(each.version))]
+    try:
+        entries, problem = [_shown(entry) for entry in standing_of(registry, domain).entries], None
+    except Refused as refused:
+        entries, problem = [], str(refused)
+    return History(domain, model.name, versions, entries, problem)
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    source = " ".join(filter(None, (entry.approval.source, entry.approval.id)))
+    return {
+        "entry": entry.number,
+        "time": entry.time,
+        "who": entry.who,
+        "action": entry.action,
+        "version": entry.version,
+        "champion before": entry.champion_before,
+        "after": entry.champion_after,
+        "verdict": entry.verdict_digest[:12],
+        "by way of": source,
+        "reason": entry.reason,
+    }
+
+
+def _version(client: Any, model: Any, found: Any) -> Version:
+    number = int(found.version)
+    aliases = tuple(sorted(alias for alias, named in model.aliases.items() if int(named) == number))
+    created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+    figures = client.get_run(found.run_id).data.metrics
+    return Version(number, aliases, found.tags.get("status", ""), created, dict(found.tags), figures)

@@ -1,0 +1,64 @@
+"""The pages in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from modit.release.export import export_sampler
+from modit.release.registry import MlflowRegistry
+from tests.e2e.browser import page
+from tests.e2e.service import serving
+from tests.unit.release.conftest import build_sampler, describe
+from tests.unit.serve.bundles import Bundle
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    export_sampler(build_sampler(depth=1), describe(), folder / "sampler.onnx")
+    bundle = Bundle(str(folder / "run"), folder / "made", folder / "sampler.onnx", ["drama"])
+    uri = f"sqlite:///{folder}/mlflow.db"
+    MlflowRegistry(uri, f"file://{folder}/artifacts").register(bundle.submission("drama"))
+    with serving(folder / "log", "--registry", uri, "--alias", "challenger") as found:
+        found.wait_for("/readyz")
+        yield found
+
+
+def test_a_person_searches_picks_seeds_and_compares_by_keyboard_alone(service):
+    with page() as browser:
+        browser.goto(service.url)
+        assert browser.title().startswith("Explore")
+        browser.get_by_label("Title contains").focus()
+        browser.keyboard.type("item-1")
+        browser.keyboard.press("Enter")
+        picks = browser.get_by_role("group", name="Items with").get_by_role("checkbox")
+        for number in (0, 1):
+            picks.nth(number).focus()
+            browser.keyboard.press("Space")
+        browser.get_by_label("Results").fill("6")
+        browser.keyboard.press("Enter")
+        browser.wait_for_url("**seed=**")
+        for name, count in (("Seeds", 2), ("Average of the seeds", 6), ("Generated query", 6)):
+            assert browser.get_by_role("region", name=name, exact=True).get_by_role("listitem").count() == count
+        assert "cosine" in browser.get_by_role("img", name="Map of seeds").get_attribute("aria-label")
+        assert browser.get_by_role("group", name="Seeds (2)").get_by_role("checkbox", checked=True).count() == 2
+
+
+def test_an_item_that_is_pointed_at_is_lit_on_the_map(service):
+    with page() as browser:
+        browser.goto(f"{service.url}/explore?domain=drama&seed=item-1&seed=item-2")
+        first = browser.get_by_role("region", name="Generated query").get_by_role("listitem").first
+        first.hover()
+        place = browser.locator(f'svg g[data-item="{first.get_attribute("data-item")}"]').first
+        assert "lit" in place.get_attribute("class")
+
+
+def test_a_narrow_screen_has_no_sideways_scroll_and_an_error_is_announced(service):
+    with page() as browser:
+        browser.set_viewport_size({"width": 360, "height": 700})
+        browser.goto(f"{service.url}/explore?domain=drama&seed=item-1")
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 360
+        answer = browser.request.get(f"{service.url}/explore?domain=drama&seed=item-1&guidance=99")
+        assert answer.status == 422 and 'role="alert"' in answer.text()
