@@ -81,7 +81,7 @@ def check_passed(version: NamedVersion, checked: Checked) -> None:
         reasons = " ".join(checked.judged["reasons"])
         raise Refused(
             "not_passed",
-            f"the verdict on {version.label} is {status}: {reasons} (`modit override` takes a reason instead)",
+            f"the verdict on {version.label} is {status}: {reasons} (see `modit override`)",
         )
 
 

@@ -75,19 +75,19 @@ def standing_of(registry: ModelRegistry, domain: str, *, repair: bool = False) -
     entries = log.read()
     seen = _seen(tags.get(HEAD_TAG, ""), log, entries)
     if seen < len(entries) or repair:
-        _mirror(registry, domain, entries, seen)
+        entries = mirror(registry, domain, log)
     standing = Standing(log, entries, registry.aliases(domain))
     expect_aliases(standing, domain)
     return standing
 
 
-def mirror(registry: ModelRegistry, domain: str, log: ReleaseLog) -> None:
-    """Brings aliases and tags to what the log says now, however far it has gone on meanwhile."""
-    mirrored = -1
-    while mirrored < log.count():
+def mirror(registry: ModelRegistry, domain: str, log: ReleaseLog) -> list[Entry]:
+    """Brings aliases and tags to what the log says, however far it goes on meanwhile; gives its entries."""
+    while True:
         entries = log.read()
         _mirror(registry, domain, entries, _seen(registry.model_tags(domain).get(HEAD_TAG, ""), log, entries))
-        mirrored = len(entries)
+        if log.count() == len(entries):
+            return entries
 
 
 def expected_aliases(entries: Sequence[Entry]) -> dict[str, int | None]:
