@@ -91,13 +91,12 @@ def scenarios(cluster: Cluster) -> dict[str, object]:
         release.wait(60)
         return well(body, log, deleted)
 
-    first = threading.Thread(target=outcome, args=(task(), "adopted", slow), daemon=True)
-    first.start()  # a worker that starts the job; a second one comes while it runs
-    while len(cluster.created) < 7:
-        pass_time.wait(0.05)
+    dies = task()  # a worker that starts the job and is gone; a second one comes while it runs
+    dies._follow = lambda: (_ for _ in ()).throw(RuntimeError("the worker died"))
+    outcome(dies, "adopted", slow)
+    assert len(cluster.created) == 7
     threading.Timer(0.5, release.set).start()
     found["adopted"] = outcome(task(), "adopted", breaks)
-    first.join()
     found["created"], found["asked"] = cluster.created, sorted(cluster.asked)
     found["selectors"] = sorted(cluster.selectors)
     return found

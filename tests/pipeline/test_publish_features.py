@@ -134,7 +134,7 @@ def test_shards_are_one_night_and_write_the_digests_of_one_task(context, monkeyp
 
 
 def test_services_in_use_by_the_registry_outlive_the_newest_runs(context, monkeypatch):
-    monkeypatch.setattr("components.publish_features.run.runs_in_use", lambda: {"first"})
+    monkeypatch.setattr("components.publish_features.run.runs_in_use", lambda run_uri: {"first"})
     context.params = Params.model_validate({"publish_features": {"services_kept": 1}})
     for name in ("first", "second", "third"):
         context.run_uri = name

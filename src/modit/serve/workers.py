@@ -38,8 +38,8 @@ class Workers:
             if self._unfinished >= self._most:
                 later = {"Retry-After": str(_RETRY_SECONDS)}
                 raise RequestError("service", "busy", f"{self._most} requests at a time; ask again later", 503, later)
+            future = self._pool.submit(work)
             self._unfinished += 1
-        future = self._pool.submit(work)
         future.add_done_callback(self._finished)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._seconds)

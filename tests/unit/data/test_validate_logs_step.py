@@ -32,6 +32,7 @@ def _context(source, tmp_path, **tolerance):
         step=STEP,
         params=SimpleNamespace(validate_logs=ValidationParams(**tolerance), window=WindowParams()),
         days=None,
+        run_config=SimpleNamespace(new_domain=None),
         accepted_windows=list,
         keep_refused=lambda folder: str(folder),
         catalogue=lambda: source,
