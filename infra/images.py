@@ -21,8 +21,9 @@ PACKAGES = {
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
+    # serve: a bundle lists the licences of what serves it
     # the last two for `mlflow server`, which runs from this image: its records in PostgreSQL, its files on S3
-    "release": [".[train,index,release,report,versioning,s3]", "psycopg2-binary", "boto3"],
+    "release": [".[train,index,release,report,versioning,serve,s3]", "psycopg2-binary", "boto3"],
     "serve": [".[serve,s3]"],
     "airflow": [
         "apache-airflow>=3.3",
