@@ -16,7 +16,7 @@ pytestmark = pytest.mark.containers
 
 ROOT = Path(__file__).resolve().parents[2]
 # What names the state of the checkout, or a run's own folder and registry, is another thing in another run.
-OWN = {"registration", "versions", "verdict"}
+OWN = {"registration", "versions", "verdict", "bundle"}
 
 
 def run(executor: str, world: Path, runs: Path, images: str) -> dict[str, str]:
