@@ -8,8 +8,8 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
-from modit.core.verdict import read_verdict, served_figures, verdict_table
-from modit.release.champion_fetch import CHAMPION
+from modit.core.verdict import PASS, read_verdict, served_figures, verdict_table
+from modit.release.promotion import Order, carry_out
 from modit.release.registry import MlflowRegistry
 from tests.worlds import small_world
 
@@ -31,6 +31,12 @@ def run_all(run: Path, catalogue: Path) -> dict[str, str]:
     }
 
 
+def promote_first(registry: MlflowRegistry, status: str) -> None:
+    """Makes version 1 the champion, whatever the gate said of so small a model."""
+    digest = registry.version("popular", 1).tags["verdict_digest"]
+    carry_out(registry, Order("approve" if status == PASS else "override", "popular", "ann", 1, digest, "for a test"))
+
+
 def test_a_first_run_passes_on_absolute_thresholds_and_its_own_sampler_brought_again_is_refused(tmp_path, monkeypatch):
     registry = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
@@ -42,7 +48,7 @@ def test_a_first_run_passes_on_absolute_thresholds_and_its_own_sampler_brought_a
     assert first["keys"]["servability"]["holds"], first["reasons"]
     assert served_figures(str(runs / "first"))[0].startswith("popular: p50 ")
 
-    MlflowRegistry(registry).client.set_registered_model_alias("modit-popular", CHAMPION, "1")
+    promote_first(MlflowRegistry(registry), first["status"])
     statuses = run_all(runs / "second", world)
     assert statuses["hppo_round_4"] == statuses["export_sampler"] == "reused"
     assert statuses["fetch_champion"] == statuses["evaluate"] == statuses["check_servability"] == "ran"

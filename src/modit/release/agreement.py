@@ -46,20 +46,31 @@ class Agreement:
             seen = (tags, self._registry.aliases(domain), log_of(tags, domain).count())
             before, version = self._known.get(domain, (None, None))
             if seen != before:
-                version = self._agreed(domain)
+                version = agreed_version(self._registry, domain, self._alias)
                 self._known[domain] = (seen, version)
             return version
         except (ModitError, OSError) as error:  # of one domain; the others go on
             return Disagreement(domain, error)
 
-    def _agreed(self, domain: str) -> NamedVersion | None:
-        standing = standing_of(self._registry, domain)
-        number = standing.aliases.get(self._alias)
-        if number is None:
-            return None
-        version, entry = self._registry.version(domain, number), standing.entry_of(number)
-        if entry is None or version.tags.get("bundle_digest") != entry.bundle_digest:
-            promoted = entry.bundle_digest if entry else "nothing"
-            bundle = version.tags.get("bundle_digest")
-            raise Refused("broken_bundle", f"tag bundle_digest of {version.label} is {bundle}, promoted was {promoted}")
-        return replace(version, alias=self._alias)
+
+def agreed_version(registry: ModelRegistry, domain: str, alias: str) -> NamedVersion | None:
+    """The version of a domain with one of the aliases that are the log's to give; None where it gave none.
+
+    Args:
+        registry: of the domain's model; where a promotion died before its aliases were moved, they are moved.
+        domain: whose.
+        alias: `champion` or `previous`.
+
+    Raises:
+        Refused: log and registry do not agree; what differs is named.
+    """
+    standing = standing_of(registry, domain)
+    number = standing.aliases.get(alias)
+    if number is None:
+        return None
+    version, entry = registry.version(domain, number), standing.entry_of(number)
+    if entry is None or version.tags.get("bundle_digest") != entry.bundle_digest:
+        promoted = entry.bundle_digest if entry else "nothing"
+        bundle = version.tags.get("bundle_digest")
+        raise Refused("broken_bundle", f"tag bundle_digest of {version.label} is {bundle}, promoted was {promoted}")
+    return replace(version, alias=alias)

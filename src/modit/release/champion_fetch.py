@@ -18,25 +18,32 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
 from modit.evaluate.rival import Rival
+from modit.release.agreement import agreed_version
 from modit.release.champion import NEW_ITEMS_FILE, NONE, OTHER_SPACE, READY, SAMPLER_FILE, UNREADABLE, Champion
 from modit.release.embedding_space import other_space
-from modit.release.registry import MlflowRegistry, NamedVersion
+from modit.release.model_version import CHAMPION, LOG_TAG, NamedVersion
+from modit.release.registry import MlflowRegistry
 from modit.release.registry_file import has_models
 from modit.release.runtime import load_sampler
 
-CHAMPION = "champion"
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
 _TAGS = ("run_uri", "sampler_digest", "index_digest")
 
 
 def named_champion(registry: str, domain: str) -> NamedVersion | None:
-    """The version that bears the alias `champion`; None where there is none, or no registry yet.
+    """The champion of a domain; None where nothing was promoted, or there is no registry yet.
 
     Args:
         registry: address of the MLflow registry.
         domain: whose.
+
+    Raises:
+        Refused: the release log does not say what the alias says, as after it was moved by hand.
     """
-    return MlflowRegistry(registry).named_version(domain, CHAMPION) if has_models(registry) else None
+    if not has_models(registry):
+        return None
+    models = MlflowRegistry(registry)
+    return agreed_version(models, domain, CHAMPION) if LOG_TAG in models.model_tags(domain) else None
 
 
 def fetch_champion(named: NamedVersion | None, domain: str, catalog: Catalog, folder: Path) -> Champion:

@@ -12,7 +12,10 @@ import pytest
 from modit.core.errors import ArtifactError, ConfigError
 from modit.data.catalog import Catalog
 from modit.release.champion import NONE, OTHER_SPACE, READY, UNREADABLE, Champion
-from modit.release.champion_fetch import CHAMPION, fetch_champion, load_rival, named_champion
+from modit.release.champion_fetch import fetch_champion, load_rival, named_champion
+from modit.release.model_version import CHAMPION
+from modit.release.promotion import Order, carry_out
+from modit.release.refusals import Refused
 from modit.release.registry import MlflowRegistry
 from tests.unit.serve.bundles import Bundle
 
@@ -42,10 +45,13 @@ def test_a_registry_names_the_champion_of_each_domain(tmp_path, bundle):
     registry = MlflowRegistry(uri, f"file://{tmp_path}/artifacts")
     registry.register(bundle.submission("drama"))
     assert named_champion(uri, "drama") is None  # a challenger is no champion
-    registry.client.set_registered_model_alias("modit-drama", CHAMPION, "1")
+    carry_out(registry, Order("approve", "drama", "ann", 1, bundle.digests("drama")["verdict"]))
     named = named_champion(uri, "drama")
     assert named is not None and (named.version, named.tags["run_uri"]) == (1, bundle.run)
     assert named_champion(uri, "crime") is None
+    registry.point_alias("drama", CHAMPION, None)
+    with pytest.raises(Refused, match="alias"):
+        named_champion(uri, "drama")  # whoever moves the alias by hand does not choose whom the gate compares with
 
 
 def test_a_file_that_is_no_database_is_an_error_and_not_a_first_run(tmp_path):
