@@ -68,7 +68,7 @@ def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str
     Raises:
         ArtifactError: the index is damaged or another one, or its ids or shape are not the catalogue's.
     """
-    index = ItemIndex.load(index_folder, digests[0])
+    index = ItemIndex.load(index_folder, digests[0], half_copy=True)
     table = pq.read_table(catalog_folder / _ITEMS)
     if not np.array_equal(index.item_ids, np.array(table["item_id"].to_pylist(), dtype=str)):
         raise ArtifactError(f"{catalog_folder / _ITEMS}: its item_id are not those of the index {digests[0]}")

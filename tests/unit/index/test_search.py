@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from modit.core.errors import ContractError
 from modit.index import IndexConfig, ItemIndex, exact_search
+from modit.index.exact import exact_search_among
+from modit.index.half import HalfCopy
 
 
 def _unit(count: int, dimension: int, seed: int) -> np.ndarray:
@@ -92,6 +94,43 @@ def test_scores_do_not_depend_on_the_batch_or_the_mask() -> None:
     for other in (alone, masked):
         assert np.array_equal(other.rows[0], whole.rows[5])
         assert np.array_equal(other.scores[0], whole.scores[5])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    items=st.integers(1, 400),
+    queries=st.integers(1, 15),
+    k=st.integers(1, 30),
+    spread=st.sampled_from([0.0, 1e-6, 1e-4, 1e-3, 1.0]),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 10_000),
+)
+def test_a_half_precision_copy_changes_no_answer(
+    items: int, queries: int, k: int, spread: float, share: float, seed: int
+) -> None:
+    # Items within less of each other than float16 can tell.
+    embeddings = _unit(1, 24, seed) + np.float32(spread) * _unit(items, 24, seed + 1)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    wanted, half = _unit(queries, 24, seed + 2), HalfCopy(embeddings)
+    for found, expected in zip(
+        exact_search(embeddings, wanted, k, half), exact_search(embeddings, wanted, k), strict=True
+    ):
+        assert np.array_equal(found, expected)
+    allowed = np.random.default_rng(seed).random(items) < share
+    expected = exact_search_among(embeddings, wanted, k, allowed)
+    for found, other in zip(exact_search_among(embeddings, wanted, k, allowed, half), expected, strict=True):
+        assert np.array_equal(found, other)
+
+
+def test_no_score_of_a_half_precision_copy_is_off_by_more_than_its_error() -> None:
+    embeddings, queries = _unit(70_000, 32, 0), _unit(4, 32, 1)
+    half = HalfCopy(embeddings)
+    rows, least = half.scan(queries, 1_000)
+    others = np.ones((4, 70_000), bool)
+    np.put_along_axis(others, rows, False, axis=1)
+    exact = queries.astype(np.float64) @ embeddings.astype(np.float64).T
+    assert 0 < half.error < 2**-11
+    assert (np.where(others, exact, -np.inf).max(1) <= least + 1e-6).all()
 
 
 def test_another_mask_replaces_the_copy_of_the_last_one() -> None:
