@@ -404,7 +404,10 @@ class GateParams(Section):
         item_same_floor: least Same@K of HPPO on held-out items.
         pattern_same_floor: least Same@K of HPPO on held-out patterns.
         classical_splits: splits on which HPPO must not be significantly below the best classical row.
-        gain_splits: splits on which Joint@K must be significantly above the champion's, by more than `noise_floor`.
+        champion_rule: what is asked of Joint@K beside the champion's: "gain", or "no_loss": on every split its interval
+            must end above -`noise_floor` at the low end, so that an equal model may bring a newer index into service.
+        gain_splits: splits on which "gain" asks that Joint@K is significantly above the champion's, by more than
+            `noise_floor`.
         noise_floor: gain in Joint@K that another seed alone may give (benchmarks/noise_floor.py).
         same_tolerance: most Same@K that may be lost to the champion, at the low end of the interval.
         slice_tolerance: a slice may not be below the champion by more than this, at the high end of the interval.
@@ -418,6 +421,7 @@ class GateParams(Section):
     item_same_floor: Share = 0.6
     pattern_same_floor: Share = 0.4
     classical_splits: tuple[HoldOut, ...] = ("item_holdout",)
+    champion_rule: Literal["gain", "no_loss"] = "gain"
     gain_splits: Annotated[tuple[HoldOut, ...], Field(min_length=1)] = ("item_holdout", "pattern_holdout")
     noise_floor: Share = 0.015
     same_tolerance: Share = 0.03

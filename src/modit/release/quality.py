@@ -80,7 +80,9 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
 
 def _against_champion(split: str, figures: SplitFigures, params: GateParams, champion: str) -> Iterator[Finding]:
     words, gain, same = _WORDS[split], figures.differences[AGAINST_CHAMPION], figures.same_difference
-    if split in params.gain_splits:
+    if params.champion_rule == "no_loss":
+        yield _no_loss(f"{split} {GAIN}", f"on {words} the change from {champion}", gain, params.noise_floor)
+    elif split in params.gain_splits:
         yield _gain(f"{split} {GAIN}", f"on {words} the gain over {champion}", gain, params.noise_floor)
     else:
         yield _not_below(f"{split} {GAIN}", words, gain, champion)
@@ -103,6 +105,12 @@ def _gain(name: str, subject: str, gain: Difference, noise_floor: float) -> Find
     holds = gain.low > 0 and gain.mean > noise_floor
     needed = "" if holds else f"; needed: more than {100 * noise_floor:.1f}, and an interval above 0"
     return Finding(name, holds, f"{subject} is {gain.points}{needed}", _numbers(gain, noise_floor=noise_floor))
+
+
+def _no_loss(name: str, subject: str, change: Difference, noise_floor: float) -> Finding:
+    holds = change.low >= -noise_floor
+    needed = "" if holds else f"; needed: an interval not below {-100 * noise_floor:.1f}"
+    return Finding(name, holds, f"{subject} is {change.points}{needed}", _numbers(change, noise_floor=noise_floor))
 
 
 def _not_below(name: str, words: str, difference: Difference, other: str) -> Finding:

@@ -81,6 +81,21 @@ def test_where_no_gain_is_asked_for_a_significant_loss_still_fails():
     assert status_of(found(-0.021), gain_splits=("item_holdout",)) == "FAIL"
 
 
+@pytest.mark.parametrize("name", SPLITS)
+def test_under_no_loss_an_equal_candidate_passes_and_one_that_may_lose_more_than_the_noise_floor_does_not(name):
+    equal = {each: split(True, half=0.0, **{"HPPO - Champion": 0.0}) for each in SPLITS}
+
+    def found(change):
+        return evidence(champion=CHAMPION, **equal | {name: split(True, half=0.01, **{"HPPO - Champion": change})})
+
+    assert status_of(found(-0.004), champion_rule="no_loss", noise_floor=0.015) == "PASS"
+    with_less = verdict_of(found(-0.006), champion_rule="no_loss", noise_floor=0.015, gain_splits=SPLITS)
+    assert with_less["domains"]["drama"]["reasons"] == [
+        f"on {WORDS[name]} the change from champion modit-drama/3 is -0.6 points, interval -1.6 to +0.4; "
+        "needed: an interval not below -1.5"
+    ]
+
+
 def test_loss_against_modit_fails_only_when_significant():
     assert status_of(evidence(pattern_holdout=split(**{"HPPO - MO-DiT": -0.019}))) == "PASS"
     (reason,) = reasons_of(evidence(pattern_holdout=split(**{"HPPO - MO-DiT": -0.021})))
