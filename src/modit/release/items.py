@@ -70,7 +70,9 @@ def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str
     """
     index = ItemIndex.load(index_folder, digests[0], half_copy=True)
     table = pq.read_table(catalog_folder / _ITEMS)
-    if not np.array_equal(index.item_ids, np.array(table["item_id"].to_pylist(), dtype=str)):
+    # Compared in arrow: a million Python strings would hold up the threads that answer meanwhile.
+    ids = pa.chunked_array([pa.array(index.item_ids, table.schema.field("item_id").type)])
+    if not table["item_id"].equals(ids):
         raise ArtifactError(f"{catalog_folder / _ITEMS}: its item_id are not those of the index {digests[0]}")
     embeddings = np.load(catalog_folder / _EMBEDDINGS, mmap_mode="r")
     if embeddings.shape != (len(index), index.meta.dimension):
