@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +15,7 @@ from modit.release.model_version import NamedVersion
 from modit.release.registry import existing_registry
 
 _logger = logging.getLogger(__name__)
+_NICE = 10
 REGISTRY, LOADED, FAILED = "registry", "loaded", "failed"
 
 AskRegistry = Callable[[], Iterable[NamedVersion | Disagreement]]
@@ -110,6 +113,8 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         """Until `stop`."""
+        if sys.platform == "linux":  # where a thread has a priority of its own: what loads gives way to what answers
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         self._releases.refresh()
         while not self._stopped.wait(self._seconds):
             self._releases.refresh()
