@@ -12,8 +12,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from modit.release.export import export_sampler
-from modit.release.registry import MlflowRegistry
+from modit.release.registry.registry import MlflowRegistry
+from modit.release.sampler.export import export_sampler
 from tests.unit.release.attacks.moves import ATTACKS
 from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.release.world import World

@@ -21,9 +21,9 @@ from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
 from modit.model.sampler import Sampler
-from modit.release.export import export_sampler
-from modit.release.info import SamplerInfo
-from modit.release.runtime import OnnxSampler, load_sampler
+from modit.release.sampler.export import export_sampler
+from modit.release.sampler.info import SamplerInfo
+from modit.release.sampler.runtime import OnnxSampler, load_sampler
 
 DIMENSION, STEPS, GUIDANCE = 64, 8, 3.0
 SIZES = {"small": (96, 3, 4), "paper": (512, 8, 8)}  # width, depth, heads

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from modit.core.storage import Storage, sha256_of_file
-from modit.release.record import environment
-from modit.release.version_store import Source, VersionStore
+from modit.release.versioning.record import environment
+from modit.release.versioning.version_store import Source, VersionStore
 
 
 def main() -> None:

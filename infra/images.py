@@ -123,7 +123,7 @@ def _pip(verb: str) -> list[str]:
 
 def _code_commit() -> str:
     sys.path.append(str(ROOT / "src"))
-    from modit.release.code_state import code_state
+    from modit.release.versioning.code_state import code_state
 
     return os.environ.get("MODIT_CODE_COMMIT") or str(code_state(ROOT))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modit.features.store import service_name
-from modit.release.bundle import PARTS
-from modit.release.making import Ingredients, make_bundle
+from modit.release.bundle.bundle import PARTS
+from modit.release.bundle.making import Ingredients, make_bundle
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from modit.release.change import save_change
-from modit.release.preview import preview_change
-from modit.release.retrieval import Question, generate_queries
-from modit.release.servability import MEASURED, judge_trial, save_servability, try_in_fresh_process
+from modit.release.gate.servability import MEASURED, judge_trial, save_servability, try_in_fresh_process
+from modit.release.review.change import save_change
+from modit.release.review.preview import preview_change
+from modit.release.sampler.retrieval import Question, generate_queries
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -14,8 +14,8 @@ from modit.evaluate.records import read_records, read_rounds, round_guidance
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.tables import save_tables
 from modit.evaluate.variants import read_variants
-from modit.release.champion import Champion
-from modit.release.champion_fetch import load_rival
+from modit.release.gate.champion import Champion
+from modit.release.gate.champion_fetch import load_rival
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -17,12 +17,12 @@ from modit.metric.geometry import DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.sampler import Sampler
 from modit.model.storage import load_model
-from modit.release.answers import Answer, save_answers
-from modit.release.export import export_sampler, serving_guidance
-from modit.release.info import SamplerInfo
-from modit.release.parity import TorchSampler, list_parity, parity_report, tensor_parity
-from modit.release.retrieval import Question, retrieve
-from modit.release.runtime import load_sampler
+from modit.release.sampler.answers import Answer, save_answers
+from modit.release.sampler.export import export_sampler, serving_guidance
+from modit.release.sampler.info import SamplerInfo
+from modit.release.sampler.parity import TorchSampler, list_parity, parity_report, tensor_parity
+from modit.release.sampler.retrieval import Question, retrieve
+from modit.release.sampler.runtime import load_sampler
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

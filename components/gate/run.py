@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from modit.core.errors import ArtifactError
 from modit.core.sections import GateParams
-from modit.release.champion import Champion
-from modit.release.evidence import Evidence, read_strictly
-from modit.release.gate import judge
-from modit.release.snapshot import load_versions
-from modit.release.verdict_table import verdict_text
+from modit.release.gate.champion import Champion
+from modit.release.gate.evidence import Evidence, read_strictly
+from modit.release.gate.gate import judge
+from modit.release.gate.verdict_table import verdict_text
+from modit.release.versioning.snapshot import load_versions
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -11,12 +11,12 @@ from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
 from modit.core.verdict import SKIPPED
 from modit.evaluate.variants import read_variants
-from modit.release.bundle import BUNDLE, CARD_FILE, Bundle
-from modit.release.code_state import code_state
-from modit.release.model_version import Submission
-from modit.release.record import RECORD_FILE, record_of
-from modit.release.registry import open_registry
-from modit.release.snapshot import load_versions, version_tags
+from modit.release.bundle.bundle import BUNDLE, CARD_FILE, Bundle
+from modit.release.registry.model_version import Submission
+from modit.release.registry.registry import open_registry
+from modit.release.versioning.code_state import code_state
+from modit.release.versioning.record import RECORD_FILE, record_of
+from modit.release.versioning.snapshot import load_versions, version_tags
 from modit.train.tracking import SHARED, TrackedStage, log_stages
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.snapshot import DATASETS
-from modit.release import snapshot
-from modit.release.code_state import code_state
-from modit.release.version_store import VersionStore
+from modit.release.versioning import snapshot
+from modit.release.versioning.code_state import code_state
+from modit.release.versioning.version_store import VersionStore
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

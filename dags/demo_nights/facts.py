@@ -21,7 +21,7 @@ from modit.features.online import OnlineItems
 from modit.features.store import open_store
 from modit.features.tables import EMBEDDING_VIEW
 from modit.index import ItemIndex
-from modit.release.registry import MlflowRegistry
+from modit.release.registry.registry import MlflowRegistry
 
 Json = dict[str, Any]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from modit.core.errors import ConfigError, ModitError
 from modit.core.registry import Registry
-from modit.release.review_verbs import add_review_verbs
-from modit.release.verbs import add_verbs
+from modit.release.promotion.verbs import add_verbs
+from modit.release.review.verbs import add_review_verbs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,10 +85,10 @@ def _add_reproduce(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _reproduce(chosen: argparse.Namespace) -> int:
     root = _checkout("reproducing")
     from components.registry import REGISTRY
-    from modit.release.model_version import parse_version
-    from modit.release.registry import MlflowRegistry, registry_uri
-    from modit.release.reproduce import reproduce
-    from modit.release.reproduction import reproduction_text
+    from modit.release.registry.model_version import parse_version
+    from modit.release.registry.registry import MlflowRegistry, registry_uri
+    from modit.release.reproduction.reproduce import reproduce
+    from modit.release.reproduction.reproduction import reproduction_text
 
     model, version = parse_version(chosen.version)
     record = MlflowRegistry(registry_uri(chosen.run)).record(model, version)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modit.release.export import export_sampler
-from modit.release.registry import MlflowRegistry
+from modit.release.registry.registry import MlflowRegistry
+from modit.release.sampler.export import export_sampler
 from tests.e2e.browser import page
 from tests.e2e.service import serving
 from tests.unit.release.conftest import build_sampler, describe

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from modit.release.export import export_sampler
-from modit.release.promotion import Order, carry_out
-from modit.release.registry import MlflowRegistry
-from modit.release.release_log import APPROVE, OVERRIDE
+from modit.release.promotion.promotion import Order, carry_out
+from modit.release.registry.registry import MlflowRegistry
+from modit.release.registry.release_log import APPROVE, OVERRIDE
+from modit.release.sampler.export import export_sampler
 from tests.e2e.service import serving
 from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.serve.bundles import Bundle

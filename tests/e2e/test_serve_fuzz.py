@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modit.release.export import export_sampler
+from modit.release.sampler.export import export_sampler
 from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 from tests.unit.serve.conftest import running

@@ -20,7 +20,7 @@ from modit.data.demo import DemoParameters, write_demo_world
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.anchors import SCHEMA, read_labels
 from modit.metric.patterns import Patterns
-from modit.release.items import load_items
+from modit.release.bundle.items import load_items
 from modit.serve.request_log import Asked, RequestLog
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from modit.core.run_config import wanted_config
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.release.domain_plan import Labels, plan_domain, plan_text
+from modit.release.review.domain_plan import Labels, plan_domain, plan_text
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 SHORT = {"pretrain.steps": 2, "continue_pretrain.steps": 2, "finetune.steps": 2}

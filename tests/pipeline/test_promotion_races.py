@@ -9,18 +9,18 @@ import sys
 import pytest
 
 from modit.core.storage import Storage
-from modit.release.export import export_sampler
-from modit.release.registry import MlflowRegistry
-from modit.release.release_log import ReleaseLog
-from modit.release.standing import standing_of
+from modit.release.registry.registry import MlflowRegistry
+from modit.release.registry.release_log import ReleaseLog
+from modit.release.registry.standing import standing_of
+from modit.release.sampler.export import export_sampler
 from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 APPEND = """
 import sys
 from modit.core.storage import Storage
-from modit.release.refusals import Refused
-from modit.release.release_log import Entry, ReleaseLog, following
+from modit.release.registry.refusals import Refused
+from modit.release.registry.release_log import Entry, ReleaseLog, following
 log = ReleaseLog(Storage(sys.argv[1]))
 entry = Entry(0, "now", sys.argv[2], "approve", 1, None, None, "", "", None, "")
 entry = following(log.read(), entry)
@@ -35,9 +35,9 @@ except Refused as refused:
 APPROVE = """
 import sys
 from modit.core.errors import RunBusyError
-from modit.release.promotion import Order, carry_out
-from modit.release.refusals import Refused
-from modit.release.registry import MlflowRegistry
+from modit.release.promotion.promotion import Order, carry_out
+from modit.release.registry.refusals import Refused
+from modit.release.registry.registry import MlflowRegistry
 registry = MlflowRegistry(sys.argv[1])
 registry.domains()
 domain = sys.argv[3]

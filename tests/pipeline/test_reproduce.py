@@ -16,12 +16,12 @@ from modit.core.errors import ConfigError, ModitError, VersionError
 from modit.core.key import catalogue_parts
 from modit.core.ledger import WindowLedger
 from modit.core.storage import Storage
-from modit.release.code_state import CodeState
-from modit.release.record import Record, record_of
-from modit.release.reproduce import changed_steps, checkout, reproduce
-from modit.release.reproduction import compare, reproduction_text
-from modit.release.snapshot import versions_record
-from modit.release.version_store import Source, VersionStore
+from modit.release.reproduction.reproduce import changed_steps, checkout, reproduce
+from modit.release.reproduction.reproduction import compare, reproduction_text
+from modit.release.versioning.code_state import CodeState
+from modit.release.versioning.record import Record, record_of
+from modit.release.versioning.snapshot import versions_record
+from modit.release.versioning.version_store import Source, VersionStore
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = CodeState("1" * 40, False)

@@ -57,7 +57,7 @@ def sampler() -> Sampler:
 @pytest.fixture(scope="session")
 def sampler_file(sampler: Sampler, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a file, once for all folders: exporting takes seconds."""
-    from modit.release.export import export_sampler
+    from modit.release.sampler.export import export_sampler
     from tests.unit.release.conftest import describe
 
     path = tmp_path_factory.mktemp("exported") / "sampler.onnx"

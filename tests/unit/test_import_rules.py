@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "src" / "modit"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 # In the order of the table in docs/architecture.md.
 ROOMS = {
@@ -27,6 +28,17 @@ ROOMS = {
     "release": {"core", "data", "index", "metric", "model", "evaluate"},
     "monitor": {"core"},
     "serve": {"core", "index", "release"},
+}
+# Likewise, inside of `release/`.
+RELEASE = {
+    "sampler": set(),
+    "versioning": set(),
+    "registry": {"versioning"},
+    "bundle": {"sampler", "registry"},
+    "promotion": {"registry", "bundle"},
+    "gate": {"sampler", "registry", "bundle"},
+    "review": {"sampler", "registry", "gate"},
+    "reproduction": {"versioning", "gate"},
 }
 # What a room may take from outside, where that is limited.
 OUTSIDE = {
@@ -74,32 +86,55 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def rooms_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()}
+
+
+def wrong_imports(folder: Path, package: str, allowed: set[str]) -> list[str]:
+    """Imports by a room's files from rooms of the same package that are not allowed."""
+    depth = package.count(".") + 2
+    own = {"modit", *(f"{package}.{name}" for name in {folder.name, *allowed})}
+    return [
+        f"{name_of(path)} imports {module}"
+        for path in sorted(folder.rglob("*.py"))
+        for module in imports(path)
+        if f"{module}.".startswith(f"{package}.")
+        and ".".join(module.split(".")[:depth]) not in own
+        and (str(path.relative_to(LIBRARY)), module) not in EXCEPTIONS
+    ]
+
+
 def test_every_room_has_a_rule_and_the_architecture_lists_them_in_this_order():
-    folders = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").is_file()}
-    assert folders == set(ROOMS)
-    listed = re.findall(r"^\| `src/modit/(\w+)/` \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    assert rooms_in(LIBRARY) == set(ROOMS)
+    listed = re.findall(r"^\| `src/modit/(\w+)/` \|", ARCHITECTURE.read_text(), re.MULTILINE)
     assert listed == list(ROOMS)
 
 
-def test_rooms_may_import_only_rooms_above_them():
+def test_every_sub_room_of_release_has_a_rule_and_the_architecture_says_the_same_in_this_order():
+    assert rooms_in(LIBRARY / "release") == set(RELEASE)
+    section = ARCHITECTURE.read_text().partition("### Sub-rooms of `release/`")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)/` \|.*\| ([\w, ]*)\|$", section, re.MULTILINE)
+    said = {name: set(allowed.replace(",", " ").split()) for name, allowed in listed}
+    assert said == RELEASE
+    assert list(said) == list(RELEASE)
+
+
+@pytest.mark.parametrize("rooms", [ROOMS, RELEASE], ids=["modit", "release"])
+def test_rooms_may_import_only_rooms_above_them(rooms):
     above: set[str] = set()
-    for room, allowed in ROOMS.items():
+    for room, allowed in rooms.items():
         assert allowed <= above, room
         above.add(room)
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_rooms_above_it(room):
-    allowed = {"modit", f"modit.{room}", *(f"modit.{name}" for name in ROOMS[room])}
-    wrong = [
-        f"{name_of(path)} imports {module}"
-        for path in sorted((LIBRARY / room).rglob("*.py"))
-        for module in imports(path)
-        if top(module) == "modit"
-        and ".".join(module.split(".")[:2]) not in allowed
-        and (str(path.relative_to(LIBRARY)), module) not in EXCEPTIONS
-    ]
-    assert wrong == []
+    assert wrong_imports(LIBRARY / room, "modit", ROOMS[room]) == []
+
+
+@pytest.mark.parametrize("room", RELEASE)
+def test_a_sub_room_of_release_imports_only_sub_rooms_above_it(room):
+    assert wrong_imports(LIBRARY / "release" / room, "modit.release", RELEASE[room]) == []
 
 
 @pytest.mark.parametrize("room", OUTSIDE)

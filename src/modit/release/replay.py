@@ -1,6 +1,7 @@
 """`python -m modit.release.replay`: runs steps of a package anew, one after the other, in one process.
 
 It is started in the checkout whose code is wanted, so that a recorded run is replayed by the code that made it.
+That checkout may be older than this one and is asked for a module of this name, so the module stays where it is.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow.compute as pc
 
-from modit.release.items import TITLE, Items
-from modit.release.loading import Release
-from modit.release.retrieval import retrieve, search
+from modit.release.bundle.items import TITLE, Items
+from modit.release.bundle.loading import Release
+from modit.release.sampler.retrieval import retrieve, search
 from modit.serve.filters import containing
 from modit.serve.marks import Marks, marks_of
 from modit.serve.plane import Point, project

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.errors import ConfigError
-from modit.release.refusals import Refused
-from modit.release.registry import MlflowRegistry
-from modit.release.release_log import Entry
-from modit.release.standing import standing_of
+from modit.release.registry.refusals import Refused
+from modit.release.registry.registry import MlflowRegistry
+from modit.release.registry.release_log import Entry
+from modit.release.registry.standing import standing_of
 
 SPLITS = ("item_holdout", "pattern_holdout")
 _PREFIX = "modit-"

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
-from modit.release.items import ATTRIBUTE_PREFIX
-from modit.release.loading import Release
+from modit.release.bundle.items import ATTRIBUTE_PREFIX
+from modit.release.bundle.loading import Release
 
 _logger = logging.getLogger(__name__)
 

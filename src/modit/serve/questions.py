@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from modit.release.loading import Release
-from modit.release.retrieval import Question
+from modit.release.bundle.loading import Release
+from modit.release.sampler.retrieval import Question
 from modit.serve.filters import filters_of
 from modit.serve.schema import RequestError, RetrieveRequest, Seeds
 from modit.serve.settings import Limits

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from modit.release.agreement import Agreement, Disagreement
-from modit.release.loading import Release, Source, load_release
-from modit.release.model_version import NamedVersion
-from modit.release.registry import existing_registry
+from modit.release.bundle.loading import Release, Source, load_release
+from modit.release.registry.agreement import Agreement, Disagreement
+from modit.release.registry.model_version import NamedVersion
+from modit.release.registry.registry import existing_registry
 
 _logger = logging.getLogger(__name__)
 _NICE = 10

@@ -26,7 +26,7 @@ from modit.core.errors import ConfigError
 from modit.core.sections import RetrievalParams
 from modit.core.storage import Storage
 from modit.index import search_threads
-from modit.release.items import ATTRIBUTE_PREFIX, Items
+from modit.release.bundle.items import ATTRIBUTE_PREFIX, Items
 
 TABLE = "retrieval_labels"
 WRITTEN, KNOWN, DROPPED, FAILED = "written", "known", "dropped", "failed"

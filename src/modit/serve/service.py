@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from modit.release.loading import Release
-from modit.release.retrieval import Found, retrieve_all
+from modit.release.bundle.loading import Release
+from modit.release.sampler.retrieval import Found, retrieve_all
 from modit.serve.history import AskHistory, History
 from modit.serve.metrics import Metrics
 from modit.serve.questions import question_of

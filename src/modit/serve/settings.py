@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
-from modit.release.registry import TRACKING_VARIABLE
+from modit.release.registry.registry import TRACKING_VARIABLE
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
 KEYS_VARIABLE = "MODIT_API_KEYS"

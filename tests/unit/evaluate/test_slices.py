@@ -16,7 +16,7 @@ from modit.evaluate.slices import FEW, HEAD, NEW, NO_CHAMPION, SLICES, TAIL, cas
 from modit.evaluate.storage import rounded
 from modit.evaluate.world import VALIDATION_OF, World
 from modit.metric.cases import Cases
-from modit.release.parity import TorchSampler
+from modit.release.sampler.parity import TorchSampler
 from tests.unit.evaluate.test_report import RECORDS
 from tests.unit.release.conftest import describe
 

@@ -20,7 +20,7 @@ from modit.evaluate.generators import Generator
 from modit.evaluate.variants import VARIANT_WORDS
 from modit.evaluate.world import World
 from modit.model.storage import save_model
-from modit.release.champion import NONE, Champion
+from modit.release.gate.champion import NONE, Champion
 
 
 @dataclass

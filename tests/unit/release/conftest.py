@@ -4,9 +4,9 @@ import torch
 
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.sampler import Sampler
-from modit.release.info import SamplerInfo
-from modit.release.registry import MlflowRegistry
-from modit.release.runtime import load_sampler
+from modit.release.registry.registry import MlflowRegistry
+from modit.release.sampler.info import SamplerInfo
+from modit.release.sampler.runtime import load_sampler
 from tests.unit.conftest import draw_geometry
 
 DIMENSION, SEEDS, STEPS, SAMPLES = 8, 12, 2, 3

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from modit.core.sections import GateParams
-from modit.release.champion import NONE, READY, Champion
-from modit.release.evidence import Evidence
-from modit.release.gate import judge
-from modit.release.servability import CHECKS
+from modit.release.gate.champion import NONE, READY, Champion
+from modit.release.gate.evidence import Evidence
+from modit.release.gate.gate import judge
+from modit.release.gate.servability import CHECKS
 
 PARITY = {"status": "passed", "tolerance": 1e-4, "greatest_difference": 2e-6}
 SAMPLER = {"model_digest": "a" * 64, "sampler_digest": "b" * 64, "index_digest": "c" * 64}

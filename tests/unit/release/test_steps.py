@@ -23,12 +23,12 @@ from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
 from modit.model.storage import save_model
-from modit.release.answers import load_answers
-from modit.release.bundle import PARTS, Bundle
-from modit.release.code_state import CodeState
-from modit.release.dvc_repository import Version
-from modit.release.registry import MlflowRegistry, tracking_uri
-from modit.release.snapshot import save_versions, versions_record
+from modit.release.bundle.bundle import PARTS, Bundle
+from modit.release.registry.registry import MlflowRegistry, tracking_uri
+from modit.release.sampler.answers import load_answers
+from modit.release.versioning.code_state import CodeState
+from modit.release.versioning.dvc_repository import Version
+from modit.release.versioning.snapshot import save_versions, versions_record
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.conftest import DIMENSION, build_sampler
 from tests.unit.release.gateworld import FIRST, evidence

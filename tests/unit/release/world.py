@@ -11,12 +11,12 @@ import pytest
 
 from modit.core.artifacts import digest_of_files, list_files
 from modit.core.storage import Storage
-from modit.release.loading import Source, load_release
-from modit.release.promotion import Order, carry_out
-from modit.release.refusals import Refused
-from modit.release.registry import MlflowRegistry
-from modit.release.release_log import Approval, ReleaseLog
-from modit.release.standing import standing_of
+from modit.release.bundle.loading import Source, load_release
+from modit.release.promotion.promotion import Order, carry_out
+from modit.release.registry.refusals import Refused
+from modit.release.registry.registry import MlflowRegistry
+from modit.release.registry.release_log import Approval, ReleaseLog
+from modit.release.registry.standing import standing_of
 from tests.unit.serve.bundles import Bundle
 
 DAY = date(2026, 1, 31)

@@ -21,10 +21,10 @@ from modit.data.catalog import Catalog, Sequences
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
-from modit.release.bundle import PARTS
-from modit.release.bundle import Bundle as BundleManifest
-from modit.release.making import Ingredients, make_bundle
-from modit.release.model_version import NamedVersion, Submission
+from modit.release.bundle.bundle import PARTS
+from modit.release.bundle.bundle import Bundle as BundleManifest
+from modit.release.bundle.making import Ingredients, make_bundle
+from modit.release.registry.model_version import NamedVersion, Submission
 from tests.unit.release.conftest import DIMENSION, describe
 from tests.unit.release.gateworld import split
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from fastapi.testclient import TestClient
 
-from modit.release.loading import Source, load_release
+from modit.release.bundle.loading import Source, load_release
 from modit.serve.app import create_app
 from modit.serve.settings import Limits, Settings
 from tests.unit.serve.bundles import Bundle

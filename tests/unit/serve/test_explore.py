@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from modit.release.loading import Source, load_release
+from modit.release.bundle.loading import Source, load_release
 from modit.serve import explore
 from modit.serve.explore import compare, find
 from modit.serve.marks import marks_of

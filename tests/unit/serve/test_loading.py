@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.release.loading import Source, load_release
+from modit.release.bundle.loading import Source, load_release
 from tests.unit.serve.bundles import of_domain
 
 
@@ -122,9 +122,9 @@ def test_serving_needs_no_torch(bundle):
 import sys
 sys.modules["torch"] = None  # importing it fails
 import modit.serve.run
-from modit.release.loading import Source, load_release
-from modit.release.model_version import NamedVersion
-from modit.release.retrieval import Question, retrieve
+from modit.release.bundle.loading import Source, load_release
+from modit.release.registry.model_version import NamedVersion
+from modit.release.sampler.retrieval import Question, retrieve
 release = load_release(Source.of(NamedVersion("modit-drama", 1, "champion", {tags})))
 print(len(retrieve(release.sampler, release.items.index, Question(release.items.embeddings[:3], 20)).rows))
 """

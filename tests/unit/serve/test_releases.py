@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from modit.release.model_version import domain_of
-from modit.release.promotion import Order, carry_out
-from modit.release.registry import MlflowRegistry
-from modit.release.release_log import APPROVE, OVERRIDE, ROLLBACK
-from modit.release.standing import standing_of
+from modit.release.promotion.promotion import Order, carry_out
+from modit.release.registry.model_version import domain_of
+from modit.release.registry.registry import MlflowRegistry
+from modit.release.registry.release_log import APPROVE, OVERRIDE, ROLLBACK
+from modit.release.registry.standing import standing_of
 from modit.serve.releases import FAILED, LOADED, Releases, ask_registry
 from tests.unit.serve.conftest import running, wait_until
 

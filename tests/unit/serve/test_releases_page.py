@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from modit.release.registry import MlflowRegistry
+from modit.release.registry.registry import MlflowRegistry
 from tests.unit.serve.conftest import running
 
 

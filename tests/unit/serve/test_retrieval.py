@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.release.retrieval import Question, request_noise, retrieve
+from modit.release.sampler.retrieval import Question, request_noise, retrieve
 from tests.unit.release.conftest import DIMENSION, SAMPLES, SEEDS
 from tests.unit.serve.bundles import ITEMS
 

@@ -17,12 +17,12 @@ import pytest
 from modit.core.errors import ArtifactError, ConfigError, RunBusyError
 from modit.core.lease import Lease
 from modit.core.storage import digest_of
-from modit.release import promotion
-from modit.release.agreement import Agreement, Disagreement
-from modit.release.bundle import Bundle as BundleManifest
-from modit.release.model_version import parse_version
-from modit.release.release_log import Approval, Entry, following
-from modit.release.standing import standing_of
+from modit.release.bundle.bundle import Bundle as BundleManifest
+from modit.release.promotion import promotion
+from modit.release.registry.agreement import Agreement, Disagreement
+from modit.release.registry.model_version import parse_version
+from modit.release.registry.release_log import Approval, Entry, following
+from modit.release.registry.standing import standing_of
 from tests.unit.release.world import DAY, World, write_again
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modit.release.refusals import NAMES
+from modit.release.registry.refusals import NAMES
 from tests.unit.release.attacks.moves import ATTACKS, Attack
 
 

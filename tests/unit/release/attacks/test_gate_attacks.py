@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from modit.core.errors import ArtifactError
 from modit.core.sections import GateParams, ServabilityParams
-from modit.release.champion import OTHER_SPACE, UNREADABLE
-from modit.release.evidence import read_strictly
-from modit.release.gate import judge
+from modit.release.gate.champion import OTHER_SPACE, UNREADABLE
+from modit.release.gate.evidence import read_strictly
+from modit.release.gate.gate import judge
 from tests.unit.release.gateworld import CHAMPION, FIRST, a_slice, evidence, split, verdict_of
 
 

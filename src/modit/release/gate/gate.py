@@ -1,0 +1,171 @@
+"""The gate with two keys: a domain's sampler may go on where it is better than what answers today, and can be served.
+
+It measures nothing: every figure in a verdict was written by the step that measured it. docs/gate.md says what it asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from modit.core.errors import ArtifactError
+from modit.core.sections import GateParams
+from modit.core.verdict import FAIL, PASS, SKIPPED
+from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
+from modit.release.gate.evidence import Evidence, number
+from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SPLITS, SplitFigures, read_figures
+from modit.release.gate.quality import Finding, nothing_judged, split_findings
+from modit.release.gate.servability import CHECKS, LOADS, Check
+from modit.release.sampler.answers import TOLERANCE
+
+Json = dict[str, Any]
+
+QUALITY, SERVABILITY = "quality", "servability"
+FIRST = "no champion: absolute thresholds"
+
+
+def judge(evidence: Sequence[Evidence], skipped: Mapping[str, str], params: GateParams) -> Json:
+    """The verdict over all domains.
+
+    Args:
+        evidence: of each trained domain.
+        skipped: domain -> why it was not trained.
+        params: section `gate`.
+
+    Returns:
+        `status`, `thresholds`, and for each of `domains`: `status`, `basis`, `champion`, `keys` with their findings,
+        `reasons`, `words`, `budgets` of the trial, `figures` (flat) and `splits`. The run passes when at least one
+        domain was judged and every judged domain passes.
+
+    Raises:
+        ArtifactError: what the gate must read is missing, was edited, or is of another run; or a domain stands twice.
+    """
+    names = [*(each.domain for each in evidence), *skipped]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ArtifactError(f"domains that the gate got twice: {', '.join(twice)}")
+    domains = {each.domain: _judge_domain(each, params) for each in evidence}
+    domains |= {name: _skipped(reason) for name, reason in skipped.items()}
+    judged = [content["status"] for content in domains.values() if content["status"] != SKIPPED]
+    return {
+        "status": PASS if judged and all(status == PASS for status in judged) else FAIL,
+        "thresholds": params.model_dump(mode="json"),
+        "domains": dict(sorted(domains.items())),
+    }
+
+
+def basis_of(champion: Champion, params: GateParams) -> str:
+    """What a candidate is judged against, in words."""
+    if champion.status == NONE:
+        return FIRST
+    if champion.status == READY:
+        return f"champion {champion.label}"
+    if champion.status == OTHER_SPACE and params.incomparable == "absolute":
+        return f"champion {champion.label} cannot be compared: absolute thresholds"
+    return f"champion {champion.label} cannot be compared: refused"
+
+
+def _judge_domain(evidence: Evidence, params: GateParams) -> Json:
+    evidence.verify()
+    champion = evidence.champion
+    splits, quality = _quality(evidence, params)
+    keys = {QUALITY: quality, SERVABILITY: _servability(evidence)}
+    findings = [finding for key in keys.values() for finding in key]
+    failed = [finding.sentence for finding in findings if not finding.holds]
+    reasons = failed or [finding.sentence for finding in findings]
+    return {
+        "status": FAIL if failed else PASS,
+        "basis": basis_of(champion, params),
+        "champion": None if champion.status == NONE else champion.facts,
+        "keys": {
+            name: {"holds": all(each.holds for each in key), "findings": [asdict(each) for each in key]}
+            for name, key in keys.items()
+        },
+        "reasons": reasons,
+        "words": f"not promoted: {'; '.join(failed)}" if failed else f"may be promoted: {'; '.join(reasons[:2])}",
+        "budgets": evidence.servability["budgets"],
+        "figures": _headline(splits) | {"parity difference": evidence.parity["greatest_difference"]},
+        "splits": {name: _as_json(figures) for name, figures in splits.items()},
+    }
+
+
+def _skipped(reason: str) -> Json:
+    text = f"the domain was not trained: {reason}"
+    empty: Json = {"basis": None, "champion": None, "keys": {}, "budgets": {}, "figures": {}, "splits": {}}
+    return {"status": SKIPPED, "reasons": [text], "words": text} | empty
+
+
+def _quality(evidence: Evidence, params: GateParams) -> tuple[dict[str, SplitFigures], list[Finding]]:
+    champion, splits = evidence.champion, {}
+    findings = _comparable(champion, params)
+    label = f"champion {champion.label}" if champion.status == READY else None
+    for split in SPLITS:
+        result = evidence.content["splits"].get(split)
+        if result is None:
+            raise ArtifactError(f"report.json, domain {evidence.domain}: no split {split}, which the gate must read")
+        if not result["cases"]:
+            findings.append(nothing_judged(split, result["reason"]))
+            continue
+        splits[split] = read_figures(evidence.domain, split, result, params.interval, champion.status == READY)
+        findings += split_findings(split, splits[split], params, label)
+    return splits, findings
+
+
+def _comparable(champion: Champion, params: GateParams) -> list[Finding]:
+    """A finding only where there is a champion that cannot be judged."""
+    if champion.status in (NONE, READY):
+        return []
+    holds = champion.status == OTHER_SPACE and params.incomparable == "absolute"
+    return [
+        Finding("comparable", holds, f"champion {champion.label} cannot be judged on today's cases: {champion.reason}")
+    ]
+
+
+def _servability(evidence: Evidence) -> list[Finding]:
+    found = [_check(evidence.domain, check) for check in evidence.servability["checks"]]
+    wanted = [LOADS] if found and found[0].name == LOADS and not found[0].holds else list(CHECKS)
+    if [each.name for each in found] != wanted:
+        names = ", ".join(each.name for each in found) or "nothing"
+        raise ArtifactError(
+            f"servability.json, domain {evidence.domain}: checked {names}; the gate must read {', '.join(wanted)}"
+        )
+    return [*found, _parity(evidence)]
+
+
+def _check(domain: str, check: Json) -> Finding:
+    if set(check) != set(Check.__dataclass_fields__) or not isinstance(check["holds"], bool):
+        raise ArtifactError(f"servability.json, domain {domain}: {check} is no check with name, holds and sentence")
+    return Finding(check["name"], check["holds"], f"serving: {check['sentence']}")
+
+
+def _parity(evidence: Evidence) -> Finding:
+    parity, what = evidence.parity, f"parity.json, domain {evidence.domain}, greatest_difference"
+    # The limit is the gate's own: that of the file can be edited with it.
+    difference, tolerance = number(parity.get("greatest_difference"), what, low=0), TOLERANCE
+    holds = parity.get("status") == "passed" and difference <= tolerance
+    verb = "answers as torch does" if holds else "does not answer as torch does"
+    sentence = f"serving: the file {verb}: greatest difference {difference:.1e}, allowed {tolerance:.0e}"
+    return Finding("parity", holds, sentence, {"difference": difference, "tolerance": tolerance})
+
+
+def _headline(splits: Mapping[str, SplitFigures]) -> dict[str, float]:
+    """The figures that people ask for first, flat, for tables and tags."""
+    figures: dict[str, float] = {}
+    for split, found in splits.items():
+        figures[f"{split} Joint@K"] = found.joint["hppo"]
+        figures[f"{split} gain over average"] = found.differences[AGAINST_AVERAGE].mean
+        if AGAINST_CHAMPION in found.differences:
+            figures[f"{split} gain over champion"] = found.differences[AGAINST_CHAMPION].mean
+        figures[f"{split} Same@K"] = found.same["hppo"]
+    return figures
+
+
+def _as_json(figures: SplitFigures) -> Json:
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple) and hasattr(value, "_asdict"):
+            return value._asdict()
+        if isinstance(value, Mapping):
+            return {name: plain(each) for name, each in value.items()}
+        return plain(vars(value)) if hasattr(value, "__dataclass_fields__") else value
+
+    return plain(figures)

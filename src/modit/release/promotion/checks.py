@@ -1,0 +1,175 @@
+"""What must hold before a version becomes the champion. Each condition is refused by its own name."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from modit.core.artifacts import ArtifactStore
+from modit.core.errors import ModitError
+from modit.core.storage import Storage
+from modit.core.verdict import PASS
+from modit.release.bundle.bundle import SPACE_FILE, Bundle, read_part
+from modit.release.bundle.loading import Source, load_release, open_bundle
+from modit.release.bundle.space import Space
+from modit.release.registry.model_version import ModelRegistry, NamedVersion
+from modit.release.registry.refusals import Refused
+from modit.release.registry.release_log import REJECT, Approval, Entry
+from modit.release.registry.standing import Standing
+
+APPROVAL_HOURS = 24.0
+_CLOCKS_APART = timedelta(minutes=5)
+_NONE = "no champion"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A bundle that was loaded and answered its canaries.
+
+    Attributes:
+        bundle: its manifest.
+        space: of its embeddings.
+        judged: the domain's part of its verdict.
+    """
+
+    bundle: Bundle
+    space: Space
+    judged: dict[str, Any]
+
+
+def check_bundle(version: NamedVersion) -> Checked:
+    """Loads the bundle of a version as the service does, verdict and report included.
+
+    Raises:
+        Refused: `broken_bundle`, with what differs.
+    """
+    try:
+        source = Source.of(version)
+        release = load_release(source)
+        with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+            store = ArtifactStore(Storage(source.run_uri), Path(folder))
+            verdict = read_part(store, release.bundle, "verdict", "verdict.json")
+    except (ModitError, OSError) as error:
+        raise Refused("broken_bundle", f"{version.label}: {error}") from error
+    for name in ("verdict", "report"):
+        tag, file = f"{name}_digest", f"{name}.json"
+        if version.tags.get(tag) != (found := release.bundle.parts[name].files[file]):
+            raise Refused(
+                "broken_bundle", f"tag {tag} of {version.label} is {version.tags.get(tag)}, {file} is {found}"
+            )
+    return Checked(release.bundle, release.space, verdict["domains"][version.domain])
+
+
+def check_verdict_digest(version: NamedVersion, given: str) -> None:
+    """Raises:
+    Refused: `other_verdict`: who ordered it looked at another verdict.
+    """
+    registered = version.tags.get("verdict_digest")
+    if given != registered:
+        raise Refused("other_verdict", f"given is {given}; that of {version.label} is {registered}")
+
+
+def check_passed(version: NamedVersion, checked: Checked) -> None:
+    """Raises:
+    Refused: `not_passed`.
+    """
+    if (status := checked.judged["status"]) != PASS:
+        reasons = " ".join(checked.judged["reasons"])
+        raise Refused(
+            "not_passed",
+            f"the verdict on {version.label} is {status}: {reasons} (see `modit override`)",
+        )
+
+
+def check_held_back(version: NamedVersion) -> None:
+    """Raises:
+    Refused: `held_back`.
+    """
+    if held_back := version.tags.get("held_back"):
+        raise Refused("held_back", f"{version.label}: {held_back}")
+
+
+def check_rejected(version: NamedVersion, standing: Standing) -> None:
+    """Raises:
+    Refused: `rejected`.
+    """
+    said = [each for each in standing.entries if each.version == version.version and each.action == REJECT]
+    if said:
+        raise Refused("rejected", f"{version.label} was rejected by {said[-1].who}: {said[-1].reason}")
+
+
+def check_against_champion(version: NamedVersion, checked: Checked, standing: Standing) -> None:
+    """Compares with today's champion.
+
+    Raises:
+        Refused: `is_champion`, `stale_verdict` or `old_interval`.
+    """
+    champion = standing.champion
+    if champion and champion.version == version.version:
+        raise Refused("is_champion", f"{version.label} is the champion since entry {champion.number}")
+    judged = (checked.judged.get("champion") or {}).get("version")
+    today = champion.version if champion else None
+    if (None if judged is None else int(judged)) != today:
+        against, now = (f"version {number}" if number else _NONE for number in (judged, today))
+        raise Refused("stale_verdict", f"{version.label} was judged against {against}, today's champion is {now}")
+    if champion:
+        _check_interval(version, checked.bundle.window, champion)
+
+
+def _check_interval(version: NamedVersion, window: dict[str, str] | None, champion: Entry) -> None:
+    if champion.window is None:
+        return
+    if window is None or window["end"] < champion.window["end"]:
+        ends = f"ends {window['end']}" if window else "has no days"
+        raise Refused(
+            "old_interval",
+            f"the data of {version.label} {ends}, the champion's (version {champion.version}) ends "
+            f"{champion.window['end']}",
+        )
+
+
+def check_space(version: NamedVersion, checked: Checked, standing: Standing, registry: ModelRegistry) -> None:
+    """Compares the embedding space with the champion's: who sends vectors would get other items.
+
+    Raises:
+        Refused: `other_space`.
+    """
+    if standing.champion is None:
+        return
+    champion = registry.version(version.domain, standing.champion.version)
+    try:
+        with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+            source = Source.of(champion)
+            own, _ = open_bundle(ArtifactStore(Storage(source.run_uri), Path(folder)), source)
+            difference = Space.load(own / SPACE_FILE).difference(checked.space)
+    except ModitError as error:
+        difference = f"the champion's cannot be read: {error}"
+    if difference:
+        raise Refused("other_space", f"{version.label} and the champion, version {champion.version}: {difference}")
+
+
+def check_approval(
+    approval: Approval,
+    entries: Sequence[Entry],
+    hours: float,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
+    """An approval counts once and for a while.
+
+    Raises:
+        Refused: `approval_used` or `approval_expired`.
+    """
+    if approval.id:
+        used = next((each for each in entries if each.approval.id == approval.id), None)
+        if used:
+            raise Refused(
+                "approval_used", f"approval {approval.id} was used for entry {used.number}, version {used.version}"
+            )
+    if approval.given:
+        age = clock() - datetime.fromisoformat(approval.given)
+        if not -_CLOCKS_APART <= age <= timedelta(hours=hours):
+            raise Refused("approval_expired", f"it was given {approval.given}; allowed: within the last {hours:g} h")

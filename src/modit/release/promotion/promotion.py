@@ -1,0 +1,214 @@
+"""Promotion: approve, override, reject and roll back. Each is one entry of the release log, and the log decides.
+
+A lease keeps others from starting meanwhile; the entry itself is the compare-and-swap, since exactly one writer can
+make the file with the next number. The registry's aliases follow, and whoever comes next finishes what a crash left
+undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from modit.core.errors import ConfigError, RunBusyError
+from modit.core.lease import Lease
+from modit.release.promotion.checks import (
+    APPROVAL_HOURS,
+    check_against_champion,
+    check_approval,
+    check_bundle,
+    check_held_back,
+    check_passed,
+    check_rejected,
+    check_space,
+    check_verdict_digest,
+)
+from modit.release.registry.model_version import ModelRegistry, NamedVersion, model_name
+from modit.release.registry.refusals import Refused
+from modit.release.registry.release_log import (
+    APPROVE,
+    AUTO,
+    OVERRIDE,
+    REJECT,
+    ROLLBACK,
+    Approval,
+    Entry,
+    ReleaseLog,
+    following,
+)
+from modit.release.registry.standing import Standing, log_of, mirror, standing_of
+
+LEASE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody wants.
+
+    Attributes:
+        action: one of the actions of the release log.
+        domain: of the model.
+        who: orders it.
+        version: that is meant; None of a rollback means the champion before.
+        verdict: sha256 of the `verdict.json` that was looked at; empty for a rollback.
+        reason: in words.
+        approval: where the order comes from.
+    """
+
+    action: str
+    domain: str
+    who: str
+    version: int | None = None
+    verdict: str = ""
+    reason: str = ""
+    approval: Approval = field(default_factory=Approval)
+
+
+def carry_out(
+    registry: ModelRegistry,
+    order: Order,
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+    approval_hours: float = APPROVAL_HOURS,
+) -> Entry:
+    """Checks an order, adds it to the release log, and brings the aliases to what the log says.
+
+    The same order again, by its approval, gives the entry that it made.
+
+    Args:
+        registry: of the model.
+        order: what to do.
+        lease_seconds: until the lease of a promotion that died is free.
+        approval_hours: how old an approval may be.
+
+    Returns:
+        The entry.
+
+    Raises:
+        Refused: a condition does not hold; it is named.
+        RunBusyError: another promotion of the domain is going on.
+    """
+    _expect_words(order)
+    log = log_of(registry.model_tags(order.domain), order.domain)
+    with _leased(log, order, lease_seconds) as lease:
+        standing = standing_of(registry, order.domain)
+        if done := _done_already(order, standing):
+            return done
+        check_approval(order.approval, standing.entries, approval_hours)
+        version = _version(registry, order, standing)
+        entry = following(standing.entries, _entry(registry, order, version, standing))
+        try:
+            lease.expect_held()
+        except RunBusyError as error:
+            raise Refused("lease_expired", str(error)) from error
+        log.append(entry)
+        mirror(registry, order.domain, log)
+    return entry
+
+
+@contextlib.contextmanager
+def _leased(log: ReleaseLog, order: Order, seconds: float) -> Iterator[Lease]:
+    holder = f"{order.who} (process {os.getpid()} on {socket.gethostname()}, {uuid.uuid4().hex[:8]})"
+    doing = f"promoting {model_name(order.domain)}"
+    lease = Lease(log.place.at(".lease"), holder, doing, seconds)
+    try:
+        with lease.held():
+            yield lease
+    finally:
+        lease.release()
+
+
+def _expect_words(order: Order) -> None:
+    if not order.who.strip():
+        raise Refused("no_name", f"{order.action} needs the name of who orders it")
+    if order.action not in (APPROVE, AUTO) and not order.reason.strip():
+        raise Refused("no_reason", f"{order.action} needs a reason")
+
+
+def _done_already(order: Order, standing: Standing) -> Entry | None:
+    """The newest entry, if this very order made it: a task that is tried again."""
+    newest = standing.entries[-1] if standing.entries else None
+    if newest is None or not order.approval.id or newest.approval.id != order.approval.id:
+        return None
+    same = (newest.action, newest.version) == (order.action, order.version) and (
+        order.action == ROLLBACK or newest.verdict_digest == order.verdict
+    )
+    return newest if same else None
+
+
+def _version(registry: ModelRegistry, order: Order, standing: Standing) -> NamedVersion:
+    number = order.version
+    if number is None:
+        number = standing.aliases.get("previous")
+    if number is None:
+        raise Refused("no_previous", f"{model_name(order.domain)} has no champion before the present one")
+    try:
+        return registry.version(order.domain, number)
+    except ConfigError as error:
+        raise Refused("unknown_version", str(error)) from error
+
+
+def _entry(registry: ModelRegistry, order: Order, version: NamedVersion, standing: Standing) -> Entry:
+    """The entry to add, after all that its action asks for."""
+    if order.action == ROLLBACK:
+        digests, window = _check_rollback(version, standing)
+    elif order.action == REJECT:
+        digests, window = _check_rejection(version, order, standing), None
+    else:
+        digests, window = _check_promotion(registry, version, order, standing)
+    verdict_digest, bundle_digest = digests
+    return Entry(
+        number=0,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=order.who,
+        action=order.action,
+        version=version.version,
+        champion_before=None,
+        champion_after=None,
+        verdict_digest=verdict_digest,
+        bundle_digest=bundle_digest,
+        window=window,
+        reason=order.reason,
+        approval=order.approval,
+    )
+
+
+def _check_promotion(
+    registry: ModelRegistry, version: NamedVersion, order: Order, standing: Standing
+) -> tuple[tuple[str, str], dict[str, str] | None]:
+    check_verdict_digest(version, order.verdict)
+    checked = check_bundle(version)
+    check_held_back(version)
+    check_against_champion(version, checked, standing)
+    if order.action != OVERRIDE:  # a person with a reason may set aside what was judged, but not what is known
+        check_passed(version, checked)
+        check_rejected(version, standing)
+        check_space(version, checked, standing, registry)
+    return (checked.bundle.verdict_digest, checked.bundle.digest), checked.bundle.window
+
+
+def _check_rejection(version: NamedVersion, order: Order, standing: Standing) -> tuple[str, str]:
+    check_verdict_digest(version, order.verdict or version.tags.get("verdict_digest", ""))
+    if standing.champion and standing.champion.version == version.version:
+        raise Refused("is_champion", f"{version.label} is the champion; `modit rollback` takes it back")
+    return version.tags.get("verdict_digest", ""), version.tags.get("bundle_digest", "")
+
+
+def _check_rollback(version: NamedVersion, standing: Standing) -> tuple[tuple[str, str], dict[str, str] | None]:
+    """The old bundle must answer before the pointer moves, and be the one that was promoted then."""
+    then = standing.entry_of(version.version)
+    if then is None:
+        raise Refused("never_champion", f"{version.label} never was the champion")
+    if standing.champion and standing.champion.version == version.version:
+        raise Refused("is_champion", f"{version.label} is the champion")
+    checked = check_bundle(version)
+    if checked.bundle.digest != then.bundle_digest:
+        raise Refused(
+            "broken_bundle", f"{version.label} is bundle {checked.bundle.digest}, promoted was {then.bundle_digest}"
+        )
+    return (checked.bundle.verdict_digest, checked.bundle.digest), checked.bundle.window

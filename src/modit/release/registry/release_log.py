@@ -1,0 +1,214 @@
+"""The release log of a domain: who made which version the champion, when and why. Entries are only ever added.
+
+Each entry is a numbered file that exactly one of several writers can make, and holds the digest of the entry before it.
+It is the authority on what is promoted; the aliases of the registry mirror it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from modit.core.errors import ArtifactError, ConfigError
+from modit.core.storage import Storage, digest_of
+from modit.release.registry.refusals import Refused
+
+LOG_FOLDER = ".releases"
+APPROVE, OVERRIDE, AUTO, ROLLBACK, REJECT = "approve", "override", "auto", "rollback", "reject"
+START = "0" * 64
+_FILE = re.compile(r"(\d{8})\.json")
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Where an order came from.
+
+    Attributes:
+        source: "cli", "airflow" or "configuration".
+        id: of the approval, used once; empty for a person at the command line.
+        given: when, ISO 8601, or empty.
+    """
+
+    source: str = "cli"
+    id: str = ""
+    given: str = ""
+
+
+SOURCES = ("cli", "airflow", "configuration")
+
+
+def parse_approval(text: str, given: str = "") -> Approval:
+    """Reads `SOURCE:ID`, such as `airflow:RUN/TASK`; an id without a source is from the command line.
+
+    Args:
+        text: of the approval, or empty.
+        given: when, ISO 8601 with an offset, or empty.
+
+    Raises:
+        ConfigError: the time is none.
+    """
+    source = text.partition(":")[0]
+    if given:
+        try:
+            moment = datetime.fromisoformat(given)
+        except ValueError as error:
+            raise ConfigError(f"--approved-at {given!r}: allowed: a time such as 2026-01-31T06:00:00+00:00") from error
+        given = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+    return Approval(source if source in SOURCES else SOURCES[0], text, given)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the log.
+
+    Attributes:
+        number: from 1, without gaps.
+        time: when, ISO 8601 in UTC.
+        who: ordered it.
+        action: approve, override, auto, rollback or reject.
+        version: what it is about.
+        champion_before: version that was the champion, or None.
+        champion_after: version that is the champion from then on, or None.
+        verdict_digest: sha256 of the version's `verdict.json`.
+        bundle_digest: of the version.
+        window: of the version's data, or None.
+        reason: in the words of who ordered it; may be empty for an approval.
+        approval: where the order came from.
+        before: digest of the entry before, zeros for the first.
+    """
+
+    number: int
+    time: str
+    who: str
+    action: str
+    version: int
+    champion_before: int | None
+    champion_after: int | None
+    verdict_digest: str
+    bundle_digest: str
+    window: dict[str, str] | None
+    reason: str
+    approval: Approval = field(default_factory=Approval)
+    before: str = START
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all of it."""
+        return digest_of(asdict(self))
+
+    @property
+    def moves(self) -> bool:
+        """Whether the champion is another one from then on."""
+        return self.action != REJECT
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is written, with its digest."""
+        return asdict(self) | {"digest": self.digest}
+
+
+class ReleaseLog:
+    """The log of one domain."""
+
+    def __init__(self, place: Storage) -> None:
+        """Args: `place` of its files."""
+        self.place = place
+
+    @classmethod
+    def beside(cls, run_uri: str, domain: str) -> ReleaseLog:
+        """That of a domain for all runs of a folder."""
+        return cls(Storage(run_uri).parent.at(LOG_FOLDER, domain))
+
+    @property
+    def uri(self) -> str:
+        """Its address."""
+        return self.place.uri
+
+    def count(self) -> int:
+        """Number of the newest entry by the names of files; 0 while there is none."""
+        return max(self._numbers(), default=0)
+
+    def read(self) -> list[Entry]:
+        """All entries, verified.
+
+        Raises:
+            Refused: `damaged_log`: an entry is missing, edited, or does not follow the one before it; it is named.
+        """
+        numbers, entries, before = self._numbers(), list[Entry](), START
+        for number in range(1, max(numbers, default=0) + 1):
+            if number not in numbers:
+                raise Refused("damaged_log", f"{self.uri} lacks entry {number}, though it has {max(numbers)}")
+            entry = self._read(number)
+            if entry.before != before:
+                raise Refused("damaged_log", f"{self._address(number)} does not follow the entry before it")
+            entries.append(entry)
+            before = entry.digest
+        return entries
+
+    def append(self, entry: Entry) -> None:
+        """Adds an entry after those that its writer knew.
+
+        Raises:
+            Refused: `concurrent_promotion`: another writer added one with this number.
+        """
+        if not self.place.create_json(_name(entry.number), entry.as_json()):
+            there = self._read(entry.number)
+            raise Refused(
+                "concurrent_promotion",
+                f"entry {entry.number} is {there.who}'s: {there.action} of version {there.version} at {there.time}; "
+                "look at what it changed and order again",
+            )
+
+    def _numbers(self) -> set[int]:
+        return {int(found[1]) for name in self.place.sizes() if (found := _FILE.fullmatch(name))}
+
+    def _address(self, number: int) -> str:
+        return f"{self.uri}/{_name(number)}"
+
+    def _read(self, number: int) -> Entry:
+        try:
+            content = self.place.read_json(_name(number)) or {}
+            stated = content.pop("digest", None)
+            entry = Entry(**content | {"approval": Approval(**content["approval"])})
+        except (ArtifactError, KeyError, TypeError) as error:
+            raise Refused("damaged_log", f"{self._address(number)} is no entry: {error}") from error
+        if entry.number != number or entry.digest != stated:
+            raise Refused(
+                "damaged_log", f"{self._address(number)} was edited: its digest is not the one that it states"
+            )
+        return entry
+
+
+def champion_entry(entries: Sequence[Entry]) -> Entry | None:
+    """The entry that made the present champion, or None."""
+    return next((entry for entry in reversed(entries) if entry.moves), None)
+
+
+def previous_version(entries: Sequence[Entry]) -> int | None:
+    """What a rollback goes to: the champion before the present one, without those that were rolled back from."""
+    line: list[int] = []
+    for entry in entries:
+        if entry.action == ROLLBACK and entry.version in line:
+            del line[line.index(entry.version) + 1 :]
+        elif entry.moves:
+            line.append(entry.version)
+    return line[-2] if len(line) > 1 else None
+
+
+def following(entries: Sequence[Entry], entry: Entry) -> Entry:
+    """An entry with number, champion before and digest as they must be after these entries."""
+    champion = champion_entry(entries)
+    version = champion.version if champion else None
+    return replace(
+        entry,
+        number=len(entries) + 1,
+        champion_before=version,
+        champion_after=entry.version if entry.moves else version,
+        before=entries[-1].digest if entries else START,
+    )
+
+
+def _name(number: int) -> str:
+    return f"{number:08d}.json"

@@ -1,0 +1,1 @@
+"""A registered version is run again and compared."""

@@ -1,0 +1,1 @@
+"""What a person is shown before deciding. Nothing here decides."""

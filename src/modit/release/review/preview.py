@@ -1,0 +1,154 @@
+"""Frozen questions of a domain, real ones among them, put to the candidate and to what answers today."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from modit.data.catalog import RETRIEVAL_LABELS, Catalog
+from modit.evaluate.rival import even_selection
+from modit.evaluate.slices import NEW, case_masks
+from modit.evaluate.world import VALIDATION_OF
+from modit.index import ItemIndex
+from modit.metric.cases import Cases
+from modit.metric.patterns import Patterns
+from modit.metric.vectors import mean_of_rows
+from modit.release.gate.champion import NEW_ITEMS_FILE, READY, SAMPLER_FILE, Champion
+from modit.release.review.change import TOP, Json, Lists, change_examples, change_table
+from modit.release.sampler.runtime import QuerySampler, load_sampler
+
+# Seeds [m, d] to a query [d], as the service makes it.
+MakeQuery = Callable[[QuerySampler, np.ndarray], np.ndarray]
+# Embeddings [N, d] and seeds [n, m] to queries [n, d].
+_MakeQueries = Callable[[np.ndarray, np.ndarray], np.ndarray]
+LOGGED = "logged requests"
+_QUESTIONS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """Questions of one source.
+
+    Attributes:
+        name: of the source.
+        seeds: rows asked with, int32 [n, m], padded with -1.
+        patterns: of the seeds [n].
+        slices: name -> bool [n].
+    """
+
+    name: str
+    seeds: np.ndarray
+    patterns: np.ndarray
+    slices: Mapping[str, np.ndarray]
+
+
+def preview_change(folders: Mapping[str, Path], domain: str, make_query: MakeQuery) -> Json:
+    """What would change for the first cases of each split and for logged requests, in today's index.
+
+    Args:
+        folders: of `catalog`, `patterns`, `cases`, `index`, `sampler` and `champion`.
+        domain: whose.
+        make_query: of the service.
+
+    Returns:
+        The content of `change.json`.
+    """
+    catalog, index = Catalog.load(folders["catalog"]), ItemIndex.load(folders["index"])
+    champion = Champion.load(folders["champion"])
+    before, against = _before(champion, folders["champion"], make_query)
+    content: Json = {"domain": domain, "against": against, "champion": champion.facts, "top": TOP}
+    sources = frozen_questions(folders, catalog, domain, champion)
+    if not sources:
+        return content | {"slices": [], "examples": []}
+    after = _queries(load_sampler(folders["sampler"] / SAMPLER_FILE, threads=1), make_query)
+    seeds = _padded([source.seeds for source in sources])
+    old, new = (_top(index, queries(catalog.embeddings, seeds), seeds) for queries in (before, after))
+    lists, patterns = Lists(old, new, seeds), np.concatenate([source.patterns for source in sources])
+    names = catalog.item_ids if catalog.titles is None else catalog.titles
+    examples = change_examples(lists, patterns, lambda row: str(names[row]) or str(catalog.item_ids[row]))
+    return content | {"slices": change_table(lists, _over_all(sources)), "examples": examples}
+
+
+def frozen_questions(folders: Mapping[str, Path], catalog: Catalog, domain: str, champion: Champion) -> list[Questions]:
+    """The first cases of each split, and anchors of logged requests where the catalogue brings such logs.
+
+    Args:
+        folders: of `catalog`, `patterns`, `cases` and `champion`.
+        catalog: of the run.
+        domain: whose.
+        champion: one that is ready tells new items.
+    """
+    labels = Patterns.load(folders["patterns"] / f"{domain}.npz").labels
+    new_items = np.load(folders["champion"] / NEW_ITEMS_FILE) if champion.status == READY else None
+    sources = []
+    for split in VALIDATION_OF:
+        every = Cases.load(folders["cases"] / f"{split}.npz")
+        cases = Cases(every.seeds[:_QUESTIONS], every.tails[:_QUESTIONS], every.patterns[:_QUESTIONS])
+        if len(cases):
+            masks = case_masks(cases, labels, catalog.attributes[domain], new_items)
+            sources.append(Questions(split, cases.seeds, cases.patterns, masks))
+    anchors = logged_anchors(folders["catalog"] / RETRIEVAL_LABELS, catalog, domain)
+    if len(anchors):
+        slices = {} if new_items is None else {NEW: new_items[anchors]}
+        sources.append(Questions(LOGGED, anchors[:, None].astype(np.int32), labels[anchors], slices))
+    return sources
+
+
+def logged_anchors(path: Path, catalog: Catalog, domain: str) -> np.ndarray:
+    """Rows of items that callers asked with, evenly spaced over all of a domain, int [n]; none without a log.
+
+    Args:
+        path: of the accepted `retrieval_labels`.
+        catalog: has all ids of the log.
+        domain: whose.
+    """
+    if not path.is_file():
+        return np.empty(0, np.int64)
+    logs = pq.read_table(path, columns=["domain", "anchor_item_id"])
+    asked = logs.filter(pc.equal(logs["domain"], domain))["anchor_item_id"].unique().to_pylist()
+    rows = np.flatnonzero(np.isin(catalog.item_ids, np.array(asked, dtype=str)))
+    return rows[np.linspace(0, len(rows) - 1, min(_QUESTIONS, len(rows))).astype(int)]
+
+
+def _before(champion: Champion, folder: Path, make_query: MakeQuery) -> tuple[_MakeQueries, str]:
+    """What answers today, and how to name it."""
+    if champion.status != READY:
+        return mean_of_rows, f"average pooling of the seeds, because there is no champion to ask: {champion.reason}"
+    return _queries(load_sampler(folder / SAMPLER_FILE, threads=1), make_query), f"the champion {champion.label}"
+
+
+def _queries(sampler: QuerySampler, make_query: MakeQuery) -> _MakeQueries:
+    def queries(embeddings: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        taken = even_selection(seeds, sampler.info.maximum_seeds)
+        return np.stack([make_query(sampler, np.asarray(embeddings[rows[rows >= 0]])) for rows in taken])
+
+    return queries
+
+
+def _top(index: ItemIndex, queries: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    return index.search(queries, min(TOP, len(index)), exclude=seeds).rows
+
+
+def _padded(parts: list[np.ndarray]) -> np.ndarray:
+    """All rows, of the width of the widest, padded with -1."""
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in parts])
+
+
+def _over_all(sources: list[Questions]) -> dict[str, np.ndarray]:
+    """Each source and its slices, over all questions."""
+    masks, start, total = {}, 0, sum(len(source.seeds) for source in sources)
+    for source in sources:
+        count = len(source.seeds)
+        parts = {source.name: np.ones(count, bool)}
+        parts |= {f"{source.name}, {name}": mask for name, mask in source.slices.items()}
+        for name, mask in parts.items():
+            masks[name] = np.zeros(total, bool)
+            masks[name][start : start + count] = mask
+        start += count
+    return masks

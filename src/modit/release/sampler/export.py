@@ -1,0 +1,54 @@
+"""Writes a sampler as one ONNX file that says what it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import torch
+
+from modit.core.errors import ArtifactError
+from modit.model.sampler import Sampler
+from modit.release.sampler.graph import sampler_graph
+from modit.release.sampler.info import SamplerInfo
+
+
+def export_sampler(sampler: Sampler, info: SamplerInfo, path: Path) -> None:
+    """Writes the whole sampler to `path`, under a temporary name first; the same weights and info give the same bytes.
+
+    Inputs of the graph: seeds float32 [B, M, d] of any length and order, mask bool [B, M], noise float32 [B, d],
+    guidance float32 [1] or [B]. Output: query float32 [B, d], unit.
+
+    Args:
+        sampler: on the CPU; it is put into evaluation mode.
+        info: goes into the file's metadata.
+        path: of the file.
+
+    Raises:
+        ArtifactError: `info` does not describe this sampler.
+    """
+    found = {"dimension": sampler.model.config.dimension, "steps": sampler.steps, "samples": sampler.samples}
+    for name, value in found.items():
+        if getattr(info, name) != value:
+            raise ArtifactError(f"{path}: info says {name} is {getattr(info, name)}, the sampler has {value}")
+    model = sampler_graph(sampler.eval())
+    exporters = {"modit.onnx_version": onnx.__version__, "modit.torch_version": torch.__version__}
+    onnx.helper.set_model_props(model, info.as_metadata() | exporters)
+    onnx.checker.check_model(model, full_check=True)
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_bytes(model.SerializeToString(deterministic=True))
+    temporary.replace(path)
+
+
+def serving_guidance(rounds: Path) -> float:
+    """The scale that validation chose for the exported model: the one of the best round kept in `rounds.json`.
+
+    Raises:
+        ArtifactError: the file names none.
+    """
+    try:
+        kept = [record for record in json.loads(rounds.read_text(encoding="utf-8"))["rounds"] if record["kept"]]
+        return float(max(kept, key=lambda record: record["joint"])["guidance"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtifactError(f"{rounds}: field rounds names no kept round with joint and guidance: {error}") from error

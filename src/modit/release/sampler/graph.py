@@ -1,0 +1,231 @@
+"""The sampler as one ONNX graph: conditions exported once, one Euler step exported once and repeated.
+
+Exporting the unrolled loop through torch took 85 s for 8 steps of the small model, because every step is traced and
+translated again. Here each half is translated once and the step's nodes are copied under new names (docs/adr/0020). The
+weights stay one set of initializers; onnxruntime folds what depends on the step's time alone when it loads the file.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from modit.model.axes import case_axes
+from modit.model.dit import ConditionCache
+from modit.model.flow import euler_step, normalize
+from modit.model.sampler import Sampler, guided_velocity, guided_visibility, noise_companions, sort_seeds
+from modit.release.sampler.info import OPSET
+from modit.release.sampler.translations import TRANSLATIONS
+
+INPUTS = ("seeds", "mask", "noise", "guidance")
+OUTPUT = "query"
+_SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+_IR_VERSION = 10  # of opset 20's time: older readers take it
+_EXAMPLE_BATCH, _EXAMPLE_SEEDS = 3, 7  # any sizes other than 0 and 1, which torch would take for constants
+
+
+class Conditions(nn.Module):
+    """What a sampler does once: seeds [B, M, d], mask [B, M], noise [B, d] to the starts [B, S, d] and the cache."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        super().__init__()
+        self.sampler = sampler
+
+    def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        """The starts, then the cache as a flat tuple."""
+        geometry = self.sampler.geometry
+        ordered, lengths = sort_seeds(normalize(seeds), mask, geometry.density)
+        cache = self.sampler.model.encode(ordered, lengths, case_axes(ordered, lengths, geometry))
+        return (normalize(noise_companions(noise, self.sampler.samples)), *_flat(cache))
+
+
+class GuidedStep(nn.Module):
+    """What a sampler does at every step: z [B, S, d], time [1, 1], guidance [B, 1] and the cache to the next z."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        super().__init__()
+        self.sampler = sampler
+
+    def forward(self, z: Tensor, time: Tensor, guidance: Tensor, cached: list[Tensor]) -> Tensor:
+        """One Euler step of all S samples of a row."""
+        cache = _cache(cached, self.sampler.model.config.depth)
+        visibility = guided_visibility(cache, self.sampler.samples)
+        velocity = guided_velocity(self.sampler.model, z, time, cache, visibility, guidance)
+        return euler_step(z, velocity, 1.0 / self.sampler.steps)
+
+
+@torch.no_grad()
+def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
+    """Translates a sampler in evaluation mode; the weights are copied.
+
+    Returns:
+        A model with inputs seeds float32 [B, M, d], mask bool [B, M], noise float32 [B, d], guidance float32 [1] or [B]
+        (a graph input has one rank), and output query float32 [B, d].
+    """
+    dimension = sampler.model.config.dimension
+    seeds = torch.randn(_EXAMPLE_BATCH, _EXAMPLE_SEEDS, dimension)
+    mask = torch.ones(_EXAMPLE_BATCH, _EXAMPLE_SEEDS, dtype=torch.bool)
+    batch, count = torch.export.Dim("batch"), torch.export.Dim("count")
+    first = Conditions(sampler).eval()
+    example = (seeds, mask, seeds[:, 0])
+    once = translate(first, example, ({0: batch, 1: count}, {0: batch, 1: count}, {0: batch}))
+    z, *cached = first(*example)
+    tokens = torch.export.Dim("tokens")
+    shapes = [_dynamic(value, batch, tokens) for value in cached]
+    shapes[-1] = {0: batch}  # the axes of the case are always as many
+    arguments = (z, torch.zeros(1, 1), torch.ones(_EXAMPLE_BATCH, 1), cached)
+    step = translate(GuidedStep(sampler).eval(), arguments, ({0: batch}, {}, {0: batch}, shapes))
+    return _join(once, step, dimension, sampler.steps)
+
+
+def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, ...]) -> onnx.GraphProto:
+    """Exports a module of tensors.
+
+    Args:
+        module: in evaluation mode.
+        arguments: examples, of sizes other than 0 and 1 where these are dynamic.
+        shapes: dynamic dimensions of each argument, as `torch.export` takes them.
+    """
+    with _quiet():
+        program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            custom_translation_table=TRANSLATIONS,
+        )
+    if exported is None:  # only its legacy form, which writes a file, returns nothing
+        raise TypeError("torch.onnx.export returned no program")
+    return exported.model_proto.graph
+
+
+def _flat(cache: ConditionCache) -> list[Tensor]:
+    return [tensor for field in cache for tensor in (field if isinstance(field, tuple) else (field,))]
+
+
+def _cache(values: Iterable[Tensor], depth: int) -> ConditionCache:
+    """The inverse of `_flat`: keys and values have one tensor a block, other fields are one tensor."""
+    left = iter(values)
+    per_block = ("keys", "values")
+    fields: dict[str, Any] = {
+        name: tuple(islice(left, depth)) if name in per_block else next(left) for name in ConditionCache._fields
+    }
+    return ConditionCache(**fields)
+
+
+def _dynamic(value: Tensor, batch: Any, tokens: Any) -> dict[int, Any]:
+    """Dynamic axes of a part of the cache: [B], [B, d], [B, C, d] and [B, A, C, E]; none where it is empty."""
+    if value.numel() == 0:
+        return {}
+    return {0: batch} | {3: {1: tokens}, 4: {2: tokens}}.get(value.ndim, {})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its stages and what constants it merges, and warns of torchvision; none is of interest."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _join(once: onnx.GraphProto, step: onnx.GraphProto, dimension: int, steps: int) -> onnx.ModelProto:
+    """Main graph: conditions, then `steps` copies of the step, each fed by the one before."""
+    weights = _Weights()
+    renamed = dict(zip((value.name for value in once.input), INPUTS, strict=False))
+    nodes = list(_copied(once, "conditions", renamed, weights))
+    z, *cached = (renamed[value.name] for value in once.output)
+    axis = weights.add("samples_axis", np.array([1], np.int64))
+    nodes += [
+        helper.make_node("Shape", ["noise"], ["batch_size"], start=0, end=1),
+        helper.make_node("Expand", ["guidance", "batch_size"], ["guidance_rows"]),
+        helper.make_node("Unsqueeze", ["guidance_rows", axis], ["guidance_column"]),
+    ]
+    for index in range(steps):
+        time = weights.add(f"time_{index}", np.array([[index / steps]], np.float32))
+        renamed = dict(zip((value.name for value in step.input), (z, time, "guidance_column", *cached), strict=True))
+        nodes += _copied(step, f"step_{index}", renamed, weights)
+        z = renamed[step.output[0].name]
+    nodes += [
+        helper.make_node("ReduceMean", [z, axis], ["mean_of_samples"], keepdims=0),
+        helper.make_node("LpNormalization", ["mean_of_samples"], [OUTPUT], axis=-1, p=2),
+    ]
+    graph = helper.make_graph(nodes, "sampler", _inputs(dimension), _outputs(dimension), weights.initializers)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10, producer_name="modit"
+    )
+
+
+def _inputs(dimension: int) -> list[onnx.ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info("seeds", TensorProto.FLOAT, ["batch", "count", dimension]),
+        helper.make_tensor_value_info("mask", TensorProto.BOOL, ["batch", "count"]),
+        helper.make_tensor_value_info("noise", TensorProto.FLOAT, ["batch", dimension]),
+        helper.make_tensor_value_info("guidance", TensorProto.FLOAT, ["scales"]),  # one for all rows, or one each
+    ]
+
+
+def _outputs(dimension: int) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", dimension])]
+
+
+class _Weights:
+    """Initializers of the joined graph; equal ones of the two halves and all copies are kept once, under one name."""
+
+    def __init__(self) -> None:
+        self.initializers: list[TensorProto] = []
+        self._known: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+
+    def add(self, name: str, value: np.ndarray) -> str:
+        """Adds an array and returns its name in the joined graph."""
+        return self.take(numpy_helper.from_array(value), lambda: name)
+
+    def take(self, tensor: TensorProto, name: Callable[[], str]) -> str:
+        """Adds a tensor under a name that is asked for only if no equal one is there."""
+        value = np.ascontiguousarray(numpy_helper.to_array(tensor))
+        key = (tensor.data_type, value.shape, value.tobytes())
+        if key not in self._known:
+            self._known[key] = name()
+            self.initializers.append(numpy_helper.from_array(value, self._known[key]))
+        return self._known[key]
+
+
+def _copied(
+    graph: onnx.GraphProto, prefix: str, renamed: dict[str, str], weights: _Weights
+) -> Iterator[onnx.NodeProto]:
+    """Copies of a graph's nodes with systematic names; `renamed` maps its values to the joined graph's, and grows.
+
+    Exporter names, stack traces and paths of this machine are left behind.
+    """
+    for tensor in graph.initializer:
+        renamed[tensor.name] = weights.take(tensor, lambda: f"weight_{len(weights.initializers)}")
+    for number, node in enumerate(graph.node):
+        if any(
+            attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute
+        ):
+            raise ValueError(f"{prefix}: node {node.op_type} has a subgraph, whose values would not be renamed")
+        for place, name in enumerate(node.output):
+            renamed[name] = f"{prefix}_{number}_{place}" if name else ""
+        copy = onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=f"{prefix}_{number}")
+        copy.input.extend(renamed[name] if name else "" for name in node.input)
+        copy.output.extend(renamed[name] for name in node.output)
+        copy.attribute.extend(sorted(node.attribute, key=lambda attribute: attribute.name))
+        yield copy

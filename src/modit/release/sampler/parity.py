@@ -1,0 +1,247 @@
+"""Proof that the exported file answers as the torch sampler: on tensors, and on the lists that a user would get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from modit.core.errors import ModitError
+from modit.index import ItemIndex
+from modit.model.flow import sample_noise
+from modit.model.sampler import Sampler
+from modit.release.sampler.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
+from modit.release.sampler.info import SamplerInfo
+from modit.release.sampler.runtime import OnnxSampler
+
+BATCHES, SCALES = (1, 2, 5, 33), (1.0, 3.0)
+_ORDER_GAP = (
+    1e-4  # seeds nearer in predicted density than this share of its scale are left out: rounding would order them
+)
+_CASE_BLOCK = 64
+
+
+class ParityError(ModitError):
+    """The exported file does not answer as the torch sampler."""
+
+
+class Inputs(NamedTuple):
+    """Inputs of a sampler: seeds [B, M, d], mask [B, M], noise [B, d]."""
+
+    seeds: torch.Tensor
+    mask: torch.Tensor
+    noise: torch.Tensor
+
+
+@dataclass(frozen=True)
+class TensorParity:
+    """One line of the table.
+
+    Attributes:
+        batch: rows B.
+        seeds: columns M.
+        guidance: scale.
+        difference: greatest absolute difference of a query coordinate between torch and the file.
+        shuffled_difference: the same between the file's answers to the seeds in two orders.
+    """
+
+    batch: int
+    seeds: int
+    guidance: float
+    difference: float
+    shuffled_difference: float
+
+
+@dataclass(frozen=True)
+class ListParity:
+    """Lists retrieved for real cases by queries of both.
+
+    Attributes:
+        split: of the cases.
+        cases: number of lists.
+        k: their length.
+        difference: greatest absolute difference of a query coordinate.
+        identical: share of equal lists, equal scores in any order.
+        overlap: mean share of common items.
+    """
+
+    split: str
+    cases: int
+    k: int
+    difference: float
+    identical: float
+    overlap: float
+
+
+@dataclass(frozen=True, eq=False)
+class TorchSampler:
+    """The torch sampler in the place of the exported file.
+
+    Attributes:
+        sampler: torch.
+        info: of the file.
+    """
+
+    sampler: Sampler
+    info: SamplerInfo
+
+    @torch.no_grad()
+    def queries(
+        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `OnnxSampler.queries`."""
+        scale = torch.as_tensor(self.info.guidance if guidance is None else guidance, dtype=torch.float32)
+        inputs = (torch.from_numpy(np.ascontiguousarray(part)) for part in (seeds, mask, noise))
+        return self.sampler(*inputs, scale).numpy()
+
+
+def tensor_parity(sampler: Sampler, exported: OnnxSampler, seed: int) -> list[TensorParity]:
+    """Compares random inputs of all sizes: ragged masks with holes, seeds of any length and order.
+
+    Raises:
+        ParityError: a difference is over `TOLERANCE`; the message names the case and the difference.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    table = []
+    for count in sorted({1, min(3, exported.info.maximum_seeds), exported.info.maximum_seeds}):
+        for batch in BATCHES:
+            inputs = _random_inputs(sampler, batch, count, generator)
+            table += [_compare(sampler, exported, inputs, scale, generator) for scale in SCALES]
+    for row in table:
+        for what, value in (("torch", row.difference), ("the same seeds in another order", row.shuffled_difference)):
+            if not value <= TOLERANCE:
+                case = f"batch {row.batch}, {row.seeds} seeds, guidance {row.guidance}"
+                raise ParityError(
+                    f"domain {exported.info.domain}: {case}: differs from {what} by {value}, allowed {TOLERANCE}"
+                )
+    return table
+
+
+def list_parity(
+    sampler: Sampler,
+    exported: OnnxSampler,
+    index: ItemIndex,
+    embeddings: np.ndarray,
+    seeds: dict[str, np.ndarray],
+    k: int,
+    seed: int,
+) -> list[ListParity]:
+    """Compares retrieved lists at the serving guidance.
+
+    Args:
+        sampler: torch.
+        exported: the file.
+        index: the staged index.
+        embeddings: the catalogue [N, d].
+        seeds: split -> catalogue rows of each case [n, M], padded with -1.
+        k: length of the lists.
+        seed: of the noise.
+
+    Raises:
+        ParityError: fewer than `IDENTICAL_LISTS_MINIMUM` of a split's lists are equal.
+    """
+    table = []
+    for split, rows in seeds.items():
+        if not len(rows):
+            continue
+        row = _compare_lists(split, *_both_queries(sampler, exported, embeddings, rows, seed), rows, index, k)
+        if row.identical < IDENTICAL_LISTS_MINIMUM:
+            raise ParityError(
+                f"domain {exported.info.domain}, {split}: {row.identical:.4f} of {row.cases} lists are equal, at least "
+                f"{IDENTICAL_LISTS_MINIMUM} must be; mean overlap {row.overlap:.4f}, queries differ by {row.difference}"
+            )
+        table.append(row)
+    return table
+
+
+def parity_report(tensors: list[TensorParity], lists: list[ListParity]) -> dict[str, Any]:
+    """The content of `parity.json`; it is written only when parity holds."""
+    return {
+        "status": "passed",
+        "tolerance": TOLERANCE,
+        "identical_lists_minimum": IDENTICAL_LISTS_MINIMUM,
+        "greatest_difference": max(row.difference for row in tensors),
+        "tensors": [asdict(row) for row in tensors],
+        "lists": [asdict(row) for row in lists],
+    }
+
+
+def _random_inputs(sampler: Sampler, batch: int, count: int, generator: torch.Generator) -> Inputs:
+    dimension = sampler.model.config.dimension
+    seeds = sample_noise((batch, count, dimension), generator)
+    mask = torch.rand(batch, count, generator=generator) < torch.rand(batch, 1, generator=generator)
+    mask[0] = True  # one full row
+    mask[torch.arange(batch), torch.randint(count, (batch,), generator=generator)] = True
+    mask &= _well_ordered(seeds @ sampler.geometry.density, mask)
+    lengths = 0.5 + torch.rand(batch, count, 1, generator=generator)
+    return Inputs(lengths * seeds, mask, sample_noise((batch, dimension), generator))
+
+
+def _well_ordered(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """False for valid seeds too near, in predicted density, to a valid one just below."""
+    ranked, order = scores.masked_fill(~mask, float("inf")).sort(1)
+    wide = torch.ones_like(mask)
+    wide[:, 1:] = ~(ranked.diff(dim=1) < _ORDER_GAP * scores.abs().max())
+    return torch.empty_like(wide).scatter_(1, order, wide)
+
+
+@torch.no_grad()
+def _compare(
+    sampler: Sampler, exported: OnnxSampler, inputs: Inputs, scale: float, generator: torch.Generator
+) -> TensorParity:
+    batch, count = inputs.mask.shape
+    expected = sampler(*inputs, torch.full((batch,), scale)).numpy()
+    found = _exported_queries(exported, inputs, scale)
+    order = torch.randperm(count, generator=generator)
+    shuffled = exported.queries(
+        inputs.seeds[:, order].numpy(), inputs.mask[:, order].numpy(), inputs.noise.numpy(), scale
+    )
+    return TensorParity(batch, count, scale, _difference(expected, found), _difference(found, shuffled))
+
+
+def _exported_queries(exported: OnnxSampler, inputs: Inputs, scale: float) -> np.ndarray:
+    return exported.queries(inputs.seeds.numpy(), inputs.mask.numpy(), inputs.noise.numpy(), scale)
+
+
+def _difference(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.abs(first - second).max())
+
+
+@torch.no_grad()
+def _both_queries(
+    sampler: Sampler, exported: OnnxSampler, embeddings: np.ndarray, rows: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    noise = sample_noise((len(rows), embeddings.shape[1]), torch.Generator().manual_seed(seed))
+    guidance = torch.tensor(exported.info.guidance)
+    pairs = []
+    for block in _blocks(len(rows)):
+        seeds, mask = torch.from_numpy(embeddings[np.maximum(rows[block], 0)]), torch.from_numpy(rows[block] >= 0)
+        expected = sampler(seeds, mask, noise[block], guidance).numpy()
+        pairs.append((expected, exported.queries(seeds.numpy(), mask.numpy(), noise[block].numpy())))
+    expected, found = zip(*pairs, strict=True)
+    return np.concatenate(expected), np.concatenate(found)
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + _CASE_BLOCK) for start in range(0, count, _CASE_BLOCK))
+
+
+def _compare_lists(
+    split: str, expected: np.ndarray, found: np.ndarray, rows: np.ndarray, index: ItemIndex, k: int
+) -> ListParity:
+    first, second = index.search(expected, k, exclude=rows), index.search(found, k, exclude=rows)
+    common = np.array([len(np.intersect1d(a, b)) for a, b in zip(first.rows, second.rows, strict=True)])
+    moved = first.rows != second.rows
+    with np.errstate(invalid="ignore"):  # -inf - -inf in empty places, which are equal
+        near = np.abs(first.scores - second.scores) <= SCORE_TOLERANCE
+    return ListParity(
+        split,
+        len(rows),
+        k,
+        _difference(expected, found),
+        float((near | ~moved).all(1).mean()),
+        float(common.mean() / k),
+    )

@@ -1,0 +1,117 @@
+"""Runs an exported sampler with onnxruntime; knows nothing of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as status
+
+from modit.core.errors import ArtifactError, ContractError
+from modit.core.memory import at_once
+from modit.release.sampler.info import SamplerInfo
+
+_UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
+_TOKENS_AT_ONCE = 32_768  # bounds the memory of activations: longer batches run in blocks
+
+
+class QuerySampler(Protocol):
+    """What makes queries: an exported file, or what stands in its place."""
+
+    @property
+    def info(self) -> SamplerInfo:
+        """What the file says of itself."""
+
+    def queries(
+        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `OnnxSampler.queries`."""
+
+
+class OnnxSampler:
+    """An exported sampler.
+
+    Attributes:
+        info: what the file says of itself.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, info: SamplerInfo) -> None:
+        self._session, self.info = session, info
+
+    def queries(
+        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+    ) -> np.ndarray:
+        """One query for each row.
+
+        Args:
+            seeds: embeddings [B, M, d], of any length, in any order, M in 1..`info.maximum_seeds`.
+            mask: True for valid seeds, bool [B, M]; at least one a row. What is not valid is not read.
+            noise: [B, d], of any length but zero.
+            guidance: scale >= 0, one for all rows or [B]; None takes `info.guidance`.
+
+        Returns:
+            Unit queries, float32 [B, d].
+
+        Raises:
+            ContractError: a shape or type is wrong, a row has no seed, or a valid value is not finite or a zero vector.
+        """
+        self._check_shapes(seeds, mask, noise)
+        scales = np.asarray(self.info.guidance if guidance is None else guidance, np.float32)
+        if scales.shape not in ((), (len(seeds),)) or not (np.isfinite(scales) & (scales >= 0)).all():
+            raise ContractError(f"guidance {scales.tolist()}; allowed: finite, >= 0, a scalar or [{len(seeds)}]")
+        seeds = np.where(mask[..., None], seeds, 0).astype(np.float32)
+        _check_vectors("seeds", seeds[mask])
+        _check_vectors("noise", noise)
+        scales = np.broadcast_to(scales, len(seeds))
+        step = max(1, at_once(_TOKENS_AT_ONCE) // (seeds.shape[1] + 1))
+        blocks = [slice(start, start + step) for start in range(0, len(seeds), step)]
+        return np.concatenate([self._run(seeds[b], mask[b], noise[b].astype(np.float32), scales[b]) for b in blocks])
+
+    def _run(self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: np.ndarray) -> np.ndarray:
+        feed = {"seeds": seeds, "mask": mask, "noise": noise, "guidance": np.ascontiguousarray(guidance)}
+        return self._session.run(["query"], feed)[0]
+
+    def _check_shapes(self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray) -> None:
+        d, most = self.info.dimension, self.info.maximum_seeds
+        if seeds.ndim != 3 or len(seeds) == 0 or seeds.shape[2] != d or not 1 <= seeds.shape[1] <= most:
+            raise ContractError(f"seeds have shape {seeds.shape}; allowed: [B, M, {d}] with B >= 1 and M in 1..{most}")
+        if mask.shape != seeds.shape[:2] or mask.dtype != bool:
+            raise ContractError(f"mask is {mask.dtype} {mask.shape}; allowed: bool {seeds.shape[:2]}")
+        if noise.shape != (len(seeds), d):
+            raise ContractError(f"noise has shape {noise.shape}; allowed: {(len(seeds), d)}")
+        empty = np.flatnonzero(~mask.any(1))
+        if len(empty):
+            raise ContractError(
+                f"{len(empty)} rows of mask have no seed, the first is row {empty[0]}; allowed: at least one"
+            )
+
+
+def _check_vectors(name: str, vectors: np.ndarray) -> None:
+    lengths = np.linalg.norm(vectors, axis=-1)
+    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if len(bad):
+        raise ContractError(f"{name}: {len(bad)} vectors, the first number {bad[0]}, are zero or not finite")
+
+
+def load_sampler(path: Path, threads: int = 0) -> OnnxSampler:
+    """Loads a file that `export_sampler` wrote.
+
+    Args:
+        path: of the file.
+        threads: of onnxruntime within an operator; 0 takes the machine's cores.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, or no sampler of this format.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no sampler file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except _UNREADABLE as error:
+        raise ArtifactError(f"{path}: not a readable ONNX file: {error}") from error
+    return OnnxSampler(session, SamplerInfo.from_metadata(session.get_modelmeta().custom_metadata_map, path))

@@ -1,0 +1,129 @@
+"""The snapshot of a run: which files make a dataset, and the record of their versions, `versions.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modit.core.artifacts import Manifest
+from modit.core.errors import ArtifactError
+from modit.core.ledger import WindowLedger
+from modit.core.storage import Storage, digest_of
+from modit.core.workspace import cache_folder
+from modit.release.versioning.code_state import CodeState
+from modit.release.versioning.dvc_repository import Version
+from modit.release.versioning.version_store import Dataset, Source
+
+Json = dict[str, Any]
+
+VERSIONS_FILE = "versions.json"
+VERSIONED, DISABLED = "versioned", "disabled"
+RAW, HISTORY, CHAMPION = "raw", "history", "champion"
+REPOSITORY_FOLDER = ".versions"
+_SCHEMA_VERSION = 1
+
+
+def repository_place(run_uri: str, remote: str) -> tuple[Path, str]:
+    """Where versions of the runs beside a run are kept.
+
+    Args:
+        run_uri: the run's folder.
+        remote: as the parameters name it; empty for a folder beside the runs.
+
+    Returns:
+        The folder of the DVC repository, local also where the runs are remote; and the remote's address.
+    """
+    beside = Storage(run_uri).parent.at(REPOSITORY_FOLDER)
+    folder = beside.local or cache_folder() / "versions" / digest_of(beside.uri)[:16]
+    return folder, remote or beside.at("remote").uri
+
+
+def input_datasets(run_uri: str, catalogue: str, lineage: Sequence[Manifest]) -> dict[str, Dataset]:
+    """What the run read from outside, by the hashes that its steps noted when they read it.
+
+    Args:
+        run_uri: the run's folder.
+        catalogue: address of the input.
+        lineage: manifests, among them those of the steps that read the input.
+
+    Returns:
+        `raw`, the input files; and `history`, the records of accepted windows that a window was compared with.
+
+    Raises:
+        ArtifactError: no step read the input, or two of them read different content.
+    """
+    raw = _noted("catalogue", Storage(catalogue), lineage)
+    if not raw:
+        raise ArtifactError(f"no step of this run says which files of {catalogue} it read")
+    history = _noted("history", WindowLedger(Storage(run_uri), catalogue).place, lineage)
+    return {RAW: raw} | ({HISTORY: history} if history else {})
+
+
+def _noted(part: str, place: Storage, lineage: Sequence[Manifest]) -> Dataset:
+    files: dict[str, str] = {}
+    for manifest in lineage:
+        for name, sha256 in manifest.key_parts.get(part, {}).items():
+            if files.setdefault(name, sha256) != sha256:
+                raise ArtifactError(f"{place.uri}/{name} changed between steps of this run; run the first again")
+    return {name: Source(place, name, sha256) for name, sha256 in sorted(files.items())}
+
+
+def artifact_dataset(names: Sequence[str], lineage: Sequence[Manifest], folders: Mapping[str, Path]) -> Dataset:
+    """The files of some artifacts as `ARTIFACT/DOMAIN/file`, without the parts that there is only one of.
+
+    Args:
+        names: of the artifacts.
+        lineage: their manifests, among others.
+        folders: `ARTIFACT` or `ARTIFACT/DOMAIN` -> where its files are.
+    """
+    dataset = {}
+    for manifest in lineage:
+        if manifest.kind not in names:
+            continue
+        domain = [manifest.domain] if manifest.domain else []
+        place = Storage(str(folders["/".join([manifest.kind, *domain])]))
+        parts = [manifest.kind, *domain] if len(names) > 1 else domain
+        for entry in manifest.files:
+            dataset["/".join([*parts, entry.name])] = Source(place, entry.name, entry.sha256)
+    return dataset
+
+
+def versions_record(versions: Mapping[str, Version] | None, code: CodeState) -> Json:
+    """The content of `versions.json`; equal content and code give equal bytes wherever the run is.
+
+    Args:
+        versions: dataset -> its version; None when the parameters ask for no snapshot.
+        code: what ran.
+    """
+    record: Json = {"schema_version": _SCHEMA_VERSION, "code": code.as_json()}
+    if versions is None:
+        reason = "snapshot.enabled is false: the data of this run was not versioned, it cannot be reproduced"
+        return record | {"status": DISABLED, "reason": reason, "datasets": {}}
+    return record | {"status": VERSIONED, "datasets": {name: entry.as_json() for name, entry in versions.items()}}
+
+
+def version_tags(record: Json) -> dict[str, str]:
+    """Tags of a model version: `data_versions`, and `DATASET_version` with DVC's hash of each dataset."""
+    hashes = {f"{name}_version": version["md5"] for name, version in record["datasets"].items()}
+    return hashes | {"data_versions": record["status"]}
+
+
+def save_versions(folder: Path, record: Json) -> None:
+    """Writes `versions.json` into an existing folder."""
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    (folder / VERSIONS_FILE).write_text(text, encoding="utf-8")
+
+
+def load_versions(folder: Path) -> Json:
+    """Reads `versions.json`.
+
+    Raises:
+        ArtifactError: it is missing or of another schema.
+    """
+    record = Storage(str(folder)).read_json(VERSIONS_FILE)
+    if record is None or record.get("schema_version") != _SCHEMA_VERSION:
+        found = "missing" if record is None else f"of schema {record.get('schema_version')!r}"
+        raise ArtifactError(f"{folder / VERSIONS_FILE} is {found}; this version of modit reads {_SCHEMA_VERSION}")
+    return record
