@@ -22,7 +22,7 @@ from modit.core.storage import digest_of
 NORMALISATION = "unit length"
 _SAMPLE = 16
 _LEAST_IN_COMMON = 4
-_TOLERANCE = 1e-4  # another processor may normalise in another order
+_SAME_COSINE = 0.99
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,30 @@ class Space:
             raise ArtifactError(f"{path} is no sample of an embedding space: {error}") from error
 
     def difference(self, other: Space) -> str | None:
-        """Why another space is not this one, in words; None where most items in common have the same vectors.
-
-        An item whose content changed has another vector in the same space, so not all have to agree.
-        """
+        """Why another space is not this one, in words; None where they are the same."""
         for name in ("dimension", "normalisation"):
             if getattr(self, name) != getattr(other, name):
                 return f"{name} is {getattr(other, name)}, not {getattr(self, name)}"
         common = sorted(self.items.keys() & other.items.keys())
-        if len(common) < _LEAST_IN_COMMON:
-            return f"only {len(common)} sampled items are in common, {_LEAST_IN_COMMON} are needed to compare"
-        same = sum(np.allclose(self.items[name], other.items[name], rtol=0, atol=_TOLERANCE) for name in common)
-        if same * 2 > len(common):
-            return None
-        return f"of {len(common)} sampled items in common, {len(common) - same} have another vector"
+        one, another = (np.array([space.items[name] for name in common]) for space in (self, other))
+        return difference_of(one, another)
+
+
+def difference_of(vectors: np.ndarray, others: np.ndarray) -> str | None:
+    """Why two embeddings of the same items are of two spaces, in words; None where most items lie where they lay.
+
+    An item whose content changed has another vector in the same space, so not all have to agree.
+
+    Args:
+        vectors: unit length [n, d].
+        others: of the same items, in the same order [n, d].
+    """
+    if len(vectors) < _LEAST_IN_COMMON:
+        return f"only {len(vectors)} of the compared items are in both catalogues, {_LEAST_IN_COMMON} are needed"
+    median = float(np.median((vectors * others).sum(1)))
+    if median >= _SAME_COSINE:
+        return None
+    return (
+        f"{len(vectors)} items of both catalogues have other embeddings: median cosine {median:.3f}, at least "
+        f"{_SAME_COSINE} is needed"
+    )

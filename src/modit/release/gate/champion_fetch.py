@@ -18,7 +18,7 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
 from modit.evaluate.rival import Rival
-from modit.release.bundle.embedding_space import other_space
+from modit.release.bundle.space import difference_of
 from modit.release.gate.champion import NEW_ITEMS_FILE, NONE, OTHER_SPACE, READY, SAMPLER_FILE, UNREADABLE, Champion
 from modit.release.registry.agreement import agreed_version
 from modit.release.registry.model_version import CHAMPION, LOG_TAG, NamedVersion
@@ -28,6 +28,7 @@ from modit.release.sampler.runtime import load_sampler
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
 _TAGS = ("run_uri", "sampler_digest", "index_digest")
+_COMPARED_ITEMS = 2_000
 
 
 def named_champion(registry: str, domain: str) -> NamedVersion | None:
@@ -81,13 +82,22 @@ def _fetch(named: NamedVersion, domain: str, catalog: Catalog, folder: Path) -> 
             raise ArtifactError(f"{run}: {SAMPLER_FILE} is of domain {info.domain!r}, not {domain!r}")
         items = store.read("catalog", files=(_ITEMS, _EMBEDDINGS))
         ids = np.array(pq.read_table(items / _ITEMS, columns=["item_id"])["item_id"].to_pylist(), dtype=str)
-        reason = other_space(catalog, ids, np.load(items / _EMBEDDINGS, mmap_mode="r"), info.dimension)
+        reason = _other_space(catalog, ids, np.load(items / _EMBEDDINGS, mmap_mode="r"), info.dimension)
         facts = (named.model, named.version, run, sampler_digest, index_digest)
         if reason:
             return Champion(OTHER_SPACE, reason, *facts)
         shutil.copyfile(file, folder / SAMPLER_FILE)
         np.save(folder / NEW_ITEMS_FILE, ~np.isin(catalog.item_ids, ids))
     return Champion(READY, None, *facts)
+
+
+def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimension: int) -> str | None:
+    """Why a sampler does not work on today's embeddings, or None."""
+    if dimension != catalog.dimension:
+        return f"it takes embeddings of {dimension} numbers, today's have {catalog.dimension}"
+    _, today, then = np.intersect1d(catalog.item_ids, ids, return_indices=True)
+    some = np.linspace(0, len(today) - 1, min(_COMPARED_ITEMS, len(today))).astype(int)
+    return difference_of(np.asarray(vectors[then[some]]), np.asarray(catalog.embeddings[today[some]]))
 
 
 def load_rival(champion: Champion, folder: Path) -> Rival | None:

@@ -88,8 +88,8 @@ def test_a_space_is_the_same_when_items_come_and_go_and_another_when_vectors_mov
     assert space.difference(fewer) is None and fewer.version != space.version
     assert space.version == Space.of(catalog.item_ids[::-1], catalog.embeddings[::-1]).version
     rotated = Space.of(catalog.item_ids, catalog.embeddings[:, ::-1])
-    assert "16 have another vector" in str(space.difference(rotated))
-    assert "only 0 sampled items" in str(space.difference(Space(8, space.normalisation, {})))
+    assert "16 items of both catalogues have other embeddings: median cosine" in str(space.difference(rotated))
+    assert "only 0 of the compared items" in str(space.difference(Space(8, space.normalisation, {})))
     assert "dimension is 4" in str(space.difference(Space(4, space.normalisation, space.items)))
 
 
