@@ -51,23 +51,25 @@ class DockerTask(CommandTask, DockerOperator):
         }
 
     def execute(self, context: Any) -> Any:
-        """Runs the container and reads its last line.
+        """Runs the container and reads the last line of its output.
 
         Raises:
             AirflowException: it failed; which one is told by `failure`.
         """
         self.command = ["python", *self.command_line()]
         try:
-            last = self._run_to_its_end(context)
+            self._run_to_its_end(context)
+            # What the operator returns is the last line of output and log together, whichever came later.
+            output = self.cli.logs(self.container["Id"], stdout=True, stderr=False).decode()
         except Exception:  # a timeout is none of these: `on_kill` follows, and lets the step say how it ended
             self._remove()
             raise
         self._remove()
-        return self.result(last)
+        return self.result((output.splitlines() or [""])[-1])
 
-    def _run_to_its_end(self, context: Any) -> str:
+    def _run_to_its_end(self, context: Any) -> None:
         try:
-            return str(super().execute(context))
+            super().execute(context)
         except DockerContainerFailedException as error:
             ended = self.cli.inspect_container(self.container["Id"])["State"]
             raise self.failure(ended["ExitCode"], (error.logs or [error])[-1], ended["OOMKilled"]) from error

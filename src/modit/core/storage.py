@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -111,6 +112,9 @@ class Storage:
 
     def sizes(self) -> dict[str, int]:
         """Size in bytes of each file below, by its relative name."""
+        if self.local is not None:  # fsspec takes a link to a folder for a file
+            there = (Path(folder, name) for folder, _, names in os.walk(self.local, followlinks=True) for name in names)
+            return {file.relative_to(self.local).as_posix(): file.stat().st_size for file in there}
         found = self.filesystem.find(self.root, detail=True)
         # s3fs lists the folder itself if its first file is made while it looks.
         return {path[len(self.root) + 1 :]: entry["size"] for path, entry in found.items() if path != self.root}
