@@ -35,6 +35,7 @@ RELEASE = {
     "versioning": set(),
     "registry": {"versioning"},
     "bundle": {"sampler", "registry"},
+    "packaging": {"sampler", "registry", "bundle"},
     "promotion": {"registry", "bundle"},
     "gate": {"sampler", "registry", "bundle"},
     "review": {"sampler", "registry", "gate"},
