@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from modit.core.seeds import derived_seed
 from modit.data.buckets import bucket_of
 from modit.data.catalog import RETRIEVAL_LABELS, Catalog
+from modit.data.contract import LABEL_SCHEMA
 from modit.index import ItemIndex
-from modit.metric.anchors import SCHEMA, anchor_density, draw_anchors, label_anchors, logged_labels, write_labels
+from modit.metric.anchors import anchor_density, draw_anchors, label_anchors, logged_labels, write_labels
 from modit.metric.patterns import Patterns
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run(context: StepContext) -> dict[str, object]:
     trainable = Patterns.load(context.input("patterns") / f"{context.domain}.npz").trainable
     k = context.params.retrieval.depth(len(catalog))
     logs = context.input("catalog") / RETRIEVAL_LABELS
-    logged = SCHEMA.empty_table()
+    logged = LABEL_SCHEMA.empty_table()
     if logs.exists():
         logged = logged_labels(pq.read_table(logs), catalog, context.domain, trainable, k)
     known, _ = anchor_density(logged, catalog)

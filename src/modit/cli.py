@@ -13,6 +13,7 @@ from pathlib import Path
 
 from modit.core.errors import ConfigError, ModitError
 from modit.core.registry import Registry
+from modit.release.packaging.verbs import add_packaging_verbs
 from modit.release.promotion.verbs import add_verbs
 from modit.release.review.verbs import add_review_verbs
 
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_exporter(verbs)
     add_review_verbs(verbs, _steps)
     add_verbs(verbs)
+    add_packaging_verbs(verbs)
     _add_serve(verbs)
     _add_query(verbs)
     return parser

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from modit.release.registry.registry import MlflowRegistry
@@ -9,7 +11,8 @@ from modit.release.sampler.export import export_sampler
 from tests.e2e.browser import page
 from tests.e2e.service import serving
 from tests.unit.release.conftest import build_sampler, describe
-from tests.unit.serve.bundles import Bundle
+from tests.unit.release.gateworld import CHAMPION, evidence, split, verdict_of
+from tests.unit.serve.bundles import Bundle, judged_run
 
 pytestmark = pytest.mark.e2e
 
@@ -20,7 +23,12 @@ def service(tmp_path_factory):
     export_sampler(build_sampler(depth=1), describe(), folder / "sampler.onnx")
     bundle = Bundle(str(folder / "run"), folder / "made", folder / "sampler.onnx", ["drama"])
     uri = f"sqlite:///{folder}/mlflow.db"
-    MlflowRegistry(uri, f"file://{folder}/artifacts").register(bundle.submission("drama"))
+    registry, given = MlflowRegistry(uri, f"file://{folder}/artifacts"), bundle.submission("drama")
+    registry.register(given)
+    small = evidence(champion=CHAMPION, pattern_holdout=split(True, half=0.005, **{"HPPO - Champion": 0.003}))
+    run, verdict = judged_run(folder / "judged", verdict_of(small))
+    digests = given.digests | {"bundle": "another", "verdict": verdict}
+    registry.register(replace(given, run_uri=run, digests=digests, verdict="FAIL"))
     with serving(folder / "log", "--registry", uri, "--alias", "challenger") as found:
         found.wait_for("/readyz")
         yield found
@@ -53,6 +61,20 @@ def test_an_item_that_is_pointed_at_is_lit_on_the_map(service):
         first.hover()
         place = browser.locator(f'svg g[data-item="{first.get_attribute("data-item")}"]').first
         assert "lit" in place.get_attribute("class")
+
+
+def test_a_reviewer_reads_why_a_version_was_rejected_and_opens_all_conditions_by_keyboard(service):
+    with page() as browser:
+        browser.goto(f"{service.url}/releases")
+        reasons = browser.get_by_role("list", name="Why version 2 is rejected")
+        assert "on pattern-holdout the gain over champion modit-drama/3 is +0.3 points" in reasons.inner_text()
+        conditions = browser.get_by_text("serving: loads is as it should be")
+        assert not conditions.is_visible()
+        browser.get_by_text("All conditions of the gate on version 2").focus()
+        browser.keyboard.press("Enter")
+        assert conditions.is_visible()
+        browser.set_viewport_size({"width": 360, "height": 700})
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_a_narrow_screen_has_no_sideways_scroll_and_an_error_is_announced(service):

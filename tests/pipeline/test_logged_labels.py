@@ -16,9 +16,10 @@ from components.registry import REGISTRY
 from modit.core.runner import StepRunner
 from modit.core.shards import Shard
 from modit.data.catalog import Catalog
+from modit.data.contract import LABEL_SCHEMA
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.index import IndexConfig, ItemIndex
-from modit.metric.anchors import SCHEMA, read_labels
+from modit.metric.anchors import read_labels
 from modit.metric.patterns import Patterns
 from modit.release.bundle.items import load_items
 from modit.serve.request_log import Asked, RequestLog
@@ -47,7 +48,7 @@ def runner(tmp_path) -> StepRunner:
         "item_id": ids[found.ravel()].tolist(),
         "label": label[found.ravel()],
     }
-    pq.write_table(pa.table(rows).cast(SCHEMA), world / "retrieval_labels.parquet")
+    pq.write_table(pa.table(rows).cast(LABEL_SCHEMA), world / "retrieval_labels.parquet")
     return prepared(tmp_path / "runs" / "one", world)
 
 

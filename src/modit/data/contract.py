@@ -58,6 +58,18 @@ LABEL_COLUMNS = {
     "item_id": TEXT,
     "label": BOOLEAN,
 }
+# What we write where we write retrieval labels ourselves.
+LABEL_SCHEMA = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("timestamp", pa.timestamp("us", tz="UTC")),
+        ("domain", pa.string()),
+        ("anchor_item_id", pa.string()),
+        ("rank", pa.int32()),
+        ("item_id", pa.string()),
+        ("label", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True)

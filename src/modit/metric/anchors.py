@@ -11,19 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.data.catalog import Catalog
+from modit.data.contract import LABEL_SCHEMA
 from modit.index import ItemIndex
-
-SCHEMA = pa.schema(
-    [
-        ("request_id", pa.string()),
-        ("timestamp", pa.timestamp("us", tz="UTC")),
-        ("domain", pa.string()),
-        ("anchor_item_id", pa.string()),
-        ("rank", pa.int32()),
-        ("item_id", pa.string()),
-        ("label", pa.bool_()),
-    ]
-)
 
 
 def logged_labels(logs: pa.Table, catalog: Catalog, domain: str, trainable: np.ndarray, k: int) -> pa.Table:
@@ -51,7 +40,7 @@ def logged_labels(logs: pa.Table, catalog: Catalog, domain: str, trainable: np.n
     _, first, request, length = np.unique(requests, return_index=True, return_inverse=True, return_counts=True)
     rank = np.arange(len(logs)) - first[request] + 1
     logs = logs.set_column(logs.schema.get_field_index("rank"), "rank", pa.array(rank, pa.int32()))
-    return logs.filter(pa.array((rank <= k) & (2 * length[request] >= k))).cast(SCHEMA)
+    return logs.filter(pa.array((rank <= k) & (2 * length[request] >= k))).cast(LABEL_SCHEMA)
 
 
 def draw_anchors(trainable: np.ndarray, logged: Sequence[int] | np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -89,7 +78,7 @@ def label_anchors(
         A table in the contract's `retrieval_labels` columns; `timestamp` is empty, as nobody asked at a time.
     """
     if not len(anchors):
-        return SCHEMA.empty_table()
+        return LABEL_SCHEMA.empty_table()
     rows = index.search(np.asarray(catalog.embeddings)[anchors], k, allowed=trainable, exclude=anchors[:, None]).rows
     anchor, rank = np.repeat(anchors, k), np.tile(np.arange(1, k + 1, dtype=np.int32), len(anchors))
     found = rows.ravel()
@@ -104,7 +93,7 @@ def label_anchors(
         pa.array(names[found].tolist()),
         pa.array(catalog.attributes[domain][found]),
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return pa.Table.from_arrays(columns, schema=LABEL_SCHEMA)
 
 
 def write_labels(labels: pa.Table, folder: Path, bucket: int) -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.errors import ConfigError
+from modit.release.registry.model_version import PREFIX, NamedVersion, domain_of
 from modit.release.registry.refusals import Refused
 from modit.release.registry.registry import MlflowRegistry
 from modit.release.registry.release_log import Entry
 from modit.release.registry.standing import standing_of
+from modit.serve.reasons import Why, why
 
 SPLITS = ("item_holdout", "pattern_holdout")
-_PREFIX = "modit-"
+# Versions of a domain whose verdicts are read: the newest, and those with an alias.
+_READ = 10
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Version:
         created: when it was registered, UTC.
         tags: as it was registered with.
         figures: of its verdict.
+        why: it has this verdict; None of an old one without an alias, whose verdict is not read.
     """
 
     number: int
@@ -37,6 +41,7 @@ class Version:
     created: datetime
     tags: dict[str, str]
     figures: dict[str, float]
+    why: Why | None = None
 
 
 @dataclass(frozen=True)
@@ -76,16 +81,16 @@ def ask_history(uri: str) -> AskHistory:
                 raise ConfigError(f"registry {uri}: there is no such file")  # MLflow would make it
             connections.append(MlflowRegistry(uri))
         registry = connections[0]
-        models = registry.client.search_registered_models(f"name LIKE '{_PREFIX}%'")
+        models = registry.client.search_registered_models(f"name LIKE '{PREFIX}%'")
         return [_history(registry, model) for model in models]
 
     return ask
 
 
 def _history(registry: MlflowRegistry, model: Any) -> History:
-    domain, client = model.name.removeprefix(_PREFIX), registry.client
-    found = client.search_model_versions(f"name = '{model.name}'")
-    versions = [_version(client, model, each) for each in sorted(found, key=lambda each: -int(each.version))]
+    domain, client = domain_of(model.name), registry.client
+    found = sorted(client.search_model_versions(f"name = '{model.name}'"), key=lambda each: -int(each.version))
+    versions = [_version(client, model, each, number < _READ) for number, each in enumerate(found)]
     try:
         entries, problem = [_shown(entry) for entry in standing_of(registry, domain).entries], None
     except Refused as refused:
@@ -109,9 +114,10 @@ def _shown(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _version(client: Any, model: Any, found: Any) -> Version:
-    number = int(found.version)
+def _version(client: Any, model: Any, found: Any, is_new: bool) -> Version:
+    number, tags = int(found.version), dict(found.tags)
     aliases = tuple(sorted(alias for alias, named in model.aliases.items() if int(named) == number))
     created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
     figures = client.get_run(found.run_id).data.metrics
-    return Version(number, aliases, found.tags.get("status", ""), created, dict(found.tags), figures)
+    reasons = why(NamedVersion(model.name, number, "", tags)) if is_new or aliases else None
+    return Version(number, aliases, tags.get("status", ""), created, tags, figures, reasons)

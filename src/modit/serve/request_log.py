@@ -25,23 +25,13 @@ import pyarrow.parquet as pq
 from modit.core.errors import ConfigError
 from modit.core.sections import RetrievalParams
 from modit.core.storage import Storage
+from modit.data.contract import LABEL_SCHEMA
 from modit.index import search_threads
 from modit.release.bundle.items import ATTRIBUTE_PREFIX, Items
 
 TABLE = "retrieval_labels"
 WRITTEN, KNOWN, DROPPED, FAILED = "written", "known", "dropped", "failed"
 RESULTS = (WRITTEN, KNOWN, DROPPED, FAILED)
-SCHEMA = pa.schema(
-    [
-        ("request_id", pa.string()),
-        ("timestamp", pa.timestamp("us", tz="UTC")),
-        ("domain", pa.string()),
-        ("anchor_item_id", pa.string()),
-        ("rank", pa.int32()),
-        ("item_id", pa.string()),
-        ("label", pa.bool_()),
-    ]
-)
 # Results asked for, in K: those that are held out are taken out before the first K are used.
 _DEPTH = 3
 _WAITING, _LISTS = 1_000, 2_000
@@ -159,12 +149,12 @@ class RequestLog(threading.Thread):
         rows = rows[rows >= 0]
         columns = [
             pa.repeat(pa.scalar(value, kind), len(rows))
-            for value, kind in ((asked.request_id, SCHEMA.types[0]), (asked.time, SCHEMA.types[1]))
+            for value, kind in ((asked.request_id, LABEL_SCHEMA.types[0]), (asked.time, LABEL_SCHEMA.types[1]))
         ]
         columns += [pa.repeat(value, len(rows)) for value in (asked.domain, anchor)]
         columns += [pa.array(np.arange(1, len(rows) + 1, dtype=np.int32)), pa.array(asked.items.ids_of(rows))]
         columns.append(labels.take(pa.array(rows)).combine_chunks())
-        return pa.Table.from_arrays(columns, schema=SCHEMA)
+        return pa.Table.from_arrays(columns, schema=LABEL_SCHEMA)
 
     def _flush(self) -> None:
         """A file for each day that there are lists of. What cannot be written waits, as long as there is room."""

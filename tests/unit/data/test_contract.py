@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from modit.core.errors import ContractError
+from modit.data.contract import LABEL_COLUMNS, LABEL_SCHEMA
 from modit.data.items import read_items
 from modit.data.problems import RULES
 from modit.data.validate import validate_logs
@@ -295,3 +296,8 @@ def test_retrieval_labels_of_a_wrong_type_are_refused(tables, source, quarantine
     pq.write_table(_labels(label=pa.array([1, 0])), tables.write(source) / "retrieval_labels.parquet")
     with pytest.raises(ContractError, match=r"retrieval_labels\.parquet, column 'label'.*must be boolean, is int64"):
         validate_logs(source, quarantine)
+
+
+def test_retrieval_labels_that_modit_writes_keep_the_contract():
+    assert LABEL_SCHEMA.names == list(LABEL_COLUMNS)
+    assert all(LABEL_COLUMNS[field.name].accepts(field.type) for field in LABEL_SCHEMA)

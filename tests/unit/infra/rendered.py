@@ -17,6 +17,7 @@ Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[3]
 KUBERNETES = ROOT / "infra" / "kubernetes"
 OVERLAYS = ("overlays/local", "overlays/cloud-gpu")
+KSERVE = "overlays/local-kserve"
 WORKLOADS = ("Deployment", "StatefulSet")
 # The pods that Airflow starts, as far as selectors see them.
 STEP = {"app.kubernetes.io/component": "step"}

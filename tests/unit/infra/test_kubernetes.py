@@ -11,7 +11,8 @@ import podrules
 import pytest
 import yaml
 from breaks import BREAKS
-from rendered import KUBERNETES, OVERLAYS, ROOT, Cluster, external_secrets, render
+from kserve_rules import as_operated
+from rendered import KSERVE, KUBERNETES, OVERLAYS, ROOT, Cluster, external_secrets, render
 
 from modit.cli import build_parser
 
@@ -22,12 +23,12 @@ CHECKS = {
         *(limits.ports, limits.walls, limits.quotas, limits.rights, limits.names),
     )
 }
-FOLDERS = ("base", *OVERLAYS)
+FOLDERS = ("base", *OVERLAYS, KSERVE)
 
 
 @pytest.fixture(scope="module")
 def rendered():
-    return {folder: Cluster(render(folder)) for folder in FOLDERS}
+    return {folder: Cluster(as_operated(render(folder))) for folder in FOLDERS}
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from modit.data.catalog import Catalog, Sequences
+from modit.data.contract import LABEL_SCHEMA
 from modit.index import IndexConfig, ItemIndex
-from modit.metric.anchors import SCHEMA, anchor_density, draw_anchors, label_anchors, logged_labels
+from modit.metric.anchors import anchor_density, draw_anchors, label_anchors, logged_labels
 from modit.metric.density import DensityPredictor
 from modit.metric.predictor_validation import validate_predictor
 from modit.metric.ridge import fit_predictor
@@ -102,7 +103,7 @@ def logs_of(catalog: Catalog, requests: dict[str, tuple[int, list[int]]]) -> pa.
             for request, (anchor, items) in requests.items()
             for rank, item in enumerate(items, 1)
         ],
-        SCHEMA,
+        LABEL_SCHEMA,
     )
 
 

@@ -151,6 +151,18 @@ class Bundle:
         return replace(whole, **changes)
 
 
+def judged_run(folder: Path, verdict: dict[str, Any]) -> tuple[str, str]:
+    """A run of which the verdict alone is there: its address, and sha256 of `verdict.json`."""
+    making = folder / "making"
+    making.mkdir(parents=True)
+    write_json(making / "verdict.json", verdict)
+    files = list_files(making)
+    parts = {"inputs": {}, "params": {}, "code": {}}
+    manifest = Manifest("verdict", None, files, digest_of_files(files), {}, "test", "key", parts)
+    ArtifactStore(Storage(str(folder / "run")), folder / "cache").write(making, manifest)
+    return str(folder / "run"), files[0].sha256
+
+
 def make_catalog(seed: int, order: int | None = None) -> Catalog:
     """Items with titles; ids of different lengths."""
     vectors = np.random.default_rng(seed).standard_normal((ITEMS, DIMENSION)).astype(np.float32)

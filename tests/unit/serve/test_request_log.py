@@ -11,18 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from modit.core.errors import ConfigError
-from modit.metric import anchors
 from modit.serve import request_log
-from modit.serve.request_log import SCHEMA, Asked, RequestLog
+from modit.serve.request_log import Asked, RequestLog
 from tests.unit.serve.conftest import running, wait_until
 
 
 def rows_of(folder):
     return [row for file in sorted(folder.rglob("*.parquet")) for row in pq.read_table(file).to_pylist()]
-
-
-def test_the_columns_are_those_that_the_pipeline_writes_itself():
-    assert anchors.SCHEMA == SCHEMA
 
 
 def test_a_stopped_service_has_written_what_it_was_asked_with_the_neighbours_of_a_seed(bundle, tmp_path):

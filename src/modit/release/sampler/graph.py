@@ -25,10 +25,9 @@ from modit.model.dit import ConditionCache
 from modit.model.flow import euler_step, normalize
 from modit.model.sampler import Sampler, guided_velocity, guided_visibility, noise_companions, sort_seeds
 from modit.release.sampler.info import OPSET
+from modit.release.sampler.signature import INPUTS, OUTPUT, Value, inputs, output
 from modit.release.sampler.translations import TRANSLATIONS
 
-INPUTS = ("seeds", "mask", "noise", "guidance")
-OUTPUT = "query"
 _SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 _IR_VERSION = 10  # of opset 20's time: older readers take it
 _EXAMPLE_BATCH, _EXAMPLE_SEEDS = 3, 7  # any sizes other than 0 and 1, which torch would take for constants
@@ -168,23 +167,16 @@ def _join(once: onnx.GraphProto, step: onnx.GraphProto, dimension: int, steps: i
         helper.make_node("ReduceMean", [z, axis], ["mean_of_samples"], keepdims=0),
         helper.make_node("LpNormalization", ["mean_of_samples"], [OUTPUT], axis=-1, p=2),
     ]
-    graph = helper.make_graph(nodes, "sampler", _inputs(dimension), _outputs(dimension), weights.initializers)
+    declared = [_declared(each) for each in inputs(dimension)], [_declared(output(dimension))]
+    graph = helper.make_graph(nodes, "sampler", *declared, weights.initializers)
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10, producer_name="modit"
     )
 
 
-def _inputs(dimension: int) -> list[onnx.ValueInfoProto]:
-    return [
-        helper.make_tensor_value_info("seeds", TensorProto.FLOAT, ["batch", "count", dimension]),
-        helper.make_tensor_value_info("mask", TensorProto.BOOL, ["batch", "count"]),
-        helper.make_tensor_value_info("noise", TensorProto.FLOAT, ["batch", dimension]),
-        helper.make_tensor_value_info("guidance", TensorProto.FLOAT, ["scales"]),  # one for all rows, or one each
-    ]
-
-
-def _outputs(dimension: int) -> list[onnx.ValueInfoProto]:
-    return [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", dimension])]
+def _declared(value: Value) -> onnx.ValueInfoProto:
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(value.kind))
+    return helper.make_tensor_value_info(value.name, kind, list(value.dims))
 
 
 class _Weights:

@@ -11,6 +11,7 @@ import numpy as np
 
 from modit.core.seeds import stream
 from modit.index import ItemIndex
+from modit.release.sampler.info import SamplerInfo
 from modit.release.sampler.runtime import QuerySampler
 
 _NO_ROWS = np.empty(0, np.int64)
@@ -49,6 +50,22 @@ class Found(NamedTuple):
     query: np.ndarray
     rows: np.ndarray
     scores: np.ndarray
+
+
+class SamplerInputs(NamedTuple):
+    """What a sampler is given; in the order of `signature.INPUTS`.
+
+    Attributes:
+        seeds: float32 [B, M, d].
+        mask: True for valid seeds, bool [B, M].
+        noise: float32 [B, d].
+        guidance: float32 [B].
+    """
+
+    seeds: np.ndarray
+    mask: np.ndarray
+    noise: np.ndarray
+    guidance: np.ndarray
 
 
 def retrieve(sampler: QuerySampler, index: ItemIndex, question: Question) -> Found:
@@ -105,7 +122,14 @@ def generate_queries(sampler: QuerySampler, questions: Sequence[Question]) -> np
     Returns:
         Unit float32 [n, d].
     """
-    info, rounds = sampler.info, [question.rounds for question in questions]
+    rows = np.repeat(np.arange(len(questions)), [question.rounds for question in questions])
+    queries = sampler.queries(*sampler_inputs(sampler.info, questions))
+    return np.stack([_mean(queries[rows == number]) for number in range(len(questions))])
+
+
+def sampler_inputs(info: SamplerInfo, questions: Sequence[Question]) -> SamplerInputs:
+    """What a sampler is given for some questions: a row for each round of each, in their order."""
+    rounds = [question.rounds for question in questions]
     ordered = [_in_order(question.seeds) for question in questions]
     mask = np.arange(max(map(len, ordered))) < np.array([[len(seeds)] for seeds in ordered])
     seeds = np.zeros((*mask.shape, info.dimension), np.float32)
@@ -113,8 +137,7 @@ def generate_queries(sampler: QuerySampler, questions: Sequence[Question]) -> np
     scales = [info.guidance if question.guidance is None else question.guidance for question in questions]
     noise = [request_noise(info.domain, *each) for each in zip(ordered, rounds, strict=True)]
     rows = np.repeat(np.arange(len(questions)), rounds)
-    queries = sampler.queries(seeds[rows], mask[rows], np.concatenate(noise), np.array(scales, np.float32)[rows])
-    return np.stack([_mean(queries[rows == number]) for number in range(len(questions))])
+    return SamplerInputs(seeds[rows], mask[rows], np.concatenate(noise), np.array(scales, np.float32)[rows])
 
 
 def _in_order(seeds: np.ndarray) -> np.ndarray:

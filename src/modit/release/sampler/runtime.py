@@ -12,6 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as status
 from modit.core.errors import ArtifactError, ContractError
 from modit.core.memory import at_once
 from modit.release.sampler.info import SamplerInfo
+from modit.release.sampler.signature import INPUTS, OUTPUT
 
 _UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
 _TOKENS_AT_ONCE = 32_768  # bounds the memory of activations: longer batches run in blocks
@@ -70,8 +71,8 @@ class OnnxSampler:
         return np.concatenate([self._run(seeds[b], mask[b], noise[b].astype(np.float32), scales[b]) for b in blocks])
 
     def _run(self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: np.ndarray) -> np.ndarray:
-        feed = {"seeds": seeds, "mask": mask, "noise": noise, "guidance": np.ascontiguousarray(guidance)}
-        return self._session.run(["query"], feed)[0]
+        given = (seeds, mask, noise, np.ascontiguousarray(guidance))
+        return self._session.run([OUTPUT], dict(zip(INPUTS, given, strict=True)))[0]
 
     def _check_shapes(self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray) -> None:
         d, most = self.info.dimension, self.info.maximum_seeds

@@ -1,0 +1,1 @@
+"""Releases in the form that other servers take."""
