@@ -88,7 +88,8 @@ def _against_champion(split: str, figures: SplitFigures, params: GateParams, cha
         yield _not_below(f"{split} {GAIN}", words, gain, champion)
     if same is not None:
         tolerance = params.same_tolerance
-        sentence = f"on {words} Same changes by {same.points}; it may fall by {100 * tolerance:.1f}"
+        limit = f"the interval may not reach below {-100 * tolerance:.1f}"
+        sentence = f"on {words} Same changes by {same.points}; {limit}"
         yield Finding(f"{split} {SAME}", same.low >= -tolerance, sentence, _numbers(same, tolerance=tolerance))
     for name, each in figures.slices.items():
         if each.joint and each.same and each.cases >= params.minimum_slice_cases:
