@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from modit.release.gate.servability import MEASURED, judge_trial, save_servability, try_in_fresh_process
+from modit.release.gate.servability import (
+    judge_trial,
+    judge_variants,
+    measured_figures,
+    save_servability,
+    try_in_fresh_process,
+)
 from modit.release.review.change import save_change
 from modit.release.review.preview import preview_change
+from modit.release.sampler.info import PRECISIONS, digest_name
 from modit.release.sampler.retrieval import Question, generate_queries
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
+
+_DIGESTS = ("index_digest", *(digest_name(precision) for precision in PRECISIONS))
 
 
 def run(context: StepContext) -> dict[str, object]:
@@ -21,13 +30,13 @@ def run(context: StepContext) -> dict[str, object]:
     """
     params, folders = context.params.servability, {name: context.input(name) for name in context.step.inputs}
     facts = json.loads((folders["sampler"] / "sampler.json").read_text(encoding="utf-8"))
-    digests = {name: facts[name] for name in ("sampler_digest", "index_digest")}
+    digests = {name: facts[name] for name in _DIGESTS if name in facts}
     tried = {name: folders[name] for name in ("sampler", "index", "catalog")}
     found = try_in_fresh_process(tried, digests, context.scratch, params)
-    checks = judge_trial(found, params)
-    for check in checks:
+    variants = judge_variants(found, digests, params).values()
+    for check in [*judge_trial(found, params), *(check for checks in variants for check in checks)]:
         context.logger.log(20 if check.holds else 40, "%s: %s", check.name, check.sentence)
-    save_servability(context.output("servability"), checks, digests, params)
+    save_servability(context.output("servability"), found, digests, params)
     change = preview_change(folders, context.domain, lambda of, seeds: generate_queries(of, [Question(seeds, k=1)])[0])
     save_change(context.output("change"), change)
-    return {name: found[name] for name in MEASURED if name in found}
+    return measured_figures(found)

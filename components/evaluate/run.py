@@ -15,7 +15,8 @@ from modit.evaluate.storage import save_evaluation
 from modit.evaluate.tables import save_tables
 from modit.evaluate.variants import read_variants
 from modit.release.gate.champion import Champion
-from modit.release.gate.champion_fetch import load_rival
+from modit.release.gate.champion_fetch import load_rival, load_variants
+from modit.release.sampler.info import digest_name, sampler_file
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -45,9 +46,12 @@ def run(context: StepContext) -> dict[str, object]:
         rows.append(load_generator(variant.row, variant.folder / "model.pt", world, context.params.sampler, scale))
     settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))
     champion = Champion.load(context.input("champion"))
-    evaluation = evaluate_domain(world, rows, settings, load_rival(champion, context.input("champion")))
-    # What was judged, for the gate: the candidate by its model file, the champion by its version.
+    rival = load_rival(champion, context.input("champion"))
+    precisions = load_variants(context.input("sampler"))
+    evaluation = evaluate_domain(world, rows, settings, rival, precisions)
+    # What was judged, for the gate: the candidate by its files, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[POLICY]) / "model.pt")}
+    records |= {digest_name(name): sha256_of_file(context.input("sampler") / sampler_file(name)) for name in precisions}
     records |= {"champion": champion.facts}
     save_evaluation(context.output("evaluation"), evaluation, records)
     save_tables(context.output("evaluation"), records)

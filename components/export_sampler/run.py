@@ -19,8 +19,9 @@ from modit.model.sampler import Sampler
 from modit.model.storage import load_model
 from modit.release.sampler.answers import Answer, save_answers
 from modit.release.sampler.export import export_sampler, serving_guidance
-from modit.release.sampler.info import SamplerInfo
+from modit.release.sampler.info import FLOAT32, SamplerInfo, digest_name, sampler_file
 from modit.release.sampler.parity import TorchSampler, list_parity, parity_report, tensor_parity
+from modit.release.sampler.quantize import quantize_sampler
 from modit.release.sampler.retrieval import Question, retrieve
 from modit.release.sampler.runtime import load_sampler
 
@@ -35,18 +36,23 @@ _ANSWERS, _ANSWER_ITEMS = 16, 10
 def run(context: StepContext) -> dict[str, object]:
     """Reads the last HPPO model, the domain's geometry and cases; writes `sampler`.
 
-    The artifact: sampler.onnx, parity.json, answers.json, sampler.json.
+    The artifact: sampler.onnx, a file for each of `export_sampler.variants`, parity.json, answers.json, sampler.json.
 
     Raises:
         ParityError: the file does not answer as the torch sampler.
     """
     sampler, info = _sampler(context)
     folder = context.output("sampler")
-    export_sampler(sampler, info, folder / "sampler.onnx")
+    variants: tuple[str, ...] = context.params.export_sampler.variants
+    files = {name: folder / sampler_file(name) for name in (FLOAT32, *variants)}
+    export_sampler(sampler, info, files[FLOAT32])
     index = ItemIndex.load(context.input("index"))
-    parity = _parity(context, sampler, folder / "sampler.onnx", index)
+    parity = _parity(context, sampler, files[FLOAT32], index)
+    for name in variants:
+        quantize_sampler(files[FLOAT32], files[name])
     save_answers(folder, _answers(context, TorchSampler(sampler, info), index))
-    digests = {"sampler_digest": sha256_of_file(folder / "sampler.onnx"), "index_digest": index.digest}
+    digests = {digest_name(name): sha256_of_file(file) for name, file in files.items()}
+    digests["index_digest"] = index.digest
     for name, content in (("parity.json", parity), ("sampler.json", asdict(info) | digests)):
         (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     context.logger.info("parity: greatest difference %.1e", parity["greatest_difference"])

@@ -52,7 +52,8 @@ class Answer:
     Attributes:
         items: best first.
         domain: asked for.
-        model: that answered, with `version`, the `alias` that named it, and the `index_digest` searched.
+        model: that answered, with `version`, the `alias` that named it, the `precision` of its weights, and the
+            `index_digest` searched.
         query: the generated query [d], if it was asked for.
     """
 
@@ -61,6 +62,7 @@ class Answer:
     model: str
     version: int
     alias: str
+    precision: str
     index_digest: str
     query: tuple[float, ...] | None = None
 
@@ -69,7 +71,7 @@ class Answer:
         """Reads an answer's JSON; fields that a later service adds are left out."""
         items = tuple(Item(each["item_id"], each["score"], each.get("title")) for each in content["items"])
         query = tuple(content["query"]) if content.get("query") else None
-        facts = {name: content[name] for name in ("domain", "model", "version", "alias", "index_digest")}
+        facts = {name: content[name] for name in ("domain", "model", "version", "alias", "precision", "index_digest")}
         return cls(items=items, query=query, **facts)
 
 

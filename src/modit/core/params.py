@@ -12,6 +12,7 @@ from modit.core.errors import ConfigError
 from modit.core.sections import (
     VARIANTS,
     AnchorParams,
+    ExportParams,
     FeatureParams,
     FinetuneParams,
     GateParams,
@@ -105,6 +106,7 @@ class Params(Section):
     hppo: HPPOParams = HPPOParams()
     hppo_variants: HPPOVariantsParams = HPPOVariantsParams()
     sampler: SamplerParams = SamplerParams()
+    export_sampler: ExportParams = ExportParams()
     snapshot: SnapshotParams = SnapshotParams()
     servability: ServabilityParams = ServabilityParams()
     gate: GateParams = GateParams()

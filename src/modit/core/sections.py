@@ -284,6 +284,17 @@ class SamplerParams(Section):
     guidance: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
 
 
+class ExportParams(Section):
+    """Section `export_sampler`.
+
+    Attributes:
+        variants: files of the sampler beside that of float32. A file costs seconds, is judged on the same cases, and is
+            served only where the gate offers it and somebody asks for it (docs/adr/0032).
+    """
+
+    variants: Annotated[tuple[Literal["int8"], ...], Field(max_length=1)] = ("int8",)
+
+
 class HPPOParams(Section):
     """Section `hppo`: candidates, pairs, loss and rounds (specification section 6).
 

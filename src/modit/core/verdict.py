@@ -60,12 +60,13 @@ def judged_in_words(domain: dict[str, Any]) -> list[str]:
         domain: its part of `verdict.json`.
     """
     against = [f"basis: {domain['basis']}"] if domain.get("basis") else []
+    offers = [each["words"] for each in domain.get("precisions", {}).values()]
     reasons = domain.get("reasons", [])
     if "words" not in domain:
         return [*against, *reasons]
     if domain["status"] != FAIL:
-        return [*against, domain["words"]]
-    return [*against, *(f"not promoted: {reason}" for reason in reasons)]
+        return [*against, domain["words"], *offers]
+    return [*against, *(f"not promoted: {reason}" for reason in reasons), *offers]
 
 
 def served_figures(run_uri: str) -> list[str]:
@@ -76,9 +77,19 @@ def served_figures(run_uri: str) -> list[str]:
     found = {name: store.find("servability", name) for name in sorted(domains)}
     figures = {name: each.summary for name, each in found.items() if each and "p99_ms" in each.summary}
     return [
-        f"{name}: p50 {each['p50_ms']:.1f} ms, p99 {each['p99_ms']:.1f} ms, {each['peak_mb']:.0f} MiB"
-        for name, each in figures.items()
+        f"{name}: {_times(each)}, {each['peak_mb']:.0f} MiB{_served_in_int8(each)}" for name, each in figures.items()
     ]
+
+
+def _times(summary: dict[str, Any], prefix: str = "") -> str:
+    return ", ".join(f"{name} {summary[f'{prefix}{name}_ms']:.1f} ms" for name in ("p50", "p99"))
+
+
+def _served_in_int8(summary: dict[str, Any]) -> str:
+    if "int8_p99_ms" not in summary:
+        return ""
+    size = f"{summary['int8_bytes'] / 2**20:.1f} of {summary['bytes'] / 2**20:.1f} MiB"
+    return f"; int8: {_times(summary, 'int8_')}, file {size}"
 
 
 def _versions(verdict: dict[str, Any]) -> list[str]:

@@ -78,6 +78,18 @@ def compare(
     }
 
 
+def figures_beside(row: CaseScores, against: CaseScores, patterns: np.ndarray, seed: int, resamples: int) -> Json:
+    """Joint@K and Same@K of a row that stands in no table, and its paired difference to another; as `compare`."""
+    return {
+        "joint": float(row.joint.mean()),
+        "same": float(row.same.mean()),
+        "difference": {
+            "joint": interval(row.joint - against.joint, patterns, seed, resamples),
+            "same": interval(row.same - against.same, patterns, seed, resamples),
+        },
+    }
+
+
 def best_row(figures: Mapping[str, float]) -> str:
     """The row of greatest figure, the first of equals."""
     return max(figures, key=lambda name: figures[name])

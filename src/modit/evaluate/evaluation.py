@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from modit.core.errors import ConfigError
 from modit.data.splits import TEST, TRAIN, VALIDATION
-from modit.evaluate.comparisons import best_row, compare, planned_pairs, table_row
+from modit.evaluate.comparisons import best_row, compare, figures_beside, planned_pairs, table_row
 from modit.evaluate.examples import titled_examples
 from modit.evaluate.generators import Generator, model_queries
 from modit.evaluate.oracles import best_of_candidates
-from modit.evaluate.rival import CHAMPION, Rival
+from modit.evaluate.rival import CHAMPION, ExportedRow, Rival
 from modit.evaluate.seed_counts import seed_count_curve, shuffled_seeds
 from modit.evaluate.slices import FEW_SEEDS, Pair, case_masks, slice_table
 from modit.evaluate.tuning import Tuned, classical_queries, tune_classical_rows
@@ -58,7 +58,11 @@ class Evaluation:
 
 
 def evaluate_domain(
-    world: World, generators: Sequence[Generator], settings: EvaluationSettings, rival: Rival | None = None
+    world: World,
+    generators: Sequence[Generator],
+    settings: EvaluationSettings,
+    rival: Rival | None = None,
+    precisions: Mapping[str, ExportedRow] | None = None,
 ) -> Evaluation:
     """Judges all rows of a domain on its held-out cases.
 
@@ -69,6 +73,7 @@ def evaluate_domain(
         generators: the rows that are models; the four of `STAGES` must be among them, others are variants.
         settings: seeds and sizes.
         rival: the champion, a row and what slices are compared with; without one, that is average pooling.
+        precisions: name -> file of HPPO with weights of less precision, whose loss to HPPO is measured.
 
     Raises:
         ConfigError: a stage is missing or a row occurs twice.
@@ -82,7 +87,7 @@ def evaluate_domain(
             splits[split] = {"cases": 0, "reason": reason}
             continue
         tuned = tune_classical_rows(world, world.cases[validation])
-        judged = _SplitJudgement(world, split, tuned, tuple(generators), settings, rival)
+        judged = _SplitJudgement(world, split, tuned, tuple(generators), settings, rival, precisions or {})
         splits[split], arrays = judged.run()
         per_case |= arrays
     content = {
@@ -107,6 +112,7 @@ class _SplitJudgement:
     generators: tuple[Generator, ...]
     settings: EvaluationSettings
     rival: Rival | None
+    precisions: Mapping[str, ExportedRow]
 
     @property
     def cases(self) -> Cases:
@@ -141,7 +147,10 @@ class _SplitJudgement:
             "slices_against": self.against,
             "slices": self._slices(scores, first_cases, policy),
         }
-        return content | self._comparisons(scores), self._per_case(scores)
+        rounded = {name: self._judge_exported(row) for name, row in self.precisions.items()}
+        content["precisions"] = self._precisions(scores[POLICY], rounded)
+        named = {f"{POLICY} {name}": value for name, value in rounded.items()}
+        return content | self._comparisons(scores), self._per_case(scores | named)
 
     def _queries(self) -> dict[str, np.ndarray]:
         embeddings, cases = self.world.catalog.embeddings, self.cases
@@ -185,6 +194,14 @@ class _SplitJudgement:
         masks = case_masks(self.cases, world.patterns.labels, world.positive, new_items)
         whole = Pair(scores[POLICY], scores[self.against], self.cases.patterns)
         return slice_table(whole, masks, few, seed, self.settings.resamples)
+
+    def _judge_exported(self, row: ExportedRow) -> CaseScores:
+        queries = row.queries(self.world.catalog.embeddings, self.cases.seeds, self.settings.seed)
+        return judge(self.world, self.cases, queries)
+
+    def _precisions(self, policy: CaseScores, rounded: Mapping[str, CaseScores]) -> dict[str, Any]:
+        patterns, seed, resamples = self.cases.patterns, self.settings.seed, self.settings.resamples
+        return {name: figures_beside(scores, policy, patterns, seed, resamples) for name, scores in rounded.items()}
 
     def _seeds_counted(self, queries: dict[str, np.ndarray]) -> dict[str, float]:
         """Mean Joint@K if seeds were counted as results; shown, never compared."""

@@ -1,4 +1,4 @@
-"""The champion among the rows: the exported sampler that answers today, on the same cases and the same noise."""
+"""Exported files among the rows, the champion that answers today above all, on the same cases and the same noise."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ class ExportedSampler(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Rival:
-    """The champion as the evaluation sees it.
+class ExportedRow:
+    """An exported file as the evaluation sees it.
 
     Attributes:
-        sampler: its file, which orders seeds itself and is asked at the guidance that it is served with.
+        sampler: the file, which orders seeds itself and is asked at the guidance that it is served with.
         maximum_seeds: that it takes; of longer lists it gets an even selection, as a caller would have to choose.
-        new_items: bool [N], items of the catalogue that its own catalogue did not have.
     """
 
     sampler: ExportedSampler
     maximum_seeds: int
-    new_items: np.ndarray
 
     def queries(self, embeddings: np.ndarray, seeds: np.ndarray, noise_seed: int) -> np.ndarray:
         """One query for each case [n, d], from the noise that `generate_queries` gives every other model.
@@ -48,6 +46,17 @@ class Rival:
         rows = even_selection(seeds, self.maximum_seeds)
         vectors = np.asarray(embeddings[np.maximum(rows, 0)], np.float32)
         return self.sampler.queries(vectors, rows >= 0, noise)
+
+
+@dataclass(frozen=True, eq=False)
+class Rival(ExportedRow):
+    """The champion.
+
+    Attributes:
+        new_items: bool [N], items of the catalogue that its own catalogue did not have.
+    """
+
+    new_items: np.ndarray
 
 
 def even_selection(seeds: np.ndarray, most: int) -> np.ndarray:

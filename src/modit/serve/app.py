@@ -117,7 +117,7 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
     figures = Metrics(lambda: releases.state)
     rate = RateLimit(settings.rate) if settings.rate else None
     source = ask or ask_registry(settings.registry, settings.alias)
-    releases = Releases(source, settings.alias, settings.domains, figures.reloaded)
+    releases = Releases(source, settings.alias, settings.domains, figures.reloaded, settings.precision)
 
     history = ask_history(settings.registry)
     log = RequestLog(settings.log_requests, count=figures.logged) if settings.log_requests else None

@@ -60,12 +60,12 @@ class _ReleaseFigures:
 
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily(
-            "modit_release_info", "What answers", labels=["domain", "model", "version", "index_digest"]
+            "modit_release_info", "What answers", labels=["domain", "model", "version", "precision", "index_digest"]
         )
         loaded = GaugeMetricFamily("modit_release_loaded_timestamp_seconds", "When it was loaded", labels=["domain"])
         for domain, release in self._state().releases.items():
             source = release.source
-            info.add_metric([domain, source.model, str(source.version), source.index_digest], 1)
+            info.add_metric([domain, source.model, str(source.version), release.precision, source.index_digest], 1)
             loaded.add_metric([domain], release.loaded.timestamp())
         yield info
         yield loaded

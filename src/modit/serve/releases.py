@@ -13,6 +13,7 @@ from modit.release.bundle.loading import Release, Source, load_release
 from modit.release.registry.agreement import Agreement, Disagreement
 from modit.release.registry.model_version import NamedVersion
 from modit.release.registry.registry import existing_registry
+from modit.release.sampler.info import FLOAT32
 
 _logger = logging.getLogger(__name__)
 _NICE = 10
@@ -48,12 +49,14 @@ class Releases:
         alias: str,
         domains: tuple[str, ...] | None = None,
         count: Callable[[str], None] = lambda result: None,
+        precision: str = FLOAT32,
     ) -> None:
         """Args: `ask` the versions that bear `alias`; `domains` wanted, None for those that the registry names; `count`
-        is told "loaded" or "failed" of each attempt.
+        is told "loaded" or "failed" of each attempt; `precision` of the samplers.
         """
         self.state = State(wanted=domains)
         self._ask, self._alias, self._domains, self._count = ask, alias, domains, count
+        self._precision = precision
 
     def refresh(self) -> None:
         """Asks the registry and loads what is new. A failure is noted and counted, and leaves the old one answering."""
@@ -80,7 +83,7 @@ class Releases:
                 return
             source, old = Source.of(named), self.state.releases.get(domain)
             if old is None or old.source != source:
-                self._swap(load_release(source, self.state.releases.values()))
+                self._swap(load_release(source, self.state.releases.values(), self._precision))
         except Exception as error:  # a bundle can be wrong in more ways than can be listed; the old one goes on
             self._fail(domain, error)
         else:
@@ -90,7 +93,8 @@ class Releases:
         source = release.source
         self.state = replace(self.state, releases={**self.state.releases, source.domain: release})
         self._count(LOADED)
-        _logger.info("%s answers, from %s with index %s", source.label, source.run_uri, source.index_digest)
+        said = (source.label, release.precision, source.run_uri, source.index_digest)
+        _logger.info("%s answers in %s, from %s with index %s", *said)
 
     def _fail(self, name: str, error: Exception) -> None:
         self._count(FAILED)

@@ -111,6 +111,7 @@ class RetrieveAnswer(BaseModel):
     model: str
     version: int
     alias: str
+    precision: str
     index_digest: str
 
 

@@ -99,7 +99,11 @@ class Service:
         """Whether every wanted domain has a release, what answers, and what is wrong."""
         state = self.releases.state
         answering = {
-            domain: {"version": release.source.version, "index_digest": release.source.index_digest}
+            domain: {
+                "version": release.source.version,
+                "precision": release.precision,
+                "index_digest": release.source.index_digest,
+            }
             for domain, release in state.releases.items()
         }
         return {"ready": state.ready, "releases": answering, "problems": dict(state.problems)}
@@ -149,5 +153,6 @@ def _answer_of(release: Release, found: Found, with_query: bool) -> RetrieveAnsw
         model=source.model,
         version=source.version,
         alias=source.alias,
+        precision=release.precision,
         index_digest=source.index_digest,
     )

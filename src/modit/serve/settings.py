@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
 from modit.release.registry.registry import TRACKING_VARIABLE
+from modit.release.sampler.info import FLOAT32, PRECISIONS
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
-KEYS_VARIABLE = "MODIT_API_KEYS"
+KEYS_VARIABLE, PRECISION_VARIABLE = "MODIT_API_KEYS", "MODIT_PRECISION"
 _DEFAULT_THREADS = os.cpu_count() or 1
 
 
@@ -57,6 +58,7 @@ class Settings:
         log_requests: input folder that gets answered requests as labels; None: they are not logged.
         keys: one of which a request must bring; empty: none is asked for.
         oidc: whose tokens do as well as a key; None: no token does.
+        precision: of the samplers' files, "float32" or, where a bundle offers it, "int8".
         insecure: whether others than this machine may ask without a key.
         limits: of a request.
     """
@@ -74,6 +76,7 @@ class Settings:
     log_requests: str | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
     oidc: OidcSettings | None = None
+    precision: str = FLOAT32
     insecure: bool = False
     limits: Limits = Limits()
 
@@ -85,6 +88,7 @@ class Settings:
         _require("--threads", self.threads, self.threads >= 1, ">= 1")
         _require("--queue", self.queue, self.queue >= 0, ">= 0")
         _require("--timeout-seconds", self.timeout_seconds, 0 < self.timeout_seconds < 1e6, "more than 0, seconds")
+        _require("--precision", self.precision, self.precision in PRECISIONS, " or ".join(PRECISIONS))
         _require("--rate", self.rate, self.rate is None or 0 < self.rate < 1e6, "more than 0, requests a second")
         if not (self.keys or self.oidc or self.insecure or _is_loopback(self.host)):
             raise ConfigError(
@@ -104,6 +108,11 @@ def registry_address(given: str | None) -> str:
     raise ConfigError(
         f"which registry? Give --registry, such as sqlite:////runs/.registry/mlflow.db, or set {TRACKING_VARIABLE}"
     )
+
+
+def chosen_precision(given: str | None) -> str:
+    """What was given, else MODIT_PRECISION, else float32."""
+    return given or os.environ.get(PRECISION_VARIABLE) or FLOAT32
 
 
 def api_keys() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.sections import SamplerParams
@@ -21,6 +22,7 @@ from modit.evaluate.evaluation import (
     evaluate_domain,
 )
 from modit.evaluate.generators import Generator, choose_guidance, fan_queries, load_generator, model_queries
+from modit.evaluate.rival import ExportedRow
 from modit.evaluate.storage import load_evaluation, save_evaluation
 from modit.evaluate.world import VALIDATION_OF, World, judge, retrieve, validation_joint
 from modit.model.storage import save_model
@@ -200,3 +202,43 @@ def test_a_model_from_before_any_domain_is_judged_without_its_axes(
     params = SamplerParams(steps=2, samples=2, guidance=(2.0,))
     geometry = load_generator("Pre. GR", tmp_path / "model.pt", world, params, knows_domain=False).sampler.geometry
     assert not any(part.any() for part in geometry)
+
+
+class HppoFile:
+    """HPPO as a file would answer."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._sampler, self._guidance = generator.sampler, torch.tensor(generator.guidance)
+
+    @torch.no_grad()
+    def queries(
+        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+    ) -> np.ndarray:
+        return self._sampler(*map(torch.from_numpy, (seeds, mask, noise)), self._guidance).numpy()
+
+
+class BrokenFile:
+    """A file that averages the seeds, whatever it was trained for."""
+
+    def queries(
+        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+    ) -> np.ndarray:
+        mean = (seeds * mask[..., None]).sum(1)
+        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+
+def test_a_file_of_less_precision_is_paired_with_hppo_and_is_no_row(world: World, generators: list[Generator]) -> None:
+    hppo = next(generator for generator in generators if generator.name == "HPPO")
+    files = {"int8": ExportedRow(HppoFile(hppo), 8), "broken": ExportedRow(BrokenFile(), 8)}
+    found = evaluate_domain(world, generators, SETTINGS, None, files)
+    for split in VALIDATION_OF:
+        result, rows = found.content["splits"][split], rows_of(found, split)
+        good, broken = result["precisions"]["int8"], result["precisions"]["broken"]
+        against = next(entry for entry in result["comparisons"] if entry["name"] == "HPPO - Average pooling")
+        for figure in ("joint", "same"):
+            assert good[figure] == pytest.approx(rows["HPPO"][figure], abs=1e-6)
+            assert good["difference"][figure]["low"] == pytest.approx(0, abs=1e-6)
+            assert broken[figure] == pytest.approx(rows[AVERAGE][figure])
+            assert broken["difference"][figure]["mean"] == pytest.approx(-against[figure]["mean"])
+        assert not {"int8", "broken", "HPPO int8"} & set(rows)
+        assert found.per_case[f"{split}/HPPO broken/same"].mean() == pytest.approx(broken["same"])

@@ -10,7 +10,7 @@ from modit.core.sections import GateParams
 from modit.release.gate.champion import NONE, READY, Champion
 from modit.release.gate.evidence import Evidence
 from modit.release.gate.gate import judge
-from modit.release.gate.servability import CHECKS
+from modit.release.gate.servability import CHECKS, VARIANT_CHECKS
 
 PARITY = {"status": "passed", "tolerance": 1e-4, "greatest_difference": 2e-6}
 SAMPLER = {"model_digest": "a" * 64, "sampler_digest": "b" * 64, "index_digest": "c" * 64}
@@ -18,12 +18,20 @@ FIRST = Champion(NONE, "no version of modit-drama bears the alias champion")
 CHAMPION = Champion(READY, None, "modit-drama", 3, "/runs/old", "d" * 64, "e" * 64)
 GAINS = {"HPPO - Average pooling": 0.1, "HPPO - MO-DiT": 0.03, "HPPO - best classical": 0.01, "HPPO - Champion": 0.03}
 HALF = 0.02
+GOOD_TRIAL = [{"name": name, "holds": True, "sentence": f"{name} is as it should be"} for name in VARIANT_CHECKS]
 
 
 def interval(mean: float, half: float = HALF) -> dict[str, float]:
     """Symmetric over cases, ten times as wide over patterns."""
     wide = {"pattern_low": max(-1.0, mean - 10 * half), "pattern_high": min(1.0, mean + 10 * half)}
     return {"mean": mean, "low": mean - half, "high": mean + half} | wide
+
+
+def rounded(of: dict[str, Any], joint: float = -0.001, same: float = 0.0, half: float = 0.002) -> dict[str, Any]:
+    """An entry of `precisions` of a split: what a file of less precision does beside HPPO."""
+    hppo = next(row for row in of["rows"] if row["name"] == "HPPO")
+    differences = {"joint": interval(joint, half), "same": interval(same, half)}
+    return {"joint": hppo["joint"] + joint, "same": hppo["same"] + same, "difference": differences}
 
 
 def a_slice(name: str, cases: int, joint: float = 0.0, same: float = 0.0, half: float = HALF) -> dict[str, Any]:
@@ -81,7 +89,7 @@ def evidence(domain: str = "drama", champion: Champion = FIRST, **splits: dict[s
         copy.deepcopy(content),
         SAMPLER,
         champion,
-        trial | {"checks": checks, "budgets": {"p99_ms": 250.0}},
+        trial | {"checks": checks, "precisions": {}, "budgets": {"p99_ms": 250.0}},
         PARITY,
     )
 

@@ -26,12 +26,13 @@ from modit.model.storage import save_model
 from modit.release.bundle.bundle import PARTS, Bundle
 from modit.release.registry.registry import MlflowRegistry, tracking_uri
 from modit.release.sampler.answers import load_answers
+from modit.release.sampler.info import INT8
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.dvc_repository import Version
 from modit.release.versioning.snapshot import save_versions, versions_record
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.conftest import DIMENSION, build_sampler
-from tests.unit.release.gateworld import FIRST, evidence
+from tests.unit.release.gateworld import FIRST, GOOD_TRIAL, evidence, rounded
 
 
 class Context(SimpleNamespace):
@@ -118,7 +119,11 @@ def write_what_the_gate_reads(root, facts):
     content = found.content | {"candidate": facts["model_digest"], "catalog": {"index_digest": facts["index_digest"]}}
     run = {"skipped_domains": {"western": "too few"}, "catalogue": "books", "preset": "tiny", "seed": 0}
     report = {"run": run, "domains": {"drama": content}}
-    trial = found.servability | {name: facts[name] for name in ("sampler_digest", "index_digest")}
+    digests = {name: facts[name] for name in ("sampler_digest", "index_digest", "int8_digest")}
+    trial = found.servability | digests | {"precisions": {INT8: GOOD_TRIAL}}
+    content |= {"int8_digest": facts["int8_digest"]}
+    for split in content["splits"].values():
+        split["precisions"] = {INT8: rounded(split)}
     for name in ("evaluation", "champion", "servability"):
         (root / name).mkdir()
     FIRST.save(root / "champion")
@@ -143,12 +148,17 @@ def test_the_four_steps_export_judge_bind_and_register(context, monkeypatch):
     assert verdict["versions"]["datasets"]["raw"]["md5"] == "ab.dir"
     metrics = json.loads((context.root / "verdict/metrics.json").read_text())
     assert metrics == {"drama": verdict["domains"]["drama"]["figures"], "western": {}, "status": "PASS"}
-    assert (context.root / "verdict/verdict.txt").read_text().startswith("PASS\n")
+    text = (context.root / "verdict/verdict.txt").read_text()
+    assert text.startswith("PASS\n") and "\n- int8 is offered: on item-holdout Joint changes by -0.1 points" in text
 
     assert bundle(context)["status"] == "PASS"
     bound = Bundle.load(context.root / "bundle")
     assert json.loads((context.root / "bundle/params.json").read_text()) == {"gate": {"minimum_cases": 50}}
-    assert "# modit-drama" in (context.root / "bundle/model_card.md").read_text()
+    card = (context.root / "bundle/model_card.md").read_text()
+    assert "# modit-drama" in card and "- Weights of 8 bits: int8 is offered: on item-holdout Joint changes by" in card
+    assert (
+        bound.parts["sampler"].files["sampler.int8.onnx"] == facts["int8_digest"] and bound.precisions[INT8]["offered"]
+    )
 
     assert register(context) == {"drama": 1, "western": None}
     written = (context.root / "registration/registration.json").read_bytes()

@@ -25,6 +25,8 @@ from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.bundle import Bundle as BundleManifest
 from modit.release.bundle.making import Ingredients, make_bundle
 from modit.release.registry.model_version import NamedVersion, Submission
+from modit.release.sampler.info import INT8
+from modit.release.sampler.quantize import quantize_sampler
 from tests.unit.release.conftest import DIMENSION, describe
 from tests.unit.release.gateworld import split
 
@@ -53,11 +55,13 @@ class Bundle:
         champion: int | None = None,
         ends: date | None = None,
         order: int | None = None,
+        offers: dict[str, Any] | None = None,
     ) -> None:
         """Args: `seed` of the embeddings; `status` and `champion` as the verdict says; `ends` the data; `order` of the
-        items, by default that of the seed: another order is another index of the same space.
+        items, by default that of the seed: another order is another index of the same space;
+        `offers`: what the verdict says of int8, None: there is no such file.
         """
-        self.run, self.scratch, self.domains = run, scratch, tuple(domains)
+        self.run, self.scratch, self.domains, self.offers = run, scratch, tuple(domains), offers
         self.store = ArtifactStore(Storage(run), scratch / "cache")
         self.catalog = make_catalog(seed, seed if order is None else order)
         self.days = Days(date(2026, 1, 1), ends) if ends else None
@@ -76,9 +80,14 @@ class Bundle:
         self.put("report", None, lambda folder: write_json(folder / "report.json", report))
         self.put_verdict(status, champion)
         for domain in domains:
-            self.put("sampler", domain, lambda folder, d=domain: of_domain(sampler_file, d, folder), made_of)
+            self.put("sampler", domain, lambda folder, d=domain: self._save_sampler(sampler_file, d, folder), made_of)
             self.put("cases", domain, lambda folder: save_cases(folder, seed))
             self.bind(domain)
+
+    def _save_sampler(self, sampler_file: Path, domain: str, folder: Path) -> None:
+        of_domain(sampler_file, domain, folder)
+        if self.offers is not None:
+            quantize_sampler(folder / "sampler.onnx", folder / "sampler.int8.onnx")
 
     def _save_patterns(self, folder: Path) -> None:
         nothing = np.zeros((7, DIMENSION), np.float32), np.zeros(7, np.int8), np.zeros(ITEMS, np.int8)
@@ -101,6 +110,7 @@ class Bundle:
         """The verdict on all domains, judged against a version or none."""
         against = None if champion is None else {"version": champion}
         judged = {"status": status, "reasons": ["It was judged."], "figures": {}, "splits": {}, "champion": against}
+        judged["precisions"] = {} if self.offers is None else {INT8: self.offers}
         content = {"status": status, "domains": dict.fromkeys(self.domains, judged)}
         self.put("verdict", None, lambda folder: write_json(folder / "verdict.json", content))
 

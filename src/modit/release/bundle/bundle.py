@@ -12,6 +12,7 @@ from modit import __version__
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, digest_of, sha256_of_file
+from modit.release.sampler.info import FLOAT32, sampler_file
 
 Json = dict[str, Any]
 
@@ -28,7 +29,7 @@ PARTS: Mapping[str, tuple[str, ...] | None] = {
     "report": None,
     "verdict": None,
 }
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Bundle:
         feature_service: `name` in Feast, and `digest` of the rows that were published for it.
         window: first and last day of the data, `start` and `end` (not included), or None: everything.
         status: of the domain in the verdict, PASS or FAIL.
+        precisions: files of the sampler beside that of float32, and whether the verdict offers them: `offered`,
+            `words`, `findings`.
         modit_version: that made it.
     """
 
@@ -75,6 +78,7 @@ class Bundle:
     feature_service: dict[str, str]
     window: dict[str, str] | None
     status: str
+    precisions: dict[str, Json]
     modit_version: str = __version__
 
     @property
@@ -96,6 +100,20 @@ class Bundle:
     def sampler_digest(self) -> str:
         """sha256 of `sampler.onnx`."""
         return self.parts["sampler"].files["sampler.onnx"]
+
+    def expect_offered(self, precision: str) -> None:
+        """Refuses a precision that this may not be served in.
+
+        Raises:
+            ArtifactError: there is no such file, or the verdict does not offer it; it says why.
+        """
+        if precision == FLOAT32:
+            return
+        if precision not in self.precisions or sampler_file(precision) not in self.parts["sampler"].files:
+            there = ", ".join([FLOAT32, *self.precisions])
+            raise ArtifactError(f"the bundle of {self.domain} has no precision {precision}; it has {there}")
+        if not self.precisions[precision]["offered"]:
+            raise ArtifactError(f"the bundle of {self.domain}: {self.precisions[precision]['words']}")
 
     def save(self, folder: Path) -> None:
         """Writes `bundle.json` into an existing folder."""
@@ -125,6 +143,11 @@ class Bundle:
             raise ArtifactError(f"{place} was edited: its digest is {bundle.digest}, it says {stated}")
         _expect_files(folder, bundle.files)
         return bundle
+
+
+def canaries_file(precision: str) -> str:
+    """Name of the canaries that a sampler's file of a precision answers."""
+    return CANARIES_FILE if precision == FLOAT32 else f"canaries.{precision}.json"
 
 
 def expect_part(store: ArtifactStore, part: Part) -> Path:

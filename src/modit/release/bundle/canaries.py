@@ -11,12 +11,14 @@ import numpy as np
 
 from modit.core.errors import ArtifactError
 from modit.release.bundle.items import Items
+from modit.release.sampler.info import FLOAT32, INT8
 from modit.release.sampler.retrieval import Found, Question, retrieve
 from modit.release.sampler.runtime import OnnxSampler
 
 K = 10
 # Another processor may sum float32 in another order; another model or another item is far more than that away.
-TOLERANCE = 1e-3
+# What differs in the seventh digit can be rounded to another one of 256 values: with int8, a query moves by up to 0.01.
+TOLERANCES = {FLOAT32: 1e-3, INT8: 2e-2}
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,14 @@ def expect_answers(canaries: Sequence[Canary], sampler: OnnxSampler, items: Item
     Raises:
         ArtifactError: a seed is unknown, or a query, a score or an item differs by more than the tolerance.
     """
+    tolerance = TOLERANCES[sampler.info.precision]
     for number, canary in enumerate(canaries):
         if unknown := [seed for seed, row in zip(canary.seeds, items.rows_of(canary.seeds), strict=True) if row < 0]:
             raise ArtifactError(f"{source}: canary {number}: the index has no item {unknown[0]!r}")
         now = ask(sampler, items, canary.seeds)
-        if not _close(now.query, canary.query):
+        if not _close(now.query, canary.query, tolerance):
             raise ArtifactError(f"{source}: canary {number}: the sampler generates another query than the stored one")
-        if not _close(now.scores, canary.scores) or not _same_items(now, canary):
+        if not _close(now.scores, canary.scores, tolerance) or not _same_items(now, canary, tolerance):
             raise ArtifactError(
                 f"{source}: canary {number} answers {', '.join(now.items)}; stored is {', '.join(canary.items)}"
             )
@@ -92,12 +95,12 @@ def _found(sampler: OnnxSampler, items: Items, seeds: Sequence[str]) -> Found:
     return retrieve(sampler, items.index, question)
 
 
-def _close(found: Sequence[float], stored: Sequence[float]) -> bool:
-    return len(found) == len(stored) and bool(np.allclose(found, stored, rtol=0, atol=TOLERANCE))
+def _close(found: Sequence[float], stored: Sequence[float], tolerance: float) -> bool:
+    return len(found) == len(stored) and bool(np.allclose(found, stored, rtol=0, atol=tolerance))
 
 
-def _same_items(now: Canary, stored: Canary) -> bool:
+def _same_items(now: Canary, stored: Canary, tolerance: float) -> bool:
     """Whether the same items come, but for those whose scores are so near that either may be the last or the first."""
-    edge = stored.scores[-1] + TOLERANCE if stored.scores else 0.0
+    edge = stored.scores[-1] + tolerance if stored.scores else 0.0
     sure = {name for name, score in zip(stored.items, stored.scores, strict=True) if score > edge}
     return len(now.items) == len(stored.items) and sure <= set(now.items)

@@ -11,11 +11,12 @@ from pathlib import Path
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
-from modit.release.bundle.bundle import BUNDLE, CANARIES_FILE, PARTS, SPACE_FILE, Bundle, expect_part
+from modit.release.bundle.bundle import BUNDLE, PARTS, SPACE_FILE, Bundle, canaries_file, expect_part
 from modit.release.bundle.canaries import expect_answers, load_canaries
 from modit.release.bundle.items import Items, load_items
 from modit.release.bundle.space import Space
 from modit.release.registry.registry import NamedVersion
+from modit.release.sampler.info import FLOAT32, sampler_file
 from modit.release.sampler.runtime import OnnxSampler, load_sampler
 
 _TAGS = ("run_uri", "bundle_digest", "sampler_digest", "index_digest")
@@ -74,6 +75,7 @@ class Release:
         items: query to items.
         space: of the embeddings that it understands.
         loaded: when.
+        precision: of the sampler's file.
     """
 
     source: Source
@@ -82,30 +84,34 @@ class Release:
     items: Items
     space: Space
     loaded: datetime
+    precision: str = FLOAT32
 
 
-def load_release(source: Source, others: Iterable[Release] = ()) -> Release:
+def load_release(source: Source, others: Iterable[Release] = (), precision: str = FLOAT32) -> Release:
     """Loads a bundle, verifies every digest and asks the canaries. What is downloaded for it leaves the disk with it.
 
     Args:
         source: of a model version.
         others: that are loaded; index and catalogue are shared with one that has the same.
+        precision: of the sampler's file.
 
     Raises:
-        ArtifactError: something is missing, damaged, edited, or not what the version was registered with; it is named.
+        ArtifactError: something is missing, damaged, edited, or not what the version was registered with, or the
+            bundle does not offer the precision; it is named.
     """
     # A mapped file stays readable after its folder has gone.
     with tempfile.TemporaryDirectory(prefix="modit-") as folder:
         store = ArtifactStore(Storage(source.run_uri), Path(folder))
         own, bundle = open_bundle(store, source)
+        bundle.expect_offered(precision)
         shared = next((other.items for other in others if other.items.digests == _items_digests(bundle)), None)
         skipped = _SHARED if shared else ()
         folders = {name: expect_part(store, bundle.parts[name]) for name in PARTS if name not in skipped}
-        sampler = _load_sampler(folders["sampler"], source)
+        sampler = _load_sampler(folders["sampler"] / sampler_file(precision), source)
         items = shared or load_items(folders["index"], folders["catalog"], _items_digests(bundle))
         space = _expect_space(own, bundle, sampler, items, source)
-        expect_answers(load_canaries(own / CANARIES_FILE), sampler, items, source.label)
-    return Release(source, bundle, sampler, items, space, datetime.now(UTC))
+        expect_answers(load_canaries(own / canaries_file(precision)), sampler, items, source.label)
+    return Release(source, bundle, sampler, items, space, datetime.now(UTC), precision)
 
 
 def open_bundle(store: ArtifactStore, source: Source) -> tuple[Path, Bundle]:
@@ -133,13 +139,11 @@ def _items_digests(bundle: Bundle) -> tuple[str, str]:
     return bundle.index_digest, bundle.parts["catalog"].digest
 
 
-def _load_sampler(folder: Path, source: Source) -> OnnxSampler:
+def _load_sampler(file: Path, source: Source) -> OnnxSampler:
     """On one thread: requests share the cores."""
-    sampler = load_sampler(folder / "sampler.onnx", threads=1)
+    sampler = load_sampler(file, threads=1)
     if sampler.info.domain != source.domain:
-        raise ArtifactError(
-            f"{folder}/sampler.onnx is of domain {sampler.info.domain}; {source.label} needs {source.domain}"
-        )
+        raise ArtifactError(f"{file} is of domain {sampler.info.domain}; {source.label} needs {source.domain}")
     return sampler
 
 

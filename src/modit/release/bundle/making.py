@@ -14,7 +14,6 @@ from modit.core.storage import sha256_of_file
 from modit.core.window import Days
 from modit.metric.cases import Cases
 from modit.release.bundle.bundle import (
-    CANARIES_FILE,
     CARD_FILE,
     LICENCES_FILE,
     PARAMS_FILE,
@@ -22,12 +21,14 @@ from modit.release.bundle.bundle import (
     SPACE_FILE,
     Bundle,
     Part,
+    canaries_file,
 )
 from modit.release.bundle.canaries import Canary, ask, save_canaries
 from modit.release.bundle.items import Items, load_items
 from modit.release.bundle.licences import licences
 from modit.release.bundle.model_card import model_card
 from modit.release.bundle.space import Space
+from modit.release.sampler.info import FLOAT32, sampler_file
 from modit.release.sampler.runtime import OnnxSampler, load_sampler
 
 Json = dict[str, Any]
@@ -64,14 +65,19 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     """
     _expect_one_run(made_of)
     parts = {name: _part(made_of.manifests[name], files) for name, files in PARTS.items()}
-    sampler = load_sampler(made_of.folders["sampler"] / "sampler.onnx", threads=1)
+    report, judged = _read(made_of.folders["report"] / "report.json"), _judged(made_of)
+    samplers = {
+        name: load_sampler(made_of.folders["sampler"] / sampler_file(name), threads=1)
+        for name in (FLOAT32, *judged["precisions"])
+    }
+    sampler = samplers[FLOAT32]
     if sampler.info.domain != made_of.domain:
         raise ArtifactError(f"sampler.onnx is of domain {sampler.info.domain}; the bundle is of {made_of.domain}")
     items = _items(made_of, parts)
     space = Space.of(items.index.item_ids, items.embeddings)
-    report, judged = _read(made_of.folders["report"] / "report.json"), _judged(made_of)
     window = {"start": str(made_of.days.start), "end": str(made_of.days.end)} if made_of.days else None
-    save_canaries(_canaries(made_of, sampler, items), folder / CANARIES_FILE)
+    for name, each in samplers.items():
+        save_canaries(_canaries(made_of, each, items), folder / canaries_file(name))
     space.save(folder / SPACE_FILE)
     _write(folder / PARAMS_FILE, made_of.params)
     _write(folder / LICENCES_FILE, licences())
@@ -87,6 +93,7 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
         feature_service=made_of.feature_service,
         window=window,
         status=judged["status"],
+        precisions=judged["precisions"],
     )
     bundle.save(folder)
     return bundle

@@ -17,13 +17,14 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
-from modit.evaluate.rival import Rival
+from modit.evaluate.rival import ExportedRow, Rival
 from modit.release.bundle.space import difference_of
 from modit.release.gate.champion import NEW_ITEMS_FILE, NONE, OTHER_SPACE, READY, SAMPLER_FILE, UNREADABLE, Champion
 from modit.release.registry.agreement import agreed_version
 from modit.release.registry.model_version import CHAMPION, LOG_TAG, NamedVersion
 from modit.release.registry.registry import MlflowRegistry
 from modit.release.registry.registry_file import has_models
+from modit.release.sampler.info import FLOAT32, PRECISIONS, sampler_file
 from modit.release.sampler.runtime import load_sampler
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
@@ -111,3 +112,14 @@ def load_rival(champion: Champion, folder: Path) -> Rival | None:
         return None
     sampler = load_sampler(folder / SAMPLER_FILE)
     return Rival(sampler, sampler.info.maximum_seeds, np.load(folder / NEW_ITEMS_FILE))
+
+
+def load_variants(folder: Path) -> dict[str, ExportedRow]:
+    """A candidate's files beside that of float32, by precision, on one thread, as they are served.
+
+    Args:
+        folder: of the artifact `sampler`.
+    """
+    files = {name: folder / sampler_file(name) for name in PRECISIONS if name != FLOAT32}
+    samplers = {name: load_sampler(file, threads=1) for name, file in files.items() if file.is_file()}
+    return {name: ExportedRow(sampler, sampler.info.maximum_seeds) for name, sampler in samplers.items()}

@@ -10,6 +10,7 @@ from typing import Any
 
 from modit.core.errors import ArtifactError
 from modit.release.gate.champion import Champion
+from modit.release.sampler.info import digest_name, variants_in
 
 Json = dict[str, Any]
 
@@ -38,6 +39,11 @@ class Evidence:
     servability: Json
     parity: Json
 
+    @property
+    def variants(self) -> list[str]:
+        """Precisions of the candidate's files beside that of float32."""
+        return variants_in(self.sampler)
+
     def verify(self) -> None:
         """Checks that the parts belong together.
 
@@ -54,8 +60,10 @@ class Evidence:
             ("evaluation.json: candidate", measured.get("candidate"), "model_digest", sampler.get("model_digest")),
             ("evaluation.json: champion", measured.get("champion"), "champion.json", self.champion.facts),
         ]
+        variants = [digest_name(name) for name in self.variants]
         tried = [("evaluation.json", measured.get("catalog", {}), "index_digest")]
-        tried += [("servability.json", trial, name) for name in ("sampler_digest", "index_digest")]
+        tried += [("evaluation.json", measured, name) for name in variants]
+        tried += [("servability.json", trial, name) for name in ("sampler_digest", "index_digest", *variants)]
         pairs += [(f"{file}: {name}", found.get(name), name, sampler.get(name)) for file, found, name in tried]
         for what, found, other, expected in pairs:
             if found is None or found != expected:

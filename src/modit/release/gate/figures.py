@@ -16,7 +16,7 @@ SPLITS = ("item_holdout", "pattern_holdout")
 POLICY, SFT, AVERAGE, CHAMPION = "HPPO", "MO-DiT", "Average pooling", "Champion"
 AGAINST_AVERAGE, AGAINST_SFT, AGAINST_CLASSICAL = "HPPO - Average pooling", "HPPO - MO-DiT", "HPPO - best classical"
 AGAINST_CHAMPION = "HPPO - Champion"
-_ROUNDING = 2e-6
+ROUNDING = 2e-6
 
 
 class Difference(NamedTuple):
@@ -124,7 +124,7 @@ def _read(result: Json, place: str, prefix: str, champion: bool) -> SplitFigures
 def _difference(entry: Json, figures: Mapping[str, float], key: str, what: str, prefix: str) -> Difference:
     """A paired difference of HPPO to another row; its mean is that of the rows."""
     found, expected = Difference(*ordered(entry, what, prefix)), figures["hppo"] - figures[key]
-    if abs(found.mean - expected) > _ROUNDING:
+    if abs(found.mean - expected) > ROUNDING:
         raise ArtifactError(f"{what}: the mean difference is {found.mean}, that of the rows {expected:.6f}")
     return found
 

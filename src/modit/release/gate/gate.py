@@ -15,8 +15,9 @@ from modit.core.verdict import FAIL, PASS, SKIPPED
 from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
 from modit.release.gate.evidence import Evidence, number
 from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SPLITS, SplitFigures, read_figures
+from modit.release.gate.precision import offer
 from modit.release.gate.quality import Finding, nothing_judged, split_findings
-from modit.release.gate.servability import CHECKS, LOADS, Check
+from modit.release.gate.servability import CHECKS, LOADS, VARIANT_CHECKS, Check
 from modit.release.sampler.answers import TOLERANCE
 
 Json = dict[str, Any]
@@ -35,8 +36,8 @@ def judge(evidence: Sequence[Evidence], skipped: Mapping[str, str], params: Gate
 
     Returns:
         `status`, `thresholds`, and for each of `domains`: `status`, `basis`, `champion`, `keys` with their findings,
-        `reasons`, `words`, `budgets` of the trial, `figures` (flat) and `splits`. The run passes when at least one
-        domain was judged and every judged domain passes.
+        `reasons`, `words`, `precisions` (whether files beside float32 are offered), `budgets` of the trial, `figures`
+        (flat) and `splits`. The run passes when at least one domain was judged and every judged domain passes.
 
     Raises:
         ArtifactError: what the gate must read is missing, was edited, or is of another run; or a domain stands twice.
@@ -83,6 +84,7 @@ def _judge_domain(evidence: Evidence, params: GateParams) -> Json:
         },
         "reasons": reasons,
         "words": f"not promoted: {'; '.join(failed)}" if failed else f"may be promoted: {'; '.join(reasons[:2])}",
+        "precisions": {name: _offer(name, evidence, params) for name in evidence.variants},
         "budgets": evidence.servability["budgets"],
         "figures": _headline(splits) | {"parity difference": evidence.parity["greatest_difference"]},
         "splits": {name: _as_json(figures) for name, figures in splits.items()},
@@ -91,8 +93,8 @@ def _judge_domain(evidence: Evidence, params: GateParams) -> Json:
 
 def _skipped(reason: str) -> Json:
     text = f"the domain was not trained: {reason}"
-    empty: Json = {"basis": None, "champion": None, "keys": {}, "budgets": {}, "figures": {}, "splits": {}}
-    return {"status": SKIPPED, "reasons": [text], "words": text} | empty
+    empty: Json = {name: {} for name in ("keys", "precisions", "budgets", "figures", "splits")}
+    return {"status": SKIPPED, "basis": None, "champion": None, "reasons": [text], "words": text} | empty
 
 
 def _quality(evidence: Evidence, params: GateParams) -> tuple[dict[str, SplitFigures], list[Finding]]:
@@ -121,15 +123,25 @@ def _comparable(champion: Champion, params: GateParams) -> list[Finding]:
     ]
 
 
+def _offer(precision: str, evidence: Evidence, params: GateParams) -> Json:
+    """The status does not depend on it: float32 is there for whoever is not offered this."""
+    served = _checks(evidence.domain, evidence.servability["precisions"][precision], VARIANT_CHECKS)
+    return offer(precision, evidence.domain, evidence.content["splits"], served, params)
+
+
 def _servability(evidence: Evidence) -> list[Finding]:
-    found = [_check(evidence.domain, check) for check in evidence.servability["checks"]]
-    wanted = [LOADS] if found and found[0].name == LOADS and not found[0].holds else list(CHECKS)
+    return [*_checks(evidence.domain, evidence.servability["checks"], CHECKS), _parity(evidence)]
+
+
+def _checks(domain: str, checks: Sequence[Json], needed: Sequence[str]) -> list[Finding]:
+    found = [_check(domain, check) for check in checks]
+    wanted = [LOADS] if found and found[0].name == LOADS and not found[0].holds else list(needed)
     if [each.name for each in found] != wanted:
         names = ", ".join(each.name for each in found) or "nothing"
         raise ArtifactError(
-            f"servability.json, domain {evidence.domain}: checked {names}; the gate must read {', '.join(wanted)}"
+            f"servability.json, domain {domain}: checked {names}; the gate must read {', '.join(wanted)}"
         )
-    return [*found, _parity(evidence)]
+    return found
 
 
 def _check(domain: str, check: Json) -> Finding:

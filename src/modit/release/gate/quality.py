@@ -23,7 +23,7 @@ GAIN, AVERAGE_GAIN, SFT, CLASSICAL = (
     "best classical row",
 )
 SAME, FLOOR, CASES, SLICE = "Same@K of the champion", "Same@K", "cases", "slice"
-_WORDS = {"item_holdout": "item-holdout", "pattern_holdout": "pattern-holdout"}
+WORDS = {"item_holdout": "item-holdout", "pattern_holdout": "pattern-holdout"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Finding:
 
 def nothing_judged(split: str, reason: str) -> Finding:
     """The finding on a split that has no case."""
-    return Finding(f"{split} {CASES}", False, f"on {_WORDS[split]} nothing was judged: {reason}", {"cases": 0})
+    return Finding(f"{split} {CASES}", False, f"on {WORDS[split]} nothing was judged: {reason}", {"cases": 0})
 
 
 def split_findings(split: str, figures: SplitFigures, params: GateParams, champion: str | None) -> list[Finding]:
@@ -59,7 +59,7 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
     """
     found = _against_champion(split, figures, params, champion) if champion else _absolute(split, figures)
     floor = params.item_same_floor if split == "item_holdout" else params.pattern_same_floor
-    same, words = figures.same["hppo"], _WORDS[split]
+    same, words = figures.same["hppo"], WORDS[split]
     findings = [
         *found,
         Finding(
@@ -79,7 +79,7 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
 
 
 def _against_champion(split: str, figures: SplitFigures, params: GateParams, champion: str) -> Iterator[Finding]:
-    words, gain, same = _WORDS[split], figures.differences[AGAINST_CHAMPION], figures.same_difference
+    words, gain, same = WORDS[split], figures.differences[AGAINST_CHAMPION], figures.same_difference
     if params.champion_rule == "no_loss":
         yield _no_loss(f"{split} {GAIN}", f"on {words} the change from {champion}", gain, params.noise_floor)
     elif split in params.gain_splits:
@@ -97,7 +97,7 @@ def _against_champion(split: str, figures: SplitFigures, params: GateParams, cha
 
 
 def _absolute(split: str, figures: SplitFigures) -> Iterator[Finding]:
-    words, gain = _WORDS[split], figures.differences[AGAINST_AVERAGE]
+    words, gain = WORDS[split], figures.differences[AGAINST_AVERAGE]
     yield _gain(f"{split} {AVERAGE_GAIN}", f"on {words} the gain over averaging the seeds", gain, 0.0)
     yield _not_below(f"{split} {SFT}", words, figures.differences[AGAINST_SFT], SFT)
 
@@ -124,7 +124,7 @@ def _slice(
     split: str, name: str, found: SliceFigures, joint: Difference, same: Difference, tolerance: float
 ) -> Finding:
     lost = [f"{what} {each.points}" for what, each in (("Joint", joint), ("Same", same)) if each.high < -tolerance]
-    subject = f"on {_WORDS[split]}, {name} ({found.cases} cases)"
+    subject = f"on {WORDS[split]}, {name} ({found.cases} cases)"
     sentence = f"{subject} loses nothing: Joint {joint.points}; Same {same.points}"
     if lost:
         sentence = f"{subject} loses: {'; '.join(lost)}; the interval may not lie below {-100 * tolerance:.1f}"

@@ -20,11 +20,14 @@ from modit.core.errors import ArtifactError
 from modit.core.sections import ServabilityParams
 from modit.core.storage import Storage
 from modit.release.sampler.answers import IDENTICAL_LISTS_MINIMUM
+from modit.release.sampler.info import variants_in
 
 SERVABILITY_FILE = "servability.json"
 LOADS, TORCH, LISTS, LATENCY, MEMORY = "loads", "no torch", "lists", "latency", "memory"
 CHECKS = (LOADS, TORCH, LISTS, LATENCY, MEMORY)
-MEASURED = ("p50_ms", "p99_ms", "peak_mb")
+VARIANT_CHECKS = (LOADS, LISTS, LATENCY)  # of a file of less precision
+LEAST_OVERLAP = 0.9  # share of the items of float32's lists that such a file must find
+MEASURED = ("p50_ms", "p99_ms", "peak_mb", "bytes")
 _TIMEOUT = 1_800.0
 
 Json = dict[str, Any]
@@ -46,7 +49,7 @@ def try_in_fresh_process(
 
     Args:
         folders: of the artifacts `sampler`, `index` and `catalog`.
-        digests: `sampler_digest` and `index_digest` that these must have.
+        digests: `sampler_digest` and `index_digest` that these must have; `int8_digest` where there is such a file.
         scratch: for the order and the result.
         params: section `servability`.
 
@@ -92,22 +95,56 @@ def judge_trial(found: Json, params: ServabilityParams) -> list[Check]:
     ]
 
 
+def judge_variants(found: Json, digests: Mapping[str, str], params: ServabilityParams) -> dict[str, list[Check]]:
+    """The checks of each file of less precision, by precision, in the order of `VARIANT_CHECKS`.
+
+    Args:
+        found: by the trial; where float32 did not load, nothing else was tried, and nothing else is served.
+        digests: of what was to be tried.
+        params: section `servability`.
+    """
+    tried = found.get("precisions", {})
+    return {name: _judge_variant(name, tried.get(name, found), params) for name in variants_in(digests)}
+
+
+def _judge_variant(name: str, found: Json, params: ServabilityParams) -> list[Check]:
+    if "refused" in found:
+        return [Check(LOADS, False, f"{name} cannot be served: {found['refused']}")]
+    shared = found["overlap"]
+    lists = f"{name} finds {shared:.3f} of the items of float32's {found['lists']} lists, at least {LEAST_OVERLAP}"
+    return [
+        Check(LOADS, True, f"{name} loads in a fresh process, with the digest that it was made with"),
+        Check(LISTS, shared >= LEAST_OVERLAP, lists),
+        _budget(LATENCY, f"p99 of a query of {found['seeds']} seeds in {name}", found["p99_ms"], params.p99_ms, "ms"),
+    ]
+
+
+def measured_figures(found: Json) -> Json:
+    """What clock and gauge said, flat; of a file of less precision under its name, such as `int8_p99_ms`."""
+    figures = {name: found[name] for name in MEASURED if name in found}
+    for precision, variant in found.get("precisions", {}).items():
+        figures |= {f"{precision}_{name}": variant[name] for name in MEASURED if name in variant}
+    return figures
+
+
 def _budget(name: str, what: str, found: float, allowed: float, unit: str) -> Check:
     if found <= allowed:
         return Check(name, True, f"{what} is within its budget of {allowed:,.0f} {unit}")
     return Check(name, False, f"{what} is {found:,.1f} {unit}, its budget {allowed:,.0f} {unit}")
 
 
-def save_servability(folder: Path, checks: list[Check], digests: Json, params: ServabilityParams) -> None:
+def save_servability(folder: Path, found: Json, digests: Json, params: ServabilityParams) -> None:
     """Writes `servability.json` into an existing folder.
 
     Args:
         folder: of the artifact.
-        checks: of `judge_trial`.
-        digests: `sampler_digest` and `index_digest` of what was tried.
+        found: by the trial.
+        digests: `sampler_digest`, `index_digest` and those of the variants, of what was tried.
         params: section `servability`.
     """
-    content = digests | {"budgets": params.model_dump(), "checks": [vars(check) for check in checks]}
+    checks = [vars(check) for check in judge_trial(found, params)]
+    variants = {name: [vars(check) for check in each] for name, each in judge_variants(found, digests, params).items()}
+    content = digests | {"budgets": params.model_dump(), "checks": checks, "precisions": variants}
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     (folder / SERVABILITY_FILE).write_text(text, encoding="utf-8")
 

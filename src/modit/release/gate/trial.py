@@ -18,6 +18,7 @@ from modit.core.errors import ArtifactError, ModitError
 from modit.core.storage import sha256_of_file
 from modit.release.bundle.items import Items, load_items
 from modit.release.sampler.answers import Answer, equal_share, load_answers
+from modit.release.sampler.info import FLOAT32, digest_name, sampler_file, variants_in
 from modit.release.sampler.retrieval import Question, retrieve
 from modit.release.sampler.runtime import OnnxSampler, load_sampler
 
@@ -49,37 +50,66 @@ def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order
 
     Args:
         folders: of the artifacts `sampler`, `index` and `catalog`.
-        digests: `sampler_digest` and `index_digest` that these must have.
+        digests: `sampler_digest` and `index_digest` that these must have; `int8_digest` where there is such a file.
         order: `k`, `warmup`, `queries` and `rounds` of section `servability`.
 
     Returns:
-        `equal_lists` in [0, 1], `lists`, `p50_ms`, `p99_ms`, `peak_mb`, `vectors_mb`, `seeds`, and `torch`: whether
-        that was imported.
+        `equal_lists` in [0, 1], `lists`, `p50_ms`, `p99_ms`, `peak_mb`, `bytes` of the file, `vectors_mb`, `seeds`,
+        `torch`: whether that was imported; and `precisions`: name -> the same of a file of less precision, with
+        `overlap`, the share of the items of float32's lists that it finds, or with why it was `refused`.
 
     Raises:
         ModitError: it does not load, or does not answer.
     """
-    file = folders["sampler"] / "sampler.onnx"
-    if not file.is_file() or (found := sha256_of_file(file)) != digests["sampler_digest"]:
-        state = f"sha256 {found}" if file.is_file() else "missing"
-        raise ArtifactError(f"{file}: {state}; sampler_digest is {digests['sampler_digest']}")
-    sampler = load_sampler(file, threads=1)
+    file, sampler = _load(folders["sampler"], FLOAT32, digests)
     items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
     stored = load_answers(folders["sampler"])
     equal = equal_share(stored, lambda answer: _ask(sampler, items, answer))
+    result = {
+        "equal_lists": equal,
+        **_timed(file, sampler, items, order),
+        "lists": len(stored),
+        "peak_mb": round(peak_bytes() / _MIB, 1),
+        "vectors_mb": items.embeddings.size * 4 / _MIB,
+        "torch": "torch" in sys.modules,
+    }
+    served = (sampler, items, stored)
+    variants = variants_in(digests)
+    tried = {name: _try_variant(name, folders["sampler"], digests, order, served) for name in variants}
+    return result | {"precisions": tried}
+
+
+def _load(folder: Path, precision: str, digests: Mapping[str, str]) -> tuple[Path, OnnxSampler]:
+    file, name = folder / sampler_file(precision), digest_name(precision)
+    if not file.is_file() or (found := sha256_of_file(file)) != digests[name]:
+        state = f"sha256 {found}" if file.is_file() else "missing"
+        raise ArtifactError(f"{file}: {state}; {name} is {digests[name]}")
+    return file, load_sampler(file, threads=1)
+
+
+def _timed(file: Path, sampler: OnnxSampler, items: Items, order: dict[str, Any]) -> dict[str, Any]:
     seeds = min(sampler.info.maximum_seeds, len(items.index))
     ask = _questions(sampler, items, seeds, order["k"])
     p50, p99 = fastest_round(ask, order["warmup"], order["queries"], order["rounds"])
-    return {
-        "equal_lists": equal,
-        "lists": len(stored),
-        "p50_ms": round(p50, 3),
-        "p99_ms": round(p99, 3),
-        "peak_mb": round(peak_bytes() / _MIB, 1),
-        "vectors_mb": items.embeddings.size * 4 / _MIB,
-        "seeds": seeds,
-        "torch": "torch" in sys.modules,
-    }
+    return {"p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "bytes": file.stat().st_size, "seeds": seeds}
+
+
+def _try_variant(
+    precision: str,
+    folder: Path,
+    digests: Mapping[str, str],
+    order: dict[str, Any],
+    served: tuple[OnnxSampler, Items, Sequence[Answer]],
+) -> dict[str, Any]:
+    """Of a file of less precision: what it finds of float32's lists, and how fast; or why it does not load."""
+    sampler, items, stored = served
+    try:
+        file, variant = _load(folder, precision, digests)
+    except ModitError as error:
+        return {"refused": str(error)}
+    lists = [(_ask(sampler, items, each)[0], _ask(variant, items, each)[0]) for each in stored]
+    found, wanted = sum(len(set(a) & set(b)) for a, b in lists), sum(len(a) for a, _ in lists)
+    return {"overlap": found / max(1, wanted), "lists": len(lists), **_timed(file, variant, items, order)}
 
 
 def fastest_round(ask: Callable[[int], None], warmup: int, queries: int, rounds: int) -> tuple[float, float]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.storage import Storage
-from modit.release.bundle.bundle import expect_part
+from modit.release.bundle.bundle import CANARIES_FILE, expect_part
 from modit.release.bundle.canaries import load_canaries
-from modit.release.bundle.loading import CANARIES_FILE, Release, Source, load_release, open_bundle
+from modit.release.bundle.loading import Release, Source, load_release, open_bundle
 from modit.release.sampler.retrieval import Question, SamplerInputs, sampler_inputs
 from modit.release.sampler.signature import BOOL, FLOAT, INPUTS, Value, inputs, output
 

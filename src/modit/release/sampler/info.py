@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,8 +10,25 @@ from modit import __version__
 from modit.core.errors import ArtifactError
 
 FORMAT = "modit-sampler/1"
+FLOAT32, INT8 = "float32", "int8"
+PRECISIONS = (FLOAT32, INT8)
 OPSET = 20
 _PREFIX = "modit."
+
+
+def sampler_file(precision: str) -> str:
+    """Name of a sampler's file of a precision."""
+    return "sampler.onnx" if precision == FLOAT32 else f"sampler.{precision}.onnx"
+
+
+def digest_name(precision: str) -> str:
+    """What the sha256 of that file is called in `sampler.json`, and by whoever compares with it."""
+    return "sampler_digest" if precision == FLOAT32 else f"{precision}_digest"
+
+
+def variants_in(digests: Container[str]) -> list[str]:
+    """Precisions beside float32 whose digest is named, as `sampler.json` does."""
+    return [name for name in PRECISIONS if name != FLOAT32 and digest_name(name) in digests]
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,7 @@ class SamplerInfo:
         geometry_digest: sha256 of the domain's geometry.
         opset: of the graph.
         modit_version: that exported it.
+        precision: of the weights, "float32" or "int8"; one of 8 bits is made from one of 32 (docs/adr/0032).
     """
 
     domain: str
@@ -40,6 +59,7 @@ class SamplerInfo:
     geometry_digest: str
     opset: int = OPSET
     modit_version: str = __version__
+    precision: str = FLOAT32
 
     def as_metadata(self) -> dict[str, str]:
         """The file's metadata."""
@@ -56,6 +76,7 @@ class SamplerInfo:
         facts = {name.removeprefix(_PREFIX): value for name, value in metadata.items() if name.startswith(_PREFIX)}
         if facts.get("format") != FORMAT:
             raise ArtifactError(f"{source}: metadata field format is {facts.get('format')!r}; allowed: {FORMAT!r}")
+        facts.setdefault("precision", FLOAT32)  # files of before there was another
         missing = [name for name in cls.__dataclass_fields__ if name not in facts]
         if missing:
             raise ArtifactError(f"{source}: metadata lacks {', '.join(missing)}; export the sampler again")
