@@ -49,9 +49,11 @@ def test_a_first_run_passes_on_absolute_thresholds_and_its_own_sampler_brought_a
     assert served_figures(str(runs / "first"))[0].startswith("popular: p50 ")
 
     promote_first(MlflowRegistry(registry), first["status"])
+    assert set(run_all(runs / "first", world).values()) == {"cached"}
     statuses = run_all(runs / "second", world)
     assert statuses["hppo_round_4"] == statuses["export_sampler"] == "reused"
     assert statuses["fetch_champion"] == statuses["evaluate"] == statuses["check_servability"] == "ran"
+    assert set(run_all(runs / "first", world).values()) == {"cached"}
     second = read_verdict(str(runs / "second"))["domains"]["popular"]
     assert (second["status"], second["basis"]) == ("FAIL", "champion modit-popular/1")
     for split in ("item_holdout", "pattern_holdout"):

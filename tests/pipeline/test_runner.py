@@ -13,6 +13,8 @@ import pytest
 from toycommand import command
 
 from modit.core.errors import ArtifactError, ConfigError, GraphError, RunBusyError
+from modit.core.seal import seal
+from modit.core.storage import Storage
 from modit.core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +42,20 @@ def test_a_parameter_reruns_its_step_and_what_follows_and_no_other(toy):
     assert toy.runner(run).why("grow", "odd") == ["grow would run because params.pretrain.steps 10 -> 11"]
     statuses = toy.run_all(run)
     assert [name for name, status in statuses.items() if status == "ran"] == ["grow.even", "grow.odd", "total"]
+
+
+def test_a_sealed_domain_is_not_written_to_and_what_is_unchanged_is_cached(toy):
+    run = toy.folder / "runs" / "a"
+    toy.run_all(run)
+    seal(Storage(str(run)), "odd", "toy-odd version 1 was promoted from it")
+    seal(Storage(str(run)), "odd", "something later")
+    assert set(toy.run_all(run).values()) == {"cached"}
+    before = toy.digests(run)
+    for step, domain in (("grow", "odd"), ("read", None)):
+        with pytest.raises(ConfigError, match="is sealed: toy-odd version 1 was promoted from it.*because forced"):
+            toy.runner(run).execute(step, domain, force=True)
+    assert toy.runner(run).execute("grow", "even", force=True).status == "ran"
+    assert toy.digests(run) == before
 
 
 def test_why_names_each_kind_of_reason(toy):

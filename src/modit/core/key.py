@@ -98,9 +98,9 @@ def _started_from_parts(
 
 
 def _watched(step: Step, domain: str | None, beside: Storage) -> dict[str, list[str]]:
-    """The names of the files in each folder; what they hold never changes."""
+    """The names of the files in each folder, without hidden ones, which come and go; what they hold never changes."""
     places = {name: beside.at(name, domain) if domain else beside.at(name) for name in step.watches}
-    return {name: sorted(place.sizes()) for name, place in places.items()}
+    return {name: sorted(file for file in place.sizes() if file[0] != ".") for name, place in places.items()}
 
 
 def step_code(registry: Registry, step: Step) -> dict[str, str]:

@@ -20,6 +20,7 @@ from modit.core.memory import in_parts
 from modit.core.params import Params, load_params
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
+from modit.core.seal import expect_unsealed, seals_of
 from modit.core.shard_parts import ShardParts, Work
 from modit.core.shards import WHOLE, Shard
 from modit.core.step import Step
@@ -176,6 +177,8 @@ class StepRunner:
     def _found(self, task: Task, workspace: Workspace) -> StepResult | None:
         """The artifacts that this run or another one has; None where the step must run."""
         reasons = ["forced"] if task.force else self._reasons(task)
+        if reasons:
+            expect_unsealed(self.run, task.domain, reasons)
         manifests = self._of_other_runs(task, workspace) if reasons else None
         if not reasons:
             self.team.share(0)
@@ -222,7 +225,10 @@ class StepRunner:
     def _key_parts(self, step: Step, domain: str | None) -> KeyParts:
         domains, skipped = self._domains_and_reasons()
         self._check_domain(step, domain, domains, skipped)
-        return key_parts(self.registry, step, domain, self.store, self.config, self.params, domains)
+        parts = key_parts(self.registry, step, domain, self.store, self.config, self.params, domains)
+        if step.watches and domain in seals_of(self.run) and (made := self.store.find(step.outputs[0], domain)):
+            parts["watched"] = made.key_parts.get("watched")  # what came later does not concern what is sealed
+        return parts
 
     def _check_domain(self, step: Step, domain: str | None, domains: list[str], skipped: dict[str, str]) -> None:
         if not step.per_domain:

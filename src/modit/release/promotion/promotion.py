@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 
 from modit.core.errors import ConfigError, RunBusyError
 from modit.core.lease import Lease
+from modit.core.seal import seal
+from modit.core.storage import Storage
 from modit.release.promotion.checks import (
     APPROVAL_HOURS,
     check_against_champion,
@@ -106,6 +108,9 @@ def carry_out(
             lease.expect_held()
         except RunBusyError as error:
             raise Refused("lease_expired", str(error)) from error
+        if entry.moves:
+            # Before the entry: a champion's run must not be open for a moment.
+            seal(Storage(version.tags["run_uri"]), order.domain, f"{version.label} was promoted from it")
         log.append(entry)
         mirror(registry, order.domain, log)
     return entry

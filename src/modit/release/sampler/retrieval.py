@@ -78,7 +78,7 @@ def retrieve(sampler: QuerySampler, index: ItemIndex, question: Question) -> Fou
 
 
 def retrieve_all(sampler: QuerySampler, index: ItemIndex, questions: Sequence[Question]) -> list[Found]:
-    """The same for several at once, in one run of the sampler: the queries are those of one by one to 1e-6.
+    """The same for several at once, in one run of the sampler: the queries are those of one by one to 1e-5.
 
     Raises:
         ContractError: the sampler or the index refuses a value.
