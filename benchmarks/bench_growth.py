@@ -93,22 +93,25 @@ def written(step: Step, run: Path) -> int:
 
 
 def exponent(rows: dict[int, dict[str, float]]) -> float:
-    """Slope of log(processor time) against log(items)."""
+    """Slope of log(processor time) against log(items); NaN of a single size."""
+    if len(rows) < 2:
+        return float("nan")
     seconds = [row["cpu_seconds"] for row in rows.values()]
     return float(np.polyfit(np.log(list(rows)), np.log(seconds), 1)[0])
 
 
 def table(measured: dict[int, dict[str, dict[str, float]]]) -> str:
-    """Markdown: a row a step, processor seconds, GB of memory and MB written of each size, and the exponent."""
+    """Markdown: a row a step, processor seconds, GB of memory and MB written of the largest size, and the exponent."""
     sizes = sorted(measured)
     header = [*(f"{items:,} items: s" for items in sizes), "GB", "MB written", "exponent", "of the last two"]
     lines = [f"| step | {' | '.join(header)} |", "|---" * (len(header) + 1) + "|"]
-    for step in measured[sizes[-1]]:
-        rows = {items: measured[items][step] for items in sizes}
-        most, last = rows[sizes[-1]], {items: rows[items] for items in sizes[-2:]}
-        cells = [f"{row['cpu_seconds']:.1f}" for row in rows.values()]
+    for step in [step.name for step in REGISTRY.steps if any(step.name in rows for rows in measured.values())]:
+        rows = {items: measured[items][step] for items in sizes if step in measured[items]}
+        most, last = rows[max(rows)], {items: rows[items] for items in sorted(rows)[-2:]}
+        cells = [f"{rows[items]['cpu_seconds']:,.1f}" if items in rows else "not measured" for items in sizes]
         cells += [f"{most['megabytes'] / 1024:.1f}", f"{most.get('bytes', 0) / 1e6:,.1f}"]
-        lines.append(f"| `{step}` | {' | '.join([*cells, f'{exponent(rows):.2f}', f'{exponent(last):.2f}'])} |")
+        cells += ["" if np.isnan(slope) else f"{slope:.2f}" for slope in (exponent(rows), exponent(last))]
+        lines.append(f"| `{step}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
