@@ -174,7 +174,7 @@ def _show(part: str, figures: dict[str, Any]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="a run that is served")
+    parser.add_argument("--run", type=Path, required=True, help="a run that is served, the one with the fewest items")
     parser.add_argument("--domain", required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
