@@ -14,6 +14,7 @@ SERVED = (
     "fastapi",
     "filelock",
     "fsspec",
+    "httptools",
     "jinja2",
     "mlflow",
     "numpy",
@@ -29,6 +30,7 @@ SERVED = (
     "scipy",
     "tqdm",
     "uvicorn",
+    "uvloop",
 )
 OWN = "Apache-2.0"
 UNKNOWN = "not stated"
