@@ -17,6 +17,7 @@ from modit.evaluate.oracles import best_of_candidates
 from modit.evaluate.rival import CHAMPION, ExportedRow, Rival
 from modit.evaluate.seed_counts import seed_count_curve, shuffled_seeds
 from modit.evaluate.slices import FEW_SEEDS, Pair, case_masks, slice_table
+from modit.evaluate.storage import SCHEMA_VERSION, Evaluation
 from modit.evaluate.tuning import Tuned, classical_queries, tune_classical_rows
 from modit.evaluate.world import VALIDATION_OF, CaseScores, World, first_cases_of, judge
 from modit.metric.cases import Cases, eligible_items
@@ -24,7 +25,6 @@ from modit.metric.vectors import mean_of_rows
 
 STAGES = ("Pre. GR", "CPT only", "MO-DiT", "HPPO")
 AVERAGE, POLICY, CENTROID_ORACLE, BEST_ORACLE = "Average pooling", "HPPO", "Oracle tail centroid", "Oracle best of 8"
-SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,6 @@ class EvaluationSettings:
     resamples: int = 10_000
     seed_count_cases: int = 300
     examples: int = 3
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of `evaluate_domain`.
-
-    Attributes:
-        content: what goes into `evaluation.json`.
-        per_case: "SPLIT/ROW/joint" and ".../same" -> float64 [n]; "SPLIT/patterns" -> int32 [n].
-    """
-
-    content: dict[str, Any]
-    per_case: dict[str, np.ndarray]
 
 
 def evaluate_domain(

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
-
-from modit.model.flow import sample_noise
 
 CHAMPION = "Champion"
 
@@ -42,6 +39,10 @@ class ExportedRow:
             seeds: int32 [n, m], padded with -1.
             noise_seed: as for the other rows.
         """
+        import torch  # for the noise alone: who only fetches or previews an exported file does without
+
+        from modit.model.flow import sample_noise
+
         noise = sample_noise((len(seeds), embeddings.shape[1]), torch.Generator().manual_seed(noise_seed)).numpy()
         rows = even_selection(seeds, self.maximum_seeds)
         vectors = np.asarray(embeddings[np.maximum(rows, 0)], np.float32)

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
-from modit.evaluate.evaluation import SCHEMA_VERSION, Evaluation
 
 EVALUATION_FILE, PER_CASE_FILE = "evaluation.json", "per_case.npz"
+SCHEMA_VERSION = 2
 _DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The judgement of one domain.
+
+    Attributes:
+        content: what goes into `evaluation.json`.
+        per_case: "SPLIT/ROW/joint" and ".../same" -> float64 [n]; "SPLIT/patterns" -> int32 [n].
+    """
+
+    content: dict[str, Any]
+    per_case: dict[str, np.ndarray]
 
 
 def rounded(value: Any) -> Any:
