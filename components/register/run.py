@@ -13,7 +13,7 @@ from modit.core.verdict import SKIPPED
 from modit.evaluate.variants import read_variants
 from modit.release.bundle.bundle import BUNDLE, CARD_FILE, Bundle
 from modit.release.registry.model_version import Submission
-from modit.release.registry.registry import open_registry
+from modit.release.registry.opening import open_registry
 from modit.release.versioning.code_state import code_state
 from modit.release.versioning.record import RECORD_FILE, record_of
 from modit.release.versioning.snapshot import load_versions, version_tags

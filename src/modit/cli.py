@@ -87,8 +87,9 @@ def _add_reproduce(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _reproduce(chosen: argparse.Namespace) -> int:
     root = _checkout("reproducing")
     from components.registry import REGISTRY
+    from modit.release.registry.address import registry_uri
     from modit.release.registry.model_version import parse_version
-    from modit.release.registry.registry import MlflowRegistry, registry_uri
+    from modit.release.registry.registry import MlflowRegistry
     from modit.release.reproduction.reproduce import reproduce
     from modit.release.reproduction.reproduction import reproduction_text
 

@@ -9,7 +9,8 @@ import pytest
 
 from modit.core.artifacts import MANIFEST
 from modit.core.verdict import read_verdict, report_pages
-from modit.release.registry.registry import existing_registry, registry_uri
+from modit.release.registry.address import registry_uri
+from modit.release.registry.opening import existing_registry
 from modit.release.registry.standing import standing_of
 from tests.e2e.standalone import Run, Server
 from tests.inbox import open_inbox

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from modit.release.bundle.loading import Release, Source, load_release
 from modit.release.registry.agreement import Agreement, Disagreement
 from modit.release.registry.model_version import NamedVersion
-from modit.release.registry.registry import existing_registry
+from modit.release.registry.opening import existing_registry
 from modit.release.sampler.info import FLOAT32
 
 _logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
-from modit.release.registry.registry import TRACKING_VARIABLE
+from modit.release.registry.address import TRACKING_VARIABLE
 from modit.release.sampler.info import FLOAT32, PRECISIONS
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 

@@ -24,7 +24,8 @@ from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
 from modit.model.storage import save_model
 from modit.release.bundle.bundle import PARTS, Bundle
-from modit.release.registry.registry import MlflowRegistry, tracking_uri
+from modit.release.registry.address import tracking_uri
+from modit.release.registry.registry import MlflowRegistry
 from modit.release.sampler.answers import load_answers
 from modit.release.sampler.info import INT8
 from modit.release.versioning.code_state import CodeState

@@ -15,7 +15,7 @@ from modit.release.bundle.bundle import BUNDLE, PARTS, SPACE_FILE, Bundle, canar
 from modit.release.bundle.canaries import expect_answers, load_canaries
 from modit.release.bundle.items import Items, load_items
 from modit.release.bundle.space import Space
-from modit.release.registry.registry import NamedVersion
+from modit.release.registry.model_version import NamedVersion
 from modit.release.sampler.info import FLOAT32, sampler_file
 from modit.release.sampler.runtime import OnnxSampler, load_sampler
 

@@ -21,8 +21,9 @@ def add_packaging_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParse
 def _triton(chosen: argparse.Namespace) -> int:
     from modit.release.bundle.loading import Source
     from modit.release.packaging.triton import write_triton_model
+    from modit.release.registry.address import registry_uri
     from modit.release.registry.agreement import Agreement, Disagreement
-    from modit.release.registry.registry import existing_registry, registry_uri
+    from modit.release.registry.opening import existing_registry
 
     agreement = Agreement(existing_registry(chosen.registry or registry_uri(None)), chosen.alias)
     found = {each.domain: each for each in agreement.versions()}

@@ -118,7 +118,8 @@ def _approval(chosen: argparse.Namespace) -> Approval:
 
 
 def _registry(chosen: argparse.Namespace) -> MlflowRegistry:
-    from modit.release.registry.registry import existing_registry, registry_uri
+    from modit.release.registry.address import registry_uri
+    from modit.release.registry.opening import existing_registry
 
     return existing_registry(chosen.registry or registry_uri(chosen.run))
 

@@ -1,134 +1,25 @@
-"""The MLflow adapter of the model registry, and where its records are kept. Registering again changes nothing."""
+"""The MLflow adapter of the model registry: it registers samplers. Registering again changes nothing."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import tempfile
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modit.core.errors import ConfigError, LockedError
-from modit.core.lock import locked
-from modit.core.storage import Storage
+from modit.core.errors import ConfigError
 from modit.core.verdict import PASS
-from modit.release.registry.model_version import (
-    ALIAS,
-    LOG_TAG,
-    PREFIX,
-    REVIEW_TAG,
-    NamedVersion,
-    Registration,
-    Submission,
-    domain_of,
-    model_name,
-)
+from modit.release.registry.model_version import ALIAS, LOG_TAG, REVIEW_TAG, Registration, Submission
 from modit.release.registry.release_log import ReleaseLog
+from modit.release.registry.versions import MlflowVersions
 from modit.release.versioning.record import RECORD_FILE, Record
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
-REGISTRY_FOLDER = ".registry"
 _EXPERIMENT = "modit"
-_LOCK_SECONDS = 60.0
 
 
-def tracking_uri(run_uri: str) -> str:
-    """Where MLflow keeps its records: MLFLOW_TRACKING_URI, else SQLite beside the run, for all runs of the folder.
-
-    Raises:
-        ConfigError: the run is remote and the variable is not set; SQLite needs a local folder.
-    """
-    return os.environ.get(TRACKING_VARIABLE) or local_registry(run_uri)
-
-
-def local_registry(run_uri: str) -> str:
-    """The SQLite registry beside a run.
-
-    Raises:
-        ConfigError: the run is remote.
-    """
-    return f"sqlite:///{_folder(run_uri)}/mlflow.db"
-
-
-def open_registry(run_uri: str) -> MlflowRegistry:
-    """The registry of a run, to write into; a SQLite one is made when it is not there, with its files beside it.
-
-    Raises:
-        ConfigError: as `tracking_uri`.
-    """
-    uri = tracking_uri(run_uri)
-    if os.environ.get(TRACKING_VARIABLE):
-        local = f"file://{run_uri}/mlflow_artifacts" if Path(run_uri).is_absolute() else None
-        return MlflowRegistry(uri, local if uri.startswith("sqlite") else None)
-    folder = _folder(run_uri)
-    # MLflow makes its tables at the first call, which two runs at once would break.
-    with locked(folder, lambda who: LockedError(f"{folder} is being made by {who}"), _LOCK_SECONDS):
-        registry = MlflowRegistry(uri, f"file://{folder}/artifacts")
-        registry.experiment_id()
-    return registry
-
-
-def _folder(run_uri: str) -> Path:
-    beside = Storage(run_uri).parent.local
-    if beside is None:
-        raise ConfigError(
-            f"{TRACKING_VARIABLE} is not set and run {run_uri} has no local folder beside it that could hold mlflow.db"
-        )
-    return beside / REGISTRY_FOLDER
-
-
-def existing_registry(uri: str) -> MlflowRegistry:
-    """The registry at an address, to read; a SQLite one is not made.
-
-    Raises:
-        ConfigError: there is no SQLite database, or no model in it.
-    """
-    expect_models(uri)
-    return MlflowRegistry(uri)
-
-
-def expect_models(uri: str) -> None:
-    """MLflow would make a SQLite file that is not there, and make tables while another process is making them.
-
-    Raises:
-        ConfigError: there is no SQLite database, or no model in it.
-    """
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///")).resolve()
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            found = database.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone()
-    except sqlite3.Error as error:
-        raise ConfigError(f"registry {uri} is no MLflow database: {error}") from error
-    if not found:
-        raise ConfigError(f"registry {uri} has no model yet")
-
-
-def registry_uri(run: str | None) -> str:
-    """The registry that a person means: MLFLOW_TRACKING_URI, else that of the run.
-
-    Args:
-        run: a path or an address, or None.
-
-    Raises:
-        ConfigError: neither is given, or the run has no registry of its own.
-    """
-    if run is None:
-        if chosen := os.environ.get(TRACKING_VARIABLE):
-            return chosen
-        raise ConfigError(
-            f"which registry? Give --run, the run that registered the version, or set {TRACKING_VARIABLE}"
-        )
-    return tracking_uri(Storage(run).uri)
-
-
-class MlflowRegistry:
+class MlflowRegistry(MlflowVersions):
     """The registry of an MLflow server or database; a model `modit-DOMAIN` each."""
 
     def __init__(self, uri: str, artifacts: str | None = None) -> None:
@@ -138,16 +29,8 @@ class MlflowRegistry:
             uri: of tracking and registry.
             artifacts: where a new experiment keeps files; None leaves it to the server.
         """
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow import MlflowClient  # slow to import, and only this step needs it
-
-        self._client: MlflowClient = MlflowClient(uri, uri)
+        super().__init__(uri)
         self._artifacts = artifacts
-
-    @property
-    def client(self) -> MlflowClient:
-        """The connection, for other records of the same run."""
-        return self._client
 
     def register(self, submission: Submission) -> Registration:
         """Registers a sampler once. A passed version becomes the challenger unless it is held back."""
@@ -172,10 +55,6 @@ class MlflowRegistry:
         if LOG_TAG not in self.model_tags(submission.domain):
             self.tag_model(submission.domain, LOG_TAG, ReleaseLog.beside(submission.run_uri, submission.domain).uri)
 
-    def _model(self, domain: str) -> Any:
-        found = self._client.search_registered_models(f"name = '{model_name(domain)}'")
-        return found[0] if found else None
-
     def _find_version(self, model: str, submission: Submission) -> ModelVersion | None:
         for version in self._client.search_model_versions(f"name = '{model}'"):
             if submission.key.items() <= version.tags.items():
@@ -198,6 +77,12 @@ class MlflowRegistry:
         found = self._client.search_runs([self.experiment_id()], wanted, max_results=1)
         return found[0] if found else None
 
+    def _point_challenger(self, domain: str, version: int, promoted: bool) -> None:
+        if promoted:
+            self.point_alias(domain, ALIAS, version)
+        elif self.aliases(domain).get(ALIAS) == version:
+            self.point_alias(domain, ALIAS, None)
+
     def record(self, model: str, version: int) -> Record:
         """The record of the run that a version is from.
 
@@ -213,99 +98,10 @@ class MlflowRegistry:
         except (MlflowException, OSError) as error:
             raise ConfigError(f"{model} version {version} has no {RECORD_FILE} in the registry: {error}") from error
 
-    def runs_with_alias(self) -> set[str]:
-        """Addresses of the runs whose versions bear an alias."""
-        return {version.tags["run_uri"] for version in self.named_versions()}
-
-    def named_versions(self, alias: str | None = None) -> list[NamedVersion]:
-        """Versions that an alias names: those of `alias`, or of any."""
-        return [
-            self._named(domain_of(model.name), int(number), name)
-            for model in self._client.search_registered_models(f"name LIKE '{PREFIX}%'")
-            for name, number in model.aliases.items()
-            if alias in (None, name)
-        ]
-
-    def named_version(self, domain: str, alias: str) -> NamedVersion | None:
-        """The version that an alias names, or None."""
-        number = self.aliases(domain).get(alias)
-        return None if number is None else self._named(domain, number, alias)
-
-    def domains(self) -> list[str]:
-        """Domains that have a model, sorted."""
-        models = self._client.search_registered_models(f"name LIKE '{PREFIX}%'")
-        return sorted(domain_of(model.name) for model in models)
-
-    def version(self, domain: str, number: int) -> NamedVersion:
-        """A version by its number.
-
-        Raises:
-            ConfigError: there is none.
-        """
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self._named(domain, number)
-        except MlflowException as error:
-            raise ConfigError(f"the registry has no {model_name(domain)} version {number}: {error}") from error
-
-    def versions(self, domain: str) -> list[NamedVersion]:
-        """All versions of a domain, oldest first."""
-        found = self._client.search_model_versions(f"name = '{model_name(domain)}'")
-        named = [NamedVersion(each.name, int(each.version), "", dict(each.tags)) for each in found]
-        return sorted(named, key=lambda each: each.version)
-
-    def aliases(self, domain: str) -> dict[str, int]:
-        """Alias -> version; empty where there is no model."""
-        model = self._model(domain)
-        return {name: int(number) for name, number in model.aliases.items()} if model else {}
-
-    def point_alias(self, domain: str, alias: str, version: int | None) -> None:
-        """Moves an alias, or takes it away."""
-        if version is None:
-            self._client.delete_registered_model_alias(model_name(domain), alias)
-        else:
-            self._client.set_registered_model_alias(model_name(domain), alias, str(version))
-
-    def model_tags(self, domain: str) -> dict[str, str]:
-        """Tags of a domain's model; empty where there is none."""
-        model = self._model(domain)
-        return dict(model.tags) if model else {}
-
-    def tag_model(self, domain: str, name: str, value: str) -> None:
-        """Sets a tag of a domain's model."""
-        self._client.set_registered_model_tag(model_name(domain), name, value)
-
-    def tag_version(self, version: NamedVersion, name: str, value: str) -> None:
-        """Sets a tag of a version."""
-        self._client.set_model_version_tag(version.model, str(version.version), name, value)
-
-    def card(self, version: NamedVersion) -> str:
-        """The model card that is shown with a version."""
-        return self._client.get_model_version(version.model, str(version.version)).description or ""
-
-    def show_card(self, version: NamedVersion, card: str) -> None:
-        """Replaces the model card that is shown with a version."""
-        self._client.update_model_version(version.model, str(version.version), card)
-
-    def delete(self, version: NamedVersion) -> None:
-        """Forgets a version."""
-        self._client.delete_model_version(version.model, str(version.version))
-
-    def _named(self, domain: str, number: int, alias: str = "") -> NamedVersion:
-        found = self._client.get_model_version(model_name(domain), str(number))
-        return NamedVersion(found.name, number, alias, dict(found.tags))
-
     def experiment_id(self) -> str:
         """The experiment of modit's runs, made when it is missing."""
         found = self._client.get_experiment_by_name(_EXPERIMENT)
         return found.experiment_id if found else self._client.create_experiment(_EXPERIMENT, self._artifacts)
-
-    def _point_challenger(self, domain: str, version: int, promoted: bool) -> None:
-        if promoted:
-            self.point_alias(domain, ALIAS, version)
-        elif self.aliases(domain).get(ALIAS) == version:
-            self.point_alias(domain, ALIAS, None)
 
 
 def _metric_name(name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from modit.core.errors import ConfigError
-from modit.release.registry.registry import existing_registry, tracking_uri
+from modit.release.registry.address import tracking_uri
+from modit.release.registry.opening import existing_registry
 
 _logger = logging.getLogger(__name__)
 

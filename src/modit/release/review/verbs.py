@@ -53,8 +53,9 @@ def _review(chosen: argparse.Namespace) -> int:
 
 
 def _review_of_version(text: str, run: str | None) -> Any:
+    from modit.release.registry.address import registry_uri
     from modit.release.registry.model_version import domain_of, parse_version
-    from modit.release.registry.registry import existing_registry, registry_uri
+    from modit.release.registry.opening import existing_registry
     from modit.release.review.review import review_of
 
     model, number = parse_version(text)
