@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from modit.core.params import Params
-from modit.core.sections import OptimizerParams, Section
+from modit.core.sections.section import Section
+from modit.core.sections.train import OptimizerParams
 from modit.evaluate.inputs import load_world
 from modit.evaluate.world import first_cases_of, judge
 from modit.hppo.chain import train_round

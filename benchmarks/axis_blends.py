@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from modit.core.params import Params, load_params
-from modit.core.sections import HPPOParams
+from modit.core.sections.hppo import HPPOParams
 from modit.hppo.candidates import BLENDS, axis_candidates
 from modit.hppo.inputs import load_inputs
 from modit.hppo.round import RoundCases, World, seed_means, step_directions

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modit.core.sections import FeatureParams
+from modit.core.sections.features import FeatureParams
 from modit.core.shards import ALL_BUCKETS
 from modit.features.online import Materialiser, OnlineItems
 from modit.features.rows import OfflineRows

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.dense_reference import dense_velocity
-from modit.core.sections import OptimizerParams
+from modit.core.sections.train import OptimizerParams
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import DiTConfig, MODiT, packed_visibility, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, normalize

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from modit.core.errors import ArtifactError
-from modit.core.sections import GateParams
+from modit.core.sections.release import GateParams
 from modit.release.gate.champion import Champion
 from modit.release.gate.evidence import Evidence, read_strictly
 from modit.release.gate.gate import judge

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 # These carry values, lines and folders; what they can change is in the key already, or never reaches an artifact.
-NEUTRAL = frozenset(f"modit.core.{name}" for name in ("errors", "logs", "params", "progress", "sections", "step"))
+NEUTRAL = tuple(f"modit.core.{name}." for name in ("errors", "logs", "params", "progress", "sections", "step"))
 
 
 def code_parts(module: str, packages: tuple[str, ...]) -> dict[str, str]:
@@ -30,7 +30,7 @@ def code_parts(module: str, packages: tuple[str, ...]) -> dict[str, str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found or name in NEUTRAL:
+        if name in found or f"{name}.".startswith(NEUTRAL):
             continue
         path = _source_of(name)
         if path is None:

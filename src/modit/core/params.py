@@ -3,83 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from modit.core.errors import ConfigError
-from modit.core.sections import (
-    VARIANTS,
-    AnchorParams,
-    ExportParams,
-    FeatureParams,
-    FinetuneParams,
-    GateParams,
-    HPPOParams,
-    HPPOVariantsParams,
-    ModelParams,
-    OptimizerParams,
-    PatternParams,
-    RetrievalParams,
-    SamplerParams,
-    Section,
-    SequenceParams,
-    ServabilityParams,
-    SnapshotParams,
-    ValidationParams,
-    WindowParams,
-)
+from modit.core.sections.core import RunnerParams, WindowParams
+from modit.core.sections.data import ValidationParams
+from modit.core.sections.features import FeatureParams
+from modit.core.sections.hppo import VARIANTS, HPPOParams, HPPOVariantsParams
+from modit.core.sections.index import IndexParams, RetrievalParams
+from modit.core.sections.metric import AnchorParams, PatternParams, SequenceParams
+from modit.core.sections.model import ModelParams, SamplerParams
+from modit.core.sections.release import ExportParams, GateParams, ServabilityParams, SnapshotParams
+from modit.core.sections.section import Section
+from modit.core.sections.train import FinetuneParams, OptimizerParams
 from modit.core.step import PRESETS
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-AtLeastZero = Annotated[int, Field(ge=0)]
-
-
-class RunnerParams(Section):
-    """Section `runner`: how steps run; nothing here changes what they write.
-
-    Attributes:
-        cross_run_cache: take artifacts of equal key from earlier runs beside this one.
-        log_level: least level of log lines.
-        lease_minutes: how long a night that died keeps other nights of its catalogue from starting.
-    """
-
-    cross_run_cache: bool = True
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    lease_minutes: Annotated[float, Field(gt=0)] = 10.0
-
-
-class IndexParams(Section):
-    """Section `stage_index`; see `modit.index.IndexConfig`, which checks it as a whole.
-
-    Attributes:
-        kind: "auto" chooses by size.
-        flat_up_to: "auto" takes an exact index up to this many items.
-        ivf_up_to: "auto" keeps whole vectors up to this many items, quantised ones beyond.
-        nlist: inverted lists; 0 chooses.
-        recall_target: share of the exact top-`calibration_k` to return.
-        calibration_k: list length of the calibration.
-        calibration_queries: queries of the calibration.
-        max_probe_share: more visited lists than this share of all, and exact search takes over.
-        memory_budget_bytes: refuse to build over this; 0 for 80% of the machine's memory.
-        shards: files that the index is built and kept in; 0 for as few as fit the memory budget.
-        use_gpu: "auto" takes one that is there.
-        threads: of training and adding.
-    """
-
-    kind: Literal["auto", "flat", "ivf", "ivf_sq8", "ivf_pq"] = "auto"
-    flat_up_to: AtLeastZero = 2_000_000
-    ivf_up_to: AtLeastZero = 20_000_000
-    nlist: AtLeastZero = 0
-    recall_target: Annotated[float, Field(gt=0, le=1)] = 0.98
-    calibration_k: Annotated[int, Field(ge=1)] = 100
-    calibration_queries: Annotated[int, Field(ge=1)] = 256
-    max_probe_share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    memory_budget_bytes: AtLeastZero = 0
-    shards: AtLeastZero = 1
-    use_gpu: bool | Literal["auto"] = "auto"
-    threads: Annotated[int, Field(ge=1)] = 2
 
 
 class Params(Section):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from modit.core.sections import DriftParams
+from modit.core.sections.data import DriftParams
 from modit.data.facts import Fact
 
 Json = Mapping[str, Any]

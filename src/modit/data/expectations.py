@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from modit.core.errors import ConfigError
-from modit.core.sections import DriftParams
+from modit.core.sections.data import DriftParams
 from modit.data.drift import Drift
 from modit.data.facts import TABLES, Fact
 

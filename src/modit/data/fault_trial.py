@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.core.errors import ContractError
-from modit.core.sections import ValidationParams, WindowParams
+from modit.core.sections.core import WindowParams
+from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
 from modit.data.faults import ITEMS, Fault, Logs, Place
 from modit.data.nightly import WindowValidator

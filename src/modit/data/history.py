@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
 from modit.data.facts import Fact
 from modit.data.profile import rates

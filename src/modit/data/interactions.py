@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.data.catalog import Sequences
 from modit.data.contract import check_interactions
 from modit.data.facts import Fact

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.data.contract import ItemLayout, check_items
 from modit.data.facts import Fact, refuse

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.data.codes import Codes, encoded, ordered_by, repeats
 from modit.data.contract import LABEL_COLUMNS, check_labels
 from modit.data.facts import Fact

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from modit.core.errors import ContractError
-from modit.core.sections import ValidationParams, WindowParams
+from modit.core.sections.core import WindowParams
+from modit.core.sections.data import ValidationParams
 from modit.core.verdict import SKIPPED_NO_DATA
 from modit.core.window import Days
 from modit.data.catalog import Catalog

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from modit.core.errors import ContractError
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.data.catalog import Catalog, Sequences
 from modit.data.facts import Fact, contract_facts, refuse
 from modit.data.interactions import InteractionCounts, Interactions, read_interactions

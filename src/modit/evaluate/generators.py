@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from modit.core.memory import at_once
-from modit.core.sections import SamplerParams
+from modit.core.sections.model import SamplerParams
 from modit.evaluate.world import VALIDATION_OF, World, validation_joint
 from modit.model.axes import Geometry
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries

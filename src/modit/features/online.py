@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modit.core.errors import UnknownItemError
-from modit.core.sections import FeatureParams
+from modit.core.sections.features import FeatureParams
 from modit.core.storage import Storage, digest_of
 from modit.features.rows import OfflineRows, RowFile
 from modit.features.state import newest_rows, shown

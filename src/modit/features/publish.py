@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import FeatureParityError, RunBusyError
 from modit.core.lock import locked, locked_range
-from modit.core.sections import FeatureParams
+from modit.core.sections.features import FeatureParams
 from modit.core.shards import ALL_BUCKETS
 from modit.features.append import append_night
 from modit.features.online import Materialiser

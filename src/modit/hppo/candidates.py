@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from modit.core.sections import HPPOParams
+from modit.core.sections.hppo import HPPOParams
 from modit.metric.vectors import unit
 
 _SHORTEST_AXIS = 1e-3  # the difference of equal vectors is rounding, not a direction

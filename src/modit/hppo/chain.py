@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modit.core.sections import HPPOParams
+from modit.core.sections.hppo import HPPOParams
 from modit.hppo.blends import Blend, score_blends
 from modit.hppo.inputs import RoundInputs
 from modit.hppo.round import draw_cases, run_round

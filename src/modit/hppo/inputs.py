@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modit.core.params import Params
-from modit.core.sections import SamplerParams
+from modit.core.sections.model import SamplerParams
 from modit.data.catalog import Catalog
 from modit.hppo.round import World
 from modit.hppo.validation import Validator

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from modit.core.memory import at_once
-from modit.core.sections import HPPOParams, OptimizerParams, SamplerParams
+from modit.core.sections.hppo import HPPOParams
+from modit.core.sections.model import SamplerParams
+from modit.core.sections.train import OptimizerParams
 from modit.hppo.candidates import SeedMeans, build_pool, local_candidates, static_candidates
 from modit.hppo.labelling import Labels, label_candidates
 from modit.hppo.loss import PairData, PreferenceStage

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from modit.core.memory import at_once
-from modit.core.sections import SamplerParams
+from modit.core.sections.model import SamplerParams
 from modit.index import ItemIndex
 from modit.metric.geometry import DomainGeometry
 from modit.metric.patterns import Patterns

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from modit.core.sections import ModelParams, OptimizerParams
+from modit.core.sections.model import ModelParams
+from modit.core.sections.train import OptimizerParams
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.storage import save_model
 from modit.train.journal import Journal

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from modit.core.sections import Sharding
+from modit.core.sections.train import Sharding
 from modit.model.dit import MODiT
 from modit.train.distributed import from_first, rank_and_size
 

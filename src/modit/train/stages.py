@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modit.core.sections import OptimizerParams
+from modit.core.sections.train import OptimizerParams
 from modit.data.catalog import Sequences
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, packed_visibility, query_visibility

@@ -74,3 +74,11 @@ def test_files_of_a_folder_beside_the_package_count_without_comments_of_python(p
     assert [name for name, value in folder_parts("sample", ("beside",)).items() if before[name] != value] == [
         "beside/settings.yaml"
     ]
+
+
+def test_the_models_of_parameters_do_not_count_their_values_are_in_the_key():
+    found = code_parts("modit.core.params", ("modit",)) | code_parts("modit.core.sections.hppo", ("modit",))
+    assert found == {}
+    window = set(code_parts("modit.core.window", ("modit",)))  # which imports its section
+    assert "modit.core.window" in window
+    assert not {name for name in window if name.startswith("modit.core.sections")}

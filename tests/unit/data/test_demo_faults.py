@@ -12,7 +12,8 @@ import pytest
 
 from modit.cli import main
 from modit.core.errors import ConfigError, ContractError
-from modit.core.sections import ValidationParams, WindowParams
+from modit.core.sections.core import WindowParams
+from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
 from modit.data.demo import KINDS, DemoFault, DemoParameters, write_demo_world
 from modit.data.demo.faults import UNKNOWN_ITEM, UNSET_CLOCK

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modit.core.sections import DriftParams
+from modit.core.sections.data import DriftParams
 from modit.data.drift import compare, drift_facts, stability_index
 from modit.data.profile import _categories, _numbers, decode, encode, learn_codebook, nearest_cell
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from modit.core.errors import ContractError
-from modit.core.sections import DriftParams, ValidationParams
+from modit.core.sections.data import DriftParams, ValidationParams
 from modit.data.data_docs import write_data_docs
 from modit.data.drift import Drift, drift_facts
 from modit.data.expectations import judge, read_suite

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.data.fault_kinds import all_faults
 from modit.data.fault_trial import Trial

@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
 from modit.data.history import news, rate_facts, volume_facts
 from modit.data.profile import by_day

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modit.core.errors import ContractError
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.data.catalog import Catalog
 from modit.data.interactions import Window
 from modit.data.validate import validate_logs

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.data import interaction_rows, row_order
 from modit.data.interactions import read_interactions
 from modit.data.positions import Positions

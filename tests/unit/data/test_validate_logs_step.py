@@ -10,7 +10,8 @@ import pytest
 
 from components.validate_logs import STEP
 from modit.core.errors import ContractError
-from modit.core.sections import ValidationParams, WindowParams
+from modit.core.sections.core import WindowParams
+from modit.core.sections.data import ValidationParams
 from modit.data.catalog import Catalog
 
 RUN = Path(__file__).parents[3] / "components" / "validate_logs" / "run.py"

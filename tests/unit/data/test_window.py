@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from modit.core.errors import ContractError
-from modit.core.sections import ValidationParams
+from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
 from modit.data.interactions import Window
 from modit.data.validate import inspect, validate_logs

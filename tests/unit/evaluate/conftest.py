@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from modit.core.sections import SequenceParams
+from modit.core.sections.metric import SequenceParams
 from modit.data.catalog import Catalog, Sequences
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.evaluate.generators import Generator

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from modit.core.errors import ArtifactError, ConfigError
-from modit.core.sections import SamplerParams
+from modit.core.sections.model import SamplerParams
 from modit.evaluate.evaluation import (
     AVERAGE,
     BEST_ORACLE,

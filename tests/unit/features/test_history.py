@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import FeatureParityError, UnknownItemError
-from modit.core.sections import FeatureParams
+from modit.core.sections.features import FeatureParams
 from modit.features.append import append_night
 from modit.features.rows import OfflineRows, down_to_complete
 from modit.features.state import find_changes, item_matrix

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from modit.core.sections import HPPOParams
+from modit.core.sections.hppo import HPPOParams
 from modit.hppo import candidates
 from modit.metric.vectors import unit
 

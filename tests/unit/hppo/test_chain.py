@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from modit.core.sections import HPPOParams
+from modit.core.sections.hppo import HPPOParams
 from modit.hppo import chain
 from modit.hppo.blends import interpolate, score_blends
 from modit.hppo.chain import ChainState, advance, best_blend, improves, run_chain

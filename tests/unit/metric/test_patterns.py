@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import InsufficientDataError
-from modit.core.sections import PatternParams
+from modit.core.sections.metric import PatternParams
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.metric.clustering import build_patterns, build_views, hold_out_patterns, nearest_rows
 from modit.metric.patterns import Patterns, assign, shared_items

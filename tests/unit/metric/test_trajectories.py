@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from modit.core.sections import SequenceParams
+from modit.core.sections.metric import SequenceParams
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.metric.cases import SPLITS, Cases, build_cases, eligible_items
 from modit.metric.patterns import Patterns, PatternViews

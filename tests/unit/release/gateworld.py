@@ -6,7 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-from modit.core.sections import GateParams
+from modit.core.sections.release import GateParams
 from modit.release.gate.champion import NONE, READY, Champion
 from modit.release.gate.evidence import Evidence
 from modit.release.gate.gate import judge

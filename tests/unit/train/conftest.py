@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from modit.core.sections import HPPOParams, OptimizerParams
+from modit.core.sections.hppo import HPPOParams
+from modit.core.sections.train import OptimizerParams
 from modit.hppo.loss import PairData, PreferenceStage
 from modit.metric.ridge import fit_geometry
 from modit.metric.vectors import unit

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modit.core.memory import in_parts
-from modit.core.sections import HPPOParams
+from modit.core.sections.hppo import HPPOParams
 from modit.model.storage import save_model
 from modit.train.journal import Journal
 from modit.train.loop import build_average, learning_rate_factor, step_generator, train

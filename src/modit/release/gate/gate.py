@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from modit.core.errors import ArtifactError
-from modit.core.sections import GateParams
+from modit.core.sections.release import GateParams
 from modit.core.verdict import FAIL, PASS, SKIPPED
 from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
 from modit.release.gate.evidence import Evidence, number

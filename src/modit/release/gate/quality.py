@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from modit.core.sections import GateParams
+from modit.core.sections.release import GateParams
 from modit.release.gate.figures import (
     AGAINST_AVERAGE,
     AGAINST_CHAMPION,

@@ -17,7 +17,7 @@ from typing import Any
 
 import modit
 from modit.core.errors import ArtifactError
-from modit.core.sections import ServabilityParams
+from modit.core.sections.release import ServabilityParams
 from modit.core.storage import Storage
 from modit.release.sampler.answers import IDENTICAL_LISTS_MINIMUM
 from modit.release.sampler.info import variants_in

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from modit.core.errors import ArtifactError
-from modit.core.sections import GateParams, ServabilityParams
+from modit.core.sections.release import GateParams, ServabilityParams
 from modit.release.gate.champion import OTHER_SPACE, UNREADABLE
 from modit.release.gate.evidence import read_strictly
 from modit.release.gate.gate import judge

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.core.sections import GateParams
+from modit.core.sections.release import GateParams
 from modit.release.gate.champion import OTHER_SPACE, UNREADABLE, Champion
 from modit.release.gate.gate import judge
 from modit.release.gate.verdict_table import verdict_text

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.core.errors import ArtifactError
-from modit.core.sections import GateParams
+from modit.core.sections.release import GateParams
 from modit.core.verdict import judged_in_words
 from modit.release.gate.precision import offer
 from tests.unit.release.gateworld import GOOD_TRIAL, SAMPLER, evidence, rounded, split, verdict_of

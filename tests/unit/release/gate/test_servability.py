@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modit.core.sections import ServabilityParams
+from modit.core.sections.release import ServabilityParams
 from modit.core.storage import sha256_of_file
 from modit.index import ItemIndex
 from modit.release.gate import trial

@@ -1,0 +1,94 @@
+"""Sections of `params.yaml`: the exported files, versions of data, and the two keys of the gate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modit.core.sections.section import AtLeastZero, Positive, Section, Share
+
+HoldOut = Literal["item_holdout", "pattern_holdout"]
+
+
+class ExportParams(Section):
+    """Section `export_sampler`.
+
+    Attributes:
+        variants: files of the sampler beside that of float32. A file costs seconds, is judged on the same cases, and is
+            served only where the gate offers it and somebody asks for it (docs/adr/0032).
+    """
+
+    variants: Annotated[tuple[Literal["int8"], ...], Field(max_length=1)] = ("int8",)
+
+
+class SnapshotParams(Section):
+    """Section `snapshot`: where the versions of data, cases and bundles go (docs/versioning.md).
+
+    Attributes:
+        enabled: without it nothing is versioned, the verdict says so, and the model cannot be reproduced.
+        remote: DVC remote, an absolute folder or an address such as s3://bucket/prefix; empty for a folder beside the
+            runs.
+        lock_wait: seconds to wait for another snapshot of the same store of runs.
+    """
+
+    enabled: bool = True
+    remote: Annotated[str, Field(pattern=r"^$|^/|^[a-z0-9]+://.")] = ""
+    lock_wait: Annotated[float, Field(ge=0)] = 600.0
+
+
+class GateParams(Section):
+    """Section `gate`: what the quality key asks (docs/gate.md). Shares of Joint@K and Same@K, not points.
+
+    Attributes:
+        minimum_cases: fewest cases of a split that a verdict may rest on.
+        interval: whether intervals are resampled over cases (the paper) or over whole patterns.
+        item_same_floor: least Same@K of HPPO on held-out items.
+        pattern_same_floor: least Same@K of HPPO on held-out patterns.
+        classical_splits: splits on which HPPO must not be significantly below the best classical row.
+        champion_rule: what is asked of Joint@K beside the champion's: "gain", or "no_loss": on every split its interval
+            must end above -`noise_floor` at the low end, so that an equal model may bring a newer index into service.
+        gain_splits: splits on which "gain" asks that Joint@K is significantly above the champion's, by more than
+            `noise_floor`.
+        noise_floor: gain in Joint@K that another seed alone may give (benchmarks/noise_floor.py).
+        same_tolerance: most Same@K that may be lost to the champion, at the low end of the interval.
+        slice_tolerance: a slice may not be below the champion by more than this, at the high end of the interval.
+        minimum_slice_cases: fewest cases of a slice that is judged; a smaller one is shown.
+        incomparable: what to do where the champion is of another embedding space: refuse, or fall back to the absolute
+            thresholds of a first run.
+    """
+
+    minimum_cases: Positive = 20
+    interval: Literal["cases", "patterns"] = "cases"
+    item_same_floor: Share = 0.6
+    pattern_same_floor: Share = 0.4
+    classical_splits: tuple[HoldOut, ...] = ("item_holdout",)
+    champion_rule: Literal["gain", "no_loss"] = "gain"
+    gain_splits: Annotated[tuple[HoldOut, ...], Field(min_length=1)] = ("item_holdout", "pattern_holdout")
+    noise_floor: Share = 0.015
+    same_tolerance: Share = 0.03
+    slice_tolerance: Share = 0.02
+    minimum_slice_cases: Positive = 20
+    incomparable: Literal["refuse", "absolute"] = "refuse"
+
+
+class ServabilityParams(Section):
+    """Section `servability`: the budgets of a sampler that is tried as the service would run it (docs/gate.md).
+
+    Attributes:
+        p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take.
+        memory_mb: most memory of the process, MiB, besides `index_copies` times the index.
+        index_copies: how often the index may lie in memory while it is loaded.
+        k: items asked for.
+        warmup: queries before those that are timed.
+        queries: timed queries of a round.
+        rounds: of timed queries; the fastest counts, since neighbours on the machine can only add.
+    """
+
+    p99_ms: Annotated[float, Field(gt=0, le=60_000)] = 250.0
+    memory_mb: Annotated[float, Field(gt=0, le=1_048_576)] = 1024.0
+    index_copies: Annotated[float, Field(ge=1, le=100)] = 2.5
+    k: Positive = 10
+    warmup: AtLeastZero = 20
+    queries: Annotated[int, Field(ge=50, le=100_000)] = 200
+    rounds: Annotated[int, Field(ge=1, le=100)] = 3

@@ -1,0 +1,70 @@
+"""Sections of `params.yaml`: the training stages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modit.core.sections.section import Positive, Section, Share, Weight
+
+Sharding = Literal["none", "full", "auto"]
+
+
+class OptimizerParams(Section):
+    """What every training stage sets for the one loop.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: sequences in a global batch.
+        learning_rate: peak; cosine to `final_ratio` of it.
+        warmup: share of the steps with a linear warm-up.
+        final_ratio: last learning rate over the peak.
+        weight_decay: of AdamW, on matrices only.
+        betas: of AdamW.
+        clip: largest gradient norm.
+        accumulate: micro-batches in a global batch.
+        sharding: of a stage that several processes train: none (each keeps the whole model), full (parameters,
+            gradients and optimiser state are cut among them), auto (full where they take over half of a GPU's memory).
+        ema: decay of the weight average; 0 for none.
+        condition_dropout: share of targets that see BOS alone, for guidance.
+        curvature: Jacobi weight of the loss.
+        seed_noise: tangent noise on seed embeddings, radians (augmentation).
+        rotate: chance that a sequence is seen under a random rotation of everything, axes included
+            (docs/adr/0004).
+        draws: (time, noise) draws of each case in a step (stages with one target).
+        full_share: share of cases that keep all their seeds; others keep a random subset, as callers do.
+        log_every: steps between log lines.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: Positive = 1_000
+    batch: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup: Share = 0.02
+    final_ratio: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    accumulate: Positive = 1
+    sharding: Sharding = "auto"
+    ema: Share = 0.0
+    condition_dropout: Share = 0.1
+    curvature: Literal["none", "remaining", "travelled"] = "remaining"
+    seed_noise: Annotated[float, Field(ge=0)] = 0.0
+    rotate: Weight = 1.0
+    draws: Positive = 4
+    full_share: Weight = 0.5
+    log_every: Positive = 50
+    checkpoint_every: Positive = 500
+
+
+class FinetuneParams(OptimizerParams):
+    """Section `finetune`.
+
+    Attributes:
+        blends: shares of the way from stage 1's weights to stage 2's that are scored on validation cases; the best is
+            the model of the domain (docs/adr/0014). Ties go to the first.
+    """
+
+    blends: Annotated[tuple[Weight, ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25, 0.0)
