@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from modit.release.registry.refusals import NAMES
-from tests.unit.release.attacks.moves import ATTACKS, Attack
+from tests.unit.release.attacks.attack import Attack
+from tests.unit.release.attacks.moves import ATTACKS
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.words)
