@@ -1,9 +1,10 @@
-"""The params that DAGs have in common, with their schemas."""
+"""What DAGs have in common: arguments of `DAG`, and params with their schemas."""
 
 from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from airflow.sdk import Param
@@ -19,6 +20,9 @@ RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
 DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 RUN_NAME = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+# No function makes the DAGs: Airflow takes the file that calls `DAG` for the DAG's own.
+COMMON = {"start_date": datetime(2026, 1, 1), "catchup": False, "tags": ["modit"]}
 
 CATALOGUE = Param(
     os.environ.get("MODIT_CATALOGUE", f"{RUNS}/demo-world"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from airflow.sdk import DAG, Param
@@ -12,7 +11,7 @@ from airflow.sdk import DAG, Param
 if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.append(REPOSITORY)
 
-from dags.fields import RUN, RUN_NAME, RUN_ROOT, RUN_URI  # noqa: E402
+from dags.fields import COMMON, RUN, RUN_NAME, RUN_ROOT, RUN_URI  # noqa: E402
 from dags.release import add_reviews, verb_task  # noqa: E402
 from dags.steps import add_steps  # noqa: E402
 from modit.core.step import PRESETS  # noqa: E402
@@ -78,11 +77,9 @@ with DAG(
     dag_id="new_domain",
     description="Adds an attribute domain to a run, from its shared checkpoint.",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
     max_active_runs=1,
     params=PARAMS,
-    tags=["modit"],
+    **COMMON,
 ) as dag:
     budget = "{{ params.label_budget }}"
     plan = verb_task("plan", {"verb": "plan-domain", "options": {"conf": CONF, "label-budget": budget}}, returns=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, DeadlineAlert, DeadlineR
 if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.append(REPOSITORY)
 
-from dags.fields import CATALOGUE, OVERRIDES, PRESET, RUN, RUN_ROOT, RUN_URI, SEED, WINDOW  # noqa: E402
+from dags.fields import CATALOGUE, COMMON, OVERRIDES, PRESET, RUN, RUN_ROOT, RUN_URI, SEED, WINDOW  # noqa: E402
 from dags.notices import send_missed_deadline  # noqa: E402
 from dags.release import add_reviews  # noqa: E402
 from dags.steps import add_steps  # noqa: E402
@@ -60,12 +60,10 @@ with DAG(
     dag_id="nightly_retrain",
     description="From input files to a judged and exported query generator.",
     schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
     max_active_runs=1,
     deadline=DEADLINE if DEADLINE_HOURS else None,
     params=PARAMS,
-    tags=["modit"],
+    **COMMON,
 ) as dag:
     tasks = add_steps(RUN_URI, CONF)
     add_reviews({"run": RUN_URI}, after=tasks["register"])

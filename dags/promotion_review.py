@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from airflow.sdk import DAG, Param
@@ -12,7 +11,7 @@ from airflow.sdk import DAG, Param
 if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.append(REPOSITORY)
 
-from dags.fields import RUN_ROOT  # noqa: E402
+from dags.fields import COMMON, RUN_ROOT  # noqa: E402
 from dags.release import add_reviews  # noqa: E402
 
 # What a person wants -> the verb that an approval orders.
@@ -47,10 +46,8 @@ with DAG(
     dag_id="promotion_review",
     description="Shows a model version to a person, who promotes it, rejects it or rolls back to it.",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
     params=PARAMS,
-    tags=["modit"],
+    **COMMON,
 ) as dag:
     # Any run below the root will do: the registry is beside them.
     options = {"of": "{{ params.version }}", "run": "{{ params.run_root }}/any"}

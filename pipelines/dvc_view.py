@@ -13,6 +13,7 @@ import yaml
 from components.registry import REGISTRY
 from modit.core.registry import Registry
 from modit.core.step import Step
+from pipelines.made_file import add_check, write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "dvc.yaml"
@@ -60,14 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 when `--check` finds another content.
     """
     parser = argparse.ArgumentParser(prog="python -m pipelines.dvc_view", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the file is not current")
-    if not parser.parse_args(arguments).check:
-        FILE.write_text(rendered(REGISTRY), encoding="utf-8")
-        return 0
-    if FILE.is_file() and FILE.read_text(encoding="utf-8") == rendered(REGISTRY):
-        return 0
-    print(f"{FILE} is not what components/ declares: run `make dvc.yaml`", file=sys.stderr)
-    return 1
+    add_check(parser)
+    return write_or_check(FILE, rendered(REGISTRY), "dvc.yaml", check=parser.parse_args(arguments).check)
 
 
 def _stage(registry: Registry, step: Step) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from modit.core.registry import Registry
 from pipelines.kfp_contract import RUN_PARAMETERS
 from pipelines.kfp_graph import LoopedGraph, UnrolledGraph
 from pipelines.kfp_platform import Platform, add_platform_arguments, platform_of
+from pipelines.made_file import add_check, write_or_check
 
 FILE = Path(__file__).resolve().with_suffix(".yaml")
 NAME = "modit-retrain"
@@ -81,19 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 when `--check` finds another content.
     """
     parser = argparse.ArgumentParser(prog="python -m pipelines.retrain", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the file is not current")
+    add_check(parser)
     parser.add_argument("--out", type=Path, default=FILE, help="file to write (default: the committed one)")
     add_platform_arguments(parser)
     chosen = parser.parse_args(arguments)
     platform = platform_of(chosen, IMAGE_KINDS)
     text = HEADER + compiled(retrain_pipeline(REGISTRY, platform))
-    if not chosen.check:
-        chosen.out.write_text(text, encoding="utf-8")
-        return 0
-    if chosen.out.is_file() and chosen.out.read_text(encoding="utf-8") == text:
-        return 0
-    print(f"{chosen.out} is not what components/ declares: run `make pipelines/retrain.yaml`", file=sys.stderr)
-    return 1
+    return write_or_check(chosen.out, text, "pipelines/retrain.yaml", check=chosen.check)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.docker.exceptions import DockerContainerFailedException
@@ -14,7 +13,7 @@ from docker.types import DeviceRequest, Mount
 
 from dags.executors import image_of
 from dags.executors.settings import GPUS, HANDED_ON, IMAGES, SECRET, present
-from dags.executors.step_task import TEMPLATED, TEMPLATED_OF_VERB, CommandTask, StepTask, Verb, VerbTask
+from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
 from modit.core.step import Step
 
 # What containers see of the host: FOLDER under its own path, or SOURCE:TARGET[:ro], of a folder or a named volume.
@@ -100,8 +99,6 @@ def mount(volume: str) -> Mount:
 class DockerStep(StepTask, DockerTask):
     """Runs a step in its image."""
 
-    template_fields: Sequence[str] = TEMPLATED
-    template_fields_renderers = {"conf": "json"}
     ui_color = "#e4ecf7"
 
     def __init__(
@@ -114,9 +111,6 @@ class DockerStep(StepTask, DockerTask):
 
 class DockerVerb(VerbTask, DockerTask):
     """Runs `modit VERB` in the image of its declaration."""
-
-    template_fields: Sequence[str] = TEMPLATED_OF_VERB
-    template_fields_renderers = {"order": "json"}
 
     def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
         """Takes the fields of `VerbTask`, and in `kwargs` what `DockerOperator` takes."""

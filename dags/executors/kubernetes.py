@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -12,7 +11,7 @@ from kubernetes.client import models as k8s
 
 from dags.executors import image_of
 from dags.executors.settings import GPUS, HANDED_ON, IMAGES, TIMEOUT_SCALE, from_json, present
-from dags.executors.step_task import TEMPLATED, TEMPLATED_OF_VERB, CommandTask, StepTask, Verb, VerbTask
+from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
 from modit.core.step import Step
 
 NAMESPACE = os.environ.get("MODIT_NAMESPACE", "modit")
@@ -134,8 +133,6 @@ def resources_of(step: Step | Verb) -> k8s.V1ResourceRequirements:
 class KubernetesStep(StepTask, KubernetesTask):
     """Runs a step as a pod."""
 
-    template_fields: Sequence[str] = TEMPLATED
-    template_fields_renderers = {"conf": "json"}
     ui_color = "#ece4f7"
 
     def __init__(
@@ -148,9 +145,6 @@ class KubernetesStep(StepTask, KubernetesTask):
 
 class KubernetesVerb(VerbTask, KubernetesTask):
     """Runs `modit VERB` as a pod."""
-
-    template_fields: Sequence[str] = TEMPLATED_OF_VERB
-    template_fields_renderers = {"order": "json"}
 
     def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
         """Takes the fields of `VerbTask`, and in `kwargs` what `KubernetesPodOperator` takes."""

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import psutil
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
 
-from dags.executors.step_task import TEMPLATED, TEMPLATED_OF_VERB, CommandTask, StepTask, Verb, VerbTask
+from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
 from modit.core.memory import kernel_kills
 from modit.core.step import Step
 
@@ -66,8 +65,6 @@ class ProcessTask(CommandTask, BaseOperator):
 class ProcessStep(StepTask, ProcessTask):
     """Runs a step as a child process."""
 
-    template_fields: Sequence[str] = TEMPLATED
-    template_fields_renderers = {"conf": "json"}
     ui_color = "#e8f0ea"
 
     def __init__(
@@ -80,9 +77,6 @@ class ProcessStep(StepTask, ProcessTask):
 
 class ProcessVerb(VerbTask, ProcessTask):
     """Runs `modit VERB` as a child process."""
-
-    template_fields: Sequence[str] = TEMPLATED_OF_VERB
-    template_fields_renderers = {"order": "json"}
 
     def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
         """Takes the fields of `VerbTask`, and in `kwargs` what every operator takes."""

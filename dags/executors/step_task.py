@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -18,9 +19,6 @@ SKIPPED_NO_DATA = "SKIPPED_NO_DATA"
 FINAL = (2, 3)
 # It ran out of memory, and says so itself (modit.core.command).
 OUT_OF_MEMORY = 4
-
-TEMPLATED = ("run_uri", "conf", "domain")
-TEMPLATED_OF_VERB = ("order",)
 
 
 class OutOfMemoryException(AirflowException):
@@ -90,6 +88,9 @@ class StepTask(CommandTask):
         shard: of a task that shares the items with others, `I/N`, or None.
     """
 
+    template_fields: Sequence[str] = ("run_uri", "conf", "domain")
+    template_fields_renderers: ClassVar = {"conf": "json"}
+
     step: str
     run_uri: str
     conf: str
@@ -140,6 +141,9 @@ class VerbTask(CommandTask):
             ones are left out) (templated).
         returns: whether its last line is JSON for other tasks.
     """
+
+    template_fields: Sequence[str] = ("order",)
+    template_fields_renderers: ClassVar = {"order": "json"}
 
     order: dict[str, Any]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +19,7 @@ from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
 
 from dags.executors.kubernetes import NAMESPACE
-from dags.executors.step_task import TEMPLATED, StepTask
+from dags.executors.step_task import StepTask
 from dags.executors.trainjob_manifest import (
     NODE,
     RESOURCE,
@@ -46,8 +45,6 @@ class TrainJobStep(StepTask, BaseOperator):
         job: name of the TrainJob, once the task runs.
     """
 
-    template_fields: Sequence[str] = TEMPLATED
-    template_fields_renderers = {"conf": "json"}
     ui_color = "#f7ece4"
 
     def __init__(
