@@ -1,4 +1,4 @@
-"""`modit VERB ...`: one verb per thing that a person does. Heavy imports stay inside the verbs."""
+"""`modit VERB ...`: one verb per thing that a person does; most lie in `verbs.py` of a room. Imports are lazy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modit.core.errors import ConfigError, ModitError
-from modit.core.registry import Registry
+from modit.core.verbs import add_core_verbs
+from modit.data.verbs import add_data_verbs
+from modit.monitor.verbs import add_monitor_verbs
 from modit.release.packaging.verbs import add_packaging_verbs
-from modit.release.promotion.verbs import add_verbs
+from modit.release.promotion.verbs import add_promotion_verbs
+from modit.release.reproduction.verbs import add_reproduction_verbs
 from modit.release.review.verbs import add_review_verbs
+from modit.serve.verbs import add_serve_verbs
+
+if TYPE_CHECKING:
+    from modit.core.registry import Registry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,64 +49,17 @@ def build_parser() -> argparse.ArgumentParser:
         prog="modit", description="Generative retrieval that keeps a pattern and finds an attribute."
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    _add_demo_world(verbs)
-    _add_verdict(verbs)
-    _add_reproduce(verbs)
+    add_data_verbs(verbs)
+    add_core_verbs(verbs)
+    add_reproduction_verbs(verbs, lambda: _steps("reproducing"))
     _add_kfp(verbs)
-    _add_exporter(verbs)
-    add_review_verbs(verbs, _steps)
-    add_verbs(verbs)
+    add_monitor_verbs(verbs)
+    add_review_verbs(verbs, lambda: _steps("a plan")[1])
+    add_promotion_verbs(verbs)
     add_packaging_verbs(verbs)
-    _add_serve(verbs)
+    add_serve_verbs(verbs)
     _add_query(verbs)
     return parser
-
-
-def _add_verdict(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("verdict", help="show the verdict of a run, and where its report is")
-    parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")
-    parser.set_defaults(verb=_verdict)
-
-
-def _verdict(chosen: argparse.Namespace) -> int:
-    from modit.core.verdict import data_docs, read_verdict, report_pages, served_figures, verdict_table
-
-    print(verdict_table(read_verdict(chosen.run)))
-    print(*(f"served:  {line}" for line in served_figures(chosen.run)), sep="\n")
-    print(*(f"report:  {page}" for page in report_pages(chosen.run)), sep="\n")
-    print(*(f"data:    {page}" for page in data_docs(chosen.run)), sep="\n")
-    return 0
-
-
-def _add_reproduce(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("reproduce", help="run a registered model version again and compare digests")
-    parser.add_argument("version", metavar="MODEL_VERSION", help="such as modit-popular/3")
-    parser.add_argument(
-        "--run",
-        metavar="URI",
-        help="the run that registered it, or another beside it; not needed with MLFLOW_TRACKING_URI",
-    )
-    parser.add_argument(
-        "--into", type=Path, metavar="DIR", help="folder for data and the new run (default reproduced/MODEL_VERSION)"
-    )
-    parser.set_defaults(verb=_reproduce)
-
-
-def _reproduce(chosen: argparse.Namespace) -> int:
-    root = _checkout("reproducing")
-    from components.registry import REGISTRY
-    from modit.release.registry.address import registry_uri
-    from modit.release.registry.model_version import parse_version
-    from modit.release.registry.registry import MlflowRegistry
-    from modit.release.reproduction.reproduce import reproduce
-    from modit.release.reproduction.reproduction import reproduction_text
-
-    model, version = parse_version(chosen.version)
-    record = MlflowRegistry(registry_uri(chosen.run)).record(model, version)
-    folder = (chosen.into or Path("reproduced", f"{model}-{version}")).resolve()
-    found = reproduce(record, REGISTRY, root, folder)
-    print(reproduction_text(found))
-    return 0 if found.first_difference is None else 1
 
 
 def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -135,75 +96,6 @@ def _kfp_submit(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _add_exporter(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("exporter", help="the newest runs as metrics for Prometheus")
-    parser.add_argument("--runs", required=True, metavar="URI", help="where runs live: a path or an address like s3://")
-    parser.add_argument("--port", type=int, default=9108, help="(default %(default)s)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--newest", type=int, default=50, metavar="N", help="runs to read (default %(default)s)")
-    parser.set_defaults(verb=_exporter)
-
-
-def _exporter(chosen: argparse.Namespace) -> int:
-    if importlib.util.find_spec("prometheus_client") is None:
-        raise ConfigError("prometheus_client is not installed: pip install -c constraints.txt -e '.[monitor]'")
-    from modit.monitor.exporter import serve
-
-    serve(chosen.runs, chosen.host, chosen.port, chosen.newest)
-    return 0
-
-
-def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("serve", help="answer retrieval requests from the registered versions that bear an alias")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default %(default)s)")
-    parser.add_argument("--registry", metavar="URI", help="the MLflow registry (default: MLFLOW_TRACKING_URI)")
-    parser.add_argument("--alias", default="champion", help="of the versions to answer from (default %(default)s)")
-    parser.add_argument("--domains", metavar="A,B", help="(default: all that have a version with the alias)")
-    parser.add_argument("--reload-seconds", type=float, default=30.0, help="between looks at the registry (30)")
-    parser.add_argument("--threads", type=int, help="requests answered at the same time (default: the cores)")
-    parser.add_argument("--queue", type=int, default=64, help="requests that wait at most (default %(default)s)")
-    parser.add_argument("--timeout-seconds", type=float, default=10.0, help="for an answer (default %(default)s)")
-    parser.add_argument("--rate", type=float, help="requests a second of one client (default: any number)")
-    parser.add_argument("--log-requests", metavar="URI", help="input folder that gets answered requests as labels")
-    parser.add_argument("--precision", help="of the weights: float32, or int8 (default: MODIT_PRECISION, or float32)")
-    parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
-    parser.set_defaults(verb=_serve)
-
-
-def _serve(chosen: argparse.Namespace) -> int:
-    if missing := [
-        name for name in ("fastapi", "jwt", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)
-    ]:
-        raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
-    from modit.serve.oidc import OidcSettings
-    from modit.serve.run import serve
-    from modit.serve.settings import Settings, api_keys, chosen_precision, registry_address
-
-    given = {"threads": chosen.threads} if chosen.threads is not None else {}
-    if chosen.domains is not None:
-        given["domains"] = tuple(filter(None, chosen.domains.split(",")))
-    serve(
-        Settings(
-            registry=registry_address(chosen.registry),
-            alias=chosen.alias,
-            host=chosen.host,
-            port=chosen.port,
-            reload_seconds=chosen.reload_seconds,
-            queue=chosen.queue,
-            timeout_seconds=chosen.timeout_seconds,
-            rate=chosen.rate,
-            log_requests=chosen.log_requests,
-            precision=chosen_precision(chosen.precision),
-            keys=api_keys(),
-            oidc=OidcSettings.of(os.environ),
-            insecure=chosen.insecure,
-            **given,
-        )
-    )
-    return 0
-
-
 def _add_query(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser("query", help="ask a running service for items that are like some and have an attribute")
     parser.add_argument("--domain", required=True, help="the attribute wanted")
@@ -233,11 +125,12 @@ def _json(text: str) -> object:
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
 
 
-def _steps() -> Registry:
-    _checkout("a plan")
+def _steps(what: str) -> tuple[Path, Registry]:
+    """The repository's folder, and the steps."""
+    root = _checkout(what)
     from components.registry import REGISTRY
 
-    return REGISTRY
+    return root, REGISTRY
 
 
 def _checkout(what: str) -> Path:
@@ -247,46 +140,6 @@ def _checkout(what: str) -> Path:
         raise ConfigError(f"{what} needs a checkout of the repository; modit is installed in {root}")
     sys.path.append(str(root))
     return root
-
-
-def _add_demo_world(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("demo-world", help="generate a catalogue in the input contract")
-    parser.add_argument("--out", type=Path, required=True, help="folder to make")
-    parser.add_argument("--items", type=int, default=20_000, help="5,000 to 10,000,000 (default %(default)s)")
-    parser.add_argument("--domains", type=int, default=3, help="attribute domains, 1 to 8 (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default %(default)s)")
-    parser.add_argument("--dimension", type=int, default=64, help="width of an embedding (default %(default)s)")
-    parser.add_argument("--days", type=int, default=30, help="days of interactions (default %(default)s)")
-    parser.add_argument(
-        "--shared-direction",
-        type=float,
-        default=0.5,
-        help="how much of an attribute's direction all patterns share, 0 to 1 (default %(default)s)",
-    )
-    parser.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="KIND:DAY",
-        help="late, duplicated, malformed, drifting or missing rows on a day, YYYY-MM-DD; repeatable",
-    )
-    parser.set_defaults(verb=_demo_world)
-
-
-def _demo_world(chosen: argparse.Namespace) -> int:
-    from modit.data.demo import DemoFault, DemoParameters, write_demo_world
-
-    parameters = DemoParameters(
-        items=chosen.items,
-        domains=chosen.domains,
-        seed=chosen.seed,
-        dimension=chosen.dimension,
-        days=chosen.days,
-        shared_direction=chosen.shared_direction,
-    )
-    written = write_demo_world(chosen.out, parameters, [DemoFault.parse(text) for text in chosen.fault])
-    print(f"{chosen.out}: {'written' if written else 'the same demo world is there already, nothing to do'}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ RELEASE = {
     "promotion": {"registry", "bundle"},
     "gate": {"sampler", "registry", "bundle"},
     "review": {"sampler", "registry", "gate"},
-    "reproduction": {"versioning", "gate"},
+    "reproduction": {"versioning", "registry", "gate"},
 }
 # What a room may take from outside, where that is limited.
 OUTSIDE = {

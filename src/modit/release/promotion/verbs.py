@@ -19,7 +19,7 @@ _HELP = {
 }
 
 
-def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_promotion_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds them to the command line."""
     for action, words in _HELP.items():
         parser = verbs.add_parser(action, help=words)

@@ -7,10 +7,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import ConfigError
-from modit.core.registry import Registry
+
+if TYPE_CHECKING:
+    from modit.core.registry import Registry
 
 
 def add_review_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser], steps: Callable[[], Registry]) -> None:

@@ -1,0 +1,47 @@
+"""The verb of the command line that makes data: `demo-world`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_data_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds it to the command line."""
+    parser = verbs.add_parser("demo-world", help="generate a catalogue in the input contract")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make")
+    parser.add_argument("--items", type=int, default=20_000, help="5,000 to 10,000,000 (default %(default)s)")
+    parser.add_argument("--domains", type=int, default=3, help="attribute domains, 1 to 8 (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default %(default)s)")
+    parser.add_argument("--dimension", type=int, default=64, help="width of an embedding (default %(default)s)")
+    parser.add_argument("--days", type=int, default=30, help="days of interactions (default %(default)s)")
+    parser.add_argument(
+        "--shared-direction",
+        type=float,
+        default=0.5,
+        help="how much of an attribute's direction all patterns share, 0 to 1 (default %(default)s)",
+    )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="KIND:DAY",
+        help="late, duplicated, malformed, drifting or missing rows on a day, YYYY-MM-DD; repeatable",
+    )
+    parser.set_defaults(verb=_demo_world)
+
+
+def _demo_world(chosen: argparse.Namespace) -> int:
+    from modit.data.demo import DemoFault, DemoParameters, write_demo_world
+
+    parameters = DemoParameters(
+        items=chosen.items,
+        domains=chosen.domains,
+        seed=chosen.seed,
+        dimension=chosen.dimension,
+        days=chosen.days,
+        shared_direction=chosen.shared_direction,
+    )
+    written = write_demo_world(chosen.out, parameters, [DemoFault.parse(text) for text in chosen.fault])
+    print(f"{chosen.out}: {'written' if written else 'the same demo world is there already, nothing to do'}")
+    return 0

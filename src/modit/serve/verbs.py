@@ -1,0 +1,61 @@
+"""The verb of the command line that answers requests: `serve`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+
+from modit.core.errors import ConfigError
+
+
+def add_serve_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds it to the command line."""
+    parser = verbs.add_parser("serve", help="answer retrieval requests from the registered versions that bear an alias")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default %(default)s)")
+    parser.add_argument("--registry", metavar="URI", help="the MLflow registry (default: MLFLOW_TRACKING_URI)")
+    parser.add_argument("--alias", default="champion", help="of the versions to answer from (default %(default)s)")
+    parser.add_argument("--domains", metavar="A,B", help="(default: all that have a version with the alias)")
+    parser.add_argument("--reload-seconds", type=float, default=30.0, help="between looks at the registry (30)")
+    parser.add_argument("--threads", type=int, help="requests answered at the same time (default: the cores)")
+    parser.add_argument("--queue", type=int, default=64, help="requests that wait at most (default %(default)s)")
+    parser.add_argument("--timeout-seconds", type=float, default=10.0, help="for an answer (default %(default)s)")
+    parser.add_argument("--rate", type=float, help="requests a second of one client (default: any number)")
+    parser.add_argument("--log-requests", metavar="URI", help="input folder that gets answered requests as labels")
+    parser.add_argument("--precision", help="of the weights: float32, or int8 (default: MODIT_PRECISION, or float32)")
+    parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
+    parser.set_defaults(verb=_serve)
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    if missing := [
+        name for name in ("fastapi", "jwt", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)
+    ]:
+        raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
+    from modit.serve.oidc import OidcSettings
+    from modit.serve.run import serve
+    from modit.serve.settings import Settings, api_keys, chosen_precision, registry_address
+
+    given = {"threads": chosen.threads} if chosen.threads is not None else {}
+    if chosen.domains is not None:
+        given["domains"] = tuple(filter(None, chosen.domains.split(",")))
+    serve(
+        Settings(
+            registry=registry_address(chosen.registry),
+            alias=chosen.alias,
+            host=chosen.host,
+            port=chosen.port,
+            reload_seconds=chosen.reload_seconds,
+            queue=chosen.queue,
+            timeout_seconds=chosen.timeout_seconds,
+            rate=chosen.rate,
+            log_requests=chosen.log_requests,
+            precision=chosen_precision(chosen.precision),
+            keys=api_keys(),
+            oidc=OidcSettings.of(os.environ),
+            insecure=chosen.insecure,
+            **given,
+        )
+    )
+    return 0
