@@ -1,6 +1,6 @@
 """Exact top-k inner products at nearly the speed of the matrix product.
 
-Candidates are found with sums in whatever order is fastest: those of few queries by faiss, in a copy of half precision
+Candidates are found with sums in whatever order is fastest: those of few queries by faiss, in a narrow copy
 where there is one, those of many by `modit.index.many`. Their scores are then taken again, *canonical*: the dot product
 of one row and one query, always summed in the same order, so the same pair has the same score in any batch and under
 any mask; equal scores are ordered by row. What was measured: docs/adr/0010-index.md.
@@ -17,10 +17,9 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
-from modit.index.half import HalfCopy
+from modit.index.narrow import NarrowCopy
 
 _SLACK = 4  # candidates beyond k: they show whether rounding could have changed the set
-_HALF_SLACK = 2  # times as many candidates from a copy of half precision
 FEW = 16  # with fewer queries a matrix product gains nothing
 _WIDE = 1024  # longest list that is searched in place of a mask
 
@@ -40,7 +39,7 @@ class Candidates(NamedTuple):
 
 
 def exact_search(
-    vectors: np.ndarray, queries: np.ndarray, k: int, half: HalfCopy | None = None
+    vectors: np.ndarray, queries: np.ndarray, k: int, narrow: NarrowCopy | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the k greatest inner products of each query.
 
@@ -48,16 +47,16 @@ def exact_search(
         vectors: float32 [N, d], C-contiguous.
         queries: float32 [B, d].
         k: length of the lists, >= 1.
-        half: a copy of the vectors, which gives the candidates of fewer than `FEW` queries; the answers are the same.
+        narrow: a copy of the vectors, which gives the candidates of fewer than `FEW` queries; the answers are the same.
 
     Returns:
         scores float32 [B, k], descending, and rows int64 [B, k], ties by row; -inf and -1 beyond the N-th.
     """
-    return _search(vectors, queries, k, None, half)
+    return _search(vectors, queries, k, None, narrow)
 
 
 def exact_search_among(
-    vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray, half: HalfCopy | None = None
+    vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray, narrow: NarrowCopy | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same among some rows, without a copy of them: for fewer than `FEW` queries.
 
@@ -66,12 +65,12 @@ def exact_search_among(
         queries: float32 [B, d], B < `FEW`.
         k: length of the lists, >= 1.
         allowed: bool [N].
-        half: as in `exact_search`; used where most rows are allowed.
+        narrow: as in `exact_search`; used where most rows are allowed.
     """
     wide = 2 * k * len(vectors) // max(1, int(np.count_nonzero(allowed))) + _SLACK
     if wide <= _WIDE:
         # The best of all hold the best that are allowed, if they hold enough of them: faster than asking of each row.
-        scores, rows = _search(vectors, queries, wide, None, half)
+        scores, rows = _search(vectors, queries, wide, None, narrow)
         hidden = (rows < 0) | ~allowed[rows]
         kept = np.argsort(hidden, axis=1, kind="stable")[:, :k]
         if not np.take_along_axis(hidden, kept, 1).any():
@@ -80,7 +79,7 @@ def exact_search_among(
 
 
 def _search(
-    vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray | None, half: HalfCopy | None
+    vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray | None, narrow: NarrowCopy | None
 ) -> tuple[np.ndarray, np.ndarray]:
     scores = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.full((len(queries), k), -1, np.int64)
@@ -89,7 +88,7 @@ def _search(
     if found == 0 or len(queries) == 0:
         return scores, rows
     items, wanted = np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(queries, np.float32)
-    for block in _candidates(items, wanted, min(among, found + _SLACK), allowed, half):
+    for block in _candidates(items, wanted, min(among, found + _SLACK), allowed, narrow):
         best, where = _best(items, wanted[block.queries], block, found, allowed, among)
         scores[block.queries, :found], rows[block.queries, :found] = best, where
     return scores, rows
@@ -107,15 +106,15 @@ def order(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _candidates(
-    items: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None, half: HalfCopy | None
+    items: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None, narrow: NarrowCopy | None
 ) -> Iterator[Candidates]:
     if len(queries) >= FEW and allowed is None:
         from modit.index.many import candidates  # takes torch, which serving does without
 
         yield from candidates(items, queries, count)
         return
-    if half is not None:
-        yield Candidates(slice(None), *half.scan(queries, min(len(items), _HALF_SLACK * count)))
+    if narrow is not None:
+        yield Candidates(slice(None), *narrow.scan(queries, count))
         return
     scores, rows = _scan(items, queries, count, allowed)
     yield Candidates(slice(None), rows, scores.min(1))

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 
 from modit.index.exact import FEW, exact_search, exact_search_among, order
-from modit.index.half import HalfCopy
+from modit.index.narrow import narrow_copy
 
 
 def row_ranges(items: int, parts: int) -> list[range]:
@@ -81,10 +81,10 @@ class FlatSearch:
     what one index answers.
     """
 
-    def __init__(self, indexes: Sequence[faiss.Index], halved: bool = False) -> None:
-        """Args: `indexes` of the parts, by row; `halved`: whether copies of half precision speed up few queries."""
+    def __init__(self, indexes: Sequence[faiss.Index], with_copies: bool = False) -> None:
+        """Args: `indexes` of the parts, by row; `with_copies`: whether narrow copies speed up few queries."""
         self._indexes = indexes
-        self._halves = [HalfCopy(self._vectors(part)) if halved else None for part in range(len(indexes))]
+        self._copies = [narrow_copy(self._vectors(part)) if with_copies else None for part in range(len(indexes))]
         self._rows = row_ranges(sum(index.ntotal for index in indexes), len(indexes))
         self._allowed: tuple[bytes, np.ndarray, np.ndarray] | None = None
 
@@ -110,11 +110,11 @@ class FlatSearch:
     ) -> tuple[np.ndarray, np.ndarray]:
         start, stop = self._rows[part].start, self._rows[part].stop
         if allowed is None:
-            scores, rows = exact_search(self._vectors(part), queries, k, self._halves[part])
+            scores, rows = exact_search(self._vectors(part), queries, k, self._copies[part])
             return scores, np.where(rows < 0, -1, rows + start)
         if len(queries) < FEW:
-            half = self._halves[part]
-            scores, rows = exact_search_among(self._vectors(part), queries, k, allowed[start:stop], half)
+            narrow = self._copies[part]
+            scores, rows = exact_search_among(self._vectors(part), queries, k, allowed[start:stop], narrow)
             return scores, np.where(rows < 0, -1, rows + start)
         kept, vectors = self._allowed_rows(part, allowed[start:stop])
         scores, places = exact_search(vectors, queries, k)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from modit.core.errors import ContractError
 from modit.index import IndexConfig, ItemIndex, exact_search
 from modit.index.exact import exact_search_among
-from modit.index.half import HalfCopy
+from modit.index.narrow import ByteCopy, HalfCopy, NarrowCopy, narrow_copy
 
 
 def _unit(count: int, dimension: int, seed: int) -> np.ndarray:
@@ -104,33 +106,54 @@ def test_scores_do_not_depend_on_the_batch_or_the_mask() -> None:
     spread=st.sampled_from([0.0, 1e-6, 1e-4, 1e-3, 1.0]),
     share=st.floats(0, 1),
     seed=st.integers(0, 10_000),
+    kind=st.sampled_from([ByteCopy, HalfCopy]),
 )
-def test_a_half_precision_copy_changes_no_answer(
-    items: int, queries: int, k: int, spread: float, share: float, seed: int
+def test_a_narrow_copy_changes_no_answer(
+    items: int, queries: int, k: int, spread: float, share: float, seed: int, kind: Callable[[np.ndarray], NarrowCopy]
 ) -> None:
-    # Items within less of each other than float16 can tell.
+    # Items within less of each other than a copy can tell.
     embeddings = _unit(1, 24, seed) + np.float32(spread) * _unit(items, 24, seed + 1)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    wanted, half = _unit(queries, 24, seed + 2), HalfCopy(embeddings)
+    wanted, narrow = _unit(queries, 24, seed + 2), kind(embeddings)
     for found, expected in zip(
-        exact_search(embeddings, wanted, k, half), exact_search(embeddings, wanted, k), strict=True
+        exact_search(embeddings, wanted, k, narrow), exact_search(embeddings, wanted, k), strict=True
     ):
         assert np.array_equal(found, expected)
     allowed = np.random.default_rng(seed).random(items) < share
     expected = exact_search_among(embeddings, wanted, k, allowed)
-    for found, other in zip(exact_search_among(embeddings, wanted, k, allowed, half), expected, strict=True):
+    for found, other in zip(exact_search_among(embeddings, wanted, k, allowed, narrow), expected, strict=True):
         assert np.array_equal(found, other)
 
 
-def test_no_score_of_a_half_precision_copy_is_off_by_more_than_its_error() -> None:
-    embeddings, queries = _unit(70_000, 32, 0), _unit(4, 32, 1)
-    half = HalfCopy(embeddings)
-    rows, least = half.scan(queries, 1_000)
-    others = np.ones((4, 70_000), bool)
+@pytest.mark.parametrize(("kind", "error"), [(ByteCopy, 0.02), (HalfCopy, 2**-11)])
+@pytest.mark.parametrize("dimension", [7, 32, 768])
+def test_no_score_of_a_narrow_copy_is_off_by_more_than_its_bound_says(
+    kind: Callable[[np.ndarray], ByteCopy | HalfCopy], error: float, dimension: int
+) -> None:
+    embeddings, queries = _unit(5_000, dimension, 0), _unit(4, dimension, 1)
+    narrow = kind(embeddings)
+    rows, least = narrow.scan(queries, 100)
+    others = np.ones((4, 5_000), bool)
     np.put_along_axis(others, rows, False, axis=1)
     exact = queries.astype(np.float64) @ embeddings.astype(np.float64).T
-    assert 0 < half.error < 2**-11
+    assert 0 < narrow.error < error
     assert (np.where(others, exact, -np.inf).max(1) <= least + 1e-6).all()
+
+
+def test_codes_at_the_end_of_their_range_keep_the_bound() -> None:
+    corner = np.where(np.random.default_rng(0).random((2_000, 128)) < 0.5, -1, 1).astype(np.float32) / np.sqrt(128)
+    _, least = ByteCopy(corner).scan(corner[:3], 100)
+    exact = np.sort(corner[:3] @ corner.T, axis=1)
+    assert (np.abs(least - exact[:, -400]) < 1e-5).all()  # nothing is rounded: the bound is the last score itself
+
+
+def test_vectors_that_bytes_cannot_tell_apart_are_copied_in_half_precision() -> None:
+    spread = _unit(5_000, 32, 0)
+    outlier = spread * np.float32(0.02)
+    outlier[:, 0] = 1  # one number takes all of the scale
+    outlier /= np.linalg.norm(outlier, axis=1, keepdims=True)
+    assert isinstance(narrow_copy(spread), ByteCopy)
+    assert isinstance(narrow_copy(outlier), HalfCopy)
 
 
 def test_another_mask_replaces_the_copy_of_the_last_one() -> None:

@@ -68,7 +68,7 @@ def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str
     Raises:
         ArtifactError: the index is damaged or another one, or its ids or shape are not the catalogue's.
     """
-    index = ItemIndex.load(index_folder, digests[0], half_copy=True)
+    index = ItemIndex.load(index_folder, digests[0], narrow_copy=True)
     table = pq.read_table(catalog_folder / _ITEMS).combine_chunks()  # rows are taken out of one chunk far faster
     # Compared in arrow: a million Python strings would hold up the threads that answer meanwhile.
     ids = pa.chunked_array([pa.array(index.item_ids, table.schema.field("item_id").type)])
