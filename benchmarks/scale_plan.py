@@ -1,8 +1,9 @@
 """What a night costs at 100 million and a billion items: arithmetic on the measured growth, no measurement.
 
 Run `python benchmarks/scale_plan.py docs/growth.json`. For each step whose work grows with the items, the processor
-seconds per item between the two largest measured sizes are taken as constant, beyond what grows faster (`FASTER`); the
-training steps are counted in GPU hours by the preset's steps (`TRAINING`). Prices are assumptions, to be replaced.
+seconds per item between the two largest sizes that were measured of it are taken as constant, beyond what grows faster
+(`FASTER`); where the larger took less, because another kind of index answers, all its seconds over its items. Training
+is left out (`TRAINING`). Prices are assumptions, to be replaced.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ FASTER = {"stage_index": 1.5}
 # Work that does not grow with the items but with the preset.
 TRAINING = ("pretrain", "continue_pretrain", "finetune", "hppo_round", "hppo_variants", "export_sampler")
 CORE_HOUR = 0.05  # US dollars, a core of a general machine with 8 GB
-PER_DOMAIN = ("label_anchors", "fit_metric_predictor", "build_trajectories", "evaluate")
+PER_DOMAIN = (
+    "label_anchors",
+    "fit_metric_predictor",
+    "build_trajectories",
+    "fetch_champion",
+    "check_servability",
+    "evaluate",
+    "bundle",
+)
 
 
 def main() -> None:
@@ -31,15 +40,17 @@ def main() -> None:
 
 
 def core_hours(measured: dict[int, dict[str, dict[str, float]]], step: str, items: int) -> float:
-    """Processor hours of one task of a step at `items`, from the slope between the two largest measured sizes."""
-    less, most = sorted(measured)[-2:]
-    slope = (measured[most][step]["cpu_seconds"] - measured[less][step]["cpu_seconds"]) / (most - less)
-    return max(0.0, slope) * items * (items / most) ** (FASTER.get(step, 1.0) - 1) / 3600
+    """Processor hours of one task of a step at `items`, from the two largest sizes measured of it."""
+    less, most = sorted(size for size, rows in measured.items() if step in rows)[-2:]
+    before, after = measured[less][step]["cpu_seconds"], measured[most][step]["cpu_seconds"]
+    each = (after - before) / (most - less) if after > before else after / most
+    return each * items * (items / most) ** (FASTER.get(step, 1.0) - 1) / 3600
 
 
 def table(measured: dict[int, dict[str, dict[str, float]]], domains: int, cores: int) -> str:
     """Markdown: core hours of each step at both sizes, hours on that many cores, and dollars."""
-    steps = [step for step in measured[max(measured)] if step != "demo_world" and not step.startswith(TRAINING)]
+    known = list(dict.fromkeys(step for rows in measured.values() for step in rows))
+    steps = [step for step in known if step != "demo_world" and not step.startswith(TRAINING)]
     lines = [f"| step | {' | '.join(f'{size:,} items: core hours' for size in SIZES)} |", "|---|---|---|"]
     totals = [0.0, 0.0]
     for step in steps:
