@@ -16,7 +16,41 @@ from modit.core.registry import Registry, discover
 from modit.core.runner import StepRunner
 
 BUCKET = "bucket"
+CONDITION = b"<Condition>If-None-Match</Condition>"
+CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>another write goes on</Message></Error>"
 PARAMS = "seed: 3\npretrain: {steps: 10}\npresets: {tiny: {}, small: {pretrain: {steps: 100}}}\n"
+LOST = b"<Error><Code>InternalError</Code><Message>try again</Message></Error>"
+
+
+@dataclass
+class Store:
+    """How the S3 server answers a conditional write.
+
+    Attributes:
+        names_condition: that failed, as AWS and moto do and other stores do not.
+        conflicts: how many it puts off, since another one is being written.
+        lost: how many it carries out and answers with an error.
+    """
+
+    names_condition: bool = False
+    conflicts: int = 0
+    lost: int = 0
+
+    def answer(self, app, environ, start_response):
+        if "HTTP_IF_NONE_MATCH" in environ and self.conflicts:
+            self.conflicts -= 1
+            start_response("409 Conflict", [("Content-Type", "application/xml")])
+            return [CONFLICT]
+        if "HTTP_IF_NONE_MATCH" in environ and self.lost:
+            self.lost -= 1
+            b"".join(app(environ, lambda *answer: None))
+            start_response("500 Internal Server Error", [("Content-Type", "application/xml")])
+            return [LOST]
+        body = b"".join(app(environ, start_response))
+        return [body if self.names_condition else body.replace(CONDITION, b" " * len(CONDITION))]
+
+
+STORE = Store()
 
 
 @dataclass
@@ -68,7 +102,7 @@ def s3_server():
     def answer(environ, start_response):
         # S3 decides about a conditional write as a whole; moto looks first and writes then.
         with one_at_a_time:
-            return list(app(environ, start_response))
+            return STORE.answer(app, environ, start_response)
 
     server = make_server("127.0.0.1", 0, answer, threaded=True, request_handler=MotoRequestHandler)
     thread = Thread(target=server.serve_forever, daemon=True)
@@ -76,6 +110,14 @@ def s3_server():
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """The server's manners, to be changed for a test."""
+    for name, value in vars(Store()).items():
+        monkeypatch.setattr(STORE, name, value)
+    return STORE
 
 
 @pytest.fixture

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from modit.core.errors import RunBusyError
+from modit.core.lease import Lease
 from modit.core.storage import Storage
+from modit.release.registry.refusals import Refused
 from modit.release.registry.registry import MlflowRegistry
-from modit.release.registry.release_log import ReleaseLog
+from modit.release.registry.release_log import Entry, ReleaseLog, following
 from modit.release.registry.standing import standing_of
 from modit.release.sampler.export import export_sampler
 from tests.unit.release.conftest import build_sampler, describe
@@ -75,6 +79,23 @@ def test_exactly_one_writer_makes_the_next_entry(place, tmp_path, request):
     assert sorted(said) == ["concurrent_promotion"] * 3 + ["won"]
     (entry,) = ReleaseLog(Storage(root)).read()
     assert entry.who == f"writer-{said.index('won')}"
+
+
+def test_a_writer_whose_answer_was_lost_has_made_its_entry(s3, store):
+    log, store.lost = ReleaseLog(Storage("s3://bucket/.releases/drama")), 1
+    entry = following([], Entry(0, "now", "ann", "approve", 1, None, None, "", "", None, ""))
+    log.append(entry)
+    assert store.lost == 0 and log.read() == [entry]
+    with pytest.raises(Refused, match="concurrent_promotion"):
+        log.append(replace(entry, who="bob"))
+
+
+def test_who_takes_a_lease_and_does_not_hear_of_it_holds_it(s3, store):
+    place, store.lost = Storage("s3://bucket/.releases/drama/.lease"), 1
+    with Lease(place, "ann", "promoting", 60.0).held():
+        assert store.lost == 0
+        with pytest.raises(RunBusyError, match="ann is promoting"), Lease(place, "bob", "promoting", 60.0).held():
+            pass
 
 
 @pytest.fixture(scope="module")

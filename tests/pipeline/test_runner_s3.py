@@ -74,6 +74,28 @@ def test_run_json_on_s3_is_written_once(toy, s3):
         toy.runner(run, seed=6)
 
 
+@pytest.mark.parametrize("names_condition", [True, False])
+def test_a_file_is_made_once_whether_or_not_the_store_says_which_condition_failed(s3, store, names_condition):
+    store.names_condition = names_condition
+    folder = Storage(f"s3://{BUCKET}/folder")
+    assert [folder.create_json("one.json", {"writer": writer}) for writer in (1, 2)] == [True, False]
+    assert folder.read_json("one.json") == {"writer": 1}
+
+
+def test_a_store_that_is_writing_the_same_file_is_asked_again(s3, store):
+    folder = Storage(f"s3://{BUCKET}/folder")
+    store.conflicts = 2
+    assert folder.create_json("one.json", {}) and store.conflicts == 0
+    store.conflicts = 1
+    assert not folder.create_json("one.json", {}) and store.conflicts == 0
+
+
+def test_any_other_answer_of_the_store_is_an_error(s3, store):
+    store.conflicts = 99
+    with pytest.raises(OSError, match="another write goes on"):
+        Storage(f"s3://{BUCKET}/folder").create_json("one.json", {})
+
+
 def test_two_who_fetch_one_artifact_into_one_cache_at_once_both_get_it(toy, s3, monkeypatch):
     run = f"s3://{BUCKET}/runs/a"
     toy.runner(run).execute("read")

@@ -78,7 +78,9 @@ class Lease:
             return name
         following = f"{int(name.split('.')[0]) + 1 if name else 1:08d}.json"
         if not self.place.create_json(following, self._content()):
-            raise RunBusyError(f"{self.place.uri}/{following}: another one took the lease at the same moment")
+            there = self.place.read_json(following) or {}
+            if there.get("holder") != self.holder:  # else the store's answer was lost, and the client asked again
+                raise RunBusyError(f"{self.place.uri}/{following}: another one took the lease at the same moment")
         return following
 
     def _renew(self, name: str, done: threading.Event) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 from modit.core.errors import ArtifactError
 
 CHUNK = 1 << 20
+# What S3 answers to a conditional write: it is there already; another one is being written, ask again.
+PRECONDITION_FAILED, CONFLICT = 412, 409
 
 
 def canonical_json(value: object) -> bytes:
@@ -96,19 +99,31 @@ class Storage:
             True if this call wrote it; of several callers at once exactly one does.
         """
         content = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        if self.local is None:
+            return self._create_remote(name, content)
+        partial = _write_beside(self.local / name, content)
         try:
-            if self.local is None:
-                self.filesystem.pipe_file(f"{self.root}/{name}", content, mode="create")
-                return True
-            partial = _write_beside(self.local / name, content)
-            try:
-                # A link, unlike a rename, fails when the name is taken.
-                (self.local / name).hardlink_to(partial)
-            finally:
-                partial.unlink()
+            # A link, unlike a rename, fails when the name is taken.
+            (self.local / name).hardlink_to(partial)
         except FileExistsError:
             return False
+        finally:
+            partial.unlink()
         return True
+
+    def _create_remote(self, name: str, content: bytes) -> bool:
+        for pause in (0.1, 0.5, 2.0, None):
+            try:
+                self.filesystem.pipe_file(f"{self.root}/{name}", content, mode="create")
+            except OSError as error:
+                if isinstance(error, FileExistsError) or _http_status(error) == PRECONDITION_FAILED:
+                    return False
+                if _http_status(error) != CONFLICT or pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return True
+        raise AssertionError("the last attempt returns or raises")
 
     def sizes(self) -> dict[str, int]:
         """Size in bytes of each file below, by its relative name."""
@@ -168,6 +183,14 @@ class Storage:
 def partial_beside(path: Path) -> Path:
     """A path to write to before a rename; nobody else's, while numbers of processes repeat among containers."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+
+
+def _http_status(error: OSError) -> int | None:
+    """Status of the answer that an error of a remote store is made from; s3fs takes 412 for `FileExistsError` only
+    where the store names the condition, as AWS does and others do not.
+    """
+    answer = getattr(error.__cause__, "response", None) or {}
+    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
 
 
 def _write_beside(path: Path, content: bytes) -> Path:

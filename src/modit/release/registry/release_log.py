@@ -155,6 +155,8 @@ class ReleaseLog:
         """
         if not self.place.create_json(_name(entry.number), entry.as_json()):
             there = self._read(entry.number)
+            if there == entry:  # the store's answer was lost, and the client asked again
+                return
             raise Refused(
                 "concurrent_promotion",
                 f"entry {entry.number} is {there.who}'s: {there.action} of version {there.version} at {there.time}; "
