@@ -28,7 +28,7 @@ CATALOGUE = Param(
     os.environ.get("MODIT_CATALOGUE", f"{RUNS}/demo-world"),
     type="string",
     minLength=1,
-    description="Folder in the input contract, a path on the worker.",
+    description="Folder in the input contract: a path that steps see, or s3://bucket/prefix.",
 )
 SEED = Param(0, type="integer", minimum=0, maximum=2**31 - 1, description="Same seed, same bytes.")
 PRESET = Param("small", type="string", enum=list(PRESETS), description="Size preset of params.yaml.")

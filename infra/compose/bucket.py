@@ -1,11 +1,16 @@
-"""`python bucket.py NAME`: makes a bucket of the object store once the store answers."""
+"""`python bucket.py NAME`: makes a bucket of the object store once the store answers, and refuses a store that lets a
+second writer make the same file: what is promoted, and who may begin, hangs on that (docs/adr/0026).
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+import uuid
 
 import s3fs
+
+from modit.core.storage import Storage
 
 _SECONDS = 120
 
@@ -34,5 +39,26 @@ def ensure_bucket(name: str, seconds: float = _SECONDS) -> None:
             return
 
 
+def expect_one_writer(name: str) -> None:
+    """Makes a file twice.
+
+    Args:
+        name: of the bucket.
+
+    Raises:
+        SystemExit: the store let the second writer through, too.
+    """
+    folder, file = Storage(f"s3://{name}/.probe/{uuid.uuid4().hex}"), "one.json"
+    try:
+        if not folder.create_json(file, {"writer": 1}) or folder.create_json(file, {"writer": 2}):
+            raise SystemExit(
+                "the object store does not honour `If-None-Match: *`: two promotions at once would both win; "
+                "OBJECTS_IMAGE must be a store that does (docs/one-host.md)"
+            )
+    finally:
+        folder.remove()
+
+
 if __name__ == "__main__":
     ensure_bucket(sys.argv[1])
+    expect_one_writer(sys.argv[1])
