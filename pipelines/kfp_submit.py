@@ -21,6 +21,8 @@ from pipelines.retrain import IMAGE_KINDS, NAME, compiled, retrain_pipeline
 # Of kfp's client.
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 TOKEN_VARIABLE = "MODIT_KFP_TOKEN"
+# Variables that steps need where runs are remote -> what to give.
+OF_REMOTE_RUNS = {"MLFLOW_TRACKING_URI": "http://SERVER:5000", "MODIT_FEATURES": "FOLDER"}
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # The server puts the scheduled time of a recurring run in, UTC, in Go's format.
 SCHEDULED_RUN, SCHEDULED_WINDOW = "nightly-[[ScheduledTime]]", ":[[ScheduledTime.2006-01-02]]"
@@ -44,6 +46,7 @@ def submit(chosen: argparse.Namespace) -> str:
     check_parameters(parameters)
     cron = cron_with_seconds(chosen.schedule) if chosen.schedule else None
     platform = platform_of(chosen, IMAGE_KINDS)
+    check_variables(chosen.run_root, platform.environment)
     server = Server(host_of(chosen.host), chosen.namespace, chosen.experiment, os.environ.get(TOKEN_VARIABLE))
     check_server(server)
     pipeline = compiled(retrain_pipeline(REGISTRY, platform))
@@ -106,6 +109,22 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     if not RUN_NAME.fullmatch(filled["run"]):
         raise ConfigError(f"--run {parameters['run']!r}; allowed: a name {RUN_NAME.pattern}")
     parse_run_config(run_conf(filled), "the pipeline's parameters")
+
+
+def check_variables(run_root: str, environment: Mapping[str, str]) -> None:
+    """Refuses here what a task would refuse after hours: beside a remote run there is no folder for these.
+
+    Args:
+        run_root: where runs live.
+        environment: of every task.
+
+    Raises:
+        ConfigError: a variable is missing.
+    """
+    missing = [name for name in OF_REMOTE_RUNS if name not in environment] if "://" in run_root else []
+    if missing:
+        options = " ".join(f"--env {name}={OF_REMOTE_RUNS[name]}" for name in missing)
+        raise ConfigError(f"--run-root {run_root} is no folder, so tasks must be told where these are: {options}")
 
 
 def cron_with_seconds(schedule: str) -> str:

@@ -75,11 +75,16 @@ def no_settings_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
 
 
-def submit(*options: str, catalogue: str = "s3://bucket/world", run_root: str = "s3://bucket/runs") -> int:
-    return main(["kfp", "submit", "--catalogue", catalogue, "--run-root", run_root, *options])
+PLACES = ("--env", "MLFLOW_TRACKING_URI=http://mlflow:5000", "--env", "MODIT_FEATURES=/data/features")
 
 
-def refused(capsys, *options: str, **addresses: str) -> str:
+def submit(
+    *options: str, catalogue: str = "s3://bucket/world", run_root: str = "s3://bucket/runs", places=PLACES
+) -> int:
+    return main(["kfp", "submit", "--catalogue", catalogue, "--run-root", run_root, *places, *options])
+
+
+def refused(capsys, *options: str, **addresses) -> str:
     assert submit(*options, **addresses) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -203,6 +208,14 @@ def test_what_the_server_refuses_is_said_in_its_words(server, capsys, path, opti
 def test_an_option_that_is_not_allowed_is_named_and_nothing_is_sent(server, capsys, options, said):
     assert said in refused(capsys, "--host", server.url, *options)
     assert server.received == []
+
+
+@pytest.mark.parametrize(("given", "missing"), [(PLACES[:2], "MODIT_FEATURES"), (PLACES[2:], "MLFLOW_TRACKING_URI")])
+def test_tasks_of_a_remote_run_must_be_told_where_registry_and_features_are(server, capsys, given, missing):
+    said = refused(capsys, "--host", server.url, places=given)
+    assert f"--run-root s3://bucket/runs is no folder, so tasks must be told where these are: --env {missing}=" in said
+    assert server.received == []
+    assert submit("--host", server.url, catalogue="/data/world", run_root="/data/runs", places=()) == 0
 
 
 @pytest.mark.parametrize("name", ["catalogue", "run_root"])
