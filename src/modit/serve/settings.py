@@ -11,7 +11,7 @@ from modit.release.registry.address import TRACKING_VARIABLE
 from modit.release.sampler.info import FLOAT32, PRECISIONS
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
-KEYS_VARIABLE, PRECISION_VARIABLE = "MODIT_API_KEYS", "MODIT_PRECISION"
+KEYS_VARIABLE, PRECISION_VARIABLE, LOG_VARIABLE = "MODIT_API_KEYS", "MODIT_PRECISION", "MODIT_LOG_REQUESTS"
 _DEFAULT_THREADS = os.cpu_count() or 1
 
 
@@ -113,6 +113,11 @@ def registry_address(given: str | None) -> str:
 def chosen_precision(given: str | None) -> str:
     """What was given, else MODIT_PRECISION, else float32."""
     return given or os.environ.get(PRECISION_VARIABLE) or FLOAT32
+
+
+def chosen_log(given: str | None) -> str | None:
+    """Where answered requests go: what was given, else MODIT_LOG_REQUESTS, else nowhere."""
+    return given or os.environ.get(LOG_VARIABLE) or None
 
 
 def api_keys() -> tuple[str, ...]:

@@ -22,7 +22,11 @@ def add_serve_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--queue", type=int, default=64, help="requests that wait at most (default %(default)s)")
     parser.add_argument("--timeout-seconds", type=float, default=10.0, help="for an answer (default %(default)s)")
     parser.add_argument("--rate", type=float, help="requests a second of one client (default: any number)")
-    parser.add_argument("--log-requests", metavar="URI", help="input folder that gets answered requests as labels")
+    parser.add_argument(
+        "--log-requests",
+        metavar="URI",
+        help="input folder that gets answered requests as labels (default: MODIT_LOG_REQUESTS)",
+    )
     parser.add_argument("--precision", help="of the weights: float32, or int8 (default: MODIT_PRECISION, or float32)")
     parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
     parser.set_defaults(verb=_serve)
@@ -35,7 +39,7 @@ def _serve(chosen: argparse.Namespace) -> int:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
     from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve
-    from modit.serve.settings import Settings, api_keys, chosen_precision, registry_address
+    from modit.serve.settings import Settings, api_keys, chosen_log, chosen_precision, registry_address
 
     given = {"threads": chosen.threads} if chosen.threads is not None else {}
     if chosen.domains is not None:
@@ -50,7 +54,7 @@ def _serve(chosen: argparse.Namespace) -> int:
             queue=chosen.queue,
             timeout_seconds=chosen.timeout_seconds,
             rate=chosen.rate,
-            log_requests=chosen.log_requests,
+            log_requests=chosen_log(chosen.log_requests),
             precision=chosen_precision(chosen.precision),
             keys=api_keys(),
             oidc=OidcSettings.of(os.environ),

@@ -12,6 +12,7 @@ import yaml
 from infra import compose_env
 
 FILE = Path(compose_env.__file__).parent / "compose" / "compose.yaml"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 SERVICES = yaml.safe_load(FILE.read_text())["services"]
 OURS = {name for name, service in SERVICES.items() if "MODIT_" in service["image"]}
 # One-shot tasks, which end.
@@ -23,6 +24,17 @@ def test_every_variable_that_is_demanded_is_made_and_none_that_nobody_reads(tmp_
     demanded = set(re.findall(r"\$\{(\w+):\?", text))
     assert demanded == set(compose_env.settings(tmp_path))
     assert set(re.findall(r"\$\{(\w+)\}", text)) <= demanded
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"), [("reviews.md", "## Settings"), ("containers.md", "## Retries, timeouts, notices")]
+)
+def test_airflow_is_handed_what_the_guides_say_can_be_set(page, heading):
+    section = (DOCS / page).read_text().partition(heading)[2].partition("\n## ")[0]
+    names = set(re.findall(r"^\| `(MODIT_\w+)`", section, re.MULTILINE))
+    assert len(names) >= 4
+    for service in ("scheduler", "dag-processor", "triggerer"):
+        assert names <= set(SERVICES[service]["environment"]), service
 
 
 def test_secrets_are_new_each_time_and_long(tmp_path):

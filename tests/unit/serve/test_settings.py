@@ -13,7 +13,7 @@ from modit.cli import build_parser, main
 from modit.core.errors import ConfigError
 from modit.serve.logs import JsonFormatter
 from modit.serve.schema import RetrieveRequest
-from modit.serve.settings import Settings, api_keys, registry_address
+from modit.serve.settings import Settings, api_keys, chosen_log, registry_address
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,14 @@ def test_keys_are_read_from_the_environment_and_never_printed(monkeypatch):
     assert "'one'" not in repr(Settings("sqlite:////none", keys=api_keys()))
     monkeypatch.delenv("MODIT_API_KEYS")
     assert api_keys() == ()
+
+
+def test_where_requests_are_logged_is_given_or_in_the_environment_and_an_empty_one_is_none(monkeypatch):
+    monkeypatch.setenv("MODIT_LOG_REQUESTS", "s3://bucket/catalogue")
+    assert chosen_log(None) == "s3://bucket/catalogue"
+    assert chosen_log("/folder") == "/folder"
+    monkeypatch.setenv("MODIT_LOG_REQUESTS", "")
+    assert chosen_log(None) is None
 
 
 def test_the_registry_is_given_or_in_the_environment(monkeypatch):
