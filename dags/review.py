@@ -10,7 +10,7 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
-from dags.notices import ReviewNotice
+from dags.notices import FailureNotice, ReviewNotice
 
 REQUIRED, OFF, AUTO = "required", "off", "auto-promote"
 # Who says what is promoted: a person; nobody here, it is done by hand; or this setting, and the release log says so.
@@ -58,6 +58,7 @@ class ReviewOperator(ApprovalOperator):
             notifiers=[ReviewNotice("waits for a review")],
             assigned_users=[{"id": name, "name": name} for name in REVIEWERS] or None,
             map_index_template="{{ task.review['version'] }}",
+            on_failure_callback=FailureNotice(),
             **kwargs,
         )
         self.review, self.action, self.otherwise, self.reason = review, action, otherwise, reason

@@ -33,14 +33,53 @@ conf = dag.get_template_env().from_string(file["CONF"]).render(params=params) if
 print(json.dumps({"tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks}, "seconds": seconds,
                   "brought": brought, "conf": conf, "inlets": [task.inlets for task in dag.tasks]}))
 """
+# All DAGs, as Airflow's DAG processor finds them: who hears of a task that fails, and how long it took.
+ALL = """
+import json, runpy, sys, time
+import airflow.sdk
+start = time.process_time()
+dags = [runpy.run_path(f"dags/{name}.py")["dag"] for name in json.loads(sys.argv[1])]
+seconds = time.process_time() - start
+told = {f"{dag.dag_id}.{task.task_id}": [type(each).__name__ for each in task.on_failure_callback]
+        for dag in dags for task in dag.tasks}
+print(json.dumps({"seconds": seconds, "told": told}))
+"""
+# What a review by hand orders when it is approved, and when it is rejected.
+ORDERS = """
+import json, runpy, sys
+file = runpy.run_path("dags/promotion_review.py")
+asked = file["dag"].get_task("release.review")
+rendered = {action: [file["dag"].get_template_env().from_string(text).render(params={"action": action})
+                     for text in (asked.action, asked.otherwise)] for action in file["ACTIONS"]}
+print(json.dumps(rendered))
+"""
+
+
+def said_by(code: str, home: Path, *arguments: str, **settings: str) -> dict:
+    environment = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "MODIT_RUNS": "/r"}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment | settings, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def look(dag: str, home: Path, **params) -> dict:
-    environment = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "MODIT_RUNS": "/r"}
-    command = [sys.executable, "-c", LOOK, f"dags/{dag}.py", json.dumps(params)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return said_by(LOOK, home, f"dags/{dag}.py", json.dumps(params))
+
+
+# Kubernetes' provider takes 0.7 s to import.
+@pytest.mark.parametrize(("executor", "seconds"), [("process", 1.0), ("docker", 1.0), ("kubernetes", 2.0)])
+def test_all_dags_parse_fast_on_every_executor_and_tell_of_every_task_that_fails(executor, seconds, tmp_path):
+    if executor != "process":
+        provider = {"docker": "docker", "kubernetes": "cncf.kubernetes"}[executor]
+        pytest.importorskip(f"airflow.providers.{provider}", reason="needs the extra `containers`")
+    dags = json.dumps(["nightly_retrain", "new_domain", "promotion_review"])
+    found = said_by(ALL, tmp_path, dags, MODIT_EXECUTOR=executor)
+    assert found["seconds"] < seconds
+    assert {name for name, told in found["told"].items() if told != ["FailureNotice"]} == set()
+    assert len(found["told"]) == 2 * (len(REGISTRY.steps) + len(REVIEWS)) + 1 + len(REVIEWS)
 
 
 @pytest.mark.parametrize("dag", ["new_domain", "promotion_review"])
@@ -63,6 +102,16 @@ def test_what_is_not_given_of_a_new_domain_is_left_to_the_run_that_it_starts_fro
     assert json.loads(look("new_domain", tmp_path, **given)["conf"]) == {"domains": ["new"], "new_domain": new}
     more = json.loads(look("new_domain", tmp_path, **given, seed=0, overrides={})["conf"])
     assert more == {"domains": ["new"], "new_domain": new, "seed": 0, "overrides": {}}
+
+
+def test_a_review_by_hand_orders_what_was_chosen(tmp_path):
+    assert said_by(ORDERS, tmp_path) == {
+        "review": ["approve", "reject"],
+        "promote": ["approve", ""],
+        "override": ["override", ""],
+        "reject": ["reject", ""],
+        "roll back": ["rollback", ""],
+    }
 
 
 def test_a_review_by_hand_is_nothing_but_a_review(tmp_path):
