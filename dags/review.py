@@ -75,6 +75,9 @@ class ReviewOperator(ApprovalOperator):
         if self.action != "approve" and not self.reason.strip():
             raise AirflowFailException(f"{self.action} needs a reason, and none is given")
         mode = REQUIRED if self.asks_always else MODE
+        if mode == AUTO and (own := self.review.get("thresholds")):
+            self.log.warning("MODIT_REVIEW=%s: a person is asked, since the run set %s itself", AUTO, own)
+            mode = REQUIRED
         if mode == OFF:
             raise AirflowSkipException(f"MODIT_REVIEW={OFF}: nobody is asked; by hand: {by_hand(self.review)}")
         if mode == AUTO:

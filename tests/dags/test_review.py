@@ -103,6 +103,22 @@ def test_what_is_promoted_without_a_review_is_recorded_as_such(monkeypatch):
     assert found.approval == "configuration:nightly_retrain/night/modit-popular/3"
 
 
+def test_what_a_run_set_for_itself_is_not_promoted_without_a_person(monkeypatch):
+    monkeypatch.setattr(review, "MODE", "auto-promote")
+
+    class Asked(Exception):
+        pass
+
+    def ask(task, context):
+        raise Asked
+
+    monkeypatch.setattr(ReviewOperator, "_expect_shown", ask)
+    task = operator()
+    task.review = SHOWN | {"thresholds": "gate.noise_floor = 0"}
+    with pytest.raises(Asked):
+        task.execute(context_of(task))
+
+
 def test_a_notice_names_version_verdict_and_page():
     title, text = review_notice(context_of(operator()), "waits for a review")
     assert title == "nightly_retrain: modit-popular/3 waits for a review"

@@ -91,7 +91,7 @@ def load_params(path: Path, preset: str, overrides: dict[str, Any] | None = None
     presets = content.pop("presets", {})
     if preset not in presets:
         raise ConfigError(f"{path}: no preset {preset!r} under `presets`; allowed: {', '.join(presets) or PRESETS}")
-    merged = _merge(_merge(content, presets[preset] or {}), _nest(overrides or {}))
+    merged = _merge(_merge(content, presets[preset] or {}), nested(overrides or {}))
     try:
         return Params.model_validate(merged)
     except ValidationError as error:
@@ -111,13 +111,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _nest(overrides: dict[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
+def nested(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides by section: `{"pretrain.steps": 10}` becomes `{"pretrain": {"steps": 10}}`."""
+    found: dict[str, Any] = {}
     for name, value in overrides.items():
         for part in reversed(name.split(".")):
             value = {part: value}
-        nested = _merge(nested, value)
-    return nested
+        found = _merge(found, value)
+    return found
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

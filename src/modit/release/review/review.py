@@ -5,12 +5,15 @@ It judges nothing, and moves nothing.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
+from modit.core.params import nested
+from modit.core.run_config import RUN_FILE
 from modit.core.storage import Storage, sha256_of_file
 from modit.core.verdict import VERDICT_FILE, data_docs, report_pages, verdict_table
 from modit.core.workspace import cache_folder
@@ -21,6 +24,8 @@ REGISTRATION, REGISTRATION_FILE = "registration", "registration.json"
 # What `check_servability` says of the lists of frozen queries, for a reviewer.
 CHANGE, CHANGE_TEXT = "change", "change.md"
 PASSED = "passed"
+# Sections that say what a candidate must reach.
+_JUDGING = ("gate", "servability")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Review:
         verdict: sha256 of the `verdict.json` that is shown; an approval is of this one and no other.
         subject: a line, which has the verdict's digest, too.
         body: Markdown.
+        thresholds: that the run set for itself, by its overrides, such as `gate.noise_floor = 0`; or empty.
     """
 
     version: str
@@ -42,6 +48,7 @@ class Review:
     verdict: str
     subject: str
     body: str
+    thresholds: str = ""
 
     def as_json(self) -> Json:
         """For orchestrators: some kilobytes of text, no data."""
@@ -86,15 +93,17 @@ def review_of(run: str, version: str, domain: str, verdict: str) -> Review:
     judged = store.read_json("verdict", VERDICT_FILE)
     status = judged["domains"][domain]["status"]
     subject = f"{version}: {status} (verdict {verdict[:12]})"
-    return Review(version, domain, store.run.uri, verdict, subject, _body(store, version, domain, judged, verdict))
+    body, thresholds = _body(store, version, domain, judged, verdict), _thresholds(store)
+    return Review(version, domain, store.run.uri, verdict, subject, body, thresholds)
 
 
 def _body(store: ArtifactStore, version: str, domain: str, judged: Json, verdict: str) -> str:
     table = verdict_table({**judged, "domains": {domain: judged["domains"][domain]}})
     basis = judged["domains"][domain].get("basis") or judged["basis"]
-    run = store.run.uri
+    run, thresholds = store.run.uri, _thresholds(store)
     parts = [
         f"**{version}**, {basis}.",
+        *([f"**This run set what it is held to itself**: {thresholds}."] if thresholds else []),
         f"```\n{table}\n```",
         *_change(store, domain),
         "\n".join(
@@ -107,6 +116,13 @@ def _body(store: ArtifactStore, version: str, domain: str, judged: Json, verdict
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _thresholds(store: ArtifactStore) -> str:
+    """Who starts a run may override any parameter, those of the gate too."""
+    overrides = nested((store.run.read_json(RUN_FILE) or {}).get("overrides") or {})
+    own = ((section, name, value) for section in _JUDGING for name, value in overrides.get(section, {}).items())
+    return ", ".join(f"{section}.{name} = {json.dumps(value)}" for section, name, value in sorted(own))
 
 
 def _change(store: ArtifactStore, domain: str) -> list[str]:

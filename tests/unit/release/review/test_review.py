@@ -70,6 +70,21 @@ def test_a_reviewer_sees_verdict_reasons_what_would_change_and_where_the_report_
     assert f"report: {run}/report/report.html" in review.body and "quality" not in review.body
 
 
+@pytest.mark.parametrize(
+    ("overrides", "thresholds"),
+    [
+        ({"pretrain.steps": 10}, ""),
+        ({"gate.noise_floor": 0, "servability": {"p99_ms": 9}}, "gate.noise_floor = 0, servability.p99_ms = 9"),
+        ({"gate": {"classical_splits": []}}, "gate.classical_splits = []"),
+    ],
+)
+def test_a_reviewer_sees_which_thresholds_a_run_set_for_itself(run, overrides, thresholds):
+    (run / "run.json").write_text(json.dumps({"catalogue": "/world", "overrides": overrides}))
+    (review,) = reviews_of_run(str(run))
+    assert review.thresholds == thresholds
+    assert ("This run set what it is held to itself" in review.body) == bool(thresholds) and thresholds in review.body
+
+
 def test_a_version_whose_change_was_not_looked_at_is_shown_without(run):
     assert "What would change" not in review_of(str(run), "modit-safety/3", "safety", DIGEST).body
 
