@@ -82,7 +82,8 @@ with DAG(
     **COMMON,
 ) as dag:
     budget = "{{ params.label_budget }}"
-    plan = verb_task("plan", {"verb": "plan-domain", "options": {"conf": CONF, "label-budget": budget}}, returns=True)
+    order = {"verb": "plan-domain", "options": {"conf": CONF, "label-budget": budget}}
+    plan = verb_task("plan", order, returns=True, needs=frozenset())
     tasks = add_steps(RUN_URI, CONF)
     plan >> tasks["validate_logs"]
     add_reviews({"run": RUN_URI}, after=tasks["register"])

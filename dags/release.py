@@ -13,6 +13,7 @@ from dags.executors.step_task import Verb
 from dags.notices import FailureNotice
 from dags.review import ReviewOperator
 from dags.steps import EXECUTOR
+from modit.core.services import REGISTRY
 
 
 def add_reviews(what: dict[str, str], after: Any = None, **fields: Any) -> None:
@@ -36,21 +37,22 @@ def add_reviews(what: dict[str, str], after: Any = None, **fields: Any) -> None:
     release.expand(review=prepare.output)
 
 
-def verb_task(task_id: str, order: Any, *, returns: bool = False) -> Any:
+def verb_task(task_id: str, order: Any, *, returns: bool = False, needs: frozenset[str] = frozenset({REGISTRY})) -> Any:
     """A task of `modit VERB`, by the executor that runs the steps. It is not tried again: a refusal stays one.
 
     Args:
         task_id: its name.
         order: as of `VerbTask`, or the output of a task that gives one.
         returns: whether the verb's last line is JSON for other tasks.
+        needs: the services that the verb reaches.
     """
-    operator, needs = verb_operator(EXECUTOR), Verb(task_id)
+    operator, verb = verb_operator(EXECUTOR), Verb(task_id, needs)
     return operator(
         task_id=task_id,
         order=order,
         returns=returns,
         retries=0,
-        execution_timeout=timedelta(minutes=needs.timeout_minutes * TIMEOUT_SCALE),
+        execution_timeout=timedelta(minutes=verb.timeout_minutes * TIMEOUT_SCALE),
         on_failure_callback=FailureNotice(),
-        **operator.arguments_for(needs),
+        **operator.arguments_for(verb),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kfp import dsl
+from kfp.kubernetes import use_secret_as_env
 
 from modit.core.step import Step
 from pipelines.kfp_contract import RUN_PARAMETERS
@@ -66,8 +67,10 @@ def configure(task: dsl.PipelineTask, step: Step, platform: Platform) -> None:
     if step.resources.gpus and platform.accelerator:
         task.set_accelerator_type(platform.accelerator)
         task.set_accelerator_limit(step.resources.gpus)
-    for name, value in sorted(platform.environment.items()):
+    for name, value in platform.environment_of(step).items():
         task.set_env_variable(name, value)
+    for secret, keys in platform.secrets_of(step).items():
+        use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
     if step.retries:
         task.set_retry(step.retries, **BACKOFF)
 

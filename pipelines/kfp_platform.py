@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
+from modit.core.services import SERVICES, is_secret, secret_name, services_of
 from modit.core.step import Step
 
 ACCELERATOR = "nvidia.com/gpu"
@@ -25,7 +26,8 @@ class Platform:
         pattern: reference of the images; `{image}` stands for the kind that the step's declaration names.
         images: references of single kinds, which go before the pattern.
         accelerator: resource name of an accelerator, such as `nvidia.com/gpu`; None for a cluster without.
-        environment: variables of every task; nothing secret, since it stands in the compiled file.
+        environment: variables of the tasks; nothing secret, since it stands in the compiled file.
+        secrets: name of the Kubernetes secret of a service; `{service}` stands for it; None: pods have an identity.
         shards: how many tasks share the items of a step that is sharded.
     """
 
@@ -34,10 +36,26 @@ class Platform:
     accelerator: str | None = ACCELERATOR
     environment: Mapping[str, str] = field(default_factory=dict)
     shards: int = 1
+    secrets: str | None = None
 
     def image_of(self, step: Step) -> str:
         """The image that runs a step."""
         return self.images.get(step.image) or self.pattern.replace("{image}", step.image)
+
+    def environment_of(self, step: Step) -> dict[str, str]:
+        """The variables of a step's tasks: all but those of services that it does not need."""
+        needed = services_of(step.needs)
+        others = {name for key, each in SERVICES.items() if key not in needed for name in each.variables}
+        return {name: value for name, value in sorted(self.environment.items()) if name not in others}
+
+    def secrets_of(self, step: Step) -> dict[str, tuple[str, ...]]:
+        """The Kubernetes secrets that a step's tasks need -> the keys that become variables of their name."""
+        if self.secrets is None:
+            return {}
+        return {
+            secret_name(self.secrets, key): tuple(name for name in each.variables if name not in self.environment)
+            for key, each in services_of(step.needs).items()
+        }
 
 
 def add_platform_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +79,13 @@ def add_platform_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="variable of every task, such as MLFLOW_TRACKING_URI; nothing secret; may be repeated",
+        help="variable of the tasks that need it, such as MLFLOW_TRACKING_URI; nothing secret; may be repeated",
+    )
+    parser.add_argument(
+        "--secrets",
+        metavar="PATTERN",
+        help="names of Kubernetes secrets, such as modit-{service}, whose keys become variables of the tasks that "
+        "need the service (default: none, pods have an identity)",
     )
     parser.add_argument(
         "--shards",
@@ -79,7 +103,7 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
         kinds: of images that there are.
 
     Raises:
-        ConfigError: an image is of a kind that no step has, or a variable has no value.
+        ConfigError: an image is of a kind that no step has, or a variable has no value or a secret one.
     """
     single = dict(text.split("=", 1) for text in chosen.image if "=" in text)
     unknown = set(single) - set(kinds)
@@ -92,5 +116,7 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
     pattern = general[-1] if general else os.environ.get("MODIT_IMAGES") or Platform.pattern
     accelerator = None if chosen.accelerator == NO_ACCELERATOR else chosen.accelerator
     environment = dict(text.split("=", 1) for text in chosen.env)
+    if secret := [name for name, value in environment.items() if is_secret(name, value)]:
+        raise ConfigError(f"--env {secret[0]}=...: the pipeline would show it; put it into a secret, see --secrets")
     shards = int(os.environ.get("MODIT_SHARDS") or 1) if chosen.shards is None else chosen.shards
-    return Platform(pattern, single, accelerator, environment, shards)
+    return Platform(pattern, single, accelerator, environment, shards, chosen.secrets)

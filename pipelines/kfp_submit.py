@@ -13,7 +13,7 @@ from typing import Any
 from components.registry import REGISTRY
 from modit.core.errors import ConfigError
 from modit.core.run_config import parse_run_config
-from pipelines.kfp_platform import platform_of
+from pipelines.kfp_platform import Platform, platform_of
 from pipelines.kfp_server import Server, check_server, start_recurring_run, start_run
 from pipelines.kfp_task import run_conf
 from pipelines.retrain import IMAGE_KINDS, NAME, compiled, retrain_pipeline
@@ -46,7 +46,7 @@ def submit(chosen: argparse.Namespace) -> str:
     check_parameters(parameters)
     cron = cron_with_seconds(chosen.schedule) if chosen.schedule else None
     platform = platform_of(chosen, IMAGE_KINDS)
-    check_variables(chosen.run_root, platform.environment)
+    check_variables(chosen.run_root, platform)
     server = Server(host_of(chosen.host), chosen.namespace, chosen.experiment, os.environ.get(TOKEN_VARIABLE))
     check_server(server)
     pipeline = compiled(retrain_pipeline(REGISTRY, platform))
@@ -111,19 +111,20 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     parse_run_config(run_conf(filled), "the pipeline's parameters")
 
 
-def check_variables(run_root: str, environment: Mapping[str, str]) -> None:
+def check_variables(run_root: str, platform: Platform) -> None:
     """Refuses here what a task would refuse after hours: beside a remote run there is no folder for these.
 
     Args:
         run_root: where runs live.
-        environment: of every task.
+        platform: with the tasks' variables; secrets may hold an address, too, but no folder.
 
     Raises:
         ConfigError: a variable is missing.
     """
-    missing = [name for name in OF_REMOTE_RUNS if name not in environment] if "://" in run_root else []
-    if missing:
-        options = " ".join(f"--env {name}={OF_REMOTE_RUNS[name]}" for name in missing)
+    secret = {"MLFLOW_TRACKING_URI"} if platform.secrets else set()
+    missing = OF_REMOTE_RUNS.keys() - platform.environment.keys() - secret
+    if missing and "://" in run_root:
+        options = " ".join(f"--env {name}={OF_REMOTE_RUNS[name]}" for name in sorted(missing))
         raise ConfigError(f"--run-root {run_root} is no folder, so tasks must be told where these are: {options}")
 
 

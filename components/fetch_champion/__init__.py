@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modit.core.services import REGISTRY
 from modit.core.step import Resources, Step
 
 STEP = Step(
@@ -14,5 +15,6 @@ STEP = Step(
     # A release moves the champion: judged again, the run meets the new one.
     watches=(".releases",),
     image="release",
+    needs=frozenset({REGISTRY}),
     resources=Resources(memory_gb=4),
 )

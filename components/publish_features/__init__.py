@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modit.core.services import FEATURE_STORE, REGISTRY
 from modit.core.step import Resources, Step
 
 STEP = Step(
@@ -11,6 +12,8 @@ STEP = Step(
     params=("publish_features",),
     sharded=True,
     image="features",
+    # The registry says which runs are in use: their feature services stay.
+    needs=frozenset({FEATURE_STORE, REGISTRY}),
     resources=Resources(memory_gb=4),
     timeout_minutes=240,
     # The store is outside of the run: that another run published the same does not say that it is there now.

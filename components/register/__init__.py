@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.hppo_round import OUTPUTS as HPPO_OUTPUTS
+from modit.core.services import REGISTRY
 from modit.core.step import Step
 
 # Artifact of a training stage -> its section.
@@ -25,4 +26,5 @@ STEP = Step(
     outputs=("registration",),
     params=("model", "pretrain", "continue_pretrain", "finetune", "hppo"),
     image="release",
+    needs=frozenset({REGISTRY}),
 )

@@ -12,8 +12,9 @@ from docker.errors import NotFound
 from docker.types import DeviceRequest, Mount
 
 from dags.executors import image_of
-from dags.executors.settings import GPUS, HANDED_ON, IMAGES, SECRET, present
+from dags.executors.settings import GPUS, IMAGES
 from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
+from modit.core.services import handed_on
 from modit.core.step import Step
 
 # What containers see of the host: FOLDER under its own path, or SOURCE:TARGET[:ro], of a folder or a named volume.
@@ -34,14 +35,15 @@ class DockerTask(CommandTask, DockerOperator):
     def arguments_for(step: Step | Verb) -> dict[str, Any]:
         """Image, resources, volumes and environment of a step's container."""
         gpus = step.resources.gpus if GPUS else 0
+        handed = handed_on(step.needs, os.environ)
         return {
             "image": image_of(step, IMAGES),
             "cpus": step.resources.cpus,
             "mem_limit": f"{step.resources.memory_gb:g}g",
             "device_requests": [DeviceRequest(count=gpus, capabilities=[["gpu"]])] if gpus else None,
             "mounts": [mount(volume) for volume in VOLUMES],
-            "environment": present(HANDED_ON),
-            "private_environment": present(SECRET),
+            "environment": handed.shown,
+            "private_environment": handed.hidden,
             "network_mode": NETWORK,
             "user": USER,
             "mount_tmp_dir": False,

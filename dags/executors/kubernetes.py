@@ -10,16 +10,17 @@ from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
 from dags.executors import image_of
-from dags.executors.settings import GPUS, HANDED_ON, IMAGES, TIMEOUT_SCALE, from_json, present
+from dags.executors.settings import GPUS, IMAGES, TIMEOUT_SCALE, from_json
 from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
+from modit.core.services import handed_on, secret_name, services_of
 from modit.core.step import Step
 
 NAMESPACE = os.environ.get("MODIT_NAMESPACE", "modit")
 SERVICE_ACCOUNT = os.environ.get("MODIT_SERVICE_ACCOUNT", "modit-step")
 # A claim that all pods mount at /data, for runs that do not live on S3.
 CLAIM = os.environ.get("MODIT_CLAIM")
-# A Kubernetes secret whose keys become variables: the keys of the store, the address of MLflow's database.
-CREDENTIALS = os.environ.get("MODIT_CREDENTIALS_SECRET", "modit-credentials")
+# Name of a service's secret, whose keys are its variables.
+SECRETS = os.environ.get("MODIT_SECRETS", "modit-{service}")
 GPU = os.environ.get("MODIT_GPU_RESOURCE", "nvidia.com/gpu")
 # Where pods that get an accelerator may run: JSON, an object of labels and a list of tolerations.
 GPU_NODE_SELECTOR: dict[str, str] = from_json("MODIT_GPU_NODE_SELECTOR", dict)
@@ -54,7 +55,6 @@ class KubernetesTask(CommandTask, KubernetesPodOperator):
             claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=CLAIM)
             volumes.append(k8s.V1Volume(name="data", persistent_volume_claim=claim))
             mounts.append(k8s.V1VolumeMount(name="data", mount_path="/data"))
-        secret = k8s.V1SecretEnvSource(name=CREDENTIALS, optional=True)
         return {
             "namespace": NAMESPACE,
             "name": step.name.replace("_", "-"),
@@ -63,8 +63,7 @@ class KubernetesTask(CommandTask, KubernetesPodOperator):
             "container_resources": resources_of(step),
             "volumes": volumes,
             "volume_mounts": mounts,
-            "env_vars": present(HANDED_ON),
-            "env_from": [k8s.V1EnvFromSource(secret_ref=secret)],
+            "env_vars": variables_of(step),
             "service_account_name": SERVICE_ACCOUNT,
             "automount_service_account_token": False,
             "security_context": k8s.V1PodSecurityContext(run_as_non_root=True, run_as_user=_USER, fs_group=_USER),
@@ -114,6 +113,27 @@ class KubernetesTask(CommandTask, KubernetesPodOperator):
         """How the step's container ended; None where the pod ended before it."""
         found = [each for each in pod.status.container_statuses or [] if each.name == self.base_container_name]
         return found[0].state.terminated if found and found[0].state else None
+
+
+def variables_of(step: Step | Verb) -> list[k8s.V1EnvVar]:
+    """Variables of a step's container: values that may be shown, and references to the secrets of its services.
+
+    A secret may be missing, and so may a key: pods may have an identity, and a server need not ask who they are. But
+    what the worker has as an address with a password must be there, else the step would go to another place.
+    """
+    handed = handed_on(step.needs, os.environ)
+    shown = [k8s.V1EnvVar(name=name, value=value) for name, value in handed.shown.items()]
+    return shown + [
+        _reference(name, secret_name(SECRETS, service), optional=name in each.secrets or name not in handed.hidden)
+        for service, each in services_of(step.needs).items()
+        for name in each.variables
+        if name not in handed.shown
+    ]
+
+
+def _reference(name: str, secret: str, optional: bool) -> k8s.V1EnvVar:
+    key = k8s.V1SecretKeySelector(name=secret, key=name, optional=optional)
+    return k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=key))
 
 
 def placement_of(step: Step | Verb) -> dict[str, Any]:

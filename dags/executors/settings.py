@@ -17,25 +17,6 @@ TRAIN_NODES = os.environ.get("MODIT_TRAIN_NODES")
 TRAIN_GPUS = os.environ.get("MODIT_TRAIN_GPUS")
 # Factor on every step's timeout: a slower machine or a larger preset than the declarations have in mind.
 TIMEOUT_SCALE = float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
-# Handed on to the containers where the worker has them: stores, how many threads and which kernels compute.
-HANDED_ON = (
-    "AWS_ENDPOINT_URL",
-    "AWS_DEFAULT_REGION",
-    "MLFLOW_TRACKING_URI",
-    "MODIT_CACHE",
-    "MODIT_BATCH_PARTS",
-    "MODIT_FEATURES",
-    "MODIT_REDIS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_CORETYPE",
-)
-# The same, for values that must not be shown.
-SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-
-
-def present(names: tuple[str, ...]) -> dict[str, str]:
-    """Those of the variables that are set."""
-    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def from_json(name: str, kind: type[dict] | type[list]) -> Any:

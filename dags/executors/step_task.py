@@ -40,12 +40,14 @@ class Verb:
 
     Attributes:
         name: of the task.
+        needs: the services that it reaches, as of a step.
         image: the container image that it runs in.
         resources: what it needs.
         timeout_minutes: the longest that it may take.
     """
 
     name: str
+    needs: frozenset[str]
     image: str = "release"
     resources: Resources = field(default_factory=lambda: Resources(cpus=2, memory_gb=8))
     timeout_minutes: float = 60.0

@@ -6,9 +6,12 @@ import hashlib
 import os
 from typing import Any
 
+from kubernetes.client import ApiClient
+from kubernetes.client import models as k8s
+
 from dags.executors import image_of
-from dags.executors.kubernetes import CLAIM, GPU, NAMESPACE, placement_of
-from dags.executors.settings import HANDED_ON, IMAGES, present, team_of
+from dags.executors.kubernetes import CLAIM, GPU, NAMESPACE, placement_of, variables_of
+from dags.executors.settings import IMAGES, team_of
 from modit.core.step import Step
 
 # Group, version and plural of the resource, as Airflow's hook wants them.
@@ -26,7 +29,9 @@ def trainer_of(step: Step) -> dict[str, Any]:
     """Image, machines, processes, resources and variables of a step's TrainJob."""
     nodes, gpus = team_of(step)
     memory = f"{step.resources.memory_gb * 1024:.0f}Mi"
-    cache = {"MODIT_CACHE": "/data/.cache/modit"} if CLAIM else {}  # where checkpoints of a run on S3 survive a pod
+    variables = variables_of(step)
+    if CLAIM and all(each.name != "MODIT_CACHE" for each in variables):  # checkpoints of a run on S3 survive a pod
+        variables.append(k8s.V1EnvVar(name="MODIT_CACHE", value="/data/.cache/modit"))
     return {
         "image": image_of(step, IMAGES),
         "numNodes": nodes,
@@ -35,7 +40,7 @@ def trainer_of(step: Step) -> dict[str, Any]:
             "requests": {"cpu": f"{step.resources.cpus:g}", "memory": memory},
             "limits": {"memory": memory, **({GPU: str(gpus)} if gpus else {})},
         },
-        "env": [{"name": name, "value": value} for name, value in {**cache, **present(HANDED_ON)}.items()],
+        "env": ApiClient().sanitize_for_serialization(variables),
     }
 
 

@@ -23,8 +23,15 @@ ENVIRONMENT = {
     "MODIT_CLAIM": "modit-data",
     "MODIT_RUNS": "/data/runs",
     "MODIT_IMAGES": "site/modit-{image}:1",
+    "AWS_ENDPOINT_URL": "http://objects:8333",
     "AWS_ACCESS_KEY_ID": "hidden",
-    "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+    "AWS_SECRET_ACCESS_KEY": "hidden",
+    "MLFLOW_TRACKING_URI": "postgresql://modit:hidden@db/mlflow",
+    "MLFLOW_TRACKING_TOKEN": "hidden",
+    "MODIT_FEATURES": "/data/features",
+    "MODIT_REDIS": "redis:6379,password=hidden",
+    "MODIT_SECRETS": "site-{service}",
+    "OMP_NUM_THREADS": "1",
     "MODIT_XCOM_SIDECAR_IMAGE": "site/sidecar:1",
     "MODIT_GPU_NODE_SELECTOR": '{"site/accelerator": "h200"}',
     "MODIT_GPU_TOLERATIONS": '[{"key": "site/accelerator", "operator": "Exists", "tolerationSeconds": 60}]',
@@ -160,8 +167,52 @@ def test_a_container_has_what_the_declaration_says(seen, step):
     assert (task["memory"], task["cpus"]) == (f"{step.resources.memory_gb:g}g", step.resources.cpus)
     assert task["gpus"] == step.resources.gpus
     assert task["mounts"] == [["/data/runs", "/data/runs"]]
-    assert task["shown"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
-    assert "AWS_ACCESS_KEY_ID" not in task["shown"] and task["hidden"]["AWS_ACCESS_KEY_ID"] == "hidden"
+
+
+# Variable -> the service that it is of, as the environment above has them.
+KEYS = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "artifact_store")
+REGISTRY_KEYS = dict.fromkeys(("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"), "registry")
+REDIS_KEYS = {"MODIT_REDIS": "feature_store"}
+# What tasks hold beside the keys of the store; all others hold nothing more.
+HELD = {
+    "fetch_champion": REGISTRY_KEYS,
+    "publish_features": REGISTRY_KEYS | REDIS_KEYS,
+    "register": REGISTRY_KEYS,
+    "prepare_reviews": REGISTRY_KEYS,
+    "release.carry_out": REGISTRY_KEYS,
+}
+TASKS = (*REGISTRY.by_name, "prepare_reviews", "release.carry_out")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_container_holds_the_secrets_of_what_its_step_reaches_and_no_others(seen, task):
+    found = seen["docker"]["tasks"][task]
+    assert found["hidden"] == {name: ENVIRONMENT[name] for name in KEYS | HELD.get(task, {})}
+    features = {"MODIT_FEATURES": "/data/features"} if task == "publish_features" else {}
+    store = {"AWS_ENDPOINT_URL": "http://objects:8333", "OMP_NUM_THREADS": "1"}
+    assert {**store, **features}.items() <= found["shown"].items()
+    assert not set(found["shown"]) & {*KEYS, *REGISTRY_KEYS, *REDIS_KEYS}
+    assert ("MODIT_FEATURES" in found["shown"]) is bool(features)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_pod_refers_to_the_secrets_of_what_its_step_reaches_and_shows_no_value(seen, task):
+    pod = seen["kubernetes"]["tasks"][task]
+    assert "hidden" not in json.dumps(pod)
+    container = next(each for each in pod["spec"]["containers"] if each["name"] == "base")
+    assert not container.get("envFrom")
+    values = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    assert values["AWS_ENDPOINT_URL"] == "http://objects:8333" and values["OMP_NUM_THREADS"] == "1"
+    assert ("MODIT_FEATURES" in values) is (task == "publish_features")
+    references = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each}
+    assert all(name == reference["key"] for name, reference in references.items())
+    services = {"artifact_store", *HELD.get(task, {}).values()}
+    assert {each["name"] for each in references.values()} == {f"site-{name.replace('_', '-')}" for name in services}
+    for name, service in (KEYS | HELD.get(task, {})).items():
+        assert references[name]["name"] == f"site-{service.replace('_', '-')}"
+    # An identity may stand for keys; an address with a password that is not there would be another place.
+    required = {name for name, each in references.items() if not each["optional"]}
+    assert required == {"MLFLOW_TRACKING_URI", "MODIT_REDIS"} & set(HELD.get(task, {}))
 
 
 @pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
@@ -186,7 +237,6 @@ def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need
     assert spec["securityContext"]["runAsNonRoot"] and spec["automountServiceAccountToken"] is False
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "modit-data"}} in spec["volumes"]
     assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
-    assert "hidden" not in json.dumps(pod)
 
 
 def test_a_verb_runs_where_the_steps_run_and_only_one_that_returns_something_writes_it(seen):

@@ -115,6 +115,15 @@ def test_a_run_is_started_with_the_compiled_pipeline_and_its_parameters(server, 
     }
 
 
+def test_secrets_are_sent_as_the_platforms_part_of_the_pipeline(server):
+    assert submit("--host", server.url, "--secrets", "modit-{service}") == 0
+    sent = server.sent("/runs")["pipeline_spec"]
+    assert len(sent["pipeline_spec"]["deploymentSpec"]["executors"]) == len(REGISTRY.steps)
+    executors = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    names = {each["secretName"] for each in executors["exec-register"]["secretAsEnv"]}
+    assert names == {"modit-artifact-store", "modit-registry"}
+
+
 def test_a_run_without_a_name_gets_one_of_its_own(server):
     assert submit("--host", server.url) == 0
     assert server.sent("/runs")["runtime_config"]["parameters"]["run"].startswith("manual-2")
@@ -216,6 +225,7 @@ def test_tasks_of_a_remote_run_must_be_told_where_registry_and_features_are(serv
     assert f"--run-root s3://bucket/runs is no folder, so tasks must be told where these are: --env {missing}=" in said
     assert server.received == []
     assert submit("--host", server.url, catalogue="/data/world", run_root="/data/runs", places=()) == 0
+    assert submit("--host", server.url, "--secrets", "modit-{service}", places=PLACES[2:]) == 0  # its key may be there
 
 
 @pytest.mark.parametrize("name", ["catalogue", "run_root"])

@@ -151,10 +151,50 @@ def test_an_image_may_come_from_the_environment(monkeypatch, tmp_path):
     }
 
 
-def test_variables_are_given_to_every_task(tmp_path):
-    main(["--out", str(tmp_path / "one.yaml"), "--env", "B=1=2", "--env", "A=0"])
-    containers = containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()
-    assert all(each["env"] == [{"name": "A", "value": "0"}, {"name": "B", "value": "1=2"}] for each in containers)
+def test_variables_are_given_to_every_task_but_those_of_a_service_to_who_needs_it(tmp_path):
+    given = ["A=0", "B=1=2", "MLFLOW_TRACKING_URI=http://mlflow", "MODIT_FEATURES=/data/features"]
+    main(["--out", str(tmp_path / "one.yaml"), *(f"--env={each}" for each in given)])
+    containers = containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text()))
+    held = {name: {each["name"]: each["value"] for each in found["env"]} for name, found in containers.items()}
+    assert all(found["A"] == "0" and found["B"] == "1=2" for found in held.values())
+    assert {name for name, found in held.items() if "MODIT_FEATURES" in found} == {"publish_features"}
+    registry = {"fetch_champion", "publish_features", "register"}
+    assert {name for name, found in held.items() if "MLFLOW_TRACKING_URI" in found} == registry
+
+
+@pytest.mark.parametrize("variable", ["AWS_SECRET_ACCESS_KEY=a", "MODIT_REDIS=r:1,password=a", "ANY=http://a:b@c"])
+def test_a_secret_variable_is_refused_without_its_value(tmp_path, variable):
+    name = variable.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"^--env {name}=...: the pipeline would show it; .* see --secrets$"):
+        main(["--out", str(tmp_path / "one.yaml"), "--env", variable])
+
+
+def test_a_task_refers_to_the_secrets_of_the_services_that_its_step_needs(tmp_path):
+    main(["--out", str(tmp_path / "one.yaml"), "--secrets", "our-{service}", "--env", "AWS_ENDPOINT_URL=http://s3"])
+    spec, platform = yaml.safe_load_all((tmp_path / "one.yaml").read_text())
+    labels = {
+        label: executor["container"]["command"][-1] for label, executor in spec["deploymentSpec"]["executors"].items()
+    }
+    found = {
+        labels[label]: {
+            each["secretName"]: {pair["envVar"]: pair["secretKey"] for pair in each["keyToEnv"]}
+            for each in settings["secretAsEnv"]
+            if each["optional"]
+        }
+        for label, settings in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].items()
+    }
+    held = {
+        "fetch_champion": {"our-registry"},
+        "register": {"our-registry"},
+        "publish_features": {"our-registry", "our-feature-store"},
+    }
+    assert {name: set(secrets) - {"our-artifact-store"} for name, secrets in found.items()} == {
+        step.name: held.get(step.name, set()) for step in REGISTRY.steps
+    }
+    assert all(key == name for secrets in found.values() for keys in secrets.values() for name, key in keys.items())
+    keys = found["publish_features"]
+    assert "AWS_SECRET_ACCESS_KEY" in keys["our-artifact-store"] and "MODIT_REDIS" in keys["our-feature-store"]
+    assert "AWS_ENDPOINT_URL" not in keys["our-artifact-store"]  # that was given
 
 
 def test_artifacts_are_typed(spec):

@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "AWS_ENDPOINT_URL": "http://s3:9000",
     "AWS_SECRET_ACCESS_KEY": "hidden",
+    "MODIT_REDIS": "redis:6379,password=hidden",
 }
 
 
@@ -72,8 +73,10 @@ def test_trainjob_has_what_declaration_and_settings_say(found):
     command = ["python", "-m", "modit.train.launch", "-m", "--", "components", "pretrain"]
     more = ["--run", "s3://bucket/runs/a", "--conf", "{}", "--domain", "quality", "--result", "/dev/termination-log"]
     assert trainer["command"] == [*command, *more]
-    shown = {each["name"]: each["value"] for each in trainer["env"]}
+    shown = {each["name"]: each["value"] for each in trainer["env"] if "value" in each}
     assert shown["AWS_ENDPOINT_URL"] == "http://s3:9000" and shown["MODIT_CACHE"] == "/data/.cache/modit"
+    secret = {each["valueFrom"]["secretKeyRef"]["name"] for each in trainer["env"] if "valueFrom" in each}
+    assert secret == {"modit-artifact-store"} and "MODIT_REDIS" not in shown
     (patch,) = spec["runtimePatches"]
     (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     pod = job["template"]["spec"]["template"]["spec"]
@@ -140,6 +143,7 @@ def test_runtime_is_what_the_api_knows_and_has_no_rights(found):
     (container,) = pod["containers"]
     assert job["name"] == container["name"] == "node"  # names that Kubeflow Trainer asks for
     assert pod["securityContext"]["runAsNonRoot"] and pod["automountServiceAccountToken"] is False
+    assert "envFrom" not in container  # what a step needs is in its TrainJob
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}

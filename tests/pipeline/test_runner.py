@@ -16,6 +16,8 @@ from modit.core.errors import ArtifactError, ConfigError, GraphError, RunBusyErr
 from modit.core.seal import seal
 from modit.core.storage import Storage
 from modit.core.workspace import Workspace
+from modit.features.store import store_folder
+from modit.release.registry.registry import MlflowRegistry, tracking_uri
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -254,3 +256,20 @@ def test_the_last_line_goes_into_a_file_too_where_one_is_named(toy, tmp_path):
     process = command(toy, tmp_path / "run", "read", "--conf", json.dumps(toy.conf), "--result", str(file))
     said, _ = process.communicate(timeout=60)
     assert json.loads(file.read_text()) == json.loads(said.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("service", "opens"),
+    [
+        ("registry", lambda run: tracking_uri(run)),
+        ("registry", lambda run: MlflowRegistry(f"sqlite:///{run}/mlflow.db")),
+        ("feature_store", lambda run: store_folder(run, "/catalogue")),
+    ],
+)
+def test_a_step_that_opens_what_it_does_not_declare_is_refused_and_publishes_nothing(toy, monkeypatch, service, opens):
+    monkeypatch.setattr("toysteps.read.run.run", lambda context: opens(context.run_uri))
+    run = toy.folder / "runs" / "a"
+    with pytest.raises(GraphError, match=f"'read' does not declare that it needs the {service}; declared: none"):
+        toy.runner(run).execute("read")
+    assert not (run / "numbers").exists()
+    opens(str(run))  # a person may

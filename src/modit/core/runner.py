@@ -21,6 +21,7 @@ from modit.core.params import Params, load_params
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
 from modit.core.seal import expect_unsealed, seals_of
+from modit.core.services import reaching
 from modit.core.shard_parts import ShardParts, Work
 from modit.core.shards import WHOLE, Shard
 from modit.core.step import Step
@@ -199,7 +200,7 @@ class StepRunner:
             with tempfile.TemporaryDirectory(prefix="modit-") as folder:
                 workspace = Workspace(self.run, task.step.name, task.domain, folder=Path(folder))
                 with Attempt(self.run, workspace.task, task.key, parts).watched(), in_parts(parts):
-                    self.registry.load_run(task.step)(self._context(task, workspace))
+                    self._call(task, workspace)
         return StepResult(task.step.name, task.domain, "helped", {})
 
     def why(self, name: str, domain: str | None = None, *, force: bool = False) -> list[str]:
@@ -277,11 +278,16 @@ class StepRunner:
         workspace.start_outputs()
         started = time.monotonic()
         with attempt.watched(), in_parts(parts):
-            summary = self.registry.load_run(task.step)(self._context(task, workspace)) or {}
+            summary = self._call(task, workspace) or {}
         attempt.finish()
         if parts > 1:
             summary = {**summary, "batch_parts": parts}
         return Work(summary, round(time.monotonic() - started, 3))
+
+    def _call(self, task: Task, workspace: Workspace) -> dict[str, object] | None:
+        run = self.registry.load_run(task.step)
+        with reaching(task.step.name, task.step.needs):
+            return run(self._context(task, workspace))
 
     def _publish(self, task: Task, workspace: Workspace, work: Work) -> StepResult:
         manifests = self._described(task, workspace, work)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from modit.core.services import NEEDS
 from modit.core.shards import Shard
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -49,6 +50,8 @@ class Step:
         image: the container image it runs in, one of `IMAGES`.
         resources: what a task needs.
         retries: how often an orchestrator tries again.
+        needs: what it reaches beside the store of its run, of `NEEDS`; in a container it has the variables and secrets
+            of these services, and no others.
         timeout_minutes: the longest that one try may take, > 0; far more than a night needs, so that only what hangs
             meets it.
         reads_catalogue: reads the run's input catalogue, whose content then counts for skipping.
@@ -73,6 +76,7 @@ class Step:
     image: str = "data"
     resources: Resources = field(default_factory=Resources)
     retries: int = 2
+    needs: frozenset[str] = frozenset()
     timeout_minutes: float = 60.0
     reads_catalogue: bool = False
     decides_domains: bool = False
@@ -88,6 +92,8 @@ class Step:
                 raise ValueError(f"step {self.name!r}: {name!r} is not a name; allowed: {NAME.pattern}")
         if self.image not in IMAGES:
             raise ValueError(f"step {self.name!r}: no image {self.image!r}; allowed: {', '.join(IMAGES)}")
+        if unknown := self.needs.difference(NEEDS):
+            raise ValueError(f"step {self.name!r}: needs {min(unknown)!r}; allowed: {', '.join(NEEDS)}")
         if not self.timeout_minutes > 0:
             raise ValueError(f"step {self.name!r}: timeout_minutes is {self.timeout_minutes}; allowed: more than 0")
         if not self.outputs:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from modit.core.errors import ConfigError
+from modit.core.services import FEATURE_STORE, expect_declared
 from modit.core.storage import Storage, digest_of
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ def store_folder(run_uri: str, catalogue: str) -> Path:
 
     Raises:
         ConfigError: the run is remote and the variable is not set; SQLite and the rows need a local folder.
+        GraphError: a step asks that does not declare the feature store.
     """
+    expect_declared(FEATURE_STORE)
     if chosen := os.environ.get(FOLDER_VARIABLE):
         return Path(chosen).resolve()
     run = Storage(run_uri)

@@ -114,6 +114,11 @@ BREAKS = {
         "holds POSTGRES_PASSWORD",
         lambda c: c.settings("mlflow").update(POSTGRES_PASSWORD="x"),
     ),
+    "an address with a password in a map": (
+        "secrets",
+        "holds MLFLOW_TRACKING_URI",
+        lambda c: c.settings("airflow").update(MLFLOW_TRACKING_URI="postgresql://modit:x@db/mlflow"),
+    ),
     "a key in a variable": (
         "secrets",
         "MODIT_API_KEYS",

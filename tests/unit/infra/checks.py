@@ -12,7 +12,9 @@ import kubernetes_validate
 import podrules
 from rendered import WORKLOADS, Cluster, Json, external_secrets
 
-SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|_KEYS?$|CREDENTIAL")
+from modit.core.services import is_secret
+
+SECRET_NAME = re.compile(r"PASSWORD|SECRET(?!S$)|TOKEN|_KEYS?$|CREDENTIAL")
 
 
 def schemas(cluster: Cluster) -> Iterator[str]:
@@ -137,8 +139,9 @@ def secrets(cluster: Cluster) -> Iterator[str]:
     """No secret is committed, and nothing that is named like one has a value."""
     yield from (f"a Secret is committed: {name}" for name in cluster.names("Secret"))
     for each in cluster.all("ConfigMap"):
-        for key in each["data"]:
-            if SECRET_NAME.search(key) and not key.endswith("_FILE"):
+        for key, value in each["data"].items():
+            named = SECRET_NAME.search(key) and not key.endswith("_FILE")
+            if named or ("\n" not in value and is_secret(key, value)):
                 yield f"ConfigMap {each['metadata']['name']} holds {key}"
     for name, pod in cluster.pods.items():
         for container in podrules.containers(pod["spec"]):

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from modit.core.errors import ConfigError
+from modit.core.services import REGISTRY, expect_declared
 from modit.core.storage import Storage
 
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -17,7 +18,9 @@ def tracking_uri(run_uri: str) -> str:
 
     Raises:
         ConfigError: the run is remote and the variable is not set; SQLite needs a local folder.
+        GraphError: a step asks that does not declare the registry.
     """
+    expect_declared(REGISTRY)
     return os.environ.get(TRACKING_VARIABLE) or local_registry(run_uri)
 
 

@@ -28,6 +28,9 @@ class MlflowRegistry(MlflowVersions):
         Args:
             uri: of tracking and registry.
             artifacts: where a new experiment keeps files; None leaves it to the server.
+
+        Raises:
+            GraphError: a step connects that does not declare the registry.
         """
         super().__init__(uri)
         self._artifacts = artifacts

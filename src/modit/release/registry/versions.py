@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import ConfigError
+from modit.core.services import REGISTRY, expect_declared
 from modit.release.registry.model_version import PREFIX, NamedVersion, domain_of, model_name
 
 if TYPE_CHECKING:
@@ -17,7 +18,15 @@ class MlflowVersions:
     """The models `modit-DOMAIN` of an MLflow server or database: asked, and marked."""
 
     def __init__(self, uri: str) -> None:
-        """Args: `uri` of tracking and registry."""
+        """Connects.
+
+        Args:
+            uri: of tracking and registry.
+
+        Raises:
+            GraphError: a step connects that does not declare the registry.
+        """
+        expect_declared(REGISTRY)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient  # slow to import, and not needed to name a registry
 
