@@ -51,7 +51,9 @@ OUTSIDE = {
 # what nights read, in the columns of the input contract.
 EXCEPTIONS = {("model/storage.py", "modit.core.errors"), ("serve/request_log.py", "modit.data.contract")}
 ORCHESTRATORS = {"airflow", "kfp", "dvc"}
-DECLARATIONS = {f"modit.core.{name}" for name in ("step", "graph", "registry", "errors", "memory", "shards")}
+DECLARATIONS = {
+    f"modit.core.{name}" for name in ("step", "graph", "registry", "errors", "memory", "services", "shards")
+}
 # What the pipeline for Kubeflow is defined by, and what runs in its containers.
 KFP_DEFINITION = (
     "pipelines/kfp_platform.py",
@@ -167,7 +169,7 @@ def test_only_the_room_of_features_knows_of_feast(path):
 def test_a_declaration_imports_the_standard_library_and_declarations_only(path):
     found = set(imports(path))
     assert from_outside(found, {"modit", "components"}) == set()
-    assert {module for module in found if top(module) == "modit"} <= {"modit.core.step"}
+    assert {module for module in found if top(module) == "modit"} <= {"modit.core.services", "modit.core.step"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "components").glob("*/run.py")), ids=name_of)
