@@ -22,8 +22,8 @@ PACKAGES = {
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
     # serve: a bundle lists the licences of what serves it
-    # the last two for `mlflow server`, which runs from this image: its records in PostgreSQL, its files on S3
-    "release": [".[train,index,release,report,versioning,serve,s3]", "psycopg2-binary", "boto3"],
+    # the last one for the files of `mlflow server`, which runs from this image
+    "release": [".[train,index,release,report,versioning,serve,s3]", "boto3"],
     "serve": [".[serve,s3]"],
     "airflow": [
         "apache-airflow>=3.3",

@@ -21,6 +21,7 @@ SERVED = (
     "onnxruntime",
     "pandas",
     "prometheus-client",
+    "psycopg2-binary",
     "pyarrow",
     "pydantic",
     "pyjwt",
