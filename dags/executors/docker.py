@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import cached_property
 from typing import Any
 
 from airflow.providers.docker.exceptions import DockerContainerFailedException
 from airflow.providers.docker.operators.docker import DockerOperator
+from docker import APIClient
 from docker.errors import NotFound
 from docker.types import DeviceRequest, Mount
 
@@ -22,6 +24,12 @@ VOLUMES = tuple(filter(None, os.environ.get("MODIT_DOCKER_VOLUMES", os.environ.g
 NETWORK = os.environ.get("MODIT_DOCKER_NETWORK", "bridge")
 # Who writes into these folders: the image's own user, or UID:GID.
 USER = os.environ.get("MODIT_DOCKER_USER")
+if (USER or "").partition(":")[0] in ("0", "root"):
+    raise ValueError(f"MODIT_DOCKER_USER is {USER!r}; allowed: any user but root")
+# The provider's operator (4.6.1) has no arguments for this.
+RIGHTS = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+# A volume that goes with the container: on disk, as that of a pod. A tmpfs would count as the step's memory.
+SCRATCH = Mount(target="/tmp", source=None, type="volume")
 
 
 class DockerTask(CommandTask, DockerOperator):
@@ -50,6 +58,14 @@ class DockerTask(CommandTask, DockerOperator):
             # It is asked why it ended before it goes.
             "auto_remove": "never",
         }
+
+    @cached_property
+    def cli(self) -> APIClient:
+        """The engine. Its containers have no capability, and write nowhere but to /tmp and their mounts."""
+        engine = super().cli
+        provided = engine.create_host_config
+        engine.create_host_config = lambda mounts, **rest: provided(mounts=[SCRATCH, *mounts], **rest, **RIGHTS)
+        return engine
 
     def execute(self, context: Any) -> Any:
         """Runs the container and reads the last line of its output.
@@ -84,7 +100,7 @@ class DockerTask(CommandTask, DockerOperator):
     def _remove(self) -> None:
         if self.container is not None:
             with contextlib.suppress(NotFound):
-                self.cli.remove_container(self.container["Id"], force=True)
+                self.cli.remove_container(self.container["Id"], v=True, force=True)
 
 
 def mount(volume: str) -> Mount:

@@ -61,7 +61,10 @@ def fields(task):
     if executor == "docker":
         mounts = [[m["Source"], m["Target"]] for m in operator.mounts]
         requests = operator.device_requests or []
-        return {"image": operator.image, "command": operator.command_line(), "memory": operator.mem_limit,
+        from docker import APIClient
+        operator.hook.__dict__["api_client"] = APIClient("tcp://127.0.0.1:1", version="1.44")  # no engine is asked
+        host = operator.cli.create_host_config(mounts=operator.mounts, privileged=operator.privileged)
+        return {"host": host, "image": operator.image, "command": operator.command_line(), "memory": operator.mem_limit,
                 "gpus": sum(r["Count"] for r in requests), "cpus": operator.cpus, "mounts": mounts,
                 "shown": operator.environment, "hidden": operator._private_environment}
     if executor == "kubernetes":
@@ -213,6 +216,22 @@ def test_a_pod_refers_to_the_secrets_of_what_its_step_reaches_and_shows_no_value
     # An identity may stand for keys; an address with a password that is not there would be another place.
     required = {name for name, each in references.items() if not each["optional"]}
     assert required == {"MLFLOW_TRACKING_URI", "MODIT_REDIS"} & set(HELD.get(task, {}))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_container_has_no_rights_and_writes_to_its_scratch_and_its_mounts_alone(seen, task):
+    host = seen["docker"]["tasks"][task]["host"]
+    assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges"]
+    assert not host.get("Privileged")
+    mounts = {mount["Target"]: (mount["Type"], mount["Source"]) for mount in host["Mounts"]}
+    assert mounts == {"/tmp": ("volume", None), "/data/runs": ("bind", "/data/runs")}
+
+
+def test_root_may_not_be_the_user_of_containers():
+    environment = {**os.environ, "MODIT_DOCKER_USER": "0:0"}
+    command = [sys.executable, "-c", "import dags.executors.docker"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert "MODIT_DOCKER_USER is '0:0'; allowed: any user but root" in done.stderr
 
 
 @pytest.mark.parametrize("step", REGISTRY.steps, ids=lambda step: step.name)
