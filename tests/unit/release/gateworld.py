@@ -15,7 +15,7 @@ from modit.release.gate.servability import CHECKS, VARIANT_CHECKS
 PARITY = {"status": "passed", "tolerance": 1e-4, "greatest_difference": 2e-6}
 SAMPLER = {"model_digest": "a" * 64, "sampler_digest": "b" * 64, "index_digest": "c" * 64}
 FIRST = Champion(NONE, "no version of modit-drama bears the alias champion")
-CHAMPION = Champion(READY, None, "modit-drama", 3, "/runs/old", "d" * 64, "e" * 64)
+CHAMPION = Champion(READY, None, "modit-drama", 3, "/runs/old", "d" * 64, "e" * 64, lost_items=0.0)
 GAINS = {"HPPO - Average pooling": 0.1, "HPPO - MO-DiT": 0.03, "HPPO - best classical": 0.01, "HPPO - Champion": 0.03}
 HALF = 0.02
 GOOD_TRIAL = [{"name": name, "holds": True, "sentence": f"{name} is as it should be"} for name in VARIANT_CHECKS]

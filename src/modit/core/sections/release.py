@@ -53,6 +53,7 @@ class GateParams(Section):
         noise_floor: gain in Joint@K that another seed alone may give (benchmarks/noise_floor.py).
         same_tolerance: most Same@K that may be lost to the champion, at the low end of the interval.
         slice_tolerance: a slice may not be below the champion by more than this, at the high end of the interval.
+        lost_items: most of the champion's items that the candidate's catalogue may lack, as a share.
         minimum_slice_cases: fewest cases of a slice that is judged; a smaller one is shown.
         incomparable: what to do where the champion is of another embedding space: refuse, or fall back to the absolute
             thresholds of a first run.
@@ -68,6 +69,7 @@ class GateParams(Section):
     noise_floor: Share = 0.015
     same_tolerance: Share = 0.03
     slice_tolerance: Share = 0.02
+    lost_items: Share = 0.1
     minimum_slice_cases: Positive = 20
     incomparable: Literal["refuse", "absolute"] = "refuse"
 

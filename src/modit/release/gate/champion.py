@@ -14,7 +14,7 @@ CHAMPION_FILE, SAMPLER_FILE, NEW_ITEMS_FILE = "champion.json", "sampler.onnx", "
 # Names a folder with DOMAIN/champion.json, to be taken instead of what the registry says today.
 CHAMPIONS_VARIABLE = "MODIT_CHAMPIONS"
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
-_FACTS = ("status", "reason", "model", "version", "sampler_digest")
+_FACTS = ("status", "reason", "model", "version", "sampler_digest", "lost_items")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Champion:
         run: address of the run that made it, or None.
         sampler_digest: sha256 of its `sampler.onnx`, as registered, or None.
         index_digest: of the index that it answers from, or None.
+        lost_items: share in [0, 1] of the items of its catalogue that today's catalogue lacks: callers would not find
+            them any more. None of one that cannot be judged.
     """
 
     status: str
@@ -39,6 +41,7 @@ class Champion:
     run: str | None = None
     sampler_digest: str | None = None
     index_digest: str | None = None
+    lost_items: float | None = None
 
     @property
     def label(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -63,8 +64,8 @@ def fetch_champion(named: NamedVersion | None, domain: str, catalog: Catalog, fo
         try:
             found = _fetch(named, domain, catalog, folder)
         except ArtifactError as error:
-            facts = {name.replace("run_uri", "run"): named.tags.get(name) for name in _TAGS}
-            found = Champion(UNREADABLE, str(error), named.model, named.version, **facts)
+            tags: dict[str, Any] = {name.replace("run_uri", "run"): named.tags.get(name) for name in _TAGS}
+            found = Champion(UNREADABLE, str(error), named.model, named.version, **tags)
     found.save(folder)
     return found
 
@@ -89,7 +90,7 @@ def _fetch(named: NamedVersion, domain: str, catalog: Catalog, folder: Path) -> 
             return Champion(OTHER_SPACE, reason, *facts)
         shutil.copyfile(file, folder / SAMPLER_FILE)
         np.save(folder / NEW_ITEMS_FILE, ~np.isin(catalog.item_ids, ids))
-    return Champion(READY, None, *facts)
+    return Champion(READY, None, *facts, lost_items=float(1 - np.isin(ids, catalog.item_ids).mean()))
 
 
 def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimension: int) -> str | None:

@@ -16,7 +16,7 @@ from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
 from modit.release.gate.evidence import Evidence, number
 from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SPLITS, SplitFigures, read_figures
 from modit.release.gate.precision import offer
-from modit.release.gate.quality import Finding, nothing_judged, split_findings
+from modit.release.gate.quality import Finding, items_kept, nothing_judged, split_findings
 from modit.release.gate.servability import CHECKS, LOADS, VARIANT_CHECKS, Check
 from modit.release.sampler.answers import TOLERANCE
 
@@ -114,9 +114,12 @@ def _quality(evidence: Evidence, params: GateParams) -> tuple[dict[str, SplitFig
 
 
 def _comparable(champion: Champion, params: GateParams) -> list[Finding]:
-    """A finding only where there is a champion that cannot be judged."""
-    if champion.status in (NONE, READY):
+    """Whether the champion can be judged, and whether the candidate has its items; nothing where there is none."""
+    if champion.status == NONE:
         return []
+    if champion.status == READY:
+        lost = number(champion.lost_items, f"champion.json of {champion.label}, lost_items", low=0, high=1)
+        return [items_kept(lost, params, f"champion {champion.label}")]
     holds = champion.status == OTHER_SPACE and params.incomparable == "absolute"
     return [
         Finding("comparable", holds, f"champion {champion.label} cannot be judged on today's cases: {champion.reason}")

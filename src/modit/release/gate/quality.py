@@ -23,6 +23,7 @@ GAIN, AVERAGE_GAIN, SFT, CLASSICAL = (
     "best classical row",
 )
 SAME, FLOOR, CASES, SLICE = "Same@K of the champion", "Same@K", "cases", "slice"
+ITEMS = "items of the champion"
 WORDS = {"item_holdout": "item-holdout", "pattern_holdout": "pattern-holdout"}
 
 
@@ -46,6 +47,20 @@ class Finding:
 def nothing_judged(split: str, reason: str) -> Finding:
     """The finding on a split that has no case."""
     return Finding(f"{split} {CASES}", False, f"on {WORDS[split]} nothing was judged: {reason}", {"cases": 0})
+
+
+def items_kept(lost: float, params: GateParams, champion: str) -> Finding:
+    """The finding on items that callers find today and would not find any more.
+
+    Args:
+        lost: share of the champion's items that the candidate's catalogue lacks.
+        params: section `gate`.
+        champion: how to name it.
+    """
+    allowed = params.lost_items
+    subject = f"{100 * lost:.1f} % of the items of {champion} are not in the candidate's catalogue"
+    sentence = f"{subject}; at most {100 * allowed:.1f} % may go"
+    return Finding(ITEMS, lost <= allowed, sentence, {"lost": lost, "allowed": allowed})
 
 
 def split_findings(split: str, figures: SplitFigures, params: GateParams, champion: str | None) -> list[Finding]:

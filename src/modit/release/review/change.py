@@ -89,7 +89,8 @@ def save_change(folder: Path, content: Json) -> None:
 
     Args:
         folder: of the artifact.
-        content: `domain`, `against`, `top`, `slices` of `change_table`, `examples` of `change_examples`.
+        content: `domain`, `against`, `champion` (its facts), `top`, `slices` of `change_table`, `examples` of
+            `change_examples`.
     """
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (folder / CHANGE_FILE).write_text(text, encoding="utf-8")
@@ -102,6 +103,7 @@ def change_text(content: Json) -> str:
         f"### What would change in {content['domain']}",
         "",
         f"Top {content['top']} of the candidate beside {content['against']}.",
+        *_lost(content["champion"]),
         "",
         "| queries | how many | lists that change | items that stay |",
         "|---|---:|---:|---:|",
@@ -114,6 +116,11 @@ def change_text(content: Json) -> str:
             f"- comes: {_titles(example['comes']) or 'nothing'}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _lost(champion: Json) -> list[str]:
+    share = champion["lost_items"]
+    return [] if share is None else [f"Of the champion's items {100 * share:.1f} % would not be found any more."]
 
 
 def _line(entry: Json) -> str:

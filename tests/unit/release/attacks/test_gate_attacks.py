@@ -160,6 +160,14 @@ def test_attack_embeddings_are_changed_to_lose_the_champion():
     assert verdict_of(evidence(champion=other))["status"] == "FAIL"
 
 
+def test_attack_candidate_is_of_a_part_of_the_catalogue():
+    """Trained and judged on the items where it is the better one, the rest is left out -> lost items are a finding."""
+    fifth, hidden = (replace(CHAMPION, lost_items=share) for share in (0.2, None))
+    [reason] = verdict_of(evidence(champion=fifth))["domains"]["drama"]["reasons"]
+    assert reason.startswith("20.0 % of the items of champion modit-drama/3 are not in the candidate's catalogue")
+    refused(evidence(champion=hidden), "lost_items is None; a finite number is needed")
+
+
 def test_attack_servability_of_another_bundle():
     """The trial of a faster sampler, or on a smaller index, is brought -> its digests are not the candidate's."""
     for name in ("sampler_digest", "index_digest"):

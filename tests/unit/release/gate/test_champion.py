@@ -68,7 +68,8 @@ def test_a_champion_is_kept_with_what_judging_it_takes(tmp_path, bundle):
     rival = load_rival(found, tmp_path)
     assert rival is not None and np.flatnonzero(rival.new_items).tolist() == [7]
     assert rival.maximum_seeds == 12
-    assert set(found.facts) == {"status", "reason", "model", "version", "sampler_digest"}  # no address
+    assert set(found.facts) == {"status", "reason", "model", "version", "sampler_digest", "lost_items"}  # no address
+    assert found.lost_items == pytest.approx(1 / len(ids))
 
 
 def test_the_same_champion_gives_the_same_bytes(tmp_path, bundle):

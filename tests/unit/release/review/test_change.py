@@ -40,6 +40,7 @@ def test_the_page_is_a_table_and_titles_cannot_break_it(tmp_path):
     content = {
         "domain": "drama",
         "against": "the champion modit-drama/3",
+        "champion": {"lost_items": 0.125},
         "top": 10,
         "slices": change_table(LISTS, {"nobody": np.zeros(3, bool)}),
         "examples": change_examples(LISTS, np.arange(3), lambda row: title),
@@ -48,6 +49,7 @@ def test_the_page_is_a_table_and_titles_cannot_break_it(tmp_path):
     assert json.loads((tmp_path / "change.json").read_text())["slices"][0]["queries"] == 3
     text = (tmp_path / "change.md").read_text()
     assert text == change_text(content)
+    assert "Of the champion's items 12.5 % would not be found any more." in text
     assert "| all | 3 | 66.7 % | 55.6 % |" in text and "| nobody | 0 | - | - |" in text
     assert "A \\| \\[link\\](x) \\<b\\>" in text
     assert "- goes: nothing" in text
