@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, Param
 
@@ -11,7 +13,9 @@ from airflow.sdk import DAG, Param
 if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.append(REPOSITORY)
 
+from dags.deadline import deadline  # noqa: E402
 from dags.fields import COMMON, RUN, RUN_NAME, RUN_ROOT, RUN_URI  # noqa: E402
+from dags.notices import send_missed_deadline  # noqa: E402
 from dags.release import add_reviews, verb_task  # noqa: E402
 from dags.steps import add_steps  # noqa: E402
 from modit.core.step import PRESETS  # noqa: E402
@@ -73,11 +77,18 @@ CONF = (
     " | rejectattr(1, 'none')) | tojson }}"
 )
 
+
+def deadline_missed(context: Mapping[str, Any]) -> None:
+    """Tells of a run that did not end in time."""
+    send_missed_deadline(context)
+
+
 with DAG(
     dag_id="new_domain",
     description="Adds an attribute domain to a run, from its shared checkpoint.",
     schedule=None,
     max_active_runs=1,
+    deadline=deadline(deadline_missed),
     params=PARAMS,
     **COMMON,
 ) as dag:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, DeadlineAlert, DeadlineReference, Param, SyncCallback
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 # Airflow puts the folder of DAGs on the path, not the repository.
 if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.append(REPOSITORY)
 
+from dags.deadline import deadline  # noqa: E402
 from dags.fields import CATALOGUE, COMMON, OVERRIDES, PRESET, RUN, RUN_ROOT, RUN_URI, SEED, WINDOW  # noqa: E402
 from dags.notices import send_missed_deadline  # noqa: E402
 from dags.release import add_reviews  # noqa: E402
 from dags.steps import add_steps  # noqa: E402
 
-# 0 for none, which `airflow dags test` needs: it ends a good run with an error where there is a deadline (3.3.2).
-DEADLINE_HOURS = float(os.environ.get("MODIT_DEADLINE_HOURS", "12"))
 # A night reads the window that ends with its data interval; a manual run reads the window that it names, or everything.
 NIGHT = "params.window or ({'end': data_interval_end | ds} if dag_run.run_type in ('scheduled', 'backfill') else none)"
 CONF = (
@@ -47,21 +45,17 @@ PARAMS = {
 }
 
 
-def deadline_missed(context: dict[str, Any]) -> None:
-    """Tells of a run that did not end in time; here, because Airflow finds callbacks in the DAG's file on any path."""
+def deadline_missed(context: Mapping[str, Any]) -> None:
+    """Tells of a run that did not end in time."""
     send_missed_deadline(context)
 
-
-DEADLINE = DeadlineAlert(
-    DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=DEADLINE_HOURS), SyncCallback(deadline_missed)
-)
 
 with DAG(
     dag_id="nightly_retrain",
     description="From input files to a judged and exported query generator.",
     schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
     max_active_runs=1,
-    deadline=DEADLINE if DEADLINE_HOURS else None,
+    deadline=deadline(deadline_missed),
     params=PARAMS,
     **COMMON,
 ) as dag:

@@ -31,7 +31,8 @@ given = json.loads(sys.argv[2])
 params = given | {name: dag.params[name] for name in dag.params if name not in given and "CONF" in file}
 conf = dag.get_template_env().from_string(file["CONF"]).render(params=params) if "CONF" in file else None
 print(json.dumps({"tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks}, "seconds": seconds,
-                  "brought": brought, "conf": conf, "inlets": [task.inlets for task in dag.tasks]}))
+                  "brought": brought, "conf": conf, "inlets": [task.inlets for task in dag.tasks],
+                  "deadlines": [each.interval.total_seconds() / 3600 for each in dag.deadline or []]}))
 """
 # All DAGs, as Airflow's DAG processor finds them: who hears of a task that fails, and how long it took.
 ALL = """
@@ -94,6 +95,12 @@ def test_a_new_domain_is_planned_first_then_come_all_steps_and_reviews(tmp_path)
     assert set(tasks) == {"plan"} | set(REGISTRY.by_name) | REVIEWS
     assert tasks["plan"] == [] and [name for name, before in tasks.items() if "plan" in before] == ["validate_logs"]
     assert [name for name, before in tasks.items() if not before] == ["plan"]
+
+
+@pytest.mark.parametrize(("hours", "deadlines"), [("3", [3]), ("0", [])])
+def test_a_new_domain_has_the_deadline_of_a_night(tmp_path, monkeypatch, hours, deadlines):
+    monkeypatch.setenv("MODIT_DEADLINE_HOURS", hours)
+    assert look("new_domain", tmp_path, domain="new", start_from="a", label_budget=1)["deadlines"] == deadlines
 
 
 def test_what_is_not_given_of_a_new_domain_is_left_to_the_run_that_it_starts_from(tmp_path):
