@@ -109,8 +109,9 @@ def carry_out(
         except RunBusyError as error:
             raise Refused("lease_expired", str(error)) from error
         if entry.moves:
-            # Before the entry: a champion's run must not be open for a moment.
-            seal(Storage(version.tags["run_uri"]), order.domain, f"{version.label} was promoted from it")
+            # Before the entry: a champion's run must not be open for a moment. Whoever loses the race leaves it sealed.
+            reason = f"{version.label} was promoted from it, or was about to be"
+            seal(Storage(version.tags["run_uri"]), order.domain, reason)
         log.append(entry)
         mirror(registry, order.domain, log)
     return entry
