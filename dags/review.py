@@ -10,6 +10,7 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
+from dags.links import links_of
 from dags.notices import FailureNotice, ReviewNotice
 
 REQUIRED, OFF, AUTO = "required", "off", "auto-promote"
@@ -71,7 +72,8 @@ class ReviewOperator(ApprovalOperator):
             AirflowSkipException: nobody is asked, by MODIT_REVIEW=off.
             AirflowFailException: Airflow still shows the text of an earlier try, and that is of another verdict.
         """
-        self.subject, self.body = f"{self.action} {self.review['subject']}?", self.review["body"]
+        self.subject = f"{self.action} {self.review['subject']}?"
+        self.body = self.review["body"] + links_of(self.review["version"])
         if self.action != "approve" and not self.reason.strip():
             raise AirflowFailException(f"{self.action} needs a reason, and none is given")
         mode = REQUIRED if self.asks_always else MODE

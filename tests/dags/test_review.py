@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from dags import review
 from dags.executors.process import ProcessVerb
+from dags.links import links_of
 from dags.notices import review_notice
 from dags.review import ReviewOperator, by_hand
 from modit.cli import build_parser
@@ -130,4 +131,13 @@ def test_a_notice_names_version_verdict_and_page():
 def test_a_notice_that_cannot_be_sent_does_not_end_a_review(monkeypatch, caplog):
     monkeypatch.setattr("dags.notices.CONNECTIONS", ("no_such_connection",))
     answered(operator(), "Approve")
+def test_the_links_of_a_review_open_where_the_setting_says_and_there_are_none_without(monkeypatch):
+    assert links_of("modit-popular/3") == ""
+    monkeypatch.setattr("dags.links.SERVICE", "http://serve:8000")
+    assert links_of("modit-popular/3").startswith("- [releases](http://serve:8000/releases#popular): ")
+    monkeypatch.setattr("dags.links.MLFLOW", "https://mlflow")
+    first, _ = links_of("modit-popular/3").splitlines()
+    assert first.startswith("- [modit-popular/3 in MLflow](https://mlflow/#/models/modit-popular/versions/3): ")
+
+
     assert "not sent" in caplog.text
