@@ -16,7 +16,7 @@ from dags.notices import FailureNotice, ReviewNotice
 REQUIRED, OFF, AUTO = "required", "off", "auto-promote"
 # Who says what is promoted: a person; nobody here, it is done by hand; or this setting, and the release log says so.
 MODE = os.environ.get("MODIT_REVIEW", REQUIRED)
-# How long a review waits; then it counts as rejected.
+# How long a review waits; then its version is rejected.
 HOURS = float(os.environ.get("MODIT_REVIEW_HOURS", "8"))
 # Airflow users who may answer, with commas between; none: all who may answer in this DAG.
 REVIEWERS = tuple(filter(None, os.environ.get("MODIT_REVIEWERS", "").split(",")))
@@ -104,24 +104,22 @@ class ReviewOperator(ApprovalOperator):
             shown: the review as it was when the question was asked.
 
         Raises:
-            AirflowSkipException: rejected, and that is no order; or nobody answered in time.
+            AirflowSkipException: rejected, by a person or since nobody answered in time, and that is no order.
         """
         if shown is None:
             raise AirflowFailException("what was shown to the reviewer is not known; clear this task to ask again")
         answer = HITLOperator.execute_complete(self, context, event)
         user, approved = answer["responded_by_user"], answer["chosen_options"] == [self.APPROVE]
-        if user is None:
-            ReviewNotice("rejected: nobody answered in time")(context)
-            raise AirflowSkipException(f"nobody answered within {HOURS:g} h; by hand: {by_hand(shown)}")
-        ReviewNotice(f"{'approved' if approved else 'rejected'} by {user['name']}")(context)
+        source, by = ("airflow", user["name"]) if user else ("timeout", f"MODIT_REVIEW_HOURS={HOURS:g}")
+        outcome = ("approved" if approved else "rejected") if user else f"no answer within {HOURS:g} h"
+        ReviewNotice(f"{outcome} by {by}" if user else f"rejected: {outcome}")(context)
         verb = self.action if approved else self.otherwise
         if not verb:
-            raise AirflowSkipException(f"{user['name']} does not want that")
+            raise AirflowSkipException(f"{outcome}, by {by}: nothing is done")
         task, run = context["ti"], context["dag_run"]
-        place = f"airflow:{run.dag_id}/{run.run_id}/{task.task_id}/{task.map_index}/{task.try_number}"
-        reason = self.reason if approved else f"rejected in the review {run.dag_id}/{run.run_id}"
-        given = answer["responded_at"].isoformat()
-        return self._order(shown, verb, user["name"], place, given, reason)
+        place = f"{source}:{run.dag_id}/{run.run_id}/{task.task_id}/{task.map_index}/{task.try_number}"
+        reason = self.reason if approved else f"{outcome} in the review {run.dag_id}/{run.run_id}"
+        return self._order(shown, verb, by, place, answer["responded_at"].isoformat(), reason)
 
     def _order(
         self, shown: Mapping[str, str], verb: str, by: str, approval: str, given: str = "", reason: str = ""

@@ -61,9 +61,20 @@ def test_a_rejection_is_an_order_with_a_reason():
     assert found.reason == "rejected in the review nightly_retrain/night"
 
 
-def test_where_nobody_answers_nothing_is_ordered():
-    with pytest.raises(AirflowSkipException, match="nobody answered within 8 h"):
-        answered(operator(), "Reject", user=None)
+def test_where_nobody_answers_the_version_is_rejected_by_the_setting():
+    found = parsed(answered(operator(), "Reject", user=None))
+    assert (found.action, found.version, found.verdict) == ("reject", "modit-popular/3", "a" * 64)
+    assert (found.by, found.reason) == (
+        "MODIT_REVIEW_HOURS=8",
+        "no answer within 8 h in the review nightly_retrain/night",
+    )
+    assert found.approval == f"timeout:{PLACE.removeprefix('airflow:')}"
+
+
+def test_by_hand_an_action_that_nobody_answers_orders_nothing():
+    task = operator(action="rollback", otherwise="", reason="it answers badly", asks_always=True)
+    with pytest.raises(AirflowSkipException, match="no answer within 8 h"):
+        answered(task, "Reject", user=None)
 
 
 def test_an_approval_without_what_was_shown_orders_nothing():
@@ -75,7 +86,7 @@ def test_by_hand_an_approval_orders_the_action_and_a_rejection_nothing():
     task = operator(action="rollback", otherwise="", reason="it answers badly", asks_always=True)
     found = parsed(answered(task, "Approve"))
     assert (found.domain, found.to, found.by, found.reason) == ("popular", 3, "ada", "it answers badly")
-    with pytest.raises(AirflowSkipException, match="ada does not want that"):
+    with pytest.raises(AirflowSkipException, match="rejected, by ada: nothing is done"):
         answered(task, "Reject")
 
 
@@ -120,6 +131,15 @@ def test_what_a_run_set_for_itself_is_not_promoted_without_a_person(monkeypatch)
         task.execute(context_of(task))
 
 
+def test_the_links_of_a_review_open_where_the_setting_says_and_there_are_none_without(monkeypatch):
+    assert links_of("modit-popular/3") == ""
+    monkeypatch.setattr("dags.links.SERVICE", "http://serve:8000")
+    assert links_of("modit-popular/3").startswith("- [releases](http://serve:8000/releases#popular): ")
+    monkeypatch.setattr("dags.links.MLFLOW", "https://mlflow")
+    first, _ = links_of("modit-popular/3").splitlines()
+    assert first.startswith("- [modit-popular/3 in MLflow](https://mlflow/#/models/modit-popular/versions/3): ")
+
+
 def test_a_notice_names_version_verdict_and_page():
     title, text = review_notice(context_of(operator()), "waits for a review")
     assert title == "nightly_retrain: modit-popular/3 waits for a review"
@@ -131,13 +151,4 @@ def test_a_notice_names_version_verdict_and_page():
 def test_a_notice_that_cannot_be_sent_does_not_end_a_review(monkeypatch, caplog):
     monkeypatch.setattr("dags.notices.CONNECTIONS", ("no_such_connection",))
     answered(operator(), "Approve")
-def test_the_links_of_a_review_open_where_the_setting_says_and_there_are_none_without(monkeypatch):
-    assert links_of("modit-popular/3") == ""
-    monkeypatch.setattr("dags.links.SERVICE", "http://serve:8000")
-    assert links_of("modit-popular/3").startswith("- [releases](http://serve:8000/releases#popular): ")
-    monkeypatch.setattr("dags.links.MLFLOW", "https://mlflow")
-    first, _ = links_of("modit-popular/3").splitlines()
-    assert first.startswith("- [modit-popular/3 in MLflow](https://mlflow/#/models/modit-popular/versions/3): ")
-
-
     assert "not sent" in caplog.text

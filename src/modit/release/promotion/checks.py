@@ -94,10 +94,13 @@ def check_held_back(version: NamedVersion) -> None:
 
 
 def check_rejected(version: NamedVersion, standing: Standing) -> None:
-    """Raises:
-    Refused: `rejected`.
+    """Whether a person rejected it; a review that nobody answered keeps nobody from approving later.
+
+    Raises:
+        Refused: `rejected`.
     """
-    said = [each for each in standing.entries if each.version == version.version and each.action == REJECT]
+    of = [each for each in standing.entries if each.version == version.version and each.action == REJECT]
+    said = [each for each in of if not each.by_timeout]
     if said:
         raise Refused("rejected", f"{version.label} was rejected by {said[-1].who}: {said[-1].reason}")
 

@@ -38,6 +38,7 @@ from modit.release.registry.release_log import (
     OVERRIDE,
     REJECT,
     ROLLBACK,
+    TIMEOUT,
     Approval,
     Entry,
     ReleaseLog,
@@ -80,7 +81,8 @@ def carry_out(
 ) -> Entry:
     """Checks an order, adds it to the release log, and brings the aliases to what the log says.
 
-    The same order again, by its approval, gives the entry that it made.
+    The same order again, by its approval, gives the entry that it made; a rejection by timeout gives the newest entry
+    about its version, if there is one.
 
     Args:
         registry: of the model.
@@ -137,7 +139,12 @@ def _expect_words(order: Order) -> None:
 
 
 def _done_already(order: Order, standing: Standing) -> Entry | None:
-    """The newest entry, if this very order made it: a task that is tried again."""
+    """The newest entry, if this very order made it: a task that is tried again.
+
+    For a rejection by timeout, the newest entry about its version: what was decided elsewhere meanwhile stays.
+    """
+    if order.action == REJECT and order.approval.source == TIMEOUT:
+        return next((each for each in reversed(standing.entries) if each.version == order.version), None)
     newest = standing.entries[-1] if standing.entries else None
     if newest is None or not order.approval.id or newest.approval.id != order.approval.id:
         return None

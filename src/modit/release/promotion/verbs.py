@@ -51,7 +51,9 @@ def _add_order(parser: argparse.ArgumentParser, *, reason: bool) -> None:
     parser.add_argument("--by", required=True, metavar="WHO", help="who orders it")
     parser.add_argument("--reason", default="", required=reason, metavar="TEXT")
     parser.add_argument(
-        "--approval", metavar="ID", help="of the approval, used once: airflow:RUN/TASK, or configuration:RUN"
+        "--approval",
+        metavar="ID",
+        help="of the approval, used once: airflow:RUN/TASK, configuration:NAME, or timeout:RUN/TASK",
     )
     parser.add_argument("--approved-at", default="", metavar="TIME", help="ISO 8601; an old approval does not count")
     _add_registry(parser)
@@ -66,13 +68,13 @@ def _add_registry(parser: argparse.ArgumentParser) -> None:
 def _order(chosen: argparse.Namespace) -> int:
     from modit.release.promotion.promotion import Order, carry_out
     from modit.release.registry.model_version import PREFIX, domain_of, parse_version
-    from modit.release.registry.release_log import APPROVE, AUTO
+    from modit.release.registry.release_log import APPROVE, AUTO, CONFIGURATION
 
     model, version = parse_version(chosen.version)
     if not model.startswith(PREFIX):
         raise ConfigError(f"MODEL_VERSION {chosen.version!r}: allowed: a model that begins with {PREFIX}")
     approval = _approval(chosen)
-    automatic = chosen.action == APPROVE and approval.source == "configuration"
+    automatic = chosen.action == APPROVE and approval.source == CONFIGURATION
     action = AUTO if automatic else chosen.action
     order = Order(action, domain_of(model), chosen.by, version, chosen.verdict or "", chosen.reason, approval)
     _say(carry_out(_registry(chosen), order), model)

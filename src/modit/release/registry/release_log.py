@@ -27,7 +27,7 @@ class Approval:
     """Where an order came from.
 
     Attributes:
-        source: "cli", "airflow" or "configuration".
+        source: "cli", "airflow", "configuration", or "timeout" of a review that nobody answered.
         id: of the approval, used once; empty for a person at the command line.
         given: when, ISO 8601, or empty.
     """
@@ -37,7 +37,8 @@ class Approval:
     given: str = ""
 
 
-SOURCES = ("cli", "airflow", "configuration")
+CONFIGURATION, TIMEOUT = "configuration", "timeout"
+SOURCES = ("cli", "airflow", CONFIGURATION, TIMEOUT)
 
 
 def parse_approval(text: str, given: str = "") -> Approval:
@@ -98,6 +99,11 @@ class Entry:
     def digest(self) -> str:
         """sha256 over all of it."""
         return digest_of(asdict(self))
+
+    @property
+    def by_timeout(self) -> bool:
+        """Whether it is the rejection of a review that nobody answered in time."""
+        return self.action == REJECT and self.approval.source == TIMEOUT
 
     @property
     def moves(self) -> bool:

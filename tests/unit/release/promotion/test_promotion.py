@@ -67,6 +67,18 @@ def test_a_task_that_is_tried_again_with_its_approval_gets_the_entry_that_it_mad
     assert len(world.log.read()) == 1
 
 
+def test_a_review_that_nobody_answered_rejects_and_keeps_nobody_from_approving_later(world: World):
+    version, late = world.version(), Approval("timeout", "timeout:night/review")
+    entry = world.order("reject", version, who="MODIT_REVIEW_HOURS=8", approval=late)
+    assert world.aliases == {} and world.champion is None
+    # Another review of the same version that nobody answers, and one while which it was promoted elsewhere.
+    again = Approval("timeout", "timeout:by-hand/review")
+    assert world.order("reject", version, who="MODIT_REVIEW_HOURS=8", approval=again) == entry
+    promoted = world.approve(version)
+    assert world.order("reject", version, who="MODIT_REVIEW_HOURS=8", approval=again) == promoted
+    assert [each.action for each in world.log.read()] == ["reject", "approve"] and world.champion == version
+
+
 def test_an_override_promotes_what_failed_and_marks_the_version_and_its_card(world: World):
     version = world.version(status="FAIL")
     world.order("override", version, who="ann", reason="the old one answers nothing")
@@ -180,7 +192,13 @@ def test_a_line_of_champions_forgets_what_was_rolled_back_from(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "source"),
-    [("", "cli"), ("airflow:run/task", "airflow"), ("configuration:x", "configuration"), ("7", "cli")],
+    [
+        ("", "cli"),
+        ("airflow:run/task", "airflow"),
+        ("configuration:x", "configuration"),
+        ("timeout:run/task", "timeout"),
+        ("7", "cli"),
+    ],
 )
 def test_an_approval_says_where_it_came_from(text, source):
     assert parse_approval(text) == Approval(source, text, "")
