@@ -12,15 +12,15 @@ from modit.core.verdict import read_verdict, report_pages
 from modit.release.registry.address import registry_uri
 from modit.release.registry.opening import existing_registry
 from modit.release.registry.standing import standing_of
-from tests.e2e.standalone import Run, Server
-from tests.inbox import open_inbox
-from tests.worlds import small_world
+from tests.airflow_rest import Airflow, Run
+from tests.e2e.standalone import Server
+from tests.inbox import Inbox, open_inbox
+from tests.worlds import LENIENT, small_world
 
 pytestmark = pytest.mark.e2e
 
-# What a model of this size needs to pass.
-LENIENT = {"gate.item_same_floor": 0.01, "gate.pattern_same_floor": 0.01, "gate.classical_splits": []}
 DOMAINS = ("popular", "quality")
+NOBODY = "MODIT_REVIEW_HOURS=0.066"
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,10 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, runs, inbox):
-    # A deadline of nine seconds, which every run misses.
-    more = {**inbox.environment, "MODIT_DEADLINE_HOURS": "0.0025", "MODIT_REVIEW": "required"}
+    # A deadline of nine seconds, which every run misses; a review that nobody answers is over after four minutes.
+    settings = {"MODIT_DEADLINE_HOURS": "0.0025", "MODIT_REVIEW": "required", "MODIT_REVIEW_HOURS": "0.066"}
+    reviewers = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,bob:admin", "MODIT_REVIEWERS": "admin"}
+    more = {**inbox.environment, **settings, **reviewers, "MODIT_SERVICE_URL": "http://serve"}
     server = Server(tmp_path_factory.mktemp("airflow"), runs, more)
     try:
         server.wait_until_ready()
@@ -61,6 +63,20 @@ def standing(runs: Path, domain: str) -> tuple[int | None, list[tuple[str, int, 
     found = standing_of(existing_registry(registry_uri(str(runs / "night"))), domain)
     log = [(entry.action, entry.version, entry.who) for entry in found.entries]
     return found.champion.version if found.champion else None, log
+
+
+def answered(run: Run, option: str) -> str:
+    """State of a run with one review, after the answer."""
+    run.wait_for_reviews()
+    assert run.answer(0, option) == 200
+    run.wait_for(lambda: run.over)
+    return run.state
+
+
+def told_late(inbox: Inbox, run: Run) -> int:
+    """How often somebody was told that a run has missed its deadline."""
+    late = [each["message"] for each in inbox.notices if each["title"] == f"{run.dag}: deadline missed"]
+    return len([message for message in late if f"run {run.name}," in message])
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -90,7 +106,15 @@ def test_a_conf_that_breaks_the_schema_is_answered_with_400(server, dag, conf):
     assert status == 400, answer
 
 
-def test_a_night_ends_in_a_review_of_each_version_and_only_an_approval_moves_a_champion(night, runs, inbox):
+def test_only_a_reviewer_may_answer(night, server):
+    bob = Airflow(server.url)
+    bob.sign_in(server.passwords()["bob"], "bob")
+    of_bob = Run(bob, night.dag, night.name)
+    assert of_bob.review(0)["subject"] == night.review(0)["subject"]
+    assert [of_bob.answer(0, option) for option in ("Approve", "Reject")] == [403, 403]
+
+
+def test_a_night_ends_in_a_review_of_each_version_and_only_an_answer_moves_a_champion(night, runs, inbox):
     verdict = read_verdict(str(runs / "night"))
     assert [verdict["domains"][domain]["status"] for domain in DOMAINS] == ["PASS", "PASS"]
     registered = json.loads((runs / "night" / "registration" / "registration.json").read_text())
@@ -99,18 +123,20 @@ def test_a_night_ends_in_a_review_of_each_version_and_only_an_approval_moves_a_c
         assert page["subject"] == f"approve modit-{domain}/1: PASS (verdict {digest[:12]})?"
         assert digest in page["body"] and report_pages(str(runs / "night"))[0] in page["body"]
         assert "gain over average" in page["body"]
+        assert f"- [releases](http://serve/releases#{domain})" in page["body"] and "MLflow" not in page["body"]
         assert standing(runs, domain) == (None, [])
-    assert night.answer(0, "Approve") == 200 and night.answer(1, "Reject") == 200
-    assert night.answer(1, "Approve") == 409
+    assert night.answer(0, "Approve") == 200
+    # The other one's time passes.
     night.wait_for(lambda: night.over)
-    assert night.state == "success"
+    assert night.answer(1, "Approve") == 409
+    assert (night.state, night.of("release.carry_out")) == ("success", ["success", "success"])
     assert standing(runs, "popular") == (1, [("approve", 1, "admin")])
-    assert standing(runs, "quality") == (None, [("reject", 1, "admin")])
+    assert standing(runs, "quality") == (None, [("reject", 1, NOBODY)])
     told = [each["title"] for each in inbox.notices if "modit-popular/1" in each["title"]]
     assert told == [f"nightly_retrain: modit-popular/1 {what}" for what in ("waits for a review", "approved by admin")]
-    assert "nightly_retrain: modit-quality/1 rejected by admin" in [each["title"] for each in inbox.notices]
-    late = [each["message"] for each in inbox.notices if each["title"] == "nightly_retrain: deadline missed"]
-    assert len([message for message in late if f"run {night.name}," in message]) == 1
+    unanswered = "nightly_retrain: modit-quality/1 rejected: no answer within 0.066 h"
+    assert unanswered in [each["title"] for each in inbox.notices]
+    assert told_late(inbox, night) == 1
 
 
 def test_an_approval_is_used_once_and_says_nothing_of_another_verdict(night, runs, server):
@@ -135,17 +161,16 @@ def test_a_version_is_reviewed_by_hand_and_what_must_not_be_is_refused(server, r
     silent = server.start("promotion_review", **fields, action="override")
     silent.wait_for(lambda: silent.over)
     assert (silent.state, silent.of("release.review")) == ("failed", ["failed"])
-    wanted = server.start("promotion_review", **fields, action="override", reason="looked at by hand")
-    champion = server.start(
-        "promotion_review", run_root=str(runs), version="modit-popular/1", action="reject", reason="x"
-    )
+    unwanted = server.start("promotion_review", **fields)
+    assert answered(unwanted, "Reject") == "success"
     again = server.start("promotion_review", **fields)
-    for run, option in ((wanted, "Approve"), (champion, "Approve")):
-        run.wait_for_reviews()
-        assert run.answer(0, option) == 200
-        run.wait_for(lambda run=run: run.over)
-    assert (wanted.state, champion.state) == ("success", "failed")
-    assert standing(runs, "quality") == (1, [("reject", 1, "admin"), ("override", 1, "admin")])
+    wanted = server.start("promotion_review", **fields, action="override", reason="looked at by hand")
+    champion = {"run_root": str(runs), "version": "modit-popular/1", "action": "reject", "reason": "x"}
+    again.wait_for_reviews()
+    assert answered(wanted, "Approve") == "success"
+    assert answered(again, "Approve") == "failed"
+    assert answered(server.start("promotion_review", **champion), "Approve") == "failed"
+    assert standing(runs, "quality") == (1, [("reject", 1, NOBODY), ("reject", 1, "admin"), ("override", 1, "admin")])
     assert standing(runs, "popular") == (1, [("approve", 1, "admin")])
     marked = server.start("promotion_review", **fields)
     marked.wait_for_reviews()
@@ -153,24 +178,17 @@ def test_a_version_is_reviewed_by_hand_and_what_must_not_be_is_refused(server, r
     marked.wait_for(lambda: marked.over)
     assert marked.of("release.carry_out") == ["failed"]
     assert any(marked.name in each["message"] and "there is no order" in each["message"] for each in inbox.notices)
-    again.wait_for_reviews()
-    assert again.answer(0, "Approve") == 200
-    again.wait_for(lambda: again.over)
-    assert again.state == "failed" and standing(runs, "quality")[0] == 1
 
 
-def test_a_domain_is_added_within_its_budget_and_nothing_else_changes(server, runs, night):
+def test_a_domain_is_added_within_its_budget_and_nothing_else_changes(server, runs, night, inbox):
     fields = {"domain": "added", "scorer": "attr_quality", "start_from": "night", "run_root": str(runs), "run": "added"}
     before, champions = digests(runs / "night"), [standing(runs, domain) for domain in DOMAINS]
     dear = server.start("new_domain", **fields, label_budget=10)
     dear.wait_for(lambda: dear.over)
     assert dear.state == "failed" and dear.tasks["plan", -1] == "failed" and not (runs / "added").exists()
     run: Run = server.start("new_domain", **fields, label_budget=10_000)
-    run.wait_for_reviews()
-    assert run.answer(0, "Approve") == 200
-    run.wait_for(lambda: run.over)
-    assert run.state == "success" and standing(runs, "added") == (1, [("approve", 1, "admin")])
-    assert digests(runs / "night") == before
+    assert answered(run, "Approve") == "success" and standing(runs, "added") == (1, [("approve", 1, "admin")])
+    assert told_late(inbox, run) == 1 and digests(runs / "night") == before
     assert [standing(runs, domain) for domain in DOMAINS] == champions
     added = digests(runs / "added")
     for name in ("index", "pretrained", "continued"):
