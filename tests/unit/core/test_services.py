@@ -97,7 +97,7 @@ def test_the_guide_names_the_steps_and_variables_of_every_service():
 
 # Who opens a service asks `expect_declared` first: the runs of all other tests hold each step to its declaration.
 OPENERS = {
-    "MLFLOW_TRACKING_URI": {"src/modit/release/registry/registry.py"},
+    "MLFLOW_TRACKING_URI": {"src/modit/release/registry/address.py"},
     "MODIT_FEATURES": {"src/modit/features/store.py", "feature_repo/sources.py"},
     "MODIT_REDIS": {"src/modit/features/store.py"},
 }
