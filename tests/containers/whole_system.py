@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.compose_env import settings
+from tests.airflow_rest import Airflow
 from tests.containers.conftest import BASE, ROOT, docker
 
 SERVERS = ROOT / "tests" / "containers" / "servers"
@@ -22,6 +23,10 @@ FILES = ("-f", str(ROOT / "infra/compose/compose.yaml"), "-f", str(SERVERS / "co
 PROJECT = "modittest"
 SERVICES = ("scheduler", "dag-processor", "triggerer", "serve", "exporter", "prometheus")
 PORTS = {"AIRFLOW_PORT": "18080", "MLFLOW_PORT": "15000", "SERVE_PORT": "18000", "PROMETHEUS_PORT": "19090"}
+PAGES = {
+    "MODIT_MLFLOW_URL": f"http://localhost:{PORTS['MLFLOW_PORT']}",
+    "MODIT_SERVICE_URL": f"http://localhost:{PORTS['SERVE_PORT']}",
+}
 
 
 def build_servers() -> dict[str, str]:
@@ -49,14 +54,7 @@ class System:
             f"MODIT_{name.upper()}_IMAGE": images.format(image=name) for name in ("airflow", "data", "release", "serve")
         }
         names = {"MODIT_NETWORK": PROJECT, "MODIT_STATE": f"{PROJECT}-state", "MODIT_IMAGES": images}
-        self.settings = (
-            settings(data)
-            | build_servers()
-            | own
-            | names
-            | PORTS
-            | {"MODIT_ALIAS": "challenger", "MODIT_REVIEW": "off"}
-        )
+        self.settings = settings(data) | build_servers() | own | names | PORTS | PAGES
         self._file = folder / "env"
         self._file.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
 
@@ -66,34 +64,29 @@ class System:
         command = [*program, "--env-file", str(self._file), "-p", PROJECT, *FILES, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=check)
 
-    def ask(self, port: str, path: str, body: Any = None, token: str | None = None, method: str | None = None) -> Any:
+    def ask(self, port: str, path: str, body: Any = None, token: str | None = None) -> Any:
         """JSON of a server on this host."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{PORTS[port]}{path}", data, headers, method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{PORTS[port]}{path}", data, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
-    def run_dag(self, conf: dict[str, Any], minutes: float = 40) -> str:
-        """Starts `nightly_retrain` over REST and waits for its end; the state of the run."""
-        token = self.ask("AIRFLOW_PORT", "/auth/token", {"username": "admin", "password": self.password})[
-            "access_token"
-        ]
-        dag = "/api/v2/dags/nightly_retrain"
-        wait_for(lambda: self.ask("AIRFLOW_PORT", dag, {"is_paused": False}, token, "PATCH"), 180)
-        run = self.ask("AIRFLOW_PORT", f"{dag}/dagRuns", {"logical_date": None, "conf": conf}, token)["dag_run_id"]
-        give_up = time.monotonic() + 60 * minutes
-        while time.monotonic() < give_up:
-            state = self.ask("AIRFLOW_PORT", f"{dag}/dagRuns/{run}", token=token)["state"]
-            if state in ("success", "failed"):
-                return state
-            time.sleep(5)
-        return f"not over after {minutes:g} minutes"
+    def airflow(self) -> Airflow:
+        """Airflow's API, signed in, once it has read the DAGs."""
+        airflow = Airflow(f"http://127.0.0.1:{PORTS['AIRFLOW_PORT']}")
 
-    @property
-    def password(self) -> str:
-        """Airflow's."""
-        return self.settings["AIRFLOW_PASSWORD"]
+        def signed_in() -> None:
+            airflow.sign_in(self.settings["AIRFLOW_PASSWORD"])
+            if airflow.call("GET", "/api/v2/dags/nightly_retrain")[0] != 200:
+                raise ValueError("Airflow does not know nightly_retrain yet")
+
+        wait_for(signed_in, 180)
+        return airflow
+
+    def output(self, service: str, *command: str) -> str:
+        """What a command says in the container of a service."""
+        return self.compose("exec", "-T", service, *command).stdout
 
 
 @contextmanager
