@@ -14,7 +14,7 @@ NAMES: Final = {
     "stale_verdict": "the verdict was judged against another champion than today's",
     "old_interval": "the data ends before the champion's",
     "held_back": "the version is a backfill's, or its window was not the newest when it was registered",
-    "rejected": "a person rejected the version",
+    "rejected": "a person rejected the version; a review that nobody answered does not count",
     "is_champion": "the version is the champion",
     "approval_used": "the approval was used before",
     "approval_expired": "the approval is too old, or of the future",
