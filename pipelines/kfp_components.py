@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kfp import dsl
-from kfp.kubernetes import use_secret_as_env
+from kfp.kubernetes import mount_pvc, use_secret_as_env
 
 from modit.core.step import Step
 from pipelines.kfp_contract import RUN_PARAMETERS
@@ -71,6 +71,8 @@ def configure(task: dsl.PipelineTask, step: Step, platform: Platform) -> None:
         task.set_env_variable(name, value)
     for secret, keys in platform.secrets_of(step).items():
         use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
+    for claim, path in platform.claims.items():
+        mount_pvc(task, claim, path)
     if step.retries:
         task.set_retry(step.retries, **BACKOFF)
 

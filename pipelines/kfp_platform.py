@@ -16,6 +16,7 @@ ACCELERATOR = "nvidia.com/gpu"
 # What stands for a cluster without accelerators on a command line.
 NO_ACCELERATOR = "none"
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+CLAIM = re.compile(r"(?P<name>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)=(?P<path>/[^:]+)")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Platform:
         environment: variables of the tasks; nothing secret, since it stands in the compiled file.
         secrets: name of the Kubernetes secret of a service; `{service}` stands for it; None: pods have an identity.
         shards: how many tasks share the items of a step that is sharded.
+        claims: name of a persistent volume claim -> where it lies in every task's container.
     """
 
     pattern: str = "modit/{image}:dev"
@@ -37,6 +39,7 @@ class Platform:
     environment: Mapping[str, str] = field(default_factory=dict)
     shards: int = 1
     secrets: str | None = None
+    claims: Mapping[str, str] = field(default_factory=dict)
 
     def image_of(self, step: Step) -> str:
         """The image that runs a step."""
@@ -88,6 +91,13 @@ def add_platform_arguments(parser: argparse.ArgumentParser) -> None:
         "need the service (default: none, pods have an identity)",
     )
     parser.add_argument(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="persistent volume claim, and where it lies in every task's container; may be repeated",
+    )
+    parser.add_argument(
         "--shards",
         type=int,
         metavar="N",
@@ -103,7 +113,8 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
         kinds: of images that there are.
 
     Raises:
-        ConfigError: an image is of a kind that no step has, or a variable has no value or a secret one.
+        ConfigError: an image is of a kind that no step has, a variable has no value or a secret one, or a claim is no
+            name with an absolute path.
     """
     single = dict(text.split("=", 1) for text in chosen.image if "=" in text)
     unknown = set(single) - set(kinds)
@@ -119,4 +130,16 @@ def platform_of(chosen: argparse.Namespace, kinds: Sequence[str]) -> Platform:
     if secret := [name for name, value in environment.items() if is_secret(name, value)]:
         raise ConfigError(f"--env {secret[0]}=...: the pipeline would show it; put it into a secret, see --secrets")
     shards = int(os.environ.get("MODIT_SHARDS") or 1) if chosen.shards is None else chosen.shards
-    return Platform(pattern, single, accelerator, environment, shards, chosen.secrets)
+    claims = dict(claim_of(text) for text in chosen.claim)
+    return Platform(pattern, single, accelerator, environment, shards, chosen.secrets, claims)
+
+
+def claim_of(text: str) -> tuple[str, str]:
+    """A persistent volume claim and where it lies.
+
+    Raises:
+        ConfigError: it is not NAME=PATH.
+    """
+    if not (found := CLAIM.fullmatch(text)):
+        raise ConfigError(f"--claim {text!r}; allowed: NAME=PATH, the name of a claim and an absolute path")
+    return found["name"], found["path"]

@@ -75,6 +75,7 @@ def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--accelerator", default="nvidia.com/gpu", metavar="RESOURCE", help="none: without")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="of the tasks that need it")
     parser.add_argument("--secrets", metavar="PATTERN", help="of Kubernetes secrets' names, such as modit-{service}")
+    parser.add_argument("--claim", action="append", default=[], metavar="NAME=PATH", help="of a volume, in every task")
     parser.add_argument("--shards", type=int, metavar="N", help="tasks that share the items of a sharded step")
     parser.add_argument("--catalogue", required=True, metavar="URI", help="folder in the input contract")
     parser.add_argument("--run-root", required=True, metavar="URI", help="where runs live")

@@ -197,6 +197,20 @@ def test_a_task_refers_to_the_secrets_of_the_services_that_its_step_needs(tmp_pa
     assert "AWS_ENDPOINT_URL" not in keys["our-artifact-store"]  # that was given
 
 
+def test_a_claim_lies_in_every_task(tmp_path):
+    main(["--out", str(tmp_path / "one.yaml"), "--claim", "shop-data=/data"])
+    _, platform = yaml.safe_load_all((tmp_path / "one.yaml").read_text())
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
+    mounts = [(each["pvcMount"][0]["constant"], each["pvcMount"][0]["mountPath"]) for each in settings]
+    assert mounts == [("shop-data", "/data")] * len(REGISTRY.steps)
+
+
+@pytest.mark.parametrize("claim", ["shop-data", "shop-data=data", "Shop=/data", "=/data"])
+def test_a_claim_without_a_name_or_an_absolute_path_is_refused(tmp_path, claim):
+    with pytest.raises(ConfigError, match=f"^--claim '{claim}'; allowed: NAME=PATH"):
+        main(["--out", str(tmp_path / "one.yaml"), "--claim", claim])
+
+
 def test_artifacts_are_typed(spec):
     outputs = {
         name: definition["artifactType"]["schemaTitle"]
