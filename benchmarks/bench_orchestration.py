@@ -42,6 +42,7 @@ def main() -> None:
     ways = ["steps", "process", *filter(None, chosen.more.split(","))]
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, preset {chosen.preset}\n")
     with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+        Path(folder).chmod(0o755)
         report(measure(Path(folder), chosen.preset, ways, chosen.rounds), ways)
 
 
@@ -55,7 +56,8 @@ def measure(folder: Path, preset: str, ways: list[str], rounds: int) -> dict[str
     for number in range(rounds):
         for way in ways if number % 2 == 0 else reversed(ways):
             runs = folder / f"{way}-{number}"
-            runs.mkdir(mode=0o777)
+            runs.mkdir()
+            runs.chmod(0o777)  # the images' user may be another one
             found[way].append(timed(way, COMMANDS[way](runs, world, preset), runs, world))
             print(f"{way}: {found[way][-1][0]:.1f} s, {found[way][-1][1]:.1f} of processors", file=sys.stderr)
     return found
@@ -71,8 +73,9 @@ def timed(way: str, command: list[str], runs: Path, world: Path) -> tuple[float,
         "PYTHONWARNINGS": "ignore",
         "MODIT_EXECUTOR": "docker" if way == "docker" else "process",
         "MODIT_DOCKER_VOLUMES": f"{runs},{world}",
-        "MODIT_DOCKER_USER": f"{os.getuid()}:{os.getgid()}",
     }
+    if os.getuid():  # root's containers are the image's user: no step runs as root
+        environment["MODIT_DOCKER_USER"] = f"{os.getuid()}:{os.getgid()}"
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     log = runs.with_suffix(".log")
     with log.open("w") as output:
