@@ -65,8 +65,10 @@ def docker_runner(read: Sequence[Path], written: Sequence[Path], environment: Ma
     """
     mounts = [Mount(str(path), str(path), "bind", read_only=path in read) for path in (*read, *written)]
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    # Other kernels round otherwise.
+    kernels = {name: os.environ[name] for name in ("OPENBLAS_CORETYPE",) if name in os.environ}
     # The caller has no home in the container.
-    given = {"HOME": "/tmp", "OMP_NUM_THREADS": threads, **environment}
+    given = {"HOME": "/tmp", "OMP_NUM_THREADS": threads, **kernels, **environment}
     return local.DockerRunner(mounts=mounts, user=f"{os.getuid()}:{os.getgid()}", environment=given)
 
 
