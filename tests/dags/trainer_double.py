@@ -35,7 +35,7 @@ def processes(folder: Path) -> Machines:
             port = probe.getsockname()[1]
         team = {"PET_NNODES": trainer["numNodes"], "PET_NPROC_PER_NODE": trainer["numProcPerNode"]}
         team |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": port}
-        variables = os.environ | {each["name"]: each["value"] for each in trainer["env"]}
+        variables = os.environ | {each["name"]: each["value"] for each in trainer["env"] if "value" in each}
         variables |= {name: str(value) for name, value in team.items()}
         started = [
             subprocess.Popen(
