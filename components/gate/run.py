@@ -10,6 +10,7 @@ from modit.core.sections.release import GateParams
 from modit.release.gate.champion import Champion
 from modit.release.gate.evidence import Evidence, read_strictly
 from modit.release.gate.gate import judge
+from modit.release.gate.overridden import overridden_thresholds
 from modit.release.gate.verdict_table import verdict_text
 from modit.release.versioning.snapshot import load_versions
 
@@ -25,6 +26,7 @@ def run(context: StepContext) -> dict[str, object]:
     report = read_strictly(context.input("report") / "report.json")
     params = GateParams.model_validate(context.params.gate.model_dump())
     verdict = judge(_evidence(context, report["domains"]), report["run"]["skipped_domains"], params)
+    verdict["overridden"] = overridden_thresholds(context.run_config.overrides)
     verdict["versions"] = load_versions(context.input("versions"))
     folder, text = context.output("verdict"), verdict_text(verdict)
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, sort_keys=True) + "\n", encoding="utf-8")

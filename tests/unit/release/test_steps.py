@@ -109,7 +109,7 @@ def context(tmp_path_factory):
         step=REGISTER,
         run_uri=str(root),
         days=None,
-        run_config=RunConfig(catalogue="/somewhere/books"),
+        run_config=RunConfig(catalogue="/somewhere/books", overrides={"gate.noise_floor": 0.01}),
         scratch=root / "scratch",
     )
 
@@ -146,6 +146,7 @@ def test_the_four_steps_export_judge_bind_and_register(context, monkeypatch):
     write_what_the_gate_reads(context.root, facts)
     assert gate(context) == {"status": "PASS"}
     verdict = json.loads((context.root / "verdict/verdict.json").read_text())
+    assert verdict["overridden"] == {"gate.noise_floor": 0.01}
     assert verdict["versions"]["datasets"]["raw"]["md5"] == "ab.dir"
     metrics = json.loads((context.root / "verdict/metrics.json").read_text())
     assert metrics == {"drama": verdict["domains"]["drama"]["figures"], "western": {}, "status": "PASS"}

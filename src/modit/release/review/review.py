@@ -12,8 +12,6 @@ from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
-from modit.core.params import nested
-from modit.core.run_config import RUN_FILE
 from modit.core.storage import Storage, sha256_of_file
 from modit.core.verdict import VERDICT_FILE, data_docs, report_pages, verdict_table
 from modit.core.workspace import cache_folder
@@ -24,8 +22,6 @@ REGISTRATION, REGISTRATION_FILE = "registration", "registration.json"
 # What `check_servability` says of the lists of frozen queries, for a reviewer.
 CHANGE, CHANGE_TEXT = "change", "change.md"
 PASSED = "passed"
-# Sections that say what a candidate must reach.
-_JUDGING = ("gate", "servability")
 
 
 @dataclass(frozen=True)
@@ -93,14 +89,14 @@ def review_of(run: str, version: str, domain: str, verdict: str) -> Review:
     judged = store.read_json("verdict", VERDICT_FILE)
     status = judged["domains"][domain]["status"]
     subject = f"{version}: {status} (verdict {verdict[:12]})"
-    body, thresholds = _body(store, version, domain, judged, verdict), _thresholds(store)
-    return Review(version, domain, store.run.uri, verdict, subject, body, thresholds)
+    body = _body(store, version, domain, judged, verdict)
+    return Review(version, domain, store.run.uri, verdict, subject, body, _thresholds(judged))
 
 
 def _body(store: ArtifactStore, version: str, domain: str, judged: Json, verdict: str) -> str:
     table = verdict_table({**judged, "domains": {domain: judged["domains"][domain]}})
     basis = judged["domains"][domain].get("basis") or judged["basis"]
-    run, thresholds = store.run.uri, _thresholds(store)
+    run, thresholds = store.run.uri, _thresholds(judged)
     parts = [
         f"**{version}**, {basis}.",
         *([f"**This run set what it is held to itself**: {thresholds}."] if thresholds else []),
@@ -118,11 +114,9 @@ def _body(store: ArtifactStore, version: str, domain: str, judged: Json, verdict
     return "\n\n".join(parts) + "\n"
 
 
-def _thresholds(store: ArtifactStore) -> str:
-    """Who starts a run may override any parameter, those of the gate too."""
-    overrides = nested((store.run.read_json(RUN_FILE) or {}).get("overrides") or {})
-    own = ((section, name, value) for section in _JUDGING for name, value in overrides.get(section, {}).items())
-    return ", ".join(f"{section}.{name} = {json.dumps(value)}" for section, name, value in sorted(own))
+def _thresholds(judged: Json) -> str:
+    """From the verdict, whose digest is checked; run.json could be edited after it. Older verdicts do not say."""
+    return ", ".join(f"{name} = {json.dumps(value)}" for name, value in judged.get("overridden", {}).items())
 
 
 def _change(store: ArtifactStore, domain: str) -> list[str]:

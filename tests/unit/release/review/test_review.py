@@ -25,6 +25,7 @@ VERDICT = {
 }
 TEXT = json.dumps(VERDICT)
 DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()
+OVERRIDDEN = {"gate.noise_floor": 0, "servability.p99_ms": 9}
 
 
 def write(store: ArtifactStore, folder: Path, name: str, file: str, text: str, domain: str | None = None) -> None:
@@ -37,15 +38,24 @@ def write(store: ArtifactStore, folder: Path, name: str, file: str, text: str, d
 
 @pytest.fixture
 def run(tmp_path):
+    return make_run(tmp_path, TEXT)
+
+
+def make_run(tmp_path, text):
     store, folder = ArtifactStore(Storage(str(tmp_path / "run")), tmp_path / "cache"), tmp_path / "making"
-    entry = {"version": 3, "status": "passed", "held_back": None, "digests": {"verdict": DIGEST}}
+    entry = {
+        "version": 3,
+        "status": "passed",
+        "held_back": None,
+        "digests": {"verdict": hashlib.sha256(text.encode()).hexdigest()},
+    }
     registered = {
         "popular": entry | {"model": "modit-popular"},
         "quality": entry | {"model": "modit-quality", "status": "rejected"},
         "safety": entry | {"model": "modit-safety", "held_back": "a backfill never promotes"},
         "small": {"status": "skipped", "reasons": []},
     }
-    write(store, folder, "verdict", "verdict.json", TEXT)
+    write(store, folder, "verdict", "verdict.json", text)
     write(store, folder, "report", "report.html", "<p>report</p>")
     write(store, folder, "registration", "registration.json", json.dumps(registered))
     write(store, folder, "change", "change.md", "### What would change in popular\n", "popular")
@@ -70,19 +80,12 @@ def test_a_reviewer_sees_verdict_reasons_what_would_change_and_where_the_report_
     assert f"report: {run}/report/report.html" in review.body and "quality" not in review.body
 
 
-@pytest.mark.parametrize(
-    ("overrides", "thresholds"),
-    [
-        ({"pretrain.steps": 10}, ""),
-        ({"gate.noise_floor": 0, "servability": {"p99_ms": 9}}, "gate.noise_floor = 0, servability.p99_ms = 9"),
-        ({"gate": {"classical_splits": []}}, "gate.classical_splits = []"),
-    ],
-)
-def test_a_reviewer_sees_which_thresholds_a_run_set_for_itself(run, overrides, thresholds):
-    (run / "run.json").write_text(json.dumps({"catalogue": "/world", "overrides": overrides}))
-    (review,) = reviews_of_run(str(run))
-    assert review.thresholds == thresholds
-    assert ("This run set what it is held to itself" in review.body) == bool(thresholds) and thresholds in review.body
+def test_a_reviewer_sees_which_thresholds_a_run_set_for_itself(tmp_path, run):
+    (none,) = reviews_of_run(str(run))
+    assert none.thresholds == "" and "This run set what it is held to itself" not in none.body
+    (review,) = reviews_of_run(str(make_run(tmp_path / "lowered", json.dumps(VERDICT | {"overridden": OVERRIDDEN}))))
+    assert review.thresholds == "gate.noise_floor = 0, servability.p99_ms = 9"
+    assert f"**This run set what it is held to itself**: {review.thresholds}." in review.body
 
 
 def test_a_version_whose_change_was_not_looked_at_is_shown_without(run):
