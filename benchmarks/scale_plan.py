@@ -1,9 +1,9 @@
 """What a night costs at 100 million and a billion items: arithmetic on the measured growth, no measurement.
 
-Run `python benchmarks/scale_plan.py docs/growth.json`. For each step whose work grows with the items, the processor
-seconds per item between the two largest sizes that were measured of it are taken as constant, beyond what grows faster
-(`FASTER`); where the larger took less, because another kind of index answers, all its seconds over its items. Training
-is left out (`TRAINING`). Prices are assumptions, to be replaced.
+Run `PYTHONPATH=src:. python benchmarks/scale_plan.py docs/growth.json`. For each step whose work grows with the items,
+the processor seconds per item between the two largest sizes that were measured of it are taken as constant, beyond what
+grows faster (`FASTER`); where the larger took less, because another kind of index answers, all its seconds over its
+items. Training is left out (`TRAINING`). Prices are assumptions, to be replaced.
 """
 
 from __future__ import annotations
@@ -12,21 +12,14 @@ import argparse
 import json
 from pathlib import Path
 
+from components.registry import REGISTRY
+
 SIZES = (100_000_000, 1_000_000_000)
 # Exponent of the work where it is above 1, and why: an inverted file compares each item with 4 sqrt(N) centroids.
 FASTER = {"stage_index": 1.5}
 # Work that does not grow with the items but with the preset.
 TRAINING = ("pretrain", "continue_pretrain", "finetune", "hppo_round", "hppo_variants", "export_sampler")
 CORE_HOUR = 0.05  # US dollars, a core of a general machine with 8 GB
-PER_DOMAIN = (
-    "label_anchors",
-    "fit_metric_predictor",
-    "build_trajectories",
-    "fetch_champion",
-    "check_servability",
-    "evaluate",
-    "bundle",
-)
 
 
 def main() -> None:
@@ -49,12 +42,12 @@ def core_hours(measured: dict[int, dict[str, dict[str, float]]], step: str, item
 
 def table(measured: dict[int, dict[str, dict[str, float]]], domains: int, cores: int) -> str:
     """Markdown: core hours of each step at both sizes, hours on that many cores, and dollars."""
-    known = list(dict.fromkeys(step for rows in measured.values() for step in rows))
-    steps = [step for step in known if step != "demo_world" and not step.startswith(TRAINING)]
+    known = {step for rows in measured.values() for step in rows}
+    steps = [step.name for step in REGISTRY.steps if step.name in known and not step.name.startswith(TRAINING)]
     lines = [f"| step | {' | '.join(f'{size:,} items: core hours' for size in SIZES)} |", "|---|---|---|"]
     totals = [0.0, 0.0]
     for step in steps:
-        tasks = domains if step in PER_DOMAIN else 1
+        tasks = domains if REGISTRY.get(step).per_domain else 1
         hours = [tasks * core_hours(measured, step, size) for size in SIZES]
         if hours[-1] >= 0.5:
             totals = [total + each for total, each in zip(totals, hours, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -53,28 +54,28 @@ class Verb:
     timeout_minutes: float = 60.0
 
 
-class CommandTask:
+class CommandTask(ABC):
     """A task that runs `python ...` and ends as that says."""
 
     # Whether its last line is JSON that other tasks read.
     returns: bool = True
 
+    @abstractmethod
     def command_line(self, *more: str) -> list[str]:
         """The arguments of `python`, as a list, so that no shell expands anything in it.
 
         Args:
             more: where the last line is to be written, for tasks that return one.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def failure(self, status: int, said: object, killed_for_memory: bool = False) -> AirflowException:
         """The error of a task whose command ended badly."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def result(line: Any) -> Any:
         """The XCom that the last line makes."""
-        raise NotImplementedError
 
 
 class StepTask(CommandTask):
