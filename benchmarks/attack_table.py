@@ -1,4 +1,4 @@
-"""Tries every attack of `tests/unit/release/attacks` and prints the table of docs/results.md.
+"""Tries every attack of `tests/unit/release/attacks` and prints the table of docs/explanation/results.md.
 
     python -m benchmarks.attack_table
 

@@ -2,7 +2,7 @@
 
 Takes a finished run and trains its stages again under other seeds, on the same catalogue, patterns, trajectories, index
 and cases; each evaluation is that of the run. What two such models differ by is what a gain must exceed to be more than
-another seed (`gate.noise_floor`, docs/gate.md).
+another seed (`gate.noise_floor`, docs/explanation/gate.md).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Writes the quality part of docs/results.md from finished runs.
+"""Writes the quality part of docs/explanation/results.md from finished runs.
 
     PYTHONPATH=src:. python benchmarks/run_catalogues.py --runs runs ../shared/data/{goodbooks,spotify,retail}
     PYTHONPATH=src:. python benchmarks/results.py runs/goodbooks-small-0 runs/spotify-small-0 runs/retail-small-0
 
-Figures come from each run's report.json alone; the text between the markers of docs/results.md is replaced.
+Figures come from each run's report.json alone; the text between the markers of docs/explanation/results.md is replaced.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PAGE = Path("docs/results.md")
+PAGE = Path("docs/explanation/results.md")
 BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
 GOALS = (("HPPO - MO-DiT", 7), ("MO-DiT - Pre. GR", 7), ("HPPO - best classical", 6), ("HPPO - Average pooling", None))
 

@@ -14,7 +14,7 @@ from dags.executors.step_task import OutOfMemoryException
 
 # Airflow connections of type Apprise, with commas between; none: the log alone.
 CONNECTIONS = tuple(filter(None, os.environ.get("MODIT_NOTIFY", "").split(",")))
-RUNBOOK = "docs/runbooks/failed-task.md"
+RUNBOOK = "docs/how-to/runbooks/failed-task.md"
 CAUSES = {
     AirflowFailException: "refused",
     OutOfMemoryException: "out of memory",

@@ -17,7 +17,9 @@ from pipelines.made_file import add_check, write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "dvc.yaml"
-HEADER = "# Made from the steps' declarations by `make dvc.yaml`; edit those, not this file. See docs/dvc.md.\n"
+HEADER = (
+    "# Made from the steps' declarations by `make dvc.yaml`; edit those, not this file. See docs/how-to/use-dvc.md.\n"
+)
 # What the run is about. DVC must know the domains before it starts; the rest is what `--conf` of the first step takes.
 VARS_FILE = ROOT / "pipelines" / "dvc_vars.yaml"
 VARS: dict[str, Any] = yaml.safe_load(VARS_FILE.read_text(encoding="utf-8"))

@@ -53,7 +53,7 @@ def expect_one_writer(name: str) -> None:
         if not folder.create_json(file, {"writer": 1}) or folder.create_json(file, {"writer": 2}):
             raise SystemExit(
                 "the object store does not honour `If-None-Match: *`: two promotions at once would both win; "
-                "OBJECTS_IMAGE must be a store that does (docs/one-host.md)"
+                "OBJECTS_IMAGE must be a store that does (docs/how-to/run-on-one-host.md)"
             )
     finally:
         folder.remove()

@@ -71,7 +71,9 @@ def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--namespace", help="of a server with several users")
     parser.add_argument("--experiment", default="modit", help="under which runs are listed (default %(default)s)")
     parser.add_argument("--schedule", metavar="CRON", help="a recurring run; each reads the window that ends that day")
-    parser.add_argument("--image", action="append", default=[], metavar="[KIND=]REFERENCE", help="see docs/kubeflow.md")
+    parser.add_argument(
+        "--image", action="append", default=[], metavar="[KIND=]REFERENCE", help="see docs/how-to/run-on-kubeflow.md"
+    )
     parser.add_argument("--accelerator", default="nvidia.com/gpu", metavar="RESOURCE", help="none: without")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="of the tasks that need it")
     parser.add_argument("--secrets", metavar="PATTERN", help="of Kubernetes secrets' names, such as modit-{service}")

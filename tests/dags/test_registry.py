@@ -46,7 +46,7 @@ def test_declarations_import_the_standard_library_only():
 
 def test_the_table_of_the_architecture_is_what_is_declared():
     table = {}
-    for line in (ROOT / "docs" / "architecture.md").read_text().splitlines():
+    for line in (ROOT / "docs" / "explanation" / "architecture.md").read_text().splitlines():
         cells = [re.findall(r"`(\w+)`", cell) for cell in line.split("|")[1:-1]]
         if len(cells) == 5 and cells[0] and cells[0][0].split("_")[0] in {s.name.split("_")[0] for s in REGISTRY.steps}:
             marks = ["yes" in cell for cell in line.split("|")[2:4]]

@@ -27,7 +27,7 @@ def test_a_refused_night_is_told_of_once_and_not_tried_again(tmp_path, inbox):
     assert [notice["title"] for notice in inbox.notices] == ["nightly_retrain: validate_logs: refused"]
     told = inbox.notices[0]["message"]
     assert "try 1: refused: " in told and "holds no file" in told
-    assert "runbook: docs/runbooks/failed-task.md#refused" in told
+    assert "runbook: docs/how-to/runbooks/failed-task.md#refused" in told
 
 
 def test_a_step_that_hangs_is_ended_after_its_timeout_and_told_of(tmp_path, inbox, monkeypatch):

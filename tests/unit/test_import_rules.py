@@ -1,4 +1,4 @@
-"""Who may import whom: a room imports only rooms above it, views import only declarations (docs/architecture.md)."""
+"""Who may import whom: a room imports only rooms above it, views import only declarations (docs/explanation/architecture.md)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "src" / "modit"
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
+ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 
-# In the order of the table in docs/architecture.md.
+# In the order of the table in docs/explanation/architecture.md.
 ROOMS = {
     "core": set(),
     "data": {"core"},

@@ -1,1 +1,1 @@
-"""See docs/architecture.md for what lives in this room."""
+"""See docs/explanation/architecture.md for what lives in this room."""

@@ -1,4 +1,4 @@
-"""FAISS build, calibration, search, staging and memory estimate. See docs/architecture.md."""
+"""FAISS build, calibration, search, staging and memory estimate. See docs/explanation/architecture.md."""
 
 from modit.index.config import IndexConfig
 from modit.index.exact import exact_search, search_threads

@@ -86,7 +86,7 @@ def test_a_step_is_refused_what_it_does_not_declare_and_a_verb_nothing():
 
 
 def test_the_guide_names_the_steps_and_variables_of_every_service():
-    text = (ROOT / "docs" / "containers.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "run-tasks-in-containers.md").read_text()
     for name, service in SERVICES.items():
         (steps, variables) = re.search(rf"^\| `{name}` \| (.*) \| (.*) \|$", text, re.MULTILINE).groups()
         assert set(re.findall(r"(?<!\*)`(\w+)`", variables)) == set(service.settings)

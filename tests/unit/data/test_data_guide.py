@@ -11,7 +11,7 @@ from modit.core.sections.data import ValidationParams
 from modit.data.problems import RULES
 from modit.data.validate import validate_logs
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+GUIDE = (Path(__file__).parents[3] / "docs" / "reference" / "input-contract.md").read_text()
 
 
 def test_the_guide_explains_every_rule():

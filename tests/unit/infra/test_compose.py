@@ -12,7 +12,7 @@ import yaml
 from infra import compose_env
 
 FILE = Path(compose_env.__file__).parent / "compose" / "compose.yaml"
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "how-to"
 SERVICES = yaml.safe_load(FILE.read_text())["services"]
 OURS = {name for name, service in SERVICES.items() if "MODIT_" in service["image"]}
 # One-shot tasks, which end.
@@ -27,7 +27,8 @@ def test_every_variable_that_is_demanded_is_made_and_none_that_nobody_reads(tmp_
 
 
 @pytest.mark.parametrize(
-    ("page", "heading"), [("reviews.md", "## Settings"), ("containers.md", "## Retries, timeouts, notices")]
+    ("page", "heading"),
+    [("review-a-version.md", "## Settings"), ("run-tasks-in-containers.md", "## Retries, timeouts, notices")],
 )
 def test_airflow_is_handed_what_the_guides_say_can_be_set(page, heading):
     section = (DOCS / page).read_text().partition(heading)[2].partition("\n## ")[0]

@@ -152,7 +152,7 @@ def test_a_container_of_modit_starts_with_options_that_its_verb_has(local, name)
 
 
 def test_the_guide_makes_every_secret_that_is_listed_with_its_keys():
-    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "run-on-kubernetes.md").read_text()
     made = {
         name: set(re.findall(r"--from-literal=([\w.]+)=", arguments))
         for name, arguments in re.findall(r"create secret generic ([\w-]+)((?:.*\\\n)*.*)", text)

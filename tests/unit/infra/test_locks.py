@@ -41,6 +41,10 @@ def test_torch_is_pinned_so_that_no_other_build_of_it_will_do():
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_the_guide_lists_the_steps_of_each_image(image):
-    (row,) = re.findall(rf"^\| `{image}` \| (`[^|]+) \|", (ROOT / "docs" / "containers.md").read_text(), re.MULTILINE)
+    (row,) = re.findall(
+        rf"^\| `{image}` \| (`[^|]+) \|",
+        (ROOT / "docs" / "how-to" / "run-tasks-in-containers.md").read_text(),
+        re.MULTILINE,
+    )
     steps = {re.sub(r"_\d+$", "_R", step.name) for step in REGISTRY.steps if step.image == image}
     assert set(re.findall(r"`(\w+)`", row)) == steps

@@ -19,7 +19,7 @@ from modit.cli import build_parser
 from modit.core.command import _parser as parser_of_steps
 
 ROOT = Path(__file__).resolve().parents[3]
-MONITORING, RUNBOOKS = ROOT / "infra" / "monitoring", ROOT / "docs" / "runbooks"
+MONITORING, RUNBOOKS = ROOT / "infra" / "monitoring", ROOT / "docs" / "how-to" / "runbooks"
 RULES, RULE_TESTS = MONITORING / "rules.yaml", Path(__file__).parent / "rules.test.yaml"
 
 # What `GET /metrics` of the service gives.
@@ -106,7 +106,7 @@ def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert rule["annotations"]["summary"]
-    assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{alert}.md"
+    assert rule["annotations"]["runbook_url"] == f"docs/how-to/runbooks/{alert}.md"
     assert (RUNBOOKS / f"{alert}.md").read_text().startswith(f"# {alert}\n")
 
 

@@ -84,7 +84,7 @@ def test_a_log_line_of_an_exception_is_one_line_of_json():
 
 
 def test_the_guide_names_every_option_metric_and_field(client):
-    guide = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
+    guide = (Path(__file__).parents[3] / "docs" / "reference" / "http-api.md").read_text()
     serve = build_parser()._subparsers._group_actions[0].choices["serve"]
     options = {option for action in serve._actions for option in action.option_strings if option.startswith("--")}
     metrics = set(re.findall(r"^# HELP (modit_\w+) ", client.get("/metrics").text, re.MULTILINE))

@@ -23,7 +23,7 @@ class ExportParams(Section):
 
 
 class SnapshotParams(Section):
-    """Section `snapshot`: where the versions of data, cases and bundles go (docs/versioning.md).
+    """Section `snapshot`: where the versions of data, cases and bundles go (docs/how-to/version-and-reproduce.md).
 
     Attributes:
         enabled: without it nothing is versioned, the verdict says so, and the model cannot be reproduced.
@@ -38,7 +38,7 @@ class SnapshotParams(Section):
 
 
 class GateParams(Section):
-    """Section `gate`: what the quality key asks (docs/gate.md). Shares of Joint@K and Same@K, not points.
+    """Section `gate`: what the quality key asks (docs/explanation/gate.md). Shares of Joint@K and Same@K, not points.
 
     Attributes:
         minimum_cases: fewest cases of a split that a verdict may rest on.
@@ -75,7 +75,7 @@ class GateParams(Section):
 
 
 class ServabilityParams(Section):
-    """Section `servability`: the budgets of a sampler that is tried as the service would run it (docs/gate.md).
+    """Section `servability`: the budgets of a sampler that is tried as the service would run it (docs/explanation/gate.md).
 
     Attributes:
         p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take.

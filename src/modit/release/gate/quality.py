@@ -1,4 +1,4 @@
-"""The quality key: is the candidate better than what answers today, and does nobody lose by it (docs/gate.md)."""
+"""The quality key: is the candidate better than what answers today, and does nobody lose by it (docs/explanation/gate.md)."""
 
 from __future__ import annotations
 

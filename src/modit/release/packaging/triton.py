@@ -1,6 +1,6 @@
 """The sampler of a release in a model repository of Triton Inference Server.
 
-Triton answers with the query alone: who asks it brings noise and searches himself (docs/kserve-triton.md).
+Triton answers with the query alone: who asks it brings noise and searches himself (docs/how-to/serve-with-kserve.md).
 """
 
 from __future__ import annotations

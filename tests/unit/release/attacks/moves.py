@@ -1,4 +1,4 @@
-"""Ways to promote, or to serve, what should not be, in the order of the table in docs/results.md."""
+"""Ways to promote, or to serve, what should not be, in the order of the table in docs/explanation/results.md."""
 
 from __future__ import annotations
 

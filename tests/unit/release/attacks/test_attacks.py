@@ -23,6 +23,6 @@ def test_every_name_of_a_refusal_is_tried():
 
 
 def test_the_documentation_lists_every_attack_with_its_refusal():
-    text = (Path(__file__).resolve().parents[4] / "docs" / "results.md").read_text()
+    text = (Path(__file__).resolve().parents[4] / "docs" / "explanation" / "results.md").read_text()
     for attack in ATTACKS:
         assert f"| {attack.words} | `{attack.name}` |" in text

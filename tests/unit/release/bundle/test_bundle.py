@@ -116,7 +116,7 @@ def test_the_licences_are_those_of_all_that_the_service_needs():
 
 
 def test_the_documentation_lists_every_refusal():
-    text = (ROOT / "docs" / "releases.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "promote-and-roll-back.md").read_text()
     assert re.findall(r"^\| `(\w+)` \| (.+) \|$", text[text.index("## Refusals") :], re.MULTILINE) == list(
         NAMES.items()
     )
