@@ -1,4 +1,4 @@
-"""Prints the regime of demo worlds (docs/reference/input-contract.md): `python benchmarks/demo_regime.py --items 20000 --seeds 5`."""
+"""Prints the regime of demo worlds: `python benchmarks/demo_regime.py --items 20000 --seeds 5`."""
 
 from __future__ import annotations
 

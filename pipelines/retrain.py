@@ -19,7 +19,10 @@ from pipelines.made_file import add_check, write_or_check
 
 FILE = Path(__file__).resolve().with_suffix(".yaml")
 NAME = "modit-retrain"
-HEADER = "# Made from the steps' declarations by `make pipelines/retrain.yaml`; edit those. See docs/how-to/run-on-kubeflow.md.\n"
+HEADER = (
+    "# Made from the steps' declarations by `make pipelines/retrain.yaml`; edit those. "
+    "See docs/how-to/run-on-kubeflow.md.\n"
+)
 IMAGE_KINDS = tuple(sorted({step.image for step in REGISTRY.steps}))
 
 

@@ -92,7 +92,8 @@ class Client:
             domain: the attribute.
             seeds: ids of items, or vectors [m, d].
             k: items wanted.
-            **more: `guidance`, `samples`, `exclude_item_ids`, `filter`, `return_query`, as docs/reference/http-api.md has them.
+            **more: `guidance`, `samples`, `exclude_item_ids`, `filter`, `return_query`; see
+                docs/reference/http-api.md.
 
         Raises:
             ServiceError: the request was refused, or there was no answer.

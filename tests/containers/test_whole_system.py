@@ -1,4 +1,4 @@
-"""The whole system on one Docker host, started as docs/how-to/run-on-one-host.md says: nights, reviews, a champion that answers."""
+"""The whole system on one Docker host, as docs/how-to/run-on-one-host.md says: nights, reviews, a champion."""
 
 from __future__ import annotations
 

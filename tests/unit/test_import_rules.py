@@ -1,4 +1,4 @@
-"""Who may import whom: a room imports only rooms above it, views import only declarations (docs/explanation/architecture.md)."""
+"""A room imports only rooms above it, views import only declarations (docs/explanation/architecture.md)."""
 
 from __future__ import annotations
 

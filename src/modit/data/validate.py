@@ -116,7 +116,8 @@ def inspect(source: Path, quarantine: Path, params: ValidationParams, times: Tim
     """
     if not source.is_dir():
         raise ContractError(
-            f"{source} is not a folder; an input folder holds items and interactions, see docs/reference/input-contract.md"
+            f"{source} is not a folder; an input folder holds items and interactions, "
+            "see docs/reference/input-contract.md"
         )
     items = read_items(source, quarantine, params)
     found = Inspection([*contract_facts("items"), *items.facts], items)
@@ -149,7 +150,7 @@ def validate_logs(
     params: ValidationParams | None = None,
     window: Window | None = None,
 ) -> tuple[Catalog, Report]:
-    """Reads an input folder against the contract (docs/reference/input-contract.md), without history, drift or data docs.
+    """Reads an input folder against the contract, without history, drift or data docs.
 
     Args:
         source: the input folder.

@@ -75,7 +75,7 @@ class GateParams(Section):
 
 
 class ServabilityParams(Section):
-    """Section `servability`: the budgets of a sampler that is tried as the service would run it (docs/explanation/gate.md).
+    """Section `servability`: budgets of a sampler that is tried as the service would run it (docs/explanation/gate.md).
 
     Attributes:
         p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take.

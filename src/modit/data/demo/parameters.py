@@ -35,7 +35,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class DemoParameters:
-    """Size and geometry of a demo world. The defaults show the regime of the paper's Table 2 (docs/reference/input-contract.md).
+    """Size and geometry of a demo world. The defaults show the regime of the paper's Table 2.
 
     Attributes:
         items: number of items, 5,000 to 10,000,000.

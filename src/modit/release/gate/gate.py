@@ -1,6 +1,7 @@
 """The gate with two keys: a domain's sampler may go on where it is better than what answers today, and can be served.
 
-It measures nothing: every figure in a verdict was written by the step that measured it. docs/explanation/gate.md says what it asks.
+It measures nothing: every figure in a verdict was written by the step that measured it. What it asks:
+docs/explanation/gate.md.
 """
 
 from __future__ import annotations

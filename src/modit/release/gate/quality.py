@@ -1,4 +1,4 @@
-"""The quality key: is the candidate better than what answers today, and does nobody lose by it (docs/explanation/gate.md)."""
+"""The quality key: is the candidate better than what answers today, and does nobody lose by it?"""
 
 from __future__ import annotations
 
