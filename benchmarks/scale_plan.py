@@ -1,9 +1,9 @@
 """What a night costs at 100 million and a billion items: arithmetic on the measured growth, no measurement.
 
 Run `PYTHONPATH=src:. python benchmarks/scale_plan.py benchmarks/growth.json`. For each step whose work grows with the
-items, the processor seconds per item between the two largest sizes that were measured of it are taken as constant, beyond what
-grows faster (`FASTER`); where the larger took less, because another kind of index answers, all its seconds over its
-items. Training is left out (`TRAINING`). Prices are assumptions, to be replaced.
+items, the processor seconds per item between the two largest measured sizes are taken as constant, beyond what grows
+faster (`FASTER`). Where the larger size took less time, because another kind of index answers, all its seconds over its
+items are taken. Training is left out (`TRAINING`). Prices are assumptions, to be replaced.
 """
 
 from __future__ import annotations
