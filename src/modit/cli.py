@@ -20,7 +20,7 @@ from modit.release.packaging.verbs import add_packaging_verbs
 from modit.release.promotion.verbs import add_promotion_verbs
 from modit.release.reproduction.verbs import add_reproduction_verbs
 from modit.release.review.verbs import add_review_verbs
-from modit.serve.verbs import add_serve_verbs
+from modit.serve.commands import add_serve_commands
 
 if TYPE_CHECKING:
     from modit.core.registry import Registry
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_review_verbs(verbs, lambda: _steps("a plan")[1])
     add_promotion_verbs(verbs)
     add_packaging_verbs(verbs)
-    add_serve_verbs(verbs)
+    add_serve_commands(verbs)
     _add_query(verbs)
     return parser
 

@@ -1,4 +1,4 @@
-"""Who asks: a client with a key, one with a token, or an address."""
+"""Who asks (a key, a token or an address), and how much each client may ask for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -16,6 +20,7 @@ from modit.serve.schema import RequestError
 from modit.serve.settings import KEYS_VARIABLE
 
 _RETRY_SECONDS = "10"
+_CLIENTS = 10_000  # remembered by the rate limit; one that is forgotten starts anew
 
 
 class Access:
@@ -72,3 +77,39 @@ def _challenge(scope: Scope) -> str:
     """What a browser answers with a form for the key, where a person opens a page."""
     wants_page = "text/html" in Headers(scope=scope).get("accept", "")
     return 'Basic realm="modit: any name, an API key as password", charset="UTF-8"' if wants_page else "Bearer"
+
+
+class RateLimit:
+    """So many requests a second of each client, and at once what a second brings. For one thread, the event loop."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Args: `rate` in requests a second, > 0; `clock` in seconds."""
+        self._rate, self._most, self._clock = rate, max(1.0, rate), clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
+
+    def take(self, client: str, count: int = 1) -> float:
+        """Takes `count` requests out of a client's bucket, or none of them.
+
+        More than fit into a bucket are given when it is full, and leave a debt.
+
+        Returns:
+            0.0, or the seconds after which there are enough.
+        """
+        now = self._clock()
+        tokens, since = self._buckets.pop(client, (self._most, now))
+        tokens = min(self._most, tokens + (now - since) * self._rate)
+        lacking = min(count, self._most) - tokens
+        self._buckets[client] = (tokens if lacking > 0 else tokens - count, now)
+        if len(self._buckets) > _CLIENTS:
+            self._buckets.popitem(last=False)
+        return max(0.0, lacking / self._rate)
+
+    def spend(self, client: str, count: int = 1) -> None:
+        """The same, for a request.
+
+        Raises:
+            RequestError: 429, there are not enough.
+        """
+        if seconds := self.take(client, count):
+            later = {"Retry-After": str(max(1, math.ceil(seconds)))}
+            raise RequestError("requests of this client", "too many", f"{self._rate:g} a second", 429, later)

@@ -15,11 +15,10 @@ from starlette.routing import Route
 
 from modit import __version__
 from modit.serve import pages
-from modit.serve.access import Access
-from modit.serve.front import Front, refusals, refused
+from modit.serve.access import Access, RateLimit
 from modit.serve.history import ask_history
 from modit.serve.metrics import Metrics
-from modit.serve.rate import RateLimit
+from modit.serve.middleware import RequestMiddleware, refusals, refused
 from modit.serve.releases import AskRegistry, Releases, Watcher, ask_registry
 from modit.serve.request_log import RequestLog
 from modit.serve.schema import (
@@ -142,7 +141,7 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     routes = [route.path for route in app.routes if isinstance(route, Route)]
     access, limit = Access(settings.keys, settings.oidc), settings.limits.body_bytes
-    app.add_middleware(Front, metrics=figures, access=access, rate=rate, body_bytes=limit, routes=routes)
+    app.add_middleware(RequestMiddleware, metrics=figures, access=access, rate=rate, body_bytes=limit, routes=routes)
     return app
 
 

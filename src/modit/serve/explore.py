@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -12,13 +13,20 @@ from modit.release.bundle.items import TITLE, Items
 from modit.release.bundle.loading import Release
 from modit.release.sampler.retrieval import retrieve, search
 from modit.serve.filters import containing
-from modit.serve.marks import Marks, marks_of
-from modit.serve.plane import Point, project
-from modit.serve.questions import question_of
+from modit.serve.item_annotations import ItemAnnotations, annotations_of
+from modit.serve.queries import query_of
 from modit.serve.schema import RequestError, RetrieveRequest
 from modit.serve.settings import Limits
 
 FOUND, MOST_K = 20, 50
+WIDTH, HEIGHT, _MARGIN = 640, 420, 28  # of the map, in pixels
+
+
+class Point(NamedTuple):
+    """A place on the map, in pixels from its upper left."""
+
+    x: float
+    y: float
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def compare(release: Release, item_ids: Sequence[str], guidance: float | None, k
     asked = RetrieveRequest.model_validate(
         {"domain": release.source.domain, "seeds": seeds, "k": k, "guidance": guidance}
     )
-    question = question_of(asked, release, limits)
+    question = query_of(asked, release, limits)
     items, own = release.items, question.exclude
     generated = retrieve(release.sampler, items.index, question)
     mean = question.seeds.mean(0)
@@ -140,8 +148,8 @@ def compare(release: Release, item_ids: Sequence[str], guidance: float | None, k
     rows, scores = search(items.index, average, k, own)
     groups = [own, rows, generated.rows]
     vectors = [np.asarray(items.embeddings[group], np.float32) for group in groups]
-    places, variance = project(np.concatenate([*vectors, average[None], generated.query[None]]))
-    marks = marks_of(release)
+    places, variance = pca_projection(np.concatenate([*vectors, average[None], generated.query[None]]))
+    marks = annotations_of(release)
     pattern, listings, start = marks.pattern_of(own), [], 0
     for group, found in zip(groups, (None, scores, generated.scores), strict=True):
         listings.append(_listing(items, marks, pattern, group, found, places[start : start + len(group)]))
@@ -163,9 +171,33 @@ def compare(release: Release, item_ids: Sequence[str], guidance: float | None, k
 
 
 def _listing(
-    items: Items, marks: Marks, pattern: int | None, rows: np.ndarray, scores: np.ndarray | None, places: list[Point]
+    items: Items,
+    marks: ItemAnnotations,
+    pattern: int | None,
+    rows: np.ndarray,
+    scores: np.ndarray | None,
+    places: list[Point],
 ) -> Listing:
     found = [None] * len(rows) if scores is None else scores.tolist()
     marked = (marks.attribute(rows), marks.in_pattern(rows, pattern))
     columns = (items.ids_of(rows), items.titles_of(rows), found, *marked, places)
     return Listing([Shown(*each) for each in zip(*columns, strict=True)])
+
+
+def pca_projection(vectors: np.ndarray) -> tuple[list[Point], float]:
+    """Principal components of the vectors [n, d], scaled to the map with equal units on both axes.
+
+    Returns:
+        n places, and the share of the vectors' variance that they show, in [0, 1].
+    """
+    centred = vectors.astype(np.float64) - vectors.mean(0)
+    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[:2] * np.where(axes[:2].sum(1, keepdims=True) < 0, -1, 1)  # the sign is anyone's: fixed
+    flat = np.zeros((len(vectors), 2))
+    flat[:, : len(axes)] = centred @ axes.T
+    low, high = flat.min(0), flat.max(0)
+    room = np.array([WIDTH, HEIGHT]) - 2 * _MARGIN
+    scale = (room / np.maximum(high - low, 1e-9)).min()
+    places = (flat - (low + high) / 2) * scale + np.array([WIDTH, HEIGHT]) / 2
+    variance = float((lengths[:2] ** 2).sum() / max((lengths**2).sum(), 1e-12))
+    return [Point(round(float(x), 1), round(HEIGHT - float(y), 1)) for x, y in places], variance

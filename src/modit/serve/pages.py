@@ -9,8 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from modit.serve import plane
-from modit.serve.explore import MOST_K, Found, compare, find
+from modit.serve.explore import HEIGHT, MOST_K, WIDTH, Found, compare, find
 from modit.serve.history import SPLITS
 from modit.serve.schema import RequestError
 from modit.serve.service import Service
@@ -87,7 +86,11 @@ async def explore(
         await service.workers.run(work)
     except RequestError as error:
         shown["error"], status = error, error.status_code
-    limits = {"most_k": MOST_K, "most_guidance": service.settings.limits.guidance, "plane": plane}
+    limits = {
+        "most_k": MOST_K,
+        "most_guidance": service.settings.limits.guidance,
+        "map": {"width": WIDTH, "height": HEIGHT},
+    }
     return page("explore.html", status, **given, **({"most_seeds": 0} | shown), **limits)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import sys
+from datetime import UTC, datetime
+from typing import Any
 
 import uvicorn
 
+from modit.core.logs import set_up_logging
 from modit.serve.app import create_app
-from modit.serve.logs import set_up_json_logging
+from modit.serve.middleware import FIELDS
 from modit.serve.settings import Settings
 
 _GRACE_SECONDS = 10
@@ -33,7 +38,31 @@ def serve(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         log_config=None,
-        access_log=False,  # Front writes the lines
+        access_log=False,  # RequestMiddleware writes the lines
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time (UTC), level, logger, message, the record's fields, and the traceback of an exception."""
+        content: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
+        }
+        if record.exc_info:
+            content["exception"] = self.formatException(record.exc_info)
+        return json.dumps(content)
+
+
+def set_up_json_logging() -> None:
+    """The log lines of the whole process."""
+    set_up_logging()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonFormatter())

@@ -9,10 +9,10 @@ from typing import Any
 
 from modit.release.bundle.loading import Release
 from modit.release.sampler.retrieval import Found, retrieve_all
+from modit.serve.access import RateLimit
 from modit.serve.history import AskHistory, History
 from modit.serve.metrics import Metrics
-from modit.serve.questions import question_of
-from modit.serve.rate import RateLimit
+from modit.serve.queries import query_of
 from modit.serve.releases import Releases
 from modit.serve.request_log import Asked, RequestLog
 from modit.serve.schema import RequestError, RetrieveAnswer, RetrievedItem, RetrieveRequest
@@ -71,7 +71,7 @@ class Service:
             try:
                 # once a domain: a swap in the middle does not mix two releases
                 release = releases.get(each.domain) or releases.setdefault(each.domain, self.release(each.domain))
-                questions.append(question_of(each, release, self.settings.limits))
+                questions.append(query_of(each, release, self.settings.limits))
             except RequestError as error:
                 raise error.within(field.format(number)) from error
             numbers.setdefault(each.domain, []).append(number)

@@ -9,9 +9,8 @@ import pytest
 
 from modit.release.bundle.loading import Source, load_release
 from modit.serve import explore
-from modit.serve.explore import compare, find
-from modit.serve.marks import marks_of
-from modit.serve.plane import HEIGHT, WIDTH, project
+from modit.serve.explore import HEIGHT, WIDTH, compare, find, pca_projection
+from modit.serve.item_annotations import annotations_of
 from modit.serve.settings import Limits
 from tests.unit.serve.conftest import running
 
@@ -53,7 +52,7 @@ def test_patterns_are_read_once_for_a_release_and_a_release_without_them_says_so
     bundle = make_bundle()
     release = load_release(Source.of(bundle.named("drama")))
     (bundle.store.at("patterns").local / "drama.npz").write_bytes(b"damaged")
-    assert marks_of(release) is marks_of(release)
+    assert annotations_of(release) is annotations_of(release)
     view = compare(release, SEEDS, None, 5, Limits())
     assert "cannot be read" in view.problem
     assert view.generated.count(attribute=True, pattern=True) is None
@@ -110,9 +109,9 @@ def test_what_a_page_loads_is_there_and_needs_a_key_as_the_page_does(client, bun
 def test_a_map_keeps_to_its_frame_and_shows_two_dimensions_as_they_are():
     generator = np.random.default_rng(0)
     flat = generator.standard_normal((30, 2)) @ generator.standard_normal((2, 16))
-    places, variance = project(flat.astype(np.float32))
+    places, variance = pca_projection(flat.astype(np.float32))
     assert variance == pytest.approx(1)
     assert all(0 <= place.x <= WIDTH and 0 <= place.y <= HEIGHT for place in places)
     distances = [np.linalg.norm(each[1:] - each[:-1], axis=1) for each in (np.array(places), flat)]
     assert np.ptp(distances[0] / distances[1]) < 0.02 * (distances[0] / distances[1]).mean()
-    assert project(np.ones((1, 4), np.float32))[0] == [(WIDTH / 2, HEIGHT / 2)]
+    assert pca_projection(np.ones((1, 4), np.float32))[0] == [(WIDTH / 2, HEIGHT / 2)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.serve.rate import RateLimit
+from modit.serve.access import RateLimit
 from modit.serve.schema import RequestError
 from modit.serve.service import Service
 from modit.serve.workers import Workers
@@ -115,7 +115,7 @@ def test_clients_have_buckets_of_their_own_and_a_batch_costs_its_requests(bundle
 
 
 def test_only_so_many_clients_are_remembered(monkeypatch):
-    monkeypatch.setattr("modit.serve.rate._CLIENTS", 3)
+    monkeypatch.setattr("modit.serve.access._CLIENTS", 3)
     limit = RateLimit(0.01, lambda: 0.0)
     for client in "abcdabcd":
         assert limit.take(client) == 0.0

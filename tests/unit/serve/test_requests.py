@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.serve.logs import JsonFormatter
+from modit.serve.run import JsonFormatter
 from tests.unit.release.conftest import DIMENSION, SAMPLES, SEEDS
 from tests.unit.serve.conftest import LIMITS, running
 

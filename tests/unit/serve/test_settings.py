@@ -11,7 +11,7 @@ import pytest
 
 from modit.cli import build_parser, main
 from modit.core.errors import ConfigError
-from modit.serve.logs import JsonFormatter
+from modit.serve.run import JsonFormatter
 from modit.serve.schema import RetrieveRequest
 from modit.serve.settings import Settings, api_keys, chosen_log, registry_address
 

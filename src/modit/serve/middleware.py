@@ -13,17 +13,17 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from modit.serve.access import Access
-from modit.serve.logs import FIELDS
+from modit.serve.access import Access, RateLimit
 from modit.serve.metrics import Metrics
-from modit.serve.rate import RateLimit
 from modit.serve.schema import Refusal, RequestError
 
+# A log record has a dictionary of further fields: `logger.info(..., extra={FIELDS: {...}})`.
+FIELDS = "fields"
 OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 _logger = logging.getLogger("modit.access")
 
 
-class Front:
+class RequestMiddleware:
     """ASGI middleware around the whole application."""
 
     def __init__(

@@ -21,7 +21,7 @@ from modit.release.bundle.loading import Release
 _logger = logging.getLogger(__name__)
 
 
-class Marks:
+class ItemAnnotations:
     """The marks of one release's items; patterns are read when a page asks for them first, and go with the release."""
 
     def __init__(self, release: Release) -> None:
@@ -48,15 +48,15 @@ class Marks:
         return None if self._column is None else pc.mean(self._column.cast(pa.int8())).as_py()
 
 
-_of_releases: WeakKeyDictionary[Release, Marks] = WeakKeyDictionary()
+_of_releases: WeakKeyDictionary[Release, ItemAnnotations] = WeakKeyDictionary()
 _loading = threading.Lock()
 
 
-def marks_of(release: Release) -> Marks:
+def annotations_of(release: Release) -> ItemAnnotations:
     """The marks of a release."""
     with _loading:
         if release not in _of_releases:
-            _of_releases[release] = Marks(release)
+            _of_releases[release] = ItemAnnotations(release)
         return _of_releases[release]
 
 

@@ -1,4 +1,4 @@
-"""The verb of the command line that answers requests: `serve`."""
+"""The command `modit serve`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import os
 from modit.core.errors import ConfigError
 
 
-def add_serve_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds it to the command line."""
-    parser = verbs.add_parser("serve", help="answer retrieval requests from the registered versions that bear an alias")
+    parser = commands.add_parser(
+        "serve", help="answer retrieval requests from the registered versions that bear an alias"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default %(default)s)")
     parser.add_argument("--registry", metavar="URI", help="the MLflow registry (default: MLFLOW_TRACKING_URI)")

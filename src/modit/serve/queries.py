@@ -14,7 +14,7 @@ _SEEDS = "either item_ids or vectors"
 _LENGTHS = (1e-6, 1e6)  # far from where squares of float32 vanish or overflow
 
 
-def question_of(request: RetrieveRequest, release: Release, limits: Limits) -> Question:
+def query_of(request: RetrieveRequest, release: Release, limits: Limits) -> Question:
     """Reads a request against the release that will answer it.
 
     Raises:
