@@ -25,7 +25,7 @@ def run(context: StepContext) -> dict[str, object]:
     """
     catalog, params = Catalog.load(context.input("catalog")), context.params.build_trajectories
     every = {path.stem: Patterns.load(path) for path in context.input("patterns").glob("*.npz")}
-    patterns, positive = every[context.domain], catalog.attributes[context.domain]
+    patterns, positive = every[context.domain], catalog.positive(context.domain)
     density = DensityPredictor.load(context.input("predictor") / "predictor.npz").predict(catalog.embeddings)
     folder = context.output("trajectories")
     allowed = {"own": patterns.trainable, "shared": patterns.trainable & shared_items(list(every.values()))}

@@ -32,7 +32,7 @@ def run(context: StepContext) -> dict[str, object]:
     folder = context.output("predictor")
     predictor = fit_predictor(embeddings, density)
     predictor.save(folder / "predictor.npz")
-    positive, seed = catalog.attributes[context.domain], derived_seed(context.seed, "geometry", context.domain)
+    positive, seed = catalog.positive(context.domain), derived_seed(context.seed, "geometry", context.domain)
     geometry = fit_geometry(catalog.embeddings, positive, patterns.trainable, predictor.direction, seed)
     geometry.save(folder / "geometry.npz")
     (folder / "validation.json").write_text(json.dumps(table, indent=1))

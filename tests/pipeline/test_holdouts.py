@@ -167,7 +167,7 @@ def test_geometry_is_that_of_the_items_left_when_the_held_out_are_replaced(run, 
     folder, held_out = run.folder("predictor", domain), run.held_out(domain)
     noise = unit(np.random.default_rng(0).standard_normal(run.catalog.embeddings.shape))
     embeddings = np.where(held_out[:, None], noise, run.catalog.embeddings)
-    positive = run.catalog.attributes[domain] ^ held_out
+    positive = run.catalog.positive(domain) ^ held_out
     direction = DensityPredictor.load(folder / "predictor.npz").direction
     expected = fit_geometry(embeddings, positive, ~held_out, direction, seed=0)
     stored = DomainGeometry.load(folder / "geometry.npz")

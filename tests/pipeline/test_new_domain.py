@@ -116,7 +116,7 @@ def test_a_column_of_any_name_may_be_the_scorer(base):
     run_steps(added, ("validate_logs", "assign_patterns"))
     catalog = Catalog.load(added.store.read("catalog"))
     said = pq.read_table(Path(runner.config.catalogue) / "items.parquet", columns=["item_id", "is_third"])
-    assert dict(zip(catalog.item_ids, catalog.attributes[third], strict=True)) == dict(
+    assert dict(zip(catalog.item_ids, catalog.positive(third), strict=True)) == dict(
         zip(said["item_id"].to_pylist(), said["is_third"].to_pylist(), strict=True)
     )
     assert added.domains() == [third]
@@ -142,7 +142,7 @@ def test_a_function_is_asked_about_every_item_once_though_it_fails_in_between(ba
     catalog = Catalog.load(added.store.read("catalog"))
     # The batch that it failed on was not answered.
     assert len(asked) == len(catalog) + 1024 and set(asked) == set(catalog.item_ids)
-    assert catalog.attributes["handpicked"].any() and not catalog.attributes["handpicked"].all()
+    assert catalog.positive("handpicked").any() and not catalog.positive("handpicked").all()
     (tmp_path / "our_scorer.py").write_text(SCORER.replace("(handpicked)", "(other)"))
     assert "code changed: our_scorer" in added.why("validate_logs")[0]
 

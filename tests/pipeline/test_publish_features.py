@@ -52,8 +52,8 @@ def context(tmp_path, monkeypatch) -> Context:
         (root / name).mkdir(parents=True)
     vectors = generator.standard_normal((ITEMS, 8)).astype(np.float32)
     ids = np.array([f"i{number}" for number in range(ITEMS)])
-    attributes = {domain: np.ones(ITEMS, bool) for domain in DOMAINS}
-    Catalog(ids, vectors, attributes, None, Sequences(np.array([0, 3]), np.array([0, 1, 2], np.int32))).save(
+    verdicts = {domain: np.ones(ITEMS, np.int8) for domain in DOMAINS}
+    Catalog(ids, vectors, verdicts, None, Sequences(np.array([0, 3]), np.array([0, 1, 2], np.int32))).save(
         root / "catalog"
     )
     for domain in DOMAINS:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.core.errors import ConfigError
 
 ATTRIBUTE_PREFIX = "attr_"
+# What `Catalog.verdicts` says of an item.
+NOT_SCORED, NEGATIVE, POSITIVE = -1, 0, 1
 # Beside the catalogue where the logs have labels, in the contract's columns.
 RETRIEVAL_LABELS = "retrieval_labels.parquet"
 
@@ -50,14 +53,14 @@ class Catalog:
     Attributes:
         item_ids: the caller's ids, unicode [N], unique.
         embeddings: float32 [N, d], unit length.
-        attributes: domain -> bool [N], the production scorer's verdict.
+        verdicts: domain -> int8 [N], the production scorer's verdict: `POSITIVE`, `NEGATIVE` or `NOT_SCORED`.
         titles: unicode [N], or None where the input has no titles.
         sequences: the interaction sequences.
     """
 
     item_ids: np.ndarray
     embeddings: np.ndarray
-    attributes: dict[str, np.ndarray]
+    verdicts: dict[str, np.ndarray]
     titles: np.ndarray | None
     sequences: Sequences
 
@@ -72,7 +75,15 @@ class Catalog:
     @property
     def domains(self) -> list[str]:
         """Names of the attribute domains, sorted."""
-        return sorted(self.attributes)
+        return sorted(self.verdicts)
+
+    def positive(self, domain: str) -> np.ndarray:
+        """Bool [N]: items that the scorer gives the attribute. An item that is not scored is not positive."""
+        return self.verdicts[domain] == POSITIVE
+
+    def scored(self, domain: str) -> np.ndarray:
+        """Bool [N]: items that the scorer has judged, either way."""
+        return self.verdicts[domain] != NOT_SCORED
 
     def chosen_domains(self, chosen: Sequence[str]) -> Sequence[str]:
         """The domains that a run asks for: `chosen`, or all for "all".
@@ -92,7 +103,7 @@ class Catalog:
         if self.titles is not None:
             columns["title"] = pa.array(self.titles.tolist(), pa.string())
         for domain in self.domains:
-            columns[ATTRIBUTE_PREFIX + domain] = pa.array(self.attributes[domain])
+            columns[ATTRIBUTE_PREFIX + domain] = _as_column(self.verdicts[domain])
         pq.write_table(pa.table(columns), folder / "items.parquet")
         np.save(folder / "embeddings.npy", self.embeddings)
         np.save(folder / "sequence_offsets.npy", self.sequences.offsets)
@@ -104,8 +115,8 @@ class Catalog:
     def load(cls, folder: Path) -> Catalog:
         """Reads what `save` wrote; embeddings and sequences are memory-mapped, copy on write: torch wants writable."""
         table = pq.read_table(folder / "items.parquet")
-        attributes = {
-            name.removeprefix(ATTRIBUTE_PREFIX): table[name].to_numpy(zero_copy_only=False).astype(bool)
+        verdicts = {
+            name.removeprefix(ATTRIBUTE_PREFIX): _from_column(table[name])
             for name in table.column_names
             if name.startswith(ATTRIBUTE_PREFIX)
         }
@@ -114,7 +125,7 @@ class Catalog:
         return cls(
             item_ids=np.array(table["item_id"].to_pylist(), dtype=str),
             embeddings=np.load(folder / "embeddings.npy", mmap_mode="c"),
-            attributes=attributes,
+            verdicts=verdicts,
             titles=titles,
             sequences=Sequences(
                 np.load(folder / "sequence_offsets.npy", mmap_mode="c"),
@@ -122,3 +133,14 @@ class Catalog:
                 np.load(times, mmap_mode="c") if times.exists() else None,
             ),
         )
+
+
+def _as_column(verdicts: np.ndarray) -> pa.Array:
+    """Verdicts int8 [N] as a boolean column: null where an item is not scored."""
+    unscored = verdicts == NOT_SCORED
+    return pa.array(verdicts == POSITIVE, mask=unscored if unscored.any() else None)
+
+
+def _from_column(column: pa.ChunkedArray) -> np.ndarray:
+    """What `_as_column` wrote, int8 [N]."""
+    return pc.fill_null(column.cast(pa.int8()), NOT_SCORED).to_numpy()

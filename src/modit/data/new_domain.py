@@ -58,7 +58,7 @@ def extend(
         shutil.copytree(folder, outputs[name], dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
     extended = add_domain(Catalog.load(taken["catalog"]), new, source, scratch)
     extended.save(outputs["catalog"])
-    positives = int(extended.attributes[new.name].sum())
+    positives = int(extended.positive(new.name).sum())
     logger.info("domain %s is added to %s: %d of %d items", new.name, new.run, positives, len(extended))
     return json.loads((outputs["validation"] / OUTCOME_FILE).read_text(encoding="utf-8"))
 
@@ -80,7 +80,7 @@ def add_domain(catalog: Catalog, new: NewDomain, source: Callable[[], Path], scr
         verdicts = column_verdicts(source(), new.column, catalog.item_ids)
     else:
         verdicts = asked_verdicts(load_scorer(new), catalog, scratch)
-    return replace(catalog, attributes={**catalog.attributes, new.name: verdicts})
+    return replace(catalog, verdicts={**catalog.verdicts, new.name: verdicts.astype(np.int8)})
 
 
 def column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from modit.core.errors import ContractError
 from modit.core.sections.data import ValidationParams
 from modit.data.catalog import Catalog, Sequences
@@ -86,7 +88,8 @@ class Inspection:
         if self.interactions is None:
             refuse(fact for fact in self.facts if fact.is_breached)
         sequences = self.interactions.sequences if self.interactions else Sequences.none()
-        return Catalog(self.items.item_ids, self.items.embeddings, self.items.attributes, self.items.titles, sequences)
+        verdicts = {domain: column.astype(np.int8) for domain, column in self.items.attributes.items()}
+        return Catalog(self.items.item_ids, self.items.embeddings, verdicts, self.items.titles, sequences)
 
     @property
     def report(self) -> Report:

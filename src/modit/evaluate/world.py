@@ -52,7 +52,7 @@ class World:
     @property
     def positive(self) -> np.ndarray:
         """The scorer's verdict of every item, bool [N]."""
-        return self.catalog.attributes[self.domain]
+        return self.catalog.positive(self.domain)
 
     @cached_property
     def baseline_context(self) -> BaselineContext:

@@ -75,7 +75,7 @@ def load_validator(folders: dict[str, Path], domain: str, params: Params) -> Val
     visible = int(patterns.visible_for_validation.sum())
     return Validator(
         embeddings=catalog.embeddings,
-        positive=catalog.attributes[domain],
+        positive=catalog.positive(domain),
         patterns=patterns,
         cases={split: (cases.seeds, cases.patterns) for split, cases in stored.items()},
         geometry=DomainGeometry.load(folders["predictor"] / "geometry.npz"),

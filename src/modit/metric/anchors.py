@@ -91,7 +91,7 @@ def label_anchors(
         pa.array(names[anchor].tolist()),
         pa.array(rank),
         pa.array(names[found].tolist()),
-        pa.array(catalog.attributes[domain][found]),
+        pa.array(catalog.positive(domain)[found]),
     ]
     return pa.Table.from_arrays(columns, schema=LABEL_SCHEMA)
 

@@ -63,7 +63,7 @@ def build_world(titles: bool = True) -> World:
     ids = np.array([f"item-{row}" for row in range(count)])
     names = np.array([f"Title <{row}> & more" for row in range(count)]) if titles else None
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
-    catalog = Catalog(ids, items.embeddings, {"rare": items.positive}, names, empty)
+    catalog = Catalog(ids, items.embeddings, {"rare": items.positive.astype(np.int8)}, names, empty)
     index = ItemIndex.build(items.embeddings, ids, IndexConfig(kind="flat", threads=1))
     return World(catalog, "rare", patterns, predictor, geometry, index, cases, k=10, validation_k=8)
 

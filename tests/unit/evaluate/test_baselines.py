@@ -95,8 +95,8 @@ def test_tuning_sees_no_test_item(world: World) -> None:
     """Turning the verdict of every test item around changes nothing."""
     cases = world.cases["item_validation"]
     hidden = ~world.patterns.visible_for_validation
-    flipped = {"rare": np.where(hidden, ~world.positive, world.positive)}
-    other = replace(world, catalog=replace(world.catalog, attributes=flipped))
+    flipped = {"rare": np.where(hidden, ~world.positive, world.positive).astype(np.int8)}
+    other = replace(world, catalog=replace(world.catalog, verdicts=flipped))
     assert tune_classical_rows(other, cases) == tune_classical_rows(world, cases)
 
 

@@ -26,7 +26,7 @@ def catalog() -> Catalog:
     sequences = Sequences(
         np.array([0, 4]), np.array([0, 2, 0, 2], np.int32), np.array([microseconds(t) for t in times])
     )
-    return Catalog(np.array(["a", "b", "c", "d"]), vectors, {"drama": np.ones(4, bool)}, None, sequences)
+    return Catalog(np.array(["a", "b", "c", "d"]), vectors, {"drama": np.ones(4, np.int8)}, None, sequences)
 
 
 def tables_of(catalog: Catalog):

@@ -27,7 +27,7 @@ def embeddings():
 def catalog(embeddings):
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
     ids = np.array([f"item-{row}" for row in range(ITEMS)])
-    return Catalog(ids, embeddings, {"rare": embeddings[:, 0] > 0.5}, None, empty)
+    return Catalog(ids, embeddings, {"rare": (embeddings[:, 0] > 0.5).astype(np.int8)}, None, empty)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_density_of_an_anchor_is_the_share_of_positives_among_its_neighbours(cat
     scores = catalog.embeddings @ catalog.embeddings.T
     np.fill_diagonal(scores, -np.inf)
     nearest = np.argsort(-scores, 1)[:, :K]
-    assert np.allclose(density, catalog.attributes["rare"][nearest].mean(1))
+    assert np.allclose(density, catalog.positive("rare")[nearest].mean(1))
 
 
 def test_anchors_are_drawn_among_trainable_rows_that_the_logs_say_nothing_of():
@@ -98,7 +98,7 @@ def logs_of(catalog: Catalog, requests: dict[str, tuple[int, list[int]]]) -> pa.
                 "anchor_item_id": str(catalog.item_ids[anchor]),
                 "rank": rank,
                 "item_id": str(catalog.item_ids[item]),
-                "label": bool(catalog.attributes["rare"][item]),
+                "label": bool(catalog.positive("rare")[item]),
             }
             for request, (anchor, items) in requests.items()
             for rank, item in enumerate(items, 1)
@@ -120,7 +120,7 @@ def test_labels_of_the_logs_are_the_first_k_trainable_results_of_trainable_ancho
     found = {row["request_id"]: [] for row in labels.to_pylist()}
     for row in labels.to_pylist():
         found[row["request_id"]].append((row["rank"], int(row["item_id"].removeprefix("item-")), row["label"]))
-    positive = catalog.attributes["rare"]
+    positive = catalog.positive("rare")
     expected = {"b": [row for row in range(100, 150) if row % 3][:K], "d": [200, 202, 203, 205, 206]}
     assert found == {
         request: [(rank, item, bool(positive[item])) for rank, item in enumerate(items, 1)]

@@ -72,7 +72,7 @@ def context(tmp_path_factory):
     vectors = generator.normal(size=(200, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ids, none = np.arange(200).astype(str), np.empty(0, np.int32)
-    Catalog(ids, vectors, {"drama": np.ones(200, bool)}, None, Sequences(np.zeros(1, np.int64), none)).save(
+    Catalog(ids, vectors, {"drama": np.ones(200, np.int8)}, None, Sequences(np.zeros(1, np.int64), none)).save(
         root / "catalog"
     )
     ItemIndex.build(vectors, ids, IndexConfig(kind="flat", use_gpu=False)).save(root / "index")

@@ -181,8 +181,8 @@ def make_catalog(seed: int, order: int | None = None) -> Catalog:
     ids = np.array([f"item-{number}" for number in numbers])
     titles = np.array([f"Title of {item_id}" for item_id in ids])
     chances = np.random.default_rng(seed).random((2, ITEMS))[:, numbers]
-    attributes = {"crime": chances[0] < 0.1, "drama": chances[1] < 0.5}
-    return Catalog(ids, vectors[numbers], attributes, titles, Sequences.none())
+    verdicts = {"crime": (chances[0] < 0.1).astype(np.int8), "drama": (chances[1] < 0.5).astype(np.int8)}
+    return Catalog(ids, vectors[numbers], verdicts, titles, Sequences.none())
 
 
 def save_cases(folder: Path, seed: int) -> None:

@@ -42,10 +42,10 @@ def test_marks_say_attribute_and_the_pattern_that_most_seeds_are_in(release, bun
     view = compare(release, seeds, None, 20, Limits())
     for item in view.seeds.items + view.average.items + view.generated.items:
         row = int(np.flatnonzero(ids == item.item_id)[0])
-        assert item.attribute == bundle.catalog.attributes["drama"][row]
+        assert item.attribute == bundle.catalog.positive("drama")[row]
         assert item.pattern == (bundle.patterns[row] == 0)
     assert view.seeds.count(pattern=True) == 3
-    assert view.share == pytest.approx(bundle.catalog.attributes["drama"].mean())
+    assert view.share == pytest.approx(bundle.catalog.positive("drama").mean())
 
 
 def test_patterns_are_read_once_for_a_release_and_a_release_without_them_says_so(make_bundle):

@@ -24,7 +24,7 @@ conditions = st.fixed_dictionaries({}, optional=_values)
 def holds(catalog, row, column, value):
     if column == "title":
         return value.lower() in catalog.titles[row].lower()
-    return bool(catalog.attributes[column.removeprefix("attr_")][row]) == value
+    return bool(catalog.positive(column.removeprefix("attr_"))[row]) == value
 
 
 @settings(max_examples=40, deadline=None)

@@ -37,7 +37,7 @@ def test_a_stopped_service_has_written_what_it_was_asked_with_the_neighbours_of_
         best = [row for row in np.argsort(-(vectors @ vectors[anchor])) if row != anchor][:30]
         assert [row["item_id"] for row in listed] == ids[best].tolist()
         assert [row["rank"] for row in listed] == list(range(1, 31))
-        assert [row["label"] for row in listed] == bundle.catalog.attributes["drama"][best].tolist()
+        assert [row["label"] for row in listed] == bundle.catalog.positive("drama")[best].tolist()
         assert {(row["domain"], row["anchor_item_id"]) for row in listed} == {("drama", ids[anchor])}
     today = datetime.now(UTC).date()
     assert [folder.name for folder in (tmp_path / "retrieval_labels").iterdir()] == [f"date={today}"]

@@ -90,7 +90,7 @@ def frozen_questions(folders: Mapping[str, Path], catalog: Catalog, domain: str,
         every = Cases.load(folders["cases"] / f"{split}.npz")
         cases = Cases(every.seeds[:_QUESTIONS], every.tails[:_QUESTIONS], every.patterns[:_QUESTIONS])
         if len(cases):
-            masks = case_masks(cases, labels, catalog.attributes[domain], new_items)
+            masks = case_masks(cases, labels, catalog.positive(domain), new_items)
             sources.append(Questions(split, cases.seeds, cases.patterns, masks))
     anchors = logged_anchors(folders["catalog"] / RETRIEVAL_LABELS, catalog, domain)
     if len(anchors):
