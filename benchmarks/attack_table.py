@@ -12,11 +12,11 @@ import re
 import tempfile
 from pathlib import Path
 
+from modit.export.sampler import export_sampler
 from modit.release.registry.registry import MlflowRegistry
-from modit.release.sampler.export import export_sampler
 from tests.unit.release.attacks.moves import ATTACKS
-from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.release.world import World
+from tests.unit.samplers import build_sampler, describe
 
 _LONGEST = 150
 

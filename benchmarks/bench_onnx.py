@@ -20,14 +20,14 @@ import numpy as np
 import onnxruntime
 import torch
 
+from modit.export.quantize import quantize_sampler
+from modit.export.sampler import export_sampler
+from modit.inference.runtime import OnnxSampler, load_sampler
+from modit.inference.sampler_file import FLOAT32, PRECISIONS, SamplerInfo, sampler_file
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
 from modit.model.sampler import Sampler
-from modit.release.sampler.export import export_sampler
-from modit.release.sampler.info import FLOAT32, PRECISIONS, SamplerInfo, sampler_file
-from modit.release.sampler.quantize import quantize_sampler
-from modit.release.sampler.runtime import OnnxSampler, load_sampler
 
 DIMENSION, STEPS, GUIDANCE = 64, 8, 3.0
 SIZES = {"small": (96, 3, 4), "paper": (512, 8, 8)}  # width, depth, heads

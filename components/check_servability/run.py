@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from modit.inference.retrieval import Query, generate_queries
+from modit.inference.sampler_file import PRECISIONS, digest_name
 from modit.release.gate.servability import (
     judge_trial,
     judge_variants,
@@ -14,8 +16,6 @@ from modit.release.gate.servability import (
 )
 from modit.release.review.change import save_change
 from modit.release.review.preview import preview_change
-from modit.release.sampler.info import PRECISIONS, digest_name
-from modit.release.sampler.retrieval import Question, generate_queries
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -37,6 +37,6 @@ def run(context: StepContext) -> dict[str, object]:
     for check in [*judge_trial(found, params), *(check for checks in variants for check in checks)]:
         context.logger.log(20 if check.holds else 40, "%s: %s", check.name, check.sentence)
     save_servability(context.output("servability"), found, digests, params)
-    change = preview_change(folders, context.domain, lambda of, seeds: generate_queries(of, [Question(seeds, k=1)])[0])
+    change = preview_change(folders, context.domain, lambda of, seeds: generate_queries(of, [Query(seeds, k=1)])[0])
     save_change(context.output("change"), change)
     return measured_figures(found)

@@ -14,9 +14,9 @@ from modit.evaluate.records import read_records, read_rounds, round_guidance
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.tables import save_tables
 from modit.evaluate.variants import read_variants
+from modit.inference.sampler_file import digest_name, sampler_file
 from modit.release.gate.champion import Champion
 from modit.release.gate.champion_fetch import load_rival, load_variants
-from modit.release.sampler.info import digest_name, sampler_file
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -11,19 +11,19 @@ from components.export_sampler import MODEL
 from modit.core.seeds import derived_seed
 from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog
+from modit.export.parity import TorchSampler, list_parity, parity_report, tensor_parity
+from modit.export.quantize import quantize_sampler
+from modit.export.sampler import export_sampler, serving_guidance
 from modit.index import ItemIndex
+from modit.inference.answers import Answer, save_answers
+from modit.inference.retrieval import Query, retrieve
+from modit.inference.runtime import load_sampler
+from modit.inference.sampler_file import FLOAT32, SamplerInfo, digest_name, sampler_file
 from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.sampler import Sampler
 from modit.model.storage import load_model
-from modit.release.sampler.answers import Answer, save_answers
-from modit.release.sampler.export import export_sampler, serving_guidance
-from modit.release.sampler.info import FLOAT32, SamplerInfo, digest_name, sampler_file
-from modit.release.sampler.parity import TorchSampler, list_parity, parity_report, tensor_parity
-from modit.release.sampler.quantize import quantize_sampler
-from modit.release.sampler.retrieval import Question, retrieve
-from modit.release.sampler.runtime import load_sampler
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -84,7 +84,7 @@ def _answers(context: StepContext, sampler: TorchSampler, index: ItemIndex) -> l
     for split in _SPLITS:
         for seeds in Cases.load(context.input("cases") / f"{split}.npz").seeds[:_ANSWERS]:
             rows = seeds[seeds >= 0]
-            found = retrieve(sampler, index, Question(embeddings[rows], _ANSWER_ITEMS, exclude=rows))
+            found = retrieve(sampler, index, Query(embeddings[rows], _ANSWER_ITEMS, exclude=rows))
             ids = index.item_ids
             answers.append(Answer(ids[rows].tolist(), ids[found.rows].tolist(), found.scores.tolist()))
     return answers

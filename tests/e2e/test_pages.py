@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from modit.export.sampler import export_sampler
 from modit.release.registry.registry import MlflowRegistry
-from modit.release.sampler.export import export_sampler
 from tests.e2e.browser import page
 from tests.e2e.service import serving
-from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.release.gateworld import CHAMPION, evidence, split, verdict_of
+from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle, judged_run
 
 pytestmark = pytest.mark.e2e

@@ -7,13 +7,13 @@ import time
 import pytest
 
 from modit.cli import main
+from modit.export.sampler import export_sampler
 from modit.release.gate.champion_fetch import named_champion
 from modit.release.registry.registry import MlflowRegistry
-from modit.release.sampler.export import export_sampler
 from tests.e2e.postgres import postgres
 from tests.e2e.service import Service, serving
-from tests.unit.release.conftest import build_sampler, describe
 from tests.unit.release.world import World
+from tests.unit.samplers import build_sampler, describe
 
 pytestmark = pytest.mark.e2e
 

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
+from modit.export.sampler import export_sampler
 from modit.release.promotion.promotion import Order, carry_out
 from modit.release.registry.registry import MlflowRegistry
 from modit.release.registry.release_log import APPROVE, OVERRIDE
-from modit.release.sampler.export import export_sampler
 from tests.e2e.service import serving
-from tests.unit.release.conftest import build_sampler, describe
+from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 pytestmark = pytest.mark.e2e

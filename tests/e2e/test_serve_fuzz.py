@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modit.release.sampler.export import export_sampler
-from tests.unit.release.conftest import build_sampler, describe
+from modit.export.sampler import export_sampler
+from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 from tests.unit.serve.conftest import running
 from tests.unit.serve.fuzzing import fuzz

@@ -19,9 +19,9 @@ from modit.data.catalog import Catalog
 from modit.data.contract import LABEL_SCHEMA
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.index import IndexConfig, ItemIndex
+from modit.inference.items import load_items
 from modit.metric.anchors import read_labels
 from modit.metric.patterns import Patterns
-from modit.release.bundle.items import load_items
 from modit.serve.request_log import Asked, RequestLog
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,12 +12,12 @@ import pytest
 from modit.core.errors import RunBusyError
 from modit.core.lease import Lease
 from modit.core.storage import Storage
+from modit.export.sampler import export_sampler
 from modit.release.registry.refusals import Refused
 from modit.release.registry.registry import MlflowRegistry
 from modit.release.registry.release_log import Entry, ReleaseLog, following
 from modit.release.registry.standing import standing_of
-from modit.release.sampler.export import export_sampler
-from tests.unit.release.conftest import build_sampler, describe
+from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 APPEND = """

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
+from modit.export.sampler import export_sampler
 from modit.release.bundle.loading import Source, load_release
-from modit.release.sampler.export import export_sampler
-from tests.unit.release.conftest import build_sampler, describe
+from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 

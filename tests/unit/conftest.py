@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,7 +50,7 @@ def make_model() -> Callable[..., MODiT]:
 @pytest.fixture(scope="session")
 def sampler() -> Sampler:
     """A small torch sampler."""
-    from tests.unit.release.conftest import build_sampler
+    from tests.unit.samplers import build_sampler
 
     return build_sampler()
 
@@ -57,9 +58,27 @@ def sampler() -> Sampler:
 @pytest.fixture(scope="session")
 def sampler_file(sampler: Sampler, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a file, once for all folders: exporting takes seconds."""
-    from modit.release.sampler.export import export_sampler
-    from tests.unit.release.conftest import describe
+    from modit.export.sampler import export_sampler
+    from tests.unit.samplers import describe
 
     path = tmp_path_factory.mktemp("exported") / "sampler.onnx"
     export_sampler(sampler, describe(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def exported(sampler_file: Path) -> object:
+    """That file, loaded."""
+    from modit.inference.runtime import load_sampler
+
+    return load_sampler(sampler_file, threads=1)
+
+
+@pytest.fixture
+def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Seeds [4, 5, d], mask and noise for it."""
+    from tests.unit.samplers import DIMENSION
+
+    generator = np.random.default_rng(3)
+    seeds = generator.normal(size=(4, 5, DIMENSION)).astype(np.float32)
+    return seeds, np.ones((4, 5), bool), generator.normal(size=(4, DIMENSION)).astype(np.float32)

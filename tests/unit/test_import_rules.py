@@ -24,21 +24,22 @@ ROOMS = {
     "model": set(),
     "train": {"core", "data", "metric", "model"},
     "hppo": {"core", "data", "index", "metric", "model", "train"},
-    "evaluate": {"core", "data", "index", "metric", "model"},
-    "release": {"core", "data", "index", "metric", "model", "evaluate"},
+    "inference": {"core", "data", "index", "metric"},
+    "export": {"core", "index", "model", "inference"},
+    "evaluate": {"core", "data", "index", "metric", "model", "inference"},
+    "release": {"core", "data", "index", "metric", "model", "inference", "evaluate"},
     "monitor": {"core"},
-    "serve": {"core", "index", "release"},
+    "serve": {"core", "index", "inference", "release"},
 }
 # Likewise, inside of `release/`.
 RELEASE = {
-    "sampler": set(),
     "versioning": set(),
     "registry": {"versioning"},
-    "bundle": {"sampler", "registry"},
-    "packaging": {"sampler", "registry", "bundle"},
+    "bundle": {"registry"},
+    "packaging": {"registry", "bundle"},
     "promotion": {"registry", "bundle"},
-    "gate": {"sampler", "registry", "bundle"},
-    "review": {"sampler", "registry", "gate"},
+    "gate": {"registry", "bundle"},
+    "review": {"registry", "gate"},
     "reproduction": {"versioning", "registry", "gate"},
 }
 # What a room may take from outside, where that is limited.
@@ -145,6 +146,11 @@ def test_a_sub_room_of_release_imports_only_sub_rooms_above_it(room):
 def test_a_room_of_few_dependencies_takes_no_others(room):
     found = {module for path in (LIBRARY / room).rglob("*.py") for module in imports(path)}
     assert from_outside(found, {"modit"}) <= OUTSIDE[room]
+
+
+@pytest.mark.parametrize("path", python_files("src/modit/inference", "src/modit/serve"), ids=name_of)
+def test_what_answers_requests_does_without_torch(path):
+    assert "torch" not in {top(module) for module in imports(path)}
 
 
 @pytest.mark.parametrize("path", python_files("src", "components"), ids=name_of)

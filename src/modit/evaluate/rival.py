@@ -11,7 +11,7 @@ CHAMPION = "Champion"
 
 
 class ExportedSampler(Protocol):
-    """What runs an exported file (`modit.release.sampler.runtime.OnnxSampler`)."""
+    """What runs an exported file (`modit.inference.runtime.OnnxSampler`)."""
 
     def queries(
         self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None

@@ -2,7 +2,7 @@
 
 from modit.index.config import IndexConfig
 from modit.index.exact import exact_search, search_threads
-from modit.index.index import ItemIndex, SearchResult
+from modit.index.index import ItemIndex, TopK
 from modit.index.memory import MemoryEstimate, estimate_memory
 from modit.index.staging import load_staged, stage, staged_digest
 from modit.index.storage import IndexMeta
@@ -12,7 +12,7 @@ __all__ = [
     "IndexMeta",
     "ItemIndex",
     "MemoryEstimate",
-    "SearchResult",
+    "TopK",
     "estimate_memory",
     "exact_search",
     "load_staged",

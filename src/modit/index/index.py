@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 _GPU_LONGEST_LIST = 2048
 
 
-class SearchResult(NamedTuple):
+class TopK(NamedTuple):
     """Lists of retrieved items.
 
     Attributes:
@@ -114,7 +114,7 @@ class ItemIndex:
         k: int,
         allowed: np.ndarray | None = None,
         exclude: Sequence[np.ndarray] | np.ndarray | None = None,
-    ) -> SearchResult:
+    ) -> TopK:
         """Finds the k items of greatest inner product for each query.
 
         Args:
@@ -132,7 +132,7 @@ class ItemIndex:
         queries = self._check_queries(queries, k, allowed)
         unwanted = _padded(exclude, len(queries))
         scores, rows = self._search(queries, k + unwanted.shape[1], allowed)
-        result = SearchResult(*_drop(scores, rows, unwanted, k))
+        result = TopK(*_drop(scores, rows, unwanted, k))
         if result.missing:
             _logger.warning(
                 "%d of %d places of the lists are empty (kind %s)", result.missing, result.rows.size, self.kind

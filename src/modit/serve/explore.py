@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from modit.release.bundle.items import TITLE, Items
+from modit.inference.items import TITLE, Items
+from modit.inference.retrieval import retrieve, search
 from modit.release.bundle.loading import Release
-from modit.release.sampler.retrieval import retrieve, search
 from modit.serve.filters import containing
 from modit.serve.item_annotations import ItemAnnotations, annotations_of
 from modit.serve.queries import query_of

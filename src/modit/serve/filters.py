@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.release.bundle.items import TITLE, Items
+from modit.inference.items import TITLE, Items
 from modit.serve.schema import Filter, RequestError
 from modit.serve.settings import Limits
 

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
-from modit.release.bundle.items import ATTRIBUTE_PREFIX
 from modit.release.bundle.loading import Release
 
 _logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ class ItemAnnotations:
 
     def __init__(self, release: Release) -> None:
         """Args: `release` whose items they are of."""
-        self._column = release.items.columns.get(ATTRIBUTE_PREFIX + release.source.domain)
+        self._column = release.items.verdicts(release.source.domain)
         self.patterns, self.problem = _patterns_of(release)
 
     def attribute(self, rows: np.ndarray) -> list[bool | None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from modit.inference.retrieval import Query
 from modit.release.bundle.loading import Release
-from modit.release.sampler.retrieval import Question
 from modit.serve.filters import filters_of
 from modit.serve.schema import RequestError, RetrieveRequest, Seeds
 from modit.serve.settings import Limits
@@ -14,7 +14,7 @@ _SEEDS = "either item_ids or vectors"
 _LENGTHS = (1e-6, 1e6)  # far from where squares of float32 vanish or overflow
 
 
-def query_of(request: RetrieveRequest, release: Release, limits: Limits) -> Question:
+def query_of(request: RetrieveRequest, release: Release, limits: Limits) -> Query:
     """Reads a request against the release that will answer it.
 
     Raises:
@@ -30,7 +30,7 @@ def query_of(request: RetrieveRequest, release: Release, limits: Limits) -> Ques
     unwanted = np.unique(np.concatenate([own, exclude[exclude >= 0]]))
     allowed = filters_of(items).mask(request.filter, limits)
     rounds = _rounds(request.samples, info.samples, limits.rounds)
-    return Question(seeds, request.k, request.guidance, rounds, unwanted, allowed)
+    return Query(seeds, request.k, request.guidance, rounds, unwanted, allowed)
 
 
 def _seeds(seeds: Seeds, release: Release) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from modit.inference.sampler_file import FLOAT32
 from modit.release.bundle.loading import Release, Source, load_release
 from modit.release.registry.agreement import Agreement, Disagreement
 from modit.release.registry.model_version import NamedVersion
 from modit.release.registry.opening import existing_registry
-from modit.release.sampler.info import FLOAT32
 
 _logger = logging.getLogger(__name__)
 _NICE = 10

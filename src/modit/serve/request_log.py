@@ -27,7 +27,7 @@ from modit.core.sections.index import RetrievalParams
 from modit.core.storage import Storage
 from modit.data.contract import LABEL_SCHEMA
 from modit.index import search_threads
-from modit.release.bundle.items import ATTRIBUTE_PREFIX, Items
+from modit.inference.items import Items
 
 TABLE = "retrieval_labels"
 WRITTEN, KNOWN, DROPPED, FAILED = "written", "known", "dropped", "failed"
@@ -133,7 +133,7 @@ class RequestLog(threading.Thread):
 
     def _list_of(self, asked: Asked) -> pa.Table | None:
         """The list of the first seed that today has none of; None if there is no such seed, or nothing to label by."""
-        labels = asked.items.columns.get(ATTRIBUTE_PREFIX + asked.domain)
+        labels = asked.items.verdicts(asked.domain)
         if labels is None:
             return None
         if self._day != (today := asked.time.date()):

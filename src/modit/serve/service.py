@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from modit.inference.retrieval import SearchResult, retrieve_all
 from modit.release.bundle.loading import Release
-from modit.release.sampler.retrieval import Found, retrieve_all
 from modit.serve.access import RateLimit
 from modit.serve.history import AskHistory, History
 from modit.serve.metrics import Metrics
@@ -143,7 +143,7 @@ def _facts_of(versions: dict[str, int], seeds: list[int], k: list[int]) -> dict[
     return domains | {"requests": len(seeds), "seeds": sum(seeds), "k": sum(k)}
 
 
-def _answer_of(release: Release, found: Found, with_query: bool) -> RetrieveAnswer:
+def _answer_of(release: Release, found: SearchResult, with_query: bool) -> RetrieveAnswer:
     source, items = release.source, release.items
     listed = zip(items.ids_of(found.rows), found.scores.tolist(), items.titles_of(found.rows), strict=True)
     return RetrieveAnswer(

@@ -15,10 +15,10 @@ from modit.evaluate.rival import CHAMPION, Rival, even_selection
 from modit.evaluate.slices import FEW, HEAD, NEW, NO_CHAMPION, SLICES, TAIL, case_masks
 from modit.evaluate.storage import rounded
 from modit.evaluate.world import VALIDATION_OF, World
+from modit.export.parity import TorchSampler
 from modit.metric.cases import Cases
-from modit.release.sampler.parity import TorchSampler
 from tests.unit.evaluate.test_report import RECORDS
-from tests.unit.release.conftest import describe
+from tests.unit.samplers import describe
 
 SETTINGS = EvaluationSettings(seed=3, resamples=100, seed_count_cases=10)
 FACTS = {"status": "ready", "reason": None, "model": "modit-rare", "version": 4, "sampler_digest": "d" * 64}

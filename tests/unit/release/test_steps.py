@@ -20,20 +20,20 @@ from modit.core.run_config import RunConfig
 from modit.data.catalog import Catalog, Sequences
 from modit.features.store import service_name
 from modit.index import IndexConfig, ItemIndex
+from modit.inference.answers import load_answers
+from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
 from modit.model.storage import save_model
 from modit.release.bundle.bundle import PARTS, Bundle
 from modit.release.registry.address import tracking_uri
 from modit.release.registry.registry import MlflowRegistry
-from modit.release.sampler.answers import load_answers
-from modit.release.sampler.info import INT8
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.dvc_repository import Version
 from modit.release.versioning.snapshot import save_versions, versions_record
 from tests.unit.conftest import draw_geometry
-from tests.unit.release.conftest import DIMENSION, build_sampler
 from tests.unit.release.gateworld import FIRST, GOOD_TRIAL, evidence, rounded
+from tests.unit.samplers import DIMENSION, build_sampler
 
 
 class Context(SimpleNamespace):

@@ -18,17 +18,17 @@ from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_
 from modit.core.storage import Storage
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
+from modit.export.quantize import quantize_sampler
 from modit.index import IndexConfig, ItemIndex
+from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
 from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.bundle import Bundle as BundleManifest
 from modit.release.bundle.making import Ingredients, make_bundle
 from modit.release.registry.model_version import NamedVersion, Submission
-from modit.release.sampler.info import INT8
-from modit.release.sampler.quantize import quantize_sampler
-from tests.unit.release.conftest import DIMENSION, describe
 from tests.unit.release.gateworld import split
+from tests.unit.samplers import DIMENSION, describe
 
 ITEMS = 300
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.release.conftest import SAMPLES, SEEDS
+from tests.unit.samplers import SAMPLES, SEEDS
 from tests.unit.serve.bundles import ITEMS
 
 ONE = {"domain": "drama", "seeds": {"item_ids": ["item-1"]}}

@@ -124,9 +124,9 @@ sys.modules["torch"] = None  # importing it fails
 import modit.serve.run
 from modit.release.bundle.loading import Source, load_release
 from modit.release.registry.model_version import NamedVersion
-from modit.release.sampler.retrieval import Question, retrieve
+from modit.inference.retrieval import Query, retrieve
 release = load_release(Source.of(NamedVersion("modit-drama", 1, "champion", {tags})))
-print(len(retrieve(release.sampler, release.items.index, Question(release.items.embeddings[:3], 20)).rows))
+print(len(retrieve(release.sampler, release.items.index, Query(release.items.embeddings[:3], 20)).rows))
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.serve.run import JsonFormatter
-from tests.unit.release.conftest import DIMENSION, SAMPLES, SEEDS
+from tests.unit.samplers import DIMENSION, SAMPLES, SEEDS
 from tests.unit.serve.conftest import LIMITS, running
 
 ONE = {"item_ids": ["item-1"]}

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.release.sampler.retrieval import Question, request_noise, retrieve
-from tests.unit.release.conftest import DIMENSION, SAMPLES, SEEDS
+from modit.inference.retrieval import Query, request_noise, retrieve
+from tests.unit.samplers import DIMENSION, SAMPLES, SEEDS
 from tests.unit.serve.bundles import ITEMS
 
 rows_of_seeds = st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=SEEDS, unique=True)
@@ -77,7 +77,7 @@ def test_a_longer_list_goes_on_where_the_shorter_ends_and_never_has_a_seed(clien
 def test_the_query_is_the_one_of_the_sampler(bundle, release, sampler):
     vectors = bundle.catalog.embeddings[:7]
     vectors = vectors[sorted(range(7), key=lambda row: vectors[row].tobytes())]
-    found = retrieve(release.sampler, release.items.index, Question(vectors, 5, guidance=2.0))
+    found = retrieve(release.sampler, release.items.index, Query(vectors, 5, guidance=2.0))
     noise = request_noise("drama", vectors, 1)
     with torch.no_grad():
         inputs = (torch.from_numpy(vectors)[None], torch.ones(1, 7, dtype=torch.bool), torch.from_numpy(noise))
@@ -102,7 +102,7 @@ def test_noise_differs_by_domain_and_seeds_and_grows_by_rounds():
 def test_more_items_than_there_are_gives_all_others(release):
     seeds = release.items.embeddings[:2]
     exclude = np.arange(ITEMS - 4)
-    found = retrieve(release.sampler, release.items.index, Question(seeds, 10, exclude=exclude))
+    found = retrieve(release.sampler, release.items.index, Query(seeds, 10, exclude=exclude))
     assert sorted(found.rows) == list(range(ITEMS - 4, ITEMS))
     assert (np.diff(found.scores) <= 0).all()
 

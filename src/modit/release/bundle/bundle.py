@@ -12,7 +12,7 @@ from modit import __version__
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, digest_of, sha256_of_file
-from modit.release.sampler.info import FLOAT32, sampler_file
+from modit.inference.sampler_file import FLOAT32, sampler_file
 
 Json = dict[str, Any]
 

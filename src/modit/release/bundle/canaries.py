@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from modit.core.errors import ArtifactError
-from modit.release.bundle.items import Items
-from modit.release.sampler.info import FLOAT32, INT8
-from modit.release.sampler.retrieval import Found, Question, retrieve
-from modit.release.sampler.runtime import OnnxSampler
+from modit.inference.items import Items
+from modit.inference.retrieval import Query, SearchResult, retrieve
+from modit.inference.runtime import OnnxSampler
+from modit.inference.sampler_file import FLOAT32, INT8
 
 K = 10
 # Another processor may sum float32 in another order; another model or another item is far more than that away.
@@ -89,9 +89,9 @@ def expect_answers(canaries: Sequence[Canary], sampler: OnnxSampler, items: Item
             )
 
 
-def _found(sampler: OnnxSampler, items: Items, seeds: Sequence[str]) -> Found:
+def _found(sampler: OnnxSampler, items: Items, seeds: Sequence[str]) -> SearchResult:
     rows = items.rows_of(seeds)
-    question = Question(items.embeddings[rows].astype(np.float32), min(K, len(items.index)), exclude=rows)
+    question = Query(items.embeddings[rows].astype(np.float32), min(K, len(items.index)), exclude=rows)
     return retrieve(sampler, items.index, question)
 
 

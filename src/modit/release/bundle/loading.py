@@ -11,13 +11,13 @@ from pathlib import Path
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
+from modit.inference.items import Items, load_items
+from modit.inference.runtime import OnnxSampler, load_sampler
+from modit.inference.sampler_file import FLOAT32, sampler_file
 from modit.release.bundle.bundle import BUNDLE, PARTS, SPACE_FILE, Bundle, canaries_file, expect_part
 from modit.release.bundle.canaries import expect_answers, load_canaries
-from modit.release.bundle.items import Items, load_items
 from modit.release.bundle.space import Space
 from modit.release.registry.model_version import NamedVersion
-from modit.release.sampler.info import FLOAT32, sampler_file
-from modit.release.sampler.runtime import OnnxSampler, load_sampler
 
 _TAGS = ("run_uri", "bundle_digest", "sampler_digest", "index_digest")
 _SHARED = ("index", "catalog")

@@ -12,6 +12,9 @@ from modit.core.artifacts import Manifest
 from modit.core.errors import ArtifactError
 from modit.core.storage import sha256_of_file
 from modit.core.window import Days
+from modit.inference.items import Items, load_items
+from modit.inference.runtime import OnnxSampler, load_sampler
+from modit.inference.sampler_file import FLOAT32, sampler_file
 from modit.metric.cases import Cases
 from modit.release.bundle.bundle import (
     CARD_FILE,
@@ -24,12 +27,9 @@ from modit.release.bundle.bundle import (
     canaries_file,
 )
 from modit.release.bundle.canaries import Canary, ask, save_canaries
-from modit.release.bundle.items import Items, load_items
 from modit.release.bundle.licences import licences
 from modit.release.bundle.model_card import model_card
 from modit.release.bundle.space import Space
-from modit.release.sampler.info import FLOAT32, sampler_file
-from modit.release.sampler.runtime import OnnxSampler, load_sampler
 
 Json = dict[str, Any]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from modit.inference.sampler_file import SamplerInfo
 from modit.release.bundle.licences import OWN
-from modit.release.sampler.info import SamplerInfo
 
 Json = dict[str, Any]
 

@@ -19,14 +19,14 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
 from modit.evaluate.rival import ExportedRow, Rival
+from modit.inference.runtime import load_sampler
+from modit.inference.sampler_file import FLOAT32, PRECISIONS, sampler_file
 from modit.release.bundle.space import difference_of
 from modit.release.gate.champion import NEW_ITEMS_FILE, NONE, OTHER_SPACE, READY, SAMPLER_FILE, UNREADABLE, Champion
 from modit.release.registry.agreement import agreed_version
 from modit.release.registry.model_version import CHAMPION, LOG_TAG, NamedVersion
 from modit.release.registry.registry import MlflowRegistry
 from modit.release.registry.registry_file import has_models
-from modit.release.sampler.info import FLOAT32, PRECISIONS, sampler_file
-from modit.release.sampler.runtime import load_sampler
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
 _TAGS = ("run_uri", "sampler_digest", "index_digest")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.errors import ArtifactError
+from modit.inference.sampler_file import digest_name, variants_in
 from modit.release.gate.champion import Champion
-from modit.release.sampler.info import digest_name, variants_in
 
 Json = dict[str, Any]
 

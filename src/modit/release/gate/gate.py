@@ -13,13 +13,13 @@ from typing import Any
 from modit.core.errors import ArtifactError
 from modit.core.sections.release import GateParams
 from modit.core.verdict import FAIL, PASS, SKIPPED
+from modit.inference.answers import TOLERANCE
 from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
 from modit.release.gate.evidence import Evidence, number
 from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SPLITS, SplitFigures, read_figures
 from modit.release.gate.precision import offer
 from modit.release.gate.quality import Finding, items_kept, nothing_judged, split_findings
 from modit.release.gate.servability import CHECKS, LOADS, VARIANT_CHECKS, Check
-from modit.release.sampler.answers import TOLERANCE
 
 Json = dict[str, Any]
 

@@ -19,8 +19,8 @@ import modit
 from modit.core.errors import ArtifactError
 from modit.core.sections.release import ServabilityParams
 from modit.core.storage import Storage
-from modit.release.sampler.answers import IDENTICAL_LISTS_MINIMUM
-from modit.release.sampler.info import variants_in
+from modit.inference.answers import IDENTICAL_LISTS_MINIMUM
+from modit.inference.sampler_file import variants_in
 
 SERVABILITY_FILE = "servability.json"
 LOADS, TORCH, LISTS, LATENCY, MEMORY = "loads", "no torch", "lists", "latency", "memory"

@@ -16,11 +16,11 @@ import numpy as np
 
 from modit.core.errors import ArtifactError, ModitError
 from modit.core.storage import sha256_of_file
-from modit.release.bundle.items import Items, load_items
-from modit.release.sampler.answers import Answer, equal_share, load_answers
-from modit.release.sampler.info import FLOAT32, digest_name, sampler_file, variants_in
-from modit.release.sampler.retrieval import Question, retrieve
-from modit.release.sampler.runtime import OnnxSampler, load_sampler
+from modit.inference.answers import Answer, equal_share, load_answers
+from modit.inference.items import Items, load_items
+from modit.inference.retrieval import Query, retrieve
+from modit.inference.runtime import OnnxSampler, load_sampler
+from modit.inference.sampler_file import FLOAT32, digest_name, sampler_file, variants_in
 
 _MIB = 1 << 20
 
@@ -142,7 +142,7 @@ def _ask(sampler: OnnxSampler, items: Items, answer: Answer) -> tuple[list[str],
     rows = items.rows_of(answer.seeds)
     if (rows < 0).any():
         return [], []
-    question = Question(np.asarray(items.embeddings[rows]), len(answer.items), exclude=rows)
+    question = Query(np.asarray(items.embeddings[rows]), len(answer.items), exclude=rows)
     found = retrieve(sampler, items.index, question)
     return items.ids_of(found.rows), found.scores.tolist()
 
@@ -153,7 +153,7 @@ def _questions(sampler: OnnxSampler, items: Items, seeds: int, k: int) -> Callab
 
     def ask(number: int) -> None:
         rows = (number * seeds + np.arange(seeds, dtype=np.int64)) % count
-        retrieve(sampler, items.index, Question(np.asarray(items.embeddings[rows]), min(k, count), exclude=rows))
+        retrieve(sampler, items.index, Query(np.asarray(items.embeddings[rows]), min(k, count), exclude=rows))
 
     return ask
 

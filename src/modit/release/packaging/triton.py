@@ -13,11 +13,11 @@ import numpy as np
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.storage import Storage
+from modit.inference.retrieval import Query, SamplerInputs, sampler_inputs
+from modit.inference.sampler_file import BOOL, FLOAT, INPUTS, GraphValue, graph_inputs, graph_output
 from modit.release.bundle.bundle import CANARIES_FILE, expect_part
 from modit.release.bundle.canaries import load_canaries
 from modit.release.bundle.loading import Release, Source, load_release, open_bundle
-from modit.release.sampler.retrieval import Question, SamplerInputs, sampler_inputs
-from modit.release.sampler.signature import BOOL, FLOAT, INPUTS, Value, inputs, output
 
 CONFIG_FILE, MODEL_FILE, WARMUP = "config.pbtxt", "model.onnx", "warmup"
 MOST_ROWS = 64  # of a batch, as of `/v1/retrieve/batch`
@@ -55,7 +55,7 @@ def write_triton_model(source: Source, repository: Path) -> Path:
 
 def _asked(release: Release, seeds: list[str]) -> SamplerInputs:
     vectors = release.items.embeddings[release.items.rows_of(seeds)].astype(np.float32)
-    return sampler_inputs(release.sampler.info, [Question(vectors, k=1)])
+    return sampler_inputs(release.sampler.info, [Query(vectors, k=1)])
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -68,7 +68,7 @@ def _put(path: Path, content: bytes) -> None:
 def _config(release: Release, asked: SamplerInputs) -> str:
     """A `ModelConfig` in the text form of protocol buffers."""
     info, source = release.sampler.info, release.source
-    taken, given = inputs(info.dimension), output(info.dimension)
+    taken, given = graph_inputs(info.dimension), graph_output(info.dimension)
     facts = {
         "version": source.label,
         "bundle_digest": source.bundle_digest,
@@ -91,14 +91,14 @@ def _config(release: Release, asked: SamplerInputs) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _value(value: Value) -> str:
+def _value(value: GraphValue) -> str:
     """An input or output. Triton counts no batch axis, and a value without another one as [1]."""
     dims = [size if isinstance(size, int) else -1 for size in value.dims[1:]]
     reshape = "" if dims else " reshape { shape: [ ] }"
     return f'name: "{value.name}" data_type: {_TYPES[value.kind]} dims: {_list(dims or [1])}{reshape}'
 
 
-def _warmup(taken: Iterable[Value], asked: SamplerInputs) -> list[str]:
+def _warmup(taken: Iterable[GraphValue], asked: SamplerInputs) -> list[str]:
     rows = [
         f'  inputs {{ key: "{value.name}" value {{ data_type: {_TYPES[value.kind]} '
         f'dims: {_list(array.shape[1:] or [1])} input_data_file: "{value.name}" }} }}'

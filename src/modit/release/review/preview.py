@@ -15,12 +15,12 @@ from modit.evaluate.rival import even_selection
 from modit.evaluate.slices import NEW, case_masks
 from modit.evaluate.world import VALIDATION_OF
 from modit.index import ItemIndex
+from modit.inference.runtime import QuerySampler, load_sampler
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
 from modit.metric.vectors import mean_of_rows
 from modit.release.gate.champion import NEW_ITEMS_FILE, READY, SAMPLER_FILE, Champion
 from modit.release.review.change import TOP, Json, Lists, change_examples, change_table
-from modit.release.sampler.runtime import QuerySampler, load_sampler
 
 # Seeds [m, d] to a query [d], as the service makes it.
 MakeQuery = Callable[[QuerySampler, np.ndarray], np.ndarray]

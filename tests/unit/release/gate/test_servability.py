@@ -11,7 +11,11 @@ import pytest
 
 from modit.core.sections.release import ServabilityParams
 from modit.core.storage import sha256_of_file
+from modit.export.parity import TorchSampler
+from modit.export.quantize import quantize_sampler
 from modit.index import ItemIndex
+from modit.inference.answers import Answer, equal_share, load_answers, save_answers
+from modit.inference.retrieval import Query, retrieve
 from modit.release.gate import trial
 from modit.release.gate.servability import (
     CHECKS,
@@ -23,11 +27,7 @@ from modit.release.gate.servability import (
     save_servability,
     try_in_fresh_process,
 )
-from modit.release.sampler.answers import Answer, equal_share, load_answers, save_answers
-from modit.release.sampler.parity import TorchSampler
-from modit.release.sampler.quantize import quantize_sampler
-from modit.release.sampler.retrieval import Question, retrieve
-from tests.unit.release.conftest import describe
+from tests.unit.samplers import describe
 from tests.unit.serve.bundles import Bundle
 
 # Generous: what is tested is that it measures, not how fast this machine is.
@@ -46,7 +46,7 @@ def bundle(sampler_file, sampler, tmp_path_factory):
     for start in range(6):
         rows = np.arange(start, start + 12)
         torch_sampler = TorchSampler(sampler, describe())
-        found = retrieve(torch_sampler, index, Question(catalog.embeddings[rows], 10, exclude=rows))
+        found = retrieve(torch_sampler, index, Query(catalog.embeddings[rows], 10, exclude=rows))
         answers.append(
             Answer(catalog.item_ids[rows].tolist(), catalog.item_ids[found.rows].tolist(), found.scores.tolist())
         )

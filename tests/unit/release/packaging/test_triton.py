@@ -13,10 +13,10 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 
 from modit.cli import main
+from modit.inference.retrieval import Query, sampler_inputs
 from modit.release.bundle.loading import Source
 from modit.release.packaging.triton import write_triton_model
-from modit.release.sampler.retrieval import Question, sampler_inputs
-from tests.unit.release.conftest import DIMENSION
+from tests.unit.samplers import DIMENSION
 
 KINDS = {DataType.TYPE_FP32: ("tensor(float)", np.float32), DataType.TYPE_BOOL: ("tensor(bool)", np.bool_)}
 
@@ -97,7 +97,7 @@ def test_requests_that_triton_joins_to_a_batch_are_answered_as_one_by_one(packed
     world, _, model = packed
     info = world.serve().sampler.info
     vectors = np.random.default_rng(0).standard_normal((3, 4, DIMENSION)).astype(np.float32)
-    alone = [sampler_inputs(info, [Question(seeds, k=1)])._asdict() for seeds in vectors]
+    alone = [sampler_inputs(info, [Query(seeds, k=1)])._asdict() for seeds in vectors]
     joined = {name: np.concatenate([each[name] for each in alone]) for name in alone[0]}
     np.testing.assert_allclose(model.queries(joined), [model.queries(each)[0] for each in alone], atol=1e-6)
 

@@ -9,18 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from modit.inference.retrieval import Query, generate_queries
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
 from modit.release.gate.champion import NONE, Champion
 from modit.release.gate.champion_fetch import fetch_champion
 from modit.release.review.preview import LOGGED, logged_anchors, preview_change
-from modit.release.sampler.retrieval import Question, generate_queries
-from tests.unit.release.conftest import DIMENSION
+from tests.unit.samplers import DIMENSION
 from tests.unit.serve.bundles import ITEMS, Bundle
 
 
 def ask(sampler, seeds):
-    return generate_queries(sampler, [Question(seeds, k=1)])[0]
+    return generate_queries(sampler, [Query(seeds, k=1)])[0]
 
 
 @pytest.fixture

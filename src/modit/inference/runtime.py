@@ -11,8 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as status
 
 from modit.core.errors import ArtifactError, ContractError
 from modit.core.memory import at_once
-from modit.release.sampler.info import INT8, SamplerInfo
-from modit.release.sampler.signature import INPUTS, OUTPUT
+from modit.inference.sampler_file import INPUTS, INT8, OUTPUT, SamplerInfo
 
 _UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
 _TOKENS_AT_ONCE = 32_768  # bounds the memory of activations: longer batches run in blocks

@@ -10,7 +10,7 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from modit.core.errors import ArtifactError
-from modit.release.sampler.info import FLOAT32, INT8, SamplerInfo
+from modit.inference.sampler_file import FLOAT32, INT8, SamplerInfo
 
 
 def quantize_sampler(source: Path, target: Path) -> None:

@@ -5,10 +5,10 @@ import onnx
 import pytest
 
 from modit.core.errors import ArtifactError, ContractError
-from modit.release.sampler.info import INT8
-from modit.release.sampler.quantize import ordering_nodes, quantize_sampler
-from modit.release.sampler.runtime import load_sampler
-from tests.unit.release.conftest import describe
+from modit.export.quantize import ordering_nodes, quantize_sampler
+from modit.inference.runtime import load_sampler
+from modit.inference.sampler_file import INT8
+from tests.unit.samplers import describe
 
 
 @pytest.fixture(scope="module")

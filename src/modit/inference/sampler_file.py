@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from modit import __version__
 from modit.core.errors import ArtifactError
@@ -13,6 +14,9 @@ FORMAT = "modit-sampler/1"
 FLOAT32, INT8 = "float32", "int8"
 PRECISIONS = (FLOAT32, INT8)
 OPSET = 20
+INPUTS = ("seeds", "mask", "noise", "guidance")
+OUTPUT = "query"
+FLOAT, BOOL = "float32", "bool"
 _PREFIX = "modit."
 
 
@@ -82,3 +86,30 @@ class SamplerInfo:
             raise ArtifactError(f"{source}: metadata lacks {', '.join(missing)}; export the sampler again")
         kinds = {"dimension": int, "maximum_seeds": int, "steps": int, "samples": int, "guidance": float, "opset": int}
         return cls(**{name: kinds.get(name, str)(facts[name]) for name in cls.__dataclass_fields__})
+
+
+class GraphValue(NamedTuple):
+    """An input or the output of the graph.
+
+    Attributes:
+        name: In the graph.
+        kind: `FLOAT` or `BOOL`.
+        dims: The size of each axis, or a name where it differs from call to call. The first is the batch; that of
+            guidance has its own name, since one scale may be given for all rows.
+    """
+
+    name: str
+    kind: str
+    dims: tuple[str | int, ...]
+
+
+def graph_inputs(dimension: int) -> tuple[GraphValue, ...]:
+    """The inputs of a sampler over embeddings of this width, in the order of `INPUTS`."""
+    kinds = (FLOAT, BOOL, FLOAT, FLOAT)
+    dims = (("batch", "count", dimension), ("batch", "count"), ("batch", dimension), ("scales",))
+    return tuple(GraphValue(*each) for each in zip(INPUTS, kinds, dims, strict=True))
+
+
+def graph_output(dimension: int) -> GraphValue:
+    """The output of a sampler: its queries."""
+    return GraphValue(OUTPUT, FLOAT, ("batch", dimension))

@@ -20,13 +20,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from modit.export.translations import TRANSLATIONS
+from modit.inference.sampler_file import INPUTS, OPSET, OUTPUT, GraphValue, graph_inputs, graph_output
 from modit.model.axes import case_axes
 from modit.model.dit import ConditionCache
 from modit.model.flow import euler_step, normalize
 from modit.model.sampler import Sampler, guided_velocity, guided_visibility, noise_companions, sort_seeds
-from modit.release.sampler.info import OPSET
-from modit.release.sampler.signature import INPUTS, OUTPUT, Value, inputs, output
-from modit.release.sampler.translations import TRANSLATIONS
 
 _SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 _IR_VERSION = 10  # of opset 20's time: older readers take it
@@ -167,14 +166,14 @@ def _join(once: onnx.GraphProto, step: onnx.GraphProto, dimension: int, steps: i
         helper.make_node("ReduceMean", [z, axis], ["mean_of_samples"], keepdims=0),
         helper.make_node("LpNormalization", ["mean_of_samples"], [OUTPUT], axis=-1, p=2),
     ]
-    declared = [_declared(each) for each in inputs(dimension)], [_declared(output(dimension))]
+    declared = [_declared(each) for each in graph_inputs(dimension)], [_declared(graph_output(dimension))]
     graph = helper.make_graph(nodes, "sampler", *declared, weights.initializers)
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10, producer_name="modit"
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="modit"
     )
 
 
-def _declared(value: Value) -> onnx.ValueInfoProto:
+def _declared(value: GraphValue) -> onnx.ValueInfoProto:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(value.kind))
     return helper.make_tensor_value_info(value.name, kind, list(value.dims))
 
@@ -210,9 +209,7 @@ def _copied(
     for tensor in graph.initializer:
         renamed[tensor.name] = weights.take(tensor, lambda: f"weight_{len(weights.initializers)}")
     for number, node in enumerate(graph.node):
-        if any(
-            attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute
-        ):
+        if any(attribute.type in _SUBGRAPHS for attribute in node.attribute):
             raise ValueError(f"{prefix}: node {node.op_type} has a subgraph, whose values would not be renamed")
         for place, name in enumerate(node.output):
             renamed[name] = f"{prefix}_{number}_{place}" if name else ""

@@ -6,12 +6,12 @@ import onnxruntime
 import pytest
 import torch
 
+from modit.export.graph import translate
+from modit.export.parity import ParityError, list_parity, parity_report, tensor_parity
 from modit.index import IndexConfig, ItemIndex
+from modit.inference.sampler_file import OPSET
 from modit.model.sampler import sort_seeds
-from modit.release.sampler.graph import translate
-from modit.release.sampler.info import OPSET
-from modit.release.sampler.parity import ParityError, list_parity, parity_report, tensor_parity
-from tests.unit.release.conftest import DIMENSION, SEEDS
+from tests.unit.samplers import DIMENSION, SEEDS
 
 
 @pytest.fixture(scope="module")

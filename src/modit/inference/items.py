@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modit.core.errors import ArtifactError
+from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.index import ItemIndex
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
-TITLE, ATTRIBUTE_PREFIX = "title", "attr_"
+TITLE = "title"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,10 @@ class Items:
         """Titles of rows [n]; None where there is none."""
         titles = self.columns.get(TITLE)
         return [None] * len(rows) if titles is None else titles.take(pa.array(rows)).to_pylist()
+
+    def verdicts(self, domain: str) -> pa.ChunkedArray | None:
+        """The scorer's verdict of every item, [N] with null where an item was not scored; None for other domains."""
+        return self.columns.get(ATTRIBUTE_PREFIX + domain)
 
     @cached_property
     def _order(self) -> np.ndarray:

@@ -9,9 +9,9 @@ import onnx
 import torch
 
 from modit.core.errors import ArtifactError
+from modit.export.graph import sampler_graph
+from modit.inference.sampler_file import SamplerInfo
 from modit.model.sampler import Sampler
-from modit.release.sampler.graph import sampler_graph
-from modit.release.sampler.info import SamplerInfo
 
 
 def export_sampler(sampler: Sampler, info: SamplerInfo, path: Path) -> None:

@@ -11,11 +11,11 @@ import torch
 
 from modit.core.errors import ModitError
 from modit.index import ItemIndex
+from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
+from modit.inference.runtime import OnnxSampler
+from modit.inference.sampler_file import SamplerInfo
 from modit.model.flow import sample_noise
 from modit.model.sampler import Sampler
-from modit.release.sampler.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
-from modit.release.sampler.info import SamplerInfo
-from modit.release.sampler.runtime import OnnxSampler
 
 BATCHES, SCALES = (1, 2, 5, 33), (1.0, 3.0)
 _ORDER_GAP = (

@@ -11,14 +11,14 @@ import numpy as np
 
 from modit.core.seeds import stream
 from modit.index import ItemIndex
-from modit.release.sampler.info import SamplerInfo
-from modit.release.sampler.runtime import QuerySampler
+from modit.inference.runtime import QuerySampler
+from modit.inference.sampler_file import SamplerInfo
 
 _NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Question:
+class Query:
     """What is asked of a release.
 
     Attributes:
@@ -38,7 +38,7 @@ class Question:
     allowed: np.ndarray | None = None
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """The answer.
 
     Attributes:
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 
 class SamplerInputs(NamedTuple):
-    """What a sampler is given; in the order of `signature.INPUTS`.
+    """What a sampler is given; in the order of `sampler_file.INPUTS`.
 
     Attributes:
         seeds: float32 [B, M, d].
@@ -68,7 +68,7 @@ class SamplerInputs(NamedTuple):
     guidance: np.ndarray
 
 
-def retrieve(sampler: QuerySampler, index: ItemIndex, question: Question) -> Found:
+def retrieve(sampler: QuerySampler, index: ItemIndex, question: Query) -> SearchResult:
     """Generates a query from the seeds and searches with it.
 
     Raises:
@@ -77,7 +77,7 @@ def retrieve(sampler: QuerySampler, index: ItemIndex, question: Question) -> Fou
     return retrieve_all(sampler, index, [question])[0]
 
 
-def retrieve_all(sampler: QuerySampler, index: ItemIndex, questions: Sequence[Question]) -> list[Found]:
+def retrieve_all(sampler: QuerySampler, index: ItemIndex, questions: Sequence[Query]) -> list[SearchResult]:
     """The same for several at once, in one run of the sampler: the queries are those of one by one to 1e-5.
 
     Raises:
@@ -85,7 +85,7 @@ def retrieve_all(sampler: QuerySampler, index: ItemIndex, questions: Sequence[Qu
     """
     queries = generate_queries(sampler, questions)
     return [
-        Found(query, *search(index, query, question.k, question.exclude, question.allowed))
+        SearchResult(query, *search(index, query, question.k, question.exclude, question.allowed))
         for query, question in zip(queries, questions, strict=True)
     ]
 
@@ -112,7 +112,7 @@ def search(
     return found.rows[0][there], found.scores[0][there]
 
 
-def generate_queries(sampler: QuerySampler, questions: Sequence[Question]) -> np.ndarray:
+def generate_queries(sampler: QuerySampler, questions: Sequence[Query]) -> np.ndarray:
     """A query for each question, from noise that depends on the domain and the seeds alone, whatever their order.
 
     Args:
@@ -127,7 +127,7 @@ def generate_queries(sampler: QuerySampler, questions: Sequence[Question]) -> np
     return np.stack([_mean(queries[rows == number]) for number in range(len(questions))])
 
 
-def sampler_inputs(info: SamplerInfo, questions: Sequence[Question]) -> SamplerInputs:
+def sampler_inputs(info: SamplerInfo, questions: Sequence[Query]) -> SamplerInputs:
     """What a sampler is given for some questions: a row for each round of each, in their order."""
     rounds = [question.rounds for question in questions]
     ordered = [_in_order(question.seeds) for question in questions]

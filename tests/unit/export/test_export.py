@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from modit.core.errors import ArtifactError, ContractError
-from modit.release.sampler.export import export_sampler
-from modit.release.sampler.runtime import load_sampler
-from tests.unit.release.conftest import build_sampler, describe
+from modit.export.sampler import export_sampler
+from modit.inference.runtime import load_sampler
+from tests.unit.samplers import build_sampler, describe
 
 
 def test_same_weights_give_same_bytes(sampler, sampler_file, tmp_path):
@@ -76,7 +76,7 @@ def test_length_of_seeds_does_not_matter_and_padding_is_not_read(exported, input
 
 def test_long_batches_run_in_blocks_with_the_same_answers(exported, inputs, monkeypatch):
     expected = exported.queries(*inputs)
-    monkeypatch.setattr("modit.release.sampler.runtime._TOKENS_AT_ONCE", 12)
+    monkeypatch.setattr("modit.inference.runtime._TOKENS_AT_ONCE", 12)
     np.testing.assert_allclose(exported.queries(*inputs), expected, atol=1e-6)
 
 

@@ -1,0 +1,1 @@
+"""What answers requests: sampler by ONNX, look-up of items, retrieval. It never imports torch."""

@@ -1,1 +1,0 @@
-"""The sampler as one ONNX file: export, parity with torch, and what runs it."""

@@ -1,0 +1,34 @@
+"""A small sampler whose every part has a say, and what its file says of itself."""
+
+import torch
+
+from modit.inference.sampler_file import SamplerInfo
+from modit.model.dit import DiTConfig, MODiT
+from modit.model.sampler import Sampler
+from tests.unit.conftest import draw_geometry
+
+DIMENSION, SEEDS, STEPS, SAMPLES = 8, 12, 2, 3
+
+
+def build_sampler(copy_heads=2, depth=2, samples=SAMPLES):
+    """Random everywhere: at initialisation the zeros of adaLN-Zero would hide most branches."""
+    torch.manual_seed(7)
+    model = MODiT(DiTConfig(dimension=DIMENSION, width=16, depth=depth, heads=2, copy_heads=copy_heads))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return Sampler(model, draw_geometry(DIMENSION, 8), STEPS, samples).eval()
+
+
+def describe(**changes):
+    facts = {
+        "domain": "drama",
+        "dimension": DIMENSION,
+        "maximum_seeds": SEEDS,
+        "steps": STEPS,
+        "samples": SAMPLES,
+        "guidance": 3.0,
+        "model_digest": "a" * 64,
+        "geometry_digest": "b" * 64,
+    }
+    return SamplerInfo(**facts | changes)
