@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from modit.core.sections.data import ValidationParams
-from modit.data.fault_kinds import all_faults
-from modit.data.fault_trial import Result, Trial
+from tests.faults.kinds import all_faults
+from tests.faults.trial import Result, Trial
 
 # What the owner of this catalogue promises beyond the contract: unit length.
 PARAMS = ValidationParams(embedding_norm_min=0.5, embedding_norm_max=2.0)

@@ -11,8 +11,8 @@ import numpy as np
 
 from modit.core.shards import WHOLE
 from modit.core.storage import Storage
-from modit.data.buckets import bucket_of
 from modit.data.catalog import Catalog
+from modit.data.hashing import bucket_of
 from modit.features.publish import Night, publish
 from modit.features.store import service_name, store_folder
 from modit.features.tables import FeatureTable, feature_tables, newest_interaction

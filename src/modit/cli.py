@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from modit.core.errors import ConfigError, ModitError
 from modit.core.verbs import add_core_verbs
-from modit.data.verbs import add_data_verbs
+from modit.data.commands import add_data_commands
 from modit.monitor.verbs import add_monitor_verbs
 from modit.release.packaging.verbs import add_packaging_verbs
 from modit.release.promotion.verbs import add_promotion_verbs
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="modit", description="Generative retrieval that keeps a pattern and finds an attribute."
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    add_data_verbs(verbs)
+    add_data_commands(verbs)
     add_core_verbs(verbs)
     add_reproduction_verbs(verbs, lambda: _steps("reproducing"))
     _add_kfp(verbs)

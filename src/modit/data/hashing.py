@@ -1,13 +1,20 @@
-"""Words as 64-bit numbers, and an index that finds them again among the ids of a catalogue."""
+"""Hashes of ids that never change: for hold-outs, for the buckets that tasks share, and for look-ups."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modit.core.errors import ConfigError
+from modit.core.shards import BUCKETS
+
+# The highest bits of a hash are the bucket.
+_BUCKET_SHIFT = np.uint64(64 - (BUCKETS - 1).bit_length())
 # Blocks whose arrays stay in the processor's cache.
 _BLOCK = 1 << 15
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -15,7 +22,40 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 _MASKS = np.array([(1 << (8 * count)) - 1 for count in range(9)], np.uint64)
 
 
-def word_hashes(words: pa.Array, seed: int = 0) -> np.ndarray:
+def hash_unit(ids: Iterable[str], salt: str) -> np.ndarray:
+    """Maps ids to numbers that look uniform and never change: the first 53 bits of BLAKE2b keyed by the salt.
+
+    Args:
+        ids: N ids; an array of unicode or any strings.
+        salt: up to 64 bytes of UTF-8; another salt gives independent numbers.
+
+    Returns:
+        float64 [N] in [0, 1).
+
+    Raises:
+        ConfigError: the salt is too long.
+    """
+    if len(salt.encode()) > blake2b.MAX_KEY_SIZE:
+        raise ConfigError(f"salt must have at most {blake2b.MAX_KEY_SIZE} bytes, is {salt!r}")
+    keyed = blake2b(digest_size=8, key=salt.encode())
+    values = np.fromiter((_digest(keyed, str(value)) for value in ids), dtype=np.uint64)
+    # a float64 holds 53 bits; more would round up to 1.0
+    return (values >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def bucket_of(item_ids: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """The bucket of each item, int64 [N] in [0, 64).
+
+    Args:
+        item_ids: N ids, an array of unicode or a column.
+    """
+    column = pa.array(item_ids.tolist(), pa.string()) if isinstance(item_ids, np.ndarray) else item_ids
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    hashes = [string_hashes(chunk) for chunk in chunks]
+    return (np.concatenate([np.empty(0, np.uint64), *hashes]) >> _BUCKET_SHIFT).astype(np.int64)
+
+
+def string_hashes(words: pa.Array, seed: int = 0) -> np.ndarray:
     """uint64 [n], a multiplicative hash over the words' bytes, eight at a time; for nulls any number.
 
     Args:
@@ -39,6 +79,12 @@ def offsets_and_bytes(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     places = np.frombuffer(offsets, kind) if offsets else np.zeros(1, kind)
     places = places[words.offset : words.offset + len(words) + 1]
     return places, np.frombuffer(content, np.uint8) if content else np.zeros(0, np.uint8)
+
+
+def _digest(keyed: blake2b, value: str) -> int:
+    state = keyed.copy()
+    state.update(value.encode())
+    return int.from_bytes(state.digest(), "big")
 
 
 def _hash_block(words: pa.Array, seed: np.uint64) -> np.ndarray:
@@ -79,7 +125,7 @@ class WordIndex:
         # short offsets are followed in half the time
         self._words = words.cast(pa.string()) if words.nbytes < np.iinfo(np.int32).max else words
         for self._seed in itertools.count():
-            hashes = word_hashes(words, self._seed)
+            hashes = string_hashes(words, self._seed)
             order = np.argsort(hashes)
             # one more, for words beyond the last
             self._hash, self._row = np.append(hashes[order], np.uint64(0)), np.append(order, -1).astype(np.int32)
@@ -109,7 +155,7 @@ class WordIndex:
         return self._words.take(pa.array(rows))
 
     def _rows_of_block(self, words: pa.Array) -> np.ndarray:
-        found = self._candidates(word_hashes(words, self._seed))
+        found = self._candidates(string_hashes(words, self._seed))
         known = np.flatnonzero(found >= 0)
         words = words if len(known) == len(found) else words.take(pa.array(known))
         same = pc.fill_null(pc.equal(self.take(found[known]), words), False).to_numpy(zero_copy_only=False)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from modit.data.hashing import string_hashes
 from modit.data.interactions import Interactions
 from modit.data.items import Items
 from modit.data.labels import RetrievalLabels
@@ -61,7 +63,7 @@ def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | 
         labels: their table, if there is one.
         codebook: float32 [C, d], cells of the embedding space.
     """
-    item_hash = _hashes(items.item_ids)
+    item_hash = string_hashes(pa.array(items.item_ids.tolist(), pa.string()))
     cells = nearest_cell(items.embeddings, codebook)
     rows = interactions.rows
     dated = interactions.order == "timestamp"
@@ -172,15 +174,6 @@ def _categories(values: np.ndarray) -> Json:
 def _spread(count: int, most: int) -> np.ndarray:
     """Up to `most` places, ascending: all, or drawn with replacement (evenly spaced ones fall in step with ranks)."""
     return np.arange(count) if count <= most else np.sort(np.random.default_rng(0).integers(0, count, most))
-
-
-def _hashes(item_ids: np.ndarray) -> np.ndarray:
-    # FNV-1a over the characters, all ids at once: 64 bits that do not change between releases
-    letters = item_ids.astype(str).view(np.uint32).reshape(len(item_ids), -1) if len(item_ids) else np.zeros((0, 1))
-    value = np.full(len(item_ids), 0xCBF29CE484222325, np.uint64)
-    for column in letters.T:
-        value = np.where(column > 0, (value ^ column.astype(np.uint64)) * np.uint64(0x100000001B3), value)
-    return value
 
 
 def rates(record: Mapping[str, Any], name: str) -> dict[str, float]:

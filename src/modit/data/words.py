@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from modit.data.hashing import offsets_and_bytes, word_hashes
+from modit.data.hashing import offsets_and_bytes, string_hashes
 from modit.data.positions import runs
 from modit.data.scratch import Scratch
 
@@ -41,7 +41,7 @@ class BatchWords:
             words: large_string [w], the word of each number.
             partitions: how many, a power of two.
         """
-        partition = (word_hashes(words) & np.uint64(partitions - 1)).astype(np.uint16)
+        partition = (string_hashes(words) & np.uint64(partitions - 1)).astype(np.uint16)
         code = np.argsort(partition, kind="stable")
         bounds = np.concatenate([[0], np.cumsum(np.bincount(partition, minlength=partitions))])
         words = words if partitions == 1 else words.take(pa.array(code))

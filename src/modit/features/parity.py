@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modit.data.splits import hash_unit
+from modit.data.hashing import hash_unit
 from modit.features.tables import FeatureTable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from modit.core.errors import UnknownItemError
 from modit.core.shards import ALL_BUCKETS
-from modit.data.buckets import bucket_of
+from modit.data.hashing import bucket_of
 from modit.features.rows import BATCH_ROWS, OfflineRows, RowFile, down_to_complete
 from modit.features.tables import EMBEDDING_VIEW, FeatureTable
 

@@ -8,7 +8,8 @@ from threadpoolctl import threadpool_limits
 from modit.core.errors import InsufficientDataError
 from modit.core.memory import at_once
 from modit.core.sections.metric import PatternParams
-from modit.data.splits import TEST, TRAIN, VALIDATION, hash_unit
+from modit.data.hashing import hash_unit
+from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.metric.patterns import ASSIGN_BLOCK, Patterns, PatternViews, assign
 
 _POINTS_PER_CENTROID = 256

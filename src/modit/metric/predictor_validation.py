@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from modit.data.splits import hash_unit
+from modit.data.hashing import hash_unit
 from modit.metric.clustering import cluster
 from modit.metric.patterns import Patterns, assign
 from modit.metric.ridge import fit_predictor

@@ -12,7 +12,7 @@ from modit.core.errors import ConfigError
 from modit.core.shard_parts import combined
 from modit.core.shards import ALL_BUCKETS, BUCKETS, WHOLE, Shard
 from modit.core.step import Step
-from modit.data.buckets import bucket_of
+from modit.data.hashing import bucket_of
 
 
 @given(st.integers(1, BUCKETS))

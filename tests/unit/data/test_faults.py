@@ -9,9 +9,9 @@ import pytest
 
 from modit.core.sections.data import ValidationParams
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.data.fault_kinds import all_faults
-from modit.data.fault_trial import Trial
 from modit.data.problems import RULES
+from tests.faults.kinds import all_faults
+from tests.faults.trial import Trial
 
 DATA = Path(os.environ.get("MODIT_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 PARAMS = ValidationParams(embedding_norm_min=0.5, embedding_norm_max=2.0)

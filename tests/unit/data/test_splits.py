@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modit.core.errors import ConfigError
-from modit.data.splits import TEST, TRAIN, VALIDATION, hash_unit, item_split
+from modit.data.hashing import hash_unit
+from modit.data.splits import TEST, TRAIN, VALIDATION, item_split
 
 ids = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=50)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modit.data import hashing
 from modit.data.codes import by_first_appearance, encoded
-from modit.data.hashing import WordIndex, word_hashes
+from modit.data.hashing import WordIndex, string_hashes
 from modit.data.scratch import Scratch
 from modit.data.words import BatchWords, Words
 
@@ -53,9 +53,9 @@ def test_an_index_finds_the_row_of_a_word_or_says_that_there_is_none(kind, ids, 
 def test_words_of_one_hash_are_told_apart():
     def by_length(words, seed=0):
         lengths = np.array([len(word) for word in words.to_pylist()], np.uint64)
-        return lengths if seed < 2 else lengths << np.uint64(60) | word_hashes(words) >> np.uint64(8)
+        return lengths if seed < 2 else lengths << np.uint64(60) | string_hashes(words) >> np.uint64(8)
 
-    with mock.patch.object(hashing, "word_hashes", by_length):
+    with mock.patch.object(hashing, "string_hashes", by_length):
         index = WordIndex(pa.array(["ab", "cd", "e"], pa.large_string()))  # takes the third hash
         single = WordIndex(pa.array(["ab", "e"], pa.large_string()))
         assert index.rows(pa.array(["cd", "e", "ab", "xy"])).tolist() == [1, 2, 0, -1]
@@ -64,8 +64,10 @@ def test_words_of_one_hash_are_told_apart():
 
 def test_a_hash_depends_on_the_word_alone():
     words = ["", "a", "12345678", "123456789", "x" * 100, "ü", "12345678\0"]
-    alone = [int(word_hashes(pa.array([word]))[0]) for word in words]
-    assert word_hashes(pa.array(words)).tolist() == alone
-    assert word_hashes(pa.array(["before", *words, "behind"], pa.large_string()).slice(1, len(words))).tolist() == alone
+    alone = [int(string_hashes(pa.array([word]))[0]) for word in words]
+    assert string_hashes(pa.array(words)).tolist() == alone
+    assert (
+        string_hashes(pa.array(["before", *words, "behind"], pa.large_string()).slice(1, len(words))).tolist() == alone
+    )
     assert len(set(alone)) == len(words)
-    assert word_hashes(pa.array(words), seed=1).tolist() != alone
+    assert string_hashes(pa.array(words), seed=1).tolist() != alone

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from modit.data.buckets import bucket_of
+from modit.data.hashing import bucket_of
 
 
 def run(context):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 
-def add_data_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_data_commands(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds it to the command line."""
     parser = verbs.add_parser("demo-world", help="generate a catalogue in the input contract")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")

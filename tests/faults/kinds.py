@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.data.faults import (
+from tests.faults.injectors import (
     ITEMS,
     Change,
     Fault,

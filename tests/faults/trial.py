@@ -20,10 +20,10 @@ from modit.core.errors import ContractError
 from modit.core.sections.core import WindowParams
 from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
-from modit.data.faults import ITEMS, Fault, Logs, Place
 from modit.data.nightly import WindowValidator
 from modit.data.validate import Inspection, inspect
 from modit.data.window import DAY, TimeRules, Window
+from tests.faults.injectors import ITEMS, Fault, Logs, Place
 
 _LIST = 10
 
