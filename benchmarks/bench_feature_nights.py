@@ -56,7 +56,7 @@ def measure(folder: Path, night: Night, number: int) -> None:
     seconds, own = time.perf_counter() - started, time.process_time() - used
     if number not in SHOWN:
         return
-    rows, store, table = OfflineRows(folder), open_store(REPOSITORY, folder), night.tables[0]
+    rows, store, table = OfflineRows(folder), open_store(folder), night.tables[0]
     started = time.perf_counter()
     item_matrix(rows, table.item_ids)
     bulk = time.perf_counter() - started

@@ -29,7 +29,8 @@ import numpy as np
 
 from modit.core.sections.features import FeatureParams
 from modit.core.shards import ALL_BUCKETS
-from modit.features.online import Materialiser, OnlineItems
+from modit.features.lookup import OnlineItems
+from modit.features.online import Materialiser
 from modit.features.rows import OfflineRows
 from modit.features.store import Published, declarations, open_store
 from modit.features.tables import EMBEDDING_VIEW, FeatureTable
@@ -69,7 +70,7 @@ def write_rows(rows: OfflineRows, items: int, dimension: int) -> np.ndarray:
 def child(writer: str, items: int, dimension: int, seeds: int, lookups: int, folder: Path) -> None:
     """Prints what one process measured; by then the rows are offline."""
     Published(NOW.isoformat()).write(folder)
-    rows, store = OfflineRows(folder), open_store(REPOSITORY, folder)
+    rows, store = OfflineRows(folder), open_store(folder)
     store.apply(declarations(REPOSITORY, folder))
     view, before = store.get_feature_view(EMBEDDING_VIEW), status("VmRSS")
     started = time.perf_counter()

@@ -11,12 +11,15 @@ FOREVER = timedelta(0)
 ITEM_ID = Field(name="item_id", dtype=String)
 
 
-def view(name: str, ttl: timedelta, *features: Field) -> FeatureView:
+def view(name: str, ttl: timedelta, *features: Field, **tags: str) -> FeatureView:
     """A view on the rows of its own name."""
-    return FeatureView(name=name, entities=[item], ttl=ttl, schema=[ITEM_ID, *features], source=rows_of(name))
+    schema = [ITEM_ID, *features]
+    return FeatureView(name=name, entities=[item], ttl=ttl, schema=schema, source=rows_of(name), tags=tags)
 
 
-item_embedding = view("item_embedding", FOREVER, Field(name="embedding", dtype=Array(Float32)))
+# The service compares the tag with the space that a model understands.
+space = PUBLISHED.get("space", "")
+item_embedding = view("item_embedding", FOREVER, Field(name="embedding", dtype=Array(Float32)), space=space)
 
 # Popularity and freshness: what was true a week ago is not worth serving.
 item_activity = view(

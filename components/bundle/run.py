@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modit.core.errors import FeatureParityError
+from modit.core.storage import sha256_of_file
+from modit.data.catalog import EMBEDDINGS_FILE
+from modit.features.parity import proven_matrix
 from modit.features.store import service_name
 from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.making import Ingredients, make_bundle
@@ -19,7 +23,11 @@ def run(context: StepContext) -> dict[str, object]:
     """
     domain, lineage = context.domain, context.lineage()
     manifests = {each.kind: each for each in lineage if each.domain in (None, domain)}
-    features = {"name": service_name(domain, context.run_uri), "digest": manifests["features"].digest}
+    features = {
+        "name": service_name(domain, context.run_uri),
+        "digest": manifests["features"].digest,
+        "matrix": _proven_matrix(context),
+    }
     made_of = Ingredients(
         domain=domain,
         folders={name: context.input(name) for name in PARTS},
@@ -30,3 +38,15 @@ def run(context: StepContext) -> dict[str, object]:
     )
     bundle = make_bundle(context.output("bundle"), made_of)
     return {"bundle_digest": bundle.digest, "status": bundle.status, "space": bundle.space}
+
+
+def _proven_matrix(context: StepContext) -> str:
+    """The sha256 of the embeddings, which the features must have been compared with."""
+    proven = proven_matrix(context.input("features"))
+    found = sha256_of_file(context.input("catalog") / EMBEDDINGS_FILE)
+    if proven != found:
+        raise FeatureParityError(
+            f"{context.input('features')}: its rows were compared with a matrix of sha256 {proven}; "
+            f"{EMBEDDINGS_FILE} of the catalogue has {found}"
+        )
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modit.core.shards import WHOLE
-from modit.core.storage import Storage
-from modit.data.catalog import Catalog
+from modit.core.storage import Storage, sha256_of_file
 from modit.data.hashing import bucket_of
+from modit.data.catalog import EMBEDDINGS_FILE, Catalog
+from modit.features.parity import write_parity
 from modit.features.publish import Night, publish
 from modit.features.store import service_name, store_folder
 from modit.features.tables import FeatureTable, feature_tables, newest_interaction
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
+from modit.release.bundle.space import Space
 from modit.release.registry.usage import runs_in_use
 
 if TYPE_CHECKING:
@@ -27,32 +28,34 @@ REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `catalog`, `patterns` and every domain's `predictor`; writes `features`: digests-BUCKET.json, by view."""
+    """Reads `catalog`, `patterns` and every domain's `predictor`; writes `features`: parity-BUCKET.json."""
     catalog, domains = Catalog.load(context.input("catalog")), list(context.domains)
     as_of = _as_of(context, catalog)
     patterns = {domain: Patterns.load(context.input("patterns") / f"{domain}.npz") for domain in domains}
     folders = context.inputs_by_domain("predictor")
     predictors = {domain: DensityPredictor.load(folders[domain] / "predictor.npz") for domain in domains}
     tables, bucket = feature_tables(catalog, patterns, predictors, as_of), bucket_of(catalog.item_ids)
-    _write_digests(tables, bucket, context)
     if context.shard != WHOLE:
         mine = np.flatnonzero(np.isin(bucket, context.shard.buckets))
-        tables = [table.take(mine) for table in tables]
+        tables, bucket = [table.take(mine) for table in tables], bucket[mine]
     folder = store_folder(context.run_uri, context.run_config.catalogue)
-    night = Night(as_of, context.run_uri, domains, tables, context.shard.buckets)
+    space = Space.of(catalog.item_ids, catalog.embeddings).version
+    night = Night(as_of, context.run_uri, domains, tables, context.shard.buckets, space)
     facts = publish(
         folder, REPOSITORY, night, context.params.publish_features, in_use=lambda: runs_in_use(context.run_uri)
     )
+    _write_parity(tables, bucket, context)
     context.logger.info("%s as of %s: %s", folder, as_of.isoformat(), facts)
     services = {domain: service_name(domain, context.run_uri) for domain in domains}
     return {"store": str(folder), "as_of": as_of.isoformat(), "services": services, **facts}
 
 
-def _write_digests(tables: list[FeatureTable], bucket: np.ndarray, context: StepContext) -> None:
+def _write_parity(tables: list[FeatureTable], bucket: np.ndarray, context: StepContext) -> None:
+    """Writes which bytes `publish` has just compared with the rows: it raises where one bit differs."""
+    matrix = sha256_of_file(context.input("catalog") / EMBEDDINGS_FILE)
     for number in context.shard.buckets:
-        rows = np.flatnonzero(bucket == number)
-        text = json.dumps({table.view: table.take(rows).digest for table in tables}, indent=1, sort_keys=True)
-        (context.output("features") / f"digests-{number:02}.json").write_text(text + "\n", encoding="utf-8")
+        chosen = np.flatnonzero(bucket == number)
+        write_parity(context.output("features"), number, matrix, [table.take(chosen) for table in tables])
 
 
 def _as_of(context: StepContext, catalog: Catalog) -> datetime:

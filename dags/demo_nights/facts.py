@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dags.launch import REPOSITORY
 from modit.core.artifacts import ArtifactStore
 from modit.core.context import REFUSED_FOLDER
 from modit.core.errors import ArtifactError, UnknownItemError
@@ -17,7 +16,7 @@ from modit.core.workspace import cache_folder
 from modit.data.catalog import Catalog
 from modit.data.data_docs import INDEX
 from modit.data.nightly import OUTCOME_FILE
-from modit.features.online import OnlineItems
+from modit.features.lookup import OnlineItems
 from modit.features.store import open_store
 from modit.features.tables import EMBEDDING_VIEW
 from modit.index import ItemIndex
@@ -140,7 +139,7 @@ def _item_ids(run_uri: str) -> set[str]:
 def _contradictions(run_uri: str, new: list[str], removed: list[str]) -> Iterator[str]:
     store = _store(run_uri)
     indexed = set(ItemIndex.load(store.read("index")).item_ids.tolist())
-    online = OnlineItems(open_store(REPOSITORY / "feature_repo", Path(store.get("features").summary["store"])))
+    online = OnlineItems(open_store(Path(store.get("features").summary["store"])))
     for item in new:
         if item not in indexed:
             yield f"{item} is new and not in the index"

@@ -15,7 +15,7 @@ from dags.demo_nights.table import night_table
 from modit.core.errors import UnknownItemError
 from modit.core.params import load_params
 from modit.core.storage import Storage
-from modit.features.online import OnlineItems
+from modit.features.lookup import OnlineItems
 from modit.features.store import open_store
 from modit.release.registry.address import local_registry
 
@@ -105,7 +105,7 @@ def test_new_items_are_in_index_and_online_store_that_night_and_removed_ones_in_
     )
     assert (after - before, before - after) == (set(seen.new), set(seen.removed))
     (store,) = (nights.folder / ".features").iterdir()
-    online = OnlineItems(open_store(ROOT / "feature_repo", store))
+    online = OnlineItems(open_store(store))
     assert online.embeddings(seen.new).shape == (NEW_ITEMS, 64)
     for item in seen.removed:
         with pytest.raises(UnknownItemError):

@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from nightlogs import OVERRIDES, runner, vector_of, write_day, write_items
 
-from components.publish_features.run import REPOSITORY
 from modit.core.errors import UnknownItemError
 from modit.core.runner import StepRunner
-from modit.features.online import OnlineItems
+from modit.features.lookup import OnlineItems
 from modit.features.rows import OfflineRows
 from modit.features.state import item_matrix
 from modit.features.store import open_store
@@ -65,7 +64,7 @@ def store_of(run: StepRunner) -> Path:
 
 @pytest.fixture(scope="module")
 def items(nights) -> OnlineItems:
-    return OnlineItems(open_store(REPOSITORY, store_of(nights[1])))
+    return OnlineItems(open_store(store_of(nights[1])))
 
 
 @pytest.mark.parametrize("item_id", GONE)

@@ -11,19 +11,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.publish_features.run import REPOSITORY, run
+from components.publish_features.run import run
+from modit.core.errors import ArtifactError, FeatureParityError
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
 from modit.core.shard_parts import combined
 from modit.core.shards import BUCKETS, WHOLE, Shard
-from modit.core.storage import Storage
+from modit.core.storage import Storage, sha256_of_file
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
-from modit.features.online import OnlineItems
+from modit.features.lookup import OnlineItems
+from modit.features.parity import proven_matrix
 from modit.features.rows import OfflineRows, RowFile
 from modit.features.store import open_store, service_name
+from modit.features.tables import FeatureTable
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
+from modit.release.bundle.space import Space
 
 pytest.importorskip("feast", reason="needs the extra `features`")
 
@@ -98,12 +102,38 @@ def test_it_publishes_every_view_and_says_what_it_wrote(context):
     views = {"item_embedding", "item_activity", "item_metric_drama", "item_metric_quality"}
     assert facts["written"] == dict.fromkeys(views, ITEMS) == facts["online"]
     assert facts["seconds"] > 0
-    files = sorted((context.root / "features").glob("digests-*.json"))
-    assert len(files) == BUCKETS and all(set(json.loads(file.read_text())) == views for file in files)
-    store = open_store(REPOSITORY, context.root.parent / ".features" / facts["store"].rpartition("/")[2])
+    files = sorted((context.root / "features").glob("parity-*.json"))
+    assert len(files) == BUCKETS and all(set(json.loads(file.read_text())["views"]) == views for file in files)
+    assert proven_matrix(context.root / "features") == sha256_of_file(context.input("catalog") / "embeddings.npy")
+    store = open_store(context.root.parent / ".features" / facts["store"].rpartition("/")[2])
     catalog = Catalog.load(context.input("catalog"))
     assert OnlineItems(store).embeddings(catalog.item_ids).tobytes() == catalog.embeddings.tobytes()
     assert {each.name for each in store.list_feature_services()} == set(facts["services"].values())
+    assert OnlineItems(store).space() == Space.of(catalog.item_ids, catalog.embeddings).version
+
+
+def test_a_proof_that_lacks_a_shard_or_names_another_matrix_is_none(context):
+    run(context)
+    (context.root / "features/parity-07.json").unlink()
+    with pytest.raises(ArtifactError, match=r"features has no parity-07.json"):
+        proven_matrix(context.root / "features")
+    (context.root / "features/parity-07.json").write_text('{"matrix": "0", "views": {}}')
+    with pytest.raises(ArtifactError, match="field matrix has the values 0, "):
+        proven_matrix(context.root / "features")
+
+
+def test_a_night_that_is_read_back_otherwise_leaves_no_proof(context, monkeypatch):
+    real = OfflineRows.append
+
+    def one_bit_less(self, table, *arguments):
+        changed = {name: values.copy() for name, values in table.columns.items()}
+        next(iter(changed.values()))[0] = 0
+        return real(self, FeatureTable(table.view, table.item_ids, changed), *arguments)
+
+    monkeypatch.setattr(OfflineRows, "append", one_bit_less)
+    with pytest.raises(FeatureParityError):
+        run(context)
+    assert digests_of(context) == []
 
 
 def test_an_attempt_after_a_crash_is_the_same_night_though_the_input_has_no_times(context):
@@ -129,7 +159,7 @@ def test_shards_are_one_night_and_write_the_digests_of_one_task(context, monkeyp
     assert (together["written"], together["online"]) == (facts["written"], facts["online"])
     assert {each["as_of"] for each in said} == {facts["as_of"]}
     catalog = Catalog.load(context.input("catalog"))
-    store = open_store(REPOSITORY, context.root / "store of shards")
+    store = open_store(context.root / "store of shards")
     assert OnlineItems(store).embeddings(catalog.item_ids).tobytes() == catalog.embeddings.tobytes()
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from modit.core.errors import ConfigError
 
 ATTRIBUTE_PREFIX = "attr_"
+EMBEDDINGS_FILE = "embeddings.npy"
 # What `Catalog.verdicts` says of an item.
 NOT_SCORED, NEGATIVE, POSITIVE = -1, 0, 1
 # Beside the catalogue where the logs have labels, in the contract's columns.
@@ -105,7 +106,7 @@ class Catalog:
         for domain in self.domains:
             columns[ATTRIBUTE_PREFIX + domain] = _as_column(self.verdicts[domain])
         pq.write_table(pa.table(columns), folder / "items.parquet")
-        np.save(folder / "embeddings.npy", self.embeddings)
+        np.save(folder / EMBEDDINGS_FILE, self.embeddings)
         np.save(folder / "sequence_offsets.npy", self.sequences.offsets)
         np.save(folder / "sequence_items.npy", self.sequences.items)
         if self.sequences.times is not None:
@@ -124,7 +125,7 @@ class Catalog:
         times = folder / "sequence_times.npy"
         return cls(
             item_ids=np.array(table["item_id"].to_pylist(), dtype=str),
-            embeddings=np.load(folder / "embeddings.npy", mmap_mode="c"),
+            embeddings=np.load(folder / EMBEDDINGS_FILE, mmap_mode="c"),
             verdicts=verdicts,
             titles=titles,
             sequences=Sequences(

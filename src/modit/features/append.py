@@ -9,8 +9,9 @@ import numpy as np
 
 from modit.core.errors import FeatureParityError
 from modit.core.shards import ALL_BUCKETS
+from modit.features.lookup import shown
 from modit.features.rows import OfflineRows, RowFile, down_to_complete
-from modit.features.state import Changes, find_changes, shown
+from modit.features.state import Changes, find_changes
 from modit.features.tables import FeatureTable
 
 

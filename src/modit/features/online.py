@@ -8,18 +8,13 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from modit.core.errors import UnknownItemError
 from modit.core.sections.features import FeatureParams
 from modit.core.storage import Storage, digest_of
 from modit.features.rows import OfflineRows, RowFile
-from modit.features.state import newest_rows, shown
-from modit.features.tables import EMBEDDING_VIEW
+from modit.features.state import newest_rows
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
-    from feast.protos.feast.types.Value_pb2 import Value
 
 
 Lock = Callable[[], AbstractContextManager[None]]
@@ -98,44 +93,3 @@ class Materialiser:
             self.store.provider.ingest_df(view, batch.to_pandas())
             written += len(batch)
         return written
-
-
-class OnlineItems:
-    """Looks up items by id."""
-
-    def __init__(self, store: FeatureStore) -> None:
-        """Args: `store`, opened by `open_store`, with something published."""
-        self.store, self._view = store, store.get_feature_view(EMBEDDING_VIEW)
-
-    def embeddings(self, item_ids: Sequence[str]) -> np.ndarray:
-        """The embeddings of seeds.
-
-        Args:
-            item_ids: the caller's ids, at least one; repeats are allowed.
-
-        Returns:
-            float32 [n, d], in the order asked for.
-
-        Raises:
-            UnknownItemError: an id was never published, or is that of a removed item; all such are named.
-        """
-        ids = [str(each) for each in item_ids]
-        if not ids:
-            raise UnknownItemError("no item id is given; at least one is needed")
-        values = [value.float_list_val.val[:] for value in self._read(ids)]
-        unknown = [each for each, vector in zip(ids, values, strict=True) if not vector]
-        if unknown:
-            raise UnknownItemError(
-                f"{len(unknown)} of {len(ids)} items are not in the feature store (never published, or removed): "
-                f"{shown(unknown)}"
-            )
-        return np.array(values, np.float32)
-
-    def _read(self, ids: list[str]) -> list[Value]:
-        """One read of Feast's provider: `get_online_features` would spend as long again on building its answer."""
-        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-        from feast.protos.feast.types.Value_pb2 import Value
-
-        keys = [EntityKey(join_keys=["item_id"], entity_values=[Value(string_val=each)]) for each in ids]
-        found = self.store.provider.online_read(self.store.config, self._view, keys, ["embedding"])
-        return [features["embedding"] if features else Value() for _, features in found]

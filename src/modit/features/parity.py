@@ -1,13 +1,19 @@
-"""Compares what Feast answers, online and offline, with what the run computed, bit by bit."""
+"""Compares what Feast answers, online and offline, with what the run computed, bit by bit, and records the proof."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modit.core.errors import ArtifactError
+from modit.core.shards import ALL_BUCKETS
 from modit.data.hashing import hash_unit
+from modit.features.lookup import shown
 from modit.features.tables import FeatureTable
 
 if TYPE_CHECKING:
@@ -85,3 +91,35 @@ def _equal(found: Any, expected: np.ndarray) -> bool:
     value = np.asarray(found, dtype=expected.dtype)
     exact = np.array_equal(np.asarray(found, np.float64), value.astype(np.float64))
     return exact and value.shape == expected.shape and value.tobytes() == np.asarray(expected).tobytes()
+
+
+def write_parity(folder: Path, bucket: int, matrix: str, tables: Sequence[FeatureTable]) -> None:
+    """Records what was compared: written only after `publish` found every row equal.
+
+    Args:
+        folder: of the artifact `features`.
+        bucket: whose items the tables hold.
+        matrix: sha256 of the catalogue's file of embeddings, which is the table of the embedding view.
+        tables: one for each view.
+    """
+    content = {"matrix": matrix, "views": {table.view: table.digest for table in tables}}
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    (folder / f"parity-{bucket:02}.json").write_text(text, encoding="utf-8")
+
+
+def proven_matrix(folder: Path) -> str:
+    """The sha256 of the embeddings that were compared with the published rows, all of them.
+
+    Args:
+        folder: of the artifact `features`.
+
+    Raises:
+        ArtifactError: a bucket has no record, or buckets name different files.
+    """
+    files = [folder / f"parity-{bucket:02}.json" for bucket in ALL_BUCKETS]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise ArtifactError(f"{folder} has no {shown(missing)}: not all rows were compared with the matrix")
+    found = {json.loads(file.read_text(encoding="utf-8"))["matrix"] for file in files}
+    if len(found) != 1:
+        raise ArtifactError(f"{folder}: field matrix has the values {shown(sorted(found))}; one is expected")
+    return found.pop()

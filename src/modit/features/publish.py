@@ -18,7 +18,7 @@ from modit.features.append import append_night
 from modit.features.online import Materialiser
 from modit.features.parity import compare_online, sample_of
 from modit.features.rows import OfflineRows
-from modit.features.store import Published, declarations, open_store
+from modit.features.store import Published, declarations, open_store, write_config
 from modit.features.tables import FeatureTable
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Night:
         domains: of the run.
         tables: one for each view, of the items in these buckets.
         buckets: what the task publishes; other shards publish the others.
+        space: version of the embedding space.
     """
 
     as_of: datetime
@@ -44,6 +45,7 @@ class Night:
     domains: list[str]
     tables: Sequence[FeatureTable]
     buckets: range = ALL_BUCKETS
+    space: str = ""
 
 
 def publish(
@@ -82,15 +84,16 @@ def publish(
             published, rows = Published.read(folder), OfflineRows(folder)
             if published.as_of and night.as_of < datetime.fromisoformat(published.as_of):
                 return {"status": "older", "newest": published.as_of}
-            published = published.with_night(night.as_of, night.domains, night.run_uri, now)
+            published = published.with_night(night, now)
             published.with_newest_services(params.services_kept, in_use).write(folder)
+            write_config(repo, folder)
             expiring = {each.name for each in declarations(repo, folder) if getattr(each, "ttl", None)}
         changes = {
             table.view: append_night(rows, table, night.as_of, now, table.view in expiring, night.buckets)
             for table in night.tables
         }
         with lock():
-            store = open_store(repo, folder)
+            store = open_store(folder)
             dropped = _apply(store, declarations(repo, folder))
         online = _materialise(
             store, Materialiser(store, rows, params, lock, night.buckets), night.tables, params.sample

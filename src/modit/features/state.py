@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from modit.core.errors import UnknownItemError
 from modit.core.shards import ALL_BUCKETS
 from modit.data.hashing import bucket_of
+from modit.features.lookup import EMBEDDING_VIEW, shown
 from modit.features.rows import BATCH_ROWS, OfflineRows, RowFile, down_to_complete
-from modit.features.tables import EMBEDDING_VIEW, FeatureTable
+from modit.features.tables import FeatureTable
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,6 @@ def item_matrix(
         missing = np.asarray(item_ids)[~found]
         raise UnknownItemError(f"{len(missing)} items have no embedding as of {as_of or 'now'}: {shown(missing)}")
     return matrix
-
-
-def shown(ids: Sequence[str] | np.ndarray) -> str:
-    """The first of some ids, for a message."""
-    return ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
 
 
 def _ids(batch: pa.RecordBatch) -> np.ndarray:

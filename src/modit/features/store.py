@@ -21,10 +21,12 @@ from modit.core.services import FEATURE_STORE, expect_declared
 from modit.core.storage import Storage, digest_of
 
 if TYPE_CHECKING:
-    from feast import FeatureStore, RepoConfig
+    from feast import FeatureStore
+
+    from modit.features.publish import Night
 
 FOLDER_VARIABLE, PROJECT_VARIABLE, REDIS_VARIABLE = "MODIT_FEATURES", "MODIT_FEATURES_PROJECT", "MODIT_REDIS"
-_PUBLISHED = "published.json"
+_PUBLISHED, CONFIG_FILE = "published.json", "feature_store.yaml"
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class Published:
         as_of: the newest night, ISO 8601 in UTC.
         domains: that have a view.
         services: name -> tags `domain`, `run_uri` and `published` (when, ISO 8601); one for each model version.
+        space: version of the embedding space of the newest night.
     """
 
     as_of: str = ""
     domains: list[str] = field(default_factory=list)
     services: dict[str, dict[str, str]] = field(default_factory=dict)
+    space: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Published:
@@ -50,11 +54,12 @@ class Published:
         """Into a store, as a whole."""
         Storage(str(folder)).write_json(_PUBLISHED, asdict(self))
 
-    def with_night(self, as_of: datetime, domains: list[str], run_uri: str, now: datetime) -> Published:
+    def with_night(self, night: Night, now: datetime) -> Published:
         """The same and one more night, with a service for the model of each domain that its run will train."""
-        tags = {"run_uri": run_uri, "published": now.isoformat()}
-        services = {service_name(domain, run_uri): {"domain": domain, **tags} for domain in domains}
-        return Published(as_of.isoformat(), sorted({*self.domains, *domains}), {**self.services, **services})
+        tags = {"run_uri": night.run_uri, "published": now.isoformat()}
+        services = {service_name(domain, night.run_uri): {"domain": domain, **tags} for domain in night.domains}
+        domains = sorted({*self.domains, *night.domains})
+        return Published(night.as_of.isoformat(), domains, {**self.services, **services}, night.space)
 
     def with_newest_services(self, kept: int, in_use: Callable[[], Collection[str] | None]) -> Published:
         """The same without the services of old runs.
@@ -100,40 +105,56 @@ def store_folder(run_uri: str, catalogue: str) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What the placeholders of `feature_repo/` stand for."""
+    """The variables that the placeholders of `feature_repo/` stand for."""
     return {FOLDER_VARIABLE: str(folder), PROJECT_VARIABLE: re.sub(r"\W", "_", f"modit_{folder.name}")}
 
 
-def repo_config(repo: Path, folder: Path) -> RepoConfig:
-    """Feast's configuration: `feature_store.yaml`, with Redis online where MODIT_REDIS has its address.
+def write_config(repo: Path, folder: Path) -> None:
+    """Writes `feature_store.yaml` into a store, for all who open it.
+
+    Its paths are relative to the folder, so that the folder may be mounted elsewhere. Where `MODIT_REDIS` has an
+    address, the online store is Redis; the address itself, which may hold a password, stays in the variable.
 
     Args:
         repo: the folder `feature_repo`.
         folder: of the store.
 
     Raises:
-        ConfigError: the file has other placeholders, or is missing.
+        ConfigError: the template is missing or has other placeholders.
     """
-    file = repo / "feature_store.yaml"
+    file = repo / CONFIG_FILE
     try:
-        text = string.Template(file.read_text(encoding="utf-8")).substitute(environment(folder))
+        text = string.Template(file.read_text(encoding="utf-8")).substitute(
+            environment(folder) | {FOLDER_VARIABLE: "."}
+        )
     except (KeyError, FileNotFoundError) as error:
         raise ConfigError(f"{file}: {error!r}; placeholders are {', '.join(environment(folder))}") from error
     content: dict[str, Any] = yaml.safe_load(text)
-    if address := os.environ.get(REDIS_VARIABLE):
-        # Without skip_dedup a correction of the same night would be dropped: Feast compares event times alone.
+    if os.environ.get(REDIS_VARIABLE):
+        # Without skip_dedup Feast drops a correction of the same night: it compares event times alone.
+        address = f"${{{REDIS_VARIABLE}}}"
         content["online_store"] = {"type": "redis", "connection_string": address, "skip_dedup": True}
-    from feast import RepoConfig
-
-    return RepoConfig(**content, repo_path=folder)
+    Storage(str(folder)).write_bytes(CONFIG_FILE, yaml.safe_dump(content, sort_keys=False).encode())
 
 
-def open_store(repo: Path, folder: Path) -> FeatureStore:
-    """Feast on a store's folder. Importing Feast takes seconds."""
+def open_store(folder: Path) -> FeatureStore:
+    """Opens a feature store. The first call imports Feast, which takes seconds.
+
+    Args:
+        folder: with the store's `feature_store.yaml`: one that `publish` wrote, or any other of Feast.
+
+    Raises:
+        ConfigError: the folder has no such file, or it names `MODIT_REDIS` and the variable is not set.
+    """
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise ConfigError(f"{file} is missing: {folder} is not the folder of a feature store")
+    if f"${{{REDIS_VARIABLE}}}" in file.read_text(encoding="utf-8") and not os.environ.get(REDIS_VARIABLE):
+        raise ConfigError(f"{file} has its online store in Redis: set {REDIS_VARIABLE} to host:port[,password=...]")
     from feast import FeatureStore
 
-    logging.getLogger("feast").setLevel(logging.WARNING)  # it tells of every refresh of its cache
-    return FeatureStore(config=repo_config(repo, folder))
+    logging.getLogger("feast").setLevel(logging.WARNING)  # at INFO it reports every refresh of its cache
+    return FeatureStore(repo_path=str(folder))
 
 
 def declarations(repo: Path, folder: Path) -> list[Any]:

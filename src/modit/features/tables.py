@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from modit.data.catalog import Catalog
+from modit.features.lookup import EMBEDDING, EMBEDDING_VIEW
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
 
-EMBEDDING_VIEW = "item_embedding"
 ACTIVITY_VIEW = "item_activity"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000_000  # microseconds
@@ -83,7 +83,7 @@ def feature_tables(
         )
         for domain, predictor in sorted(predictors.items())
     ]
-    embedding = FeatureTable(EMBEDDING_VIEW, ids, {"embedding": catalog.embeddings})
+    embedding = FeatureTable(EMBEDDING_VIEW, ids, {EMBEDDING: catalog.embeddings})
     return [embedding, FeatureTable(ACTIVITY_VIEW, ids, _activity(catalog, as_of)), *metrics]
 
 

@@ -62,7 +62,7 @@ class Store:
         return publish(self.folder, REPOSITORY, night, FeatureParams(**params), created, in_use)
 
     def open(self):
-        return open_store(REPOSITORY, self.folder)
+        return open_store(self.folder)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("feast", reason="needs the extra `features`")
 
 from modit.core.errors import UnknownItemError
-from modit.features.online import OnlineItems
+from modit.features.lookup import OnlineItems
 from modit.features.parity import compare_online
 from modit.features.rows import OfflineRows
 from tests.unit.features.conftest import Store, World

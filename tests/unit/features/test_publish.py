@@ -10,7 +10,7 @@ import pytest
 
 from modit.core.errors import FeatureParityError, RunBusyError, UnknownItemError
 from modit.core.lock import locked
-from modit.features.online import OnlineItems
+from modit.features.lookup import OnlineItems
 from modit.features.parity import differing, historical, sample_of
 from modit.features.rows import OfflineRows
 from modit.features.state import find_changes, item_matrix

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import UnknownItemError
-from modit.features.online import OnlineItems
+from modit.features.lookup import OnlineItems
 from tests.unit.features.conftest import RedisServer, Store
 
 pytest.importorskip("feast", reason="needs the extra `features`")

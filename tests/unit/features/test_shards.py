@@ -17,7 +17,7 @@ from modit.core.errors import RunBusyError, UnknownItemError
 from modit.core.lock import locked_range
 from modit.core.shards import Shard
 from modit.data.hashing import bucket_of
-from modit.features.online import OnlineItems
+from modit.features.lookup import OnlineItems
 from modit.features.parity import compare_online
 from modit.features.publish import Night
 from modit.features.rows import OfflineRows

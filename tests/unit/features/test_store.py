@@ -9,15 +9,22 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import yaml
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from modit.core.errors import ArtifactError, ConfigError
+from modit.features.lookup import OnlineItems
 from modit.features.rows import OfflineRows
-from modit.features.store import declarations, environment, repo_config, service_name, store_folder
+from modit.features.store import declarations, environment, open_store, service_name, store_folder, write_config
 from tests.unit.features.conftest import REPOSITORY
 
 pytest.importorskip("feast", reason="needs the extra `features`")
+
+from feast.repo_config import RegistryConfig  # noqa: E402
+
+from modit.features.registry_file import AtomicRegistryStore  # noqa: E402
 
 
 def test_nights_of_one_catalogue_share_a_store_beside_their_runs(tmp_path, monkeypatch):
@@ -43,21 +50,44 @@ def test_services_of_different_runs_and_domains_have_different_names():
     assert all(name.isidentifier() for name in names)
 
 
-def test_redis_is_taken_online_where_its_address_is_given(tmp_path, monkeypatch):
+def config_of(folder) -> dict:
+    folder.mkdir(exist_ok=True)
+    write_config(REPOSITORY, folder)
+    return yaml.safe_load((folder / "feature_store.yaml").read_text())
+
+
+def test_redis_is_taken_online_where_its_address_is_given_and_the_address_is_in_no_file(tmp_path, monkeypatch):
     monkeypatch.delenv("MODIT_REDIS", raising=False)
-    assert repo_config(REPOSITORY, tmp_path).online_store.type == "sqlite"
-    monkeypatch.setenv("MODIT_REDIS", "cache:6379,db=1")
-    assert repo_config(REPOSITORY, tmp_path).online_store.connection_string == "cache:6379,db=1"
+    assert config_of(tmp_path)["online_store"]["type"] == "sqlite"
+    monkeypatch.setenv("MODIT_REDIS", "cache:6379,password=secret,db=1")
+    assert config_of(tmp_path)["online_store"]["type"] == "redis"
+    assert "secret" not in (tmp_path / "feature_store.yaml").read_text()
+    assert open_store(tmp_path).config.online_store.connection_string == "cache:6379,password=secret,db=1"
+    monkeypatch.delenv("MODIT_REDIS")
+    with pytest.raises(ConfigError, match="feature_store.yaml has its online store in Redis: set MODIT_REDIS to host"):
+        open_store(tmp_path)
+
+
+def test_a_store_that_is_mounted_elsewhere_is_read_there(sqlite_store, world, tmp_path):
+    sqlite_store.publish(world.night(0))
+    moved = sqlite_store.folder.rename(tmp_path / "mounted elsewhere")
+    found = OnlineItems(open_store(moved)).embeddings(["item 3"])
+    assert np.array_equal(found[0], world.vector("item 3"))
+
+
+def test_a_folder_without_a_store_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=f"{tmp_path}/feature_store.yaml is missing"):
+        open_store(tmp_path)
 
 
 def test_stores_do_not_share_keys_of_one_redis(tmp_path):
-    assert repo_config(REPOSITORY, tmp_path / "a").project != repo_config(REPOSITORY, tmp_path / "b").project
+    assert config_of(tmp_path / "a")["project"] != config_of(tmp_path / "b")["project"]
 
 
 def test_an_unknown_placeholder_is_named(tmp_path):
     (tmp_path / "feature_store.yaml").write_text("project: ${NOBODY}\n")
     with pytest.raises(ConfigError, match="NOBODY.*placeholders are MODIT_FEATURES, MODIT_FEATURES_PROJECT"):
-        repo_config(tmp_path, tmp_path)
+        write_config(tmp_path, tmp_path)
 
 
 def test_a_strange_file_among_the_rows_is_refused_by_name(sqlite_store, world):
@@ -69,6 +99,10 @@ def test_a_strange_file_among_the_rows_is_refused_by_name(sqlite_store, world):
         OfflineRows(sqlite_store.folder).files("item_embedding")
 
 
+def store_of_registry(folder) -> AtomicRegistryStore:
+    return AtomicRegistryStore(RegistryConfig(path="registry.db"), folder)
+
+
 def test_a_crash_while_the_registry_is_written_leaves_the_old_one(sqlite_store, world):
     class Dying(SimpleNamespace):
         def SerializeToString(self):
@@ -77,7 +111,7 @@ def test_a_crash_while_the_registry_is_written_leaves_the_old_one(sqlite_store, 
     sqlite_store.publish(world.night(0))
     before = (sqlite_store.folder / "registry.db").read_bytes()
     with pytest.raises(KeyboardInterrupt):
-        sqlite_store.open().registry._registry_store._write_registry(Dying(last_updated=Timestamp()))
+        store_of_registry(sqlite_store.folder).update_registry_proto(Dying(last_updated=Timestamp()))
     assert (sqlite_store.folder / "registry.db").read_bytes() == before
 
 

@@ -17,7 +17,10 @@ from components.register.run import run as register
 from modit.core.artifacts import Manifest, digest_of_files, list_files
 from modit.core.params import Params
 from modit.core.run_config import RunConfig
+from modit.core.shards import ALL_BUCKETS
+from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog, Sequences
+from modit.features.parity import write_parity
 from modit.features.store import service_name
 from modit.index import IndexConfig, ItemIndex
 from modit.inference.answers import load_answers
@@ -94,7 +97,8 @@ def context(tmp_path_factory):
     (root / "hppo_variants" / "adaptive" / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.5}]))
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
     (root / "features").mkdir()
-    (root / "features/digests-00.json").write_text("{}")
+    for bucket in ALL_BUCKETS:
+        write_parity(root / "features", bucket, sha256_of_file(root / "catalog" / "embeddings.npy"), [])
     (root / "report/report.html").write_text("<html>")
     version = Version("raw/0123456789abcdef", "ab.dir", 2, 10)
     save_versions(root / "versions", versions_record({"raw": version}, CodeState("1" * 40, False)))
