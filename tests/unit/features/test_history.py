@@ -138,9 +138,10 @@ def test_by_default_a_month_of_nights_keeps_its_services():
 
 
 def test_services_that_an_earlier_release_wrote_are_the_oldest():
+    from modit.features.publish import Night
     from modit.features.store import Published
 
     before = Published("", ["drama"], {"old": {"domain": "drama", "run_uri": "/runs/old"}})
-    after = before.with_night(FIRST, ["drama"], "/runs/new", datetime.now(UTC))
+    after = before.with_night(Night(FIRST, "/runs/new", ["drama"], []), datetime.now(UTC))
     assert "old" not in after.with_newest_services(1, set).services
     assert len(after.with_newest_services(1, set).services) == 1
