@@ -10,8 +10,8 @@ import numpy as np
 
 from modit.core.shards import WHOLE
 from modit.core.storage import Storage, sha256_of_file
-from modit.data.hashing import bucket_of
 from modit.data.catalog import EMBEDDINGS_FILE, Catalog
+from modit.data.hashing import bucket_of
 from modit.features.parity import write_parity
 from modit.features.publish import Night, publish
 from modit.features.store import service_name, store_folder
