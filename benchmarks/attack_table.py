@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from modit.export.sampler import export_sampler
-from modit.release.registry.registry import MlflowRegistry
-from tests.unit.release.attacks.moves import ATTACKS
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from tests.unit.release.attacks.all_attacks import ATTACKS
 from tests.unit.release.world import World
 from tests.unit.samplers import build_sampler, describe
 

@@ -91,7 +91,7 @@ def _champion_moves(options: argparse.Namespace) -> Iterator[list[int]]:
         yield []
         return
     from modit.release.promotion.promotion import Order, carry_out
-    from modit.release.registry.opening import existing_registry
+    from modit.release.promotion.registry_access import existing_registry
 
     moves: list[int] = []
     registry = existing_registry(options.registry)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from modit.core.storage import Storage, sha256_of_file
 from modit.release.versioning.record import environment
-from modit.release.versioning.version_store import Source, VersionStore
+from modit.release.versioning.version_store import TrackedFile, VersionStore
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         store = VersionStore(folder / "versions")
         for label, start in (("first", 0), ("same again", 0), ("next night", 1)):
             names = [f"{day:03}" for day in range(start, start + chosen.days)]
-            raw = {name: Source(place, name, sha256_of_file(folder / "logs" / name)) for name in names}
+            raw = {name: TrackedFile(place, name, sha256_of_file(folder / "logs" / name)) for name in names}
             begin, used = time.perf_counter(), os.times()
             store.track({"raw": raw})
             after = os.times()

@@ -32,7 +32,7 @@ class ReviewOperator(ApprovalOperator):
     text would be of another verdict, the task fails instead of asking.
 
     Attributes:
-        review: as `modit.release.review.review.Review` (templated).
+        review: as `modit.release.promotion.review.Review` (templated).
         action: what an approval orders: `approve`, `override`, `reject` or `rollback` (templated).
         otherwise: what a rejection orders: `reject`, or nothing if it is empty (templated).
         reason: in words, for the release log (templated).

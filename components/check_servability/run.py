@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modit.inference.retrieval import Query, generate_queries
 from modit.inference.sampler_file import PRECISIONS, digest_name
+from modit.release.gate.change_preview import preview_change, save_change
 from modit.release.gate.servability import (
     judge_trial,
     judge_variants,
@@ -14,8 +15,6 @@ from modit.release.gate.servability import (
     save_servability,
     try_in_fresh_process,
 )
-from modit.release.review.change import save_change
-from modit.release.review.preview import preview_change
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

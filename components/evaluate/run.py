@@ -15,8 +15,7 @@ from modit.evaluate.storage import save_evaluation
 from modit.evaluate.tables import save_tables
 from modit.evaluate.variants import read_variants
 from modit.inference.sampler_file import digest_name, sampler_file
-from modit.release.gate.champion import Champion
-from modit.release.gate.champion_fetch import load_rival, load_variants
+from modit.release.gate.champion import Champion, load_rival, load_variants
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modit.data.catalog import Catalog
-from modit.release.gate.champion import CHAMPIONS_VARIABLE, NONE, Champion
-from modit.release.gate.champion_fetch import fetch_champion, named_champion
-from modit.release.registry.address import tracking_uri
+from modit.release.gate.champion import CHAMPIONS_VARIABLE, NONE, Champion, fetch_champion, named_champion
+from modit.release.promotion.registry_access import tracking_uri
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

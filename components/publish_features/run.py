@@ -18,8 +18,8 @@ from modit.features.store import service_name, store_folder
 from modit.features.tables import FeatureTable, feature_tables, newest_interaction
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
-from modit.release.bundle.space import Space
-from modit.release.registry.usage import runs_in_use
+from modit.release.bundle.embedding_space import Space
+from modit.release.promotion.registry_access import runs_in_use
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -20,7 +20,7 @@ from modit.features.lookup import OnlineItems
 from modit.features.store import open_store
 from modit.features.tables import EMBEDDING_VIEW
 from modit.index import ItemIndex
-from modit.release.registry.registry import MlflowRegistry
+from modit.release.promotion.mlflow_registry import MlflowRegistry
 
 Json = dict[str, Any]
 

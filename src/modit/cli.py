@@ -15,11 +15,8 @@ from typing import TYPE_CHECKING
 from modit.core.errors import ConfigError, ModitError
 from modit.core.verbs import add_core_verbs
 from modit.data.commands import add_data_commands
-from modit.monitor.verbs import add_monitor_verbs
-from modit.release.packaging.verbs import add_packaging_verbs
-from modit.release.promotion.verbs import add_promotion_verbs
-from modit.release.reproduction.verbs import add_reproduction_verbs
-from modit.release.review.verbs import add_review_verbs
+from modit.monitor.commands import add_monitor_commands
+from modit.release.commands import add_release_commands
 from modit.serve.commands import add_serve_commands
 
 if TYPE_CHECKING:
@@ -51,12 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     add_data_commands(verbs)
     add_core_verbs(verbs)
-    add_reproduction_verbs(verbs, lambda: _steps("reproducing"))
     _add_kfp(verbs)
-    add_monitor_verbs(verbs)
-    add_review_verbs(verbs, lambda: _steps("a plan")[1])
-    add_promotion_verbs(verbs)
-    add_packaging_verbs(verbs)
+    add_monitor_commands(verbs)
+    add_release_commands(verbs, _steps)
     add_serve_commands(verbs)
     _add_query(verbs)
     return parser

@@ -17,7 +17,7 @@ from modit.core.params import load_params
 from modit.core.storage import Storage
 from modit.features.lookup import OnlineItems
 from modit.features.store import open_store
-from modit.release.registry.address import local_registry
+from modit.release.promotion.registry_access import local_registry
 
 pytestmark = pytest.mark.e2e
 

@@ -9,9 +9,8 @@ import pytest
 
 from modit.core.artifacts import MANIFEST
 from modit.core.verdict import read_verdict, report_pages
-from modit.release.registry.address import registry_uri
-from modit.release.registry.opening import existing_registry
-from modit.release.registry.standing import standing_of
+from modit.release.promotion.registry_access import existing_registry, registry_uri
+from modit.release.promotion.release_state import read_release_state
 from tests.airflow_rest import Airflow, Run
 from tests.e2e.standalone import Server
 from tests.inbox import Inbox, open_inbox
@@ -60,7 +59,7 @@ def night(server, runs, tmp_path_factory):
 
 def standing(runs: Path, domain: str) -> tuple[int | None, list[tuple[str, int, str]]]:
     """Champion and log of a domain, which agree."""
-    found = standing_of(existing_registry(registry_uri(str(runs / "night"))), domain)
+    found = read_release_state(existing_registry(registry_uri(str(runs / "night"))), domain)
     log = [(entry.action, entry.version, entry.who) for entry in found.entries]
     return found.champion.version if found.champion else None, log
 

@@ -16,7 +16,7 @@ from modit.core.run_config import wanted_config
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.release.review.domain_plan import Labels, plan_domain, plan_text
+from modit.release.domain_plan import LabelCosts, plan_domain, plan_text
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 SHORT = {"pretrain.steps": 2, "continue_pretrain.steps": 2, "finetune.steps": 2}
@@ -173,7 +173,7 @@ def test_a_plan_tells_time_and_labels_of_past_runs_and_what_it_does_not_name_is_
     plan = planned(StepRunner(REGISTRY, str(alone), PARAMS), second, 10_000)
     seen = runner.store.get("retrieval_labels", first).summary["rows"]
     # 500 anchors of the preset, each with 20 results, of which the index finds all.
-    assert plan.labels == Labels(items=5_000, asked=0, anchors=10_000, seen=seen)
+    assert plan.labels == LabelCosts(items=5_000, asked=0, anchors=10_000, seen=seen)
     assert plan.seconds["pretrain"] is None and plan.seconds["finetune"] == []
     assert plan.seconds["label_anchors"] == [runner.store.get("retrieval_labels", first).seconds]
     assert plan.runs == 1 and plan.expected == pytest.approx(sum(each[0] for each in plan.seconds.values() if each))

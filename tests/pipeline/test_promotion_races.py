@@ -13,20 +13,20 @@ from modit.core.errors import RunBusyError
 from modit.core.lease import Lease
 from modit.core.storage import Storage
 from modit.export.sampler import export_sampler
-from modit.release.registry.refusals import Refused
-from modit.release.registry.registry import MlflowRegistry
-from modit.release.registry.release_log import Entry, ReleaseLog, following
-from modit.release.registry.standing import standing_of
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.release_log import LogEntry, ReleaseLog, following
+from modit.release.promotion.release_state import read_release_state
 from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 APPEND = """
 import sys
 from modit.core.storage import Storage
-from modit.release.registry.refusals import Refused
-from modit.release.registry.release_log import Entry, ReleaseLog, following
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.release_log import LogEntry, ReleaseLog, following
 log = ReleaseLog(Storage(sys.argv[1]))
-entry = Entry(0, "now", sys.argv[2], "approve", 1, None, None, "", "", None, "")
+entry = LogEntry(0, "now", sys.argv[2], "approve", 1, None, None, "", "", None, "")
 entry = following(log.read(), entry)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -40,8 +40,8 @@ APPROVE = """
 import sys
 from modit.core.errors import RunBusyError
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.registry.refusals import Refused
-from modit.release.registry.registry import MlflowRegistry
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.mlflow_registry import MlflowRegistry
 registry = MlflowRegistry(sys.argv[1])
 registry.domains()
 domain = sys.argv[3]
@@ -83,7 +83,7 @@ def test_exactly_one_writer_makes_the_next_entry(place, tmp_path, request):
 
 def test_a_writer_whose_answer_was_lost_has_made_its_entry(s3, store):
     log, store.lost = ReleaseLog(Storage("s3://bucket/.releases/drama")), 1
-    entry = following([], Entry(0, "now", "ann", "approve", 1, None, None, "", "", None, ""))
+    entry = following([], LogEntry(0, "now", "ann", "approve", 1, None, None, "", "", None, ""))
     log.append(entry)
     assert store.lost == 0 and log.read() == [entry]
     with pytest.raises(Refused, match="concurrent_promotion"):
@@ -121,6 +121,6 @@ def test_exactly_one_of_two_promotions_at_once_wins(place, made, tmp_path, reque
     assert said.count("won") == 1
     assert set(said) <= {"won", "busy", "stale_verdict", "concurrent_promotion"}
     winner = said.index("won") + 1
-    standing = standing_of(registry, place)
+    standing = read_release_state(registry, place)
     assert [entry.version for entry in standing.entries] == [winner]
     assert standing.aliases["champion"] == winner

@@ -16,12 +16,11 @@ from modit.core.errors import ConfigError, ModitError, VersionError
 from modit.core.key import catalogue_parts
 from modit.core.ledger import WindowLedger
 from modit.core.storage import Storage
-from modit.release.reproduction.reproduce import changed_steps, checkout, reproduce
-from modit.release.reproduction.reproduction import compare, reproduction_text
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.record import Record, record_of
+from modit.release.versioning.reproduce import changed_steps, checkout, compare, reproduce, reproduction_text
 from modit.release.versioning.snapshot import versions_record
-from modit.release.versioning.version_store import Source, VersionStore
+from modit.release.versioning.version_store import TrackedFile, VersionStore
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = CodeState("1" * 40, False)
@@ -34,10 +33,10 @@ def registered(toy, monkeypatch):
     run, runner = toy.folder / "runs" / "a", toy.runner(toy.folder / "runs" / "a")
     toy.run_all(run)
     place = Storage(str(toy.folder / "catalogue"))
-    raw = {name: Source(place, name, sha256) for name, sha256 in catalogue_parts(place.uri).items()}
+    raw = {name: TrackedFile(place, name, sha256) for name, sha256 in catalogue_parts(place.uri).items()}
     Storage(str(toy.folder / "windows")).write_json("2026-01-04.json", {"rows": 7})
     windows = Storage(str(toy.folder / "windows"))
-    history = {"2026-01-04.json": Source(windows, "2026-01-04.json", windows.sha256("2026-01-04.json"))}
+    history = {"2026-01-04.json": TrackedFile(windows, "2026-01-04.json", windows.sha256("2026-01-04.json"))}
     store = VersionStore(toy.folder / "versions")
     versions = versions_record(store.track({"raw": raw, "history": history}), KNOWN)
     lineage = [
@@ -75,7 +74,7 @@ def test_a_reproduction_judges_against_the_champions_of_its_time(toy, registered
     (toy.folder / "champions" / "even" / "champion.json").write_text("{}")
     place = Storage(str(toy.folder / "champions"))
     name = "even/champion.json"
-    tracked = store.track({"champion": {name: Source(place, name, place.sha256(name))}})
+    tracked = store.track({"champion": {name: TrackedFile(place, name, place.sha256(name))}})
     datasets = registered.versions["datasets"] | {"champion": tracked["champion"].as_json()}
     record = replace(registered, versions=registered.versions | {"datasets": datasets})
     run = reproduce(record, toy.registry, ROOT, toy.folder / "again").run

@@ -17,8 +17,8 @@ from modit.core.seal import seal
 from modit.core.storage import Storage
 from modit.core.workspace import Workspace
 from modit.features.store import store_folder
-from modit.release.registry.address import tracking_uri
-from modit.release.registry.registry import MlflowRegistry
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.registry_access import tracking_uri
 
 ROOT = Path(__file__).resolve().parents[2]
 

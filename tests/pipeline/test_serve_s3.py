@@ -10,7 +10,7 @@ import pytest
 
 from modit.core.errors import ArtifactError
 from modit.export.sampler import export_sampler
-from modit.release.bundle.loading import Source, load_release
+from modit.release.bundle.loading import ReleaseSource, load_release
 from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
@@ -25,9 +25,9 @@ def test_a_run_on_s3_is_served_without_its_logs_and_leaves_nothing_behind(s3, bu
     s3.delete_object(Bucket="bucket", Key="runs/one/catalog/sequence_items.npy")  # which serving does not read
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     Path(tempfile.gettempdir()).mkdir()
-    release = load_release(Source.of(bundle.named("drama")))
+    release = load_release(ReleaseSource.of(bundle.named("drama")))
     assert np.array_equal(release.items.embeddings[:], bundle.catalog.embeddings)
     assert not list(Path(tempfile.gettempdir()).iterdir())
     s3.put_object(Bucket="bucket", Key="runs/one/catalog/items.parquet", Body=b"another")
     with pytest.raises(ArtifactError, match="s3://bucket/runs/one/catalog/items.parquet is damaged"):
-        load_release(Source.of(bundle.named("drama")))
+        load_release(ReleaseSource.of(bundle.named("drama")))

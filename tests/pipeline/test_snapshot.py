@@ -18,7 +18,7 @@ from components.registry import REGISTRY
 from components.snapshot import DATASETS
 from modit.core.command import FAILED, main
 from modit.core.errors import ArtifactError
-from modit.release.versioning.dvc_repository import Version
+from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.version_store import VersionStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,7 +81,7 @@ def test_input_catalogue_cases_and_bundle_are_versioned_and_come_back_from_the_r
     record = versions(tmp_path / "runs" / "a")
     assert (record["status"], record["code"]) == ("versioned", {"commit": "1" * 40, "changed": False})
     other = VersionStore(tmp_path / "other", str(tmp_path / "runs" / ".versions" / "remote"))
-    found = {name: kept(other.fetch(Version(**entry))) for name, entry in record["datasets"].items()}
+    found = {name: kept(other.fetch(DatasetVersion(**entry))) for name, entry in record["datasets"].items()}
     assert found["raw"] == {"items.parquet": b"items", "interactions/day.parquet": b"interactions"}
     assert found["catalog"] == {"content.txt": b"catalog None"}
     assert found["cases"] == {f"{domain}/content.txt": f"cases {domain}".encode() for domain in DOMAINS}
@@ -158,7 +158,7 @@ def test_s3_is_a_remote_that_what_it_lost_is_pushed_to_again(tmp_path, catalogue
     remote = f"s3://{BUCKET}/versions"
     fake_run(tmp_path / "runs" / "a", catalogue, **{"snapshot.remote": remote}).execute("snapshot")
     record = versions(tmp_path / "runs" / "a")
-    fetched = VersionStore(tmp_path / "other", remote).fetch(Version(**record["datasets"]["raw"]))
+    fetched = VersionStore(tmp_path / "other", remote).fetch(DatasetVersion(**record["datasets"]["raw"]))
     assert kept(fetched) == {"items.parquet": b"items", "interactions/day.parquet": b"interactions"}
     there = names(s3, "versions/")
     s3.delete_object(Bucket=BUCKET, Key=min(key for key in there if not key.endswith(".dir")))

@@ -14,11 +14,11 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage
 from modit.core.verdict import VERDICT_FILE, judged_in_words
-from modit.release.registry.model_version import PREFIX, NamedVersion, domain_of
-from modit.release.registry.refusals import Refused
-from modit.release.registry.registry import MlflowRegistry
-from modit.release.registry.release_log import Entry
-from modit.release.registry.standing import standing_of
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.model_version import PREFIX, NamedVersion, domain_of
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.release_log import LogEntry
+from modit.release.promotion.release_state import read_release_state
 
 SPLITS = ("item_holdout", "pattern_holdout")
 # Versions of a domain whose verdicts are read: the newest, and those with an alias.
@@ -112,13 +112,13 @@ def _history(registry: MlflowRegistry, model: Any) -> History:
     found = sorted(client.search_model_versions(f"name = '{model.name}'"), key=lambda each: -int(each.version))
     versions = [_version(client, model, each, number < _READ) for number, each in enumerate(found)]
     try:
-        entries, problem = [_shown(entry) for entry in standing_of(registry, domain).entries], None
+        entries, problem = [_shown(entry) for entry in read_release_state(registry, domain).entries], None
     except Refused as refused:
         entries, problem = [], str(refused)
     return History(domain, model.name, versions, entries, problem)
 
 
-def _shown(entry: Entry) -> dict[str, Any]:
+def _shown(entry: LogEntry) -> dict[str, Any]:
     source = " ".join(filter(None, (entry.approval.source, entry.approval.id)))
     return {
         "entry": entry.number,

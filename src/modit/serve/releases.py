@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from modit.inference.sampler_file import FLOAT32
-from modit.release.bundle.loading import Release, Source, load_release
-from modit.release.registry.agreement import Agreement, Disagreement
-from modit.release.registry.model_version import NamedVersion
-from modit.release.registry.opening import existing_registry
+from modit.release.bundle.loading import Release, ReleaseSource, load_release
+from modit.release.promotion.model_version import NamedVersion
+from modit.release.promotion.registry_access import existing_registry
+from modit.release.promotion.release_state import ChampionResolver, UnresolvedChampion
 
 _logger = logging.getLogger(__name__)
 _NICE = 10
 REGISTRY, LOADED, FAILED = "registry", "loaded", "failed"
 
-AskRegistry = Callable[[], Iterable[NamedVersion | Disagreement]]
+AskRegistry = Callable[[], Iterable[NamedVersion | UnresolvedChampion]]
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ class Releases:
         if wanted and set(wanted) <= self.state.releases.keys():
             self.state = replace(self.state, ready=True)
 
-    def _refresh_domain(self, domain: str, named: NamedVersion | Disagreement | None) -> None:
+    def _refresh_domain(self, domain: str, named: NamedVersion | UnresolvedChampion | None) -> None:
         try:
-            if isinstance(named, Disagreement):
+            if isinstance(named, UnresolvedChampion):
                 raise named.error
             if named is None:
                 self._note(domain, f"no version of modit-{domain} has the alias {self._alias!r}")
                 return
-            source, old = Source.of(named), self.state.releases.get(domain)
+            source, old = ReleaseSource.of(named), self.state.releases.get(domain)
             if old is None or old.source != source:
                 self._swap(load_release(source, self.state.releases.values(), self._precision))
         except Exception as error:  # a bundle can be wrong in more ways than can be listed; the old one goes on
@@ -135,11 +135,11 @@ def ask_registry(uri: str, alias: str) -> AskRegistry:
         uri: of the registry; it is connected to when it is asked first.
         alias: wanted.
     """
-    connections: list[Agreement] = []
+    connections: list[ChampionResolver] = []
 
-    def ask() -> list[NamedVersion | Disagreement]:
+    def ask() -> list[NamedVersion | UnresolvedChampion]:
         if not connections:
-            connections.append(Agreement(existing_registry(uri), alias))
+            connections.append(ChampionResolver(existing_registry(uri), alias))
         return connections[0].versions()
 
     return ask

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
 from modit.inference.sampler_file import FLOAT32, PRECISIONS
-from modit.release.registry.address import TRACKING_VARIABLE
+from modit.release.promotion.registry_access import TRACKING_VARIABLE
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
 KEYS_VARIABLE, PRECISION_VARIABLE, LOG_VARIABLE = "MODIT_API_KEYS", "MODIT_PRECISION", "MODIT_LOG_REQUESTS"

@@ -1,6 +1,6 @@
 import pytest
 
-from modit.release.registry.registry import MlflowRegistry
+from modit.release.promotion.mlflow_registry import MlflowRegistry
 
 
 @pytest.fixture(scope="session")

@@ -29,10 +29,10 @@ from modit.metric.cases import Cases
 from modit.metric.geometry import DomainGeometry
 from modit.model.storage import save_model
 from modit.release.bundle.bundle import PARTS, Bundle
-from modit.release.registry.address import tracking_uri
-from modit.release.registry.registry import MlflowRegistry
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.registry_access import tracking_uri
 from modit.release.versioning.code_state import CodeState
-from modit.release.versioning.dvc_repository import Version
+from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.snapshot import save_versions, versions_record
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.gateworld import FIRST, GOOD_TRIAL, evidence, rounded
@@ -100,7 +100,7 @@ def context(tmp_path_factory):
     for bucket in ALL_BUCKETS:
         write_parity(root / "features", bucket, sha256_of_file(root / "catalog" / "embeddings.npy"), [])
     (root / "report/report.html").write_text("<html>")
-    version = Version("raw/0123456789abcdef", "ab.dir", 2, 10)
+    version = DatasetVersion("raw/0123456789abcdef", "ab.dir", 2, 10)
     save_versions(root / "versions", versions_record({"raw": version}, CodeState("1" * 40, False)))
     params = Params.model_validate({"sampler": {"steps": 2, "samples": 2}, "build_trajectories": {"seeds": 6}})
     logger = logging.getLogger("test")

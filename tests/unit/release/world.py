@@ -11,12 +11,12 @@ import pytest
 
 from modit.core.artifacts import digest_of_files, list_files
 from modit.core.storage import Storage
-from modit.release.bundle.loading import Source, load_release
+from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.promotion.mlflow_registry import MlflowRegistry
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.registry.refusals import Refused
-from modit.release.registry.registry import MlflowRegistry
-from modit.release.registry.release_log import Approval, ReleaseLog
-from modit.release.registry.standing import standing_of
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.release_log import Approval, ReleaseLog
+from modit.release.promotion.release_state import read_release_state
 from tests.unit.serve.bundles import Bundle
 
 DAY = date(2026, 1, 31)
@@ -75,8 +75,8 @@ class World:
         self.registry.tag_version(self.registry.version(self.domain, version), name, value)
 
     def serve(self, alias: str = "champion") -> object:
-        standing_of(self.registry, self.domain)
-        return load_release(Source.of(self.registry.named_version(self.domain, alias)))
+        read_release_state(self.registry, self.domain)
+        return load_release(ReleaseSource.of(self.registry.named_version(self.domain, alias)))
 
     def refused(self, name: str, act, *arguments, **how) -> str:
         """Expects a refusal of this name that leaves log and champion as they were; gives what it said."""

@@ -26,7 +26,7 @@ from modit.metric.patterns import Patterns
 from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.bundle import Bundle as BundleManifest
 from modit.release.bundle.making import Ingredients, make_bundle
-from modit.release.registry.model_version import NamedVersion, Submission
+from modit.release.promotion.model_version import NamedVersion, Submission
 from tests.unit.release.gateworld import split
 from tests.unit.samplers import DIMENSION, describe
 

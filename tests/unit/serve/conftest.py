@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from fastapi.testclient import TestClient
 
-from modit.release.bundle.loading import Source, load_release
+from modit.release.bundle.loading import ReleaseSource, load_release
 from modit.serve.app import create_app
 from modit.serve.settings import Limits, Settings
 from tests.unit.serve.bundles import Bundle
@@ -33,7 +33,7 @@ def bundle(make_bundle):
 
 @pytest.fixture(scope="session")
 def release(bundle):
-    return load_release(Source.of(bundle.named("drama", 3)))
+    return load_release(ReleaseSource.of(bundle.named("drama", 3)))
 
 
 @contextmanager

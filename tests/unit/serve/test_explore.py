@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from modit.release.bundle.loading import Source, load_release
+from modit.release.bundle.loading import ReleaseSource, load_release
 from modit.serve import explore
 from modit.serve.explore import HEIGHT, WIDTH, compare, find, pca_projection
 from modit.serve.item_annotations import annotations_of
@@ -50,7 +50,7 @@ def test_marks_say_attribute_and_the_pattern_that_most_seeds_are_in(release, bun
 
 def test_patterns_are_read_once_for_a_release_and_a_release_without_them_says_so(make_bundle):
     bundle = make_bundle()
-    release = load_release(Source.of(bundle.named("drama")))
+    release = load_release(ReleaseSource.of(bundle.named("drama")))
     (bundle.store.at("patterns").local / "drama.npz").write_bytes(b"damaged")
     assert annotations_of(release) is annotations_of(release)
     view = compare(release, SEEDS, None, 5, Limits())

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.release.bundle.loading import Source, load_release
+from modit.release.bundle.loading import ReleaseSource, load_release
 from tests.unit.serve.bundles import of_domain
 
 
 def load(bundle, domain="drama", others=(), **tags):
-    return load_release(Source.of(bundle.named(domain, 2, **tags)), others)
+    return load_release(ReleaseSource.of(bundle.named(domain, 2, **tags)), others)
 
 
 def test_domains_of_one_index_share_it_in_memory(bundle, make_bundle):
@@ -46,7 +46,7 @@ def test_a_version_without_its_tags_is_refused_by_name(bundle):
     named = bundle.named("drama")
     kept = {name: value for name, value in named.tags.items() if name != "bundle_digest"}
     with pytest.raises(ArtifactError, match="modit-drama version 1 has no tag bundle_digest"):
-        Source.of(replace(named, tags=kept))
+        ReleaseSource.of(replace(named, tags=kept))
 
 
 def test_a_damaged_file_is_refused_by_name(make_bundle):
@@ -122,10 +122,10 @@ def test_serving_needs_no_torch(bundle):
 import sys
 sys.modules["torch"] = None  # importing it fails
 import modit.serve.run
-from modit.release.bundle.loading import Source, load_release
-from modit.release.registry.model_version import NamedVersion
+from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.promotion.model_version import NamedVersion
 from modit.inference.retrieval import Query, retrieve
-release = load_release(Source.of(NamedVersion("modit-drama", 1, "champion", {tags})))
+release = load_release(ReleaseSource.of(NamedVersion("modit-drama", 1, "champion", {tags})))
 print(len(retrieve(release.sampler, release.items.index, Query(release.items.embeddings[:3], 20)).rows))
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -8,7 +8,7 @@ import pytest
 
 from modit.client import Answer
 from modit.core.errors import ArtifactError, ConfigError
-from modit.release.bundle.loading import Source, load_release
+from modit.release.bundle.loading import ReleaseSource, load_release
 from modit.serve.settings import Settings, chosen_precision
 from tests.unit.serve.conftest import running
 
@@ -24,7 +24,7 @@ def offering(make_bundle):
 
 
 def load(bundle, precision="int8"):
-    return load_release(Source.of(bundle.named("drama", 2)), precision=precision)
+    return load_release(ReleaseSource.of(bundle.named("drama", 2)), precision=precision)
 
 
 def test_an_offered_file_is_loaded_with_canaries_of_its_own(offering):

@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.model_version import domain_of
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.registry.model_version import domain_of
-from modit.release.registry.registry import MlflowRegistry
-from modit.release.registry.release_log import APPROVE, OVERRIDE, ROLLBACK
-from modit.release.registry.standing import standing_of
+from modit.release.promotion.release_log import APPROVE, OVERRIDE, ROLLBACK
+from modit.release.promotion.release_state import read_release_state
 from modit.serve.releases import FAILED, LOADED, Releases, ask_registry
 from tests.unit.serve.conftest import running, wait_until
 
@@ -32,7 +32,7 @@ def registry(database):
 def promote(registry, registration):
     """The first by approval, later ones by override or, where they were the champion before, by rollback."""
     domain = domain_of(registration.model)
-    entries = standing_of(registry, domain).entries
+    entries = read_release_state(registry, domain).entries
     action = ROLLBACK if any(e.version == registration.version for e in entries) else OVERRIDE if entries else APPROVE
     verdict = registry.version(domain, registration.version).tags["verdict_digest"]
     carry_out(registry, Order(action, domain, "ann", registration.version, verdict, "a test"))

@@ -1,1 +1,1 @@
-"""The one unit that is promoted: made from a run's artifacts, checked and loaded again."""
+"""The bundle, the unit that is promoted: made from a run's artifacts, verified and loaded."""

@@ -61,7 +61,7 @@ class Bundle:
         parts: artifacts of the run, by name.
         files: sha256 of each file beside `bundle.json`.
         index_digest: of the index, over what decides its answers.
-        space: version of the embedding space (`modit.release.bundle.space`).
+        space: version of the embedding space (`modit.release.bundle.embedding_space`).
         feature_service: `name` in Feast, and `digest` of the rows that were published for it.
         window: first and last day of the data, `start` and `end` (not included), or None: everything.
         status: of the domain in the verdict, PASS or FAIL.

@@ -16,15 +16,15 @@ from modit.inference.runtime import OnnxSampler, load_sampler
 from modit.inference.sampler_file import FLOAT32, sampler_file
 from modit.release.bundle.bundle import BUNDLE, PARTS, SPACE_FILE, Bundle, canaries_file, expect_part
 from modit.release.bundle.canaries import expect_answers, load_canaries
-from modit.release.bundle.space import Space
-from modit.release.registry.model_version import NamedVersion
+from modit.release.bundle.embedding_space import Space
+from modit.release.promotion.model_version import NamedVersion
 
 _TAGS = ("run_uri", "bundle_digest", "sampler_digest", "index_digest")
 _SHARED = ("index", "catalog")
 
 
 @dataclass(frozen=True)
-class Source:
+class ReleaseSource:
     """What a release is loaded from.
 
     Attributes:
@@ -48,7 +48,7 @@ class Source:
     index_digest: str
 
     @classmethod
-    def of(cls, named: NamedVersion) -> Source:
+    def of(cls, named: NamedVersion) -> ReleaseSource:
         """Reads the tags of a version.
 
         Raises:
@@ -78,7 +78,7 @@ class Release:
         precision: of the sampler's file.
     """
 
-    source: Source
+    source: ReleaseSource
     bundle: Bundle
     sampler: OnnxSampler
     items: Items
@@ -87,7 +87,7 @@ class Release:
     precision: str = FLOAT32
 
 
-def load_release(source: Source, others: Iterable[Release] = (), precision: str = FLOAT32) -> Release:
+def load_release(source: ReleaseSource, others: Iterable[Release] = (), precision: str = FLOAT32) -> Release:
     """Loads a bundle, verifies every digest and asks the canaries. What is downloaded for it leaves the disk with it.
 
     Args:
@@ -114,7 +114,7 @@ def load_release(source: Source, others: Iterable[Release] = (), precision: str 
     return Release(source, bundle, sampler, items, space, datetime.now(UTC), precision)
 
 
-def open_bundle(store: ArtifactStore, source: Source) -> tuple[Path, Bundle]:
+def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:
     """The folder and the manifest of a version's bundle, without the artifacts that it names.
 
     Raises:
@@ -139,7 +139,7 @@ def _items_digests(bundle: Bundle) -> tuple[str, str]:
     return bundle.index_digest, bundle.parts["catalog"].digest
 
 
-def _load_sampler(file: Path, source: Source) -> OnnxSampler:
+def _load_sampler(file: Path, source: ReleaseSource) -> OnnxSampler:
     """On one thread: requests share the cores."""
     sampler = load_sampler(file, threads=1)
     if sampler.info.domain != source.domain:
@@ -147,7 +147,7 @@ def _load_sampler(file: Path, source: Source) -> OnnxSampler:
     return sampler
 
 
-def _expect_space(own: Path, bundle: Bundle, sampler: OnnxSampler, items: Items, source: Source) -> Space:
+def _expect_space(own: Path, bundle: Bundle, sampler: OnnxSampler, items: Items, source: ReleaseSource) -> Space:
     space = Space.load(own / SPACE_FILE)
     if space.version != bundle.space:
         raise ArtifactError(f"{own / SPACE_FILE} is space {space.version}; the bundle has {bundle.space}")

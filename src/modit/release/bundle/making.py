@@ -27,9 +27,9 @@ from modit.release.bundle.bundle import (
     canaries_file,
 )
 from modit.release.bundle.canaries import Canary, ask, save_canaries
+from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.licences import licences
 from modit.release.bundle.model_card import model_card
-from modit.release.bundle.space import Space
 
 Json = dict[str, Any]
 

@@ -1,1 +1,1 @@
-"""The gate with two keys: the champion, the evidence of a run, and the verdict on it."""
+"""Judges a run: the champion, the evidence, the verdict, and what would change for callers."""

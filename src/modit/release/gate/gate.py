@@ -1,8 +1,4 @@
-"""The gate with two keys: a domain's sampler may go on where it is better than what answers today, and can be served.
-
-It measures nothing: every figure in a verdict was written by the step that measured it. What it asks:
-docs/explanation/gate.md.
-"""
+"""Thresholds that a run set for itself: who starts a run may override any parameter, those of the gate too."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from modit.core.errors import ArtifactError
+from modit.core.params import nested
 from modit.core.sections.release import GateParams
 from modit.core.verdict import FAIL, PASS, SKIPPED
 from modit.inference.answers import TOLERANCE
@@ -20,6 +17,21 @@ from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SPLITS
 from modit.release.gate.precision import offer
 from modit.release.gate.quality import Finding, items_kept, nothing_judged, split_findings
 from modit.release.gate.servability import CHECKS, LOADS, VARIANT_CHECKS, Check
+
+# Sections that say what a candidate must reach.
+_JUDGING = ("gate", "servability")
+
+
+def overridden_thresholds(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a run's overrides that say what it is held to, such as `{"gate.noise_floor": 0}`, by name.
+
+    Args:
+        overrides: of the run, nested or dotted.
+    """
+    sections = nested(dict(overrides))
+    own = {f"{section}.{name}": value for section in _JUDGING for name, value in sections.get(section, {}).items()}
+    return dict(sorted(own.items()))
+
 
 Json = dict[str, Any]
 

@@ -45,7 +45,7 @@ class Check:
 def try_in_fresh_process(
     folders: Mapping[str, Path], digests: Mapping[str, str], scratch: Path, params: ServabilityParams
 ) -> Json:
-    """Runs `modit.release.gate.trial` with this interpreter.
+    """Runs `modit.release.gate.servability_trial` with this interpreter.
 
     Args:
         folders: of the artifacts `sampler`, `index` and `catalog`.
@@ -62,7 +62,7 @@ def try_in_fresh_process(
     result.unlink(missing_ok=True)
     library = str(Path(modit.__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, (library, os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "modit.release.gate.trial", str(order), str(result)]
+    command = [sys.executable, "-m", "modit.release.gate.servability_trial", str(order), str(result)]
     try:
         done = subprocess.run(
             command,

@@ -1,1 +1,1 @@
-"""Who becomes the champion: what must hold before, the moves, and what may be forgotten."""
+"""Model versions, what is promoted, and how a version is promoted, rejected or rolled back."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from modit.release.registry.model_version import LOG_TAG, OVERRIDE_TAG, REVIEW_TAG, ModelRegistry, model_name
-from modit.release.registry.refusals import Refused
-from modit.release.registry.standing import standing_of
+from modit.release.promotion.model_version import LOG_TAG, OVERRIDE_TAG, REVIEW_TAG, ModelRegistry, model_name
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.release_state import read_release_state
 
 Json = dict[str, Any]
 
@@ -25,7 +25,7 @@ def overview(registry: ModelRegistry, domain: str, *, repair: bool = False) -> J
         `entries` of the log, and `problem` (why nothing may be promoted or served, or None).
     """
     try:
-        standing = standing_of(registry, domain, repair=repair)
+        standing = read_release_state(registry, domain, repair=repair)
         entries, problem = [entry.as_json() for entry in standing.entries], None
     except Refused as refused:
         entries, problem = [], str(refused)

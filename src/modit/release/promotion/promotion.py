@@ -19,7 +19,7 @@ from modit.core.errors import ConfigError, RunBusyError
 from modit.core.lease import Lease
 from modit.core.seal import seal
 from modit.core.storage import Storage
-from modit.release.promotion.checks import (
+from modit.release.promotion.conditions import (
     APPROVAL_HOURS,
     check_against_champion,
     check_approval,
@@ -30,9 +30,9 @@ from modit.release.promotion.checks import (
     check_space,
     check_verdict_digest,
 )
-from modit.release.registry.model_version import ModelRegistry, NamedVersion, model_name
-from modit.release.registry.refusals import Refused
-from modit.release.registry.release_log import (
+from modit.release.promotion.model_version import ModelRegistry, NamedVersion, model_name
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.release_log import (
     APPROVE,
     AUTO,
     OVERRIDE,
@@ -40,11 +40,11 @@ from modit.release.registry.release_log import (
     ROLLBACK,
     TIMEOUT,
     Approval,
-    Entry,
+    LogEntry,
     ReleaseLog,
     following,
 )
-from modit.release.registry.standing import Standing, log_of, mirror, standing_of
+from modit.release.promotion.release_state import ReleaseState, mirror, read_release_state, release_log_of
 
 LEASE_SECONDS = 120.0
 
@@ -78,7 +78,7 @@ def carry_out(
     *,
     lease_seconds: float = LEASE_SECONDS,
     approval_hours: float = APPROVAL_HOURS,
-) -> Entry:
+) -> LogEntry:
     """Checks an order, adds it to the release log, and brings the aliases to what the log says.
 
     The same order again, by its approval, gives the entry that it made; a rejection by timeout gives the newest entry
@@ -98,19 +98,19 @@ def carry_out(
         RunBusyError: another promotion of the domain is going on.
     """
     _expect_words(order)
-    log = log_of(registry.model_tags(order.domain), order.domain)
+    log = release_log_of(registry.model_tags(order.domain), order.domain)
     with _leased(log, order, lease_seconds) as lease:
-        standing = standing_of(registry, order.domain)
-        if done := _done_already(order, standing):
+        state = read_release_state(registry, order.domain)
+        if done := _done_already(order, state):
             return done
-        check_approval(order.approval, standing.entries, approval_hours)
-        version = _version(registry, order, standing)
-        entry = following(standing.entries, _entry(registry, order, version, standing))
+        check_approval(order.approval, state.entries, approval_hours)
+        version = _version(registry, order, state)
+        entry = following(state.entries, _entry(registry, order, version, state))
         try:
             lease.expect_held()
         except RunBusyError as error:
             raise Refused("lease_expired", str(error)) from error
-        if entry.moves:
+        if entry.changes_champion:
             # Before the entry: a champion's run must not be open for a moment. Whoever loses the race leaves it sealed.
             reason = f"{version.label} was promoted from it, or was about to be"
             seal(Storage(version.tags["run_uri"]), order.domain, reason)
@@ -138,14 +138,14 @@ def _expect_words(order: Order) -> None:
         raise Refused("no_reason", f"{order.action} needs a reason")
 
 
-def _done_already(order: Order, standing: Standing) -> Entry | None:
+def _done_already(order: Order, state: ReleaseState) -> LogEntry | None:
     """The newest entry, if this very order made it: a task that is tried again.
 
     For a rejection by timeout, the newest entry about its version: what was decided elsewhere meanwhile stays.
     """
     if order.action == REJECT and order.approval.source == TIMEOUT:
-        return next((each for each in reversed(standing.entries) if each.version == order.version), None)
-    newest = standing.entries[-1] if standing.entries else None
+        return next((each for each in reversed(state.entries) if each.version == order.version), None)
+    newest = state.entries[-1] if state.entries else None
     if newest is None or not order.approval.id or newest.approval.id != order.approval.id:
         return None
     same = (newest.action, newest.version) == (order.action, order.version) and (
@@ -154,10 +154,10 @@ def _done_already(order: Order, standing: Standing) -> Entry | None:
     return newest if same else None
 
 
-def _version(registry: ModelRegistry, order: Order, standing: Standing) -> NamedVersion:
+def _version(registry: ModelRegistry, order: Order, state: ReleaseState) -> NamedVersion:
     number = order.version
     if number is None:
-        number = standing.aliases.get("previous")
+        number = state.aliases.get("previous")
     if number is None:
         raise Refused("no_previous", f"{model_name(order.domain)} has no champion before the present one")
     try:
@@ -166,16 +166,16 @@ def _version(registry: ModelRegistry, order: Order, standing: Standing) -> Named
         raise Refused("unknown_version", str(error)) from error
 
 
-def _entry(registry: ModelRegistry, order: Order, version: NamedVersion, standing: Standing) -> Entry:
+def _entry(registry: ModelRegistry, order: Order, version: NamedVersion, state: ReleaseState) -> LogEntry:
     """The entry to add, after all that its action asks for."""
     if order.action == ROLLBACK:
-        digests, window = _check_rollback(version, standing)
+        digests, window = _check_rollback(version, state)
     elif order.action == REJECT:
-        digests, window = _check_rejection(version, order, standing), None
+        digests, window = _check_rejection(version, order, state), None
     else:
-        digests, window = _check_promotion(registry, version, order, standing)
+        digests, window = _check_promotion(registry, version, order, state)
     verdict_digest, bundle_digest = digests
-    return Entry(
+    return LogEntry(
         number=0,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         who=order.who,
@@ -192,32 +192,32 @@ def _entry(registry: ModelRegistry, order: Order, version: NamedVersion, standin
 
 
 def _check_promotion(
-    registry: ModelRegistry, version: NamedVersion, order: Order, standing: Standing
+    registry: ModelRegistry, version: NamedVersion, order: Order, state: ReleaseState
 ) -> tuple[tuple[str, str], dict[str, str] | None]:
     check_verdict_digest(version, order.verdict)
     checked = check_bundle(version)
     check_held_back(version)
-    check_against_champion(version, checked, standing)
+    check_against_champion(version, checked, state)
     if order.action != OVERRIDE:  # a person with a reason may set aside what was judged, but not what is known
         check_passed(version, checked)
-        check_rejected(version, standing)
-        check_space(version, checked, standing, registry)
+        check_rejected(version, state)
+        check_space(version, checked, state, registry)
     return (checked.bundle.verdict_digest, checked.bundle.digest), checked.bundle.window
 
 
-def _check_rejection(version: NamedVersion, order: Order, standing: Standing) -> tuple[str, str]:
+def _check_rejection(version: NamedVersion, order: Order, state: ReleaseState) -> tuple[str, str]:
     check_verdict_digest(version, order.verdict or version.tags.get("verdict_digest", ""))
-    if standing.champion and standing.champion.version == version.version:
+    if state.champion and state.champion.version == version.version:
         raise Refused("is_champion", f"{version.label} is the champion; `modit rollback` takes it back")
     return version.tags.get("verdict_digest", ""), version.tags.get("bundle_digest", "")
 
 
-def _check_rollback(version: NamedVersion, standing: Standing) -> tuple[tuple[str, str], dict[str, str] | None]:
+def _check_rollback(version: NamedVersion, state: ReleaseState) -> tuple[tuple[str, str], dict[str, str] | None]:
     """The old bundle must answer before the pointer moves, and be the one that was promoted then."""
-    then = standing.entry_of(version.version)
+    then = state.entry_of(version.version)
     if then is None:
         raise Refused("never_champion", f"{version.label} never was the champion")
-    if standing.champion and standing.champion.version == version.version:
+    if state.champion and state.champion.version == version.version:
         raise Refused("is_champion", f"{version.label} is the champion")
     checked = check_bundle(version)
     if checked.bundle.digest != then.bundle_digest:

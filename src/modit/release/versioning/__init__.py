@@ -1,1 +1,1 @@
-"""Which code and data a run had: git, DVC by its command line, and the record of a release."""
+"""The code and data of a run: git, DVC by its command line, the record of a release, and running it again."""

@@ -31,7 +31,7 @@ _OBJECTS = ("files", "md5")
 
 
 @dataclass(frozen=True)
-class Version:
+class DatasetVersion:
     """A version of a dataset.
 
     Attributes:
@@ -105,7 +105,7 @@ class DvcRepository:
         if lost:
             raise VersionError(f"dvc push succeeded, but {place.uri} lacks {', '.join(lost)}; take the snapshot again")
 
-    def pull(self, version: Version) -> None:
+    def pull(self, version: DatasetVersion) -> None:
         """Gets a version from the remote, whether this repository has seen it or not.
 
         Raises:
@@ -117,10 +117,10 @@ class DvcRepository:
         path.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False), encoding="utf-8")
         self._run("pull", f"{version.path}.dvc")
 
-    def version(self, path: str) -> Version:
+    def version(self, path: str) -> DatasetVersion:
         """What `PATH.dvc` says."""
         (out,) = yaml.safe_load((self.folder / f"{path}.dvc").read_text(encoding="utf-8"))["outs"]
-        return Version(path, out["md5"], out["nfiles"], out["size"])
+        return DatasetVersion(path, out["md5"], out["nfiles"], out["size"])
 
     def is_cached(self, path: str) -> bool:
         """Whether `PATH.dvc` is there and the cache has all of it."""

@@ -29,7 +29,7 @@ _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "pandas", 
 
 
 @dataclass(frozen=True)
-class Entry:
+class RecordedArtifact:
     """An artifact of the recorded run.
 
     Attributes:
@@ -78,7 +78,7 @@ class Record:
     environment: dict[str, str]
     remote: str
     versions: Json
-    artifacts: tuple[Entry, ...]
+    artifacts: tuple[RecordedArtifact, ...]
 
     def save(self, path: Path) -> None:
         """Writes it as JSON."""
@@ -101,7 +101,7 @@ class Record:
         found = content.pop("schema_version", None)
         if found != _SCHEMA_VERSION:
             raise ArtifactError(f"{path}: schema_version is {found!r}; this version of modit reads {_SCHEMA_VERSION}")
-        entries = tuple(Entry(**entry) for entry in content.pop("artifacts"))
+        entries = tuple(RecordedArtifact(**entry) for entry in content.pop("artifacts"))
         return cls(**content | {"code": parse_code_state(content["code"]), "artifacts": entries})
 
 
@@ -123,7 +123,7 @@ def record_of(
         params |= manifest.key_parts["params"]
     summaries: Mapping[str, Json] = {manifest.kind: manifest.summary for manifest in lineage}
     entries = tuple(
-        Entry(each.kind, each.domain, each.step, each.digest, {file.name: file.sha256 for file in each.files})
+        RecordedArtifact(each.kind, each.domain, each.step, each.digest, {f.name: f.sha256 for f in each.files})
         for each in lineage
     )
     return Record(

@@ -13,8 +13,8 @@ from modit.core.ledger import WindowLedger
 from modit.core.storage import Storage, digest_of
 from modit.core.workspace import cache_folder
 from modit.release.versioning.code_state import CodeState
-from modit.release.versioning.dvc_repository import Version
-from modit.release.versioning.version_store import Dataset, Source
+from modit.release.versioning.dvc_repository import DatasetVersion
+from modit.release.versioning.version_store import Dataset, TrackedFile
 
 Json = dict[str, Any]
 
@@ -67,7 +67,7 @@ def _noted(part: str, place: Storage, lineage: Sequence[Manifest]) -> Dataset:
         for name, sha256 in manifest.key_parts.get(part, {}).items():
             if files.setdefault(name, sha256) != sha256:
                 raise ArtifactError(f"{place.uri}/{name} changed between steps of this run; run the first again")
-    return {name: Source(place, name, sha256) for name, sha256 in sorted(files.items())}
+    return {name: TrackedFile(place, name, sha256) for name, sha256 in sorted(files.items())}
 
 
 def artifact_dataset(names: Sequence[str], lineage: Sequence[Manifest], folders: Mapping[str, Path]) -> Dataset:
@@ -86,11 +86,11 @@ def artifact_dataset(names: Sequence[str], lineage: Sequence[Manifest], folders:
         place = Storage(str(folders["/".join([manifest.kind, *domain])]))
         parts = [manifest.kind, *domain] if len(names) > 1 else domain
         for entry in manifest.files:
-            dataset["/".join([*parts, entry.name])] = Source(place, entry.name, entry.sha256)
+            dataset["/".join([*parts, entry.name])] = TrackedFile(place, entry.name, entry.sha256)
     return dataset
 
 
-def versions_record(versions: Mapping[str, Version] | None, code: CodeState) -> Json:
+def versions_record(versions: Mapping[str, DatasetVersion] | None, code: CodeState) -> Json:
     """The content of `versions.json`; equal content and code give equal bytes wherever the run is.
 
     Args:

@@ -11,11 +11,11 @@ from pathlib import Path
 from modit.core.errors import ArtifactError, LockedError
 from modit.core.lock import locked
 from modit.core.storage import Storage, digest_of, sha256_of_file
-from modit.release.versioning.dvc_repository import REMOTE_FOLDER, DvcRepository, Version
+from modit.release.versioning.dvc_repository import REMOTE_FOLDER, DatasetVersion, DvcRepository
 
 
 @dataclass(frozen=True)
-class Source:
+class TrackedFile:
     """A file to version: where it is, and the sha256 that it must have."""
 
     place: Storage
@@ -23,7 +23,7 @@ class Source:
     sha256: str
 
 
-Dataset = Mapping[str, Source]
+Dataset = Mapping[str, TrackedFile]
 """Files of a dataset by their names in it."""
 
 
@@ -50,7 +50,7 @@ class VersionStore:
         self.folder, self.wait, self.holder = folder, wait, holder
         self._repository = DvcRepository(folder, remote or str(folder / REMOTE_FOLDER), wait, command)
 
-    def track(self, datasets: Mapping[str, Dataset]) -> dict[str, Version]:
+    def track(self, datasets: Mapping[str, Dataset]) -> dict[str, DatasetVersion]:
         """Adds and pushes datasets; content that is there is not added again, and only what is missing is pushed.
 
         Raises:
@@ -73,7 +73,7 @@ class VersionStore:
                 shutil.rmtree(self.folder / path, ignore_errors=True)
             return {name: self._repository.version(path) for name, path in paths.items()}
 
-    def fetch(self, version: Version) -> Path:
+    def fetch(self, version: DatasetVersion) -> Path:
         """Gets a version from the remote.
 
         Returns:

@@ -10,9 +10,8 @@ import pytest
 
 from modit.core.errors import ArtifactError
 from modit.core.storage import digest_of
-from modit.release.registry.agreement import Agreement, Disagreement
-from modit.release.registry.release_log import Entry, following
-from modit.release.registry.standing import standing_of
+from modit.release.promotion.release_log import LogEntry, following
+from modit.release.promotion.release_state import ChampionResolver, UnresolvedChampion, read_release_state
 from tests.unit.release.attacks.attack import Attacks
 from tests.unit.release.attacks.edits import edit_json, pass_it
 from tests.unit.release.world import World
@@ -28,7 +27,7 @@ def _entry(world: World, number: int) -> Path:
 def edited_log(world: World) -> str:
     world.promoted()
     edit_json(_entry(world, 1), lambda entry: entry.update(who="bob"))
-    return world.refused("damaged_log", standing_of, world.registry, world.domain)
+    return world.refused("damaged_log", read_release_state, world.registry, world.domain)
 
 
 @ATTACKS.add("an older entry is rewritten, its own digest made to agree", "damaged_log")
@@ -37,7 +36,7 @@ def resealed_log(world: World) -> str:
     world.promoted()
     edited = replace(world.log.read()[0], who="bob")
     _entry(world, 1).write_text(json.dumps(edited.as_json()))
-    return world.refused("damaged_log", standing_of, world.registry, world.domain)
+    return world.refused("damaged_log", read_release_state, world.registry, world.domain)
 
 
 @ATTACKS.add("the newest entry is rewritten, its own digest made to agree", "other_log")
@@ -45,7 +44,7 @@ def rewritten_newest(world: World) -> str:
     world.promoted()
     content = asdict(replace(world.log.read()[0], reason="another"))
     _entry(world, 1).write_text(json.dumps(content | {"digest": digest_of(content)}))
-    return world.refused("other_log", standing_of, world.registry, world.domain)
+    return world.refused("other_log", read_release_state, world.registry, world.domain)
 
 
 @ATTACKS.add("an entry in the middle of the log is removed", "damaged_log")
@@ -61,13 +60,13 @@ def cut_log(world: World) -> str:
     world.promoted()
     world.promoted()
     _entry(world, 2).unlink()
-    return world.refused("other_log", standing_of, world.registry, world.domain)
+    return world.refused("other_log", read_release_state, world.registry, world.domain)
 
 
 @ATTACKS.add("an entry is added by hand, of a version that there is not", "other_log")
 def made_up(world: World) -> str:
     version = world.promoted()
-    entry = Entry(0, "now", "bob", "approve", 77, None, None, "1" * 64, "2" * 64, None, "")
+    entry = LogEntry(0, "now", "bob", "approve", 77, None, None, "1" * 64, "2" * 64, None, "")
     world.log.append(following(world.log.read(), entry))
     return world.refused("other_log", world.order, "rollback", version)
 
@@ -89,8 +88,8 @@ def moved_alias(world: World) -> str:
 
 
 def _not_served(world: World) -> str:
-    (found,) = [each for each in Agreement(world.registry, "champion").versions() if each.domain == world.domain]
-    assert isinstance(found, Disagreement)
+    (found,) = [each for each in ChampionResolver(world.registry, "champion").versions() if each.domain == world.domain]
+    assert isinstance(found, UnresolvedChampion)
     return str(found.error)
 
 

@@ -10,8 +10,8 @@ import pytest
 from modit.core.errors import ConfigError, RunBusyError
 from modit.core.lease import Lease
 from modit.release.promotion import promotion
-from modit.release.registry.model_version import parse_version
-from modit.release.registry.release_log import Approval, Entry
+from modit.release.promotion.model_version import parse_version
+from modit.release.promotion.release_log import Approval, LogEntry
 from tests.unit.release.attacks.attack import Attacks
 from tests.unit.release.world import World
 
@@ -123,5 +123,5 @@ def lease_expired(world: World) -> str:
 
 @ATTACKS.add("an entry that another process made between the checks and the move", "concurrent_promotion")
 def overtaken(world: World) -> str:
-    entry = Entry(1, "now", "bob", "approve", 7, None, 7, "1" * 64, "2" * 64, None, "")
+    entry = LogEntry(1, "now", "bob", "approve", 7, None, 7, "1" * 64, "2" * 64, None, "")
     return _meanwhile(world, lambda: world.log.append(entry), "concurrent_promotion")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modit.release.registry.refusals import NAMES
+from modit.release.promotion.refusals import NAMES
+from tests.unit.release.attacks.all_attacks import ATTACKS
 from tests.unit.release.attacks.attack import Attack
-from tests.unit.release.attacks.moves import ATTACKS
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.words)

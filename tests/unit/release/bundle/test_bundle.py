@@ -13,10 +13,10 @@ import pytest
 from modit.core.errors import ArtifactError
 from modit.release.bundle.bundle import PARTS, Bundle
 from modit.release.bundle.canaries import Canary, expect_answers, load_canaries
+from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.licences import SERVED, UNKNOWN, licences
-from modit.release.bundle.loading import Source, load_release
-from modit.release.bundle.space import Space
-from modit.release.registry.refusals import NAMES
+from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.promotion.refusals import NAMES
 from tests.unit.serve.bundles import Bundle as Run
 from tests.unit.serve.bundles import make_catalog
 
@@ -31,7 +31,7 @@ def run(tmp_path_factory, sampler_file):
 
 @pytest.fixture(scope="module")
 def release(run):
-    return load_release(Source.of(run.named("drama")))
+    return load_release(ReleaseSource.of(run.named("drama")))
 
 
 def test_it_names_every_part_and_the_same_ingredients_give_the_same_bytes(run):

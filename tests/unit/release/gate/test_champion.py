@@ -11,12 +11,20 @@ import pytest
 
 from modit.core.errors import ArtifactError, ConfigError
 from modit.data.catalog import Catalog
-from modit.release.gate.champion import NONE, OTHER_SPACE, READY, UNREADABLE, Champion
-from modit.release.gate.champion_fetch import fetch_champion, load_rival, named_champion
+from modit.release.gate.champion import (
+    NONE,
+    OTHER_SPACE,
+    READY,
+    UNREADABLE,
+    Champion,
+    fetch_champion,
+    load_rival,
+    named_champion,
+)
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.model_version import CHAMPION
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.registry.model_version import CHAMPION
-from modit.release.registry.refusals import Refused
-from modit.release.registry.registry import MlflowRegistry
+from modit.release.promotion.refusals import Refused
 from tests.unit.serve.bundles import Bundle
 
 

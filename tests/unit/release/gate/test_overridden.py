@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modit.release.gate.overridden import overridden_thresholds
+from modit.release.gate.gate import overridden_thresholds
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from modit.export.quantize import quantize_sampler
 from modit.index import ItemIndex
 from modit.inference.answers import Answer, equal_share, load_answers, save_answers
 from modit.inference.retrieval import Query, retrieve
-from modit.release.gate import trial
+from modit.release.gate import servability_trial as trial
 from modit.release.gate.servability import (
     CHECKS,
     VARIANT_CHECKS,

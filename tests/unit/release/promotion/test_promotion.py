@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from modit.cli import main
-from modit.release.registry.agreement import Agreement
-from modit.release.registry.release_log import Approval, ReleaseLog, following, parse_approval, previous_version
+from modit.release.promotion.release_log import Approval, ReleaseLog, following, parse_approval, previous_version
+from modit.release.promotion.release_state import ChampionResolver
 from tests.unit.release.world import World
 
 
@@ -99,7 +99,7 @@ def test_newer_data_and_the_same_data_may_follow_and_undated_data_comes_first(wo
 KILLED = """
 import os, signal, sys
 from modit.release.promotion import promotion
-from modit.release.registry.registry import MlflowRegistry
+from modit.release.promotion.mlflow_registry import MlflowRegistry
 promotion.mirror = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 order = promotion.Order("approve", sys.argv[2], "ann", int(sys.argv[3]), sys.argv[4])
 promotion.carry_out(MlflowRegistry(sys.argv[1]), order, lease_seconds=0.1)
@@ -116,7 +116,7 @@ def test_what_a_process_left_that_was_killed_after_its_entry_is_put_right(world:
     assert done.returncode == -signal.SIGKILL
     assert world.champion == version and world.aliases == {"challenger": version}
     if who == "the service":
-        Agreement(world.registry, "champion").versions()
+        ChampionResolver(world.registry, "champion").versions()
     else:
         world.order("reject", world.version())
     assert world.aliases == {"champion": version}
@@ -172,7 +172,7 @@ def test_an_alias_instead_of_a_number_is_refused_by_the_command_line(world: Worl
 
 def test_a_line_of_champions_forgets_what_was_rolled_back_from(tmp_path):
     from modit.core.storage import Storage
-    from modit.release.registry.release_log import Entry
+    from modit.release.promotion.release_log import LogEntry
 
     log = ReleaseLog(Storage(str(tmp_path)))
     for action, version, expected in (
@@ -185,7 +185,7 @@ def test_a_line_of_champions_forgets_what_was_rolled_back_from(tmp_path):
         ("auto", 5, 3),
         ("rollback", 1, None),
     ):
-        entry = Entry(0, "now", "ann", action, version, None, None, "", "", None, "why")
+        entry = LogEntry(0, "now", "ann", action, version, None, None, "", "", None, "why")
         log.append(following(log.read(), entry))
         assert previous_version(log.read()) == expected, (action, version)
 
@@ -207,7 +207,7 @@ def test_an_approval_says_where_it_came_from(text, source):
 def test_a_service_that_asks_again_sees_each_move_and_reads_the_log_only_then(world: World, monkeypatch):
     first, reads, read = world.promoted(), [], ReleaseLog.read
     monkeypatch.setattr(ReleaseLog, "read", lambda log: reads.append(log.uri) or read(log))
-    agreement = Agreement(world.registry, "champion")
+    agreement = ChampionResolver(world.registry, "champion")
 
     def asked() -> list[int]:
         reads.clear()

@@ -11,8 +11,8 @@ import pytest
 
 from modit.core.errors import ArtifactError, ConfigError, LockedError, VersionError
 from modit.core.storage import Storage, sha256_of_file
-from modit.release.versioning.dvc_repository import Version
-from modit.release.versioning.version_store import Source, VersionStore
+from modit.release.versioning.dvc_repository import DatasetVersion
+from modit.release.versioning.version_store import TrackedFile, VersionStore
 
 CONTENT = {"items.parquet": "items", "interactions/day=1/part.parquet": "one", "interactions/day=2/part.parquet": "two"}
 
@@ -22,12 +22,12 @@ HOLD_DVC = (
 )
 
 
-def write(folder: Path, content: dict[str, str]) -> dict[str, Source]:
+def write(folder: Path, content: dict[str, str]) -> dict[str, TrackedFile]:
     for name, text in content.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     place = Storage(str(folder))
-    return {name: Source(place, name, sha256_of_file(folder / name)) for name in content}
+    return {name: TrackedFile(place, name, sha256_of_file(folder / name)) for name in content}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -125,7 +125,7 @@ def test_a_remote_that_cannot_be_used_is_named(tmp_path, raw):
 
 
 def test_a_version_that_the_remote_does_not_have_is_an_error_with_what_dvc_says(tmp_path):
-    version = Version("raw/0123456789abcdef", "0123456789abcdef0123456789abcdef.dir", 1, 5)
+    version = DatasetVersion("raw/0123456789abcdef", "0123456789abcdef0123456789abcdef.dir", 1, 5)
     with pytest.raises(VersionError, match=r"(?s)dvc pull in .*versions \(remote .*\) failed: .*0123456789abcdef"):
         VersionStore(tmp_path / "versions").fetch(version)
 

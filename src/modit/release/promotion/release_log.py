@@ -14,7 +14,7 @@ from typing import Any
 
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage, digest_of
-from modit.release.registry.refusals import Refused
+from modit.release.promotion.refusals import Refused
 
 LOG_FOLDER = ".releases"
 APPROVE, OVERRIDE, AUTO, ROLLBACK, REJECT = "approve", "override", "auto", "rollback", "reject"
@@ -62,7 +62,7 @@ def parse_approval(text: str, given: str = "") -> Approval:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LogEntry:
     """A line of the log.
 
     Attributes:
@@ -106,7 +106,7 @@ class Entry:
         return self.action == REJECT and self.approval.source == TIMEOUT
 
     @property
-    def moves(self) -> bool:
+    def changes_champion(self) -> bool:
         """Whether the champion is another one from then on."""
         return self.action != REJECT
 
@@ -136,13 +136,13 @@ class ReleaseLog:
         """Number of the newest entry by the names of files; 0 while there is none."""
         return max(self._numbers(), default=0)
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[LogEntry]:
         """All entries, verified.
 
         Raises:
             Refused: `damaged_log`: an entry is missing, edited, or does not follow the one before it; it is named.
         """
-        numbers, entries, before = self._numbers(), list[Entry](), START
+        numbers, entries, before = self._numbers(), list[LogEntry](), START
         for number in range(1, max(numbers, default=0) + 1):
             if number not in numbers:
                 raise Refused("damaged_log", f"{self.uri} lacks entry {number}, though it has {max(numbers)}")
@@ -153,7 +153,7 @@ class ReleaseLog:
             before = entry.digest
         return entries
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: LogEntry) -> None:
         """Adds an entry after those that its writer knew.
 
         Raises:
@@ -175,11 +175,11 @@ class ReleaseLog:
     def _address(self, number: int) -> str:
         return f"{self.uri}/{_name(number)}"
 
-    def _read(self, number: int) -> Entry:
+    def _read(self, number: int) -> LogEntry:
         try:
             content = self.place.read_json(_name(number)) or {}
             stated = content.pop("digest", None)
-            entry = Entry(**content | {"approval": Approval(**content["approval"])})
+            entry = LogEntry(**content | {"approval": Approval(**content["approval"])})
         except (ArtifactError, KeyError, TypeError) as error:
             raise Refused("damaged_log", f"{self._address(number)} is no entry: {error}") from error
         if entry.number != number or entry.digest != stated:
@@ -189,23 +189,23 @@ class ReleaseLog:
         return entry
 
 
-def champion_entry(entries: Sequence[Entry]) -> Entry | None:
+def champion_entry(entries: Sequence[LogEntry]) -> LogEntry | None:
     """The entry that made the present champion, or None."""
-    return next((entry for entry in reversed(entries) if entry.moves), None)
+    return next((entry for entry in reversed(entries) if entry.changes_champion), None)
 
 
-def previous_version(entries: Sequence[Entry]) -> int | None:
+def previous_version(entries: Sequence[LogEntry]) -> int | None:
     """What a rollback goes to: the champion before the present one, without those that were rolled back from."""
     line: list[int] = []
     for entry in entries:
         if entry.action == ROLLBACK and entry.version in line:
             del line[line.index(entry.version) + 1 :]
-        elif entry.moves:
+        elif entry.changes_champion:
             line.append(entry.version)
     return line[-2] if len(line) > 1 else None
 
 
-def following(entries: Sequence[Entry], entry: Entry) -> Entry:
+def following(entries: Sequence[LogEntry], entry: LogEntry) -> LogEntry:
     """An entry with number, champion before and digest as they must be after these entries."""
     champion = champion_entry(entries)
     version = champion.version if champion else None
@@ -213,7 +213,7 @@ def following(entries: Sequence[Entry], entry: Entry) -> Entry:
         entry,
         number=len(entries) + 1,
         champion_before=version,
-        champion_after=entry.version if entry.moves else version,
+        champion_after=entry.version if entry.changes_champion else version,
         before=entries[-1].digest if entries else START,
     )
 

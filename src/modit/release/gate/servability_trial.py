@@ -1,4 +1,4 @@
-"""`python -m modit.release.gate.trial ORDER RESULT`: a sampler is loaded and asked as the service does it.
+"""`python -m modit.release.gate.servability_trial ORDER RESULT`: a sampler is loaded and asked as the service does it.
 
 It is a process of its own so that nothing but what the service imports is in its memory.
 """

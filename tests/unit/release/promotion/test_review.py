@@ -12,7 +12,7 @@ from modit.cli import main
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage
-from modit.release.review.review import review_of, reviews_of_run
+from modit.release.promotion.review import review_of, reviews_of_run
 
 REASON = "item_holdout: HPPO beats average pooling."
 VERDICT = {

@@ -12,9 +12,8 @@ import pytest
 from modit.inference.retrieval import Query, generate_queries
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
-from modit.release.gate.champion import NONE, Champion
-from modit.release.gate.champion_fetch import fetch_champion
-from modit.release.review.preview import LOGGED, logged_anchors, preview_change
+from modit.release.gate.champion import NONE, Champion, fetch_champion
+from modit.release.gate.change_preview import LOGGED, logged_anchors, preview_change
 from tests.unit.samplers import DIMENSION
 from tests.unit.serve.bundles import ITEMS, Bundle
 

@@ -21,7 +21,7 @@ PAST_RUNS = 5
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelCosts:
     """Verdicts of the scorer that the run will take.
 
     Attributes:
@@ -43,7 +43,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DomainPlan:
     """What adding a domain will take.
 
     Attributes:
@@ -55,7 +55,7 @@ class Plan:
     """
 
     new: NewDomain
-    labels: Labels
+    labels: LabelCosts
     budget: int
     seconds: dict[str, list[float] | None]
     runs: int
@@ -77,7 +77,7 @@ class Plan:
             )
 
 
-def plan_domain(registry: Registry, config: RunConfig, params: Params, budget: int) -> Plan:
+def plan_domain(registry: Registry, config: RunConfig, params: Params, budget: int) -> DomainPlan:
     """Estimates from the run that the domain is added to, and from others of the same catalogue and sizes beside it.
 
     Args:
@@ -104,16 +104,16 @@ def plan_domain(registry: Registry, config: RunConfig, params: Params, budget: i
         for step in registry.steps
     }
     depth = params.retrieval.depth(items)
-    labels = Labels(
+    labels = LabelCosts(
         items,
         asked=items if new.entry_point else 0,
         anchors=min(params.label_anchors.anchors, items) * depth,
         seen=_labels_seen(registry, past),
     )
-    return Plan(new, labels, budget, seconds, len(past))
+    return DomainPlan(new, labels, budget, seconds, len(past))
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: DomainPlan) -> str:
     """The plan as lines for people."""
     labels = plan.labels
     seen = f" (past runs: {labels.seen:,.0f})" if labels.seen is not None else ""

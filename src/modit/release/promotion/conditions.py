@@ -14,12 +14,12 @@ from modit.core.errors import ModitError
 from modit.core.storage import Storage
 from modit.core.verdict import PASS
 from modit.release.bundle.bundle import SPACE_FILE, Bundle, read_part
-from modit.release.bundle.loading import Source, load_release, open_bundle
-from modit.release.bundle.space import Space
-from modit.release.registry.model_version import ModelRegistry, NamedVersion
-from modit.release.registry.refusals import Refused
-from modit.release.registry.release_log import REJECT, Approval, Entry
-from modit.release.registry.standing import Standing
+from modit.release.bundle.embedding_space import Space
+from modit.release.bundle.loading import ReleaseSource, load_release, open_bundle
+from modit.release.promotion.model_version import ModelRegistry, NamedVersion
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.release_log import REJECT, Approval, LogEntry
+from modit.release.promotion.release_state import ReleaseState
 
 APPROVAL_HOURS = 24.0
 _CLOCKS_APART = timedelta(minutes=5)
@@ -27,7 +27,7 @@ _NONE = "no champion"
 
 
 @dataclass(frozen=True)
-class Checked:
+class VerifiedBundle:
     """A bundle that was loaded and answered its canaries.
 
     Attributes:
@@ -41,14 +41,14 @@ class Checked:
     judged: dict[str, Any]
 
 
-def check_bundle(version: NamedVersion) -> Checked:
+def check_bundle(version: NamedVersion) -> VerifiedBundle:
     """Loads the bundle of a version as the service does, verdict and report included.
 
     Raises:
         Refused: `broken_bundle`, with what differs.
     """
     try:
-        source = Source.of(version)
+        source = ReleaseSource.of(version)
         release = load_release(source)
         with tempfile.TemporaryDirectory(prefix="modit-") as folder:
             store = ArtifactStore(Storage(source.run_uri), Path(folder))
@@ -61,7 +61,7 @@ def check_bundle(version: NamedVersion) -> Checked:
             raise Refused(
                 "broken_bundle", f"tag {tag} of {version.label} is {version.tags.get(tag)}, {file} is {found}"
             )
-    return Checked(release.bundle, release.space, verdict["domains"][version.domain])
+    return VerifiedBundle(release.bundle, release.space, verdict["domains"][version.domain])
 
 
 def check_verdict_digest(version: NamedVersion, given: str) -> None:
@@ -73,7 +73,7 @@ def check_verdict_digest(version: NamedVersion, given: str) -> None:
         raise Refused("other_verdict", f"given is {given}; that of {version.label} is {registered}")
 
 
-def check_passed(version: NamedVersion, checked: Checked) -> None:
+def check_passed(version: NamedVersion, checked: VerifiedBundle) -> None:
     """Raises:
     Refused: `not_passed`.
     """
@@ -93,25 +93,25 @@ def check_held_back(version: NamedVersion) -> None:
         raise Refused("held_back", f"{version.label}: {held_back}")
 
 
-def check_rejected(version: NamedVersion, standing: Standing) -> None:
+def check_rejected(version: NamedVersion, state: ReleaseState) -> None:
     """Whether a person rejected it; a review that nobody answered keeps nobody from approving later.
 
     Raises:
         Refused: `rejected`.
     """
-    of = [each for each in standing.entries if each.version == version.version and each.action == REJECT]
+    of = [each for each in state.entries if each.version == version.version and each.action == REJECT]
     said = [each for each in of if not each.by_timeout]
     if said:
         raise Refused("rejected", f"{version.label} was rejected by {said[-1].who}: {said[-1].reason}")
 
 
-def check_against_champion(version: NamedVersion, checked: Checked, standing: Standing) -> None:
+def check_against_champion(version: NamedVersion, checked: VerifiedBundle, state: ReleaseState) -> None:
     """Compares with today's champion.
 
     Raises:
         Refused: `is_champion`, `stale_verdict` or `old_interval`.
     """
-    champion = standing.champion
+    champion = state.champion
     if champion and champion.version == version.version:
         raise Refused("is_champion", f"{version.label} is the champion since entry {champion.number}")
     judged = (checked.judged.get("champion") or {}).get("version")
@@ -123,7 +123,7 @@ def check_against_champion(version: NamedVersion, checked: Checked, standing: St
         _check_interval(version, checked.bundle.window, champion)
 
 
-def _check_interval(version: NamedVersion, window: dict[str, str] | None, champion: Entry) -> None:
+def _check_interval(version: NamedVersion, window: dict[str, str] | None, champion: LogEntry) -> None:
     if champion.window is None:
         return
     if window is None or window["end"] < champion.window["end"]:
@@ -135,18 +135,18 @@ def _check_interval(version: NamedVersion, window: dict[str, str] | None, champi
         )
 
 
-def check_space(version: NamedVersion, checked: Checked, standing: Standing, registry: ModelRegistry) -> None:
+def check_space(version: NamedVersion, checked: VerifiedBundle, state: ReleaseState, registry: ModelRegistry) -> None:
     """Compares the embedding space with the champion's: who sends vectors would get other items.
 
     Raises:
         Refused: `other_space`.
     """
-    if standing.champion is None:
+    if state.champion is None:
         return
-    champion = registry.version(version.domain, standing.champion.version)
+    champion = registry.version(version.domain, state.champion.version)
     try:
         with tempfile.TemporaryDirectory(prefix="modit-") as folder:
-            source = Source.of(champion)
+            source = ReleaseSource.of(champion)
             own, _ = open_bundle(ArtifactStore(Storage(source.run_uri), Path(folder)), source)
             difference = Space.load(own / SPACE_FILE).difference(checked.space)
     except ModitError as error:
@@ -157,7 +157,7 @@ def check_space(version: NamedVersion, checked: Checked, standing: Standing, reg
 
 def check_approval(
     approval: Approval,
-    entries: Sequence[Entry],
+    entries: Sequence[LogEntry],
     hours: float,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:

@@ -1,4 +1,4 @@
-"""The verb of the command line that watches runs: `exporter`."""
+"""The command `modit exporter`, which serves the metrics of runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import importlib.util
 from modit.core.errors import ConfigError
 
 
-def add_monitor_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds it to the command line."""
-    parser = verbs.add_parser("exporter", help="the newest runs as metrics for Prometheus")
+def add_monitor_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the command line.
+
+    Args:
+        commands: sub-parsers of the command line.
+    """
+    parser = commands.add_parser("exporter", help="the newest runs as metrics for Prometheus")
     parser.add_argument("--runs", required=True, metavar="URI", help="where runs live: a path or an address like s3://")
     parser.add_argument("--port", type=int, default=9108, help="(default %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")

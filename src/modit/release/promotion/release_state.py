@@ -1,13 +1,13 @@
-"""What is promoted of a domain: the release log, the registry's mirror of it, and whether the two agree."""
+"""What is promoted of each domain: the release log, and the registry's aliases that mirror it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from modit.core.errors import ConfigError
+from modit.core.errors import ConfigError, ModitError
 from modit.core.storage import Storage
-from modit.release.registry.model_version import (
+from modit.release.promotion.model_version import (
     ALIAS,
     CHAMPION,
     HEAD_TAG,
@@ -19,12 +19,19 @@ from modit.release.registry.model_version import (
     NamedVersion,
     model_name,
 )
-from modit.release.registry.refusals import Refused
-from modit.release.registry.release_log import OVERRIDE, ROLLBACK, Entry, ReleaseLog, champion_entry, previous_version
+from modit.release.promotion.refusals import Refused
+from modit.release.promotion.release_log import (
+    OVERRIDE,
+    ROLLBACK,
+    LogEntry,
+    ReleaseLog,
+    champion_entry,
+    previous_version,
+)
 
 
 @dataclass(frozen=True)
-class Standing:
+class ReleaseState:
     """What a log and a registry agree on.
 
     Attributes:
@@ -34,20 +41,20 @@ class Standing:
     """
 
     log: ReleaseLog
-    entries: list[Entry]
+    entries: list[LogEntry]
     aliases: dict[str, int]
 
     @property
-    def champion(self) -> Entry | None:
+    def champion(self) -> LogEntry | None:
         """The entry that made the champion, or None."""
         return champion_entry(self.entries)
 
-    def entry_of(self, version: int) -> Entry | None:
+    def entry_of(self, version: int) -> LogEntry | None:
         """The newest entry that made a version the champion, or None."""
-        return next((each for each in reversed(self.entries) if each.moves and each.version == version), None)
+        return next((e for e in reversed(self.entries) if e.changes_champion and e.version == version), None)
 
 
-def log_of(tags: Mapping[str, str], domain: str) -> ReleaseLog:
+def release_log_of(tags: Mapping[str, str], domain: str) -> ReleaseLog:
     """The log that the tags of a domain's model name.
 
     Raises:
@@ -58,7 +65,7 @@ def log_of(tags: Mapping[str, str], domain: str) -> ReleaseLog:
     return ReleaseLog(Storage(tags[LOG_TAG]))
 
 
-def standing_of(registry: ModelRegistry, domain: str, *, repair: bool = False) -> Standing:
+def read_release_state(registry: ModelRegistry, domain: str, *, repair: bool = False) -> ReleaseState:
     """Reads log and registry; what a promotion that died left undone in the registry is done.
 
     Args:
@@ -71,17 +78,17 @@ def standing_of(registry: ModelRegistry, domain: str, *, repair: bool = False) -
             the log does not have; `alias_moved`.
     """
     tags = registry.model_tags(domain)
-    log = log_of(tags, domain)
+    log = release_log_of(tags, domain)
     entries = log.read()
     seen = _seen(tags.get(HEAD_TAG, ""), log, entries)
     if seen < len(entries) or repair:
         entries = mirror(registry, domain, log)
-    standing = Standing(log, entries, registry.aliases(domain))
+    standing = ReleaseState(log, entries, registry.aliases(domain))
     expect_aliases(standing, domain)
     return standing
 
 
-def mirror(registry: ModelRegistry, domain: str, log: ReleaseLog) -> list[Entry]:
+def mirror(registry: ModelRegistry, domain: str, log: ReleaseLog) -> list[LogEntry]:
     """Brings aliases and tags to what the log says, however far it goes on meanwhile; gives its entries."""
     while True:
         entries = log.read()
@@ -90,13 +97,13 @@ def mirror(registry: ModelRegistry, domain: str, log: ReleaseLog) -> list[Entry]
             return entries
 
 
-def expected_aliases(entries: Sequence[Entry]) -> dict[str, int | None]:
+def expected_aliases(entries: Sequence[LogEntry]) -> dict[str, int | None]:
     """`champion` and `previous` as a log says."""
     champion = champion_entry(entries)
     return {CHAMPION: champion.version if champion else None, PREVIOUS: previous_version(entries)}
 
 
-def expect_aliases(standing: Standing, domain: str) -> None:
+def expect_aliases(standing: ReleaseState, domain: str) -> None:
     """Compares aliases with the log.
 
     Raises:
@@ -111,7 +118,7 @@ def expect_aliases(standing: Standing, domain: str) -> None:
             )
 
 
-def _seen(head: str, log: ReleaseLog, entries: Sequence[Entry]) -> int:
+def _seen(head: str, log: ReleaseLog, entries: Sequence[LogEntry]) -> int:
     """How many entries the registry mirrors."""
     number, _, digest = head.partition(":")
     seen = int(number) if number.isdecimal() else 0
@@ -122,7 +129,7 @@ def _seen(head: str, log: ReleaseLog, entries: Sequence[Entry]) -> int:
     return seen
 
 
-def _mirror(registry: ModelRegistry, domain: str, entries: Sequence[Entry], seen: int) -> None:
+def _mirror(registry: ModelRegistry, domain: str, entries: Sequence[LogEntry], seen: int) -> None:
     """The tag of the newest entry comes last: while it is missing, all of this is done again."""
     aliases = registry.aliases(domain)
     for entry in entries[seen:]:
@@ -136,7 +143,7 @@ def _mirror(registry: ModelRegistry, domain: str, entries: Sequence[Entry], seen
         registry.tag_model(domain, HEAD_TAG, f"{len(entries)}:{entries[-1].digest}")
 
 
-def _mark(registry: ModelRegistry, domain: str, entry: Entry) -> None:
+def _mark(registry: ModelRegistry, domain: str, entry: LogEntry) -> None:
     if entry.action == ROLLBACK:
         return
     version = _version(registry, domain, entry)
@@ -148,7 +155,7 @@ def _mark(registry: ModelRegistry, domain: str, entry: Entry) -> None:
             registry.show_card(version, f"{mark}\n\n{card}")
 
 
-def _version(registry: ModelRegistry, domain: str, entry: Entry) -> NamedVersion:
+def _version(registry: ModelRegistry, domain: str, entry: LogEntry) -> NamedVersion:
     try:
         return registry.version(domain, entry.version)
     except ConfigError as error:
@@ -157,3 +164,69 @@ def _version(registry: ModelRegistry, domain: str, entry: Entry) -> NamedVersion
 
 def _words(version: int | None) -> str:
     return "no version" if version is None else f"version {version}"
+
+
+@dataclass(frozen=True)
+class UnresolvedChampion:
+    """A domain of which log and registry say different things.
+
+    Attributes:
+        domain: whose.
+        error: what differs.
+    """
+
+    domain: str
+    error: Exception
+
+
+class ChampionResolver:
+    """Asks again and again; a log is read only when something has changed since it was read last."""
+
+    def __init__(self, registry: ModelRegistry, alias: str) -> None:
+        """Args: `registry` to ask; where a promotion died before its aliases were moved, they are moved. `alias`
+        that is wanted.
+        """
+        self._registry, self._alias = registry, alias
+        self._known: dict[str, tuple[object, NamedVersion | None]] = {}
+
+    def versions(self) -> list[NamedVersion | UnresolvedChampion]:
+        """Those that bear the alias. `champion` and `previous` are the log's to give; others are the registry's own."""
+        found = [self._version(domain) for domain in self._registry.domains()]
+        return [each for each in found if each is not None]
+
+    def _version(self, domain: str) -> NamedVersion | UnresolvedChampion | None:
+        if self._alias not in (CHAMPION, PREVIOUS):
+            return self._registry.named_version(domain, self._alias)
+        try:
+            tags = self._registry.model_tags(domain)
+            seen = (tags, self._registry.aliases(domain), release_log_of(tags, domain).count())
+            before, version = self._known.get(domain, (None, None))
+            if seen != before:
+                version = resolve_version(self._registry, domain, self._alias)
+                self._known[domain] = (seen, version)
+            return version
+        except (ModitError, OSError) as error:  # of one domain; the others go on
+            return UnresolvedChampion(domain, error)
+
+
+def resolve_version(registry: ModelRegistry, domain: str, alias: str) -> NamedVersion | None:
+    """The version of a domain with one of the aliases that are the log's to give; None where it gave none.
+
+    Args:
+        registry: of the domain's model; where a promotion died before its aliases were moved, they are moved.
+        domain: whose.
+        alias: `champion` or `previous`.
+
+    Raises:
+        Refused: log and registry do not agree; what differs is named.
+    """
+    standing = read_release_state(registry, domain)
+    number = standing.aliases.get(alias)
+    if number is None:
+        return None
+    version, entry = registry.version(domain, number), standing.entry_of(number)
+    if entry is None or version.tags.get("bundle_digest") != entry.bundle_digest:
+        promoted = entry.bundle_digest if entry else "nothing"
+        bundle = version.tags.get("bundle_digest")
+        raise Refused("broken_bundle", f"tag bundle_digest of {version.label} is {bundle}, promoted was {promoted}")
+    return replace(version, alias=alias)

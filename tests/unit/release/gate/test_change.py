@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from modit.release.review.change import Lists, change_examples, change_table, change_text, save_change
+from modit.release.gate.change_preview import Lists, change_examples, change_table, change_text, save_change
 
 BEFORE = np.array([[1, 2, 3], [4, 5, 6], [7, 8, -1]])
 AFTER = np.array([[3, 2, 1], [4, 5, 9], [0, 9, 2]])

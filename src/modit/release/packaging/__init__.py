@@ -1,1 +1,0 @@
-"""Releases in the form that other servers take."""

@@ -1,1 +1,0 @@
-"""A registered version is run again and compared."""
