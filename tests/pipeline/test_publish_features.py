@@ -27,7 +27,7 @@ from modit.features.store import open_store, service_name
 from modit.features.tables import FeatureTable
 from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
-from modit.release.bundle.space import Space
+from modit.release.bundle.embedding_space import Space
 
 pytest.importorskip("feast", reason="needs the extra `features`")
 
