@@ -18,15 +18,15 @@ from modit.core.sections.train import OptimizerParams
 from modit.evaluate.inputs import load_world
 from modit.evaluate.world import first_cases_of, judge
 from modit.hppo.chain import train_round
-from modit.hppo.inputs import RoundInputs, load_inputs
+from modit.hppo.round import RoundInputs, load_inputs
 from modit.metric.cases import SPLITS
+from modit.metric.list_metrics import list_metrics
 from modit.metric.patterns import Patterns, shared_items
-from modit.metric.retrieval import list_metrics
 from modit.metric.trajectories import Order
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import Sampler, generate_queries
-from modit.model.storage import load_model
+from modit.train.checkpoint import load_model
 from modit.train.loop import Stage, train
 from modit.train.session import new_model
 from modit.train.stages import PrefixPrediction, TargetPrediction, sequence_windows, tail_centroids
@@ -167,7 +167,7 @@ class AblationRun:
 
     def geometry(self, order: Order) -> Geometry:
         """Of the domain, its density direction turned round for a model that reads from high to low density."""
-        geometry = Geometry.of(self.inputs.world.geometry)
+        geometry = Geometry.of(self.inputs.context.geometry)
         return geometry._replace(density=-geometry.density) if order == "descending" else geometry
 
     def _pretrained(self, recipe: Recipe) -> MODiT:

@@ -16,17 +16,16 @@ import numpy as np
 from modit.core.params import Params, load_params
 from modit.core.sections.hppo import HPPOParams
 from modit.hppo.candidates import BLENDS, axis_candidates
-from modit.hppo.inputs import load_inputs
-from modit.hppo.round import RoundCases, World, seed_means, step_directions
+from modit.hppo.round import RoundCases, RoundContext, load_inputs, seed_means, step_directions
 from modit.hppo.validation import Validator
-from modit.metric.retrieval import list_metrics
+from modit.metric.list_metrics import list_metrics
 
 STEPS = HPPOParams().axis_steps
 DIRECTIONS = ("density", "attribute", "both")
 SHARED, OWN = ("catalog", "patterns", "index"), ("predictor", "trajectories", "cases")
 
 
-def blend_figures(world: World, validator: Validator, split: str) -> np.ndarray:
+def blend_figures(world: RoundContext, validator: Validator, split: str) -> np.ndarray:
     """Mean Joint of every blend along every direction at its best step [blends, directions]; step 0 takes part."""
     seeds, patterns = validator.cases[split]
     means = seed_means(world, RoundCases(seeds, seeds, patterns, patterns))
@@ -49,7 +48,7 @@ def run_rows(folder: Path, params: Params) -> list[str]:
     for domain in sorted(path.name for path in (folder / "cases").iterdir()):
         inputs = load_inputs(_folders(folder, domain), domain, params)
         for split in ("item_validation", "pattern_validation"):
-            figures = 100 * blend_figures(inputs.world, inputs.validator, split)
+            figures = 100 * blend_figures(inputs.context, inputs.validator, split)
             cells = [" / ".join(f"{value:.1f}" for value in blend) for blend in figures]
             lines.append(f"| {folder.name.split('-')[0]} | {domain} | {split.split('_')[0]} | {' | '.join(cells)} |")
     return lines

@@ -24,7 +24,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from modit.index import IndexConfig, ItemIndex
-from modit.metric.retrieval import list_metrics
+from modit.metric.list_metrics import list_metrics
 
 
 def main() -> None:

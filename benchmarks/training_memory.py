@@ -2,7 +2,7 @@
 
 PYTHONPATH=src:. python benchmarks/training_memory.py [--dimension 128]
 
-State is `modit.train.sharding.training_bytes`; HPPO keeps its frozen reference beside it. Activations are the bytes
+State is `modit.train.distributed.training_bytes`; HPPO keeps its frozen reference beside it. Activations are the bytes
 that autograd keeps for the backward pass in bf16, counted on the CPU for one and for two sequences: the difference is
 what one more sequence takes. Kernels of a GPU keep about the same; what the allocator wastes comes on top. GB is 1e9.
 """
@@ -20,12 +20,12 @@ from torch import Tensor
 
 from modit.core.params import Params, load_params
 from modit.core.step import PRESETS
-from modit.hppo.loss import PairData, PreferenceStage
-from modit.metric.vectors import unit
+from modit.data.vectors import unit
+from modit.hppo.preferences import PairData, PreferenceStage
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
+from modit.train.distributed import training_bytes
 from modit.train.loop import Stage
-from modit.train.sharding import training_bytes
 from modit.train.stages import PrefixPrediction, TargetPrediction
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from modit.core.errors import InsufficientDataError
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.splits import item_split
-from modit.metric.clustering import build_patterns
+from modit.metric.patterns import build_patterns
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Catalog
 from modit.metric.cases import SPLITS, build_cases
-from modit.metric.clustering import build_views
-from modit.metric.density import DensityPredictor
-from modit.metric.patterns import Patterns, shared_items
+from modit.metric.patterns import Patterns, build_views, shared_items
+from modit.metric.predictor import DensityPredictor
 from modit.metric.trajectories import build_trajectories
 
 if TYPE_CHECKING:

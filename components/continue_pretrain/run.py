@@ -8,10 +8,10 @@ import numpy as np
 
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
-from modit.metric.geometry import DomainGeometry
+from modit.metric.predictor import DomainGeometry
 from modit.metric.trajectories import Trajectories
 from modit.model.axes import Geometry
-from modit.model.storage import load_model
+from modit.train.checkpoint import load_model
 from modit.train.session import run_stage
 from modit.train.stages import PrefixPrediction
 

@@ -20,10 +20,10 @@ from modit.inference.retrieval import Query, retrieve
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import FLOAT32, SamplerInfo, digest_name, sampler_file
 from modit.metric.cases import Cases
-from modit.metric.geometry import DomainGeometry
+from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.sampler import Sampler
-from modit.model.storage import load_model
+from modit.train.checkpoint import load_model
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
-from modit.hppo.blends import score_blends
-from modit.hppo.inputs import load_validator
+from modit.hppo.validation import load_validator, score_blends
 from modit.metric.trajectories import Trajectories
 from modit.model.axes import Geometry
-from modit.model.storage import load_model, save_model
+from modit.train.checkpoint import load_model, save_model
 from modit.train.session import run_stage
 from modit.train.stages import TargetPrediction, tail_centroids
 

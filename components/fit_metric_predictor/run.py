@@ -11,8 +11,7 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.metric.anchors import anchor_density, read_labels
 from modit.metric.patterns import Patterns
-from modit.metric.predictor_validation import validate_predictor, validation_groups
-from modit.metric.ridge import fit_geometry, fit_predictor
+from modit.metric.predictor import fit_geometry, fit_predictor, validate_predictor, validation_groups
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from modit.core.seeds import derived_seed
 from modit.hppo.chain import ChainState, advance
-from modit.hppo.inputs import ARTIFACTS, load_inputs
-from modit.model.storage import load_model
-from modit.train.journal import Journal
+from modit.hppo.round import ARTIFACTS, load_inputs
+from modit.train.checkpoint import load_model
+from modit.train.session import Journal
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

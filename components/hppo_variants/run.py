@@ -22,7 +22,7 @@ def run(context: StepContext) -> dict[str, object]:
     (folder / "variants.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if not names:
         return {}
-    from modit.hppo.variants import train_variants  # imports torch, which a run without variants does without
+    from modit.hppo.chain import train_variants  # imports torch, which a run without variants does without
 
     return train_variants(
         {name: context.input(name) for name in context.step.inputs},

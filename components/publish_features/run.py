@@ -16,8 +16,8 @@ from modit.features.parity import write_parity
 from modit.features.publish import Night, publish
 from modit.features.store import service_name, store_folder
 from modit.features.tables import FeatureTable, feature_tables, newest_interaction
-from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
+from modit.metric.predictor import DensityPredictor
 from modit.release.bundle.embedding_space import Space
 from modit.release.promotion.registry_access import runs_in_use
 

@@ -17,16 +17,14 @@ from modit.core.runner import StepRunner
 from modit.data.catalog import ATTRIBUTE_PREFIX, Catalog
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.vectors import unit
 from modit.index import ItemIndex
 from modit.metric.anchors import read_labels
 from modit.metric.cases import SPLITS, Cases
-from modit.metric.density import DensityPredictor
-from modit.metric.geometry import DomainGeometry
 from modit.metric.patterns import Patterns, PatternViews, shared_items
-from modit.metric.ridge import fit_geometry
+from modit.metric.predictor import DensityPredictor, DomainGeometry, fit_geometry
 from modit.metric.trajectories import Trajectories
-from modit.metric.vectors import unit
-from modit.model.storage import load_model
+from modit.train.checkpoint import load_model
 from modit.train.stages import sequence_windows
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"

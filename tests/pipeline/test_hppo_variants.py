@@ -13,7 +13,7 @@ from modit.core.runner import StepRunner
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.hppo import chain
 from modit.hppo.round import run_round
-from modit.model.storage import load_model
+from modit.train.checkpoint import load_model
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 DOMAIN = "popular"
@@ -127,7 +127,7 @@ def test_variants_are_rows_of_the_evaluation_and_of_the_report(trained, monkeypa
 def test_without_names_nothing_is_read_or_trained(folder, trained, monkeypatch):
     runner = runner_of(folder, "none")
     execute_up_to(runner, "finetune")
-    monkeypatch.setattr("modit.hppo.variants.train_variants", lambda *arguments: pytest.fail("trains"))
+    monkeypatch.setattr("modit.hppo.chain.train_variants", lambda *arguments: pytest.fail("trains"))
     runner.execute("hppo_variants", DOMAIN)
     artifact = runner.store.read("hppo_variants", DOMAIN)
     assert sorted(path.name for path in artifact.iterdir()) == ["manifest.json", "variants.json"]

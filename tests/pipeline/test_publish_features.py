@@ -25,8 +25,8 @@ from modit.features.parity import proven_matrix
 from modit.features.rows import OfflineRows, RowFile
 from modit.features.store import open_store, service_name
 from modit.features.tables import FeatureTable
-from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
+from modit.metric.predictor import DensityPredictor
 from modit.release.bundle.embedding_space import Space
 
 pytest.importorskip("feast", reason="needs the extra `features`")

@@ -15,6 +15,7 @@ from modit.data.hashing import string_hashes
 from modit.data.interactions import Interactions
 from modit.data.items import Items
 from modit.data.labels import RetrievalLabels
+from modit.data.vectors import nearest_centroid
 from modit.data.window import DAY
 
 Json = dict[str, Any]
@@ -23,7 +24,6 @@ Json = dict[str, Any]
 SAMPLE = 2_000
 _COUNTED = 20_000
 _CODEBOOK_POINTS = 8_192
-_BLOCK = 65_536
 _DAY_BLOCK = 1 << 20
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -64,7 +64,7 @@ def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | 
         codebook: float32 [C, d], cells of the embedding space.
     """
     item_hash = string_hashes(pa.array(items.item_ids.tolist(), pa.string()))
-    cells = nearest_cell(items.embeddings, codebook)
+    cells = nearest_centroid(items.embeddings, codebook)
     rows = interactions.rows
     dated = interactions.order == "timestamp"
     content: Json = {
@@ -89,14 +89,6 @@ def learn_codebook(embeddings: np.ndarray, cells: int) -> np.ndarray:
     points = embeddings[_spread(len(embeddings), _CODEBOOK_POINTS)]
     with threadpool_limits(1):  # one thread: the sums, and so the bytes, do not depend on the machine
         return KMeans(min(cells, len(points)), n_init=1, random_state=0).fit(points).cluster_centers_.astype(np.float32)
-
-
-def nearest_cell(embeddings: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """int32 [N], the nearest centroid of every embedding."""
-    half_norm, cells = 0.5 * (codebook**2).sum(1), np.empty(len(embeddings), np.int32)
-    for start in range(0, len(embeddings), _BLOCK):
-        cells[start : start + _BLOCK] = (embeddings[start : start + _BLOCK] @ codebook.T - half_norm).argmax(1)
-    return cells
 
 
 def encode(codebook: np.ndarray) -> Json:

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from modit.data.vectors import mean_of_rows, unit
 from modit.metric.cases import Cases
-from modit.metric.density import DensityPredictor
-from modit.metric.vectors import mean_of_rows, unit
+from modit.metric.predictor import DensityPredictor
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from modit.core.errors import ConfigError
 from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.vectors import mean_of_rows
 from modit.evaluate.comparisons import best_row, compare, figures_beside, planned_pairs, table_row
 from modit.evaluate.examples import titled_examples
 from modit.evaluate.generators import Generator, model_queries
@@ -21,7 +22,6 @@ from modit.evaluate.storage import SCHEMA_VERSION, Evaluation
 from modit.evaluate.tuning import Tuned, classical_queries, tune_classical_rows
 from modit.evaluate.world import VALIDATION_OF, CaseScores, World, first_cases_of, judge
 from modit.metric.cases import Cases, eligible_items
-from modit.metric.vectors import mean_of_rows
 
 STAGES = ("Pre. GR", "CPT only", "MO-DiT", "HPPO")
 AVERAGE, POLICY, CENTROID_ORACLE, BEST_ORACLE = "Average pooling", "HPPO", "Oracle tail centroid", "Oracle best of 8"

@@ -14,7 +14,7 @@ from modit.core.sections.model import SamplerParams
 from modit.evaluate.world import VALIDATION_OF, World, validation_joint
 from modit.model.axes import Geometry
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
-from modit.model.storage import load_model
+from modit.train.checkpoint import load_model
 
 _VALIDATION_NOISE = 0
 

@@ -9,10 +9,9 @@ from modit.data.catalog import Catalog
 from modit.evaluate.world import World
 from modit.index import ItemIndex
 from modit.metric.cases import SPLITS, Cases
-from modit.metric.density import DensityPredictor
-from modit.metric.geometry import DomainGeometry
+from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import Patterns
-from modit.metric.retrieval import visible_depth
+from modit.metric.predictor import DensityPredictor, DomainGeometry
 
 
 def load_world(folders: dict[str, Path], domain: str, params: Params) -> World:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from modit.data.vectors import mean_of_rows
 from modit.evaluate.generators import Generator, fan_queries
 from modit.evaluate.world import CaseScores, World, judge
 from modit.metric.cases import Cases
-from modit.metric.vectors import mean_of_rows
 
 FAN = (1.0, 2.0, 3.0, 6.0)
 DEPTHS = (0.2, 0.5, 0.7, 1.0)

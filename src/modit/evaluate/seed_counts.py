@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from modit.core.seeds import stream
+from modit.data.vectors import mean_of_rows
 from modit.evaluate.comparisons import interval
 from modit.evaluate.generators import Generator, model_queries
 from modit.evaluate.world import World, joint_of
 from modit.metric.cases import Cases
-from modit.metric.vectors import mean_of_rows
 
 COUNTS = (1, 3, 5, 10, 20, 50, 100)
 

@@ -14,10 +14,9 @@ from modit.evaluate.baselines import BaselineContext
 from modit.evaluate.metrics import within_pattern_auc
 from modit.index import ItemIndex
 from modit.metric.cases import Cases
-from modit.metric.density import DensityPredictor
-from modit.metric.geometry import DomainGeometry
+from modit.metric.list_metrics import list_metrics
 from modit.metric.patterns import Patterns
-from modit.metric.retrieval import list_metrics
+from modit.metric.predictor import DensityPredictor, DomainGeometry
 
 # Test split -> the validation split of its kind, on which the classical rows are tuned.
 VALIDATION_OF = {"item_holdout": "item_validation", "pattern_holdout": "pattern_validation"}

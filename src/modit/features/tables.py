@@ -10,8 +10,8 @@ import numpy as np
 
 from modit.data.catalog import Catalog
 from modit.features.lookup import EMBEDDING, EMBEDDING_VIEW
-from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
+from modit.metric.predictor import DensityPredictor
 
 ACTIVITY_VIEW = "item_activity"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

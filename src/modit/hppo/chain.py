@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modit.core.params import Params
 from modit.core.sections.hppo import HPPOParams
-from modit.hppo.blends import Blend, score_blends
-from modit.hppo.inputs import RoundInputs
-from modit.hppo.round import draw_cases, run_round
-from modit.hppo.validation import ValidationScore
+from modit.hppo.round import RoundInputs, draw_cases, load_inputs, run_round
+from modit.hppo.validation import Blend, ValidationScore, score_blends
 from modit.model.dit import MODiT
-from modit.model.storage import load_model, save_model
+from modit.train.checkpoint import load_model, save_model
 from modit.train.distributed import from_first
-from modit.train.journal import Journal
 from modit.train.loop import Log
+from modit.train.session import Journal
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ def train_round(
     Arguments and what comes back are those of `run_round`.
     """
     cases = draw_cases(inputs.trajectories, inputs.seeds, section.cases, inputs.full_share, seed + number)
-    world, sampler = inputs.world, inputs.sampler
-    return run_round(policy, reference, world, cases, section, sampler, guidance, number, seed, log, checkpoint)
+    context, sampler = inputs.context, inputs.sampler
+    return run_round(policy, reference, context, cases, section, sampler, guidance, number, seed, log, checkpoint)
 
 
 @dataclass(frozen=True)
@@ -202,3 +202,44 @@ def improves(score: ValidationScore, best: dict[str, Any], fall_allowed: float) 
 def best_blend(blends: Sequence[Blend], best: dict[str, Any], fall_allowed: float) -> Blend:
     """The best by validation of the blends that would be kept, else the best of all."""
     return max(blends, key=lambda blend: (improves(blend.score, best, fall_allowed), blend.score.joint))
+
+
+def train_variants(
+    folders: dict[str, Path],
+    domain: str,
+    params: Params,
+    rounds: int,
+    seed: int,
+    output: Path,
+    scratch: Path,
+    logger: logging.Logger,
+) -> dict[str, Any]:
+    """Trains the variants that section `hppo_variants` names; of section `hppo` only `variant` differs.
+
+    Args:
+        folders: of the artifacts that `load_inputs` reads, and of `finetuned`.
+        domain: which one.
+        params: of the run.
+        rounds: of each chain, >= 1.
+        seed: that of HPPO's own chain, so that rows differ by their variant alone.
+        output: gets NAME/ with model.pt, rounds.json and curve.json for each variant.
+        scratch: local folder that survives a crash; what is finished there is not trained again.
+        logger: for progress.
+
+    Returns:
+        The record of the last kept round of each variant, by its name.
+    """
+    reference = load_model(folders["finetuned"] / "model.pt")
+    inputs = load_inputs(folders, domain, params)
+    best: dict[str, Any] = {}
+    for name in params.hppo_variants.names:
+        section = params.hppo.model_copy(update={"variant": name})
+        own, folder = scratch / name, output / name
+        for place in (own, folder):
+            place.mkdir(parents=True, exist_ok=True)
+        journal = Journal(f"hppo_{name}", rounds * section.steps, logger, own / "curve.jsonl")
+        state = run_chain(reference, inputs, section, rounds, seed, journal, own)
+        state.save(folder)
+        journal.save(folder / "curve.json")
+        best[name] = [record for record in state.rounds if record["kept"]][-1]
+    return best

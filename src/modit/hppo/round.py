@@ -10,18 +10,20 @@ import numpy as np
 import torch
 
 from modit.core.memory import at_once
+from modit.core.params import Params
 from modit.core.sections.hppo import HPPOParams
 from modit.core.sections.model import SamplerParams
 from modit.core.sections.train import OptimizerParams
-from modit.hppo.candidates import SeedMeans, build_pool, local_candidates, static_candidates
-from modit.hppo.labelling import Labels, label_candidates
-from modit.hppo.loss import PairData, PreferenceStage
-from modit.hppo.pairs import Pairs, build_pairs, shrink_to_kind
+from modit.data.catalog import Catalog
+from modit.data.vectors import mean_of_rows, unit
+from modit.hppo.candidates import Labels, SeedMeans, build_pool, label_candidates, local_candidates, static_candidates
+from modit.hppo.preferences import PairData, Pairs, PreferenceStage, build_pairs, shrink_to_kind
+from modit.hppo.validation import Validator, load_validator
 from modit.index import ItemIndex
-from modit.metric.geometry import DomainGeometry
+from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import PatternViews
+from modit.metric.predictor import DomainGeometry
 from modit.metric.trajectories import Trajectories
-from modit.metric.vectors import mean_of_rows, unit
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
@@ -31,7 +33,7 @@ from modit.train.stages import subset_rows
 
 
 @dataclass(frozen=True)
-class World:
+class RoundContext:
     """What a round may see of a domain: the staged index and training items.
 
     Attributes:
@@ -92,7 +94,7 @@ def draw_cases(trajectories: Trajectories, seeds: int, count: int, full_share: f
 
 def label_round(
     policy: MODiT,
-    world: World,
+    context: RoundContext,
     cases: RoundCases,
     params: HPPOParams,
     sampler: SamplerParams,
@@ -100,49 +102,49 @@ def label_round(
     seed: int,
 ) -> LabelledPool:
     """Builds the hybrid pool of every case and measures it on the index."""
-    geometry = Geometry.of(world.geometry)
+    geometry = Geometry.of(context.geometry)
     generator_of = Sampler(policy, geometry, sampler.steps, sampler.samples)
     fan = (*params.fan, guidance)
-    embeddings = torch.from_numpy(np.ascontiguousarray(world.embeddings))
+    embeddings = torch.from_numpy(np.ascontiguousarray(context.embeddings))
     rows, block = torch.from_numpy(cases.seeds).long(), at_once(CASES_AT_ONCE)
     queries = generate_queries(generator_of, embeddings, rows, fan, seed, block).numpy()
     tail = cases.trajectories.shape[1] - cases.seeds.shape[1]
-    static = static_candidates(world.embeddings, cases.trajectories, tail, params.static_depths)
-    centroid = unit(np.asarray(world.embeddings)[world.positive & world.trainable].mean(0))
-    means, directions = seed_means(world, cases), step_directions(world)
+    static = static_candidates(context.embeddings, cases.trajectories, tail, params.static_depths)
+    centroid = unit(np.asarray(context.embeddings)[context.positive & context.trainable].mean(0))
+    means, directions = seed_means(context, cases), step_directions(context)
     pool = build_pool(static, queries[:, :-1], queries[:, -1], means, directions, centroid, params)
-    labelled = LabelledPool(pool, _measure(world, cases, pool))
-    return _search(world, cases, labelled, params, np.random.default_rng(seed + 1))
+    labelled = LabelledPool(pool, _measure(context, cases, pool))
+    return _search(context, cases, labelled, params, np.random.default_rng(seed + 1))
 
 
-def _measure(world: World, cases: RoundCases, pool: np.ndarray) -> Labels:
+def _measure(context: RoundContext, cases: RoundCases, pool: np.ndarray) -> Labels:
     return label_candidates(
-        world.index,
+        context.index,
         pool,
         cases.seeds,
-        world.positive,
-        world.views.labels,
+        context.positive,
+        context.views.labels,
         cases.views,
         cases.patterns,
-        world.trainable,
-        world.k,
+        context.trainable,
+        context.k,
     )
 
 
 def _search(
-    world: World, cases: RoundCases, pool: LabelledPool, params: HPPOParams, generator: np.random.Generator
+    context: RoundContext, cases: RoundCases, pool: LabelledPool, params: HPPOParams, generator: np.random.Generator
 ) -> LabelledPool:
     """Local search on the true metric: each round keeps the best move and halves the radius.
 
     Moves lie in the span of what the model can write. A winner outside of it would be luck that no policy can learn.
     """
-    means = seed_means(world, cases)
-    directions = np.broadcast_to(step_directions(world), (len(cases.seeds), *step_directions(world).shape))
+    means = seed_means(context, cases)
+    directions = np.broadcast_to(step_directions(context), (len(cases.seeds), *step_directions(context).shape))
     for step in range(params.search_rounds):
         best = take_best(pool)
         axes = np.concatenate([directions, np.stack(means, 1) - best[:, None]], 1)
         moves = local_candidates(best, axes, params.search_radius / 2**step, params.search_moves, generator)
-        labels = _measure(world, cases, moves)
+        labels = _measure(context, cases, moves)
         merged = Labels(
             np.concatenate([pool.labels.joint, labels.joint], 1), np.concatenate([pool.labels.same, labels.same], 1)
         )
@@ -150,18 +152,18 @@ def _search(
     return pool
 
 
-def step_directions(world: World) -> np.ndarray:
+def step_directions(context: RoundContext) -> np.ndarray:
     """Predicted density, the attribute, and the middle of both, unit [3, d]."""
-    density, attribute = world.geometry.density, world.geometry.attribute
+    density, attribute = context.geometry.density, context.geometry.attribute
     return np.stack([density, attribute, unit(density + attribute)])
 
 
-def seed_means(world: World, cases: RoundCases) -> SeedMeans:
+def seed_means(context: RoundContext, cases: RoundCases) -> SeedMeans:
     """Of each case's seeds."""
-    geometry = world.geometry
-    best = best_scored(cases.seeds, np.asarray(world.embeddings) @ geometry.density, 1 / 3)
-    mean = mean_of_rows(world.embeddings, cases.seeds)
-    return SeedMeans(mean, mean_of_rows(world.embeddings, best), unit((mean - geometry.mean) @ geometry.whitening))
+    geometry = context.geometry
+    best = best_scored(cases.seeds, np.asarray(context.embeddings) @ geometry.density, 1 / 3)
+    mean = mean_of_rows(context.embeddings, cases.seeds)
+    return SeedMeans(mean, mean_of_rows(context.embeddings, best), unit((mean - geometry.mean) @ geometry.whitening))
 
 
 def best_scored(seeds: np.ndarray, density: np.ndarray, share: float) -> np.ndarray:
@@ -183,14 +185,16 @@ def filter_tolerance(params: HPPOParams) -> float | None:
     return {"off_policy": None, "adaptive": None, "pareto": 0.0, "pareto_epsilon": params.tolerance}[params.variant]
 
 
-def pair_data(world: World, cases: RoundCases, pool: LabelledPool, pairs: Pairs, params: HPPOParams) -> PairData:
+def pair_data(
+    context: RoundContext, cases: RoundCases, pool: LabelledPool, pairs: Pairs, params: HPPOParams
+) -> PairData:
     """Pairs as tensors; the anchor is the SFT target or the winner."""
     tail = cases.trajectories[:, cases.seeds.shape[1] :]
     winners = pool.candidates[pairs.case, pairs.winner]
-    anchors = None if params.anchor == "winner" else unit(world.embeddings[tail].mean(1))[pairs.case]
+    anchors = None if params.anchor == "winner" else unit(context.embeddings[tail].mean(1))[pairs.case]
     rows = torch.from_numpy(cases.seeds).long()
     return PairData(
-        seeds=torch.from_numpy(np.asarray(world.embeddings))[rows.clamp_min(0)],
+        seeds=torch.from_numpy(np.asarray(context.embeddings))[rows.clamp_min(0)],
         lengths=(rows >= 0).sum(1),
         case=torch.from_numpy(pairs.case),
         winners=torch.from_numpy(winners),
@@ -220,7 +224,7 @@ def round_facts(labels: Labels, pairs: Pairs) -> dict[str, float]:
 def run_round(
     policy: MODiT,
     reference: MODiT,
-    world: World,
+    context: RoundContext,
     cases: RoundCases,
     params: HPPOParams,
     sampler: SamplerParams,
@@ -235,7 +239,7 @@ def run_round(
     Args:
         policy: the generator after the round before.
         reference: the frozen SFT model.
-        world: what the round may see.
+        context: what the round may see.
         cases: its training cases.
         params: section `hppo`.
         sampler: section `sampler`.
@@ -249,11 +253,11 @@ def run_round(
         The policy and `round_facts`.
     """
     source = reference if params.variant == "off_policy" else policy
-    pool = label_round(source, world, cases, params, sampler, guidance, seed + number)
+    pool = label_round(source, context, cases, params, sampler, guidance, seed + number)
     # In a team the first process's pairs count: another machine's search may break a tie otherwise.
     pairs = from_first(choose_pairs(pool.labels, params))
     if len(pairs.case):
-        data, geometry = pair_data(world, cases, pool, pairs, params), Geometry.of(world.geometry)
+        data, geometry = pair_data(context, cases, pool, pairs, params), Geometry.of(context.geometry)
         stage = PreferenceStage(f"hppo_{number}", data, reference, params, geometry)
         policy = train(policy, stage, round_optimizer(params), seed, log, checkpoint)
     return policy, round_facts(pool.labels, pairs)
@@ -271,3 +275,47 @@ def round_optimizer(params: HPPOParams) -> OptimizerParams:
         sharding=params.sharding,
         final_ratio=0.02,
     )
+
+
+ARTIFACTS = ("catalog", "patterns", "predictor", "trajectories", "cases", "index")
+
+
+class RoundInputs(NamedTuple):
+    """Everything but the models and section `hppo`.
+
+    Attributes:
+        context: what the round may learn from.
+        trajectories: the domain's own.
+        validator: the stop rule.
+        sampler: how queries are drawn.
+        seeds: m, items at the head of a trajectory that seeds are drawn from.
+        full_share: share of the training cases that keep all m.
+    """
+
+    context: RoundContext
+    trajectories: Trajectories
+    validator: Validator
+    sampler: SamplerParams
+    seeds: int
+    full_share: float
+
+
+def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundInputs:
+    """Reads the artifacts of a domain.
+
+    Args:
+        folders: of the `ARTIFACTS`.
+        domain: which one.
+        params: of the run.
+    """
+    validator = load_validator(folders, domain, params)
+    catalog = Catalog.load(folders["catalog"])
+    views = PatternViews.load(folders["trajectories"] / "views.npz")
+    trainable = validator.patterns.trainable
+    k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(trainable.sum()))
+    context = RoundContext(
+        catalog.embeddings, validator.positive, trainable, views, validator.geometry, validator.index, k
+    )
+    trajectories = Trajectories.load(folders["trajectories"] / "own.npz")
+    seeds, full_share = params.build_trajectories.seeds, params.finetune.full_share
+    return RoundInputs(context, trajectories, validator, params.sampler, seeds, full_share)

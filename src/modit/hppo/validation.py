@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from modit.core.memory import at_once
+from modit.core.params import Params
 from modit.core.sections.model import SamplerParams
+from modit.data.catalog import Catalog
 from modit.index import ItemIndex
-from modit.metric.geometry import DomainGeometry
+from modit.metric.cases import Cases
+from modit.metric.list_metrics import list_metrics, visible_depth
 from modit.metric.patterns import Patterns
-from modit.metric.retrieval import list_metrics
+from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
@@ -96,3 +103,68 @@ class Validator:
             metrics = list_metrics(found, self.positive, self.patterns.labels, patterns)
             means[number] = metrics.joint.mean(), metrics.same.mean()
         return means
+
+
+class Blend(NamedTuple):
+    """A point on the line.
+
+    Attributes:
+        share: 0 is the model before a stage, 1 the model after it.
+        model: the weights there.
+        score: of them.
+    """
+
+    share: float
+    model: MODiT
+    score: ValidationScore
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, without the weights."""
+        return {"share": self.share, **self.score.as_dict()}
+
+
+def score_blends(before: MODiT, after: MODiT, shares: Sequence[float], validator: Validator) -> list[Blend]:
+    """Scores the weights at every share.
+
+    Args:
+        before: the model before a stage.
+        after: the model after it.
+        shares: in [0, 1]; the order is kept.
+        validator: of the domain.
+    """
+    blends = [(share, interpolate(before, after, share)) for share in shares]
+    return [Blend(share, model, validator.score(model)) for share, model in blends]
+
+
+def interpolate(before: MODiT, after: MODiT, share: float) -> MODiT:
+    """Weights (1 - share) before + share after."""
+    blend = copy.deepcopy(after)
+    old = before.state_dict()
+    blend.load_state_dict({name: old[name] + share * (value - old[name]) for name, value in after.state_dict().items()})
+    return blend
+
+
+def load_validator(folders: dict[str, Path], domain: str, params: Params) -> Validator:
+    """The validation cases of a domain and what it takes to score a model on them.
+
+    Args:
+        folders: of `catalog`, `patterns`, `predictor`, `cases` and `index`.
+        domain: which one.
+        params: of the run.
+    """
+    catalog = Catalog.load(folders["catalog"])
+    patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
+    stored = {
+        split: Cases.load(folders["cases"] / f"{split}.npz") for split in ("item_validation", "pattern_validation")
+    }
+    visible = int(patterns.visible_for_validation.sum())
+    return Validator(
+        embeddings=catalog.embeddings,
+        positive=catalog.positive(domain),
+        patterns=patterns,
+        cases={split: (cases.seeds, cases.patterns) for split, cases in stored.items()},
+        geometry=DomainGeometry.load(folders["predictor"] / "geometry.npz"),
+        index=ItemIndex.load(folders["index"]),
+        sampler=params.sampler,
+        k=visible_depth(params.retrieval.depth(len(catalog)), len(catalog), visible),
+    )

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from modit.core.arrays import save_arrays
+from modit.core.errors import InsufficientDataError
 from modit.core.memory import at_once
-from modit.data.splits import TEST, TRAIN
-
-ASSIGN_BLOCK = 65_536
+from modit.core.sections.metric import PatternParams
+from modit.data.hashing import hash_unit
+from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.vectors import ROWS_AT_ONCE, nearest_centroid
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,6 @@ class Patterns:
             return cls(**{name: stored[name] for name in stored.files})
 
 
-def assign(embeddings: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Nearest centroid (Euclidean) of every embedding, int32 [N]."""
-    half_norm = 0.5 * (centroids**2).sum(1)
-    labels = np.empty(len(embeddings), np.int32)
-    rows = at_once(ASSIGN_BLOCK)
-    for start in range(0, len(embeddings), rows):
-        block = np.asarray(embeddings[start : start + rows])
-        labels[start : start + rows] = (block @ centroids.T - half_norm).argmax(1)
-    return labels
-
-
 @dataclass(frozen=True)
 class PatternViews:
     """Pseudo-patterns for training: a clustering of the trainable positives at some granularity (docs/adr/0004).
@@ -101,3 +93,121 @@ def shared_items(patterns: Sequence[Patterns]) -> np.ndarray:
     """Bool [N]: items that the shared stages may see: no test item of any domain, and no held-out item by hash."""
     item_split = patterns[0].item_split
     return (item_split == TRAIN) & np.all([domain.visible_for_validation for domain in patterns], axis=0)
+
+
+_POINTS_PER_CENTROID = 256
+
+
+def number_of_patterns(positives: int, params: PatternParams) -> int:
+    """C = positives / positives_per_pattern, between the configured bounds."""
+    return int(np.clip(positives // params.positives_per_pattern, params.minimum, params.maximum))
+
+
+def cluster(points: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """k-means centroids [count, d] of `points` [n, d]; large inputs are sampled to 256 points a centroid."""
+    from sklearn.cluster import KMeans  # more than a second, which steps that only build views do without
+
+    generator = np.random.default_rng(seed)
+    budget = _POINTS_PER_CENTROID * count
+    if len(points) > budget:
+        points = points[np.sort(generator.choice(len(points), budget, replace=False))]
+    with threadpool_limits(1):  # one thread: the sums, and so the bytes, do not depend on the machine
+        return KMeans(count, n_init=3, random_state=seed).fit(points).cluster_centers_.astype(np.float32)
+
+
+def nearest_rows(embeddings: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """The catalogue row nearest to each centroid (its medoid), int64 [C]."""
+    best, rows = np.full(len(centroids), -np.inf), np.zeros(len(centroids), np.int64)
+    block = at_once(ROWS_AT_ONCE)
+    for start in range(0, len(embeddings), block):
+        score = np.asarray(embeddings[start : start + block]) @ centroids.T
+        top = score.argmax(0)
+        better = score.max(0) > best
+        best[better], rows[better] = score.max(0)[better], start + top[better]
+    return rows
+
+
+def hold_out_patterns(
+    embeddings: np.ndarray, item_ids: np.ndarray, centroids: np.ndarray, eligible: np.ndarray, params: PatternParams
+) -> np.ndarray:
+    """Chooses the held-out patterns by the hash of their medoid's item id: k-means' numbering has no influence.
+
+    Args:
+        embeddings: [N, d].
+        item_ids: [N].
+        centroids: [C, d].
+        eligible: patterns large enough to be judged, bool [C].
+        params: shares of test and validation patterns.
+
+    Returns:
+        int8 [C].
+    """
+    wanted = {
+        TEST: max(params.minimum_held_out, round(params.test_share * len(centroids))),
+        VALIDATION: max(params.minimum_held_out, round(params.validation_share * len(centroids))),
+    }
+    if eligible.sum() < sum(wanted.values()) + params.minimum_held_out:
+        raise InsufficientDataError(
+            f"{int(eligible.sum())} patterns have the {params.minimum_positives} positives that a judged pattern "
+            f"needs, {sum(wanted.values()) + params.minimum_held_out} such patterns are needed to hold out "
+            f"{wanted[TEST]} for test and {wanted[VALIDATION]} for validation"
+        )
+    medoids = nearest_rows(embeddings, centroids)
+    order = np.argsort(hash_unit(item_ids[medoids], "pattern-split"), kind="stable")
+    order = order[eligible[order]]
+    split = np.full(len(centroids), TRAIN, np.int8)
+    split[order[: wanted[TEST]]] = TEST
+    split[order[wanted[TEST] : wanted[TEST] + wanted[VALIDATION]]] = VALIDATION
+    return split
+
+
+def build_patterns(
+    embeddings: np.ndarray,
+    item_ids: np.ndarray,
+    positive: np.ndarray,
+    item_split: np.ndarray,
+    params: PatternParams,
+    seed: int,
+) -> Patterns:
+    """Clusters the positives of a domain and fixes its hold-outs.
+
+    Args:
+        embeddings: unit [N, d].
+        item_ids: [N].
+        positive: the scorer's verdict, bool [N].
+        item_split: int8 [N].
+        params: section `assign_patterns`.
+        seed: of the k-means.
+
+    Raises:
+        InsufficientDataError: too few positives, or too few patterns large enough to hold some out.
+    """
+    positives = int(positive.sum())
+    needed = params.minimum * params.minimum_positives
+    if positives < needed:
+        raise InsufficientDataError(
+            f"{positives} positive items, at least {needed} are needed for {params.minimum} patterns"
+        )
+    centroids = cluster(np.asarray(embeddings)[positive], number_of_patterns(positives, params), seed)
+    labels = nearest_centroid(embeddings, centroids)
+    sizes = np.bincount(labels[positive], minlength=len(centroids))
+    split = hold_out_patterns(embeddings, item_ids, centroids, sizes >= params.minimum_positives, params)
+    return Patterns(centroids, labels, split, item_split)
+
+
+def build_views(
+    embeddings: np.ndarray, positive: np.ndarray, trainable: np.ndarray, params: PatternParams, seed: int
+) -> PatternViews:
+    """Clusters the trainable positives several times, at several granularities.
+
+    A dozen official patterns can be memorised; hundreds of overlapping ones have to be read from the seeds.
+    """
+    points = np.asarray(embeddings)[positive & trainable]
+    base = number_of_patterns(len(points), params)
+    labels, sizes = [], []
+    for view in range(params.views):
+        factor = params.view_granularities[view % len(params.view_granularities)]
+        count = max(2, min(round(base * factor), len(points) // 8))
+        labels.append(nearest_centroid(embeddings, cluster(points, count, seed + view)))
+        sizes.append(count)
+    return PatternViews(np.stack(labels), np.array(sizes))

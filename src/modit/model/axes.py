@@ -34,7 +34,11 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, fitted: Any) -> Geometry:
-        """The same as tensors: `fitted` has these fields as float32 arrays (`modit.metric.geometry.DomainGeometry`)."""
+        """The same as tensors.
+
+        Args:
+            fitted: has these fields as float32 arrays, as `modit.metric.predictor.DomainGeometry` does.
+        """
         return cls(*(torch.from_numpy(getattr(fitted, name)) for name in cls._fields))
 
     @classmethod

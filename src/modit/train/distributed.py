@@ -1,16 +1,24 @@
-"""Data parallelism under torchrun: the process group, each process's device, and what the first tells the others."""
+"""Training by several processes: the process group under torchrun, and full sharding (FSDP) of large models."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast
 
 import torch
 import torch.distributed as distributed
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
+from modit.core.sections.train import Sharding
 from modit.core.team import Team
+from modit.model.dit import MODiT
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
 
 Value = TypeVar("Value")
 
@@ -52,3 +60,71 @@ def from_first(value: Value) -> Value:
     box = [value]
     distributed.broadcast_object_list(box, src=0)
     return box[0]
+
+
+# What training keeps of a float32 parameter: itself, its gradient, AdamW's two moments; and the buckets in which data
+# parallelism exchanges gradients.
+_COPIES = 5
+# Share of a GPU's memory that this may take; activations and the libraries need the rest.
+STATE_SHARE = 0.5
+
+
+def training_bytes(model: nn.Module, averaged: bool) -> int:
+    """Bytes that a process keeps for a model that it trains whole, without activations.
+
+    Args:
+        model: float32 parameters; a model on the device `meta` will do.
+        averaged: whether a weight average is kept beside it.
+    """
+    return sum(parameter.nbytes for parameter in model.parameters()) * (_COPIES + averaged)
+
+
+def must_shard(sharding: Sharding, needed: int, device: torch.device) -> bool:
+    """Whether the processes of a team cut the model among them; the same answer in each.
+
+    Args:
+        sharding: "none", "full", or "auto": where `needed` is more than `STATE_SHARE` of the GPU's memory.
+        needed: `training_bytes`.
+        device: of this process; on a CPU "auto" never cuts, since all processes share one memory.
+    """
+    if rank_and_size()[1] == 1 or sharding == "none":
+        return False
+    if sharding == "full":
+        return True
+    full = device.type == "cuda" and needed > STATE_SHARE * torch.cuda.get_device_properties(device).total_memory
+    return from_first(full)
+
+
+def shard(objective: nn.Module, average: AveragedModel | None, device: torch.device) -> None:
+    """Cuts a model inside of `objective`, and its average, among all processes, block by block, in place."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    mesh = init_device_mesh(device.type, (rank_and_size()[1],))
+    for root in (objective, *([average.module] if average is not None else [])):
+        model = next(module for module in root.modules() if isinstance(module, MODiT))
+        for block in model.blocks:
+            fully_shard(block, mesh=mesh)
+            register_fsdp_forward_method(block, "encode")  # conditions pass a block by this method
+        fully_shard(root, mesh=mesh)
+
+
+def whole_tensor(value: Tensor) -> Tensor:
+    """The tensor itself, or all of it where it is cut; all processes must call this together."""
+    return value.full_tensor() if _is_cut(value) else value
+
+
+def whole_model(model: MODiT) -> MODiT:
+    """The model itself, or a whole copy in each process where it is cut; all processes must call this together."""
+    if not any(map(_is_cut, model.parameters())):
+        return model
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
+    copy = MODiT(model.config)
+    copy.load_state_dict(cast(dict[str, Tensor], weights))
+    return copy
+
+
+def _is_cut(value: Tensor) -> TypeGuard[DTensor]:
+    return hasattr(value, "full_tensor")

@@ -23,14 +23,21 @@ from modit.core.memory import batch_parts
 from modit.core.sections.train import OptimizerParams
 from modit.model.dit import MODiT
 from modit.train.checkpoint import load_training_state, save_training_state
-from modit.train.distributed import rank_and_size, training_device
-from modit.train.sharding import must_shard, shard, training_bytes, whole_model, whole_tensor
+from modit.train.distributed import (
+    must_shard,
+    rank_and_size,
+    shard,
+    training_bytes,
+    training_device,
+    whole_model,
+    whole_tensor,
+)
 
 Batch = dict[str, Tensor]
 
 
 class Log(Protocol):
-    """Where a stage's figures go; `modit.train.journal.Journal` is one."""
+    """Where a stage's figures go; `modit.train.session.Journal` is one."""
 
     def __call__(self, step: int, figures: dict[str, float]) -> None:
         """Takes the figures of a step."""

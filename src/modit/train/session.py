@@ -1,18 +1,67 @@
-"""A training stage as a step runs it: journal, checkpoint, files."""
+"""A training stage as a step runs it: its curve, its checkpoint, its files."""
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+import time
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from modit.core.sections.model import ModelParams
 from modit.core.sections.train import OptimizerParams
 from modit.model.dit import DiTConfig, MODiT
-from modit.model.storage import save_model
-from modit.train.journal import Journal
+from modit.train.checkpoint import save_model
 from modit.train.loop import Stage, train
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Journal:
+    """Collects figures of a stage; a bar on a terminal, plain log lines elsewhere."""
+
+    def __init__(self, stage: str, steps: int, logger: logging.Logger, file: Path | None = None) -> None:
+        """Args: the stage's name, its number of steps, where lines go, and the file that survives a crash."""
+        self.stage, self.steps, self.logger, self.file = stage, steps, logger, file
+        self.curve: list[dict[str, float]] = []
+        if file and file.exists():
+            self.curve = [json.loads(line) for line in file.read_text().splitlines()]
+        self._bar: tqdm | None = None
+        self._last_line = 0.0
+
+    def rewind(self, step: int) -> None:
+        """Forgets what lies beyond `step`: the steps that a resumed stage does again."""
+        self.curve = [point for point in self.curve if point["step"] <= step]
+        if self.file:
+            self.file.write_text("".join(json.dumps(point) + "\n" for point in self.curve))
+
+    def __call__(self, step: int, figures: dict[str, float]) -> None:
+        """Adds a point and shows it."""
+        point = {"step": step, **{name: round(value, 6) for name, value in figures.items()}}
+        self.curve.append(point)
+        if self.file:
+            with self.file.open("a") as stream:
+                stream.write(json.dumps(point) + "\n")
+        self._show(step, figures)
+
+    def _show(self, step: int, figures: dict[str, float]) -> None:
+        text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        if sys.stderr.isatty():
+            self._bar = self._bar or tqdm(total=self.steps, desc=self.stage, leave=False)
+            self._bar.update(step - self._bar.n)
+            self._bar.set_postfix_str(text)
+        elif step == self.steps or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self.logger.info("%s: step %d of %d, %s", self.stage, step, self.steps, text)
+
+    def save(self, path: Path) -> None:
+        """Writes the curve as JSON."""
+        path.write_text(json.dumps(self.curve, indent=1) + "\n")
+        if self._bar is not None:
+            self._bar.close()
 
 
 def new_model(dimension: int, params: ModelParams, seed: int) -> MODiT:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from modit.core.sections.data import DriftParams
 from modit.data.drift import compare, drift_facts, stability_index
-from modit.data.profile import _categories, _numbers, decode, encode, learn_codebook, nearest_cell
+from modit.data.profile import _categories, _numbers, decode, encode, learn_codebook
+from modit.data.vectors import nearest_centroid
 
 PARAMS = DriftParams()
 counts = st.lists(st.integers(1, 1_000), min_size=2, max_size=8)
@@ -80,9 +81,9 @@ def test_columns_that_only_one_window_has_are_left_out():
     assert compare({"new": _numbers(np.ones(5))}, {"old": _numbers(np.ones(5))}, PARAMS) == []
 
 
-def test_a_codebook_survives_json_and_gives_the_nearest_cell():
+def test_a_codebook_survives_json_and_gives_the_nearest_centroid():
     points = np.random.default_rng(0).standard_normal((400, 6)).astype(np.float32)
     codebook = learn_codebook(points, 8)
     assert np.array_equal(decode(encode(codebook)), codebook)
     nearest = ((points[:, None] - codebook) ** 2).sum(-1).argmin(1)
-    assert np.array_equal(nearest_cell(points, codebook), nearest)
+    assert np.array_equal(nearest_centroid(points, codebook), nearest)

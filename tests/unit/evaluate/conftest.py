@@ -11,14 +11,13 @@ import torch
 from modit.core.sections.metric import SequenceParams
 from modit.data.catalog import Catalog, Sequences
 from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.vectors import nearest_centroid, unit
 from modit.evaluate.generators import Generator
 from modit.evaluate.world import World
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import SPLITS, build_cases
-from modit.metric.density import DensityPredictor
-from modit.metric.patterns import Patterns, assign
-from modit.metric.ridge import fit_geometry
-from modit.metric.vectors import unit
+from modit.metric.patterns import Patterns
+from modit.metric.predictor import DensityPredictor, fit_geometry
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.sampler import Sampler
@@ -52,7 +51,7 @@ def build_world(titles: bool = True) -> World:
     count = len(items.embeddings)
     pattern_split = np.array([TEST, TEST, VALIDATION, VALIDATION] + [TRAIN] * (PATTERNS - 4), np.int8)
     item_split = np.random.default_rng(1).choice([TRAIN, VALIDATION, TEST], count, p=[0.4, 0.3, 0.3]).astype(np.int8)
-    labels = assign(items.embeddings, items.centres)
+    labels = nearest_centroid(items.embeddings, items.centres)
     patterns = Patterns(items.centres, labels, pattern_split, item_split)
     predictor = DensityPredictor(items.direction, 0.0, 1.0)
     geometry = fit_geometry(items.embeddings, items.positive, patterns.trainable, items.direction, seed=0)

@@ -20,7 +20,7 @@ from modit.evaluate.oracles import tail_centroids
 from modit.evaluate.tuning import classical_queries, tune_classical_rows
 from modit.evaluate.world import World, validation_joint
 from modit.metric.cases import Cases
-from modit.metric.density import DensityPredictor
+from modit.metric.predictor import DensityPredictor
 
 EMBEDDINGS = np.eye(4, dtype=np.float32)
 CONTEXT = BaselineContext(

@@ -25,7 +25,7 @@ from modit.evaluate.generators import Generator, choose_guidance, fan_queries, l
 from modit.evaluate.rival import ExportedRow
 from modit.evaluate.storage import load_evaluation, save_evaluation
 from modit.evaluate.world import VALIDATION_OF, World, judge, retrieve, validation_joint
-from modit.model.storage import save_model
+from modit.train.checkpoint import save_model
 
 SETTINGS = EvaluationSettings(seed=3, resamples=200)
 MODELS = ["Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive"]

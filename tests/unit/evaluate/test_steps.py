@@ -19,8 +19,8 @@ from modit.core.sections.hppo import VARIANTS
 from modit.evaluate.generators import Generator
 from modit.evaluate.variants import VARIANT_WORDS
 from modit.evaluate.world import World
-from modit.model.storage import save_model
 from modit.release.gate.champion import NONE, Champion
+from modit.train.checkpoint import save_model
 
 
 @dataclass

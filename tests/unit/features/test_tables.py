@@ -9,8 +9,8 @@ import pytest
 
 from modit.data.catalog import Catalog, Sequences
 from modit.features.tables import feature_tables, newest_interaction
-from modit.metric.density import DensityPredictor
 from modit.metric.patterns import Patterns
+from modit.metric.predictor import DensityPredictor
 
 NEWEST = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

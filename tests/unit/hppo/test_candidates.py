@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from modit.core.sections.hppo import HPPOParams
+from modit.data.vectors import unit
 from modit.hppo import candidates
-from modit.metric.vectors import unit
 
 
 @pytest.fixture

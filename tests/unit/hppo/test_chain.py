@@ -10,12 +10,11 @@ import torch
 
 from modit.core.sections.hppo import HPPOParams
 from modit.hppo import chain
-from modit.hppo.blends import interpolate, score_blends
 from modit.hppo.chain import ChainState, advance, best_blend, improves, run_chain
 from modit.hppo.round import best_scored, draw_cases
-from modit.hppo.validation import ValidationScore
+from modit.hppo.validation import ValidationScore, interpolate, score_blends
 from modit.metric.trajectories import Trajectories
-from modit.train.journal import Journal
+from modit.train.session import Journal
 
 
 def score(item, pattern):
@@ -52,7 +51,7 @@ class Rounds:
         self.section = HPPOParams(**{"blends": (1.0,), "steps": self.STEPS} | section)
         trajectories = Trajectories(np.arange(640, dtype=np.int32).reshape(20, 32), np.zeros(20), np.zeros(20))
         self.inputs = SimpleNamespace(
-            validator=Validator(joint), trajectories=trajectories, world=None, sampler=None, seeds=24, full_share=0.5
+            validator=Validator(joint), trajectories=trajectories, context=None, sampler=None, seeds=24, full_share=0.5
         )
 
     def move(self, policy, frozen, world, cases, section, sampler, guidance, number, seed, log, checkpoint):

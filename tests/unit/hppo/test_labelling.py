@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from modit.core.memory import in_parts
-from modit.hppo.labelling import label_candidates
+from modit.data.vectors import unit
+from modit.hppo.candidates import label_candidates
 from modit.index import IndexConfig, ItemIndex
-from modit.metric.vectors import unit
 
 ITEMS, CASES, POOL = 40_000, 9, 40
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from modit.hppo.round import RoundCases, World, best_scored, seed_means, step_directions
-from modit.metric.geometry import DomainGeometry
-from modit.metric.vectors import mean_of_rows, unit
+from modit.data.vectors import mean_of_rows, unit
+from modit.hppo.round import RoundCases, RoundContext, best_scored, seed_means, step_directions
+from modit.metric.predictor import DomainGeometry
 from modit.model.axes import AXES, Geometry, case_axes
 from tests.unit.conftest import DIMENSION, draw_geometry
 
@@ -16,7 +16,7 @@ def world():
     embeddings = unit(np.random.default_rng(0).standard_normal((40, DIMENSION)))
     geometry = DomainGeometry(*(part.numpy() for part in draw_geometry(seed=3)))
     everything = np.ones(40, bool)
-    return World(embeddings, everything, everything, views=None, geometry=geometry, index=None, k=5)
+    return RoundContext(embeddings, everything, everything, views=None, geometry=geometry, index=None, k=5)
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ import pytest
 
 from modit.data.catalog import Catalog, Sequences
 from modit.data.contract import LABEL_SCHEMA
+from modit.data.vectors import mean_of_rows, unit
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.anchors import anchor_density, draw_anchors, label_anchors, logged_labels
-from modit.metric.density import DensityPredictor
-from modit.metric.predictor_validation import validate_predictor
-from modit.metric.ridge import fit_predictor
-from modit.metric.vectors import mean_of_rows, unit
+from modit.metric.predictor import DensityPredictor, fit_predictor, validate_predictor
 
 ITEMS, DIMENSION, K = 600, 6, 10
 

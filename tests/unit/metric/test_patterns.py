@@ -4,9 +4,15 @@ import pytest
 from modit.core.errors import InsufficientDataError
 from modit.core.sections.metric import PatternParams
 from modit.data.splits import TEST, TRAIN, VALIDATION
-from modit.metric.clustering import build_patterns, build_views, hold_out_patterns, nearest_rows
-from modit.metric.patterns import Patterns, assign, shared_items
-from modit.metric.vectors import unit
+from modit.data.vectors import nearest_centroid, unit
+from modit.metric.patterns import (
+    Patterns,
+    build_patterns,
+    build_views,
+    hold_out_patterns,
+    nearest_rows,
+    shared_items,
+)
 
 CLUSTERS, MEMBERS, DIMENSION = 12, 40, 8
 
@@ -118,7 +124,8 @@ def test_too_few_patterns_that_can_be_judged_are_refused(embeddings, item_ids, p
 
 def test_assignment_in_blocks_is_assignment_at_once(embeddings, item_ids, params, monkeypatch):
     centroids = build(embeddings, item_ids, params).centroids
-    whole = assign(embeddings, centroids), nearest_rows(embeddings, centroids)
-    monkeypatch.setattr("modit.metric.patterns.ASSIGN_BLOCK", 17)
-    assert np.array_equal(assign(embeddings, centroids), whole[0])
+    whole = nearest_centroid(embeddings, centroids), nearest_rows(embeddings, centroids)
+    monkeypatch.setattr("modit.data.vectors.ROWS_AT_ONCE", 17)
+    monkeypatch.setattr("modit.metric.patterns.ROWS_AT_ONCE", 17)
+    assert np.array_equal(nearest_centroid(embeddings, centroids), whole[0])
     assert np.array_equal(nearest_rows(embeddings, centroids), whole[1])

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.metric.geometry import DomainGeometry
+from modit.metric.predictor import DomainGeometry
 from modit.model.axes import AXES, Geometry, case_axes, frame_of, from_frame, gram, to_axes
 from modit.model.flow import normalize
 from tests.unit.conftest import draw_geometry

@@ -26,14 +26,14 @@ from modit.index import IndexConfig, ItemIndex
 from modit.inference.answers import load_answers
 from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
-from modit.metric.geometry import DomainGeometry
-from modit.model.storage import save_model
+from modit.metric.predictor import DomainGeometry
 from modit.release.bundle.bundle import PARTS, Bundle
 from modit.release.promotion.mlflow_registry import MlflowRegistry
 from modit.release.promotion.registry_access import tracking_uri
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.snapshot import save_versions, versions_record
+from modit.train.checkpoint import save_model
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.gateworld import FIRST, GOOD_TRIAL, evidence, rounded
 from tests.unit.samplers import DIMENSION, build_sampler

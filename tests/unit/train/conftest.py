@@ -8,9 +8,9 @@ import torch
 
 from modit.core.sections.hppo import HPPOParams
 from modit.core.sections.train import OptimizerParams
-from modit.hppo.loss import PairData, PreferenceStage
-from modit.metric.ridge import fit_geometry
-from modit.metric.vectors import unit
+from modit.data.vectors import unit
+from modit.hppo.preferences import PairData, PreferenceStage
+from modit.metric.predictor import fit_geometry
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.train.stages import PrefixPrediction, TargetPrediction, tail_centroids

@@ -11,7 +11,7 @@ import modit.train.loop as loop
 from modit.core.sections.hppo import HPPOParams
 from modit.hppo.round import round_optimizer
 from modit.train.distributed import joined_team
-from modit.train.journal import Journal
+from modit.train.session import Journal
 from tests.unit.train.conftest import World, settings, small_model
 
 HPPO = HPPOParams(steps=6, batch=8, ema=0.9)

@@ -12,10 +12,9 @@ import torch
 
 from modit.hppo.round import round_optimizer
 from modit.model.dit import DiTConfig, MODiT
-from modit.train.distributed import from_first, rank_and_size
-from modit.train.journal import Journal
+from modit.train.distributed import STATE_SHARE, from_first, must_shard, rank_and_size, training_bytes
 from modit.train.loop import build_average, build_optimizer, train
-from modit.train.sharding import STATE_SHARE, must_shard, training_bytes
+from modit.train.session import Journal
 from tests.unit.train.conftest import World, settings, small_model
 from tests.unit.train.data_parallel import HPPO, SHARDINGS
 
@@ -137,8 +136,8 @@ def test_auto_cuts_what_would_fill_the_gpu(monkeypatch, sharding, filled, cut):
     memory = 80 * 2**30
     properties = type("Properties", (), {"total_memory": memory})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    monkeypatch.setattr("modit.train.sharding.rank_and_size", lambda: (0, 2))
-    monkeypatch.setattr("modit.train.sharding.from_first", lambda value: value)
+    monkeypatch.setattr("modit.train.distributed.rank_and_size", lambda: (0, 2))
+    monkeypatch.setattr("modit.train.distributed.from_first", lambda value: value)
     assert must_shard(sharding, int(filled * STATE_SHARE * memory), torch.device("cuda")) is cut
 
 

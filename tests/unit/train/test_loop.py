@@ -7,10 +7,9 @@ import torch
 
 from modit.core.memory import in_parts
 from modit.core.sections.hppo import HPPOParams
-from modit.model.storage import save_model
-from modit.train.journal import Journal
+from modit.train.checkpoint import save_model
 from modit.train.loop import build_average, learning_rate_factor, step_generator, train
-from modit.train.session import run_stage
+from modit.train.session import Journal, run_stage
 
 LOGGER = logging.getLogger("test")
 

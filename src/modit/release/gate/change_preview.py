@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.data.catalog import RETRIEVAL_LABELS, Catalog
+from modit.data.vectors import mean_of_rows
 from modit.evaluate.rival import even_selection
 from modit.evaluate.slices import NEW, case_masks
 from modit.evaluate.world import VALIDATION_OF
@@ -20,7 +21,6 @@ from modit.index import ItemIndex
 from modit.inference.runtime import QuerySampler, load_sampler
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
-from modit.metric.vectors import mean_of_rows
 from modit.release.gate.champion import NEW_ITEMS_FILE, READY, SAMPLER_FILE, Champion
 
 Json = dict[str, Any]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from modit.hppo.pairs import build_pairs, shrink_to_kind
+from modit.hppo.preferences import build_pairs, shrink_to_kind
 
 K = 20
 

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from modit.metric import ridge as module
-from modit.metric.geometry import DomainGeometry
-from modit.metric.ridge import fit_geometry
-from modit.metric.vectors import unit
+from modit.data.vectors import unit
+from modit.metric import predictor as module
+from modit.metric.predictor import DomainGeometry, fit_geometry
 
 ITEMS, DIMENSION = 3_000, 8
 FIELDS = ("density", "attribute", "mean", "whitening")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modit.metric.retrieval import list_metrics
+from modit.metric.list_metrics import list_metrics
 
 
 def test_a_list_counted_by_hand() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from modit.core.sections.hppo import HPPOParams
-from modit.hppo.loss import PairData, PreferenceStage
+from modit.hppo.preferences import PairData, PreferenceStage
 from modit.model.axes import case_axes
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
