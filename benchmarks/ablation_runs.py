@@ -12,9 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from modit.core.params import Params
-from modit.core.sections.section import Section
-from modit.core.sections.train import OptimizerParams
+from modit.core.section import Section
 from modit.evaluate.inputs import load_world
 from modit.evaluate.world import first_cases_of, judge
 from modit.hppo.chain import train_round
@@ -26,8 +24,10 @@ from modit.metric.trajectories import Order
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import Sampler, generate_queries
+from modit.params import Params
 from modit.train.checkpoint import load_model
 from modit.train.loop import Stage, train
+from modit.train.params import OptimizerParams
 from modit.train.session import new_model
 from modit.train.stages import PrefixPrediction, TargetPrediction, sequence_windows, tail_centroids
 
@@ -110,7 +110,7 @@ class AblationRun:
         folders |= {name: folder / name for name in ("catalog", "patterns", "index")}
         self.folder, self.domain, self.params, self.budget, self.seed = folder, domain, params, budget, seed
         self.inputs: RoundInputs = load_inputs(folders, domain, params)
-        world = load_world(folders, domain, params)
+        world = load_world(folders, domain, params.retrieval)
         cases = {split: first_cases_of(world.cases[split], budget.cases) for split in SPLITS}
         self.evaluation = dataclasses.replace(world, cases=cases)
 

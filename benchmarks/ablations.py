@@ -25,9 +25,9 @@ from typing import Any
 import torch
 
 from benchmarks.ablation_runs import AblationRun, Budget, Chain, Recipe, Scores
-from modit.core.params import load_params
 from modit.evaluate.bootstrap import bootstrap_cases
 from modit.metric.cases import SPLITS
+from modit.params import load_params
 
 # What the paper sets for HPPO; docs/adr/0005 says why the defaults of this repository differ.
 PAPER = {

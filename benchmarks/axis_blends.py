@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from modit.core.params import Params, load_params
-from modit.core.sections.hppo import HPPOParams
 from modit.hppo.candidates import BLENDS, axis_candidates
+from modit.hppo.params import HPPOParams
 from modit.hppo.round import RoundCases, RoundContext, load_inputs, seed_means, step_directions
 from modit.hppo.validation import Validator
 from modit.metric.list_metrics import list_metrics
+from modit.params import Params, load_params
 
 STEPS = HPPOParams().axis_steps
 DIRECTIONS = ("density", "attribute", "both")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modit.core.sections.features import FeatureParams
+from modit.features.params import FeatureParams
 from modit.features.parity import historical
 from modit.features.publish import Night, publish
 from modit.features.rows import OfflineRows

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.dense_reference import dense_velocity
-from modit.core.sections.train import OptimizerParams
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import DiTConfig, MODiT, packed_visibility, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, normalize
 from modit.train.loop import Batch
+from modit.train.params import OptimizerParams
 from modit.train.stages import PrefixPrediction
 
 DIMENSION, ITEMS, HEADS = 64, 2_000, 4

@@ -108,10 +108,10 @@ def read_twice(logs: Path) -> dict[str, float]:
 
 
 def validate(logs: Path) -> dict[str, float]:
-    from modit.core.sections.data import ValidationParams
     from modit.data.expectations import judge
     from modit.data.interactions import read_interactions
     from modit.data.items import read_items
+    from modit.data.params import ValidationParams
     from modit.data.window import TimeRules, Window
 
     params = ValidationParams()
@@ -139,7 +139,7 @@ def validate(logs: Path) -> dict[str, float]:
 
 def publish(logs: Path) -> dict[str, float]:
     """Reads, describes and saves a catalogue: what the step does, but for Great Expectations."""
-    from modit.core.sections.data import ValidationParams
+    from modit.data.params import ValidationParams
     from modit.data.profile import learn_codebook, profile
     from modit.data.validate import inspect
     from modit.data.window import TimeRules, Window

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from modit.core.sections.data import ValidationParams
+from modit.data.params import ValidationParams
 from tests.faults.kinds import all_faults
 from tests.faults.trial import Result, Trial
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modit.core.params import Params, load_params
-from modit.core.step import PRESETS
+from modit.core.names import PRESETS
 from modit.data.vectors import unit
 from modit.hppo.preferences import PairData, PreferenceStage
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
+from modit.params import Params, load_params
 from modit.train.distributed import training_bytes
 from modit.train.loop import Stage
 from modit.train.stages import PrefixPrediction, TargetPrediction

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from modit.core.registry import Registry, discover
 
-REGISTRY: Registry = discover("components")
+REGISTRY: Registry = discover("components", "modit.params")

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY / "src") not in sys.path:
     sys.path.append(str(REPOSITORY / "src"))
 
-from modit.core.step import PRESETS  # noqa: E402
+from modit.core.names import PRESETS  # noqa: E402
 
 RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.errors import ModitError
-from modit.core.step import PRESETS
-from modit.core.verdict import data_docs, read_verdict, report_pages, verdict_table
+from modit.core.names import PRESETS
 from modit.core.window import named_window
+from modit.release.verdict import data_docs, read_verdict, report_pages, verdict_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAG_ID = "nightly_retrain"

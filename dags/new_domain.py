@@ -18,12 +18,12 @@ from dags.fields import COMMON, RUN, RUN_NAME, RUN_ROOT, RUN_URI  # noqa: E402
 from dags.notices import send_missed_deadline  # noqa: E402
 from dags.release import add_reviews, verb_task  # noqa: E402
 from dags.steps import add_steps  # noqa: E402
-from modit.core.step import PRESETS  # noqa: E402
+from modit.core.names import DOMAIN_NAME, PRESETS  # noqa: E402
 
 PARAMS = {
     "domain": Param(
         type="string",
-        pattern="^[a-z][a-z0-9_]*$",
+        pattern=f"^{DOMAIN_NAME.pattern}$",
         description="Name of the new domain, as in `attr_<domain>`.",
     ),
     "start_from": Param(

@@ -13,6 +13,7 @@ if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
 
 from dags.fields import COMMON, RUN_ROOT  # noqa: E402
 from dags.release import add_reviews  # noqa: E402
+from modit.core.names import DOMAIN_NAME  # noqa: E402
 
 # What a person wants -> the verb that an approval orders.
 ACTIONS = {
@@ -25,7 +26,7 @@ ACTIONS = {
 PARAMS = {
     "version": Param(
         type="string",
-        pattern="^modit-[a-z][a-z0-9_]*/[1-9][0-9]*$",
+        pattern=f"^modit-{DOMAIN_NAME.pattern}/[1-9][0-9]*$",
         description="The model version, such as modit-popular/3.",
     ),
     "action": Param(

@@ -19,5 +19,3 @@ DOMAIN, SHARD = "domain", "shard"
 ELIGIBLE_DOMAINS, OUTCOME = "eligible_domains", "outcome"
 # The output parameter with an artifact's digest, where steps of a later loop read the artifact.
 DIGEST = "{artifact}_digest"
-# What the first step then says (modit.core.verdict, which is too heavy for a definition to import).
-SKIPPED_NO_DATA = "SKIPPED_NO_DATA"

@@ -10,10 +10,11 @@ from typing import Any
 
 from kfp import dsl
 
+from modit.core.names import SKIPPED_NO_DATA
 from modit.core.registry import Registry
 from modit.core.step import Step
 from pipelines.kfp_components import artifact_type, component, configure
-from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD, SKIPPED_NO_DATA
+from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD
 from pipelines.kfp_platform import Platform
 
 

@@ -13,7 +13,7 @@ from docker.types import Mount
 from kfp import local
 
 from components.registry import REGISTRY
-from modit.core.step import PRESETS
+from modit.core.names import PRESETS
 from pipelines.kfp_platform import add_platform_arguments, platform_of
 from pipelines.retrain import IMAGE_KINDS, retrain_pipeline
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.command import FAILED, REFUSED
+from modit.core.names import SKIPPED_NO_DATA
 from modit.core.window import named_window
-from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD, SKIPPED_NO_DATA
+from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

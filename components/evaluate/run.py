@@ -29,7 +29,7 @@ def run(context: StepContext) -> dict[str, object]:
     Writes `evaluation`: evaluation.json, per_case.npz, and rounds and curves as tables.
     """
     folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
-    world = load_world(folders, context.domain, context.params)
+    world = load_world(folders, context.domain, context.params.retrieval)
     stages = {name: context.input(name) for name in ("pretrained", "continued")}
     variants = read_variants(context.input("hppo_variants"))
     hppo_rounds = [context.input(name) for name in HPPO_OUTPUTS]

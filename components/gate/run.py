@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from modit.core.errors import ArtifactError
-from modit.core.sections.release import GateParams
 from modit.release.gate.champion import Champion
 from modit.release.gate.evidence import Evidence, read_strictly
 from modit.release.gate.gate import judge, overridden_thresholds
 from modit.release.gate.verdict_table import verdict_text
+from modit.release.params import GateParams
 from modit.release.versioning.snapshot import load_versions
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
-from modit.core.verdict import SKIPPED
 from modit.evaluate.variants import read_variants
 from modit.release.bundle.bundle import BUNDLE, CARD_FILE, Bundle
 from modit.release.promotion.model_version import Submission
 from modit.release.promotion.registry_access import open_registry
+from modit.release.verdict import SKIPPED
 from modit.release.versioning.code_state import code_state
 from modit.release.versioning.record import RECORD_FILE, record_of
 from modit.release.versioning.snapshot import load_versions, version_tags

@@ -11,7 +11,6 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.context import REFUSED_FOLDER
 from modit.core.errors import ArtifactError, UnknownItemError
 from modit.core.storage import Storage, digest_of
-from modit.core.verdict import data_docs, read_verdict
 from modit.core.workspace import cache_folder
 from modit.data.catalog import Catalog
 from modit.data.data_docs import INDEX
@@ -21,6 +20,7 @@ from modit.features.store import open_store
 from modit.features.tables import EMBEDDING_VIEW
 from modit.index import ItemIndex
 from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.verdict import data_docs, read_verdict
 
 Json = dict[str, Any]
 

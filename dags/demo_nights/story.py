@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from modit.core.verdict import SKIPPED_NO_DATA
+from modit.core.names import SKIPPED_NO_DATA
 from modit.data.demo import DemoParameters
 from modit.data.nightly import ACCEPTED, REFUSED
 

@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from modit.core.names import SKIPPED_NO_DATA
 from modit.core.step import Resources
 
-# What a step says when there is nothing to work on (modit.core.verdict, which is too heavy to import here).
-SKIPPED_NO_DATA = "SKIPPED_NO_DATA"
 # Exit statuses of `python -m components` that trying again cannot change: a wrong command line, and a refusal.
 FINAL = (2, 3)
 # It ran out of memory, and says so itself (modit.core.command).

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modit.core.errors import ConfigError, ModitError
-from modit.core.verbs import add_core_verbs
 from modit.data.commands import add_data_commands
 from modit.monitor.commands import add_monitor_commands
 from modit.release.commands import add_release_commands
@@ -47,7 +46,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     add_data_commands(verbs)
-    add_core_verbs(verbs)
     _add_kfp(verbs)
     add_monitor_commands(verbs)
     add_release_commands(verbs, _steps)
@@ -57,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from modit.core.step import PRESETS
+    from modit.core.names import PRESETS
 
     orders = verbs.add_parser("kfp", help="Kubeflow Pipelines").add_subparsers(required=True, metavar="ORDER")
     parser = orders.add_parser("submit", help="start the main job on a server, once or on a schedule")

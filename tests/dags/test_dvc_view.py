@@ -9,8 +9,8 @@ import yaml
 from graphs import dvc_edges, dvc_graph, expanded
 
 from components.registry import REGISTRY
-from modit.core.params import Params
 from modit.core.run_config import RunConfig
+from modit.params import Params
 from pipelines.dvc_view import CONF, FILE, VARS, dvc_pipeline, main, rendered
 
 

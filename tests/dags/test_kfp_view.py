@@ -14,8 +14,8 @@ from graphs import ROOT, KfpGraph, kfp_graph
 
 from components.registry import REGISTRY
 from modit.core.errors import ConfigError
+from modit.core.names import SKIPPED_NO_DATA
 from modit.core.run_config import RunConfig
-from modit.core.verdict import SKIPPED_NO_DATA
 
 pytest.importorskip("kfp", reason="needs the extra `kfp`")
 

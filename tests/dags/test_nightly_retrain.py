@@ -12,7 +12,7 @@ import pytest
 from graphs import REVIEWS
 
 from components.registry import REGISTRY
-from modit.core.step import PRESETS
+from modit.core.names import PRESETS
 
 pytest.importorskip("airflow", reason="needs the extra `airflow`")
 

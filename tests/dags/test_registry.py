@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.registry import REGISTRY
-from modit.core.params import Params
+from modit.params import Params
 
 ROOT = Path(__file__).resolve().parents[2]
 

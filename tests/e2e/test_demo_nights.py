@@ -13,10 +13,10 @@ from dags.demo_nights.facts import NightFacts, Observation, aliases, read_facts
 from dags.demo_nights.story import NEW_ITEMS, OVERRIDES, REMOVED_ITEMS, STORY
 from dags.demo_nights.table import night_table
 from modit.core.errors import UnknownItemError
-from modit.core.params import load_params
 from modit.core.storage import Storage
 from modit.features.lookup import OnlineItems
 from modit.features.store import open_store
+from modit.params import load_params
 from modit.release.promotion.registry_access import local_registry
 
 pytestmark = pytest.mark.e2e

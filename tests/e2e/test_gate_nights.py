@@ -8,9 +8,9 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
-from modit.core.verdict import PASS, read_verdict, served_figures, verdict_table
 from modit.release.promotion.mlflow_registry import MlflowRegistry
 from modit.release.promotion.promotion import Order, carry_out
+from modit.release.verdict import PASS, read_verdict, served_figures, verdict_table
 from tests.worlds import small_world
 
 pytestmark = pytest.mark.e2e

@@ -18,7 +18,7 @@ from components.registry import REGISTRY
 from dags.launch import main as launch
 from modit.core.artifacts import ArtifactStore
 from modit.core.storage import Storage
-from modit.core.verdict import read_verdict
+from modit.release.verdict import read_verdict
 from tests.worlds import small_world
 
 pytest.importorskip("kfp", reason="needs the extra `kfp`")

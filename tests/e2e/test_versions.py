@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modit.core.verdict import read_verdict
+from modit.release.verdict import read_verdict
 
 pytestmark = pytest.mark.e2e
 

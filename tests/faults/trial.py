@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.core.errors import ContractError
-from modit.core.sections.core import WindowParams
-from modit.core.sections.data import ValidationParams
+from modit.core.params import WindowParams
 from modit.core.window import Days
 from modit.data.nightly import WindowValidator
+from modit.data.params import ValidationParams
 from modit.data.validate import Inspection, inspect
 from modit.data.window import DAY, TimeRules, Window
 from tests.faults.injectors import ITEMS, Fault, Logs, Place

@@ -95,7 +95,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue" / "numbers.txt").write_text("1 2 3 4 5\n")
     (tmp_path / "params.yaml").write_text(PARAMS)
-    return Toy(tmp_path, discover("toysteps"))
+    return Toy(tmp_path, discover("toysteps", "modit.params"))
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.core.errors import ConfigError, ContractError
-from modit.core.params import load_params
 from modit.core.run_config import wanted_config
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
+from modit.params import load_params
 from modit.release.domain_plan import LabelCosts, plan_domain, plan_text
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"

@@ -15,8 +15,8 @@ from nightlogs import OVERRIDES, ROOT, runner, write_day, write_items
 from components.registry import REGISTRY
 from modit.core.errors import ConfigError, ContractError, RunBusyError
 from modit.core.runner import StepRunner
-from modit.core.verdict import data_docs, read_verdict, report_pages
 from modit.data.catalog import Catalog
+from modit.release.verdict import data_docs, read_verdict, report_pages
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 
 from components.publish_features.run import run
 from modit.core.errors import ArtifactError, FeatureParityError
-from modit.core.params import Params
 from modit.core.run_config import RunConfig
 from modit.core.shard_parts import combined
 from modit.core.shards import BUCKETS, WHOLE, Shard
@@ -27,6 +26,7 @@ from modit.features.store import open_store, service_name
 from modit.features.tables import FeatureTable
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor
+from modit.params import Params
 from modit.release.bundle.embedding_space import Space
 
 pytest.importorskip("feast", reason="needs the extra `features`")

@@ -56,7 +56,7 @@ def test_first_process_calls_for_help_only_where_a_step_can_use_an_accelerator(t
 
 def test_helper_prints_nothing(toy, finished, capsys):
     arguments = ["read", "--run", str(finished), "--params", str(toy.folder / "params.yaml")]
-    assert main(discover("toysteps"), arguments, Team(1, lambda value: False)) == 0
+    assert main(discover("toysteps", "modit.params"), arguments, Team(1, lambda value: False)) == 0
     assert capsys.readouterr().out == ""
 
 

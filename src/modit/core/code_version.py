@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-# These carry values, lines and folders; what they can change is in the key already, or never reaches an artifact.
-NEUTRAL = tuple(f"modit.core.{name}." for name in ("errors", "logs", "params", "progress", "sections", "step"))
-
 
 def code_parts(module: str, packages: tuple[str, ...]) -> dict[str, str]:
     """Hashes of all modules that a module imports, directly or not, and its own.
@@ -30,7 +27,7 @@ def code_parts(module: str, packages: tuple[str, ...]) -> dict[str, str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found or f"{name}.".startswith(NEUTRAL):
+        if name in found:
             continue
         path = _source_of(name)
         if path is None:

@@ -10,7 +10,7 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore, Manifest
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.ledger import WindowLedger
-from modit.core.params import Params
+from modit.core.params import RunParams
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
 from modit.core.shards import WHOLE, Shard
@@ -25,7 +25,7 @@ REFUSED_FOLDER = "refused"
 class DeclaredParams:
     """The sections that a step declares. Any other is refused: it could change the outputs without changing the key."""
 
-    def __init__(self, params: Params, step: Step) -> None:
+    def __init__(self, params: RunParams, step: Step) -> None:
         self._params, self._step = params, step
 
     def __getattr__(self, name: str) -> Any:
@@ -55,7 +55,7 @@ class StepContext:
 
     step: Step
     domains: tuple[str, ...]
-    params: Params
+    params: DeclaredParams
     seed: int
     run_config: RunConfig
     logger: logging.Logger

@@ -9,7 +9,7 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.code_version import code_parts, folder_parts
 from modit.core.ledger import WindowLedger
 from modit.core.new_domain import NewDomain
-from modit.core.params import Params
+from modit.core.params import RunParams
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
 from modit.core.step import Step
@@ -33,7 +33,7 @@ def key_parts(
     domain: str | None,
     store: ArtifactStore,
     config: RunConfig,
-    params: Params,
+    params: RunParams,
     domains: list[str],
 ) -> KeyParts:
     """Everything that the step's outputs depend on.

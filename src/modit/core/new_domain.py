@@ -7,12 +7,11 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from modit.core.artifacts import ArtifactStore
+from modit.core.names import DOMAIN_NAME
 from modit.core.storage import Storage
 
 # A column of `items`, or a function of a module: `column`, `package.module:function`.
 SCORER = r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?$"
-# As the input contract has it for `attr_<domain>`.
-NAME = r"^[a-z][a-z0-9_]*$"
 
 
 class NewDomain(BaseModel):
@@ -26,7 +25,7 @@ class NewDomain(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, StringConstraints(pattern=NAME)]
+    name: Annotated[str, StringConstraints(pattern=rf"^{DOMAIN_NAME.pattern}$")]
     run: Annotated[str, Field(min_length=1), AfterValidator(lambda uri: Storage(uri).uri)]
     scorer: Annotated[str, StringConstraints(pattern=rf"{SCORER}|^$")] = ""
 

@@ -7,11 +7,15 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import GraphError
 from modit.core.graph import Edge, producers, resolve_edges, topological_order
 from modit.core.step import Step
+
+if TYPE_CHECKING:
+    from modit.core.params import RunParams
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,12 @@ class Registry:
     Attributes:
         package: name of the package, such as `components`.
         modules: module of each step's declaration, by the step's name.
+        params_module: name of the module whose `load_params` reads params.yaml.
         steps: the steps in an order in which they can run.
     """
 
     package: str
+    params_module: str
     modules: dict[str, str]
     steps: tuple[Step, ...]
 
@@ -66,12 +72,26 @@ class Registry:
         """Imports the step's `run`; this is where heavy libraries come in."""
         return importlib.import_module(self.run_module(step)).run
 
+    def load_params(self, path: Path, preset: str, overrides: dict[str, Any]) -> RunParams:
+        """Reads the parameters of all steps.
 
-def discover(package: str) -> Registry:
+        Args:
+            path: params.yaml.
+            preset: size preset of that file.
+            overrides: over the preset, nested or dotted.
+
+        Raises:
+            ConfigError: the file, the preset or a value is not allowed.
+        """
+        return importlib.import_module(self.params_module).load_params(path, preset, overrides)
+
+
+def discover(package: str, params_module: str) -> Registry:
     """Collects `STEP` or `STEPS` of every sub-package.
 
     Args:
         package: name of an importable package.
+        params_module: name of the module whose `load_params(path, preset, overrides)` reads the steps' parameters.
 
     Returns:
         All its steps, ordered.
@@ -93,4 +113,4 @@ def discover(package: str) -> Registry:
     deciding = [step.name for step in ordered if step.decides_domains]
     if len(deciding) > 1 or (not deciding and any(step.per_domain for step in ordered)):
         raise GraphError(f"exactly one step decides the domains; declared: {deciding}")
-    return Registry(package=package, modules=modules, steps=tuple(ordered))
+    return Registry(package=package, params_module=params_module, modules=modules, steps=tuple(ordered))

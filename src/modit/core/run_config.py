@@ -10,9 +10,9 @@ import fsspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modit.core.errors import ConfigError
+from modit.core.names import PRESETS
 from modit.core.new_domain import NewDomain
 from modit.core.params import Seed
-from modit.core.step import PRESETS
 from modit.core.storage import Storage
 from modit.core.window import NamedWindow
 

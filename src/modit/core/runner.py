@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
 from modit.core.attempt import Attempt
@@ -17,7 +16,7 @@ from modit.core.errors import ArtifactError, ConfigError, ContractError, Insuffi
 from modit.core.key import KeyParts, explain, key_parts
 from modit.core.lease import NightLease
 from modit.core.memory import in_parts
-from modit.core.params import Params, load_params
+from modit.core.names import DOMAIN_NAME, SKIPPED_NO_DATA
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
 from modit.core.seal import expect_unsealed, seals_of
@@ -28,13 +27,11 @@ from modit.core.step import Step
 from modit.core.storage import Storage, canonical_json
 from modit.core.task import Task
 from modit.core.team import Team
-from modit.core.verdict import SKIPPED_NO_DATA
 from modit.core.workspace import Workspace, cache_folder
 
 __all__ = ["StepContext", "StepResult", "StepRunner"]
 
 DOMAINS_FILE = "domains.json"
-DOMAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 # How long a shard waits for others that find or join what is there; seconds.
 JOIN_WAIT = 600.0
@@ -98,7 +95,7 @@ class StepRunner:
         self.run = Storage(run_uri)
         self.store = ArtifactStore(self.run, cache_folder())
         self.config = open_run(self.run, conf)
-        self.params = load_params(params_path, self.config.preset, self.config.overrides)
+        self.params = registry.load_params(params_path, self.config.preset, self.config.overrides)
         self.seed = self.params.seed if self.config.seed is None else self.config.seed
 
     def execute(self, name: str, domain: str | None = None, shard: Shard = WHOLE, *, force: bool = False) -> StepResult:
@@ -305,7 +302,7 @@ class StepRunner:
         return StepContext(
             step=task.step,
             domains=tuple(self.domains()),
-            params=cast(Params, DeclaredParams(self.params, task.step)),
+            params=DeclaredParams(self.params, task.step),
             seed=self.seed,
             run_config=self.config,
             logger=task.logger,

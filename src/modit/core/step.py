@@ -11,9 +11,6 @@ from modit.core.shards import Shard
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
-# The size presets that params.yaml must offer; here, because a DAG file may not read YAML when it is parsed.
-PRESETS = ("tiny", "small", "base", "paper")
-
 # The container images that steps run in, targets of infra/Dockerfile: what a step imports decides which.
 IMAGES = ("data", "train", "features", "release")
 

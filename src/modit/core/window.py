@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from modit.core.errors import ConfigError
-from modit.core.sections.core import WindowParams
+from modit.core.params import WindowParams
 from modit.core.storage import Storage
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from modit.core.names import DOMAIN_NAME
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.data.parts import Part
 from modit.data.problems import ProblemLog
-
-_DOMAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def check_items(parts: list[Part]) -> ItemLayout:
     if not attributes:
         problems.add("attribute_present", parts[0].name, detail=f"columns are {', '.join(first.names)}")
     for name, domain in zip(attributes, layout.domains, strict=True):
-        if not _DOMAIN_NAME.fullmatch(domain):
+        if not DOMAIN_NAME.fullmatch(domain):
             problems.add("domain_name", parts[0].name, name)
     for part in parts:
         _check_columns(part, expected, problems)

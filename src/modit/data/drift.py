@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from modit.core.sections.data import DriftParams
 from modit.data.facts import Fact
+from modit.data.params import DriftParams
 
 Json = Mapping[str, Any]
 Level = Literal["ok", "warn", "fail"]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from modit.core.errors import ConfigError
-from modit.core.sections.data import DriftParams
 from modit.data.drift import Drift
 from modit.data.facts import TABLES, Fact
+from modit.data.params import DriftParams
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
 from modit.data.facts import Fact
+from modit.data.params import ValidationParams
 from modit.data.profile import rates
 
 Json = Mapping[str, Any]

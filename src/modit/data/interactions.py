@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from modit.core.sections.data import ValidationParams
 from modit.data.catalog import Sequences
 from modit.data.contract import check_interactions
 from modit.data.facts import Fact
 from modit.data.hashing import WordIndex
 from modit.data.interaction_rows import InteractionReader
+from modit.data.params import ValidationParams
 from modit.data.parts import find_parts
 from modit.data.problems import ProblemLog
 from modit.data.quarantine import Quarantine

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.core.sections.data import ValidationParams
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.data.contract import ItemLayout, check_items
 from modit.data.facts import Fact, refuse
+from modit.data.params import ValidationParams
 from modit.data.parts import Part, find_parts, stream
 from modit.data.positions import Positions
 from modit.data.problems import ProblemLog

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.core.sections.data import ValidationParams
 from modit.data.codes import Codes, encoded, ordered_by, repeats
 from modit.data.contract import LABEL_COLUMNS, check_labels
 from modit.data.facts import Fact
+from modit.data.params import ValidationParams
 from modit.data.parts import Part, find_parts, stream
 from modit.data.positions import Positions
 from modit.data.quarantine import COLUMNS, Quarantine

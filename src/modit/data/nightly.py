@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from modit.core.errors import ContractError
-from modit.core.sections.core import WindowParams
-from modit.core.sections.data import ValidationParams
-from modit.core.verdict import SKIPPED_NO_DATA
+from modit.core.names import SKIPPED_NO_DATA
+from modit.core.params import WindowParams
 from modit.core.window import Days
 from modit.data.catalog import Catalog
 from modit.data.data_docs import write_data_docs
@@ -22,6 +21,7 @@ from modit.data.expectations import judge
 from modit.data.facts import TABLES, Fact, contract_facts, refuse
 from modit.data.history import News, news, rate_facts, volume_facts
 from modit.data.interactions import InteractionCounts
+from modit.data.params import ValidationParams
 from modit.data.profile import decode, learn_codebook, profile
 from modit.data.validate import Inspection, Report, inspect, refuse_nothing_to_learn_from
 from modit.data.window import TimeRules, Window

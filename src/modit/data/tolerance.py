@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modit.core.sections.data import ValidationParams
+from modit.data.params import ValidationParams
 
 
 def allowed_of_items(params: ValidationParams) -> dict[str, float]:

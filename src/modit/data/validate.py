@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from modit.core.errors import ContractError
-from modit.core.sections.data import ValidationParams
 from modit.data.catalog import Catalog, Sequences
 from modit.data.facts import Fact, contract_facts, refuse
 from modit.data.interactions import InteractionCounts, Interactions, read_interactions
 from modit.data.items import Items, read_items
 from modit.data.labels import LabelCounts, RetrievalLabels, read_labels
+from modit.data.params import ValidationParams
 from modit.data.parts import has_table
 from modit.data.problems import RULES, ProblemLog
 from modit.data.window import TimeRules, Window

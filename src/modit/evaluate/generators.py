@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from modit.core.memory import at_once
-from modit.core.sections.model import SamplerParams
 from modit.evaluate.world import VALIDATION_OF, World, validation_joint
 from modit.model.axes import Geometry
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
 from modit.train.checkpoint import load_model
+from modit.train.params import SamplerParams
 
 _VALIDATION_NOISE = 0
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modit.core.params import Params
 from modit.data.catalog import Catalog
 from modit.evaluate.world import World
 from modit.index import ItemIndex
+from modit.index.params import RetrievalParams
 from modit.metric.cases import SPLITS, Cases
 from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor, DomainGeometry
 
 
-def load_world(folders: dict[str, Path], domain: str, params: Params) -> World:
+def load_world(folders: dict[str, Path], domain: str, retrieval: RetrievalParams) -> World:
     """Reads the artifacts of a domain.
 
     Args:
         folders: of `catalog`, `patterns`, `predictor`, `cases` and `index`.
         domain: which one.
-        params: of the run.
+        retrieval: section `retrieval`.
     """
     catalog = Catalog.load(folders["catalog"])
     patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
-    k = params.retrieval.depth(len(catalog))
+    k = retrieval.depth(len(catalog))
     return World(
         catalog=catalog,
         domain=domain,

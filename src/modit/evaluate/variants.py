@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from modit.core.sections.hppo import Variant
+from modit.hppo.params import Variant
 
 VARIANTS_FILE = "variants.json"
 VARIANT_WORDS: dict[str, str] = {

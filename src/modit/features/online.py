@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from modit.core.sections.features import FeatureParams
 from modit.core.storage import Storage, digest_of
+from modit.features.params import FeatureParams
 from modit.features.rows import OfflineRows, RowFile
 from modit.features.state import newest_rows
 

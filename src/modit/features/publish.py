@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import FeatureParityError, RunBusyError
 from modit.core.lock import locked, locked_range
-from modit.core.sections.features import FeatureParams
 from modit.core.shards import ALL_BUCKETS
 from modit.features.append import append_night
 from modit.features.online import Materialiser
+from modit.features.params import FeatureParams
 from modit.features.parity import compare_online, sample_of
 from modit.features.rows import OfflineRows
 from modit.features.store import Published, declarations, open_store, write_config

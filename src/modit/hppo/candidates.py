@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from modit.core.memory import at_once
-from modit.core.sections.hppo import HPPOParams
 from modit.data.vectors import unit
+from modit.hppo.params import HPPOParams
 from modit.index import ItemIndex
 from modit.metric.list_metrics import list_metrics
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modit.core.params import Params
-from modit.core.sections.hppo import HPPOParams
+from modit.core.context import DeclaredParams
+from modit.hppo.params import HPPOParams
 from modit.hppo.round import RoundInputs, draw_cases, load_inputs, run_round
 from modit.hppo.validation import Blend, ValidationScore, score_blends
 from modit.model.dit import MODiT
@@ -207,7 +207,7 @@ def best_blend(blends: Sequence[Blend], best: dict[str, Any], fall_allowed: floa
 def train_variants(
     folders: dict[str, Path],
     domain: str,
-    params: Params,
+    params: DeclaredParams,
     rounds: int,
     seed: int,
     output: Path,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modit.core.sections.hppo import HPPOParams
+from modit.hppo.params import HPPOParams
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, sample_noise, sample_time

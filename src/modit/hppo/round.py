@@ -9,14 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from modit.core.context import DeclaredParams
 from modit.core.memory import at_once
-from modit.core.params import Params
-from modit.core.sections.hppo import HPPOParams
-from modit.core.sections.model import SamplerParams
-from modit.core.sections.train import OptimizerParams
 from modit.data.catalog import Catalog
 from modit.data.vectors import mean_of_rows, unit
 from modit.hppo.candidates import Labels, SeedMeans, build_pool, label_candidates, local_candidates, static_candidates
+from modit.hppo.params import HPPOParams
 from modit.hppo.preferences import PairData, Pairs, PreferenceStage, build_pairs, shrink_to_kind
 from modit.hppo.validation import Validator, load_validator
 from modit.index import ItemIndex
@@ -29,6 +27,7 @@ from modit.model.dit import MODiT
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
 from modit.train.distributed import from_first
 from modit.train.loop import Log, train
+from modit.train.params import OptimizerParams, SamplerParams
 from modit.train.stages import subset_rows
 
 
@@ -300,7 +299,7 @@ class RoundInputs(NamedTuple):
     full_share: float
 
 
-def load_inputs(folders: dict[str, Path], domain: str, params: Params) -> RoundInputs:
+def load_inputs(folders: dict[str, Path], domain: str, params: DeclaredParams) -> RoundInputs:
     """Reads the artifacts of a domain.
 
     Args:

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from modit.core.context import DeclaredParams
 from modit.core.memory import at_once
-from modit.core.params import Params
-from modit.core.sections.model import SamplerParams
 from modit.data.catalog import Catalog
 from modit.index import ItemIndex
 from modit.metric.cases import Cases
@@ -23,6 +22,7 @@ from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
+from modit.train.params import SamplerParams
 
 _NOISE_SEED = 0
 
@@ -144,7 +144,7 @@ def interpolate(before: MODiT, after: MODiT, share: float) -> MODiT:
     return blend
 
 
-def load_validator(folders: dict[str, Path], domain: str, params: Params) -> Validator:
+def load_validator(folders: dict[str, Path], domain: str, params: DeclaredParams) -> Validator:
     """The validation cases of a domain and what it takes to score a model on them.
 
     Args:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from modit.core.arrays import save_arrays
-from modit.core.sections.metric import SequenceParams
 from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns
 from modit.metric.trajectories import order_group, pattern_pool
 

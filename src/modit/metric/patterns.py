@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 from modit.core.arrays import save_arrays
 from modit.core.errors import InsufficientDataError
 from modit.core.memory import at_once
-from modit.core.sections.metric import PatternParams
 from modit.data.hashing import hash_unit
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.data.vectors import ROWS_AT_ONCE, nearest_centroid
+from modit.metric.params import PatternParams
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from modit.core.arrays import save_arrays
-from modit.core.sections.metric import SequenceParams
+from modit.metric.params import SequenceParams
 from modit.metric.patterns import PatternViews
 
 Order = Literal["ascending", "descending", "random"]

@@ -10,9 +10,10 @@ from typing import Any
 from modit.core.artifacts import MANIFEST, Manifest
 from modit.core.context import REFUSED_FOLDER
 from modit.core.errors import ArtifactError
+from modit.core.names import SKIPPED_NO_DATA
 from modit.core.run_config import RUN_FILE
 from modit.core.storage import Storage
-from modit.core.verdict import SKIPPED_NO_DATA, VERDICT_FILE
+from modit.release.verdict import VERDICT_FILE
 
 Json = dict[str, Any]
 

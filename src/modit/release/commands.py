@@ -36,6 +36,10 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
         checkout: called with what needs the repository, gives its folder and its steps.
     """
     _add_promotion(commands)
+    parser = commands.add_parser("verdict", help="show the verdict of a run, and where its report is")
+    parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")
+    parser.set_defaults(verb=_verdict)
+
     parser = commands.add_parser("review", help="what to look at before a version is promoted")
     parser.add_argument("version", nargs="?", metavar="MODEL_VERSION", help="(default: all that passed in --run)")
     parser.add_argument("--run", metavar="URI", help="the run; with a version, its own run or one beside it")
@@ -56,6 +60,16 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
         "--into", type=Path, metavar="DIR", help="folder for data and the new run (default reproduced/MODEL_VERSION)"
     )
     parser.set_defaults(verb=lambda chosen: _reproduce(chosen, *checkout("reproducing")))
+
+
+def _verdict(chosen: argparse.Namespace) -> int:
+    from modit.release.verdict import data_docs, read_verdict, report_pages, served_figures, verdict_table
+
+    print(verdict_table(read_verdict(chosen.run)))
+    print(*(f"served:  {line}" for line in served_figures(chosen.run)), sep="\n")
+    print(*(f"report:  {page}" for page in report_pages(chosen.run)), sep="\n")
+    print(*(f"data:    {page}" for page in data_docs(chosen.run)), sep="\n")
+    return 0
 
 
 def _add_promotion(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -167,12 +181,11 @@ def _review_of_version(text: str, run: str | None) -> Review:
 
 
 def _plan(chosen: argparse.Namespace, steps: Registry) -> int:
-    from modit.core.params import load_params
     from modit.core.run_config import parse_conf, wanted_config
     from modit.release.domain_plan import plan_domain, plan_text
 
     config = wanted_config(parse_conf(chosen.conf))
-    params = load_params(chosen.params, config.preset, config.overrides)
+    params = steps.load_params(chosen.params, config.preset, config.overrides)
     plan = plan_domain(steps, config, params, chosen.label_budget)
     print(plan_text(plan))
     plan.expect_within_budget()

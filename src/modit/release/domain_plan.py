@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
 from modit.core.new_domain import NewDomain
-from modit.core.params import Params
 from modit.core.registry import Registry
 from modit.core.run_config import RUN_FILE, RunConfig
 from modit.core.step import Step
@@ -77,7 +77,7 @@ class DomainPlan:
             )
 
 
-def plan_domain(registry: Registry, config: RunConfig, params: Params, budget: int) -> DomainPlan:
+def plan_domain(registry: Registry, config: RunConfig, params: Any, budget: int) -> DomainPlan:
     """Estimates from the run that the domain is added to, and from others of the same catalogue and sizes beside it.
 
     Args:

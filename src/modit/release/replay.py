@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", required=True, help="names, with commas between")
     chosen = parser.parse_args(arguments)
     set_up_logging()
-    wanted, registry = set(chosen.steps.split(",")), discover(chosen.package)
+    wanted, registry = set(chosen.steps.split(",")), discover(chosen.package, "modit.params")
     try:
         runner = StepRunner(registry, chosen.run, chosen.params, parse_conf(chosen.conf))
         for step in registry.steps:

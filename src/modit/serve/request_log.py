@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modit.core.errors import ConfigError
-from modit.core.sections.index import RetrievalParams
 from modit.core.storage import Storage
 from modit.data.contract import LABEL_SCHEMA
 from modit.index import search_threads
+from modit.index.params import RetrievalParams
 from modit.inference.items import Items
 
 TABLE = "retrieval_labels"

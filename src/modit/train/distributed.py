@@ -12,9 +12,9 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from modit.core.sections.train import Sharding
 from modit.core.team import Team
 from modit.model.dit import MODiT
+from modit.train.params import Sharding
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor

@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from modit.core.memory import batch_parts
-from modit.core.sections.train import OptimizerParams
 from modit.model.dit import MODiT
 from modit.train.checkpoint import load_training_state, save_training_state
 from modit.train.distributed import (
@@ -32,6 +31,7 @@ from modit.train.distributed import (
     whole_model,
     whole_tensor,
 )
+from modit.train.params import OptimizerParams
 
 Batch = dict[str, Tensor]
 

@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from modit.core.sections.model import ModelParams
-from modit.core.sections.train import OptimizerParams
 from modit.model.dit import DiTConfig, MODiT
 from modit.train.checkpoint import save_model
 from modit.train.loop import Stage, train
+from modit.train.params import ModelParams, OptimizerParams
 
 _SECONDS_BETWEEN_LINES = 10.0
 

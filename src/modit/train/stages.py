@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modit.core.sections.train import OptimizerParams
 from modit.data.catalog import Sequences
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, packed_visibility, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, normalize, project_to_tangent, sample_noise, sample_time
 from modit.train.loop import Batch
+from modit.train.params import OptimizerParams
 
 
 def jitter(embeddings: Tensor, radians: float, generator: torch.Generator) -> Tensor:

@@ -6,4 +6,4 @@ from modit.core.command import main
 from modit.core.registry import discover
 
 if __name__ == "__main__":
-    sys.exit(main(discover("toysteps")))
+    sys.exit(main(discover("toysteps", "modit.params")))

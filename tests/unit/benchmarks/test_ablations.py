@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from benchmarks.ablation_runs import Chain, Scores, changed, reordered
 from benchmarks.ablations import GROUPS, compare, to_markdown
-from modit.core.sections.hppo import HPPOParams
+from modit.hppo.params import HPPOParams
 
 
 def scores(joint: list[float]) -> Scores:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from modit.core.sections.data import ValidationParams
+from modit.data.params import ValidationParams
 from modit.data.problems import RULES
 from modit.data.validate import validate_logs
 

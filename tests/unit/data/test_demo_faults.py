@@ -12,12 +12,12 @@ import pytest
 
 from modit.cli import main
 from modit.core.errors import ConfigError, ContractError
-from modit.core.sections.core import WindowParams
-from modit.core.sections.data import ValidationParams
+from modit.core.params import WindowParams
 from modit.core.window import Days
 from modit.data.demo import KINDS, DemoFault, DemoParameters, write_demo_world
 from modit.data.demo.faults import UNKNOWN_ITEM, UNSET_CLOCK
 from modit.data.nightly import Night, WindowValidator
+from modit.data.params import ValidationParams
 
 WORLD = DemoParameters(items=5_000, days=6, sessions_per_item=0.2)
 BEFORE, DAY, AFTER = (date(2026, 1, number) for number in (3, 4, 5))

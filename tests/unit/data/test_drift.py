@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modit.core.sections.data import DriftParams
 from modit.data.drift import compare, drift_facts, stability_index
+from modit.data.params import DriftParams
 from modit.data.profile import _categories, _numbers, decode, encode, learn_codebook
 from modit.data.vectors import nearest_centroid
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from modit.core.errors import ContractError
-from modit.core.sections.data import DriftParams, ValidationParams
 from modit.data.data_docs import write_data_docs
 from modit.data.drift import Drift, drift_facts
 from modit.data.expectations import judge, read_suite
 from modit.data.facts import TABLES, Fact, contract_facts, refuse
+from modit.data.params import DriftParams, ValidationParams
 from modit.data.problems import RULES
 from modit.data.tolerance import allowed_of_interactions, allowed_of_items, allowed_of_labels
 

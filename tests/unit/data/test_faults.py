@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from modit.core.sections.data import ValidationParams
 from modit.data.demo import DemoParameters, write_demo_world
+from modit.data.params import ValidationParams
 from modit.data.problems import RULES
 from tests.faults.kinds import all_faults
 from tests.faults.trial import Trial

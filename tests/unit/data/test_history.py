@@ -5,9 +5,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
 from modit.data.history import news, rate_facts, volume_facts
+from modit.data.params import ValidationParams
 from modit.data.profile import by_day
 
 PARAMS = ValidationParams()

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modit.core.errors import ContractError
-from modit.core.sections.data import ValidationParams
 from modit.data.catalog import Catalog
 from modit.data.interactions import Window
+from modit.data.params import ValidationParams
 from modit.data.validate import validate_logs
 
 TOLERANT = ValidationParams(unknown_item_share_max=1.0, null_share_max=1.0, duplicate_share_max=1.0)

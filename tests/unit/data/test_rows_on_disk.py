@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.core.sections.data import ValidationParams
 from modit.data import interaction_rows, row_order
 from modit.data.interactions import read_interactions
+from modit.data.params import ValidationParams
 from modit.data.positions import Positions
 from modit.data.scratch import Scratch
 from modit.data.window import TimeRules, Window

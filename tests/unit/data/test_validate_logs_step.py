@@ -10,9 +10,9 @@ import pytest
 
 from components.validate_logs import STEP
 from modit.core.errors import ContractError
-from modit.core.sections.core import WindowParams
-from modit.core.sections.data import ValidationParams
+from modit.core.params import WindowParams
 from modit.data.catalog import Catalog
+from modit.data.params import ValidationParams
 
 RUN = Path(__file__).parents[3] / "components" / "validate_logs" / "run.py"
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from modit.core.errors import ContractError
-from modit.core.sections.data import ValidationParams
 from modit.core.window import Days
 from modit.data.interactions import Window
+from modit.data.params import ValidationParams
 from modit.data.validate import inspect, validate_logs
 from modit.data.window import TimeRules
 

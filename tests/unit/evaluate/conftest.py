@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from modit.core.sections.metric import SequenceParams
 from modit.data.catalog import Catalog, Sequences
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.data.vectors import nearest_centroid, unit
@@ -16,6 +15,7 @@ from modit.evaluate.generators import Generator
 from modit.evaluate.world import World
 from modit.index import IndexConfig, ItemIndex
 from modit.metric.cases import SPLITS, build_cases
+from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor, fit_geometry
 from modit.model.axes import Geometry

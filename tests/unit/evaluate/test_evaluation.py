@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from modit.core.errors import ArtifactError, ConfigError
-from modit.core.sections.model import SamplerParams
 from modit.evaluate.evaluation import (
     AVERAGE,
     BEST_ORACLE,
@@ -26,6 +25,7 @@ from modit.evaluate.rival import ExportedRow
 from modit.evaluate.storage import load_evaluation, save_evaluation
 from modit.evaluate.world import VALIDATION_OF, World, judge, retrieve, validation_joint
 from modit.train.checkpoint import save_model
+from modit.train.params import SamplerParams
 
 SETTINGS = EvaluationSettings(seed=3, resamples=200)
 MODELS = ["Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive"]

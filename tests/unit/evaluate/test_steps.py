@@ -13,12 +13,12 @@ import pytest
 from components.evaluate import HPPO_OUTPUTS
 from components.evaluate.run import run as run_evaluate
 from components.render_report.run import run as run_render_report
-from modit.core.params import Params
 from modit.core.run_config import RunConfig
-from modit.core.sections.hppo import VARIANTS
 from modit.evaluate.generators import Generator
 from modit.evaluate.variants import VARIANT_WORDS
 from modit.evaluate.world import World
+from modit.hppo.params import VARIANTS
+from modit.params import Params
 from modit.release.gate.champion import NONE, Champion
 from modit.train.checkpoint import save_model
 

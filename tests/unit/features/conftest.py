@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modit.core.sections.features import FeatureParams
+from modit.features.params import FeatureParams
 from modit.features.publish import Night, publish
 from modit.features.store import open_store
 from modit.features.tables import FeatureTable

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from modit.core.errors import FeatureParityError, UnknownItemError
-from modit.core.sections.features import FeatureParams
 from modit.features.append import append_night
+from modit.features.params import FeatureParams
 from modit.features.rows import OfflineRows, down_to_complete
 from modit.features.state import find_changes, item_matrix
 from modit.features.tables import FeatureTable

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from modit.core.sections.hppo import HPPOParams
 from modit.data.vectors import unit
 from modit.hppo import candidates
+from modit.hppo.params import HPPOParams
 
 
 @pytest.fixture

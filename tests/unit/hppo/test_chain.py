@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from modit.core.sections.hppo import HPPOParams
 from modit.hppo import chain
 from modit.hppo.chain import ChainState, advance, best_blend, improves, run_chain
+from modit.hppo.params import HPPOParams
 from modit.hppo.round import best_scored, draw_cases
 from modit.hppo.validation import ValidationScore, interpolate, score_blends
 from modit.metric.trajectories import Trajectories

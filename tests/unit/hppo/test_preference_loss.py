@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from modit.core.sections.hppo import HPPOParams
+from modit.hppo.params import HPPOParams
 from modit.hppo.preferences import PairData, PreferenceStage
 from modit.model.axes import case_axes
 from modit.model.dit import DiTConfig, MODiT

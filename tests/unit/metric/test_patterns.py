@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from modit.core.errors import InsufficientDataError
-from modit.core.sections.metric import PatternParams
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.data.vectors import nearest_centroid, unit
+from modit.metric.params import PatternParams
 from modit.metric.patterns import (
     Patterns,
     build_patterns,

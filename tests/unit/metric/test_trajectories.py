@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from modit.core.sections.metric import SequenceParams
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.metric.cases import SPLITS, Cases, build_cases, eligible_items
+from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns, PatternViews
 from modit.metric.trajectories import Trajectories, build_trajectories, order_group, pattern_pool
 

@@ -6,11 +6,11 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-from modit.core.sections.release import GateParams
 from modit.release.gate.champion import NONE, READY, Champion
 from modit.release.gate.evidence import Evidence
 from modit.release.gate.gate import judge
 from modit.release.gate.servability import CHECKS, VARIANT_CHECKS
+from modit.release.params import GateParams
 
 PARITY = {"status": "passed", "tolerance": 1e-4, "greatest_difference": 2e-6}
 SAMPLER = {"model_digest": "a" * 64, "sampler_digest": "b" * 64, "index_digest": "c" * 64}

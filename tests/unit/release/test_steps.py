@@ -15,7 +15,6 @@ from components.register import DOMAIN_STAGES, SHARED_STAGES
 from components.register import STEP as REGISTER
 from components.register.run import run as register
 from modit.core.artifacts import Manifest, digest_of_files, list_files
-from modit.core.params import Params
 from modit.core.run_config import RunConfig
 from modit.core.shards import ALL_BUCKETS
 from modit.core.storage import sha256_of_file
@@ -27,6 +26,7 @@ from modit.inference.answers import load_answers
 from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
 from modit.metric.predictor import DomainGeometry
+from modit.params import Params
 from modit.release.bundle.bundle import PARTS, Bundle
 from modit.release.promotion.mlflow_registry import MlflowRegistry
 from modit.release.promotion.registry_access import tracking_uri

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from modit.core.sections.hppo import HPPOParams
-from modit.core.sections.train import OptimizerParams
 from modit.data.vectors import unit
+from modit.hppo.params import HPPOParams
 from modit.hppo.preferences import PairData, PreferenceStage
 from modit.metric.predictor import fit_geometry
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
+from modit.train.params import OptimizerParams
 from modit.train.stages import PrefixPrediction, TargetPrediction, tail_centroids
 
 ITEMS, DIMENSION, LENGTH = 60, 10, 8

@@ -8,7 +8,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 import modit.train.loop as loop
-from modit.core.sections.hppo import HPPOParams
+from modit.hppo.params import HPPOParams
 from modit.hppo.round import round_optimizer
 from modit.train.distributed import joined_team
 from modit.train.session import Journal

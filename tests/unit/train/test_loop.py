@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modit.core.memory import in_parts
-from modit.core.sections.hppo import HPPOParams
+from modit.hppo.params import HPPOParams
 from modit.train.checkpoint import save_model
 from modit.train.loop import build_average, learning_rate_factor, step_generator, train
 from modit.train.session import Journal, run_stage

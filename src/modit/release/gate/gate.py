@@ -8,8 +8,6 @@ from typing import Any
 
 from modit.core.errors import ArtifactError
 from modit.core.params import nested
-from modit.core.sections.release import GateParams
-from modit.core.verdict import FAIL, PASS, SKIPPED
 from modit.inference.answers import TOLERANCE
 from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
 from modit.release.gate.evidence import Evidence, number
@@ -17,6 +15,8 @@ from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SPLITS
 from modit.release.gate.precision import offer
 from modit.release.gate.quality import Finding, items_kept, nothing_judged, split_findings
 from modit.release.gate.servability import CHECKS, LOADS, VARIANT_CHECKS, Check
+from modit.release.params import GateParams
+from modit.release.verdict import FAIL, PASS, SKIPPED
 
 # Sections that say what a candidate must reach.
 _JUDGING = ("gate", "servability")

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modit.core.errors import ArtifactError
-from modit.core.sections.release import GateParams
 from modit.release.gate.evidence import number, ordered
 from modit.release.gate.figures import POLICY, ROUNDING, SPLITS, Difference
 from modit.release.gate.quality import FLOOR, WORDS, Finding
+from modit.release.params import GateParams
 
 Json = dict[str, Any]
 

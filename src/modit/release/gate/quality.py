@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from modit.core.sections.release import GateParams
 from modit.release.gate.figures import (
     AGAINST_AVERAGE,
     AGAINST_CHAMPION,
@@ -15,6 +14,7 @@ from modit.release.gate.figures import (
     SliceFigures,
     SplitFigures,
 )
+from modit.release.params import GateParams
 
 GAIN, AVERAGE_GAIN, SFT, CLASSICAL = (
     "gain over the champion",

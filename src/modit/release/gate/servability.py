@@ -17,10 +17,10 @@ from typing import Any
 
 import modit
 from modit.core.errors import ArtifactError
-from modit.core.sections.release import ServabilityParams
 from modit.core.storage import Storage
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM
 from modit.inference.sampler_file import variants_in
+from modit.release.params import ServabilityParams
 
 SERVABILITY_FILE = "servability.json"
 LOADS, TORCH, LISTS, LATENCY, MEMORY = "loads", "no torch", "lists", "latency", "memory"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modit.core.verdict import judged_in_words
 from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, AGAINST_CLASSICAL, SPLITS
+from modit.release.verdict import judged_in_words
 
 _HEADER = (
     "domain",

@@ -12,7 +12,6 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ModitError
 from modit.core.storage import Storage
-from modit.core.verdict import PASS
 from modit.release.bundle.bundle import SPACE_FILE, Bundle, read_part
 from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.loading import ReleaseSource, load_release, open_bundle
@@ -20,6 +19,7 @@ from modit.release.promotion.model_version import ModelRegistry, NamedVersion
 from modit.release.promotion.refusals import Refused
 from modit.release.promotion.release_log import REJECT, Approval, LogEntry
 from modit.release.promotion.release_state import ReleaseState
+from modit.release.verdict import PASS
 
 APPROVAL_HOURS = 24.0
 _CLOCKS_APART = timedelta(minutes=5)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import ConfigError
 from modit.core.services import REGISTRY, expect_declared
-from modit.core.verdict import PASS
 from modit.release.promotion.model_version import (
     ALIAS,
     LOG_TAG,
@@ -23,6 +22,7 @@ from modit.release.promotion.model_version import (
     model_name,
 )
 from modit.release.promotion.release_log import ReleaseLog
+from modit.release.verdict import PASS
 from modit.release.versioning.record import RECORD_FILE, Record
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from modit.core.errors import ConfigError
-from modit.core.verdict import PASS
+from modit.release.verdict import PASS
 
 ALIAS, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 PASSED, REJECTED = "passed", "rejected"

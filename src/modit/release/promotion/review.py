@@ -13,8 +13,8 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
 from modit.core.storage import Storage, sha256_of_file
-from modit.core.verdict import VERDICT_FILE, data_docs, report_pages, verdict_table
 from modit.core.workspace import cache_folder
+from modit.release.verdict import VERDICT_FILE, data_docs, report_pages, verdict_table
 
 Json = dict[str, Any]
 

@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from modit.core.errors import ArtifactError
-from modit.core.sections.release import GateParams, ServabilityParams
 from modit.release.gate.champion import OTHER_SPACE, UNREADABLE
 from modit.release.gate.evidence import read_strictly
 from modit.release.gate.gate import judge
+from modit.release.params import GateParams, ServabilityParams
 from tests.unit.release.gateworld import CHAMPION, FIRST, a_slice, evidence, split, verdict_of
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.core.sections.release import GateParams
 from modit.release.gate.champion import OTHER_SPACE, UNREADABLE, Champion
 from modit.release.gate.gate import judge
 from modit.release.gate.verdict_table import verdict_text
+from modit.release.params import GateParams
 from tests.unit.release.gateworld import (
     CHAMPION,
     PARITY,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.core.errors import ArtifactError
-from modit.core.sections.release import GateParams
-from modit.core.verdict import judged_in_words
 from modit.release.gate.precision import offer
+from modit.release.params import GateParams
+from modit.release.verdict import judged_in_words
 from tests.unit.release.gateworld import GOOD_TRIAL, SAMPLER, evidence, rounded, split, verdict_of
 
 SPLITS = ("item_holdout", "pattern_holdout")

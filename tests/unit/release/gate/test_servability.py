@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modit.core.sections.release import ServabilityParams
 from modit.core.storage import sha256_of_file
 from modit.export.parity import TorchSampler
 from modit.export.quantize import quantize_sampler
@@ -27,6 +26,7 @@ from modit.release.gate.servability import (
     save_servability,
     try_in_fresh_process,
 )
+from modit.release.params import ServabilityParams
 from tests.unit.samplers import describe
 from tests.unit.serve.bundles import Bundle
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modit.core.sections.section import Positive, Section, Share
+from modit.core.section import Positive, Section, Share
 
 
 class PatternParams(Section):

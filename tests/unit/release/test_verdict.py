@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from modit.core.artifacts import Manifest, digest_of_files, list_files
-from modit.core.verdict import served_figures, verdict_table
+from modit.release.verdict import served_figures, verdict_table
 
 
 def test_the_table_shows_each_domain_with_status_figures_and_reasons():

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from modit.core.sections.section import Section, Share, Weight
+from modit.core.section import Section, Share, Weight
 
 
 class DriftParams(Section):

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from modit.core.sections.section import AtLeastZero, Positive, Section, Share, Weight
-from modit.core.sections.train import Sharding
+from modit.core.section import AtLeastZero, Positive, Section, Share, Weight
+from modit.train.params import Sharding
 
 Variant = Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)

@@ -7,11 +7,11 @@ from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
+from modit.core.names import SKIPPED_NO_DATA
 from modit.core.storage import Storage
 from modit.core.workspace import cache_folder
 
 VERDICT_FILE = "verdict.json"
-SKIPPED_NO_DATA = "SKIPPED_NO_DATA"
 # What the gate says of a domain, and of a run.
 PASS, FAIL, SKIPPED = "PASS", "FAIL", "SKIPPED"
 

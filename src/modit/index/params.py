@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modit.core.sections.section import AtLeastZero, Positive, Section
+from modit.core.section import AtLeastZero, Positive, Section
 
 
 class IndexParams(Section):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from modit.core.errors import ConfigError
-from modit.core.params import load_params
-from modit.core.step import PRESETS
+from modit.core.names import PRESETS
+from modit.params import load_params
 
-REAL = Path(__file__).resolve().parents[3] / "params.yaml"
+REAL = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 @pytest.fixture
