@@ -7,30 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from modit.evaluate.bootstrap import bootstrap_cases, bootstrap_clusters
+from modit.evaluate.bootstrap import paired_interval
 from modit.evaluate.world import CaseScores
 
 Json = dict[str, Any]
-
-
-def interval(values: np.ndarray, patterns: np.ndarray, seed: int, resamples: int) -> Json:
-    """A mean with its 95 % intervals, over cases and over whole patterns.
-
-    Args:
-        values: a figure, or a paired difference, of each case [n].
-        patterns: of each case [n].
-        seed: of the resampling; the same for all figures, so that the same resamples are compared.
-        resamples: B.
-    """
-    over_cases = bootstrap_cases(values, seed, resamples)
-    over_patterns = bootstrap_clusters(values, patterns, seed, resamples)
-    return {
-        "mean": over_cases.mean,
-        "low": over_cases.low,
-        "high": over_cases.high,
-        "pattern_low": over_patterns.low,
-        "pattern_high": over_patterns.high,
-    }
 
 
 def table_row(name: str, kind: str, scores: CaseScores, patterns: np.ndarray, seed: int, resamples: int) -> Json:
@@ -45,8 +25,8 @@ def table_row(name: str, kind: str, scores: CaseScores, patterns: np.ndarray, se
         "joint": float(scores.joint.mean()),
         "cond": float(scores.cond[judged].mean()) if judged.any() else None,
         "cond_cases": int(judged.sum()),
-        "joint_interval": interval(scores.joint, patterns, seed, resamples),
-        "same_interval": interval(scores.same, patterns, seed, resamples),
+        "joint_interval": paired_interval(scores.joint, patterns, seed, resamples),
+        "same_interval": paired_interval(scores.same, patterns, seed, resamples),
     }
 
 
@@ -73,8 +53,8 @@ def compare(
         "name": name,
         "row": pair[0],
         "against": pair[1],
-        "joint": interval(row.joint - against.joint, patterns, seed, resamples),
-        "same": interval(row.same - against.same, patterns, seed, resamples),
+        "joint": paired_interval(row.joint - against.joint, patterns, seed, resamples),
+        "same": paired_interval(row.same - against.same, patterns, seed, resamples),
     }
 
 
@@ -84,8 +64,8 @@ def figures_beside(row: CaseScores, against: CaseScores, patterns: np.ndarray, s
         "joint": float(row.joint.mean()),
         "same": float(row.same.mean()),
         "difference": {
-            "joint": interval(row.joint - against.joint, patterns, seed, resamples),
-            "same": interval(row.same - against.same, patterns, seed, resamples),
+            "joint": paired_interval(row.joint - against.joint, patterns, seed, resamples),
+            "same": paired_interval(row.same - against.same, patterns, seed, resamples),
         },
     }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from modit.core.seeds import stream
 from modit.data.vectors import mean_of_rows
-from modit.evaluate.comparisons import interval
+from modit.evaluate.bootstrap import paired_interval
 from modit.evaluate.generators import Generator, model_queries
 from modit.evaluate.world import World, joint_of
 from modit.metric.cases import Cases
@@ -70,7 +70,7 @@ def seed_count_curve(
         joint = {name: joint_of(world, cases, value) for name, value in queries.items()}
         joint["difference"] = joint["hppo_shuffled"] - joint["average"]
         point: dict[str, Any] = {
-            name: interval(value, cases.patterns, noise_seed, resamples) for name, value in joint.items()
+            name: paired_interval(value, cases.patterns, noise_seed, resamples) for name, value in joint.items()
         }
         point["count"] = count
         point["mean_count"] = float((subset >= 0).sum(1).mean())

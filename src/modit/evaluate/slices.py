@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modit.evaluate.comparisons import interval
+from modit.evaluate.bootstrap import paired_interval
 from modit.evaluate.world import CaseScores
 from modit.metric.cases import Cases
 
@@ -77,7 +77,9 @@ def _entry(name: str, pair: Pair | None, seed: int, resamples: int) -> dict[str,
     if pair is None or not len(pair.patterns):
         return entry | {"reason": NO_CHAMPION if pair is None else "no case belongs to it"}
     differences = {
-        figure: interval(getattr(pair.hppo, figure) - getattr(pair.against, figure), pair.patterns, seed, resamples)
+        figure: paired_interval(
+            getattr(pair.hppo, figure) - getattr(pair.against, figure), pair.patterns, seed, resamples
+        )
         for figure in ("joint", "same")
     }
     return entry | {

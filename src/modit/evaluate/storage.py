@@ -14,7 +14,7 @@ from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
 
 EVALUATION_FILE, PER_CASE_FILE = "evaluation.json", "per_case.npz"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _DECIMALS = 6
 
 

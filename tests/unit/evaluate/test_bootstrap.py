@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modit.evaluate.bootstrap import bootstrap_cases, bootstrap_clusters
+from modit.evaluate.bootstrap import (
+    MINIMUM_PATTERNS,
+    bootstrap_cases,
+    bootstrap_clusters,
+    direction,
+    paired_interval,
+)
 
 
 def test_the_interval_covers_the_true_mean_as_often_as_it_says() -> None:
@@ -44,10 +50,39 @@ def test_copies_within_a_cluster_widen_the_interval_over_clusters() -> None:
     assert over_clusters.high - over_clusters.low == pytest.approx(honest.high - honest.low, rel=0.05)
 
 
-def test_one_case_a_cluster_is_the_bootstrap_over_cases() -> None:
-    values = np.random.default_rng(0).random(30)
-    assert bootstrap_clusters(values, np.arange(30)[::-1], seed=5).mean == bootstrap_cases(values, seed=5).mean
-    assert bootstrap_clusters(values, np.arange(30), seed=5) == bootstrap_cases(values, seed=5)
+def test_one_case_a_cluster_is_the_bootstrap_over_cases_computed_by_hand() -> None:
+    values, resamples = np.random.default_rng(0).random(30), 300
+    drawn = np.random.default_rng(5).integers(30, size=(resamples, 30))
+    low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
+    found = bootstrap_clusters(values, np.arange(30), seed=5, resamples=resamples)
+    assert found == pytest.approx((values.mean(), low, high), abs=1e-12)
+    # Clusters are drawn in the order of their numbers, so numbering them backwards draws other values.
+    backwards = bootstrap_clusters(values, np.arange(30)[::-1], seed=5, resamples=resamples)
+    expected = np.quantile(values[::-1][drawn].mean(1), [0.025, 0.975])
+    assert (backwards.low, backwards.high) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_clusters_of_unequal_size_weigh_by_their_cases() -> None:
+    values, clusters = np.array([1.0, 1.0, 1.0, 0.0]), np.array([7, 7, 7, 3])
+    # Drawn are both of cluster 3, one of each, or both of cluster 7: means 0, 3/4 and 1.
+    found = bootstrap_clusters(values, clusters, resamples=2_000)
+    assert found == (0.75, 0.0, 1.0)
+
+
+def test_five_hundred_cases_of_too_few_patterns_tell_nothing() -> None:
+    values = np.random.default_rng(0).normal(0.1, 0.01, 500)
+    few = paired_interval(values, np.arange(500) % (MINIMUM_PATTERNS - 1), seed=0, resamples=200)
+    assert few["case_low"] > 0 and few["pattern_low"] is few["pattern_high"] is None and direction(few) is None
+    enough = paired_interval(values, np.arange(500) % MINIMUM_PATTERNS, seed=0, resamples=200)
+    assert enough["patterns"] == MINIMUM_PATTERNS and direction(enough) == 1
+    assert direction(paired_interval(-values, np.arange(500) % MINIMUM_PATTERNS, seed=0, resamples=200)) == -1
+
+
+def test_the_deciding_interval_resamples_patterns() -> None:
+    effects = np.array([0.3, -0.25, 0.28, -0.2, 0.1, -0.05])
+    values, patterns = np.repeat(effects, 80), np.repeat(np.arange(6), 80)
+    found = paired_interval(values, patterns, seed=0, resamples=500)
+    assert found["case_low"] > 0 > found["pattern_low"] and direction(found) == 0
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from modit.core.errors import ArtifactError, ConfigError
+from modit.evaluate.bootstrap import MINIMUM_PATTERNS
 from modit.evaluate.evaluation import (
     AVERAGE,
     BEST_ORACLE,
@@ -51,7 +52,11 @@ def test_intervals_hold_their_mean(evaluation: Evaluation, split: str) -> None:
     for row in rows_of(evaluation, split).values():
         for figure in ("joint", "same"):
             interval = row[f"{figure}_interval"]
-            assert interval["low"] <= row[figure] == interval["mean"] <= interval["high"]
+            assert interval["case_low"] <= row[figure] == interval["mean"] <= interval["case_high"]
+            if interval["patterns"] >= MINIMUM_PATTERNS:
+                assert interval["pattern_low"] <= row[figure] <= interval["pattern_high"]
+            else:
+                assert interval["pattern_low"] is interval["pattern_high"] is None
 
 
 @pytest.mark.parametrize("split", VALIDATION_OF)
@@ -170,7 +175,7 @@ def test_the_same_evaluation_gives_the_same_bytes(
 
 def test_an_evaluation_of_another_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text(json.dumps({"schema_version": 0}))
-    with pytest.raises(ArtifactError, match="schema_version is 0; this version of modit reads 2"):
+    with pytest.raises(ArtifactError, match="schema_version is 0; this version of modit reads 3"):
         load_evaluation(tmp_path)
 
 
@@ -237,7 +242,7 @@ def test_a_file_of_less_precision_is_paired_with_hppo_and_is_no_row(world: World
         against = next(entry for entry in result["comparisons"] if entry["name"] == "HPPO - Average pooling")
         for figure in ("joint", "same"):
             assert good[figure] == pytest.approx(rows["HPPO"][figure], abs=1e-6)
-            assert good["difference"][figure]["low"] == pytest.approx(0, abs=1e-6)
+            assert good["difference"][figure]["case_low"] == pytest.approx(0, abs=1e-6)
             assert broken[figure] == pytest.approx(rows[AVERAGE][figure])
             assert broken["difference"][figure]["mean"] == pytest.approx(-against[figure]["mean"])
         assert not {"int8", "broken", "HPPO int8"} & set(rows)

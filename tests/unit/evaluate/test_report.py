@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from modit.evaluate.bootstrap import MINIMUM_PATTERNS
 from modit.evaluate.evaluation import Evaluation, EvaluationSettings, evaluate_domain
 from modit.evaluate.generators import Generator
 from modit.evaluate.report import RunFacts, render_page, save_report
@@ -166,9 +167,11 @@ def test_cells_and_counts_follow_from_the_comparisons(folder: Path) -> None:
     for name, count in report["counts"].items():
         differences = [cell["differences"][name] for cell in report["cells"]]
         assert count["cells"] == 2
-        assert count["above"] == sum(entry["low"] > 0 for entry in differences)
-        assert count["above_by_pattern"] == sum(entry["pattern_low"] > 0 for entry in differences)
-        assert count["below"] == sum(entry["high"] < 0 for entry in differences)
+        told = [entry for entry in differences if entry["patterns"] >= MINIMUM_PATTERNS]
+        assert count["above"] == sum(entry["pattern_low"] > 0 for entry in told)
+        assert count["below"] == sum(entry["pattern_high"] < 0 for entry in told)
+        assert count["too_few_patterns"] == len(differences) - len(told) == 1
+        assert count["above_by_case"] == sum(entry["case_low"] > 0 for entry in differences)
 
 
 def test_a_skipped_split_leaves_a_page_that_says_so(folder: Path, tmp_path: Path) -> None:
@@ -187,18 +190,17 @@ def test_a_report_without_any_judged_cell_is_still_a_page(folder: Path, tmp_path
     assert "too small" in render_page(report)
 
 
-def _interval(low: float, high: float, pattern_low: float, pattern_high: float) -> dict[str, Any]:
-    return {"mean": 0.0, "low": low, "high": high, "pattern_low": pattern_low, "pattern_high": pattern_high}
+def _interval(low: float | None, high: float | None) -> dict[str, Any]:
+    return {"mean": 0.0, "case_low": 0.1, "case_high": 0.2, "pattern_low": low, "pattern_high": high}
 
 
 @pytest.mark.parametrize(
     ("interval", "style"),
     [
-        (_interval(0.1, 0.2, 0.05, 0.3), "mark up"),
-        (_interval(0.1, 0.2, -0.05, 0.3), "mark up pale"),
-        (_interval(-0.1, 0.2, -0.1, 0.3), "mark level"),
-        (_interval(-0.3, -0.1, -0.4, -0.05), "mark down"),
-        (_interval(-0.3, -0.1, -0.4, 0.05), "mark down pale"),
+        (_interval(0.05, 0.3), "mark up"),
+        (_interval(-0.05, 0.3), "mark level"),
+        (_interval(-0.4, -0.05), "mark down"),
+        (_interval(None, None), "mark unknown"),
     ],
 )
 def test_marks_say_what_the_intervals_say(interval: dict[str, Any], style: str) -> None:

@@ -24,7 +24,7 @@ GOOD_TRIAL = [{"name": name, "holds": True, "sentence": f"{name} is as it should
 def interval(mean: float, half: float = HALF) -> dict[str, float]:
     """Symmetric over cases, ten times as wide over patterns."""
     wide = {"pattern_low": max(-1.0, mean - 10 * half), "pattern_high": min(1.0, mean + 10 * half)}
-    return {"mean": mean, "low": mean - half, "high": mean + half} | wide
+    return {"mean": mean, "patterns": 6, "case_low": mean - half, "case_high": mean + half} | wide
 
 
 def rounded(of: dict[str, Any], joint: float = -0.001, same: float = 0.0, half: float = 0.002) -> dict[str, Any]:

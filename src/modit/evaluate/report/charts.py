@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from modit.evaluate.bootstrap import direction
 from modit.evaluate.report.svg import Canvas, Frame, Scale, framed, nice_ticks
 
 Json = dict[str, Any]
@@ -21,6 +22,7 @@ COLORS = {
 }
 _KIND_COLORS = {"classical": "#d97706", "model": "#6d5bd0", "champion": "#be185d", "oracle": "#6b7280"}
 _LABEL_GAP = 14.0
+_FIELDS = ("case_low", "case_high", "pattern_low", "pattern_high")
 _MOST_POINTS = 240
 
 
@@ -85,17 +87,17 @@ def stage_bars(rows: Sequence[Json], k: int) -> Markup:
     by_name = {row["name"]: row for row in rows}
     stages = [by_name[name] for name in ("Pre. GR", "CPT only", "MO-DiT", "HPPO")]
     average = 100 * by_name["Average pooling"]["joint"]
-    top = max([average] + [100 * row["joint_interval"]["high"] for row in stages])
+    top = max([average] + [100 * _bounds(row["joint_interval"])[1] for row in stages])
     frame = framed((390, 300), f"Joint at {k} by stage", [], nice_ticks(0, 1.08 * top), ("", f"Joint@{k}, %"), right=72)
     width = (frame.x.end - frame.x.start) / len(stages)
     labels = []
     for number, row in enumerate(stages):
-        interval = row["joint_interval"]
+        low, high = _bounds(row["joint_interval"])
         middle, height = frame.x.start + (number + 0.5) * width, frame.y(100 * row["joint"])
-        tip = f"{row['name']}: {100 * row['joint']:.1f} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+        tip = f"{row['name']}: {100 * row['joint']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         frame.canvas.bar(middle - 0.3 * width, height, 0.6 * width, frame.y.start - height, color_of(row), tip)
-        upper = frame.y(100 * interval["high"])
-        frame.canvas.line(middle, upper, middle, frame.y(100 * interval["low"]), "whisker")
+        upper = frame.y(100 * high)
+        frame.canvas.line(middle, upper, middle, frame.y(100 * low), "whisker")
         labels.append((middle, upper - 5, f"{100 * row['joint']:.1f}"))
         frame.canvas.text(middle, frame.y.start + 17, row["name"], anchor="middle")
     frame.canvas.line(frame.x.start, frame.y(average), frame.x.end, frame.y(average), "reference")
@@ -155,13 +157,13 @@ def _legend(frame: Frame, series: Sequence[Series]) -> None:
 
 
 def forest(cells: Sequence[tuple[str, Json]], title: str) -> Markup:
-    """Paired differences of Joint@K, a line a cell: the thick interval is over cases, the thin one over whole patterns.
+    """Paired differences of Joint@K, a line for each cell: thin over patterns, thick over cases.
 
     Args:
         cells: (label, interval as in `evaluation.json`).
         title: for screen readers.
     """
-    bounds = [100 * cell[field] for _, cell in cells for field in ("low", "high", "pattern_low", "pattern_high")]
+    bounds = [100 * cell[field] for _, cell in cells for field in _FIELDS if cell[field] is not None]
     ticks = nice_ticks(min([0.0, *bounds]), max([0.0, *bounds]), 6)
     height = 26 * len(cells) + 50
     canvas = Canvas(540, height, title)
@@ -171,16 +173,19 @@ def forest(cells: Sequence[tuple[str, Json]], title: str) -> Markup:
         canvas.text(x(tick), height - 24, f"{tick:g}", anchor="middle")
     for number, (label, cell) in enumerate(cells):
         y = 20 + 26 * number
-        color = {1: "#15803d", 0: "#6b7280", -1: "#b91c1c"}[direction(cell)]
+        color = {1: "#15803d", 0: "#6b7280", None: "#6b7280", -1: "#b91c1c"}[direction(cell)]
         canvas.text(165, y + 4, label, anchor="end")
-        canvas.path([(x(100 * cell["pattern_low"]), y), (x(100 * cell["pattern_high"]), y)], color, "thin")
-        canvas.path([(x(100 * cell["low"]), y), (x(100 * cell["high"]), y)], color, "thick")
-        tip = f"{label}: {100 * cell['mean']:+.1f} [{100 * cell['low']:+.1f}, {100 * cell['high']:+.1f}]"
+        if cell["pattern_low"] is not None:
+            canvas.path([(x(100 * cell["pattern_low"]), y), (x(100 * cell["pattern_high"]), y)], color, "thin")
+        canvas.path([(x(100 * cell["case_low"]), y), (x(100 * cell["case_high"]), y)], color, "thick")
+        low, high = _bounds(cell)
+        tip = f"{label}: {100 * cell['mean']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
         canvas.circle(x(100 * cell["mean"]), y, 4.5, color, tip=tip)
     canvas.text((x.start + x.end) / 2, height - 6, "difference in Joint, percentage points", "axis", "middle")
     return canvas.render()
 
 
-def direction(interval: Json) -> int:
-    """1 where the interval over cases is above zero, -1 where it is below, else 0."""
-    return int(interval["low"] > 0) - int(interval["high"] < 0)
+def _bounds(interval: Json) -> tuple[float, float]:
+    """The interval over patterns; with too few of them, the one over cases."""
+    kind = "case" if interval["pattern_low"] is None else "pattern"
+    return interval[f"{kind}_low"], interval[f"{kind}_high"]

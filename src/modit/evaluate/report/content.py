@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW, direction
+
 Json = dict[str, Any]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SPLITS = {"item_holdout": "new items of known patterns", "pattern_holdout": "patterns never seen"}
 HEADLINES = ("HPPO - MO-DiT", "MO-DiT - Pre. GR", "HPPO - best classical", "HPPO - Average pooling")
 
@@ -79,14 +81,16 @@ def _mean_joint(cells: list[Json]) -> dict[str, float]:
 
 
 def _count(name: str, cells: list[Json]) -> Json:
-    """How many cells are above zero: by the mean, by the interval over cases, and by the one over patterns."""
+    """How many cells lie above or below zero: by the mean, by the interval over patterns, and by the one over cases."""
     found = [cell["differences"][name] for cell in cells if cell["cases"]]
+    sides = [direction(entry) for entry in found]
     return {
         "cells": len(found),
         "mean_above": sum(entry["mean"] > 0 for entry in found),
-        "above": sum(entry["low"] > 0 for entry in found),
-        "above_by_pattern": sum(entry["pattern_low"] > 0 for entry in found),
-        "below": sum(entry["high"] < 0 for entry in found),
+        "above": sides.count(1),
+        "below": sides.count(-1),
+        "too_few_patterns": sides.count(None),
+        "above_by_case": sum(entry["case_low"] > 0 for entry in found),
     }
 
 
@@ -108,9 +112,10 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
         "“Best classical” is the row that is best on the test cases themselves, which is harder to beat than "
         "any choice that could be made beforehand.",
         "All rows see the same cases, and all models the same noise for a case.",
-        f"Intervals are 95 % of a paired bootstrap with {resamples:,} resamples over cases. Cases of one pattern are "
-        "not independent, so the interval over whole patterns stands beside it. With a handful of "
-        "patterns only that one is honest, and even it is then too narrow.",
+        f"Intervals are 95 % of a paired bootstrap with {resamples:,} resamples of whole patterns, because cases of "
+        f"one pattern are not independent. With fewer than {MINIMUM_PATTERNS} patterns a cell has no such interval: "
+        f"{TOO_FEW}. "
+        "Intervals that resample cases, as the paper does, stand beside it. They are too narrow and decide nothing.",
         "Joint: results with the attribute and in the seeds' pattern. Attr: with the attribute. Same: in the pattern. "
         "Cond: Joint over Attr, averaged over the cases that retrieved the attribute at all. AUC: how often a held-out "
         "high-density item of the group is nearer to the query than a seed.",

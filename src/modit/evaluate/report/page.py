@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from modit.evaluate.report.charts import COLORS, Series, direction, forest, lines, stage_bars, tradeoff
+from modit.evaluate.bootstrap import TOO_FEW, direction
+from modit.evaluate.report.charts import COLORS, Series, forest, lines, stage_bars, tradeoff
 from modit.evaluate.report.content import SPLITS
 from modit.evaluate.variants import VARIANT_WORDS
 
@@ -17,7 +18,7 @@ Json = dict[str, Any]
 
 FIGURES = ("auc", "attr", "same", "joint", "cond")
 STAGE_NAMES = {"pretrained": "pretraining", "continued": "continued pretraining", "finetuned": "fine-tuning"}
-_MARKS = {1: ("▲", "up"), 0: ("–", "level"), -1: ("▼", "down")}
+_MARKS = {1: ("▲", "up"), 0: ("–", "level"), -1: ("▼", "down"), None: ("?", "unknown")}
 _EVALUATION_COLOR = {"item": "#1d4ed8", "pattern": "#b45309"}
 
 
@@ -59,23 +60,28 @@ def decimals(value: float | None, places: int = 3) -> str:
 
 
 def interval_text(interval: Json) -> str:
-    """[low, high] over cases, in percent."""
-    return f"[{percent(interval['low'])}, {percent(interval['high'])}]"
+    """[low, high] over patterns, in percent; nothing with too few patterns."""
+    if interval["pattern_low"] is None:
+        return ""
+    return f"[{percent(interval['pattern_low'])}, {percent(interval['pattern_high'])}]"
 
 
-def difference_text(interval: Json, prefix: str = "") -> str:
-    """+mean [low, high] in percentage points; prefix "pattern_" takes the interval over patterns."""
-    low, high = 100 * interval[f"{prefix}low"], 100 * interval[f"{prefix}high"]
-    return f"{100 * interval['mean']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+def difference_text(interval: Json, kind: str = "pattern") -> str:
+    """The mean with its interval, +mean [low, high], in percentage points.
+
+    Args:
+        interval: As `paired_interval` returns it.
+        kind: "pattern" or "case", which are resampled.
+    """
+    mean, low, high = f"{100 * interval['mean']:+.1f}", interval[f"{kind}_low"], interval[f"{kind}_high"]
+    bounds = TOO_FEW if low is None else f"{100 * low:+.1f}, {100 * high:+.1f}"
+    return f"{mean} [{bounds}]".replace("-", "−")
 
 
 def mark(interval: Json) -> Markup:
-    """Up, down or level by the interval over cases; pale where the interval over patterns does not agree."""
-    sign = direction(interval)
-    agrees = interval["pattern_low"] > 0 if sign > 0 else interval["pattern_high"] < 0
-    symbol, style = _MARKS[sign]
-    pale = " pale" if sign and not agrees else ""
-    return Markup('<span class="mark {}{}">{}</span>').format(style, pale, symbol)
+    """Above, below or level by the interval over patterns; a question mark with too few patterns."""
+    symbol, style = _MARKS[direction(interval)]
+    return Markup('<span class="mark {}">{}</span>').format(style, symbol)
 
 
 def setting(row: Json) -> str:
@@ -157,7 +163,8 @@ def _split_charts(result: Json, k: int) -> Json:
 def _seed_count_chart(curve: Sequence[Json], k: int) -> Markup:
     def series(name: str, key: str) -> Series:
         points = [(point["count"], 100 * point[key]["mean"]) for point in curve]
-        band = [(100 * point[key]["low"], 100 * point[key]["high"]) for point in curve]
+        kind = "case" if curve[0][key]["pattern_low"] is None else "pattern"
+        band = [(100 * point[key][f"{kind}_low"], 100 * point[key][f"{kind}_high"]) for point in curve]
         return Series(name, COLORS[name], points, band)
 
     both = [series("HPPO", "hppo_shuffled"), series("Average pooling", "average")]

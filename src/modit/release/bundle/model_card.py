@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from modit.evaluate.bootstrap import interval_text
 from modit.inference.sampler_file import SamplerInfo
 from modit.release.bundle.licences import OWN
 
@@ -71,13 +72,9 @@ def _table(splits: Json) -> list[str]:
             continue
         row = next(row for row in result["rows"] if row["name"] == "HPPO")
         differences = {entry["name"]: entry["joint"] for entry in result["comparisons"]}
-        cells = [_interval(differences[name]) for name in _COMPARED]
+        cells = [interval_text(differences[name]) for name in _COMPARED]
         lines.append(f"| {words}: {result['cases']} | {row['joint']:.3f} | {row['same']:.3f} | {' | '.join(cells)} |")
     return lines
-
-
-def _interval(value: dict[str, float]) -> str:
-    return f"{value['mean']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
 
 
 def _limits(info: SamplerInfo) -> Sequence[str]:

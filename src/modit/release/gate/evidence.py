@@ -133,9 +133,9 @@ def ordered(value: Json, what: str, prefix: str) -> tuple[float, float, float]:
     """Mean, low and high of an interval of a difference, in [-1, 1].
 
     Args:
-        value: as `modit.evaluate.comparisons.interval` makes them.
+        value: as `modit.evaluate.bootstrap.paired_interval` makes them.
         what: for messages.
-        prefix: "" over cases, "pattern_" over whole patterns.
+        prefix: "case_" over cases, "pattern_" over whole patterns.
 
     Raises:
         ArtifactError: one is no number, or the mean lies outside.

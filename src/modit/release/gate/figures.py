@@ -88,7 +88,7 @@ def read_figures(domain: str, split: str, result: Json, interval: str, champion:
         ArtifactError: a row, a comparison or a slice is missing, a figure is no number or out of its range, or figures
             contradict each other.
     """
-    place, prefix = f"report.json, domain {domain}, split {split}", "pattern_" if interval == "patterns" else ""
+    place, prefix = f"report.json, domain {domain}, split {split}", "pattern_" if interval == "patterns" else "case_"
     try:
         return _read(result, place, prefix, champion)
     except KeyError as error:

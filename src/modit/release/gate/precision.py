@@ -51,7 +51,7 @@ def _split_findings(precision: str, domain: str, split: str, result: Json, param
         sentence = f"on {words} {result['cases']} cases were judged, at least {params.minimum_cases} are needed"
         return [Finding(f"{split} cases", False, sentence, {"cases": result["cases"], "needed": params.minimum_cases})]
     place = f"report.json, domain {domain}, split {split}, {precision}"
-    joint, same = _differences(precision, result, place, "pattern_" if params.interval == "patterns" else "")
+    joint, same = _differences(precision, result, place, "pattern_" if params.interval == "patterns" else "case_")
     floor, tolerance = params.noise_floor, params.same_tolerance
     lost = f"on {words} Joint changes by {joint.points}; it may fall by less than {100 * floor:.1f}"
     moved = f"on {words} Same changes by {same.points}; it may fall by {100 * tolerance:.1f}"

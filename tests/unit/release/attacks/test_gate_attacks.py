@@ -62,8 +62,11 @@ def test_attack_figures_are_nan():
     """Joint is NaN, which no comparison holds against -> not a finite number, refused by name."""
     for value in (math.nan, math.inf, None, "0.9", True):
         part = split(True)
-        part["comparisons"][3]["joint"]["low"] = value
-        refused(edited(item_holdout=part), "HPPO - Champion, joint, low is|joint.low is not what evaluation.json says")
+        part["comparisons"][3]["joint"]["case_low"] = value
+        refused(
+            edited(item_holdout=part),
+            "HPPO - Champion, joint, case_low is|joint.case_low is not what evaluation.json says",
+        )
 
 
 def test_attack_file_holds_nan(tmp_path):
