@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from modit.core.section import Section
+from modit.data.splits import HOLDOUTS, VALIDATIONS, Split
 from modit.evaluate.inputs import load_world
 from modit.evaluate.world import first_cases_of, judge
 from modit.hppo.chain import train_round
 from modit.hppo.round import RoundInputs, load_inputs
-from modit.metric.cases import SPLITS
 from modit.metric.list_metrics import list_metrics
 from modit.metric.patterns import Patterns, shared_items
 from modit.metric.trajectories import Order
@@ -111,7 +111,7 @@ class AblationRun:
         self.folder, self.domain, self.params, self.budget, self.seed = folder, domain, params, budget, seed
         self.inputs: RoundInputs = load_inputs(folders, domain, params)
         world = load_world(folders, domain, params.retrieval)
-        cases = {split: first_cases_of(world.cases[split], budget.cases) for split in SPLITS}
+        cases = {split: first_cases_of(world.cases[split], budget.cases) for split in Split}
         self.evaluation = dataclasses.replace(world, cases=cases)
 
     def supervised(self, recipe: Recipe) -> MODiT:
@@ -154,12 +154,12 @@ class AblationRun:
         sampler = Sampler(model, self.geometry(order), self.params.sampler.steps, self.params.sampler.samples)
         validation = {
             split: [self._validate(split, queries) for queries in self._queries(sampler, split, scales)]
-            for split in ("item_validation", "pattern_validation")
+            for split in VALIDATIONS
         }
         joint = np.array([[scores[:, 0].mean() for scores in values] for values in validation.values()])
         best = int(joint.mean(0).argmax())
         scores = {split: values[best] for split, values in validation.items()}
-        for split in ("item_holdout", "pattern_holdout"):
+        for split in HOLDOUTS:
             (queries,) = self._queries(sampler, split, (scales[best],))
             judged = judge(self.evaluation, self.evaluation.cases[split], queries)
             scores[split] = np.stack([judged.joint, judged.same], 1)

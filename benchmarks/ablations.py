@@ -25,8 +25,8 @@ from typing import Any
 import torch
 
 from benchmarks.ablation_runs import AblationRun, Budget, Chain, Recipe, Scores
+from modit.data.splits import Split
 from modit.evaluate.bootstrap import bootstrap_cases
-from modit.metric.cases import SPLITS
 from modit.params import load_params
 
 # What the paper sets for HPPO; docs/adr/0005 says why the defaults of this repository differ.
@@ -116,7 +116,7 @@ def run_group(run: AblationRun, name: str, known: dict[str, Scores]) -> list[dic
             known[repr(arm)] = run_arm(run, arm)
         scores = known[repr(arm)]
         reference = reference or scores
-        for split in SPLITS:
+        for split in Split:
             if len(scores.values[split]):
                 place = {"arm": label, "split": split, "guidance": scores.guidance}
                 records.append(place | compare(scores, reference, split))

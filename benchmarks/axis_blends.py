@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modit.data.splits import VALIDATIONS
 from modit.hppo.candidates import BLENDS, axis_candidates
 from modit.hppo.params import HPPOParams
 from modit.hppo.round import RoundCases, RoundContext, load_inputs, seed_means, step_directions
@@ -47,10 +48,10 @@ def run_rows(folder: Path, params: Params) -> list[str]:
     lines = []
     for domain in sorted(path.name for path in (folder / "cases").iterdir()):
         inputs = load_inputs(_folders(folder, domain), domain, params)
-        for split in ("item_validation", "pattern_validation"):
+        for split in VALIDATIONS:
             figures = 100 * blend_figures(inputs.context, inputs.validator, split)
             cells = [" / ".join(f"{value:.1f}" for value in blend) for blend in figures]
-            lines.append(f"| {folder.name.split('-')[0]} | {domain} | {split.split('_')[0]} | {' | '.join(cells)} |")
+            lines.append(f"| {folder.name.split('-')[0]} | {domain} | {split.kind} | {' | '.join(cells)} |")
     return lines
 
 

@@ -18,11 +18,12 @@ import numpy as np
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
 from modit.core.storage import Storage
+from modit.data.splits import HOLDOUTS
 from modit.evaluate.storage import load_evaluation
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 TRAINED = ("pretrain", "continue_pretrain", "finetune", "hppo_round", "evaluate")
-SPLITS, FIGURES = ("item_holdout", "pattern_holdout"), ("joint", "same")
+FIGURES = ("joint", "same")
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for domain in StepRunner(REGISTRY, str(chosen.run), PARAMS).domains():
         evaluations = [load_evaluation(run / "evaluation" / domain) for run in runs]
-        for split in SPLITS:
+        for split in HOLDOUTS:
             print(line(domain, split, [content["splits"][split] for content in evaluations], evaluations[0]["k"]))
 
 

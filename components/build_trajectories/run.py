@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Catalog
-from modit.metric.cases import SPLITS, build_cases
+from modit.data.splits import HOLDOUTS, Split
+from modit.metric.cases import build_cases
 from modit.metric.patterns import Patterns, build_views, shared_items
 from modit.metric.predictor import DensityPredictor
 from modit.metric.trajectories import build_trajectories
@@ -39,8 +40,8 @@ def run(context: StepContext) -> dict[str, object]:
         if name == "own":
             views.save(folder / "views.npz")
     skipped = {}
-    for split in SPLITS:
-        wanted = params.cases if split.endswith("holdout") else params.validation_cases
+    for split in Split:
+        wanted = params.cases if split in HOLDOUTS else params.validation_cases
         generator = stream(context.seed, "cases", context.domain, split)
         cases, skipped[split] = build_cases(patterns, positive, density, split, wanted, params, generator)
         cases.save(context.output("cases") / f"{split}.npz")

@@ -11,6 +11,7 @@ from components.export_sampler import MODEL
 from modit.core.seeds import derived_seed
 from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog
+from modit.data.splits import HOLDOUTS
 from modit.export.parity import TorchSampler, list_parity, parity_report, tensor_parity
 from modit.export.quantize import quantize_sampler
 from modit.export.sampler import export_sampler, serving_guidance
@@ -28,7 +29,6 @@ from modit.train.checkpoint import load_model
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
-_SPLITS = ("item_holdout", "pattern_holdout")
 # Questions of each split whose answers are kept, and how many items each asks for.
 _ANSWERS, _ANSWER_ITEMS = 16, 10
 
@@ -81,7 +81,7 @@ def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
 def _answers(context: StepContext, sampler: TorchSampler, index: ItemIndex) -> list[Answer]:
     """What the service has to answer to real cases, by torch."""
     embeddings, answers = Catalog.load(context.input("catalog")).embeddings, []
-    for split in _SPLITS:
+    for split in HOLDOUTS:
         for seeds in Cases.load(context.input("cases") / f"{split}.npz").seeds[:_ANSWERS]:
             rows = seeds[seeds >= 0]
             found = retrieve(sampler, index, Query(embeddings[rows], _ANSWER_ITEMS, exclude=rows))
@@ -94,7 +94,7 @@ def _parity(context: StepContext, sampler: Sampler, path: Path, index: ItemIndex
     """Compares tensors and retrieved lists of file and torch."""
     catalog, exported = Catalog.load(context.input("catalog")), load_sampler(path)
     seed = derived_seed(context.seed, "parity", context.domain)
-    cases = {split: Cases.load(context.input("cases") / f"{split}.npz").seeds for split in _SPLITS}
+    cases = {split: Cases.load(context.input("cases") / f"{split}.npz").seeds for split in HOLDOUTS}
     k = context.params.retrieval.depth(len(catalog))
     lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed)
     return parity_report(tensor_parity(sampler, exported, seed), lists)

@@ -16,11 +16,11 @@ from modit.core.errors import ConfigError, InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.data.catalog import ATTRIBUTE_PREFIX, Catalog
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import unit
 from modit.index import ItemIndex
 from modit.metric.anchors import read_labels
-from modit.metric.cases import SPLITS, Cases
+from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns, PatternViews, shared_items
 from modit.metric.predictor import DensityPredictor, DomainGeometry, fit_geometry
 from modit.metric.trajectories import Trajectories
@@ -249,7 +249,7 @@ def test_no_search_returns_the_seeds_themselves(run, step, domain):
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", Split)
 def test_cases_are_in_the_split_that_they_are_named_after(run, domain, split):
     patterns = run.patterns[domain]
     cases = Cases.load(run.folder("cases", domain) / f"{split}.npz")

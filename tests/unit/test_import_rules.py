@@ -51,7 +51,7 @@ OUTSIDE = {
     "monitor": {"prometheus_client"},
 }
 # The module of `serve/` that writes what nights read, in the columns of the input contract.
-EXCEPTIONS = {("serve/request_log.py", "modit.data.contract")}
+EXCEPTIONS = {("serve/request_log.py", "modit.data.contract"), ("serve/pages.py", "modit.data.splits")}
 ORCHESTRATORS = {"airflow", "kfp", "dvc"}
 DECLARATIONS = {
     f"modit.core.{name}" for name in ("names", "step", "graph", "registry", "errors", "memory", "services", "shards")

@@ -1,15 +1,45 @@
-"""Hold-outs by hash: who is train, validation or test never depends on who else is there."""
+"""Hold-outs: the role of an item by the hash of its id, and the names of the sets of cases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 import numpy as np
 
 from modit.core.errors import ConfigError
 from modit.data.hashing import hash_unit
 
+# The role of an item or of a pattern. Of two roles the greater one counts.
 TRAIN, VALIDATION, TEST = 0, 1, 2
+
+
+class Split(StrEnum):
+    """A set of cases: models are chosen on two validation splits and judged on two hold-outs of the same kinds."""
+
+    ITEM_VALIDATION = "item_validation"
+    PATTERN_VALIDATION = "pattern_validation"
+    ITEM_HOLDOUT = "item_holdout"
+    PATTERN_HOLDOUT = "pattern_holdout"
+
+    @property
+    def validation(self) -> Split:
+        """The validation split of the same kind."""
+        return Split(self.kind + "_validation")
+
+    @property
+    def kind(self) -> str:
+        """What is unseen: "item" (new items of patterns that training knows) or "pattern" (whole patterns)."""
+        return self.value.partition("_")[0]
+
+    @property
+    def description(self) -> str:
+        """The kind in words, for reports."""
+        return {"item": "new items of known patterns", "pattern": "patterns never seen"}[self.kind]
+
+
+VALIDATIONS = (Split.ITEM_VALIDATION, Split.PATTERN_VALIDATION)
+HOLDOUTS = (Split.ITEM_HOLDOUT, Split.PATTERN_HOLDOUT)
 
 
 def item_split(item_ids: Iterable[str], test_share: float, validation_share: float, salt: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from modit.core.errors import ConfigError
-from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.splits import HOLDOUTS, TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import mean_of_rows
 from modit.evaluate.comparisons import best_row, compare, figures_beside, planned_pairs, table_row
 from modit.evaluate.examples import titled_examples
@@ -20,8 +20,8 @@ from modit.evaluate.seed_counts import seed_count_curve, shuffled_seeds
 from modit.evaluate.slices import FEW_SEEDS, Pair, case_masks, slice_table
 from modit.evaluate.storage import SCHEMA_VERSION, Evaluation
 from modit.evaluate.tuning import Tuned, classical_queries, tune_classical_rows
-from modit.evaluate.world import VALIDATION_OF, CaseScores, World, first_cases_of, judge
-from modit.metric.cases import Cases, eligible_items
+from modit.evaluate.world import CaseScores, World, first_cases_of, judge
+from modit.metric.cases import Cases
 
 STAGES = ("Pre. GR", "CPT only", "MO-DiT", "HPPO")
 AVERAGE, POLICY, CENTROID_ORACLE, BEST_ORACLE = "Average pooling", "HPPO", "Oracle tail centroid", "Oracle best of 8"
@@ -68,12 +68,12 @@ def evaluate_domain(
     _check_names([generator.name for generator in generators])
     splits: dict[str, Any] = {}
     per_case: dict[str, np.ndarray] = {}
-    for split, validation in VALIDATION_OF.items():
-        reason = _reason_to_skip(world, split, validation)
+    for split in HOLDOUTS:
+        reason = _reason_to_skip(world, split)
         if reason:
             splits[split] = {"cases": 0, "reason": reason}
             continue
-        tuned = tune_classical_rows(world, world.cases[validation])
+        tuned = tune_classical_rows(world, world.cases[split.validation])
         judged = _SplitJudgement(world, split, tuned, tuple(generators), settings, rival, precisions or {})
         splits[split], arrays = judged.run()
         per_case |= arrays
@@ -94,7 +94,7 @@ def evaluate_domain(
 @dataclass(frozen=True)
 class _SplitJudgement:
     world: World
-    split: str
+    split: Split
     tuned: dict[str, Tuned]
     generators: tuple[Generator, ...]
     settings: EvaluationSettings
@@ -121,7 +121,7 @@ class _SplitJudgement:
             "patterns": len(np.unique(self.cases.patterns)),
             "skipped_patterns": skipped_patterns(self.world, self.split),
             "seeds": [int(self.cases.lengths.min()), int(np.median(self.cases.lengths)), int(self.cases.lengths.max())],
-            "validation_cases": len(self.world.cases[VALIDATION_OF[self.split]]),
+            "validation_cases": len(self.world.cases[self.split.validation]),
             "rows": [self._row(name, value) for name, value in scores.items()],
             "seeds_counted": self._seeds_counted(queries),
             "examples": titled_examples(
@@ -204,9 +204,9 @@ class _SplitJudgement:
         return arrays
 
 
-def skipped_patterns(world: World, split: str) -> list[int]:
+def skipped_patterns(world: World, split: Split) -> list[int]:
     """Patterns that have items in the split but no case: too small to be judged. Ascending."""
-    present = np.unique(world.patterns.labels[eligible_items(world.patterns, split)])
+    present = np.unique(world.patterns.labels[world.patterns.members_of(split)])
     return [int(pattern) for pattern in np.setdiff1d(present, world.cases[split].patterns)]
 
 
@@ -226,8 +226,8 @@ def _check_names(names: list[str]) -> None:
         raise ConfigError(f"rows of models are {names}; allowed: each name once, {', '.join(STAGES)} among them")
 
 
-def _reason_to_skip(world: World, split: str, validation: str) -> str | None:
-    for name in (split, validation):
+def _reason_to_skip(world: World, split: Split) -> str | None:
+    for name in (split, split.validation):
         if not len(world.cases[name]):
             patterns = len(skipped_patterns(world, name))
             return f"no {name} case: each of its {patterns} patterns has too few items for a case"

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from modit.core.memory import at_once
-from modit.evaluate.world import VALIDATION_OF, World, validation_joint
+from modit.data.splits import VALIDATIONS
+from modit.evaluate.world import World, validation_joint
 from modit.model.axes import Geometry
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
 from modit.train.checkpoint import load_model
@@ -70,7 +71,7 @@ def choose_guidance(world: World, sampler: Sampler, scales: Sequence[float]) -> 
         scales: to choose from; the first of equals is taken.
     """
     total = np.zeros(len(scales))
-    for split in VALIDATION_OF.values():
+    for split in VALIDATIONS:
         cases = world.cases[split]
         if len(cases):
             fan = fan_queries(sampler, world.catalog.embeddings, cases.seeds, scales, _VALIDATION_NOISE)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from modit.data.catalog import Catalog
+from modit.data.splits import Split
 from modit.evaluate.world import World
 from modit.index import ItemIndex
 from modit.index.params import RetrievalParams
-from modit.metric.cases import SPLITS, Cases
+from modit.metric.cases import Cases
 from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor, DomainGeometry
@@ -32,7 +33,7 @@ def load_world(folders: dict[str, Path], domain: str, retrieval: RetrievalParams
         predictor=DensityPredictor.load(folders["predictor"] / "predictor.npz"),
         geometry=DomainGeometry.load(folders["predictor"] / "geometry.npz"),
         index=ItemIndex.load(folders["index"]),
-        cases={split: Cases.load(folders["cases"] / f"{split}.npz") for split in SPLITS},
+        cases={split: Cases.load(folders["cases"] / f"{split}.npz") for split in Split},
         k=k,
         validation_k=visible_depth(k, len(catalog), int(patterns.visible_for_validation.sum())),
     )

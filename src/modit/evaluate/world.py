@@ -18,9 +18,6 @@ from modit.metric.list_metrics import list_metrics
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor, DomainGeometry
 
-# Test split -> the validation split of its kind, on which the classical rows are tuned.
-VALIDATION_OF = {"item_holdout": "item_validation", "pattern_holdout": "pattern_validation"}
-
 
 @dataclass(frozen=True)
 class World:

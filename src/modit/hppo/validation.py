@@ -14,6 +14,7 @@ import torch
 from modit.core.context import DeclaredParams
 from modit.core.memory import at_once
 from modit.data.catalog import Catalog
+from modit.data.splits import VALIDATIONS, Split
 from modit.index import ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.list_metrics import list_metrics, visible_depth
@@ -63,7 +64,7 @@ class Validator:
         embeddings: unit [N, d].
         positive: bool [N].
         patterns: of the domain; test items are invisible to the search.
-        cases: seeds int32 [n, m] and pattern [n] of `item_validation` and `pattern_validation`.
+        cases: seeds int32 [n, m] and pattern [n] of both validation splits.
         geometry: of the domain.
         index: the staged index.
         sampler: how queries are drawn.
@@ -81,12 +82,12 @@ class Validator:
 
     def score(self, model: MODiT) -> ValidationScore:
         """Retrieves for every validation case at every scale, and takes the best scale by mean Joint of both kinds."""
-        item, pattern = self._means(model, "item_validation"), self._means(model, "pattern_validation")
+        item, pattern = self._means(model, Split.ITEM_VALIDATION), self._means(model, Split.PATTERN_VALIDATION)
         best = int((item[:, 0] + pattern[:, 0]).argmax())
         (item_joint, item_same), (pattern_joint, pattern_same) = item[best].tolist(), pattern[best].tolist()
         return ValidationScore(item_joint, item_same, pattern_joint, pattern_same, self.sampler.guidance[best])
 
-    def _means(self, model: MODiT, split: str) -> np.ndarray:
+    def _means(self, model: MODiT, split: Split) -> np.ndarray:
         """Mean Joint and Same for each guidance scale [G, 2]; zeros where the split has no cases."""
         seeds, patterns = self.cases[split]
         scales = self.sampler.guidance
@@ -154,9 +155,7 @@ def load_validator(folders: dict[str, Path], domain: str, params: DeclaredParams
     """
     catalog = Catalog.load(folders["catalog"])
     patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
-    stored = {
-        split: Cases.load(folders["cases"] / f"{split}.npz") for split in ("item_validation", "pattern_validation")
-    }
+    stored = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in VALIDATIONS}
     visible = int(patterns.visible_for_validation.sum())
     return Validator(
         embeddings=catalog.embeddings,

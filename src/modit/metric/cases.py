@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from modit.core.arrays import save_arrays
-from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.splits import Split
 from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns
 from modit.metric.trajectories import order_group, pattern_pool
 
-SPLITS = ("item_validation", "pattern_validation", "item_holdout", "pattern_holdout")
 _POOL_SHARE = 0.8  # cases of a small pattern take this much of its pool, so that they differ from each other
 
 
@@ -50,26 +49,11 @@ class Cases:
             return cls(**{name: stored[name] for name in stored.files})
 
 
-def eligible_items(patterns: Patterns, split: str) -> np.ndarray:
-    """Which items may stand in a case of the split, bool [N].
-
-    Item hold-outs are unseen items of seen patterns; pattern hold-outs are items of unseen patterns. Validation cases
-    never hold a test item.
-    """
-    pattern_role = patterns.pattern_split[patterns.labels]
-    return {
-        "item_validation": (patterns.item_split == VALIDATION) & (pattern_role == TRAIN),
-        "pattern_validation": (patterns.item_split != TEST) & (pattern_role == VALIDATION),
-        "item_holdout": (patterns.item_split == TEST) & (pattern_role == TRAIN),
-        "pattern_holdout": pattern_role == TEST,
-    }[split]
-
-
 def build_cases(
     patterns: Patterns,
     positive: np.ndarray,
     density: np.ndarray,
-    split: str,
+    split: Split,
     count: int,
     params: SequenceParams,
     generator: np.random.Generator,
@@ -80,7 +64,7 @@ def build_cases(
         patterns: of the domain.
         positive: bool [N].
         density: predicted density [N].
-        split: one of `SPLITS`.
+        split: which.
         count: how many cases are wanted.
         params: section `build_trajectories`.
         generator: draws the groups.
@@ -88,7 +72,7 @@ def build_cases(
     Returns:
         The cases, and the patterns skipped because they are too small.
     """
-    eligible = eligible_items(patterns, split)
+    eligible = patterns.members_of(split)
     present = np.unique(patterns.labels[eligible])
     pools = {
         int(p): pattern_pool(

@@ -13,7 +13,7 @@ from modit.core.arrays import save_arrays
 from modit.core.errors import InsufficientDataError
 from modit.core.memory import at_once
 from modit.data.hashing import hash_unit
-from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import ROWS_AT_ONCE, nearest_centroid
 from modit.metric.params import PatternParams
 
@@ -48,6 +48,20 @@ class Patterns:
     def visible_for_validation(self) -> np.ndarray:
         """Bool [N]: items that choices on validation cases may see: all but the test items."""
         return self.role != TEST
+
+    def members_of(self, split: Split) -> np.ndarray:
+        """Items that may stand in a case of the split, bool [N].
+
+        Item splits have unseen items of patterns that training knows, pattern splits have items of unseen patterns.
+        Validation cases never hold a test item.
+        """
+        pattern_role = self.pattern_split[self.labels]
+        return {
+            Split.ITEM_VALIDATION: (self.item_split == VALIDATION) & (pattern_role == TRAIN),
+            Split.PATTERN_VALIDATION: (self.item_split != TEST) & (pattern_role == VALIDATION),
+            Split.ITEM_HOLDOUT: (self.item_split == TEST) & (pattern_role == TRAIN),
+            Split.PATTERN_HOLDOUT: pattern_role == TEST,
+        }[split]
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`."""

@@ -20,7 +20,6 @@ from modit.release.promotion.release_log import LogEntry
 from modit.release.promotion.release_state import read_release_state
 from modit.release.verdict import VERDICT_FILE, judged_in_words
 
-SPLITS = ("item_holdout", "pattern_holdout")
 # Versions of a domain whose verdicts are read: the newest, and those with an alias.
 _READ = 10
 _KEPT_VERDICTS = 256

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from modit.data.splits import HOLDOUTS
 from modit.serve.explore import HEIGHT, MOST_K, WIDTH, Found, compare, find
-from modit.serve.history import SPLITS
 from modit.serve.schema import RequestError
 from modit.serve.service import Service
 
@@ -117,7 +117,7 @@ async def releases(
         await service.workers.run(work)
     except RequestError as error:
         shown["error"], status = error, error.status_code
-    return page("releases.html", status, domain=domain, chosen=chosen, splits=SPLITS, **shown)
+    return page("releases.html", status, domain=domain, chosen=chosen, splits=HOLDOUTS, **shown)
 
 
 def _number(field: str, text: str) -> float:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from modit.data.catalog import Catalog, Sequences
-from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import nearest_centroid, unit
 from modit.evaluate.generators import Generator
 from modit.evaluate.world import World
 from modit.index import IndexConfig, ItemIndex
-from modit.metric.cases import SPLITS, build_cases
+from modit.metric.cases import build_cases
 from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor, fit_geometry
@@ -58,7 +58,7 @@ def build_world(titles: bool = True) -> World:
     params = SequenceParams(length=12, seeds=8, minimum_case_seeds=4)
     density = predictor.predict(items.embeddings)
     rng = np.random.default_rng(2)
-    cases = {split: build_cases(patterns, items.positive, density, split, 24, params, rng)[0] for split in SPLITS}
+    cases = {split: build_cases(patterns, items.positive, density, split, 24, params, rng)[0] for split in Split}
     ids = np.array([f"item-{row}" for row in range(count)])
     names = np.array([f"Title <{row}> & more" for row in range(count)]) if titles else None
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from modit.core.errors import ArtifactError, ConfigError
+from modit.data.splits import HOLDOUTS
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS
 from modit.evaluate.evaluation import (
     AVERAGE,
@@ -24,7 +25,7 @@ from modit.evaluate.evaluation import (
 from modit.evaluate.generators import Generator, choose_guidance, fan_queries, load_generator, model_queries
 from modit.evaluate.rival import ExportedRow
 from modit.evaluate.storage import load_evaluation, save_evaluation
-from modit.evaluate.world import VALIDATION_OF, World, judge, retrieve, validation_joint
+from modit.evaluate.world import World, judge, retrieve, validation_joint
 from modit.train.checkpoint import save_model
 from modit.train.params import SamplerParams
 
@@ -42,12 +43,12 @@ def rows_of(evaluation: Evaluation, split: str) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in evaluation.content["splits"][split]["rows"]}
 
 
-@pytest.mark.parametrize("split", VALIDATION_OF)
+@pytest.mark.parametrize("split", HOLDOUTS)
 def test_every_row_is_judged_on_both_splits(evaluation: Evaluation, split: str) -> None:
     assert list(rows_of(evaluation, split)) == [*CLASSICAL, *MODELS, CENTROID_ORACLE, BEST_ORACLE]
 
 
-@pytest.mark.parametrize("split", VALIDATION_OF)
+@pytest.mark.parametrize("split", HOLDOUTS)
 def test_intervals_hold_their_mean(evaluation: Evaluation, split: str) -> None:
     for row in rows_of(evaluation, split).values():
         for figure in ("joint", "same"):
@@ -59,7 +60,7 @@ def test_intervals_hold_their_mean(evaluation: Evaluation, split: str) -> None:
                 assert interval["pattern_low"] is interval["pattern_high"] is None
 
 
-@pytest.mark.parametrize("split", VALIDATION_OF)
+@pytest.mark.parametrize("split", HOLDOUTS)
 def test_comparisons_are_differences_of_the_rows(evaluation: Evaluation, split: str) -> None:
     rows = rows_of(evaluation, split)
     comparisons = {entry["name"]: entry for entry in evaluation.content["splits"][split]["comparisons"]}
@@ -71,7 +72,7 @@ def test_comparisons_are_differences_of_the_rows(evaluation: Evaluation, split: 
             assert entry[figure]["mean"] == pytest.approx(difference, abs=1e-12)
 
 
-@pytest.mark.parametrize("split", VALIDATION_OF)
+@pytest.mark.parametrize("split", HOLDOUTS)
 def test_the_headline_classical_row_is_the_best_on_test(evaluation: Evaluation, split: str) -> None:
     rows, content = rows_of(evaluation, split), evaluation.content["splits"][split]
     assert rows[content["best_classical"]["test"]]["joint"] == max(rows[name]["joint"] for name in CLASSICAL)
@@ -79,7 +80,7 @@ def test_the_headline_classical_row_is_the_best_on_test(evaluation: Evaluation, 
     assert content["best_classical"]["validation"] == best
 
 
-@pytest.mark.parametrize("split", VALIDATION_OF)
+@pytest.mark.parametrize("split", HOLDOUTS)
 def test_the_best_of_eight_is_never_below_a_candidate_that_it_holds(evaluation: Evaluation, split: str) -> None:
     best = evaluation.per_case[f"{split}/{BEST_ORACLE}/joint"]
     # Depth 1 of the tail and guidance 2 of HPPO are among the candidates.
@@ -87,14 +88,14 @@ def test_the_best_of_eight_is_never_below_a_candidate_that_it_holds(evaluation: 
     assert (best >= evaluation.per_case[f"{split}/HPPO/joint"]).all()
 
 
-@pytest.mark.parametrize("split", VALIDATION_OF)
+@pytest.mark.parametrize("split", HOLDOUTS)
 def test_means_over_the_saved_cases_are_the_table(evaluation: Evaluation, split: str) -> None:
     for name, row in rows_of(evaluation, split).items():
         assert evaluation.per_case[f"{split}/{name}/joint"].mean() == pytest.approx(row["joint"])
         assert evaluation.per_case[f"{split}/{name}/same"].mean() == pytest.approx(row["same"])
 
 
-@pytest.mark.parametrize("split", VALIDATION_OF)
+@pytest.mark.parametrize("split", HOLDOUTS)
 def test_the_order_in_which_seeds_are_given_changes_nothing(evaluation: Evaluation, split: str) -> None:
     curve = evaluation.content["splits"][split]["seed_counts"]
     assert [point["count"] for point in curve] == [1, 3, 5, 8]
@@ -103,7 +104,7 @@ def test_the_order_in_which_seeds_are_given_changes_nothing(evaluation: Evaluati
         assert point["hppo_sorted"] == point["hppo_shuffled"]
 
 
-@pytest.mark.parametrize("split", VALIDATION_OF)
+@pytest.mark.parametrize("split", HOLDOUTS)
 def test_all_seeds_give_the_figures_of_the_table(evaluation: Evaluation, split: str) -> None:
     last = evaluation.content["splits"][split]["seed_counts"][-1]
     rows = rows_of(evaluation, split)
@@ -236,7 +237,7 @@ def test_a_file_of_less_precision_is_paired_with_hppo_and_is_no_row(world: World
     hppo = next(generator for generator in generators if generator.name == "HPPO")
     files = {"int8": ExportedRow(HppoFile(hppo), 8), "broken": ExportedRow(BrokenFile(), 8)}
     found = evaluate_domain(world, generators, SETTINGS, None, files)
-    for split in VALIDATION_OF:
+    for split in HOLDOUTS:
         result, rows = found.content["splits"][split], rows_of(found, split)
         good, broken = result["precisions"]["int8"], result["precisions"]["broken"]
         against = next(entry for entry in result["comparisons"] if entry["name"] == "HPPO - Average pooling")

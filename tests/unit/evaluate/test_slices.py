@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from modit.data.splits import HOLDOUTS
 from modit.evaluate.evaluation import Evaluation, EvaluationSettings, evaluate_domain
 from modit.evaluate.generators import Generator, model_queries
 from modit.evaluate.report import RunFacts, build_report, render_page
@@ -14,7 +15,7 @@ from modit.evaluate.report.page import judged_against
 from modit.evaluate.rival import CHAMPION, Rival, even_selection
 from modit.evaluate.slices import FEW, HEAD, NEW, NO_CHAMPION, SLICES, TAIL, case_masks
 from modit.evaluate.storage import rounded
-from modit.evaluate.world import VALIDATION_OF, World
+from modit.evaluate.world import World
 from modit.export.parity import TorchSampler
 from modit.metric.cases import Cases
 from tests.unit.evaluate.test_report import RECORDS
@@ -39,7 +40,7 @@ def evaluation(world: World, generators: list[Generator]) -> Evaluation:
 
 
 def test_the_same_weights_as_champion_have_the_same_figures(evaluation: Evaluation) -> None:
-    for split in VALIDATION_OF:
+    for split in HOLDOUTS:
         for figure in ("joint", "same"):
             mine, its = (evaluation.per_case[f"{split}/{name}/{figure}"] for name in ("CPT only", CHAMPION))
             np.testing.assert_array_equal(mine, its)

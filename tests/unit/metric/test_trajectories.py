@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from modit.data.splits import TEST, TRAIN, VALIDATION
-from modit.metric.cases import SPLITS, Cases, build_cases, eligible_items
+from modit.data.splits import TEST, TRAIN, VALIDATION, Split
+from modit.metric.cases import Cases, build_cases
 from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns, PatternViews
 from modit.metric.trajectories import Trajectories, build_trajectories, order_group, pattern_pool
@@ -87,13 +87,13 @@ def patterns(world):
     return Patterns(np.zeros((PATTERNS, 2), np.float32), world[0].labels[0], pattern_split, item_split)
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", Split)
 def test_cases_hold_items_of_their_split_in_ascending_density(world, patterns, split):
     _, positive, _, density = world
     cases, skipped = build_cases(patterns, positive, density, split, 40, PARAMS, np.random.default_rng(0))
     assert len(cases) == 40
     assert skipped == []
-    eligible = eligible_items(patterns, split)
+    eligible = patterns.members_of(split)
     for seeds, tail, pattern in zip(cases.seeds, cases.tails, cases.patterns, strict=True):
         rows = np.concatenate([seeds[seeds >= 0], tail[tail >= 0]])
         assert eligible[rows].all()
@@ -106,9 +106,9 @@ def test_cases_hold_items_of_their_split_in_ascending_density(world, patterns, s
 
 
 def test_splits_share_no_case_item_between_validation_and_test(patterns):
-    eligible = {split: eligible_items(patterns, split) for split in SPLITS}
-    for one in SPLITS:
-        for other in SPLITS:
+    eligible = {split: patterns.members_of(split) for split in Split}
+    for one in Split:
+        for other in Split:
             assert one == other or not (eligible[one] & eligible[other]).any()
     for split in ("item_validation", "pattern_validation"):
         assert patterns.visible_for_validation[eligible[split]].all()

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from modit.data.splits import HOLDOUTS
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW, direction
 
 Json = dict[str, Any]
 
 SCHEMA_VERSION = 3
-SPLITS = {"item_holdout": "new items of known patterns", "pattern_holdout": "patterns never seen"}
 HEADLINES = ("HPPO - MO-DiT", "MO-DiT - Pre. GR", "HPPO - best classical", "HPPO - Average pooling")
 
 
@@ -44,7 +44,7 @@ def build_report(evaluations: Mapping[str, Json], facts: RunFacts) -> Json:
         and `domains`.
     """
     domains = dict(sorted(evaluations.items()))
-    cells = [_cell(domain, split, content) for domain, content in domains.items() for split in SPLITS]
+    cells = [_cell(domain, split, content) for domain, content in domains.items() for split in HOLDOUTS]
     return {
         "schema_version": SCHEMA_VERSION,
         "run": asdict(facts) | {"skipped_domains": dict(sorted(facts.skipped_domains.items()))},

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from modit.data.splits import HOLDOUTS
 from modit.evaluate.bootstrap import TOO_FEW, direction
 from modit.evaluate.report.charts import COLORS, Series, forest, lines, stage_bars, tradeoff
-from modit.evaluate.report.content import SPLITS
 from modit.evaluate.variants import VARIANT_WORDS
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ def render_page(report: Json) -> str:
         "decimals": decimals,
     }
     environment.globals["best_of"] = best_of
-    environment.globals["split_words"] = SPLITS
+    environment.globals["split_words"] = {split: split.description for split in HOLDOUTS}
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     return template.render(
         report=report,

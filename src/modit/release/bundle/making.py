@@ -12,6 +12,7 @@ from modit.core.artifacts import Manifest
 from modit.core.errors import ArtifactError
 from modit.core.storage import sha256_of_file
 from modit.core.window import Days
+from modit.data.splits import HOLDOUTS
 from modit.inference.items import Items, load_items
 from modit.inference.runtime import OnnxSampler, load_sampler
 from modit.inference.sampler_file import FLOAT32, sampler_file
@@ -33,7 +34,7 @@ from modit.release.bundle.model_card import model_card
 
 Json = dict[str, Any]
 
-_CANARY_CASES = {"item_holdout": 4, "pattern_holdout": 4}
+_CANARY_CASES = 4  # of each hold-out
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ def _judged(made_of: Ingredients) -> Json:
 def _canaries(made_of: Ingredients, sampler: OnnxSampler, items: Items) -> list[Canary]:
     """The first cases of each split, as far as the sampler takes so many seeds."""
     found = []
-    for split, count in _CANARY_CASES.items():
-        for row in Cases.load(made_of.folders["cases"] / f"{split}.npz").seeds[:count]:
+    for split in HOLDOUTS:
+        for row in Cases.load(made_of.folders["cases"] / f"{split}.npz").seeds[:_CANARY_CASES]:
             seeds = items.ids_of(row[row >= 0][: sampler.info.maximum_seeds])
             found.append(ask(sampler, items, seeds))
     if not found:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from modit.data.splits import HOLDOUTS
 from modit.evaluate.bootstrap import interval_text
 from modit.inference.sampler_file import SamplerInfo
 from modit.release.bundle.licences import OWN
 
 Json = dict[str, Any]
 
-_SPLITS = {"item_holdout": "new items of known patterns", "pattern_holdout": "patterns never seen"}
 _COMPARED = ("HPPO - Average pooling", "HPPO - best classical", "HPPO - MO-DiT")
 
 
@@ -65,15 +65,16 @@ def model_card(info: SamplerInfo, report: Json, judged: Json, window: dict[str, 
 def _table(splits: Json) -> list[str]:
     names = " | ".join(f"Joint@K {name} [95 %]" for name in _COMPARED)
     lines = [f"| cases | Joint@K | Same@K | {names} |", f"|{'---|' * (3 + len(_COMPARED))}"]
-    for split, words in _SPLITS.items():
+    for split in HOLDOUTS:
         result = splits[split]
         if not result["cases"]:
-            lines.append(f"| {words}: none | {'- | ' * (2 + len(_COMPARED))}".rstrip())
+            lines.append(f"| {split.description}: none | {'- | ' * (2 + len(_COMPARED))}".rstrip())
             continue
         row = next(row for row in result["rows"] if row["name"] == "HPPO")
         differences = {entry["name"]: entry["joint"] for entry in result["comparisons"]}
         cells = [interval_text(differences[name]) for name in _COMPARED]
-        lines.append(f"| {words}: {result['cases']} | {row['joint']:.3f} | {row['same']:.3f} | {' | '.join(cells)} |")
+        figures = f"{row['joint']:.3f} | {row['same']:.3f} | {' | '.join(cells)}"
+        lines.append(f"| {split.description}: {result['cases']} | {figures} |")
     return lines
 
 

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.data.catalog import RETRIEVAL_LABELS, Catalog
+from modit.data.splits import HOLDOUTS
 from modit.data.vectors import mean_of_rows
 from modit.evaluate.rival import even_selection
 from modit.evaluate.slices import NEW, case_masks
-from modit.evaluate.world import VALIDATION_OF
 from modit.index import ItemIndex
 from modit.inference.runtime import QuerySampler, load_sampler
 from modit.metric.cases import Cases
@@ -210,7 +210,7 @@ def frozen_questions(folders: Mapping[str, Path], catalog: Catalog, domain: str,
     labels = Patterns.load(folders["patterns"] / f"{domain}.npz").labels
     new_items = np.load(folders["champion"] / NEW_ITEMS_FILE) if champion.status == READY else None
     sources = []
-    for split in VALIDATION_OF:
+    for split in HOLDOUTS:
         every = Cases.load(folders["cases"] / f"{split}.npz")
         cases = Cases(every.seeds[:_QUESTIONS], every.tails[:_QUESTIONS], every.patterns[:_QUESTIONS])
         if len(cases):

@@ -12,7 +12,6 @@ from modit.release.gate.evidence import number, ordered
 
 Json = dict[str, Any]
 
-SPLITS = ("item_holdout", "pattern_holdout")
 POLICY, SFT, AVERAGE, CHAMPION = "HPPO", "MO-DiT", "Average pooling", "Champion"
 AGAINST_AVERAGE, AGAINST_SFT, AGAINST_CLASSICAL = "HPPO - Average pooling", "HPPO - MO-DiT", "HPPO - best classical"
 AGAINST_CHAMPION = "HPPO - Champion"

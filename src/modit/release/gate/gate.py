@@ -8,10 +8,11 @@ from typing import Any
 
 from modit.core.errors import ArtifactError
 from modit.core.params import nested
+from modit.data.splits import HOLDOUTS
 from modit.inference.answers import TOLERANCE
 from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
 from modit.release.gate.evidence import Evidence, number
-from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SPLITS, SplitFigures, read_figures
+from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SplitFigures, read_figures
 from modit.release.gate.precision import offer
 from modit.release.gate.quality import Finding, items_kept, nothing_judged, split_findings
 from modit.release.gate.servability import CHECKS, LOADS, VARIANT_CHECKS, Check
@@ -114,7 +115,7 @@ def _quality(evidence: Evidence, params: GateParams) -> tuple[dict[str, SplitFig
     champion, splits = evidence.champion, {}
     findings = _comparable(champion, params)
     label = f"champion {champion.label}" if champion.status == READY else None
-    for split in SPLITS:
+    for split in HOLDOUTS:
         result = evidence.content["splits"].get(split)
         if result is None:
             raise ArtifactError(f"report.json, domain {evidence.domain}: no split {split}, which the gate must read")

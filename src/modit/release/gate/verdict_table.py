@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, AGAINST_CLASSICAL, SPLITS
+from modit.data.splits import HOLDOUTS
+from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, AGAINST_CLASSICAL
 from modit.release.verdict import judged_in_words
 
 _HEADER = (
@@ -40,7 +41,7 @@ def _words(domain: str, content: dict[str, Any]) -> str:
 def _domain_rows(domain: str, content: dict[str, Any]) -> list[tuple[str, ...]]:
     figures = content["splits"]
     rows: list[tuple[str, ...]] = []
-    for split in SPLITS:
+    for split in HOLDOUTS:
         first = (domain, content["status"]) if not rows else ("", "")
         if split in figures:
             rows.append((*first, split, *_cells(figures[split])))
