@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modit.core.shards import ALL_BUCKETS
+from modit.core.step import ALL_BUCKETS
 from modit.features.lookup import OnlineItems
 from modit.features.online import Materialiser
 from modit.features.params import FeatureParams

@@ -115,7 +115,7 @@ COMMANDS: dict[str, Callable[[Path, Path, str], list[str]]] = {
 def run_steps(run: Path, world: Path, preset: str) -> None:
     """All steps in this process, in the order in which the DAG's tasks run."""
     from components.registry import REGISTRY
-    from modit.core.logs import set_up_logging
+    from modit.core.output import set_up_logging
     from modit.core.runner import StepRunner
 
     set_up_logging()

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from modit.core.shards import Shard
+from modit.core.step import Shard
 
 ROOT = Path(__file__).resolve().parents[1]
 DOMAIN = "popular"

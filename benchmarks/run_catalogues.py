@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from components.registry import REGISTRY
-from modit.core.logs import set_up_logging
+from modit.core.output import set_up_logging
 from modit.core.runner import StepRunner
 
 

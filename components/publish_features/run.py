@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modit.core.shards import WHOLE
+from modit.core.step import WHOLE
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import EMBEDDINGS_FILE, Catalog
 from modit.data.hashing import bucket_of

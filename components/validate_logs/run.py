@@ -14,7 +14,7 @@ from modit.data.new_domain import extend
 from modit.data.nightly import ACCEPTED, WindowValidator
 
 if TYPE_CHECKING:
-    from modit.core.new_domain import NewDomain
+    from modit.core.run_config import NewDomain
     from modit.core.runner import StepContext
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from components.registry import REGISTRY
-from modit.core.attempt import FILE
 from modit.core.runner import StepRunner
+from modit.core.workspace import ATTEMPT_FILE
 from modit.data.demo import DemoParameters, write_demo_world
 from tests.containers.conftest import docker
 
@@ -104,7 +104,7 @@ def test_a_container_that_is_killed_in_training_goes_on_to_the_same_digests(imag
         time.sleep(0.05)
     docker("kill", container)
     docker("rm", container)
-    assert (scratch / FILE).exists()
+    assert (scratch / ATTEMPT_FILE).exists()
     assert execute(killed, image).returncode == 0
     assert killed.store.get("pretrained").digest == whole.store.get("pretrained").digest
 
@@ -114,4 +114,4 @@ def test_a_container_that_hangs_is_stopped_and_removed_after_its_timeout(images,
     done = execute(run, images.format(image="train"), seconds=20)
     assert done.returncode == 5, done.stdout + done.stderr
     assert is_gone(done)
-    assert json.loads((Path(run.run.uri) / ".work" / "pretrain" / FILE).read_text())["outcome"] == "ended"
+    assert json.loads((Path(run.run.uri) / ".work" / "pretrain" / ATTEMPT_FILE).read_text())["outcome"] == "ended"

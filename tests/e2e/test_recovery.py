@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError
 from s3fs import S3FileSystem
 
 from components.registry import REGISTRY
-from modit.core.attempt import FILE
 from modit.core.runner import StepRunner
+from modit.core.workspace import ATTEMPT_FILE
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.train.checkpoint import load_model
 
@@ -109,7 +109,7 @@ def test_labelling_that_was_killed_is_done_again_to_the_same_digests(begun, undi
     folder = Path(begun.run.uri) / ".work" / f"label_anchors.{domain}"
     with start(begun.run.uri, "label_anchors", "--domain", domain) as process:
         # The output folder is there once the work has begun.
-        wait_for(lambda: (folder / FILE).exists() and (folder / "out").exists(), process)
+        wait_for(lambda: (folder / ATTEMPT_FILE).exists() and (folder / "out").exists(), process)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     begun.execute("label_anchors", domain)

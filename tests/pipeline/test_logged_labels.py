@@ -14,7 +14,7 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
-from modit.core.shards import Shard
+from modit.core.step import Shard
 from modit.data.catalog import Catalog
 from modit.data.contract import LABEL_SCHEMA
 from modit.data.demo import DemoParameters, write_demo_world

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from toycommand import command
 
-from modit.core import attempt
+from modit.core import workspace
 from modit.core.artifacts import MANIFEST
 
 GIGABYTE = 1 << 30
@@ -34,7 +34,7 @@ def grow(toy, run, limit: int = LIMIT, **environment: str) -> subprocess.Complet
 
 
 def noted(run) -> dict:
-    return json.loads((run / ".work" / "grow.odd" / attempt.FILE).read_text())
+    return json.loads((run / ".work" / "grow.odd" / workspace.ATTEMPT_FILE).read_text())
 
 
 def test_the_attempt_after_one_that_ran_out_of_memory_succeeds_with_half_at_once(toy, run):
@@ -44,7 +44,7 @@ def test_the_attempt_after_one_that_ran_out_of_memory_succeeds_with_half_at_once
     second = grow(toy, run)
     assert second.returncode == 0 and "batches in 2 parts" in second.stderr
     assert toy.runner(run).store.get("grown", "odd").summary["batch_parts"] == 2
-    assert not (run / ".work" / "grow.odd" / attempt.FILE).exists()
+    assert not (run / ".work" / "grow.odd" / workspace.ATTEMPT_FILE).exists()
 
 
 def test_each_attempt_that_runs_out_halves_again_and_other_failures_keep_what_was_learnt(toy, run):
@@ -75,7 +75,7 @@ def test_a_kill_that_was_not_the_kernels_for_memory_changes_nothing(toy, run):
 @pytest.mark.parametrize("seen", [["another machine", 0], None], ids=["another machine", "a kernel that does not tell"])
 def test_a_kill_of_which_nothing_is_known_counts_as_memory(toy, run, seen):
     killed(toy, run)
-    (run / ".work" / "grow.odd" / attempt.FILE).write_text(json.dumps({**noted(run), "kernel": seen}))
+    (run / ".work" / "grow.odd" / workspace.ATTEMPT_FILE).write_text(json.dumps({**noted(run), "kernel": seen}))
     toy.runner(run).execute("grow", "odd")
     assert toy.runner(run).store.get("grown", "odd").summary["batch_parts"] == 2
 
@@ -84,7 +84,7 @@ def test_a_kill_by_the_kernel_of_this_machine_counts_as_memory_whatever_else_was
     killed(toy, run)
     boot, kills = noted(run)["kernel"]
     earlier = {**noted(run), "kernel": [boot, kills - 1], "outcome": "ended"}
-    (run / ".work" / "grow.odd" / attempt.FILE).write_text(json.dumps(earlier))
+    (run / ".work" / "grow.odd" / workspace.ATTEMPT_FILE).write_text(json.dumps(earlier))
     toy.runner(run).execute("grow", "odd")
     assert toy.runner(run).store.get("grown", "odd").summary["batch_parts"] == 2
 

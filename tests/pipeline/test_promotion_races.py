@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from modit.core.errors import RunBusyError
-from modit.core.lease import Lease
+from modit.core.locks import Lease
 from modit.core.storage import Storage
 from modit.export.sampler import export_sampler
 from modit.release.promotion.mlflow_registry import MlflowRegistry

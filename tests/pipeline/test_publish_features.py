@@ -14,8 +14,8 @@ import pytest
 from components.publish_features.run import run
 from modit.core.errors import ArtifactError, FeatureParityError
 from modit.core.run_config import RunConfig
-from modit.core.shard_parts import combined
-from modit.core.shards import BUCKETS, WHOLE, Shard
+from modit.core.shards import combined
+from modit.core.step import BUCKETS, WHOLE, Shard
 from modit.core.storage import Storage, sha256_of_file
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences

@@ -14,8 +14,8 @@ import pytest
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError, ModitError, VersionError
 from modit.core.key import catalogue_parts
-from modit.core.ledger import WindowLedger
 from modit.core.storage import Storage
+from modit.core.window import WindowLedger
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.record import Record, record_of
 from modit.release.versioning.reproduce import changed_steps, checkout, compare, reproduce, reproduction_text

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from toycommand import command
 
+from modit.core.artifacts import seal
 from modit.core.errors import ArtifactError, ConfigError, GraphError, RunBusyError
-from modit.core.seal import seal
 from modit.core.storage import Storage
 from modit.core.workspace import Workspace
 from modit.features.store import store_folder

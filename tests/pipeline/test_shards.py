@@ -10,8 +10,8 @@ import pytest
 from toycommand import command
 
 from modit.core.errors import ArtifactError, ConfigError
-from modit.core.shard_parts import ShardParts
-from modit.core.shards import BUCKETS, WHOLE, Shard
+from modit.core.shards import ShardParts
+from modit.core.step import BUCKETS, WHOLE, Shard
 
 COUNTS = (2, 3, 7, BUCKETS)
 

@@ -10,8 +10,7 @@ import pytest
 
 from modit.core.command import main
 from modit.core.registry import discover
-from modit.core.runner import StepRunner
-from modit.core.team import Team
+from modit.core.runner import StepRunner, Team
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -53,9 +53,7 @@ OUTSIDE = {
 # The module of `serve/` that writes what nights read, in the columns of the input contract.
 EXCEPTIONS = {("serve/request_log.py", "modit.data.contract"), ("serve/pages.py", "modit.data.splits")}
 ORCHESTRATORS = {"airflow", "kfp", "dvc"}
-DECLARATIONS = {
-    f"modit.core.{name}" for name in ("names", "step", "graph", "registry", "errors", "memory", "services", "shards")
-}
+DECLARATIONS = {f"modit.core.{name}" for name in ("names", "step", "registry", "errors", "memory", "services")}
 # What the pipeline for Kubeflow is defined by, and what runs in its containers.
 KFP_DEFINITION = (
     "pipelines/kfp_platform.py",

@@ -15,14 +15,12 @@ from pathlib import Path
 from types import FrameType
 
 from modit.core.errors import ModitError, TransientError
-from modit.core.logs import set_up_logging
 from modit.core.memory import ran_out_of_memory
-from modit.core.output import calm_output
+from modit.core.output import calm_output, set_up_logging
 from modit.core.registry import Registry
 from modit.core.run_config import parse_conf
-from modit.core.runner import StepRunner
-from modit.core.shards import WHOLE, Shard
-from modit.core.team import Team
+from modit.core.runner import StepRunner, Team
+from modit.core.step import WHOLE, Shard
 
 # A refusal: trying again changes nothing. Orchestrators do not retry on it.
 REFUSED = 3

@@ -9,14 +9,12 @@ from typing import Any
 
 from modit.core.artifacts import ArtifactStore, Manifest
 from modit.core.errors import ArtifactError, ConfigError
-from modit.core.ledger import WindowLedger
 from modit.core.params import RunParams
 from modit.core.registry import Registry
 from modit.core.run_config import RunConfig
-from modit.core.shards import WHOLE, Shard
-from modit.core.step import Step
+from modit.core.step import WHOLE, Shard, Step
 from modit.core.storage import Storage
-from modit.core.window import Days, files_of_days
+from modit.core.window import Days, WindowLedger, files_of_days
 from modit.core.workspace import Workspace
 
 REFUSED_FOLDER = "refused"

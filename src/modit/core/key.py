@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.code_version import code_parts, folder_parts
-from modit.core.ledger import WindowLedger
-from modit.core.new_domain import NewDomain
 from modit.core.params import RunParams
 from modit.core.registry import Registry
-from modit.core.run_config import RunConfig
-from modit.core.step import Step
-from modit.core.storage import Storage
-from modit.core.window import Days, files_of_days
+from modit.core.run_config import NewDomain, RunConfig
+from modit.core.step import WHOLE, Shard, Step
+from modit.core.storage import Storage, digest_of
+from modit.core.window import Days, WindowLedger, files_of_days
 
 KeyParts = dict[str, Any]
 
@@ -156,8 +157,8 @@ def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
         yield name, value
         return
-    for field, below in value.items():
-        yield from _flat(below, f"{name}.{field}")
+    for part, below in value.items():
+        yield from _flat(below, f"{name}.{part}")
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -167,3 +168,32 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def _differ(name: str, before: KeyParts, after: KeyParts) -> bool:
     return before.get(name) != after.get(name)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done.
+
+    Attributes:
+        step: the declaration.
+        domain: of a step that runs per domain, or None.
+        shard: which share of the items; it is no part of the key.
+        parts: what the key is made of.
+        force: do it even if nothing has changed.
+    """
+
+    step: Step
+    domain: str | None
+    shard: Shard = WHOLE
+    parts: KeyParts = field(default_factory=dict)
+    force: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all that the outputs depend on."""
+        return digest_of(self.parts)
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Of the step and its domain."""
+        return logging.getLogger(".".join(filter(None, ("modit", self.step.name, self.domain))))

@@ -1,13 +1,39 @@
-"""Progress bars of any library, where nobody watches a terminal: lines, one a second at most."""
+"""What a step prints: log lines on stderr in one format, and progress bars as plain lines."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+# These narrate every request or plot at INFO.
+NOISY = (
+    "faiss",
+    "great_expectations",
+    "matplotlib",
+    "botocore",
+    "aiobotocore",
+    "s3fs",
+    "fsspec",
+    "urllib3",
+    "alembic",
+    "onnxscript",
+)
+
+
+def set_up_logging(level: str = "INFO") -> None:
+    """Sets the root logger's one handler; plain lines, no colours, wherever the output goes."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(FORMAT, datefmt="%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
 
 SECONDS_BETWEEN_BARS = 1.0
 # Moves of the cursor and erasures, by which several bars share a terminal.

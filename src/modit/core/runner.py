@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
-from modit.core.attempt import Attempt
+from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, expect_unsealed, list_files, seals_of
 from modit.core.cache import CrossRunCache, copy_artifacts
 from modit.core.context import DeclaredParams, StepContext
 from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError
-from modit.core.key import KeyParts, explain, key_parts
-from modit.core.lease import NightLease
+from modit.core.key import KeyParts, Task, explain, key_parts
+from modit.core.locks import NightLease
 from modit.core.memory import in_parts
 from modit.core.names import DOMAIN_NAME, SKIPPED_NO_DATA
 from modit.core.registry import Registry
 from modit.core.run_config import open_run
-from modit.core.seal import expect_unsealed, seals_of
 from modit.core.services import reaching
-from modit.core.shard_parts import ShardParts, Work
-from modit.core.shards import WHOLE, Shard
-from modit.core.step import Step
+from modit.core.shards import ShardParts, Work
+from modit.core.step import WHOLE, Shard, Step
 from modit.core.storage import Storage, canonical_json
-from modit.core.task import Task
-from modit.core.team import Team
-from modit.core.workspace import Workspace, cache_folder
+from modit.core.workspace import Attempt, Workspace, cache_folder
 
 __all__ = ["StepContext", "StepResult", "StepRunner"]
 
@@ -35,6 +31,24 @@ DOMAINS_FILE = "domains.json"
 
 # How long a shard waits for others that find or join what is there; seconds.
 JOIN_WAIT = 600.0
+
+
+def _own(value: int) -> int:
+    return value
+
+
+@dataclass(frozen=True)
+class Team:
+    """Where this process stands among those that run a task.
+
+    Attributes:
+        rank: its number; 0 is the first.
+        share: gives every process the first one's value; all must call it together.
+    """
+
+    rank: int = 0
+    share: Callable[[int], int] = _own
+
 
 Status = Literal["ran", "cached", "reused", "helped", "part"]
 

@@ -1,70 +1,117 @@
-"""How tasks share items: each item lies in one of 64 buckets, and a shard takes a range of them. Stdlib only."""
+"""What the shards of a task leave in the run until the last of them joins it: `.parts/TASK/KEY/`."""
 
 from __future__ import annotations
 
-import re
+import os
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from modit.core.errors import ConfigError
+from modit.core.artifacts import MANIFEST, ArtifactStore, Manifest
+from modit.core.errors import ArtifactError
+from modit.core.key import Task
+from modit.core.step import Shard
+from modit.core.storage import Storage
+from modit.core.workspace import Workspace
 
-# Fixed, since a sharded step writes its artifact bucket by bucket: so nothing depends on how many shards there are.
-BUCKETS = 64
-ALL_BUCKETS = range(BUCKETS)
-_TEXT = re.compile(r"([0-9]{1,3})/([0-9]{1,3})")
+PARTS_FOLDER = ".parts"
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One of the tasks that share the items of a step.
+class Work:
+    """What a step said of its work.
 
     Attributes:
-        number: of the task, in [1, count].
-        count: how many tasks there are, in [1, 64].
+        summary: of its outputs.
+        seconds: how long it took; of shards, all of them together.
     """
 
-    number: int = 1
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.number <= self.count <= BUCKETS:
-            raise ConfigError(f"shard {self}; allowed: I/N with 1 <= I <= N <= {BUCKETS}")
+    summary: dict[str, Any]
+    seconds: float
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Reads `I/N`.
+    def of_shards(cls, manifests: Sequence[Manifest]) -> Work:
+        """All shards' work as one.
 
-        Raises:
-            ConfigError: the text is something else, or out of range.
+        Args:
+            manifests: of one part of each shard.
         """
-        match = _TEXT.fullmatch(text)
-        if match is None:
-            raise ConfigError(f"shard {text!r}; allowed: I/N with 1 <= I <= N <= {BUCKETS}, such as 2/4")
-        return cls(int(match[1]), int(match[2]))
+        seconds = sum(manifest.seconds or 0.0 for manifest in manifests)
+        return cls(combined([manifest.summary for manifest in manifests]), round(seconds, 3))
 
-    @classmethod
-    def all_of(cls, count: int) -> list[Shard]:
-        """The shards of so many tasks.
 
-        Raises:
-            ConfigError: the number is out of range.
-        """
-        if not 1 <= count <= BUCKETS:
-            raise ConfigError(f"{count} shards; allowed: 1 to {BUCKETS}")
-        return [cls(number, count) for number in range(1, count + 1)]
+class ShardParts:
+    """The parts of one task's artifacts. Each shard has a small store of its own, written as a whole."""
 
-    def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
+    def __init__(self, store: ArtifactStore, task: Task) -> None:
+        """Args: `store` of the run; `task` of one of the shards."""
+        self.task, self._cache = task, store.cache
+        self._all = store.run.at(PARTS_FOLDER, ".".join(filter(None, (task.step.name, task.domain))))
+        self._place = self._all.at(task.key[:16])
 
     @property
-    def name(self) -> str:
-        """As a part of a file's name."""
-        return f"{self.number}-of-{self.count}"
+    def notes(self) -> Storage:
+        """Small files that all shards and later attempts see."""
+        return self._place.at("notes")
 
-    @property
-    def buckets(self) -> range:
-        """The buckets of this shard; those of all shards together are each bucket once."""
-        return range(BUCKETS * (self.number - 1) // self.count, BUCKETS * self.number // self.count)
+    def store(self, shard: Shard) -> ArtifactStore:
+        """Where a shard's part is or will be."""
+        return ArtifactStore(self._place.at(shard.name), self._cache)
+
+    def put(self, workspace: Workspace, manifests: Sequence[Manifest]) -> None:
+        """Publishes what this task's shard has written in its workspace."""
+        for manifest in manifests:
+            self.store(self.task.shard).write(workspace.output(manifest.kind), manifest)
+
+    def find(self, shard: Shard) -> list[Manifest]:
+        """Manifests of a shard's part; none while it is not whole."""
+        store = self.store(shard)
+        found = [store.find(name, self.task.domain) for name in self.task.step.outputs]
+        whole = [each for each in found if each and each.key == self.task.key and store.is_complete(each)]
+        return whole if len(whole) == len(found) else []
+
+    def find_all(self) -> dict[Shard, list[Manifest]]:
+        """The same of every shard."""
+        return {shard: self.find(shard) for shard in Shard.all_of(self.task.shard.count)}
+
+    def join(self, workspace: Workspace) -> None:
+        """Puts the files of all parts together, as the outputs of a workspace.
+
+        Raises:
+            ArtifactError: a part is missing or damaged, or two have a file of one name.
+        """
+        workspace.start_outputs()
+        for shard in Shard.all_of(self.task.shard.count):
+            for name in self.task.step.outputs:
+                _link(self.store(shard).read(name, self.task.domain), workspace.output(name))
+
+    def drop(self) -> None:
+        """Removes all that was left for the task: of other keys and other numbers of shards, too."""
+        self._all.remove()
 
 
-# The shard of a task that nobody shares.
-WHOLE = Shard()
+def combined(said: Sequence[Any]) -> Any:
+    """What the summaries of all shards say together: numbers add up, lists are joined, the rest is the first's."""
+    first = said[0]
+    if isinstance(first, dict):
+        names = dict.fromkeys(name for each in said for name in each)
+        return {name: combined([each[name] for each in said if name in each]) for name in names}
+    if isinstance(first, int | float) and not isinstance(first, bool):
+        return sum(said)
+    return [each for part in said for each in part] if isinstance(first, list) else first
+
+
+def _link(source: Path, target: Path) -> None:
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source)
+        if path.is_dir() or name == Path(MANIFEST):
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target / name)
+        except FileExistsError as error:
+            raise ArtifactError(f"two shards wrote {target.name}/{name}; a file is of one bucket's items") from error
+        except OSError:
+            shutil.copyfile(path, target / name)  # a file system without links

@@ -1,4 +1,4 @@
-"""The days that a run is about: what its conf may name, and which partitions of the input lie in them."""
+"""The days that a run reads, which partitions of the input hold them, and the windows that were accepted before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from modit.core.errors import ConfigError
 from modit.core.params import WindowParams
-from modit.core.storage import Storage
+from modit.core.storage import Storage, digest_of
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PARTITION = re.compile(r"(?:^|/)date=([^/]*)/")
@@ -136,3 +136,42 @@ def files_of_days(catalogue: Storage, days: Days | None, table: str | None = Non
         if (days is None or days.holds_file(name))
         and (table is None or name.split("/")[0].removesuffix(".parquet") == table)
     ]
+
+
+LEDGER_FOLDER = ".windows"
+
+
+class WindowLedger:
+    """One small JSON file for each accepted window of a catalogue: `.windows/CATALOGUE/END_START.json` beside the run.
+
+    A window sees only windows that ended before it, so running an old night again gives what it gave then. Writing the
+    same window twice leaves one record.
+    """
+
+    def __init__(self, run: Storage, catalogue: str) -> None:
+        """Args: `run` the run's folder; `catalogue` the address of its input."""
+        self.place = run.parent.at(LEDGER_FOLDER, digest_of(catalogue)[:16])
+
+    def names_before(self, end: date, most: int) -> list[str]:
+        """Files of the last windows that ended before a day, oldest first."""
+        return [name for name in self._names() if name[:10] < end.isoformat()][-most:]
+
+    def names_after(self, end: date) -> list[str]:
+        """Files of the windows that ended after a day."""
+        return [name for name in self._names() if name[:10] > end.isoformat()]
+
+    def before(self, end: date, most: int) -> list[dict[str, Any]]:
+        """Records of the last windows that ended before a day, oldest first."""
+        records = (self.place.read_json(name) for name in self.names_before(end, most))
+        return [record for record in records if record is not None]
+
+    def digests_before(self, end: date, most: int) -> dict[str, str]:
+        """sha256 of each of these records, by its file."""
+        return {name: self.place.sha256(name) for name in self.names_before(end, most)}
+
+    def accept(self, days: Days, record: dict[str, Any]) -> None:
+        """Notes a window as accepted."""
+        self.place.write_json(f"{days.end.isoformat()}_{days.start.isoformat()}.json", record)
+
+    def _names(self) -> list[str]:
+        return sorted(name for name in self.place.sizes() if name.endswith(".json") and not name.startswith("."))

@@ -1,16 +1,21 @@
-"""The local folder of one task: outputs in the making, scratch that survives a crash, and a lock."""
+"""What a task keeps in its run while it works: unfinished outputs, scratch, a lock, a note for the next attempt."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from modit.core.errors import RunBusyError
-from modit.core.lock import locked
-from modit.core.shards import WHOLE, Shard
+from modit.core.locks import locked
+from modit.core.memory import kernel_kills, least_parts, ran_out_of_memory
+from modit.core.step import WHOLE, Shard
 from modit.core.storage import Storage
 
 WORK_FOLDER = ".work"
@@ -67,3 +72,66 @@ class Workspace:
         """Drops outputs and scratch after success; the lock file stays, since others may wait on it."""
         for name in ("out", "scratch"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+ATTEMPT_FILE = "attempt.json"
+# Outcomes. An attempt that a kill without a word ended, as the kernel does it for memory, stays at work for ever.
+AT_WORK, OUT_OF_MEMORY, ENDED = "at work", "out of memory", "ended"
+
+
+class Attempt:
+    """One attempt at a task, noted in the run itself: the next may be made by another process, container or machine.
+
+    The next attempt takes its batches in twice as many parts where this one ran out of memory: it said so, or the
+    kernel of its machine has killed for memory meanwhile, or it ended without a word and nothing tells why.
+    """
+
+    def __init__(self, run: Storage, task: str, key: str, parts: int = 1) -> None:
+        """Args: `run` the run; `task` step and domain; `key` hash of all that it depends on; `parts` if begun."""
+        self.place, self.key, self.parts = run.at(WORK_FOLDER, task), key, parts
+
+    def begin(self) -> int:
+        """Notes that the attempt begins.
+
+        Returns:
+            In how many parts to take batches.
+        """
+        before = self.place.read_json(ATTEMPT_FILE)
+        self.parts = least_parts()
+        if before and before["key"] == self.key:
+            self.parts = max(self.parts, before["parts"] * (2 if _died_of_memory(before) else 1))
+        self._note(AT_WORK)
+        return self.parts
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Notes how the work inside ends where it ends badly; that it was memory is never noted over."""
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self._note(OUT_OF_MEMORY if ran_out_of_memory(error) else ENDED)
+            except Exception:
+                # The store may be what failed; the error of the work must not be lost for that.
+                logging.getLogger("modit.attempt").warning("%s: not noted", self.place.uri, exc_info=True)
+            raise
+
+    def finish(self) -> None:
+        """Forgets the attempt: the task is done."""
+        with contextlib.suppress(FileNotFoundError):
+            self.place.filesystem.rm_file(f"{self.place.root}/{ATTEMPT_FILE}")
+
+    def _note(self, outcome: str) -> None:
+        noted = self.place.read_json(ATTEMPT_FILE) or {}
+        if outcome == ENDED and noted.get("outcome") == OUT_OF_MEMORY:
+            return  # another process of the team ran out of memory, and this one ended for that
+        seen = noted["kernel"] if outcome != AT_WORK and "kernel" in noted else kernel_kills()
+        self.place.write_json(ATTEMPT_FILE, {"key": self.key, "parts": self.parts, "outcome": outcome, "kernel": seen})
+
+
+def _died_of_memory(before: dict[str, Any]) -> bool:
+    seen, now = before["kernel"], kernel_kills()
+    same_machine = seen is not None and now is not None and seen[0] == now[0]
+    if same_machine and now is not None and now[1] > seen[1]:
+        return True
+    return before["outcome"] == OUT_OF_MEMORY or (before["outcome"] == AT_WORK and not same_machine)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modit.core.errors import ConfigError
-from modit.core.shards import BUCKETS
+from modit.core.step import BUCKETS
 
 # The highest bits of a hash are the bucket.
 _BUCKET_SHIFT = np.uint64(64 - (BUCKETS - 1).bit_length())

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from modit.core.artifacts import MANIFEST
 from modit.core.errors import ConfigError, ContractError
-from modit.core.new_domain import NewDomain
+from modit.core.run_config import NewDomain
 from modit.data.catalog import Catalog
 from modit.data.nightly import OUTCOME_FILE
 from modit.data.parts import find_parts

@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from modit.core.errors import FeatureParityError
-from modit.core.shards import ALL_BUCKETS
+from modit.core.step import ALL_BUCKETS
 from modit.features.lookup import shown
 from modit.features.rows import OfflineRows, RowFile, down_to_complete
 from modit.features.state import Changes, find_changes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modit.core.errors import ArtifactError
-from modit.core.shards import ALL_BUCKETS
+from modit.core.step import ALL_BUCKETS
 from modit.data.hashing import hash_unit
 from modit.features.lookup import shown
 from modit.features.tables import FeatureTable

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import FeatureParityError, RunBusyError
-from modit.core.lock import locked, locked_range
-from modit.core.shards import ALL_BUCKETS
+from modit.core.locks import locked, locked_range
+from modit.core.step import ALL_BUCKETS
 from modit.features.append import append_night
 from modit.features.online import Materialiser
 from modit.features.params import FeatureParams

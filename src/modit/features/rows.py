@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modit.core.errors import ArtifactError
-from modit.core.shards import ALL_BUCKETS
+from modit.core.step import ALL_BUCKETS
 from modit.features.tables import FeatureTable
 
 EVENT, CREATED = "event_timestamp", "created_timestamp"

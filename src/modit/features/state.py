@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modit.core.errors import UnknownItemError
-from modit.core.shards import ALL_BUCKETS
+from modit.core.step import ALL_BUCKETS
 from modit.data.hashing import bucket_of
 from modit.features.lookup import EMBEDDING_VIEW, shown
 from modit.features.rows import BATCH_ROWS, OfflineRows, RowFile, down_to_complete

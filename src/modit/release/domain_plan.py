@@ -9,9 +9,8 @@ from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
-from modit.core.new_domain import NewDomain
 from modit.core.registry import Registry
-from modit.core.run_config import RUN_FILE, RunConfig
+from modit.core.run_config import RUN_FILE, NewDomain, RunConfig
 from modit.core.step import Step
 from modit.core.storage import Storage
 from modit.core.workspace import cache_folder

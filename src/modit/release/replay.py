@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modit.core.errors import ModitError
-from modit.core.logs import set_up_logging
+from modit.core.output import set_up_logging
 from modit.core.registry import discover
 from modit.core.run_config import parse_conf
 from modit.core.runner import StepRunner

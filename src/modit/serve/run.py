@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from modit.core.logs import set_up_logging
+from modit.core.output import set_up_logging
 from modit.serve.app import create_app
 from modit.serve.middleware import FIELDS
 from modit.serve.settings import Settings

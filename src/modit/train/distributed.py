@@ -12,7 +12,7 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from modit.core.team import Team
+from modit.core.runner import Team
 from modit.model.dit import MODiT
 from modit.train.params import Sharding
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modit.core.errors import GraphError
-from modit.core.graph import resolve_edges, topological_order
+from modit.core.registry import resolve_edges, topological_order
 from modit.core.step import Step
 
 SOURCE = Step("source", outputs=("a",))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modit.core.errors import RunBusyError
-from modit.core.lease import NightLease
+from modit.core.locks import NightLease
 from modit.core.storage import Storage
 
 
@@ -113,7 +113,7 @@ def test_a_store_that_is_away_for_a_while_does_not_end_the_renewing(tmp_path, mo
 RACE = """
 import sys, time
 from modit.core.errors import RunBusyError
-from modit.core.lease import NightLease
+from modit.core.locks import NightLease
 from modit.core.storage import Storage
 while time.time() < float(sys.argv[2]):
     pass

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from modit.core.errors import RunBusyError
-from modit.core.lock import locked
+from modit.core.locks import locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from modit.core.errors import RunBusyError
-from modit.core.lock import locked
+from modit.core.locks import locked
 with locked(Path(sys.argv[1]), RunBusyError, holder="run tonight"):
     print("held", flush=True)
     time.sleep(60)

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modit.core.errors import ConfigError
-from modit.core.shard_parts import combined
-from modit.core.shards import ALL_BUCKETS, BUCKETS, WHOLE, Shard
-from modit.core.step import Step
+from modit.core.shards import combined
+from modit.core.step import ALL_BUCKETS, BUCKETS, WHOLE, Shard, Step
 from modit.data.hashing import bucket_of
 
 

@@ -8,11 +8,10 @@ import pytest
 
 from modit.core.errors import ConfigError
 from modit.core.key import catalogue_parts, explain
-from modit.core.ledger import WindowLedger
 from modit.core.params import WindowParams
 from modit.core.run_config import open_run
 from modit.core.storage import Storage
-from modit.core.window import Days, NamedWindow, named_window, partition_day
+from modit.core.window import Days, NamedWindow, WindowLedger, named_window, partition_day
 
 
 def conf(**window: object) -> dict:

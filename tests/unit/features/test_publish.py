@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import FeatureParityError, RunBusyError, UnknownItemError
-from modit.core.lock import locked
+from modit.core.locks import locked
 from modit.features.lookup import OnlineItems
 from modit.features.parity import differing, historical, sample_of
 from modit.features.rows import OfflineRows

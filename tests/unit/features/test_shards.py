@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from feast.infra.registry.registry import Registry
 
 from modit.core.errors import RunBusyError, UnknownItemError
-from modit.core.lock import locked_range
-from modit.core.shards import Shard
+from modit.core.locks import locked_range
+from modit.core.step import Shard
 from modit.data.hashing import bucket_of
 from modit.features.lookup import OnlineItems
 from modit.features.parity import compare_online

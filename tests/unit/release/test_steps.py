@@ -16,7 +16,7 @@ from components.register import STEP as REGISTER
 from components.register.run import run as register
 from modit.core.artifacts import Manifest, digest_of_files, list_files
 from modit.core.run_config import RunConfig
-from modit.core.shards import ALL_BUCKETS
+from modit.core.step import ALL_BUCKETS
 from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog, Sequences
 from modit.features.parity import write_parity

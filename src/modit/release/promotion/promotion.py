@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from modit.core.artifacts import seal
 from modit.core.errors import ConfigError, RunBusyError
-from modit.core.lease import Lease
-from modit.core.seal import seal
+from modit.core.locks import Lease
 from modit.core.storage import Storage
 from modit.release.promotion.conditions import (
     APPROVAL_HOURS,

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from modit.core.errors import ConfigError, LockedError
-from modit.core.lock import locked
+from modit.core.locks import locked
 from modit.core.services import REGISTRY, expect_declared
 from modit.core.storage import Storage
 from modit.release.promotion.mlflow_registry import MlflowRegistry

@@ -17,9 +17,9 @@ import yaml
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError, ModitError
 from modit.core.key import step_code
-from modit.core.ledger import WindowLedger
 from modit.core.registry import Registry
 from modit.core.storage import Storage
+from modit.core.window import WindowLedger
 from modit.core.workspace import cache_folder
 from modit.release.gate.champion import CHAMPIONS_VARIABLE
 from modit.release.versioning.code_state import COMMIT_VARIABLE, CodeState, code_state, git

@@ -9,8 +9,8 @@ from typing import Any
 
 from modit.core.artifacts import Manifest
 from modit.core.errors import ArtifactError
-from modit.core.ledger import WindowLedger
 from modit.core.storage import Storage, digest_of
+from modit.core.window import WindowLedger
 from modit.core.workspace import cache_folder
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.dvc_repository import DatasetVersion

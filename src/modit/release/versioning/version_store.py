@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modit.core.errors import ArtifactError, LockedError
-from modit.core.lock import locked
+from modit.core.locks import locked
 from modit.core.storage import Storage, digest_of, sha256_of_file
 from modit.release.versioning.dvc_repository import REMOTE_FOLDER, DatasetVersion, DvcRepository
 

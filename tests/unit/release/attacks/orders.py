@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from modit.core.errors import ConfigError, RunBusyError
-from modit.core.lease import Lease
+from modit.core.locks import Lease
 from modit.release.promotion import promotion
 from modit.release.promotion.model_version import parse_version
 from modit.release.promotion.release_log import Approval, LogEntry

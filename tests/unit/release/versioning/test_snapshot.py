@@ -6,8 +6,8 @@ import pytest
 
 from modit.core.artifacts import FileEntry, Manifest
 from modit.core.errors import ArtifactError
-from modit.core.ledger import WindowLedger
 from modit.core.storage import Storage
+from modit.core.window import WindowLedger
 from modit.release.versioning.snapshot import artifact_dataset, input_datasets, repository_place
 
 
