@@ -1,4 +1,4 @@
-"""A client of the retrieval service, of the standard library alone.
+"""A client of the retrieval service. It needs nothing but the standard library.
 
 client = Client("http://localhost:8000", key="...")
 for item in client.retrieve("popular", ["item-1", "item-2"], k=5).items: ...
@@ -16,7 +16,7 @@ from typing import Any
 
 from modit.core.errors import ModitError
 
-Seeds = Sequence[str] | Sequence[Sequence[float]]
+Seeds = Sequence[str | int] | Sequence[Sequence[float]]
 KEY_VARIABLE = "MODIT_API_KEY"
 _LATER = (429, 503)
 _LONGEST_PAUSE = 60.0
@@ -27,21 +27,28 @@ class ServiceError(ModitError):
 
     Attributes:
         status: of the answer; 0 if there was none.
-        refusals: `field`, `value` and `allowed` of each thing that is wrong.
+        refusals: `field`, `value`, `allowed` and `message` of each thing that is wrong.
     """
 
     def __init__(self, status: int, refusals: Sequence[Mapping[str, str]], said: str = "") -> None:
         self.status, self.refusals = status, tuple(refusals)
-        reasons = [f"{each['field']} is {each['value']}; allowed: {each['allowed']}" for each in refusals]
-        super().__init__("; ".join(reasons) or said)
+        super().__init__(" ".join(each["message"] for each in refusals) or said)
 
 
 @dataclass(frozen=True)
 class Item:
-    """An item of an answer: its id, its inner product with the query, its title where it has one."""
+    """An item of an answer.
+
+    Attributes:
+        item_id: its id.
+        score: its inner product with the query.
+        verdict: the scorer's stored verdict for the domain; None where the item was not scored.
+        title: its title, where the catalogue has one.
+    """
 
     item_id: str
     score: float
+    verdict: bool | None = None
     title: str | None = None
 
 
@@ -52,9 +59,13 @@ class Answer:
     Attributes:
         items: best first.
         domain: asked for.
-        model: that answered, with `version`, the `alias` that named it, the `precision` of its weights, and the
-            `index_digest` searched.
+        model: that answered.
+        version: of the model.
+        alias: that named the version.
+        index_digest: of the index that was searched.
         query: the generated query [d], if it was asked for.
+        seed_source: how many seeds came from the feature store (`features`) and from the bundle (`bundle`), and why
+            the store was not used (`problem`); None where seeds were vectors.
     """
 
     items: tuple[Item, ...]
@@ -62,25 +73,32 @@ class Answer:
     model: str
     version: int
     alias: str
-    precision: str
     index_digest: str
     query: tuple[float, ...] | None = None
+    seed_source: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Answer:
-        """Reads an answer's JSON; fields that a later service adds are left out."""
-        items = tuple(Item(each["item_id"], each["score"], each.get("title")) for each in content["items"])
+        """Reads the JSON of an answer; fields that a later service adds are ignored."""
+        items = tuple(
+            Item(each["item_id"], each["score"], each.get("verdict"), each.get("title")) for each in content["items"]
+        )
         query = tuple(content["query"]) if content.get("query") else None
-        facts = {name: content[name] for name in ("domain", "model", "version", "alias", "precision", "index_digest")}
-        return cls(items=items, query=query, **facts)
+        facts = {name: content[name] for name in ("domain", "model", "version", "alias", "index_digest")}
+        return cls(items=items, query=query, seed_source=content.get("seed_source"), **facts)
 
 
 class Client:
     """Asks one service. Safe to use from several threads."""
 
     def __init__(self, url: str, key: str | None = None, timeout: float = 30.0, retries: int = 3) -> None:
-        """Args: `url` of the service; `key` or token; `timeout` of a call in seconds; `retries` of a call that the
-        service is too busy for, after the pause that it names.
+        """Prepares to ask; connects at each call.
+
+        Args:
+            url: of the service, with the path under which a proxy serves it.
+            key: API key or token.
+            timeout: of a call, in seconds.
+            retries: how often a call is repeated that the service is too busy for, after the pause that it names.
         """
         self._url, self._timeout, self._retries = url.rstrip("/"), timeout, retries
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
@@ -110,7 +128,7 @@ class Client:
         return [Answer.of(each) for each in found["answers"]]
 
     def readiness(self) -> dict[str, Any]:
-        """What answers for which domain.
+        """Asks which version answers for which domain.
 
         Raises:
             ServiceError: nothing is ready yet, or there was no answer.
@@ -135,14 +153,14 @@ class Client:
 
 
 def request(domain: str, seeds: Seeds, k: int = 10, **more: Any) -> dict[str, Any]:
-    """A request as the service takes it; arguments as of `Client.retrieve`."""
-    by_id = all(isinstance(seed, str) for seed in seeds)
+    """Makes a request as the service takes it; the arguments are those of `Client.retrieve`."""
+    by_id = all(isinstance(seed, str | int) for seed in seeds)
     given = {"item_ids": list(seeds)} if by_id else {"vectors": [list(map(float, seed)) for seed in seeds]}
     return {"domain": domain, "seeds": given, "k": k} | {name: each for name, each in more.items() if each is not None}
 
 
 def table(answer: Answer) -> str:
-    """An answer for people: who answered, then an item a line."""
+    """Words an answer for people: who answered, then one line for each item."""
     width = max((len(item.item_id) for item in answer.items), default=0)
     lines = [f"{answer.model} version {answer.version} ({answer.alias}), index {answer.index_digest[:12]}"]
     for rank, item in enumerate(answer.items, 1):

@@ -24,10 +24,15 @@ _CLIENTS = 10_000  # remembered by the rate limit; one that is forgotten starts 
 
 
 class Access:
-    """Lets requests in."""
+    """Authenticates requests, by API key or token."""
 
     def __init__(self, keys: tuple[str, ...], oidc: OidcSettings | None) -> None:
-        """Args: `keys` and tokens of `oidc` of which a request must bring one, if there are any."""
+        """Prepares; without keys and issuer every request is let in.
+
+        Args:
+            keys: one of which a request must bring.
+            oidc: whose tokens are accepted instead.
+        """
         self._keys, self._tokens = [key.encode() for key in keys], Tokens(oidc) if oidc else None
         names = [f"one of {KEYS_VARIABLE}"] if keys else []
         self._allowed = "Bearer and " + " or ".join([*names, f"a token of {oidc.issuer}"] if oidc else names)
@@ -42,7 +47,7 @@ class Access:
             RequestError: 401, neither key nor token is one that is known; 503, tokens cannot be checked now.
         """
         if not (self._keys or self._tokens):
-            return str(scope["client"][0]) if scope.get("client") else "unknown"
+            return address_of(scope)
         given = Headers(scope=scope).get("authorization")
         key = _key_of(given or "")
         # All are compared, each in constant time: how long it takes says nothing of any.
@@ -54,10 +59,18 @@ class Access:
                 return "subject " + await asyncio.to_thread(self._tokens.subject, key.decode("latin-1"))
             except NoKeys as error:
                 later = {"Retry-After": _RETRY_SECONDS}
-                raise RequestError("Authorization", str(error), "a token, later", 503, later) from error
+                message = f"Tokens cannot be checked now: {error}. Try again in {_RETRY_SECONDS} seconds."
+                raise RequestError("Authorization", str(error), "a token, later", 503, later, message) from error
             except NoToken as error:
                 reason = str(error)
-        raise RequestError("Authorization", reason, self._allowed, 401, {"WWW-Authenticate": _challenge(scope)})
+        headers = {"WWW-Authenticate": _challenge(scope)}
+        message = f"The header Authorization does not let you in ({reason}). Needed: {self._allowed}."
+        raise RequestError("Authorization", reason, self._allowed, 401, headers, message)
+
+
+def address_of(scope: Scope) -> str:
+    """The address of who asks."""
+    return str(scope["client"][0]) if scope.get("client") else "unknown"
 
 
 def _key_of(authorization: str) -> bytes:
@@ -80,17 +93,26 @@ def _challenge(scope: Scope) -> str:
 
 
 class RateLimit:
-    """So many requests a second of each client, and at once what a second brings. For one thread, the event loop."""
+    """A token bucket for each client, which holds the requests of one second. For one thread, the event loop."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Args: `rate` in requests a second, > 0; `clock` in seconds."""
+        """Begins with full buckets.
+
+        Args:
+            rate: requests a second of a client, > 0.
+            clock: in seconds.
+        """
         self._rate, self._most, self._clock = rate, max(1.0, rate), clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
 
     def take(self, client: str, count: int = 1) -> float:
-        """Takes `count` requests out of a client's bucket, or none of them.
+        """Takes requests out of a client's bucket: all of them, or none.
 
         More than fit into a bucket are given when it is full, and leave a debt.
+
+        Args:
+            client: whose bucket.
+            count: how many requests.
 
         Returns:
             0.0, or the seconds after which there are enough.
@@ -104,12 +126,27 @@ class RateLimit:
             self._buckets.popitem(last=False)
         return max(0.0, lacking / self._rate)
 
+    def expect_one(self, client: str) -> None:
+        """Refuses a client whose bucket has no request left; takes nothing.
+
+        Raises:
+            RequestError: 429, it has none.
+        """
+        tokens, since = self._buckets.get(client, (self._most, self._clock()))
+        if (lacking := 1 - tokens - (self._clock() - since) * self._rate) > 0:
+            raise self._too_many(lacking / self._rate)
+
     def spend(self, client: str, count: int = 1) -> None:
-        """The same, for a request.
+        """Takes requests out of a client's bucket, or refuses.
 
         Raises:
             RequestError: 429, there are not enough.
         """
         if seconds := self.take(client, count):
-            later = {"Retry-After": str(max(1, math.ceil(seconds)))}
-            raise RequestError("requests of this client", "too many", f"{self._rate:g} a second", 429, later)
+            raise self._too_many(seconds)
+
+    def _too_many(self, seconds: float) -> RequestError:
+        wait = max(1, math.ceil(seconds))
+        message = f"Too many requests of this client: {self._rate:g} a second are allowed. Try again in {wait} seconds."
+        allowed, later = f"{self._rate:g} a second", {"Retry-After": str(wait)}
+        return RequestError("requests of this client", "too many", allowed, 429, later, message)

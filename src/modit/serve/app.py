@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,11 +16,14 @@ from starlette.routing import Route
 from modit import __version__
 from modit.serve import pages
 from modit.serve.access import Access, RateLimit
+from modit.serve.feature_seeds import FeatureSeeds
 from modit.serve.history import ask_history
+from modit.serve.item_annotations import AnnotationLoader
 from modit.serve.metrics import Metrics
-from modit.serve.middleware import RequestMiddleware, refusals, refused
+from modit.serve.middleware import RequestMiddleware, refusals, refused, wants_page
 from modit.serve.releases import AskRegistry, Releases, Watcher, ask_registry
 from modit.serve.request_log import RequestLog
+from modit.serve.retrieve import RetrieveTask
 from modit.serve.schema import (
     BatchAnswer,
     BatchRequest,
@@ -29,23 +32,25 @@ from modit.serve.schema import (
     RequestError,
     RetrieveAnswer,
     RetrieveRequest,
+    sentence,
     shown,
 )
 from modit.serve.service import Service
 from modit.serve.settings import Settings
+from modit.serve.tasks import R, Task
 from modit.serve.workers import Workers
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusals, "description": text}
     for status, text in {
-        400: "the body is no text that JSON could be in",
-        401: "no key, or an unknown one",
-        404: "no such domain",
-        413: "the body is too long",
-        422: "a value is not allowed",
-        429: "the client asks too often",
-        503: "no release of the domain is loaded yet, or too many requests wait",
-        504: "it took too long",
+        400: "The body is not text in UTF-8.",
+        401: "The key or token is missing, unknown or expired.",
+        404: "There is no such domain.",
+        413: "The body is too long.",
+        422: "A value is not allowed.",
+        429: "The client sends too many requests.",
+        503: "The domain has no release yet, or too many requests are waiting.",
+        504: "The answer took too long.",
     }.items()
 }
 router = APIRouter()
@@ -55,103 +60,142 @@ router = APIRouter()
     "/v1/retrieve",
     response_model=RetrieveAnswer,
     responses=_PROBLEMS,
-    summary="Items that have the attribute of the domain and are like the seeds",
+    summary="Find items that have the attribute of a domain and are like the seeds",
 )
 async def retrieve(asked: RetrieveRequest, request: Request) -> Response:
-    """Writes one query from the seeds and searches the index with it. The same request has the same answer while the
-    same version answers.
+    """Generates a query from the seeds and searches the index with it.
+
+    The same request gets the same answer as long as the same version answers and the vectors of its seeds are the same.
     """
+    return await _answer(request, request.app.state.service.retrieve, asked)
+
+
+@router.post(
+    "/v1/retrieve/batch",
+    response_model=BatchAnswer[RetrieveAnswer],
+    responses=_PROBLEMS,
+    summary="Send several retrieve requests at once",
+)
+async def retrieve_batch(asked: BatchRequest[RetrieveRequest], request: Request) -> Response:
+    """Faster than single requests: the sampler runs once for all requests of a domain.
+
+    If one request is refused, the whole batch is refused.
+    """
+    return await _answer_batch(request, request.app.state.service.retrieve, asked.requests)
+
+
+async def _answer(request: Request, task: Task[R, Any, Any], asked: R) -> Response:
+    """Answers one request of any task."""
     service: Service = request.app.state.service
     request.state.facts["domain"] = shown(asked.domain)
-    answer, facts = await service.workers.run(lambda: service.answer(asked, request.state.request_id))
+    answers, facts = await service.workers.run(lambda: service.answer(task, [asked], request.state.request_id))
     request.state.facts.update(facts)
-    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+    return Response(answers[0].model_dump_json(exclude_unset=True), media_type="application/json")
 
 
-@router.post("/v1/retrieve/batch", response_model=BatchAnswer, responses=_PROBLEMS, summary="Several of these at once")
-async def retrieve_batch(asked: BatchRequest, request: Request) -> Response:
-    """Faster than one by one: the sampler runs once for all requests of a domain. A request that is refused refuses the
-    batch.
-    """
+async def _answer_batch(request: Request, task: Task[R, Any, Any], asked: Sequence[R]) -> Response:
+    """Answers a batch of any task. For the rate it counts as its requests."""
     service: Service = request.app.state.service
-    name: str = request.state.request_id
-    count, most = len(asked.requests), service.settings.limits.batch
+    name, count, most = request.state.request_id, len(asked), service.settings.limits.batch
     if not 1 <= count <= most:
         raise RequestError("number of requests", count, f"1..{most}")
     if service.rate and count > 1:
         service.rate.spend(request.state.client, count - 1)
-    answers, facts = await service.workers.run(lambda: service.answer_all(asked.requests, name, "requests.{}."))
+    answers, facts = await service.workers.run(lambda: service.answer(task, asked, name, "requests.{}."))
     request.state.facts.update(facts)
-    content = BatchAnswer(answers=answers).model_dump_json(exclude_none=True)
+    content = BatchAnswer[Any](answers=answers).model_dump_json(exclude_unset=True)
     return Response(content, media_type="application/json")
 
 
-@router.get("/healthz", summary="Whether the process lives")
+@router.get("/healthz", summary="Tell whether the process is alive")
 async def healthz() -> dict[str, str]:
-    """Always the same."""
+    """Answers 200 as long as the process runs."""
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="Whether every wanted domain has a release", responses={503: {"description": "not yet"}})
+@router.get(
+    "/readyz",
+    summary="Tell whether every wanted domain has a release",
+    responses={503: {"description": "Not every wanted domain has a release yet."}},
+)
 async def readyz(request: Request) -> Response:
-    """503 with the reasons until then."""
+    """Answers 503 with the reasons until every wanted domain has had a release, then 200."""
     service: Service = request.app.state.service
     content = service.readiness()
     return JSONResponse(content, 200 if content["ready"] else 503)
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+@router.get("/metrics", summary="Give the metrics to Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """In its text format."""
+    """Answers in the text format of Prometheus."""
     return Response(request.app.state.service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
-    """The application; its releases are loaded in the background as soon as it starts.
+    """Makes the application. It loads its releases in the background as soon as it starts.
 
     Args:
         settings: how it runs.
-        ask: the registry; None takes the one of the settings.
+        ask: names the versions to answer from; None asks the registry of the settings.
     """
     figures = Metrics(lambda: releases.state)
     rate = RateLimit(settings.rate) if settings.rate else None
     source = ask or ask_registry(settings.registry, settings.alias)
-    releases = Releases(source, settings.alias, settings.domains, figures.reloaded, settings.precision)
-
+    releases = Releases(source, settings.alias, settings.domains, figures.reloaded)
     history = ask_history(settings.registry)
     log = RequestLog(settings.log_requests, count=figures.logged) if settings.log_requests else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         watcher = Watcher(releases, settings.reload_seconds)
+        features = None
+        if settings.features:
+            features = FeatureSeeds(settings.features, settings.features_timeout_seconds, figures.looked_up)
+        task = RetrieveTask(settings.limits, features, figures.seeds_read)
         with Workers(settings.threads, settings.queue, settings.timeout_seconds) as workers:
-            app.state.service = Service(releases, figures, settings, workers, history, rate, log)
+            app.state.service = Service(
+                releases, figures, settings, workers, history, task, AnnotationLoader(), features, rate, log
+            )
             watcher.start()
             if log:
                 log.start()
             yield
             watcher.stop()
+        if features:
+            features.close()
         if log:
             log.stop()
 
-    app = FastAPI(title="modit retrieval", version=__version__, lifespan=lifespan, redoc_url=None)
+    root = settings.root_path
+    app = FastAPI(title="modit", version=__version__, lifespan=lifespan, redoc_url=None, root_path=root)
     app.include_router(router)
     app.include_router(pages.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    routes = [route.path for route in app.routes if isinstance(route, Route)]
-    access, limit = Access(settings.keys, settings.oidc), settings.limits.body_bytes
-    app.add_middleware(RequestMiddleware, metrics=figures, access=access, rate=rate, body_bytes=limit, routes=routes)
+    app.add_middleware(
+        RequestMiddleware,
+        metrics=figures,
+        access=Access(settings.keys, settings.oidc),
+        rate=rate,
+        wrong_keys=RateLimit(settings.wrong_keys_rate),
+        body_bytes=settings.limits.body_bytes,
+        routes=[route.path for route in app.routes if isinstance(route, Route)],
+    )
     return app
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
+    as_page = wants_page(request.scope)
     if isinstance(error, RequestError):
-        return refused(error)
+        return refused(error, as_page)
     assert isinstance(error, HTTPException)
-    of = {404: ("path", request.url.path, "see /openapi.json"), 405: ("method", request.method, "see /openapi.json")}
-    field, value, allowed = of.get(error.status_code, ("body", error.detail, "a JSON object in UTF-8"))
-    return refused(RequestError(field, value, allowed, error.status_code, dict(error.headers or {})))
+    path, method = request.url.path, request.method
+    field, value, allowed, message = {
+        404: ("path", path, "see /openapi.json", f"There is no page or path {shown(path)}."),
+        405: ("method", method, "see /openapi.json", f"The method {method} is not allowed at {shown(path)}."),
+    }.get(error.status_code, ("body", error.detail, "a JSON object in UTF-8", None))
+    headers = dict(error.headers or {})
+    return refused(RequestError(field, value, allowed, error.status_code, headers, message), as_page)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -160,8 +204,11 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _refusal_of(problem: dict[str, Any]) -> Refusal:
-    """What pydantic says of one value."""
+    """A refusal from what pydantic says of one value."""
     place = ".".join(map(str, problem["loc"][1:]))
     if problem["type"] == "json_invalid":
-        return Refusal(field="body", value=f"no JSON at character {place}", allowed=problem["ctx"]["error"])
-    return Refusal(field=shown(place)[1:-1] or "body", value=shown(problem["input"]), allowed=problem["msg"])
+        message = f"The body is not JSON: {problem['ctx']['error']} at character {place}."
+        value = f"no JSON at character {place}"
+        return Refusal(field="body", value=value, allowed=problem["ctx"]["error"], message=message)
+    field, value, allowed = shown(place)[1:-1] or "body", shown(problem["input"]), problem["msg"]
+    return Refusal(field=field, value=value, allowed=allowed, message=sentence(field, value, allowed))

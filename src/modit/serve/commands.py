@@ -20,7 +20,7 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("--alias", default="champion", help="of the versions to answer from (default %(default)s)")
     parser.add_argument("--domains", metavar="A,B", help="(default: all that have a version with the alias)")
     parser.add_argument("--reload-seconds", type=float, default=30.0, help="between looks at the registry (30)")
-    parser.add_argument("--threads", type=int, help="requests answered at the same time (default: the cores)")
+    parser.add_argument("--threads", type=int, help="requests answered at the same time (default: the usable cores)")
     parser.add_argument("--queue", type=int, default=64, help="requests that wait at most (default %(default)s)")
     parser.add_argument("--timeout-seconds", type=float, default=10.0, help="for an answer (default %(default)s)")
     parser.add_argument("--rate", type=float, help="requests a second of one client (default: any number)")
@@ -29,19 +29,34 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         metavar="URI",
         help="input folder that gets answered requests as labels (default: MODIT_LOG_REQUESTS)",
     )
-    parser.add_argument("--precision", help="of the weights: float32, or int8 (default: MODIT_PRECISION, or float32)")
+    parser.add_argument(
+        "--features",
+        metavar="FOLDER",
+        help="feature store that seeds are read from by id (default: MODIT_FEATURES, or the bundle)",
+    )
+    parser.add_argument(
+        "--features-timeout-seconds",
+        type=float,
+        default=0.2,
+        help="limit of a look-up in the feature store; after it the bundle is used (default %(default)s)",
+    )
+    parser.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="path under which a reverse proxy serves this service and which it strips, such as /modit",
+    )
     parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
     parser.set_defaults(verb=_serve)
 
 
 def _serve(chosen: argparse.Namespace) -> int:
-    if missing := [
-        name for name in ("fastapi", "jwt", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)
-    ]:
+    needed = ("fastapi", "jwt", "uvicorn", "prometheus_client")
+    if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
     from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve
-    from modit.serve.settings import Settings, api_keys, chosen_log, chosen_precision, registry_address
+    from modit.serve.settings import Settings, api_keys, chosen_features, chosen_log, registry_address
 
     given = {"threads": chosen.threads} if chosen.threads is not None else {}
     if chosen.domains is not None:
@@ -57,7 +72,9 @@ def _serve(chosen: argparse.Namespace) -> int:
             timeout_seconds=chosen.timeout_seconds,
             rate=chosen.rate,
             log_requests=chosen_log(chosen.log_requests),
-            precision=chosen_precision(chosen.precision),
+            features=chosen_features(chosen.features),
+            features_timeout_seconds=chosen.features_timeout_seconds,
+            root_path=chosen.root_path,
             keys=api_keys(),
             oidc=OidcSettings.of(os.environ),
             insecure=chosen.insecure,

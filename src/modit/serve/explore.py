@@ -1,43 +1,47 @@
-"""What the page *Explore* shows: seeds, what averaging them finds, what the generated query finds, and a map."""
+"""The content of the page *Explore*: seeds, results of their mean and of the generated query, and a map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from modit.inference.items import TITLE, Items
-from modit.inference.retrieval import retrieve, search
+from modit.inference.retrieval import search
 from modit.release.bundle.loading import Release
 from modit.serve.filters import containing
-from modit.serve.item_annotations import ItemAnnotations, annotations_of
-from modit.serve.queries import query_of
-from modit.serve.schema import RequestError, RetrieveRequest
+from modit.serve.item_annotations import ItemAnnotations
+from modit.serve.retrieve import RetrieveTask
+from modit.serve.schema import RequestError, RetrieveRequest, SeedSource
 from modit.serve.settings import Limits
+from modit.serve.tasks import Placed
 
-FOUND, MOST_K = 20, 50
+# Items that a title search shows at most, that the page offers without one, and the longest list of results.
+FOUND, OFFERED, MOST_K = 20, 6, 50
 WIDTH, HEIGHT, _MARGIN = 640, 420, 28  # of the map, in pixels
 
 
 class Point(NamedTuple):
-    """A place on the map, in pixels from its upper left."""
+    """A place on the map, in pixels from its upper left corner."""
 
     x: float
     y: float
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownItem:
     """An item on the page.
 
     Attributes:
-        item_id: of it.
+        item_id: its id.
         title: or None.
         score: inner product with the query of its list; None for a seed.
-        attribute: whether it has the attribute; None where that is not known.
+        attribute: the scorer's verdict; None where the item was not scored.
         pattern: whether it is in the pattern of the seeds; None where that is not known.
         place: on the map.
     """
@@ -54,12 +58,23 @@ class Shown:
 class Listing:
     """A list of items, best first."""
 
-    items: list[Shown]
+    items: list[ShownItem]
 
     def count(self, attribute: bool = False, pattern: bool = False) -> int | None:
-        """How many have the attribute, are in the pattern, or both; None where that is not known."""
-        marks = [[each.attribute] * attribute + [each.pattern] * pattern for each in self.items]
-        return None if any(None in each for each in marks) else sum(all(each) for each in marks)
+        """How many items have the attribute, are in the pattern, or both.
+
+        Returns:
+            The number; None where one of the two is known for no item.
+        """
+        wanted = ["attribute"] * attribute + ["pattern"] * pattern
+        if any(all(getattr(each, name) is None for each in self.items) for name in wanted):
+            return None
+        return sum(all(getattr(each, name) for name in wanted) for each in self.items)
+
+    @property
+    def unscored(self) -> int:
+        """How many items the scorer has not judged."""
+        return sum(each.attribute is None for each in self.items)
 
 
 @dataclass(frozen=True)
@@ -74,9 +89,10 @@ class Comparison:
         generated_at: place of the generated query.
         cosine: of the two queries.
         variance: share of the variance that the map shows.
-        share: of all items that have the attribute, or None.
+        share: of the scored items that have the attribute, or None.
         guidance: that was used.
         problem: why there are no patterns, or None.
+        seed_source: where the vectors of the seeds were read.
         label: of the version that answered.
     """
 
@@ -90,109 +106,121 @@ class Comparison:
     share: float | None
     guidance: float
     problem: str | None
+    seed_source: SeedSource | None
     label: str
 
 
 @dataclass(frozen=True)
-class Found:
-    """Items that a title search offers as seeds."""
+class TitleMatches:
+    """Items that the page offers as seeds, id and title, and whether there are more."""
 
     items: list[tuple[str, str | None]] = field(default_factory=list)
     more: bool = False
 
 
-def find(items: Items, text: str, limits: Limits) -> Found:
-    """The first items with a text in their title, or with this very id; the first of all items for no text.
+def find(items: Items, text: str, limits: Limits) -> TitleMatches:
+    """Finds items to offer as seeds.
+
+    Args:
+        items: of the release.
+        text: that the title contains, or an item's very id; empty offers the first items.
+        limits: of a request.
 
     Raises:
         RequestError: the text is too long.
     """
+    most = FOUND if text else OFFERED
     if len(text) > limits.text:
         raise RequestError("search", text, f"at most {limits.text} characters")
     rows = items.rows_of([text])
     rows = rows[rows >= 0]
     titles = items.columns.get(TITLE)
     if not text or titles is None:
-        rows = np.concatenate([rows, np.arange(0 if text else min(FOUND + 1, len(items.index)))])
+        rows = np.concatenate([rows, np.arange(0 if text else min(most + 1, len(items.index)))])
     else:
         named = pc.indices_nonzero(pc.fill_null(containing(titles, text.encode(errors="replace").decode()), False))
         rows = np.concatenate([rows, named.slice(0, FOUND + 1).to_numpy().astype(np.int64)])
-    shown = rows[:FOUND]
-    return Found(list(zip(items.ids_of(shown), items.titles_of(shown), strict=True)), len(rows) > FOUND)
+    shown = rows[:most]
+    return TitleMatches(list(zip(items.ids_of(shown), items.titles_of(shown), strict=True)), len(rows) > most)
 
 
-def compare(release: Release, item_ids: Sequence[str], guidance: float | None, k: int, limits: Limits) -> Comparison:
+def titles_at(items: Items, rows: np.ndarray) -> list[str | None]:
+    """Titles of rows [n]; None for an item without a title, or that the index does not have (row -1)."""
+    titles = items.columns.get(TITLE)
+    return [None] * len(rows) if titles is None else titles.take(pa.array(rows, mask=rows < 0)).to_pylist()
+
+
+def compare(
+    release: Release,
+    task: RetrieveTask,
+    annotations: ItemAnnotations,
+    item_ids: Sequence[str],
+    guidance: float | None,
+    k: int,
+) -> Comparison:
     """Asks a release with seeds, and beside it the index with their mean.
 
     Args:
         release: that answers.
+        task: that reads the seeds and searches, as for the API.
+        annotations: of the release's items.
         item_ids: of the seeds.
         guidance: scale; None takes that of the sampler.
         k: items of a list.
-        limits: of a request.
 
     Raises:
         RequestError: a value is not allowed.
     """
     if not 1 <= k <= MOST_K:
         raise RequestError("k", k, f"1..{MOST_K}")
-    seeds = {"item_ids": list(item_ids)}
-    asked = RetrieveRequest.model_validate(
-        {"domain": release.source.domain, "seeds": seeds, "k": k, "guidance": guidance}
-    )
-    question = query_of(asked, release, limits)
-    items, own = release.items, question.exclude
-    generated = retrieve(release.sampler, items.index, question)
-    mean = question.seeds.mean(0)
+    asked = {"domain": release.source.domain, "seeds": {"item_ids": list(item_ids)}, "k": k, "guidance": guidance}
+    [query] = task.read([Placed(RetrieveRequest.model_validate(asked))], release)
+    [generated] = task.search([query], release)
+    items, seeds = release.items, query.seeds
+    mean = seeds.vectors.mean(0)
     average = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
-    rows, scores = search(items.index, average, k, own)
-    groups = [own, rows, generated.rows]
-    vectors = [np.asarray(items.embeddings[group], np.float32) for group in groups]
-    places, variance = pca_projection(np.concatenate([*vectors, average[None], generated.query[None]]))
-    marks = annotations_of(release)
-    pattern, listings, start = marks.pattern_of(own), [], 0
-    for group, found in zip(groups, (None, scores, generated.scores), strict=True):
-        listings.append(_listing(items, marks, pattern, group, found, places[start : start + len(group)]))
-        start += len(group)
-    of_seeds, of_average, of_generated = listings
+    rows, scores = search(items.index, average, k, seeds.indexed)
+    found = [np.asarray(items.embeddings[each], np.float32) for each in (rows, generated.rows)]
+    places, variance = pca_projection(np.concatenate([seeds.vectors, *found, average[None], generated.query[None]]))
+    left = iter(places)
+    pattern = annotations.pattern_of(seeds.rows)
+
+    def listing(ids: Sequence[str], rows: np.ndarray, scores: Sequence[float | None]) -> Listing:
+        titles = titles_at(items, rows)
+        marks = (annotations.verdicts(rows), annotations.in_pattern(rows, pattern))
+        columns = zip(ids, titles, scores, *marks, islice(left, len(rows)), strict=True)
+        return Listing([ShownItem(*each) for each in columns])
+
     return Comparison(
-        seeds=of_seeds,
-        average=of_average,
-        generated=of_generated,
+        seeds=listing(item_ids, seeds.rows, [None] * len(item_ids)),
+        average=listing(items.ids_of(rows), rows, scores.tolist()),
+        generated=listing(items.ids_of(generated.rows), generated.rows, generated.scores.tolist()),
         average_at=places[-2],
         generated_at=places[-1],
         cosine=float(average @ generated.query),
         variance=variance,
-        share=marks.share(),
+        share=annotations.share(),
         guidance=release.sampler.info.guidance if guidance is None else guidance,
-        problem=marks.problem,
+        problem=annotations.problem,
+        seed_source=seeds.source,
         label=release.source.label,
     )
 
 
-def _listing(
-    items: Items,
-    marks: ItemAnnotations,
-    pattern: int | None,
-    rows: np.ndarray,
-    scores: np.ndarray | None,
-    places: list[Point],
-) -> Listing:
-    found = [None] * len(rows) if scores is None else scores.tolist()
-    marked = (marks.attribute(rows), marks.in_pattern(rows, pattern))
-    columns = (items.ids_of(rows), items.titles_of(rows), found, *marked, places)
-    return Listing([Shown(*each) for each in zip(*columns, strict=True)])
-
-
 def pca_projection(vectors: np.ndarray) -> tuple[list[Point], float]:
-    """Principal components of the vectors [n, d], scaled to the map with equal units on both axes.
+    """Projects vectors onto their first two principal components, with equal units on both axes of the map.
+
+    Args:
+        vectors: float [n, d].
 
     Returns:
         n places, and the share of the vectors' variance that they show, in [0, 1].
     """
     centred = vectors.astype(np.float64) - vectors.mean(0)
     _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2] * np.where(axes[:2].sum(1, keepdims=True) < 0, -1, 1)  # the sign is anyone's: fixed
+    axes = axes[:2] * np.where(
+        axes[:2].sum(1, keepdims=True) < 0, -1, 1
+    )  # an axis has no sign of its own; this fixes one
     flat = np.zeros((len(vectors), 2))
     flat[:, : len(axes)] = centred @ axes.T
     low, high = flat.min(0), flat.max(0)

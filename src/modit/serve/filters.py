@@ -1,4 +1,4 @@
-"""Filters: which items a caller wants at all, as a mask over the rows of the index."""
+"""Filters: which items may be results, as a mask over the rows of the index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modit.inference.items import TITLE, Items
-from modit.serve.schema import Filter, RequestError
+from modit.serve.schema import UNKNOWN, Filter, RequestError
 from modit.serve.settings import Limits
 
 _KEPT = 64  # masks, a bit an item each
@@ -21,15 +21,28 @@ Condition = tuple[bool, str, bool | str]  # include or exclude, column, value
 
 
 class Filters:
-    """The filters over one catalogue; the masks of the last ones are kept, packed."""
+    """The filters over one catalogue. The masks of the last 64 filters are kept, one bit for each item."""
 
     def __init__(self, columns: Mapping[str, pa.ChunkedArray]) -> None:
-        """Args: `columns` that may be asked for, [N] each: booleans, and `title`."""
+        """Binds the filters to a catalogue.
+
+        Args:
+            columns: that may be asked for, [N] each: booleans with nulls, and `title`.
+        """
         self._columns, self._lock = dict(columns), threading.Lock()
         self._masks: OrderedDict[tuple[Condition, ...], np.ndarray] = OrderedDict()
 
     def mask(self, wanted: Filter, limits: Limits) -> np.ndarray | None:
-        """Bool [N], true where an item has all that `include` says and nothing that `exclude` says; None for all items.
+        """Which items satisfy a filter.
+
+        A null satisfies no condition but "unknown".
+
+        Args:
+            wanted: conditions of a request.
+            limits: of a request.
+
+        Returns:
+            bool [N], true where an item satisfies all of `include` and none of `exclude`; None for all items.
 
         Raises:
             RequestError: there is no such column, or the value is not of its kind.
@@ -39,7 +52,8 @@ class Filters:
         ]
         if len(given) > limits.conditions:
             raise RequestError("number of filter conditions", len(given), f"0..{limits.conditions}")
-        conditions = tuple(sorted(self._checked(keep, *each, limits) for keep, each in given))
+        checked = [self._checked(keep, *each, limits) for keep, each in given]
+        conditions = tuple(sorted(checked, key=repr))  # a value may be a boolean or a text
         if not conditions:
             return None
         with self._lock:
@@ -58,8 +72,8 @@ class Filters:
         if column not in self._columns:
             raise RequestError(field, value, f"columns {', '.join(sorted(self._columns)) or '(there are none)'}")
         if column != TITLE:
-            if not isinstance(value, bool):
-                raise RequestError(field, value, "true or false")
+            if not isinstance(value, bool) and value != UNKNOWN:
+                raise RequestError(field, value, f'true, false or "{UNKNOWN}"')
             return keep, column, value
         if not (isinstance(value, str) and 0 < len(value) <= limits.text and _is_utf8(value)):
             raise RequestError(field, value, f"a part of the title, 1..{limits.text} characters of UTF-8")
@@ -67,7 +81,10 @@ class Filters:
 
     def _holds(self, keep: bool, column: str, value: bool | str) -> np.ndarray:
         values = self._columns[column]
-        found = containing(values, value) if isinstance(value, str) else pc.equal(values, value)
+        if isinstance(value, bool):
+            found = pc.equal(values, value)
+        else:
+            found = containing(values, value) if column == TITLE else pc.is_null(values)
         return pc.fill_null(found, False).to_numpy() == keep
 
 

@@ -1,4 +1,4 @@
-"""What every request passes: on the way in key, rate and size, on the way out a count and a line in the log."""
+"""ASGI middleware: authenticates, rate-limits and bounds each request, then counts and logs it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from modit.serve.access import Access, RateLimit
+from modit.serve.access import Access, RateLimit, address_of
 from modit.serve.metrics import Metrics
+from modit.serve.pages import page
 from modit.serve.schema import Refusal, RequestError
 
 # A log record has a dictionary of further fields: `logger.info(..., extra={FIELDS: {...}})`.
@@ -32,18 +33,29 @@ class RequestMiddleware:
         metrics: Metrics,
         access: Access,
         rate: RateLimit | None,
+        wrong_keys: RateLimit,
         body_bytes: int,
         routes: Collection[str],
     ) -> None:
-        """Args: `app` behind; `access` to all but the open paths; `rate` of a client; `body_bytes` at most; `routes`
-        that are counted under their own name.
+        """Wraps an application.
+
+        Args:
+            app: that answers.
+            metrics: count each answer.
+            access: authenticates all but the open paths.
+            rate: of a client, or None.
+            wrong_keys: of an address, for requests that access refuses.
+            body_bytes: of a body, at most.
+            routes: that are counted under their own name; others are counted as "other".
         """
         self._app, self._metrics, self._routes = app, metrics, frozenset(routes)
-        self._access, self._rate, self._body_bytes = access, rate, body_bytes
+        self._access, self._rate, self._wrong_keys = access, rate, wrong_keys
+        self._body_bytes = body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, or refuses it. What the answer is about is taken from `request.state.facts`; who asks is
-        `request.state.client`.
+        """Passes a request on, or refuses it.
+
+        `request.state.client` names who asks. The log line has what the route puts into `request.state.facts`.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -65,20 +77,31 @@ class RequestMiddleware:
                 try:
                     await self._let_in(scope)
                 except RequestError as error:
-                    await refused(error)(scope, receive, noting)
+                    await refused(error, wants_page(scope))(scope, receive, noting)
                 else:
                     await self._app(scope, self._bounded(receive), noting)
             finally:
                 self._note(scope, status, time.perf_counter() - started, facts)
 
     async def _let_in(self, scope: Scope) -> None:
-        if scope["path"] not in OPEN:
-            scope["state"]["client"] = client = await self._access.client(scope)
+        if route_of(scope) not in OPEN:
+            scope["state"]["client"] = client = await self._authenticated(scope)
             if self._rate:
                 self._rate.spend(client)
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length) > self._body_bytes:
             raise self._too_long(length)
+
+    async def _authenticated(self, scope: Scope) -> str:
+        """Who asks. An address that brought too many wrong keys is refused before its key is looked at."""
+        address = f"wrong keys of {address_of(scope)}"
+        self._wrong_keys.expect_one(address)
+        try:
+            return await self._access.client(scope)
+        except RequestError as error:
+            if error.status_code == 401:
+                self._wrong_keys.take(address)
+            raise
 
     def _bounded(self, receive: Receive) -> Receive:
         received = 0
@@ -97,7 +120,8 @@ class RequestMiddleware:
         return RequestError("body", f"{length} bytes", f"at most {self._body_bytes} bytes", 413)
 
     def _note(self, scope: Scope, status: int, seconds: float, facts: dict[str, Any]) -> None:
-        route = scope["path"] if scope["path"] in self._routes else "other"
+        route = route_of(scope)
+        route = route if route in self._routes else "other"
         self._metrics.answered(route, status, seconds)
         client = scope["client"][0] if scope.get("client") else None
         line = {"method": scope["method"], "route": route, "status": status, "ms": round(1000 * seconds, 2)}
@@ -105,9 +129,27 @@ class RequestMiddleware:
         _logger.info("request", extra={FIELDS: {**line, "client": client, **facts}})
 
 
-def refused(error: RequestError) -> Response:
-    """The answer to a request that is refused."""
-    refusal = Refusal(field=error.field, value=error.value, allowed=error.allowed)
+def route_of(scope: Scope) -> str:
+    """The path below the root path, whether or not a proxy has stripped that."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def wants_page(scope: Scope) -> bool:
+    """Whether a browser asks for a page."""
+    return "text/html" in Headers(scope=scope).get("accept", "")
+
+
+def refused(error: RequestError, as_page: bool = False) -> Response:
+    """The answer to a request that is refused.
+
+    Args:
+        error: the refusal.
+        as_page: whether a person reads it, rather than a program.
+    """
+    if as_page:
+        return page("error.html", error.status_code, error.headers, error=error)
+    refusal = Refusal(field=error.field, value=error.value, allowed=error.allowed, message=error.message)
     return refusals([refusal], error.status_code, error.headers)
 
 

@@ -1,4 +1,4 @@
-"""Tokens of an OpenID Connect issuer: JWTs, checked with the keys that the issuer publishes."""
+"""Checks tokens (JWTs) of an OpenID Connect issuer with the keys that the issuer publishes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ JWKS_VARIABLE = "MODIT_OIDC_JWKS"
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 _LEEWAY_SECONDS = 30
 _FETCH_SECONDS, _OLD_SECONDS, _PAUSE_SECONDS = 5, 3600, 10
+# Keys that could not be fetched again for so long are not used any more: one of them may have been revoked since.
+_LONGEST_AGE_SECONDS = 4 * 3600
 
 
 class NoToken(Exception):
-    """A token that is not accepted; says why."""
+    """A token is not accepted; the text says why."""
 
 
 class NoKeys(Exception):
-    """The issuer's keys are not to be had now; says why."""
+    """The issuer's keys cannot be had now; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Tokens:
 
         Raises:
             NoToken: it is not a valid token of the issuer for this audience, now.
-            NoKeys: the issuer's keys are not to be had.
+            NoKeys: the issuer's keys cannot be had, or are too old.
         """
         try:
             key = self._key(jwt.get_unverified_header(token).get("kid"))
@@ -101,8 +103,11 @@ class Tokens:
                 if now - self._tried > _PAUSE_SECONDS:
                     self._tried = now
                     self._fetch(now)
+        age = now - self._fetched
         if not self._keys:
             raise NoKeys(f"no keys of {self._settings.issuer} yet")
+        if age > _LONGEST_AGE_SECONDS:
+            raise NoKeys(f"the keys of {self._settings.issuer} are {age / 3600:.0f} hours old; it does not answer")
         if kid not in self._keys:
             raise NoToken("its key is not one of the issuer's")
         return self._keys[kid]
@@ -114,7 +119,7 @@ class Tokens:
         except (OSError, URLError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
             if not self._keys:
                 raise NoKeys(f"keys of {self._settings.issuer}: {type(error).__name__}: {error}") from error
-            return  # those that are known stay good: the issuer may be away for a while
+            return  # those that are known stay good for a while: the issuer may be away
         self._keys = {key.key_id: key for key in found if key.public_key_use in (None, "sig")}
         self._fetched = now
 

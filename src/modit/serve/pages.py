@@ -1,4 +1,4 @@
-"""The pages of the service: HTML made here, a style sheet and a little script, nothing from elsewhere."""
+"""The pages of the service. They load one style sheet and one script of their own, and nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modit.data.splits import HOLDOUTS
-from modit.serve.explore import HEIGHT, MOST_K, WIDTH, Found, compare, find
+from modit.serve.explore import HEIGHT, MOST_K, WIDTH, TitleMatches, compare, find, titles_at
 from modit.serve.schema import RequestError
 from modit.serve.service import Service
 
@@ -33,20 +33,29 @@ _templates = Environment(
 router = APIRouter(include_in_schema=False)
 
 
-def page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
-    """A page from a template, which escapes all that it is given."""
-    return HTMLResponse(_templates.get_template(name).render(**content), status, _HEADERS)
+def page(name: str, status: int = 200, headers: dict[str, str] | None = None, **content: Any) -> HTMLResponse:
+    """Renders a page from a template, which escapes all that it is given.
+
+    Links are relative to the page's folder, so that pages work under any path of a reverse proxy.
+
+    Args:
+        name: of the template.
+        status: of the answer.
+        headers: beside those of all pages.
+        **content: what the template shows.
+    """
+    return HTMLResponse(_templates.get_template(name).render(**content), status, _HEADERS | (headers or {}))
 
 
 @router.get("/")
 async def home() -> Response:
-    """To the first page."""
-    return RedirectResponse("/explore")
+    """Sends a browser to the first page, by a relative address."""
+    return RedirectResponse("explore")
 
 
 @router.get("/static/{name}")
 async def static(name: str) -> Response:
-    """One of the files that pages load."""
+    """Answers one of the files that pages load."""
     if name not in _STATIC:
         raise RequestError("path", f"/static/{name}", ", ".join(_STATIC), 404)
     return FileResponse(
@@ -63,42 +72,39 @@ async def explore(
     guidance: str = "",
     k: str = "10",
 ) -> Response:
-    """Seeds by title search; what their mean finds beside what the generated query finds."""
+    """Shows what the mean of some seeds finds beside what the generated query finds."""
     service: Service = request.app.state.service
     releases = service.releases.state.releases
     chosen = domain or next(iter(sorted(releases)), "")
     seeds = list(dict.fromkeys(seed or []))
     given = {"domains": sorted(releases), "domain": chosen, "q": q, "seeds": seeds, "guidance": guidance, "k": k}
-    shown: dict[str, Any] = {"found": Found(), "view": None, "error": None, "titles": {}}
+    shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "error": None, "titles": {}, "most_seeds": 0}
 
     def work() -> None:
         release = service.release(chosen)
         shown["most_seeds"] = release.sampler.info.maximum_seeds
         shown["found"] = find(release.items, q.strip(), service.settings.limits)
-        known = [each for each in seeds if release.items.rows_of([each])[0] >= 0]
-        shown["titles"] = dict(zip(known, release.items.titles_of(release.items.rows_of(known)), strict=True))
+        shown["titles"] = dict(zip(seeds, titles_at(release.items, release.items.rows_of(seeds)), strict=True))
         if seeds:
             scale = _number("guidance", guidance) if guidance.strip() else None
-            shown["view"] = compare(release, seeds, scale, int(_number("k", k)), service.settings.limits)
+            annotations = service.annotations.annotations_of(release)
+            count = int(_number("k", k))
+            shown["view"] = compare(release, service.retrieve, annotations, seeds, scale, count)
 
     status = 200
     try:
         await service.workers.run(work)
     except RequestError as error:
         shown["error"], status = error, error.status_code
-    limits = {
-        "most_k": MOST_K,
-        "most_guidance": service.settings.limits.guidance,
-        "map": {"width": WIDTH, "height": HEIGHT},
-    }
-    return page("explore.html", status, **given, **({"most_seeds": 0} | shown), **limits)
+    limits = {"most_k": MOST_K, "most_guidance": service.settings.limits.guidance}
+    return page("explore.html", status, **given, **shown, **limits, width=WIDTH, height=HEIGHT)
 
 
 @router.get("/releases")
 async def releases(
     request: Request, domain: str = "", version: Annotated[list[int] | None, Query()] = None
 ) -> Response:
-    """Versions of each domain with their verdicts; two of them compared."""
+    """Shows the versions of each domain with their verdicts, and compares two of them."""
     service: Service = request.app.state.service
     chosen = sorted(set(version or []))
     shown: dict[str, Any] = {"histories": [], "pair": None, "names": [], "error": None}
@@ -109,7 +115,8 @@ async def releases(
             of = next((each for each in histories if each.domain == domain), None)
             found = [of.version(number) for number in chosen] if of else []
             if len(found) != 2 or None in found:
-                raise RequestError("version", chosen, "two versions of one domain")
+                message = "Tick exactly two versions of one domain to compare them."
+                raise RequestError("version", chosen, "two versions of one domain", message=message)
             shown["pair"], shown["names"] = found, sorted({name for each in found if each for name in each.figures})
 
     status = 200

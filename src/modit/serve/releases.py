@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from modit.inference.sampler_file import FLOAT32
 from modit.release.bundle.loading import Release, ReleaseSource, load_release
 from modit.release.promotion.model_version import NamedVersion
 from modit.release.promotion.registry_access import existing_registry
@@ -49,14 +48,17 @@ class Releases:
         alias: str,
         domains: tuple[str, ...] | None = None,
         count: Callable[[str], None] = lambda result: None,
-        precision: str = FLOAT32,
     ) -> None:
-        """Args: `ask` the versions that bear `alias`; `domains` wanted, None for those that the registry names; `count`
-        is told "loaded" or "failed" of each attempt; `precision` of the samplers.
+        """Prepares; `refresh` asks and loads.
+
+        Args:
+            ask: names the versions that have the alias.
+            alias: of the versions to answer from.
+            domains: to answer for; None takes those that the registry names.
+            count: is told "loaded" or "failed" of each attempt.
         """
         self.state = State(wanted=domains)
         self._ask, self._alias, self._domains, self._count = ask, alias, domains, count
-        self._precision = precision
 
     def refresh(self) -> None:
         """Asks the registry and loads what is new. A failure is noted and counted, and leaves the old one answering."""
@@ -83,7 +85,7 @@ class Releases:
                 return
             source, old = ReleaseSource.of(named), self.state.releases.get(domain)
             if old is None or old.source != source:
-                self._swap(load_release(source, self.state.releases.values(), self._precision))
+                self._swap(load_release(source, self.state.releases.values()))
         except Exception as error:  # a bundle can be wrong in more ways than can be listed; the old one goes on
             self._fail(domain, error)
         else:
@@ -93,8 +95,7 @@ class Releases:
         source = release.source
         self.state = replace(self.state, releases={**self.state.releases, source.domain: release})
         self._count(LOADED)
-        said = (source.label, release.precision, source.run_uri, source.index_digest)
-        _logger.info("%s answers in %s, from %s with index %s", *said)
+        _logger.info("%s answers, from %s with index %s", source.label, source.run_uri, source.index_digest)
 
     def _fail(self, name: str, error: Exception) -> None:
         self._count(FAILED)
@@ -111,7 +112,12 @@ class Watcher(threading.Thread):
     """Refreshes at once, then every few seconds, until it is stopped."""
 
     def __init__(self, releases: Releases, seconds: float) -> None:
-        """Args: `releases` to refresh; `seconds` between the end of a refresh and the next."""
+        """Prepares; `start` begins.
+
+        Args:
+            releases: to refresh.
+            seconds: between the end of a refresh and the next.
+        """
         super().__init__(name="watcher", daemon=True)
         self._releases, self._seconds, self._stopped = releases, seconds, threading.Event()
 

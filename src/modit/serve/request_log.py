@@ -26,36 +26,34 @@ from modit.core.errors import ConfigError
 from modit.core.storage import Storage
 from modit.data.contract import LABEL_SCHEMA
 from modit.index import search_threads
-from modit.index.params import RetrievalParams
 from modit.inference.items import Items
+from modit.release.bundle.loading import Release
 
 TABLE = "retrieval_labels"
 WRITTEN, KNOWN, DROPPED, FAILED = "written", "known", "dropped", "failed"
 RESULTS = (WRITTEN, KNOWN, DROPPED, FAILED)
-# Results asked for, in K: those that are held out are taken out before the first K are used.
-_DEPTH = 3
+# Results that the index is asked for, in K of the version: `label_anchors` drops held-out items, then uses K.
+_LISTED = 3
 _WAITING, _LISTS = 1_000, 2_000
 _STOP_SECONDS = 10.0
 
 _logger = logging.getLogger(__name__)
 
 
-class Asked(NamedTuple):
+class LoggedRequest(NamedTuple):
     """An answered request.
 
     Attributes:
         request_id: no other has it.
         time: when it was asked.
-        domain: of it.
-        seeds: ids of items of the index.
-        items: that answered.
+        anchors: seeds that the index has: id and row.
+        release: that answered.
     """
 
     request_id: str
     time: datetime
-    domain: str
-    seeds: list[str]
-    items: Items
+    anchors: list[tuple[str, int]]
+    release: Release
 
 
 class RequestLog(threading.Thread):
@@ -84,12 +82,12 @@ class RequestLog(threading.Thread):
         single = f"{self._storage.root}/{TABLE}.parquet"
         if self._storage.filesystem.isfile(single):
             raise ConfigError(f"--log-requests {uri}: {single} is there; allowed: a folder {TABLE}/ or none yet")
-        self._asked: queue.Queue[Asked | None] = queue.Queue(_WAITING)
+        self._asked: queue.Queue[LoggedRequest | None] = queue.Queue(_WAITING)
         self._lists: list[tuple[date, pa.Table]] = []
         self._stopped = threading.Event()
         self._day, self._known = date.min, set[tuple[str, str, str]]()
 
-    def add(self, asked: Asked) -> None:
+    def add(self, asked: LoggedRequest) -> None:
         """Takes note of a request, unless too many are waiting."""
         try:
             self._asked.put_nowait(asked)
@@ -118,7 +116,7 @@ class RequestLog(threading.Thread):
             self._asked.put_nowait(None)
         self.join(_STOP_SECONDS)
 
-    def _take(self, asked: Asked) -> None:
+    def _take(self, asked: LoggedRequest) -> None:
         try:
             found = self._list_of(asked)
         except Exception as error:  # whatever is wrong with one request, the next one is logged
@@ -131,30 +129,27 @@ class RequestLog(threading.Thread):
         self._lists.append((asked.time.astimezone(UTC).date(), found))
         self._stopped.wait(self._pause)
 
-    def _list_of(self, asked: Asked) -> pa.Table | None:
-        """The list of the first seed that today has none of; None if there is no such seed, or nothing to label by."""
-        labels = asked.items.verdicts(asked.domain)
-        if labels is None:
+    def _list_of(self, asked: LoggedRequest) -> pa.Table | None:
+        """The list of the first anchor that has none of today; None if there is no such anchor, or nothing to label by.
+
+        Items that were not scored are left out: a list says of each item whether it has the attribute.
+        """
+        items, domain = asked.release.items, asked.release.source.domain
+        verdicts = items.verdicts(domain)
+        if verdicts is None:
             return None
         if self._day != (today := asked.time.date()):
             self._day, self._known = today, set()
-        index, digest = asked.items.index, asked.items.digests[0]
-        anchor = next((each for each in asked.seeds if (digest, asked.domain, each) not in self._known), None)
+        digest = items.digests[0]
+        anchor = next((each for each in asked.anchors if (digest, domain, each[0]) not in self._known), None)
         if anchor is None:
             return None
-        self._known.add((digest, asked.domain, anchor))
-        own = asked.items.rows_of([anchor])
-        depth = min(_DEPTH * RetrievalParams().depth(len(index)), len(index) - 1)
-        rows = index.search(np.asarray(asked.items.embeddings[own], np.float32), depth, exclude=own[None]).rows[0]
-        rows = rows[rows >= 0]
-        columns = [
-            pa.repeat(pa.scalar(value, kind), len(rows))
-            for value, kind in ((asked.request_id, LABEL_SCHEMA.types[0]), (asked.time, LABEL_SCHEMA.types[1]))
-        ]
-        columns += [pa.repeat(value, len(rows)) for value in (asked.domain, anchor)]
-        columns += [pa.array(np.arange(1, len(rows) + 1, dtype=np.int32)), pa.array(asked.items.ids_of(rows))]
-        columns.append(labels.take(pa.array(rows)).combine_chunks())
-        return pa.Table.from_arrays(columns, schema=LABEL_SCHEMA)
+        self._known.add((digest, domain, anchor[0]))
+        rows = _neighbours(items, anchor[1], _LISTED * asked.release.depth)
+        labels = verdicts.take(pa.array(rows)).combine_chunks()
+        scored = labels.is_valid()
+        rows, labels = rows[scored.to_numpy(zero_copy_only=False)], labels.filter(scored)
+        return _label_table(asked, anchor[0], items.ids_of(rows), labels)
 
     def _flush(self) -> None:
         """A file for each day that there are lists of. What cannot be written waits, as long as there is room."""
@@ -178,3 +173,23 @@ class RequestLog(threading.Thread):
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         self._storage.write_bytes(name, sink.getvalue().to_pybytes())
+
+
+def _neighbours(items: Items, row: int, count: int) -> np.ndarray:
+    """Rows of the nearest other items, int64 [n], n <= count."""
+    own, index = np.array([row]), items.index
+    depth = min(count, len(index) - 1)
+    found = index.search(np.asarray(items.embeddings[own], np.float32), depth, exclude=own[None]).rows[0]
+    return found[found >= 0]
+
+
+def _label_table(asked: LoggedRequest, anchor: str, item_ids: list[str], labels: pa.Array) -> pa.Table:
+    """A list in the columns of the input contract."""
+    count = len(item_ids)
+    columns = [
+        pa.repeat(pa.scalar(value, kind), count)
+        for value, kind in ((asked.request_id, LABEL_SCHEMA.types[0]), (asked.time, LABEL_SCHEMA.types[1]))
+    ]
+    columns += [pa.repeat(value, count) for value in (asked.release.source.domain, anchor)]
+    columns += [pa.array(np.arange(1, count + 1, dtype=np.int32)), pa.array(item_ids, pa.string()), labels]
+    return pa.Table.from_arrays(columns, schema=LABEL_SCHEMA)

@@ -1,4 +1,4 @@
-"""What the routes work with: it answers a request from the release of its domain, and says whether it is ready."""
+"""The running service: it answers requests of any task, each from the release of its domain."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from modit.inference.retrieval import SearchResult, retrieve_all
 from modit.release.bundle.loading import Release
 from modit.serve.access import RateLimit
+from modit.serve.feature_seeds import FeatureSeeds
 from modit.serve.history import AskHistory, History
+from modit.serve.item_annotations import AnnotationLoader
 from modit.serve.metrics import Metrics
-from modit.serve.queries import query_of
 from modit.serve.releases import Releases
-from modit.serve.request_log import Asked, RequestLog
-from modit.serve.schema import RequestError, RetrieveAnswer, RetrievedItem, RetrieveRequest
+from modit.serve.request_log import LoggedRequest, RequestLog
+from modit.serve.retrieve import RetrieveTask
+from modit.serve.schema import ItemsRequest, RequestError, shown
 from modit.serve.settings import Settings
+from modit.serve.tasks import A, Placed, Q, R, Task
 from modit.serve.workers import Workers
 
 
@@ -30,6 +32,9 @@ class Service:
         settings: how it runs.
         workers: that answer, so that the event loop stays free.
         ask_history: asks for the versions of all domains.
+        retrieve: the task of `/v1/retrieve`.
+        annotations: reads what pages show of items.
+        features: the online store that seeds are read from, or None.
         rate: of a client, or None.
         log: of answered requests, or None.
     """
@@ -39,74 +44,78 @@ class Service:
     settings: Settings
     workers: Workers
     ask_history: AskHistory
+    retrieve: RetrieveTask
+    annotations: AnnotationLoader
+    features: FeatureSeeds | None = None
     rate: RateLimit | None = None
     log: RequestLog | None = None
 
-    def answer(self, asked: RetrieveRequest, request_id: str) -> tuple[RetrieveAnswer, dict[str, Any]]:
-        """The answer to a request, and what the log says of it.
-
-        Raises:
-            RequestError: it is refused.
-        """
-        answers, facts = self.answer_all([asked], request_id)
-        return answers[0], facts
-
-    def answer_all(
-        self, asked: Sequence[RetrieveRequest], request_id: str, field: str = ""
-    ) -> tuple[list[RetrieveAnswer], dict[str, Any]]:
-        """The answers to several requests, those of a domain by one release in one run of its sampler.
+    def answer(
+        self, task: Task[R, Q, A], requests: Sequence[R], request_id: str, field: str = ""
+    ) -> tuple[list[A], dict[str, Any]]:
+        """Answers several requests, those of a domain by one release and in one search.
 
         Args:
-            asked: at least one.
+            task: of all requests.
+            requests: at least one.
             request_id: no other call has it.
             field: where the requests stand, such as `requests.{}.`, for the refusal of one of them.
 
+        Returns:
+            The answers in the order of the requests, and what the access log says of them.
+
         Raises:
-            RequestError: one is refused, and with it all.
+            RequestError: one request is refused, and with it all.
         """
         releases: dict[str, Release] = {}
         numbers: dict[str, list[int]] = {}
-        questions = []
-        for number, each in enumerate(asked):
-            try:
-                # once a domain: a swap in the middle does not mix two releases
-                release = releases.get(each.domain) or releases.setdefault(each.domain, self.release(each.domain))
-                questions.append(query_of(each, release, self.settings.limits))
-            except RequestError as error:
-                raise error.within(field.format(number)) from error
-            numbers.setdefault(each.domain, []).append(number)
-        answers: dict[int, RetrieveAnswer] = {}
+        placed = [Placed(each, field.format(number)) for number, each in enumerate(requests)]
+        for number, each in enumerate(placed):
+            domain = each.request.domain
+            with each.refusals():
+                # Once for each domain: a swap of releases in between must not mix two of them.
+                releases[domain] = releases.get(domain) or self.release(domain)
+            numbers.setdefault(domain, []).append(number)
+        queries: dict[int, Q] = {}
         for domain, these in numbers.items():
-            release = releases[domain]
-            found = retrieve_all(release.sampler, release.items.index, [questions[number] for number in these])
-            for number, one in zip(these, found, strict=True):
-                answers[number] = _answer_of(release, one, asked[number].return_query)
-        self._note(asked, releases, request_id)
-        versions = {domain: release.source.version for domain, release in sorted(releases.items())}
-        facts = _facts_of(versions, [len(question.seeds) for question in questions], [each.k for each in questions])
-        return [answers[number] for number in range(len(asked))], facts
+            read = task.read([placed[number] for number in these], releases[domain])
+            queries.update(zip(these, read, strict=True))
+        answers: dict[int, A] = {}
+        for domain, these in numbers.items():
+            chosen, release = [queries[number] for number in these], releases[domain]
+            for number, query, result in zip(these, chosen, task.search(chosen, release), strict=True):
+                answers[number] = task.answer(query, result, release)
+        in_order = range(len(requests))
+        self._log(releases, requests, [task.anchors(queries[number]) for number in in_order], request_id)
+        facts = _facts_of(releases, requests, [task.size(queries[number]) for number in in_order])
+        return [answers[number] for number in in_order], facts
 
-    def _note(self, asked: Sequence[RetrieveRequest], releases: dict[str, Release], request_id: str) -> None:
+    def _log(
+        self,
+        releases: dict[str, Release],
+        requests: Sequence[ItemsRequest],
+        anchors: list[list[tuple[str, int]]],
+        request_id: str,
+    ) -> None:
         if self.log is None:
             return
         now = datetime.now(UTC)
-        for number, each in enumerate(asked):
-            if each.seeds.item_ids:
-                name = request_id if len(asked) == 1 else f"{request_id}-{number}"
-                self.log.add(Asked(name, now, each.domain, each.seeds.item_ids, releases[each.domain].items))
+        for number, (request, found) in enumerate(zip(requests, anchors, strict=True)):
+            if found:
+                name = request_id if len(requests) == 1 else f"{request_id}-{number}"
+                self.log.add(LoggedRequest(name, now, found, releases[request.domain]))
 
     def readiness(self) -> dict[str, Any]:
         """Whether every wanted domain has a release, what answers, and what is wrong."""
         state = self.releases.state
         answering = {
-            domain: {
-                "version": release.source.version,
-                "precision": release.precision,
-                "index_digest": release.source.index_digest,
-            }
+            domain: {"version": release.source.version, "index_digest": release.source.index_digest}
             for domain, release in state.releases.items()
         }
-        return {"ready": state.ready, "releases": answering, "problems": dict(state.problems)}
+        problems = dict(state.problems)
+        if self.features and self.features.problem:
+            problems["features"] = self.features.problem
+        return {"ready": state.ready, "releases": answering, "problems": problems}
 
     def history(self) -> list[History]:
         """The versions of each domain.
@@ -118,7 +127,10 @@ class Service:
             return self.ask_history()
         except Exception as error:  # of MLflow, its database or its server: any of them may be away for a while
             later = {"Retry-After": str(max(1, round(self.settings.reload_seconds)))}
-            raise RequestError("registry", type(error).__name__, "one that answers", 503, later) from error
+            message = "The registry does not answer at the moment; the service goes on with the releases that it has."
+            raise RequestError(
+                "registry", type(error).__name__, "a registry that answers", 503, later, message
+            ) from error
 
     def release(self, domain: str) -> Release:
         """What answers for a domain.
@@ -131,28 +143,25 @@ class Service:
             return release
         if state.wanted is None or domain in state.wanted:
             later = {"Retry-After": str(max(1, round(self.settings.reload_seconds)))}
-            raise RequestError("domain", domain, "later: it has no release yet, see /readyz", 503, later)
-        raise RequestError("domain", domain, ", ".join(sorted(state.wanted)) or "none yet", 404)
+            message = f"The domain {shown(domain)} has no release yet; /readyz says why. Try again in a moment."
+            raise RequestError("domain", domain, "a domain that has a release", 503, later, message)
+        served = ", ".join(sorted(state.wanted))
+        message = (
+            f"There is no domain {shown(domain)}; {f'the domains are {served}' if served else 'there is none yet'}."
+        )
+        raise RequestError("domain", domain, served or "none yet", 404, message=message)
 
 
-def _facts_of(versions: dict[str, int], seeds: list[int], k: list[int]) -> dict[str, Any]:
-    if len(seeds) == 1:
-        [(domain, version)] = versions.items()
-        return {"domain": domain, "version": version, "seeds": seeds[0], "k": k[0]}
-    domains = {"domain": ",".join(versions), "version": ",".join(map(str, versions.values()))}
-    return domains | {"requests": len(seeds), "seeds": sum(seeds), "k": sum(k)}
-
-
-def _answer_of(release: Release, found: SearchResult, with_query: bool) -> RetrieveAnswer:
-    source, items = release.source, release.items
-    listed = zip(items.ids_of(found.rows), found.scores.tolist(), items.titles_of(found.rows), strict=True)
-    return RetrieveAnswer(
-        items=[RetrievedItem(item_id=item_id, score=score, title=title) for item_id, score, title in listed],
-        query=found.query.tolist() if with_query else None,
-        domain=source.domain,
-        model=source.model,
-        version=source.version,
-        alias=source.alias,
-        precision=release.precision,
-        index_digest=source.index_digest,
-    )
+def _facts_of(releases: dict[str, Release], requests: Sequence[ItemsRequest], sizes: list[int]) -> dict[str, Any]:
+    """What the access log says of a call. The names are those of the first task: `seeds` counts its inputs."""
+    if len(requests) == 1:
+        [(domain, release)] = releases.items()
+        return {"domain": domain, "version": release.source.version, "seeds": sizes[0], "k": requests[0].k}
+    named = sorted(releases.items())
+    return {
+        "domain": ",".join(domain for domain, _ in named),
+        "version": ",".join(str(release.source.version) for _, release in named),
+        "requests": len(requests),
+        "seeds": sum(sizes),
+        "k": sum(each.k for each in requests),
+    }

@@ -1,4 +1,4 @@
-"""What the service is told when it starts, and what it refuses."""
+"""The settings of the service, checked when it starts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import os
 from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
-from modit.inference.sampler_file import FLOAT32, PRECISIONS
+from modit.core.machine import usable_cores
 from modit.release.promotion.registry_access import TRACKING_VARIABLE
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
-KEYS_VARIABLE, PRECISION_VARIABLE, LOG_VARIABLE = "MODIT_API_KEYS", "MODIT_PRECISION", "MODIT_LOG_REQUESTS"
-_DEFAULT_THREADS = os.cpu_count() or 1
+KEYS_VARIABLE, FEATURES_VARIABLE, LOG_VARIABLE = "MODIT_API_KEYS", "MODIT_FEATURES", "MODIT_LOG_REQUESTS"
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,13 @@ class Settings:
         queue: requests that wait for a thread; more are turned away.
         timeout_seconds: that a request takes at most.
         rate: requests a second of one client; None for any number.
+        wrong_keys_rate: requests a second of one address that bring a wrong key; further ones are refused unread.
         log_requests: input folder that gets answered requests as labels; None: they are not logged.
         keys: one of which a request must bring; empty: none is asked for.
         oidc: whose tokens do as well as a key; None: no token does.
-        precision: of the samplers' files, "float32" or, where a bundle offers it, "int8".
+        features: folder of the feature store that seeds are read from; None reads them from the bundle.
+        features_timeout_seconds: that a look-up in the feature store takes at most.
+        root_path: path under which a proxy serves the pages and the API, such as "/modit"; empty for none.
         insecure: whether others than this machine may ask without a key.
         limits: of a request.
     """
@@ -69,14 +71,17 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     reload_seconds: float = 30.0
-    threads: int = _DEFAULT_THREADS
+    threads: int = field(default_factory=usable_cores)
     queue: int = 64
     timeout_seconds: float = 10.0
     rate: float | None = None
+    wrong_keys_rate: float = 10.0
     log_requests: str | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
     oidc: OidcSettings | None = None
-    precision: str = FLOAT32
+    features: str | None = None
+    features_timeout_seconds: float = 0.2
+    root_path: str = ""
     insecure: bool = False
     limits: Limits = Limits()
 
@@ -88,7 +93,10 @@ class Settings:
         _require("--threads", self.threads, self.threads >= 1, ">= 1")
         _require("--queue", self.queue, self.queue >= 0, ">= 0")
         _require("--timeout-seconds", self.timeout_seconds, 0 < self.timeout_seconds < 1e6, "more than 0, seconds")
-        _require("--precision", self.precision, self.precision in PRECISIONS, " or ".join(PRECISIONS))
+        seconds = self.features_timeout_seconds
+        _require("--features-timeout-seconds", seconds, 0 < seconds < 1e6, "more than 0, seconds")
+        well_formed = not self.root_path or (self.root_path[0] == "/" and self.root_path[-1] != "/")
+        _require("--root-path", self.root_path, well_formed, "a path such as /modit: with / at its start, not its end")
         _require("--rate", self.rate, self.rate is None or 0 < self.rate < 1e6, "more than 0, requests a second")
         if not (self.keys or self.oidc or self.insecure or _is_loopback(self.host)):
             raise ConfigError(
@@ -110,9 +118,9 @@ def registry_address(given: str | None) -> str:
     )
 
 
-def chosen_precision(given: str | None) -> str:
-    """What was given, else MODIT_PRECISION, else float32."""
-    return given or os.environ.get(PRECISION_VARIABLE) or FLOAT32
+def chosen_features(given: str | None) -> str | None:
+    """The feature store that seeds are read from: what was given, else MODIT_FEATURES, else none."""
+    return given or os.environ.get(FEATURES_VARIABLE) or None
 
 
 def chosen_log(given: str | None) -> str | None:

@@ -19,6 +19,7 @@ from modit.core.storage import Storage
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.export.quantize import quantize_sampler
+from modit.features.store import service_name
 from modit.index import IndexConfig, ItemIndex
 from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
@@ -56,14 +57,19 @@ class Bundle:
         ends: date | None = None,
         order: int | None = None,
         offers: dict[str, Any] | None = None,
+        params: dict[str, Any] | None = None,
+        unscored: float = 0.0,
+        integer_ids: bool = False,
     ) -> None:
         """Args: `seed` of the embeddings; `status` and `champion` as the verdict says; `ends` the data; `order` of the
         items, by default that of the seed: another order is another index of the same space;
-        `offers`: what the verdict says of int8, None: there is no such file.
+        `offers`: what the verdict says of int8, None: there is no such file; `params` of the run; `unscored`: share of
+        the items without a verdict of drama.
         """
         self.run, self.scratch, self.domains, self.offers = run, scratch, tuple(domains), offers
         self.store = ArtifactStore(Storage(run), scratch / "cache")
-        self.catalog = make_catalog(seed, seed if order is None else order)
+        self.params = params or {}
+        self.catalog = make_catalog(seed, seed if order is None else order, unscored, integer_ids)
         self.days = Days(date(2026, 1, 1), ends) if ends else None
         config = IndexConfig(kind="flat", use_gpu=False)
         index = ItemIndex.build(self.catalog.embeddings, self.catalog.item_ids, config)
@@ -121,8 +127,8 @@ class Bundle:
             domain=domain,
             folders={name: self.store.read(name, place) for name, place in places.items()},
             manifests={name: self.store.get(name, place) for name, place in places.items()},
-            params={"sampler": {"steps": 2}},
-            feature_service={"name": f"{domain}__run", "digest": "7" * 64},
+            params={"sampler": {"steps": 2}} | self.params,
+            feature_service={"name": service_name(domain, self.run), "digest": "7" * 64},
             days=self.days,
         )
         return self.put("bundle", domain, lambda folder: {"bundle_digest": make_bundle(folder, made_of).digest})
@@ -173,15 +179,16 @@ def judged_run(folder: Path, verdict: dict[str, Any]) -> tuple[str, str]:
     return str(folder / "run"), files[0].sha256
 
 
-def make_catalog(seed: int, order: int | None = None) -> Catalog:
-    """Items with titles; ids of different lengths."""
+def make_catalog(seed: int, order: int | None = None, unscored: float = 0.0, integer_ids: bool = False) -> Catalog:
+    """Items with titles; ids of different lengths. A share of the items may be `unscored`."""
     vectors = np.random.default_rng(seed).standard_normal((ITEMS, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     numbers = np.random.default_rng(seed if order is None else order).permutation(ITEMS)
-    ids = np.array([f"item-{number}" for number in numbers])
+    ids = np.array([str(number) if integer_ids else f"item-{number}" for number in numbers])
     titles = np.array([f"Title of {item_id}" for item_id in ids])
     chances = np.random.default_rng(seed).random((2, ITEMS))[:, numbers]
     verdicts = {"crime": (chances[0] < 0.1).astype(np.int8), "drama": (chances[1] < 0.5).astype(np.int8)}
+    verdicts["drama"][np.random.default_rng(seed).random(ITEMS) < unscored] = -1
     return Catalog(ids, vectors[numbers], verdicts, titles, Sequences.none())
 
 

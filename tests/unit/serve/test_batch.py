@@ -46,7 +46,9 @@ def test_queries_are_those_of_one_by_one_to_rounding_and_lists_are_the_best_for_
 def test_a_batch_has_1_to_64_requests(client, count):
     answer = client.post("/v1/retrieve/batch", json={"requests": [ONE] * count})
     assert answer.status_code == 422
-    assert answer.json()["errors"] == [{"field": "number of requests", "value": str(count), "allowed": "1..64"}]
+    message = f"The number of requests cannot be {count}; allowed: 1..64."
+    refusal = {"field": "number of requests", "value": str(count), "allowed": "1..64", "message": message}
+    assert answer.json()["errors"] == [refusal]
 
 
 @pytest.mark.parametrize(

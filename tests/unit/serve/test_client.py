@@ -53,7 +53,7 @@ def client(url):
 
 def test_an_answer_has_the_types_that_it_says(client, bundle):
     answer = client.retrieve("drama", ["item-1", "item-2"], k=3, return_query=True, filter={"include": {"title": "1"}})
-    assert [type(value) for value in vars(answer.items[0]).values()] == [str, float, str]
+    assert [type(value) for value in vars(answer.items[0]).values()] == [str, float, bool, str]
     assert len(answer.items) == 3 and all("1" in item.title for item in answer.items)
     assert (answer.model, answer.version, answer.index_digest) == ("modit-drama", 3, bundle.index_digest)
     by_vector = client.retrieve("drama", [bundle.catalog.embeddings[0]], return_query=True)
@@ -67,10 +67,10 @@ def test_a_batch_has_an_answer_for_each_request(client):
 
 
 def test_a_refusal_names_field_value_and_what_is_allowed(client, url):
-    with pytest.raises(ServiceError, match=r"k is 0; allowed: 1\.\.50") as error:
+    with pytest.raises(ServiceError, match=r"The k cannot be 0; allowed: 1\.\.50\.") as error:
         client.retrieve("drama", ["item-1"], k=0)
     assert (error.value.status, error.value.refusals[0]["field"]) == (422, "k")
-    with pytest.raises(ServiceError, match="Authorization is 'missing'"):
+    with pytest.raises(ServiceError, match="header Authorization does not let you in \\(missing\\)"):
         Client(url).retrieve("drama", ["item-1"])
     with pytest.raises(ServiceError, match="does not answer"):
         Client("http://127.0.0.1:9").retrieve("drama", ["item-1"])
@@ -103,7 +103,7 @@ def test_query_prints_a_table_or_json(url, capsys, monkeypatch):
 def test_query_says_what_is_wrong_and_fails(url, capsys, monkeypatch):
     monkeypatch.setenv("MODIT_API_KEY", "secret")
     assert main(["query", "--url", url, "--domain", "comedy", "--seeds", "item-1"]) == 1
-    assert "domain is 'comedy'; allowed: drama" in capsys.readouterr().err
+    assert "There is no domain 'comedy'; the domains are drama." in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["query", "--domain", "drama", "--seeds", "item-1", "--filter", "{"])
     assert "'{' is no JSON" in capsys.readouterr().err

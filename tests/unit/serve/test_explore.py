@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import html
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from modit.release.bundle.loading import ReleaseSource, load_release
-from modit.serve import explore
+from modit.serve import explore, item_annotations
 from modit.serve.explore import HEIGHT, WIDTH, compare, find, pca_projection
-from modit.serve.item_annotations import annotations_of
+from modit.serve.item_annotations import AnnotationLoader
+from modit.serve.retrieve import RetrieveTask
 from modit.serve.settings import Limits
-from tests.unit.serve.conftest import running
+from tests.unit.serve.conftest import running, wait_until
 
 SEEDS = ["item-1", "item-2", "item-3"]
+
+
+def compared(release, seeds, k, loader=None):
+    annotations = (loader or AnnotationLoader()).annotations_of(release)
+    return compare(release, RetrieveTask(Limits()), annotations, seeds, None, k)
 
 
 def lists_of(page):
@@ -39,7 +48,7 @@ def test_generated_results_are_those_of_the_api_and_average_ones_those_of_the_me
 def test_marks_say_attribute_and_the_pattern_that_most_seeds_are_in(release, bundle):
     ids = bundle.catalog.item_ids
     seeds = ids[[0, 7, 14, 1]].tolist()  # patterns 0, 0, 0 and 1
-    view = compare(release, seeds, None, 20, Limits())
+    view = compared(release, seeds, 20)
     for item in view.seeds.items + view.average.items + view.generated.items:
         row = int(np.flatnonzero(ids == item.item_id)[0])
         assert item.attribute == bundle.catalog.positive("drama")[row]
@@ -52,37 +61,93 @@ def test_patterns_are_read_once_for_a_release_and_a_release_without_them_says_so
     bundle = make_bundle()
     release = load_release(ReleaseSource.of(bundle.named("drama")))
     (bundle.store.at("patterns").local / "drama.npz").write_bytes(b"damaged")
-    assert annotations_of(release) is annotations_of(release)
-    view = compare(release, SEEDS, None, 5, Limits())
+    loader = AnnotationLoader()
+    assert loader.annotations_of(release) is loader.annotations_of(release)
+    view = compared(release, SEEDS, 5, loader)
     assert "cannot be read" in view.problem
     assert view.generated.count(attribute=True, pattern=True) is None
     assert view.generated.count(attribute=True) is not None
 
 
+def test_while_patterns_are_read_pages_say_so_and_no_worker_waits_for_them(make_bundle, monkeypatch):
+    bundle, gate, real = make_bundle(), threading.Event(), item_annotations._labels
+    monkeypatch.setattr(item_annotations, "_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(item_annotations, "_labels", lambda *given: gate.wait(20) and real(*given))
+    with running(lambda: [bundle.named("drama")], threads=1) as client:
+        asked = {"domain": "drama", "seed": SEEDS}
+        assert "patterns of this version are being read" in client.get("/explore", params=asked).text
+        begun = time.monotonic()
+        assert all("being read" in client.get("/explore", params=asked).text for _ in range(5))
+        assert time.monotonic() - begun < 5
+        gate.set()
+        wait_until(lambda: "in the pattern that" in client.get("/explore", params=asked).text)
+        wait_until(lambda: "being read" not in client.get("/explore", params=asked).text)
+
+
+def test_patterns_that_could_not_be_read_are_tried_again_after_a_while(release, monkeypatch):
+    real, failing = item_annotations._labels, []
+
+    def labels(*given):
+        failing.append(given)
+        if len(failing) == 1:
+            raise OSError("the place is away")
+        return real(*given)
+
+    monkeypatch.setattr(item_annotations, "_labels", labels)
+    loader = AnnotationLoader()
+    assert [loader.annotations_of(release).patterns is None for _ in range(3)] == [True] * 3 and len(failing) == 1
+    monkeypatch.setattr(item_annotations, "_RETRY_SECONDS", 0)
+    assert loader.annotations_of(release).patterns is not None
+
+
+def test_an_item_that_was_not_scored_is_marked_so(make_bundle):
+    bundle = make_bundle(unscored=0.5)
+    ids, verdicts = bundle.catalog.item_ids, bundle.catalog.verdicts["drama"]
+    with running(lambda: [bundle.named("drama")]) as client:
+        answer = client.post("/v1/retrieve", json={"domain": "drama", "seeds": {"item_ids": SEEDS}, "k": 50}).json()
+        stored = dict(zip(ids, verdicts, strict=True))
+        meaning = {1: True, 0: False, -1: None}
+        assert {each["verdict"] for each in answer["items"]} == {True, False, None}
+        assert all(each["verdict"] is meaning[stored[each["item_id"]]] for each in answer["items"])
+        page = client.get("/explore", params={"domain": "drama", "seed": SEEDS, "k": "50"}).text
+        listed = page.split('<section class="list generated"')[1]
+        unscored = sum(each["verdict"] is None for each in answer["items"])
+        assert f"{unscored} not scored" in listed and listed.count('class="hidden">not scored<') == unscored
+
+
 def test_a_title_is_searched_in_any_case_and_an_id_is_found(release):
     assert len(find(release.items, "TITLE OF", Limits()).items) == explore.FOUND
+    assert len(find(release.items, "", Limits()).items) == explore.OFFERED
     assert find(release.items, "item-29", Limits()).items[0][0] == "item-29"
     assert find(release.items, "nowhere", Limits()).items == []
     assert find(release.items, "\ud800", Limits()).items == []
 
 
 @pytest.mark.parametrize(
-    ("params", "status", "field"),
+    ("params", "status", "sentence"),
     [
-        ({"domain": "comedy"}, 404, "domain"),
-        ({"domain": "drama", "seed": ["gone"]}, 422, "seeds.item_ids"),
-        ({"domain": "drama", "seed": SEEDS, "guidance": "high"}, 422, "guidance"),
-        ({"domain": "drama", "seed": SEEDS, "guidance": "nan"}, 422, "guidance"),
-        ({"domain": "drama", "seed": SEEDS, "guidance": "11"}, 422, "guidance"),
-        ({"domain": "drama", "seed": SEEDS, "k": "51"}, 422, "k"),
-        ({"domain": "drama", "seed": [f"item-{n}" for n in range(13)]}, 422, "number of seeds.item_ids"),
-        ({"domain": "drama", "q": "x" * 201}, 422, "search"),
+        ({"domain": "comedy"}, 404, "There is no domain 'comedy'; the domains are crime, drama."),
+        ({"domain": "drama", "seed": ["gone"]}, 422, "The seeds ['gone'] are unknown; allowed: ids of the index of"),
+        ({"domain": "drama", "seed": SEEDS, "guidance": "high"}, 422, "The guidance cannot be 'high'; allowed: a num"),
+        (
+            {"domain": "drama", "seed": SEEDS, "guidance": "nan"},
+            422,
+            "The guidance cannot be 'nan'; allowed: a number.",
+        ),
+        ({"domain": "drama", "seed": SEEDS, "guidance": "11"}, 422, "The guidance cannot be 11.0; allowed: 0..10."),
+        ({"domain": "drama", "seed": SEEDS, "k": "51"}, 422, "The k cannot be 51; allowed: 1..50."),
+        (
+            {"domain": "drama", "seed": [f"item-{n}" for n in range(13)]},
+            422,
+            "The number of seeds.item_ids cannot",
+        ),
+        ({"domain": "drama", "q": "x" * 201}, 422, "The search cannot be"),
     ],
 )
-def test_what_is_not_allowed_is_said_on_the_page(client, params, status, field):
+def test_what_is_not_allowed_is_said_on_the_page(client, params, status, sentence):
     page = client.get("/explore", params=params)
     assert page.status_code == status and page.headers["content-type"].startswith("text/html")
-    assert f'role="alert"><strong>{field}</strong>' in page.text
+    assert f'role="alert">{sentence}' in html.unescape(page.text)
 
 
 def test_titles_and_inputs_are_escaped_and_nothing_comes_from_elsewhere(client):
@@ -91,17 +156,17 @@ def test_titles_and_inputs_are_escaped_and_nothing_comes_from_elsewhere(client):
     assert "<script>alert" not in page.text and "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
-    assert not re.findall(r'(?:src|href|action)="(?!/)', page.text.replace('href="#main"', ""))
+    assert not re.findall(r'(?:src|href|action)="(?:/|\w+:)', page.text)
     assert not re.findall(r"<[^>]+\son\w+=|<[^>]+\sstyle=", page.text)
 
 
 def test_what_a_page_loads_is_there_and_needs_a_key_as_the_page_does(client, bundle):
-    names = re.findall(r'(?:src|href)="(/static/[^"]+)"', client.get("/explore").text)
+    names = re.findall(r'(?:src|href)="(static/[^"]+)"', client.get("/explore").text)
     assert len(names) == 3 and all(client.get(name).is_success for name in names)
     assert client.get("/static/../app.py").status_code == client.get("/static/x.css").status_code == 404
-    assert client.get("/", follow_redirects=False).headers["location"] == "/explore"
+    assert client.get("/", follow_redirects=False).headers["location"] == "explore"
     with running(lambda: [bundle.named("drama")], keys=("one",)) as closed:
-        for name in ["/explore", *names]:
+        for name in ["explore", *names]:
             assert closed.get(name).status_code == 401
             assert closed.get(name, auth=("me", "one")).is_success
 

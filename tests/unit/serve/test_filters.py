@@ -68,6 +68,9 @@ def test_a_null_satisfies_nothing_and_a_text_is_no_pattern():
     assert mask(exclude={"title": "a"}) == [False, True, False]
     assert mask(include={"attr_x": False}) == [False, False, True]
     assert mask(exclude={"attr_x": False}) == [True, True, False]
+    assert mask(include={"attr_x": "unknown"}) == [False, True, False]
+    assert mask(exclude={"attr_x": "unknown"}) == [True, False, True]
+    assert mask(include={"attr_x": True}, exclude={"attr_x": "unknown"}) == [True, False, False]
     assert Filters(columns).mask(Filter(), Limits()) is None
 
 

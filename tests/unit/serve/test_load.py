@@ -109,9 +109,24 @@ def test_clients_have_buckets_of_their_own_and_a_batch_costs_its_requests(bundle
             "field": "requests of this client",
             "value": "'too many'",
             "allowed": "0.01 a second",
+            "message": "Too many requests of this client: 0.01 a second are allowed. "
+            f"Try again in {again.headers['retry-after']} seconds.",
         }
         assert ask("two", "/v1/retrieve/batch", {"requests": [ASKED, ASKED]}).status_code == 429
         assert client.get("/healthz").status_code == 200
+
+
+def test_an_address_that_brings_wrong_keys_is_refused_unread_until_its_bucket_fills_again(bundle):
+    with running(lambda: [bundle.named("drama")], keys=("one",), wrong_keys_rate=1.0) as client:
+
+        def ask(key):
+            return client.post("/v1/retrieve", json=ASKED, headers={"Authorization": f"Bearer {key}"})
+
+        assert ask("one").status_code == 200
+        assert [ask("guess").status_code for _ in range(3)] == [401, 429, 429]
+        assert ask("one").status_code == 429  # which key is right cannot be found out meanwhile
+        assert client.get("/healthz").status_code == 200
+        wait_until(lambda: ask("one").status_code == 200)
 
 
 def test_only_so_many_clients_are_remembered(monkeypatch):

@@ -74,7 +74,7 @@ def public(key):
 
 
 def test_a_service_answers_those_with_a_token_or_a_key_and_nobody_else(bundle, issuer):
-    settings = {"oidc": OidcSettings(issuer.url, "modit"), "keys": ("one",)}
+    settings = {"oidc": OidcSettings(issuer.url, "modit"), "keys": ("one",), "wrong_keys_rate": 100.0}
     now, stranger = int(time.time()), rsa.generate_private_key(65537, 2048)
     head, body, signature = issuer.token().split(".")
     unsigned = jwt.encode({"iss": issuer.url, "aud": "modit", "sub": "ada", "exp": now + 60}, None, "none")
@@ -141,6 +141,20 @@ def test_known_keys_stay_good_while_the_issuer_is_away_and_a_service_without_any
     assert tokens.subject(issuer.token()) == "ada"
     issuer.up = False
     monkeypatch.setattr(oidc, "_OLD_SECONDS", -1)
+    assert tokens.subject(issuer.token()) == "ada"
+
+
+def test_a_key_that_may_have_been_revoked_ends_when_the_issuer_is_away_for_too_long(issuer, tokens, monkeypatch):
+    hour, now = 3600.0, time.monotonic()
+    monkeypatch.setattr(oidc.time, "monotonic", lambda: now)
+    assert tokens.subject(issuer.token()) == "ada"
+    issuer.up = False
+    now += 3.9 * hour
+    assert tokens.subject(issuer.token()) == "ada"
+    now += 0.2 * hour
+    with pytest.raises(NoKeys, match="are 4 hours old; it does not answer"):
+        tokens.subject(issuer.token())
+    issuer.up, now = True, now + 60
     assert tokens.subject(issuer.token()) == "ada"
 
 

@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from modit.client import Answer
-from modit.core.errors import ArtifactError, ConfigError
+from modit.core.errors import ArtifactError
 from modit.release.bundle.loading import ReleaseSource, load_release
-from modit.serve.settings import Settings, chosen_precision
-from tests.unit.serve.conftest import running
 
 WORDS = "int8 is not offered: on item-holdout Joint changes by -4.0 points"
 OFFER = {"offered": True, "findings": [], "words": "int8 is offered: on item-holdout Joint changes by -0.1 points"}
 REFUSAL = {"offered": False, "findings": [], "words": WORDS}
-ASKED = {"domain": "drama", "seeds": {"item_ids": ["item-1", "item-2"]}, "return_query": True}
 
 
 @pytest.fixture(scope="module")
@@ -53,35 +49,3 @@ def test_another_file_in_its_place_is_refused_by_name(make_bundle):
     (folder / "sampler.onnx").replace(folder / "sampler.int8.onnx")
     with pytest.raises(ArtifactError, match=r"sampler(\.int8)?\.onnx"):
         load(bundle)
-
-
-def test_the_service_answers_in_int8_and_says_so(offering):
-    with running(lambda: [offering.named("drama", 2)], precision="int8") as client:
-        answer = client.post("/v1/retrieve", json=ASKED).json()
-        assert answer["precision"] == "int8" and Answer.of(answer).precision == "int8"
-        assert client.get("/readyz").json()["releases"]["drama"]["precision"] == "int8"
-        assert 'precision="int8"' in client.get("/metrics").text
-        many = client.post("/v1/retrieve/batch", json={"requests": [ASKED, ASKED]}).json()["answers"]
-        assert many == [answer, answer]
-    with running(lambda: [offering.named("drama", 2)]) as client:
-        whole = client.post("/v1/retrieve", json=ASKED).json()
-        assert whole["precision"] == "float32" and whole["query"] != answer["query"]
-
-
-def test_a_service_of_int8_that_is_not_offered_is_not_ready_and_says_why(make_bundle):
-    refused = make_bundle(offers=REFUSAL)
-    with running(lambda: [refused.named("drama", 2)], ready=False, precision="int8") as client:
-        for _ in range(200):
-            found = client.get("/readyz")
-            if "drama" in found.json()["problems"]:
-                break
-        assert found.status_code == 503 and WORDS in found.json()["problems"]["drama"]
-
-
-def test_the_option_goes_before_the_variable_and_float32_is_the_default(monkeypatch):
-    monkeypatch.delenv("MODIT_PRECISION", raising=False)
-    assert chosen_precision(None) == "float32"
-    monkeypatch.setenv("MODIT_PRECISION", "int8")
-    assert (chosen_precision(None), chosen_precision("float32")) == ("int8", "float32")
-    with pytest.raises(ConfigError, match="--precision is 'fp16'; allowed: float32 or int8"):
-        Settings(registry="unused", precision=chosen_precision("fp16"))

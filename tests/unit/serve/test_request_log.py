@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from modit.core.errors import ConfigError
+from modit.data.contract import LABEL_SCHEMA
+from modit.metric.anchors import logged_labels
 from modit.serve import request_log
-from modit.serve.request_log import Asked, RequestLog
+from modit.serve.request_log import LoggedRequest, RequestLog
+from tests.unit.serve.bundles import ITEMS
 from tests.unit.serve.conftest import running, wait_until
 
 
@@ -44,12 +49,37 @@ def test_a_stopped_service_has_written_what_it_was_asked_with_the_neighbours_of_
     assert all(row["timestamp"].date() == today for row in rows)
 
 
+@pytest.mark.parametrize(("params", "k"), [({"retrieval": {"k": 40}}, 40), ({"retrieval": {"k": 12}}, 12), ({}, 10)])
+def test_lists_are_as_deep_as_the_run_of_the_version_needs(make_bundle, tmp_path, params, k):
+    """Of three times K results `label_anchors` has K left when some are held out."""
+    bundle = make_bundle(params=params)
+    with running(lambda: [bundle.named("drama")], log_requests=str(tmp_path)) as client:
+        client.post("/v1/retrieve", json={"domain": "drama", "seeds": {"item_ids": ["item-1"]}, "k": 2})
+    rows = rows_of(tmp_path / "retrieval_labels")
+    assert len(rows) == min(3 * k, ITEMS - 1)
+    catalog, logs = bundle.catalog, pa.Table.from_pylist(rows, LABEL_SCHEMA)
+    trainable = np.random.default_rng(0).random(len(catalog)) < 0.8
+    trainable[catalog.item_ids == "item-1"] = True
+    assert len(logged_labels(logs, catalog, "drama", trainable, k)) == k
+
+
+def test_items_that_were_not_scored_are_in_no_list(make_bundle, tmp_path):
+    bundle = make_bundle(unscored=0.5)
+    verdicts = dict(zip(bundle.catalog.item_ids, bundle.catalog.verdicts["drama"], strict=True))
+    with running(lambda: [bundle.named("drama")], log_requests=str(tmp_path)) as client:
+        client.post("/v1/retrieve", json={"domain": "drama", "seeds": {"item_ids": ["item-1"]}})
+    rows = rows_of(tmp_path / "retrieval_labels")
+    assert 5 < len(rows) < 30 and [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+    assert all(row["label"] is bool(verdicts[row["item_id"]]) and verdicts[row["item_id"]] >= 0 for row in rows)
+
+
 @pytest.fixture
 def note(release):
     """Tells a log of a request for an item, at a time."""
 
     def tell(log, item_id, day=1):
-        log.add(Asked(f"r-{item_id}-{day}", datetime(2026, 3, day, tzinfo=UTC), "drama", [item_id], release.items))
+        anchor = (item_id, int(release.items.rows_of([item_id])[0]))
+        log.add(LoggedRequest(f"r-{item_id}-{day}", datetime(2026, 3, day, tzinfo=UTC), [anchor], release))
 
     return tell
 
@@ -98,8 +128,9 @@ def test_what_cannot_be_written_is_tried_again_and_the_oldest_is_given_up(note, 
 def test_a_request_that_cannot_be_noted_does_not_end_the_log(note, release, tmp_path):
     counts = Counter()
     log = RequestLog(str(tmp_path), 0.02, 1000, lambda result: counts.update([result]))
-    log.add(Asked("r", datetime.now(UTC), "drama", ["item-1"], None))
-    log.add(Asked("s", datetime.now(UTC), "a domain without a column", ["item-1"], release.items))
+    log.add(LoggedRequest("r", datetime.now(UTC), [("item-1", 1)], None))
+    unjudged = replace(release, source=replace(release.source, domain="a domain without a column"))
+    log.add(LoggedRequest("s", datetime.now(UTC), [("item-1", 1)], unjudged))
     note(log, "item-1")
     log.start()
     wait_until(lambda: counts["written"])

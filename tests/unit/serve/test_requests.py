@@ -35,12 +35,13 @@ UNIT = [1.0] + [0.0] * (DIMENSION - 1)
         ({"samples": SAMPLES + 1}, 422, "samples", f"{SAMPLES + 1}", f"multiples of {SAMPLES}"),
         ({"samples": 5 * SAMPLES}, 422, "samples", f"{5 * SAMPLES}", f"multiples of {SAMPLES}"),
         ({"exclude_item_ids": ["a"] * 21}, 422, "number of exclude_item_ids", "21", "0..20"),
-        ({"exclude_item_ids": [1, 2]}, 422, "exclude_item_ids.0", "1", "valid string"),
+        ({"exclude_item_ids": [1, 2.5]}, 422, "exclude_item_ids.1", "2.5", "valid string"),
+        ({"exclude_item_ids": [True]}, 422, "exclude_item_ids.0", "True", "valid string"),
         ({"cheap": True}, 422, "cheap", "True", "not permitted"),
         ({"filter": "cheap"}, 422, "filter", "'cheap'", "valid dictionary"),
         ({"filter": {"only": {}}}, 422, "filter.only", "{}", "not permitted"),
         ({"filter": {"include": {"price": "low"}}}, 422, "filter.include.price", "'low'", "attr_drama, title"),
-        ({"filter": {"exclude": {"attr_drama": "no"}}}, 422, "filter.exclude.attr_drama", "'no'", "true or false"),
+        ({"filter": {"exclude": {"attr_drama": "no"}}}, 422, "filter.exclude.attr_drama", "'no'", "true, false or"),
         ({"filter": {"exclude": {"attr_drama": 1}}}, 422, "filter.exclude.attr_drama.bool", "1", "valid boolean"),
         ({"filter": {"include": {"title": True}}}, 422, "filter.include.title", "True", "a part of the title"),
         ({"filter": {"include": {"title": ""}}}, 422, "filter.include.title", "''", "1..200"),
@@ -89,7 +90,7 @@ def test_a_wrong_value_is_refused_by_name(client, change, status, field, value, 
 def test_a_body_that_is_no_request_is_refused(client, body, status):
     answer = client.post("/v1/retrieve", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == status
-    assert answer.json()["errors"][0].keys() == {"field", "value", "allowed"}
+    assert answer.json()["errors"][0].keys() == {"field", "value", "allowed", "message"}
 
 
 def test_a_body_that_does_not_say_its_length_is_cut_off_at_the_limit(client):
@@ -120,6 +121,7 @@ def test_no_json_makes_the_service_fail(client, change, seeds):
 
 def test_an_unknown_path_and_a_wrong_method_are_refused_in_the_same_form(client):
     assert client.get("/v2").json()["errors"][0]["field"] == "path"
+    assert client.get("/v2").json()["errors"][0]["message"] == "There is no page or path '/v2'."
     answer = client.get("/v1/retrieve")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (405, "method")
 
@@ -130,6 +132,24 @@ def test_an_excluded_id_that_is_unknown_does_not_matter(client):
     assert client.post("/v1/retrieve", json=with_unknown).json() == client.post("/v1/retrieve", json=without).json()
 
 
+def test_a_refusal_is_a_sentence_and_a_browser_gets_it_on_a_page(client):
+    found = client.post("/v1/retrieve", json={"domain": "comedy", "seeds": ONE}).json()["errors"][0]["message"]
+    assert found == "There is no domain 'comedy'; the domains are crime, drama."
+    page = client.get("/nowhere", headers={"Accept": "text/html,*/*"})
+    assert page.status_code == 404 and page.headers["content-type"].startswith("text/html")
+    assert "There is no page or path &#39;/nowhere&#39;." in page.text and "default-src" in str(page.headers)
+
+
+def test_integer_ids_are_the_ids_of_their_digits(make_bundle):
+    bundle = make_bundle(("drama",), integer_ids=True)
+    with running(lambda: [bundle.named("drama")]) as client:
+        asked = {"domain": "drama", "seeds": {"item_ids": [1, 2]}, "exclude_item_ids": [3], "k": 5}
+        found = client.post("/v1/retrieve", json=asked).json()
+        text = asked | {"seeds": {"item_ids": ["1", "2"]}, "exclude_item_ids": ["3"]}
+        assert found == client.post("/v1/retrieve", json=text).json()
+        assert all(item["item_id"].isdecimal() for item in found["items"]) and len(found["items"]) == 5
+
+
 def test_an_answer_says_what_answered(client, bundle):
     answer = client.post("/v1/retrieve", json={"domain": "drama", "seeds": ONE, "k": 3}).json()
     assert len(answer.pop("items")) == 3
@@ -138,8 +158,8 @@ def test_an_answer_says_what_answered(client, bundle):
         "model": "modit-drama",
         "version": 3,
         "alias": "champion",
-        "precision": "float32",
         "index_digest": bundle.index_digest,
+        "seed_source": {"features": 0, "bundle": 1},
     }
 
 
@@ -179,7 +199,7 @@ def test_metrics_count_routes_by_status_and_say_what_answers(client, bundle):
     assert gained('modit_request_seconds_count{route="/v1/retrieve"}') == 2
     assert after["modit_requests_in_flight"] == 1  # the one that asks
     assert (after['modit_reloads_total{result="loaded"}'], after['modit_reloads_total{result="failed"}']) == (2, 0)
-    release = f'domain="drama",index_digest="{bundle.index_digest}",model="modit-drama",precision="float32",version="3"'
+    release = f'domain="drama",index_digest="{bundle.index_digest}",model="modit-drama",version="3"'
     assert after[f"modit_release_info{{{release}}}"] == 1
     assert after['modit_release_loaded_timestamp_seconds{domain="drama"}'] > 1.7e9
 

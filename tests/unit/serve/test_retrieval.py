@@ -53,6 +53,7 @@ def test_an_answer_is_what_sampler_and_index_give(client, bundle, release, rows,
     assert [item["item_id"] for item in found["items"]] == ids[expected.rows[0]].tolist()
     assert np.array_equal(np.float32([item["score"] for item in found["items"]]), expected.scores[0])
     assert all(item["title"] == f"Title of {item['item_id']}" for item in found["items"])
+    assert [item["verdict"] for item in found["items"]] == bundle.catalog.positive("drama")[expected.rows[0]].tolist()
 
 
 @settings(max_examples=15, deadline=None)
@@ -64,6 +65,7 @@ def test_seeds_in_any_order_and_as_vectors_have_the_same_answer(client, bundle, 
     assert ask(client, seeds={"item_ids": ids[rows].tolist()}, return_query=True) == first
     by_vectors = {"vectors": vectors[rows].tolist()}
     hidden = ask(client, seeds=by_vectors, exclude_item_ids=ids[rows].tolist(), return_query=True)
+    assert first.pop("seed_source") == {"features": 0, "bundle": len(rows)}
     assert hidden == first
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from modit.cli import build_parser, main
+from modit.core import machine
 from modit.core.errors import ConfigError
 from modit.serve.run import JsonFormatter
 from modit.serve.schema import RetrieveRequest
-from modit.serve.settings import Settings, api_keys, chosen_log, registry_address
+from modit.serve.settings import Settings, api_keys, chosen_features, chosen_log, registry_address
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,9 @@ from modit.serve.settings import Settings, api_keys, chosen_log, registry_addres
         ({"threads": 0}, "--threads is 0; allowed: >= 1"),
         ({"reload_seconds": 0.0}, "--reload-seconds is 0.0"),
         ({"alias": ""}, "--alias is ''"),
+        ({"root_path": "modit"}, "--root-path is 'modit'; allowed: a path such as /modit"),
+        ({"root_path": "/modit/"}, "--root-path is '/modit/'"),
+        ({"features_timeout_seconds": 0.0}, "--features-timeout-seconds is 0.0; allowed: more than 0"),
         ({"domains": ()}, r"--domains is \(\)"),
         ({"host": "0.0.0.0"}, "--host 0.0.0.0 lets other machines ask: set MODIT_API_KEYS"),
         ({"host": "::"}, "--insecure"),
@@ -58,6 +62,18 @@ def test_where_requests_are_logged_is_given_or_in_the_environment_and_an_empty_o
     assert chosen_log("/folder") == "/folder"
     monkeypatch.setenv("MODIT_LOG_REQUESTS", "")
     assert chosen_log(None) is None
+
+
+def test_seeds_come_from_the_store_that_is_given_or_in_the_environment(monkeypatch):
+    monkeypatch.setenv("MODIT_FEATURES", "/stores/shop")
+    assert (chosen_features(None), chosen_features("/other")) == ("/stores/shop", "/other")
+    monkeypatch.setenv("MODIT_FEATURES", "")
+    assert chosen_features(None) is None
+
+
+def test_threads_are_those_of_the_usable_cores(monkeypatch):
+    monkeypatch.setattr(machine, "_quota", lambda: 1.0)
+    assert Settings("sqlite:////none").threads == 1
 
 
 def test_the_registry_is_given_or_in_the_environment(monkeypatch):

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
+from modit.index.params import RetrievalParams
 from modit.core.storage import Storage
 from modit.inference.items import Items, load_items
 from modit.inference.runtime import OnnxSampler, load_sampler
 from modit.inference.sampler_file import FLOAT32, sampler_file
-from modit.release.bundle.bundle import BUNDLE, PARTS, SPACE_FILE, Bundle, canaries_file, expect_part
+from modit.release.bundle.bundle import BUNDLE, PARAMS_FILE, PARTS, SPACE_FILE, Bundle, canaries_file, expect_part
 from modit.release.bundle.canaries import expect_answers, load_canaries
 from modit.release.bundle.embedding_space import Space
 from modit.release.promotion.model_version import NamedVersion
@@ -75,6 +76,7 @@ class Release:
         items: query to items.
         space: of the embeddings that it understands.
         loaded: when.
+        depth: K of its run: how many results its lists were judged by.
         precision: of the sampler's file.
     """
 
@@ -84,6 +86,7 @@ class Release:
     items: Items
     space: Space
     loaded: datetime
+    depth: int
     precision: str = FLOAT32
 
 
@@ -111,7 +114,14 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = (), precisio
         items = shared or load_items(folders["index"], folders["catalog"], _items_digests(bundle))
         space = _expect_space(own, bundle, sampler, items, source)
         expect_answers(load_canaries(own / canaries_file(precision)), sampler, items, source.label)
-    return Release(source, bundle, sampler, items, space, datetime.now(UTC), precision)
+        depth = _depth(own, len(items.index))
+    return Release(source, bundle, sampler, items, space, datetime.now(UTC), depth, precision)
+
+
+def _depth(own: Path, items: int) -> int:
+    """K of the run, from the parameters that the bundle keeps."""
+    params = Storage(str(own)).read_json(PARAMS_FILE) or {}
+    return RetrievalParams.model_validate(params.get("retrieval", {})).depth(items)
 
 
 def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:

@@ -1,0 +1,31 @@
+"""What of the machine this process may use. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores() -> int:
+    """How many cores this process may use at the same time, at least 1.
+
+    A container's processor quota and the process's affinity count, not the cores of the machine.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return max(1, affinity if quota is None else min(affinity, round(quota)))
+
+
+def _quota() -> float | None:
+    """Cores that the control group allows, of cgroup v2 or v1; None where it sets no limit."""
+    try:
+        limit, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        try:
+            limit = (_CGROUP / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (_CGROUP / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+    return None if limit in ("max", "-1") else int(limit) / int(period)

@@ -1,0 +1,131 @@
+"""What all tasks of the API share: how a task is answered, which items may be results, and the fields of an answer.
+
+A task (`Task`) reads its requests, searches, and words the answers. Everything else (which release answers, batches,
+the log of requests, the access log) is in `service.py`, once for all tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from modit.inference.items import Items
+from modit.inference.retrieval import SearchResult
+from modit.release.bundle.loading import Release
+from modit.serve.filters import filters_of
+from modit.serve.item_annotations import verdicts_at
+from modit.serve.schema import ItemsAnswer, ItemsRequest, RequestError, ResultItem
+from modit.serve.settings import Limits
+
+R = TypeVar("R", bound=ItemsRequest)
+A = TypeVar("A", bound=ItemsAnswer)
+Q = TypeVar("Q")
+
+
+@dataclass(frozen=True)
+class Placed(Generic[R]):
+    """A request and its place in the call, such as `requests.3.` of a batch."""
+
+    request: R
+    place: str = ""
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Puts the place before the field of a refusal."""
+        try:
+            yield
+        except RequestError as error:
+            raise error.within(self.place) from error
+
+
+class Task(Protocol[R, Q, A]):
+    """One kind of request: what its caller gives, and how it is searched for. `Q` is a request that was read."""
+
+    def read(self, placed: Sequence[Placed[R]], release: Release) -> list[Q]:
+        """Reads requests of one domain against the release that will answer; raises RequestError."""
+        ...
+
+    def search(self, queries: Sequence[Q], release: Release) -> list[SearchResult]:
+        """Searches for all of them at once."""
+        ...
+
+    def answer(self, query: Q, result: SearchResult, release: Release) -> A:
+        """What the caller gets."""
+        ...
+
+    def anchors(self, query: Q) -> list[tuple[str, int]]:
+        """Items, id and row, whose neighbours the log of requests may ask for."""
+        ...
+
+    def size(self, query: Q) -> int:
+        """How many inputs, such as seeds, the request has."""
+        ...
+
+
+class Candidates(NamedTuple):
+    """Which rows of the index may be results.
+
+    Attributes:
+        exclude: rows that may not, int64 [e], sorted.
+        allowed: bool [N], the rows that satisfy the filter; None for all.
+    """
+
+    exclude: np.ndarray
+    allowed: np.ndarray | None
+
+
+def candidates_of(request: ItemsRequest, items: Items, limits: Limits, own: np.ndarray) -> Candidates:
+    """Reads what every request for items may say.
+
+    Args:
+        request: of any task.
+        items: that are searched.
+        limits: of a request.
+        own: rows that the task itself excludes, int64 [n], such as those of the seeds.
+
+    Raises:
+        RequestError: a value is not allowed.
+    """
+    expect_range("k", request.k, 1, min(limits.k, len(items.index)))
+    expect_range("number of exclude_item_ids", len(request.exclude_item_ids), 0, limits.exclude)
+    exclude = items.rows_of(request.exclude_item_ids)
+    rows = np.unique(np.concatenate([own, exclude[exclude >= 0]]))
+    return Candidates(rows, filters_of(items).mask(request.filter, limits))
+
+
+def expect_range(field: str, value: float, least: float, most: float) -> None:
+    """Refuses a value outside of a range.
+
+    Raises:
+        RequestError: it is; the message names field, value and range.
+    """
+    if not least <= value <= most:
+        raise RequestError(field, value, f"{least:g}..{most:g}")
+
+
+def answer_fields(request: ItemsRequest, result: SearchResult, release: Release) -> dict[str, Any]:
+    """The fields that the answers of all tasks have."""
+    source = release.source
+    fields: dict[str, Any] = {
+        "items": _result_items(result, release),
+        "domain": source.domain,
+        "model": source.model,
+        "version": source.version,
+        "alias": source.alias,
+        "index_digest": source.index_digest,
+    }
+    return fields | ({"query": result.query.tolist()} if request.return_query else {})
+
+
+def _result_items(result: SearchResult, release: Release) -> list[ResultItem]:
+    items, rows = release.items, result.rows
+    verdicts = verdicts_at(items.verdicts(release.source.domain), rows)
+    columns = zip(items.ids_of(rows), result.scores.tolist(), verdicts, items.titles_of(rows), strict=True)
+    return [
+        ResultItem(item_id=item_id, score=score, verdict=verdict, **({} if title is None else {"title": title}))
+        for item_id, score, verdict, title in columns
+    ]
