@@ -29,7 +29,7 @@ ROOMS = {
     "evaluate": {"core", "data", "index", "metric", "model", "train", "hppo", "inference"},
     "release": {"core", "data", "index", "metric", "model", "inference", "evaluate"},
     "monitor": {"core", "release"},
-    "serve": {"core", "index", "inference", "release"},
+    "serve": {"core", "features", "index", "inference", "release"},
 }
 # Likewise, inside of `release/`.
 RELEASE = {

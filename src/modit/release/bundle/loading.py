@@ -10,8 +10,8 @@ from pathlib import Path
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
-from modit.index.params import RetrievalParams
 from modit.core.storage import Storage
+from modit.index.params import RetrievalParams
 from modit.inference.items import Items, load_items
 from modit.inference.runtime import OnnxSampler, load_sampler
 from modit.inference.sampler_file import FLOAT32, sampler_file
