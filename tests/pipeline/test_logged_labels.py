@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from modit.index import IndexConfig, ItemIndex
 from modit.inference.items import load_items
 from modit.metric.anchors import read_labels
 from modit.metric.patterns import Patterns
-from modit.serve.request_log import Asked, RequestLog
+from modit.serve.request_log import LoggedRequest, RequestLog
 
 ROOT = Path(__file__).resolve().parents[2]
 ANCHORS, DEPTH = 40, 60
@@ -89,8 +90,9 @@ def test_what_the_service_logs_passes_validation_and_is_what_label_anchors_would
     )
     (world / "retrieval_labels.parquet").unlink()
     log = RequestLog(str(world), lists_a_second=1e6)
-    for row in range(ANCHORS):
-        log.add(Asked(f"r{row}", _first_moment(world), "quality", items.ids_of(np.array([row])), items))
+    release = SimpleNamespace(items=items, depth=DEPTH // 3, source=SimpleNamespace(domain="quality"))
+    for row, item_id in enumerate(items.ids_of(np.arange(ANCHORS))):
+        log.add(LoggedRequest(f"r{row}", _first_moment(world), [(item_id, row)], release))
     log.start()
     while len(log._lists) < ANCHORS:
         time.sleep(0.01)
