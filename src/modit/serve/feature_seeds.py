@@ -106,7 +106,7 @@ class FeatureSeeds:
         self._lock = threading.Lock()
         self._opening: Future[OnlineItems] = self._pool.submit(self._open)
         self._checked: WeakKeyDictionary[Release, tuple[float, str | None]] = WeakKeyDictionary()
-        self._reason = "the feature store failed"
+        self._reason = "the feature store is being opened"
         self.problem: str | None = None
 
     def find(self, item_ids: Sequence[str], release: Release) -> FoundVectors:
@@ -132,7 +132,7 @@ class FeatureSeeds:
         nothing: list[np.ndarray | None] = [None] * len(item_ids)
         opening = self._opened()
         if not opening.done():
-            return SKIPPED, FoundVectors(nothing, "the feature store is being opened")
+            return SKIPPED, FoundVectors(nothing, self._reason)
         if not self._breaker.allows():
             return SKIPPED, FoundVectors(nothing, f"{self._reason}; it is asked again after a pause")
         try:
