@@ -43,7 +43,8 @@ def anonymous_mb() -> float:
 
 def child(file: Path, kind: str, shards: int) -> None:
     """Prints what one process measured."""
-    from modit.index import IndexConfig, ItemIndex
+    from modit.index.item_index import ItemIndex
+    from modit.index.params import IndexParams
 
     peak, done, before = [0.0], threading.Event(), anonymous_mb()
 
@@ -53,7 +54,7 @@ def child(file: Path, kind: str, shards: int) -> None:
 
     embeddings = np.load(file, mmap_mode="r")
     ids = np.char.add("i", np.arange(len(embeddings)).astype(str))
-    config = IndexConfig(kind=kind, shards=shards, threads=1, recall_target=0.5)  # type: ignore[arg-type]
+    config = IndexParams(kind=kind, shards=shards, threads=1, recall_target=0.5)  # type: ignore[arg-type]
     threading.Thread(target=watch, daemon=True).start()
     started = time.process_time()
     index = ItemIndex.build(embeddings, ids, config, file.parent / f"{kind}-{shards}")

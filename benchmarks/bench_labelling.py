@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from modit.index import IndexConfig, ItemIndex
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 from modit.metric.list_metrics import list_metrics
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
     items, queries = _unit(options.items, options.dimension, 0), _unit(options.queries, options.dimension, 1)
-    index = ItemIndex.build(items, np.arange(len(items)).astype(str), IndexConfig(kind="flat", threads=options.threads))
+    index = ItemIndex.build(items, np.arange(len(items)).astype(str), IndexParams(kind="flat", threads=options.threads))
     report = {"machine": _machine(options), "rows": []}
     with threadpool_limits(options.threads):  # numpy's product too
         for k in options.k:

@@ -15,7 +15,7 @@ from modit.data.splits import HOLDOUTS
 from modit.export.parity import TorchSampler, list_parity, parity_report, tensor_parity
 from modit.export.quantize import quantize_sampler
 from modit.export.sampler import export_sampler, serving_guidance
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.inference.answers import Answer, save_answers
 from modit.inference.retrieval import Query, retrieve
 from modit.inference.runtime import load_sampler

@@ -12,7 +12,7 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import RETRIEVAL_LABELS, Catalog
 from modit.data.contract import LABEL_SCHEMA
 from modit.data.hashing import bucket_of
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.metric.anchors import anchor_density, draw_anchors, label_anchors, logged_labels, write_labels
 from modit.metric.patterns import Patterns
 

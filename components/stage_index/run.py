@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modit.data.catalog import Catalog
-from modit.index import ItemIndex
-from modit.index.config import IndexConfig
+from modit.index.item_index import ItemIndex
 
 if TYPE_CHECKING:
     from modit.core.runner import StepContext
@@ -19,8 +18,8 @@ def run(context: StepContext) -> None:
         MemoryBudgetError: the index would not fit the memory budget.
     """
     catalog = Catalog.load(context.input("catalog"))
-    config = IndexConfig(**context.params.stage_index.model_dump(), seed=context.seed)
-    index = ItemIndex.build(catalog.embeddings, catalog.item_ids, config, context.scratch)
+    params = context.params.stage_index
+    index = ItemIndex.build(catalog.embeddings, catalog.item_ids, params, context.seed, context.scratch)
     index.save(context.output("index"))
     meta = index.meta
     context.logger.info(

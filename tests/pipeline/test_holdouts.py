@@ -18,7 +18,7 @@ from modit.data.catalog import ATTRIBUTE_PREFIX, Catalog
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import unit
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.metric.anchors import read_labels
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns, PatternViews, shared_items

@@ -19,7 +19,8 @@ from modit.core.step import Shard
 from modit.data.catalog import Catalog
 from modit.data.contract import LABEL_SCHEMA
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.index import IndexConfig, ItemIndex
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 from modit.inference.items import load_items
 from modit.metric.anchors import read_labels
 from modit.metric.patterns import Patterns
@@ -37,7 +38,7 @@ def runner(tmp_path) -> StepRunner:
     items = pq.read_table(world / "items.parquet")
     ids = np.array(items["item_id"].to_pylist())
     vectors = items["embedding"].combine_chunks().flatten().to_numpy().reshape(len(ids), -1)
-    index = ItemIndex.build(vectors, ids, IndexConfig(kind="flat", use_gpu=False))
+    index = ItemIndex.build(vectors, ids, IndexParams(kind="flat"))
     found = index.search(vectors[:ANCHORS], DEPTH, exclude=np.arange(ANCHORS)[:, None]).rows
     label = items["attr_quality"].to_numpy()
     rows = {

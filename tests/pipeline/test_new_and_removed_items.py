@@ -16,7 +16,7 @@ from modit.features.lookup import OnlineItems
 from modit.features.rows import OfflineRows
 from modit.features.state import item_matrix
 from modit.features.store import open_store
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 
 pytest.importorskip("feast", reason="needs the extra `features`")
 

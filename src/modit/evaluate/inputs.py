@@ -7,7 +7,7 @@ from pathlib import Path
 from modit.data.catalog import Catalog
 from modit.data.splits import Split
 from modit.evaluate.world import World
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.index.params import RetrievalParams
 from modit.metric.cases import Cases
 from modit.metric.list_metrics import visible_depth

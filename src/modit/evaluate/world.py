@@ -12,7 +12,7 @@ import numpy as np
 from modit.data.catalog import Catalog
 from modit.evaluate.baselines import BaselineContext
 from modit.evaluate.metrics import within_pattern_auc
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.list_metrics import list_metrics
 from modit.metric.patterns import Patterns

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from modit.core.errors import ModitError
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
 from modit.inference.runtime import OnnxSampler
 from modit.inference.sampler_file import SamplerInfo

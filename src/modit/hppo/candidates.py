@@ -9,7 +9,7 @@ import numpy as np
 from modit.core.memory import at_once
 from modit.data.vectors import unit
 from modit.hppo.params import HPPOParams
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.metric.list_metrics import list_metrics
 
 _SHORTEST_AXIS = 1e-3  # the difference of equal vectors is rounding, not a direction

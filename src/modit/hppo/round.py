@@ -17,7 +17,7 @@ from modit.hppo.candidates import Labels, SeedMeans, build_pool, label_candidate
 from modit.hppo.params import HPPOParams
 from modit.hppo.preferences import PairData, Pairs, PreferenceStage, build_pairs, shrink_to_kind
 from modit.hppo.validation import Validator, load_validator
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import PatternViews
 from modit.metric.predictor import DomainGeometry

@@ -15,7 +15,7 @@ from modit.core.context import DeclaredParams
 from modit.core.memory import at_once
 from modit.data.catalog import Catalog
 from modit.data.splits import VALIDATIONS, Split
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.list_metrics import list_metrics, visible_depth
 from modit.metric.patterns import Patterns

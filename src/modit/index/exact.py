@@ -109,9 +109,10 @@ def _candidates(
     items: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None, narrow: NarrowCopy | None
 ) -> Iterator[Candidates]:
     if len(queries) >= FEW and allowed is None:
-        from modit.index.many import candidates  # takes torch, which serving does without
+        from modit.index.many import candidates  # imports torch, which serving does without
 
-        yield from candidates(items, queries, count)
+        for block in candidates(items, queries, count):
+            yield Candidates(*block)
         return
     if narrow is not None:
         yield Candidates(slice(None), *narrow.scan(queries, count))

@@ -1,4 +1,4 @@
-"""Inverted-file kinds: training, search, and the number of lists to visit."""
+"""Inverted-file kinds: training, search, and calibration of the number of lists to visit."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
-from modit.core.errors import InsufficientDataError
-from modit.index.config import IndexConfig, Kind
+from modit.data.vectors import unit
 from modit.index.exact import exact_search
-from modit.index.memory import TRAIN_POINTS, pq_parts, training_items
+from modit.index.memory import TRAIN_POINTS, training_items
+from modit.index.params import IndexParams, Kind
 
-_LEAST_ITEMS = 39 * 256  # what 256 centroids of a sub-quantiser need
+# What a query of the calibration is made of: the mean of some of an item's nearest items, and noise. Means of seeds and
+# generated queries lie off the items, where more lists must be visited than from an item itself.
+_NEIGHBOURS, _AVERAGED = 32, 8
+_NOISE = 0.5  # length of the noise beside the unit mean: a cosine of 0.89 to it
 
 
 class Calibration(NamedTuple):
     """What the calibration measured.
 
     Attributes:
-        nprobe: lists to visit.
-        recall: share of the exact top-k that came back at that nprobe.
-        reached: whether recall met the target within the allowed share of lists.
+        nprobe: Lists to visit.
+        recall: Share of the exact top-k that came back at that nprobe.
+        reached: Whether recall met the target within the allowed share of lists.
     """
 
     nprobe: int
@@ -31,41 +34,35 @@ class Calibration(NamedTuple):
     reached: bool
 
 
-def train_inverted(embeddings: np.ndarray, kind: Kind, config: IndexConfig) -> faiss.IndexIVF:
+def train_inverted(embeddings: np.ndarray, kind: Kind, params: IndexParams, seed: int) -> faiss.IndexIVF:
     """Trains an inverted-file index without filling it; same input, seed and threads give the same bytes.
 
     Args:
         embeddings: float32 [N, d], unit length.
-        kind: "ivf", "ivf_sq8" or "ivf_pq".
-        config: `nlist`, `threads` and `seed` are used.
-
-    Raises:
-        InsufficientDataError: fewer items than the quantiser needs to be trained.
+        kind: "ivf" or "ivf_sq8".
+        params: `nlist` and `threads` are used.
+        seed: Of the training sample and of k-means.
     """
     items, dimension = embeddings.shape
-    if kind == "ivf_pq" and items < _LEAST_ITEMS:
-        raise InsufficientDataError(
-            f"index of kind {kind} needs at least {_LEAST_ITEMS:,} items to train; there are {items:,}"
-        )
-    nlist = config.lists_for(items)
+    nlist = params.lists_for(items)
     index = _untrained(kind, dimension, nlist)
-    index.cp.seed, index.cp.spherical, index.cp.max_points_per_centroid = config.seed + 1, True, TRAIN_POINTS
-    with _threads(config.threads):
-        index.train(_sample(embeddings, training_items(nlist), config.seed))
+    index.cp.seed, index.cp.spherical, index.cp.max_points_per_centroid = seed + 1, True, TRAIN_POINTS
+    with _threads(params.threads):
+        index.train(_sample(embeddings, training_items(nlist), seed))
     return index
 
 
-def filled(trained: faiss.IndexIVF, embeddings: np.ndarray, config: IndexConfig, rows: range) -> faiss.IndexIVF:
-    """A copy of a trained index with some rows in it, under their numbers.
+def filled(trained: faiss.IndexIVF, embeddings: np.ndarray, threads: int, rows: range) -> faiss.IndexIVF:
+    """Copies a trained index and adds some rows to it, under their numbers.
 
     Args:
-        trained: by `train_inverted`.
+        trained: By `train_inverted`.
         embeddings: float32 [N, d].
-        config: `threads` is used.
-        rows: which of the embeddings to add.
+        threads: Threads of adding.
+        rows: Which of the embeddings to add.
     """
     index = faiss.clone_index(trained)
-    with _threads(config.threads):
+    with _threads(threads):
         vectors = np.ascontiguousarray(embeddings[rows.start : rows.stop], np.float32)
         index.add_with_ids(vectors, np.arange(rows.start, rows.stop))
     return index
@@ -83,28 +80,81 @@ def search_inverted(
     return index.search(queries, k, params=faiss.SearchParametersIVF(nprobe=nprobe, sel=selector))
 
 
-def calibrate(embeddings: np.ndarray, index: faiss.IndexIVF, config: IndexConfig) -> Calibration:
-    """Finds the least nprobe that meets the recall target on sampled items, each looking for its neighbours.
+def calibrate(embeddings: np.ndarray, index: faiss.IndexIVF, params: IndexParams, seed: int) -> Calibration:
+    """Finds the least nprobe at which every kind of query that will come meets the recall target.
 
-    Recall counts a returned item as right when it scores at least as much as the exact k-th: of equal items
-    either is right. The item itself is not counted. Lists are doubled, then bisected; recall grows with nprobe,
-    so this finds the least.
+    Labels ask with items, callers with means of seeds and with generated queries, which lie off the items. Which of
+    them needs more lists depends on the catalogue, so the recall that counts is that of the worse kind. A returned item
+    is right when it scores at least as much as the exact k-th: of equal items either is right. The item that is asked
+    with is not counted. Lists are doubled, then bisected; recall grows with nprobe, so this finds the least.
+
+    Args:
+        embeddings: float32 [N, d], unit length.
+        index: Filled.
+        params: The fields of the calibration are used.
+        seed: Of the queries.
     """
-    rows = _sample_rows(len(embeddings), config.calibration_queries, config.seed)
-    queries = np.ascontiguousarray(embeddings[rows], np.float32)
-    k = min(config.calibration_k, len(embeddings) - 1)
-    exact, _ = exact_search(np.ascontiguousarray(embeddings, np.float32), queries, k + 1)
-    most = max(1, int(config.max_probe_share * index.nlist))
+    vectors = np.ascontiguousarray(embeddings, np.float32)
+    generator = np.random.default_rng(seed)
+    rows = np.sort(generator.choice(len(vectors), min(params.calibration_queries, len(vectors)), replace=False))
+    trials = [
+        _trial(vectors, vectors[rows], rows, params.calibration_k),
+        _trial(vectors, queries_near(vectors, rows, generator), None, params.calibration_k),
+    ]
+    most = max(1, int(params.max_probe_share * index.nlist))
 
     def recall(nprobe: int) -> float:
-        _, found = search_inverted(index, queries, k + 1, nprobe, None)
-        scores = np.einsum("bkd,bd->bk", embeddings[np.maximum(found, 0)], queries)
-        right = (scores >= exact[:, -1:] - 1e-5) & (found >= 0) & (found != rows[:, None])
-        return float(np.minimum(right.sum(1), k).mean() / k) if k else 1.0
+        return min(trial.recall(vectors, index, nprobe) for trial in trials)
 
-    nprobe = _least(most, lambda probes: recall(probes) >= config.recall_target)
+    nprobe = _least(most, lambda probes: recall(probes) >= params.recall_target)
     measured = recall(nprobe)
-    return Calibration(nprobe, measured, measured >= config.recall_target)
+    return Calibration(nprobe, measured, measured >= params.recall_target)
+
+
+def queries_near(vectors: np.ndarray, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Makes queries like means of seeds and like generated ones: near items, but off them.
+
+    Args:
+        vectors: float32 [N, d], unit length.
+        rows: Items that the queries shall lie near, [n].
+        generator: Chooses neighbours and draws noise.
+
+    Returns:
+        Unit float32 [n, d]: the mean of some of the nearest items of each, plus noise.
+    """
+    near = exact_search(vectors, vectors[rows], min(_NEIGHBOURS, len(vectors)))[1]
+    averaged = generator.permuted(near, axis=1)[:, :_AVERAGED]
+    noise = unit(generator.standard_normal((len(rows), vectors.shape[1])))
+    return unit(unit(vectors[averaged].mean(1)) + _NOISE * noise)
+
+
+class _Trial(NamedTuple):
+    """Queries [n, d], the items that they are themselves [n] or None, how many count, and the exact score of the last.
+
+    The item itself is one more of the list, and does not count.
+    """
+
+    queries: np.ndarray
+    own: np.ndarray | None
+    k: int
+    least: np.ndarray
+
+    def recall(self, vectors: np.ndarray, index: faiss.IndexIVF, nprobe: int) -> float:
+        if self.k == 0:  # a catalogue of one item
+            return 1.0
+        _, found = search_inverted(index, self.queries, self.k + (self.own is not None), nprobe, None)
+        scores = np.einsum("bkd,bd->bk", vectors[np.maximum(found, 0)], self.queries)
+        right = (scores >= self.least - 1e-5) & (found >= 0)
+        if self.own is not None:
+            right &= found != self.own[:, None]
+        return float(np.minimum(right.sum(1), self.k).mean() / self.k)
+
+
+def _trial(vectors: np.ndarray, queries: np.ndarray, own: np.ndarray | None, k: int) -> _Trial:
+    beside = int(own is not None)
+    k = min(k, len(vectors) - beside)
+    least = exact_search(vectors, queries, k + beside)[0][:, -1:]
+    return _Trial(queries, own, k, least)
 
 
 def _least(most: int, enough: Callable[[int], bool]) -> int:
@@ -120,15 +170,11 @@ def _least(most: int, enough: Callable[[int], bool]) -> int:
 
 
 def _untrained(kind: Kind, dimension: int, nlist: int) -> faiss.IndexIVF:
-    quantizer = faiss.IndexFlatIP(dimension)
-    metric = faiss.METRIC_INNER_PRODUCT
+    quantizer, metric = faiss.IndexFlatIP(dimension), faiss.METRIC_INNER_PRODUCT
     if kind == "ivf":
         index = faiss.IndexIVFFlat(quantizer, dimension, nlist, metric)
-    elif kind == "ivf_sq8":
-        index = faiss.IndexIVFScalarQuantizer(quantizer, dimension, nlist, faiss.ScalarQuantizer.QT_8bit, metric)
     else:
-        index = faiss.IndexIVFPQ(quantizer, dimension, nlist, pq_parts(dimension), 8, metric)
-        index.pq.cp.seed = 1
+        index = faiss.IndexIVFScalarQuantizer(quantizer, dimension, nlist, faiss.ScalarQuantizer.QT_8bit, metric)
     # The index owns its quantiser now; without this Python would free it.
     index.own_fields = True
     quantizer.this.disown()

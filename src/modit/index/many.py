@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from modit.core.memory import at_once
-from modit.index.exact import Candidates
 
 _QUERY_BLOCK = 512
 _ITEM_BLOCK = 1024
@@ -30,7 +29,7 @@ _BLOCK_BYTES = 128 * 2**20
 _RESCORE_BYTES = 8 * 2**20  # near the caches between gather and product, and enough for every thread
 
 
-def candidates(items: np.ndarray, queries: np.ndarray, count: int) -> Iterator[Candidates]:
+def candidates(items: np.ndarray, queries: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """The items of greatest inner product, by sums in any order.
 
     Args:
@@ -39,7 +38,8 @@ def candidates(items: np.ndarray, queries: np.ndarray, count: int) -> Iterator[C
         count: how many for each query, at most N.
 
     Yields:
-        `count` rows, unordered, for each query of a block.
+        A block of queries as a slice, `count` unordered rows for each of its queries, int64 [b, count], and the least
+        score among them, float32 [b]: no other item exceeds it but by rounding.
     """
     table, wanted, buffers = _tensor(items), _tensor(queries), _Buffers()
     step = at_once(_query_block(len(items), len(queries), count))
@@ -47,7 +47,7 @@ def candidates(items: np.ndarray, queries: np.ndarray, count: int) -> Iterator[C
         block = slice(start, start + step)
         with torch.inference_mode(), _full_precision():
             scores, rows = _candidates(table, wanted[block], count, buffers)
-        yield Candidates(block, rows.contiguous().numpy(), scores.amin(1).numpy())
+        yield block, rows.contiguous().numpy(), scores.amin(1).numpy()
 
 
 class _Buffers:

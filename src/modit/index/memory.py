@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from modit.core.errors import MemoryBudgetError
-from modit.index.config import KINDS, MOST_SHARDS, IndexConfig, Kind
+from modit.index.params import KINDS, MOST_SHARDS, IndexParams, Kind
 
 _WORKSPACE = 384 * 2**20  # scores of a block of queries and maxima of its groups
 _ID_BYTES = 64  # a caller's id as fixed-width unicode: 16 letters
@@ -37,19 +37,12 @@ class MemoryEstimate:
 
 
 def code_bytes(kind: Kind, dimension: int) -> int:
-    """Bytes that one vector takes in an index of this kind."""
-    if kind in ("flat", "ivf"):
-        return 4 * dimension
-    return dimension if kind == "ivf_sq8" else pq_parts(dimension)
-
-
-def pq_parts(dimension: int) -> int:
-    """Sub-vectors of the product quantiser: of two numbers each, or of one where the width is odd."""
-    return dimension // 2 if dimension % 2 == 0 else dimension
+    """Returns the bytes that one vector takes in an index of this kind."""
+    return dimension if kind == "ivf_sq8" else 4 * dimension
 
 
 def training_items(nlist: int) -> int:
-    """Number of items that an inverted file is trained on; never too few for the 256 centroids of a sub-quantiser."""
+    """Returns the number of items that an inverted file is trained on."""
     return TRAIN_POINTS * max(nlist, 256)
 
 
@@ -74,14 +67,14 @@ def estimate_memory(kind: Kind, items: int, dimension: int, nlist: int = 0, shar
     return MemoryEstimate(_GROWTH * stored, items * _ID_BYTES + held * _GROWTH * 8, training, _WORKSPACE)
 
 
-def memory_budget(config: IndexConfig) -> int:
+def memory_budget(params: IndexParams) -> int:
     """The configured budget, or 80% of the machine's memory, in bytes."""
-    if config.memory_budget_bytes:
-        return config.memory_budget_bytes
+    if params.memory_budget_bytes:
+        return params.memory_budget_bytes
     return int(0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def require_memory(kind: Kind, items: int, dimension: int, config: IndexConfig) -> tuple[int, MemoryEstimate]:
+def require_memory(kind: Kind, items: int, dimension: int, params: IndexParams) -> tuple[int, MemoryEstimate]:
     """Refuses an index that does not fit the budget.
 
     Returns:
@@ -90,9 +83,9 @@ def require_memory(kind: Kind, items: int, dimension: int, config: IndexConfig) 
     Raises:
         MemoryBudgetError: names the need, the budget, what would fit, and how many items this kind holds.
     """
-    budget, nlist = memory_budget(config), config.lists_for(items)
+    budget, nlist = memory_budget(params), params.lists_for(items)
     least = _least_shards(kind, items, dimension, nlist, budget)
-    shards = min(config.shards, items) or least or 1
+    shards = min(params.shards, items) or least or 1
     estimate = estimate_memory(kind, items, dimension, nlist, shards)
     if estimate.total <= budget:
         return shards, estimate

@@ -1,33 +1,39 @@
-"""Sections of `params.yaml`: how the index is built, and how many of its answers are judged."""
+"""Sections of `params.yaml`: how the index is built, and how many of its results are judged."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from modit.core.section import AtLeastZero, Positive, Section
 
+Kind = Literal["flat", "ivf", "ivf_sq8"]
+KINDS: tuple[Kind, ...] = ("flat", "ivf", "ivf_sq8")
+MOST_SHARDS = 4096
+
 
 class IndexParams(Section):
-    """Section `stage_index`; see `modit.index.IndexConfig`, which checks it as a whole.
+    """Section `stage_index`: how the index is built.
 
     Attributes:
-        kind: "auto" chooses by size.
-        flat_up_to: "auto" takes an exact index up to this many items.
-        ivf_up_to: "auto" keeps whole vectors up to this many items, quantised ones beyond.
-        nlist: inverted lists; 0 chooses.
-        recall_target: share of the exact top-`calibration_k` to return.
-        calibration_k: list length of the calibration.
-        calibration_queries: queries of the calibration.
-        max_probe_share: more visited lists than this share of all, and exact search takes over.
-        memory_budget_bytes: refuse to build over this; 0 for 80% of the machine's memory.
-        shards: files that the index is built and kept in; 0 for as few as fit the memory budget.
-        use_gpu: "auto" takes one that is there.
-        threads: of training and adding.
+        kind: "auto" chooses by the number of items; "flat" is exact; "ivf" keeps whole vectors in inverted lists;
+            "ivf_sq8" keeps one byte for each number.
+        flat_up_to: "auto" takes "flat" up to this many items.
+        ivf_up_to: "auto" takes "ivf" up to this many items, and "ivf_sq8" beyond; at least `flat_up_to`.
+        nlist: number of inverted lists; 0 takes the power of two nearest to 4 sqrt(N), with at least 39 items in a
+            list.
+        recall_target: share of the exact top-`calibration_k` that an inverted kind must return, in (0, 1].
+        calibration_k: length of the lists whose recall is measured.
+        calibration_queries: number of queries of the calibration.
+        max_probe_share: an index that must visit more than this share of its lists is not faster; "flat" replaces it.
+        memory_budget_bytes: an index that needs more is refused; 0 stands for 80% of the machine's memory.
+        shards: number of files that the index is built and kept in; they are mapped instead of read. 0 takes as few as
+            fit the memory budget.
+        threads: threads of training and adding; fixed, because the bytes of an inverted index may depend on it.
     """
 
-    kind: Literal["auto", "flat", "ivf", "ivf_sq8", "ivf_pq"] = "auto"
+    kind: Literal["auto", "flat", "ivf", "ivf_sq8"] = "auto"
     flat_up_to: AtLeastZero = 2_000_000
     ivf_up_to: AtLeastZero = 20_000_000
     nlist: AtLeastZero = 0
@@ -36,9 +42,32 @@ class IndexParams(Section):
     calibration_queries: Positive = 256
     max_probe_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     memory_budget_bytes: AtLeastZero = 0
-    shards: AtLeastZero = 1
-    use_gpu: bool | Literal["auto"] = "auto"
+    shards: Annotated[int, Field(ge=0, le=MOST_SHARDS)] = 1
     threads: Positive = 2
+
+    @field_validator("ivf_up_to")
+    @classmethod
+    def _beyond_flat(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("flat_up_to", 0):
+            raise ValueError(f"allowed: at least flat_up_to ({info.data['flat_up_to']})")
+        return value
+
+    def kind_by_size(self, items: int) -> Kind:
+        """Returns the configured kind, or under "auto" the one that the number of items calls for."""
+        if self.kind != "auto":
+            return self.kind
+        if items <= self.flat_up_to:
+            return "flat"
+        return "ivf" if items <= self.ivf_up_to else "ivf_sq8"
+
+    def lists_for(self, items: int) -> int:
+        """Returns the number of inverted lists for a catalogue of this size."""
+        if self.nlist:
+            return min(self.nlist, items)
+        # 39 training points to a centroid is the least at which faiss does not warn.
+        most = max(1, items // 39)
+        nearest = 1 << round(((16 * items).bit_length() - 1) / 2)
+        return min(nearest, most)
 
 
 class RetrievalParams(Section):

@@ -6,17 +6,39 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import faiss
 import numpy as np
 
 from modit.core.errors import ArtifactError
-from modit.index.config import Kind
+from modit.index.params import Kind
 from modit.index.parts import part_names, put_files
 
-if TYPE_CHECKING:
-    from modit.index.index import ItemIndex
+
+class TopK(NamedTuple):
+    """Lists of retrieved items.
+
+    Attributes:
+        scores: Inner products, float32 [B, k], descending; -inf in empty places.
+        rows: Catalogue rows, int64 [B, k], equal scores by row; -1 in empty places.
+    """
+
+    scores: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def missing(self) -> int:
+        """Number of empty places over all lists."""
+        return int((self.rows < 0).sum())
+
+
+class Search(Protocol):
+    """Finds the k items of greatest inner product for each query."""
+
+    def __call__(self, queries: np.ndarray, k: int, /) -> TopK:
+        """Searches with queries, float32 [B, d]."""
+
 
 # An index in memory, or the files of its shards.
 Content: TypeAlias = faiss.Index | list[Path]
@@ -77,29 +99,41 @@ def digest(content: Content, item_ids: np.ndarray, meta: IndexMeta) -> str:
     return hasher.hexdigest()
 
 
-def canaries(index: ItemIndex) -> np.ndarray:
-    """Fixed queries and the answers of this index: a structured array of `query` [d], `rows` [10] and `scores` [10]."""
-    dimension = index.meta.dimension
-    queries = np.random.default_rng(0).standard_normal((_CANARIES, dimension)).astype(np.float32)
+def canaries(search: Search, meta: IndexMeta) -> np.ndarray:
+    """Asks an index fixed queries.
+
+    Args:
+        search: Of the index.
+        meta: Of the index.
+
+    Returns:
+        A structured array [8] of `query` [d], `rows` [10] and `scores` [10].
+    """
+    queries = np.random.default_rng(0).standard_normal((_CANARIES, meta.dimension)).astype(np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    k = min(_CANARY_K, index.meta.items)
-    answers = index.search(queries, k)
-    layout = [("query", np.float32, (dimension,)), ("rows", np.int64, (k,)), ("scores", np.float32, (k,))]
+    k = min(_CANARY_K, meta.items)
+    answers = search(queries, k)
+    layout = [("query", np.float32, (meta.dimension,)), ("rows", np.int64, (k,)), ("scores", np.float32, (k,))]
     table = np.empty(_CANARIES, dtype=layout)
     table["query"], table["rows"], table["scores"] = queries, answers.rows, answers.scores
     return table
 
 
-def verify_canaries(index: ItemIndex, folder: Path) -> None:
+def verify_canaries(search: Search, meta: IndexMeta, folder: Path) -> None:
     """Asks the stored canary queries again.
 
+    Args:
+        search: Of the loaded index.
+        meta: Of the loaded index.
+        folder: With the stored answers.
+
     Raises:
-        ArtifactError: an answer differs by more than the order of nearly equal scores.
+        ArtifactError: An answer differs by more than the order of nearly equal scores.
     """
     table = _read_array(folder / CANARY_FILE)
-    if table.dtype.names != ("query", "rows", "scores") or table["query"].shape[1:] != (index.meta.dimension,):
+    if table.dtype.names != ("query", "rows", "scores") or table["query"].shape[1:] != (meta.dimension,):
         raise ArtifactError(f"{folder / CANARY_FILE}: has columns {table.dtype}; allowed: query [d], rows, scores")
-    answers = index.search(table["query"], table["rows"].shape[1])
+    answers = search(table["query"], table["rows"].shape[1])
     same_scores = np.isclose(answers.scores, table["scores"], rtol=0, atol=_CANARY_TOLERANCE)
     same_rows = (answers.rows == table["rows"]) | _nearly_tied(table["scores"])
     wrong = np.flatnonzero(~(same_scores & same_rows).all(axis=1))

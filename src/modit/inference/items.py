@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from modit.core.errors import ArtifactError
 from modit.data.catalog import ATTRIBUTE_PREFIX
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
 TITLE = "title"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from modit.core.seeds import stream
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.inference.runtime import QuerySampler
 from modit.inference.sampler_file import SamplerInfo
 

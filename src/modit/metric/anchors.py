@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from modit.data.catalog import Catalog
 from modit.data.contract import LABEL_SCHEMA
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 
 
 def logged_labels(logs: pa.Table, catalog: Catalog, domain: str, trainable: np.ndarray, k: int) -> pa.Table:

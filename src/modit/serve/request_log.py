@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from modit.core.errors import ConfigError
 from modit.core.storage import Storage
 from modit.data.contract import LABEL_SCHEMA
-from modit.index import search_threads
+from modit.index.exact import search_threads
 from modit.inference.items import Items
 from modit.release.bundle.loading import Release
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
-from modit.index import search_threads
+from modit.index.exact import search_threads
 from modit.serve.schema import RequestError
 
 T = TypeVar("T")

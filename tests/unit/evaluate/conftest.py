@@ -13,7 +13,8 @@ from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import nearest_centroid, unit
 from modit.evaluate.generators import Generator
 from modit.evaluate.world import World
-from modit.index import IndexConfig, ItemIndex
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 from modit.metric.cases import build_cases
 from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns
@@ -63,7 +64,7 @@ def build_world(titles: bool = True) -> World:
     names = np.array([f"Title <{row}> & more" for row in range(count)]) if titles else None
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
     catalog = Catalog(ids, items.embeddings, {"rare": items.positive.astype(np.int8)}, names, empty)
-    index = ItemIndex.build(items.embeddings, ids, IndexConfig(kind="flat", threads=1))
+    index = ItemIndex.build(items.embeddings, ids, IndexParams(kind="flat", threads=1))
     return World(catalog, "rare", patterns, predictor, geometry, index, cases, k=10, validation_k=8)
 
 

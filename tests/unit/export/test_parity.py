@@ -8,7 +8,8 @@ import torch
 
 from modit.export.graph import translate
 from modit.export.parity import ParityError, list_parity, parity_report, tensor_parity
-from modit.index import IndexConfig, ItemIndex
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 from modit.inference.sampler_file import OPSET
 from modit.model.sampler import sort_seeds
 from tests.unit.samplers import DIMENSION, SEEDS
@@ -22,7 +23,7 @@ def catalogue():
 
 @pytest.fixture(scope="module")
 def index(catalogue):
-    return ItemIndex.build(catalogue, np.arange(len(catalogue)).astype(str), IndexConfig(kind="flat", use_gpu=False))
+    return ItemIndex.build(catalogue, np.arange(len(catalogue)).astype(str), IndexParams(kind="flat"))
 
 
 @pytest.fixture(scope="module")

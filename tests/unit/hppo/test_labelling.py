@@ -8,7 +8,8 @@ import pytest
 from modit.core.memory import in_parts
 from modit.data.vectors import unit
 from modit.hppo.candidates import label_candidates
-from modit.index import IndexConfig, ItemIndex
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 
 ITEMS, CASES, POOL = 40_000, 9, 40
 
@@ -17,7 +18,7 @@ ITEMS, CASES, POOL = 40_000, 9, 40
 def test_labels_made_in_parts_are_those_made_at_once(parts):
     rng = np.random.default_rng(0)
     embeddings = unit(rng.standard_normal((ITEMS, 16)).astype(np.float32))
-    index = ItemIndex.build(embeddings, np.arange(ITEMS).astype(str), IndexConfig(kind="flat"))
+    index = ItemIndex.build(embeddings, np.arange(ITEMS).astype(str), IndexParams(kind="flat"))
     seeds = rng.integers(0, ITEMS, (CASES, 5)).astype(np.int32)
     views, patterns = rng.integers(0, 2, CASES), rng.integers(0, 3, CASES)
     world = (rng.random(ITEMS) < 0.3, rng.integers(0, 3, (2, ITEMS)), views, patterns, rng.random(ITEMS) < 0.8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.core.errors import ArtifactError, ConfigError, MemoryBudgetError
-from modit.index import IndexConfig, ItemIndex, estimate_memory, stage
-from modit.index.memory import require_memory
+from modit.core.errors import ArtifactError, MemoryBudgetError
+from modit.index.item_index import ItemIndex
+from modit.index.memory import estimate_memory, require_memory
+from modit.index.params import IndexParams
 from modit.index.parts import row_ranges
 
 LOOSE = {"recall_target": 0.01, "calibration_k": 10, "max_probe_share": 1.0, "threads": 1}
 
 
 def _build(embeddings: np.ndarray, **fields: object) -> ItemIndex:
-    return ItemIndex.build(embeddings, np.arange(len(embeddings)).astype(str), IndexConfig(**LOOSE | fields))
+    return ItemIndex.build(embeddings, np.arange(len(embeddings)).astype(str), IndexParams(**LOOSE | fields))
 
 
 def _clustered(count: int, dimension: int = 8) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_exact_search_over_shards_equals_that_over_one(items, shards, queries, k
     assert _same(parts.search(wanted, k, allowed, unwanted), whole.search(wanted, k, allowed, unwanted))
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf", "ivf_sq8", "ivf_pq"])
+@pytest.mark.parametrize("kind", ["flat", "ivf", "ivf_sq8"])
 @pytest.mark.parametrize("shards", [3])
 def test_every_kind_answers_as_one_file_does_also_when_it_was_saved(tmp_path: Path, kind: str, shards: int) -> None:
     embeddings, rng = _clustered(10_500), np.random.default_rng(1)
@@ -108,28 +108,19 @@ def test_a_damaged_shard_is_refused(tmp_path: Path, damage: str) -> None:
         ItemIndex.load(tmp_path)
 
 
-def test_an_index_in_shards_is_staged_as_any_other(tmp_path: Path) -> None:
-    index = _build(_clustered(2_000), kind="ivf", shards=2)
-    folder = stage(index, tmp_path)
-    assert ItemIndex.load(folder, index.digest).meta.shards == 2
-
-
 def test_shards_need_less_memory_and_as_few_are_taken_as_fit_the_budget() -> None:
     need = [estimate_memory(kind, 4_000_000, 64, 8192, 8).total for kind in ("flat", "ivf")]
     one = [estimate_memory(kind, 4_000_000, 64, 8192).total for kind in ("flat", "ivf")]
     assert all(few < many for few, many in zip(need, one, strict=True))
-    config = IndexConfig(kind="flat", shards=0, memory_budget_bytes=estimate_memory("flat", 4_000_000, 64, 0, 8).total)
+    config = IndexParams(kind="flat", shards=0, memory_budget_bytes=estimate_memory("flat", 4_000_000, 64, 0, 8).total)
     assert require_memory("flat", 4_000_000, 64, config)[0] == 8
-    assert require_memory("flat", 4_000_000, 64, replace(config, memory_budget_bytes=0, shards=3))[0] == 3
+    assert (
+        require_memory("flat", 4_000_000, 64, config.model_copy(update={"memory_budget_bytes": 0, "shards": 3}))[0] == 3
+    )
     with pytest.raises(MemoryBudgetError, match="Would fit: .*flat in 8 shards"):
-        require_memory("flat", 4_000_000, 64, replace(config, shards=1))
+        require_memory("flat", 4_000_000, 64, config.model_copy(update={"shards": 1}))
     with pytest.raises(MemoryBudgetError, match="Would fit: no kind"):
-        require_memory("flat", 4_000_000, 64, replace(config, memory_budget_bytes=1_000))
-
-
-def test_a_gpu_cannot_be_insisted_on_with_shards() -> None:
-    with pytest.raises(ConfigError, match="use_gpu is True; allowed: auto or false, where shards is not 1"):
-        IndexConfig(shards=2, use_gpu=True)
+        require_memory("flat", 4_000_000, 64, config.model_copy(update={"memory_budget_bytes": 1_000}))
 
 
 @given(st.integers(0, 1000), st.integers(1, 50))

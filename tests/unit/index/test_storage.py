@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.index import IndexConfig, ItemIndex, load_staged, stage, staged_digest
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 
 
 def _index(seed: int = 0, kind: str = "flat") -> ItemIndex:
     rng = np.random.default_rng(seed)
     embeddings = rng.standard_normal((600, 8)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    config = IndexConfig(kind=kind, max_probe_share=1.0, calibration_k=5, recall_target=0.1, threads=1)
+    config = IndexParams(kind=kind, max_probe_share=1.0, calibration_k=5, recall_target=0.1, threads=1)
     return ItemIndex.build(embeddings, np.array([f"item-{row}" for row in range(600)]), config)
 
 
@@ -82,42 +83,3 @@ def test_a_canary_with_another_answer_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "canaries.npy", table)
     with pytest.raises(ArtifactError, match="canary query 3"):
         ItemIndex.load(tmp_path)
-
-
-def test_staging_points_at_the_newest_and_leaves_the_live_index_alone(tmp_path: Path) -> None:
-    (tmp_path / "live").mkdir()
-    (tmp_path / "live" / "index.faiss").write_bytes(b"live")
-    first, second = _index(0), _index(1)
-    stage(first, tmp_path)
-    folder = stage(second, tmp_path)
-    assert folder == tmp_path / "staged" / second.digest
-    assert staged_digest(tmp_path) == second.digest == load_staged(tmp_path).digest
-    assert load_staged(tmp_path, first.digest).digest == first.digest
-    assert (tmp_path / "live" / "index.faiss").read_bytes() == b"live"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["STAGED", "live", "staged"]
-
-
-def test_staging_again_verifies_what_is_there(tmp_path: Path) -> None:
-    index = _index()
-    folder = stage(index, tmp_path)
-    assert stage(index, tmp_path) == folder
-    (folder / "item_ids.npy").write_bytes(b"broken")
-    with pytest.raises(ArtifactError, match="item_ids.npy"):
-        stage(index, tmp_path)
-
-
-def test_a_staging_that_fails_leaves_neither_folder_nor_pointer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index = _index()
-
-    def fail(self: ItemIndex, folder: Path) -> None:
-        (folder / "index.faiss").write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(ItemIndex, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        stage(index, tmp_path)
-    assert list((tmp_path / "staged").iterdir()) == []
-    with pytest.raises(ArtifactError, match="nothing was staged"):
-        staged_digest(tmp_path)

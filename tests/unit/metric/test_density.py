@@ -9,7 +9,8 @@ import pytest
 from modit.data.catalog import Catalog, Sequences
 from modit.data.contract import LABEL_SCHEMA
 from modit.data.vectors import mean_of_rows, unit
-from modit.index import IndexConfig, ItemIndex
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 from modit.metric.anchors import anchor_density, draw_anchors, label_anchors, logged_labels
 from modit.metric.predictor import DensityPredictor, fit_predictor, validate_predictor
 
@@ -30,7 +31,7 @@ def catalog(embeddings):
 
 @pytest.fixture
 def index(catalog):
-    return ItemIndex.build(catalog.embeddings, catalog.item_ids, IndexConfig(kind="flat", threads=1))
+    return ItemIndex.build(catalog.embeddings, catalog.item_ids, IndexParams(kind="flat", threads=1))
 
 
 def test_linear_density_is_recovered(embeddings, tmp_path):

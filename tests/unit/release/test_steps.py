@@ -21,7 +21,8 @@ from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog, Sequences
 from modit.features.parity import write_parity
 from modit.features.store import service_name
-from modit.index import IndexConfig, ItemIndex
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 from modit.inference.answers import load_answers
 from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
@@ -78,7 +79,7 @@ def context(tmp_path_factory):
     Catalog(ids, vectors, {"drama": np.ones(200, np.int8)}, None, Sequences(np.zeros(1, np.int64), none)).save(
         root / "catalog"
     )
-    ItemIndex.build(vectors, ids, IndexConfig(kind="flat", use_gpu=False)).save(root / "index")
+    ItemIndex.build(vectors, ids, IndexParams(kind="flat")).save(root / "index")
     for split in ("item_holdout", "pattern_holdout"):
         seeds = generator.integers(0, 200, (10, 6)).astype(np.int32)
         Cases(seeds, seeds[:, :2], np.zeros(10, np.int32)).save(root / "cases" / f"{split}.npz")

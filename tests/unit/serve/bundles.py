@@ -20,7 +20,8 @@ from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.export.quantize import quantize_sampler
 from modit.features.store import service_name
-from modit.index import IndexConfig, ItemIndex
+from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
@@ -71,7 +72,7 @@ class Bundle:
         self.params = params or {}
         self.catalog = make_catalog(seed, seed if order is None else order, unscored, integer_ids)
         self.days = Days(date(2026, 1, 1), ends) if ends else None
-        config = IndexConfig(kind="flat", use_gpu=False)
+        config = IndexParams(kind="flat")
         index = ItemIndex.build(self.catalog.embeddings, self.catalog.item_ids, config)
         self.index_digest = index.digest
         made_of = {

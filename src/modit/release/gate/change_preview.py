@@ -17,7 +17,7 @@ from modit.data.splits import HOLDOUTS
 from modit.data.vectors import mean_of_rows
 from modit.evaluate.rival import even_selection
 from modit.evaluate.slices import NEW, case_masks
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.inference.runtime import QuerySampler, load_sampler
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns

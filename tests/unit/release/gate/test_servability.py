@@ -12,7 +12,7 @@ import pytest
 from modit.core.storage import sha256_of_file
 from modit.export.parity import TorchSampler
 from modit.export.quantize import quantize_sampler
-from modit.index import ItemIndex
+from modit.index.item_index import ItemIndex
 from modit.inference.answers import Answer, equal_share, load_answers, save_answers
 from modit.inference.retrieval import Query, retrieve
 from modit.release.gate import servability_trial as trial

@@ -7,40 +7,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import faiss
 import numpy as np
 
 from modit.core.errors import ContractError, MemoryBudgetError
 from modit.index import storage
-from modit.index.config import IndexConfig, Kind
 from modit.index.exact import order
-from modit.index.gpu import gpu_copy
 from modit.index.inverted import calibrate, filled, search_inverted, train_inverted
 from modit.index.memory import MemoryEstimate, require_memory
+from modit.index.params import IndexParams, Kind
 from modit.index.parts import FlatSearch, map_flat, map_inverted, write_parts
-from modit.index.storage import Content, IndexMeta
+from modit.index.storage import Content, IndexMeta, TopK
 
 _logger = logging.getLogger(__name__)
-_GPU_LONGEST_LIST = 2048
-
-
-class TopK(NamedTuple):
-    """Lists of retrieved items.
-
-    Attributes:
-        scores: inner products, float32 [B, k], descending; -inf in empty places.
-        rows: catalogue rows, int64 [B, k], equal scores by row; -1 in empty places.
-    """
-
-    scores: np.ndarray
-    rows: np.ndarray
-
-    @property
-    def missing(self) -> int:
-        """Number of empty places over all lists."""
-        return int((self.rows < 0).sum())
 
 
 class ItemIndex:
@@ -56,13 +37,11 @@ class ItemIndex:
         content: Content,
         item_ids: np.ndarray,
         meta: IndexMeta,
-        use_gpu: bool | Literal["auto"] = False,
         narrow_copy: bool = False,
     ) -> None:
         self._content, self.item_ids, self.meta = content, item_ids, meta
         self._temporary: tempfile.TemporaryDirectory[str] | None = None  # goes with the index
         whole = isinstance(content, faiss.Index)
-        self._gpu = gpu_copy(content, use_gpu) if whole else None
         if meta.kind == "flat":
             self._searched = FlatSearch([content] if whole else map_flat(content), narrow_copy and whole).search
         else:
@@ -70,7 +49,12 @@ class ItemIndex:
 
     @classmethod
     def build(
-        cls, embeddings: np.ndarray, item_ids: np.ndarray, config: IndexConfig, scratch: Path | None = None
+        cls,
+        embeddings: np.ndarray,
+        item_ids: np.ndarray,
+        params: IndexParams,
+        seed: int = 0,
+        scratch: Path | None = None,
     ) -> ItemIndex:
         """Builds the kind that the configuration or the size calls for, in as many shards.
 
@@ -79,7 +63,8 @@ class ItemIndex:
         Args:
             embeddings: float32 [N, d], unit length.
             item_ids: the caller's ids [N], unique.
-            config: parameters.
+            params: section `stage_index`.
+            seed: of the training sample, of k-means and of the calibration queries.
             scratch: where the files of shards are made, and must stay; a folder that goes with the index if None.
 
         Raises:
@@ -88,10 +73,10 @@ class ItemIndex:
         """
         _check_catalogue(embeddings, item_ids)
         if scratch is not None:
-            content, meta = _build(embeddings, config, scratch)
-            return cls(content, np.asarray(item_ids, dtype=str), meta, config.use_gpu)
+            content, meta = _build(embeddings, params, seed, scratch)
+            return cls(content, np.asarray(item_ids, dtype=str), meta)
         temporary = tempfile.TemporaryDirectory(prefix="modit-index-")
-        index = cls.build(embeddings, item_ids, config, Path(temporary.name))
+        index = cls.build(embeddings, item_ids, params, seed, Path(temporary.name))
         index._temporary = temporary
         return index
 
@@ -131,7 +116,7 @@ class ItemIndex:
         """
         queries = self._check_queries(queries, k, allowed)
         unwanted = _padded(exclude, len(queries))
-        scores, rows = self._search(queries, k + unwanted.shape[1], allowed)
+        scores, rows = self._searched(queries, k + unwanted.shape[1], allowed)
         result = TopK(*_drop(scores, rows, unwanted, k))
         if result.missing:
             _logger.warning(
@@ -141,14 +126,14 @@ class ItemIndex:
 
     def save(self, folder: Path) -> None:
         """Writes the index, the ids, the meta data and canary queries with their answers into an existing folder."""
-        storage.save(folder, self._content, self.item_ids, self.meta, self.digest, storage.canaries(self))
+        canaries = storage.canaries(self.search, self.meta)
+        storage.save(folder, self._content, self.item_ids, self.meta, self.digest, canaries)
 
     @classmethod
     def load(
         cls,
         folder: Path,
         expected_digest: str | None = None,
-        use_gpu: bool | Literal["auto"] = False,
         narrow_copy: bool = False,
     ) -> ItemIndex:
         """Reads what `save` wrote, checks the digest and asks the canary queries.
@@ -156,7 +141,6 @@ class ItemIndex:
         Args:
             folder: where `save` wrote.
             expected_digest: the digest that the caller pinned; None accepts any sound index.
-            use_gpu: as in `IndexConfig`.
             narrow_copy: an exact index in one file keeps a copy in fewer bits (`modit.index.narrow`), with which it
                 answers few queries faster, and takes a quarter or half as much memory again. The answers are the same.
 
@@ -165,18 +149,10 @@ class ItemIndex:
                 differently.
         """
         files, item_ids, meta, digest = storage.load(folder, expected_digest)
-        loaded = cls(
-            faiss.read_index(str(files[0])) if len(files) == 1 else files, item_ids, meta, use_gpu, narrow_copy
-        )
+        loaded = cls(faiss.read_index(str(files[0])) if len(files) == 1 else files, item_ids, meta, narrow_copy)
         loaded.__dict__["digest"] = digest  # just verified; saves hashing again
-        storage.verify_canaries(loaded, folder)
+        storage.verify_canaries(loaded.search, meta, folder)
         return loaded
-
-    def _search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        if self._gpu is not None and allowed is None and k <= _GPU_LONGEST_LIST:
-            # The clone took over the calibrated nprobe from the index.
-            return order(*self._gpu.search(queries, k))
-        return self._searched(queries, k, allowed)
 
     def _check_queries(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> np.ndarray:
         dimension = self.meta.dimension
@@ -192,28 +168,28 @@ class ItemIndex:
         return np.ascontiguousarray(queries, np.float32)
 
 
-def _build(embeddings: np.ndarray, config: IndexConfig, folder: Path) -> tuple[Content, IndexMeta]:
+def _build(embeddings: np.ndarray, params: IndexParams, seed: int, folder: Path) -> tuple[Content, IndexMeta]:
     items, dimension = embeddings.shape
-    kind = config.kind_by_size(items)
-    shards, estimate = require_memory(kind, items, dimension, config)
-    facts: dict[str, Any] = {"items": items, "dimension": dimension, "requested_kind": config.kind}
+    kind = params.kind_by_size(items)
+    shards, estimate = require_memory(kind, items, dimension, params)
+    facts: dict[str, Any] = {"items": items, "dimension": dimension, "requested_kind": params.kind}
     facts |= {"estimated_bytes": estimate.total, "shards": shards}
     if kind == "flat":
         return _made(partial(_flat, embeddings), items, shards, folder), IndexMeta("flat", "exact", **facts)
-    trained = train_inverted(embeddings, kind, config)
-    content = _made(partial(filled, trained, embeddings, config), items, shards, folder)
+    trained = train_inverted(embeddings, kind, params, seed)
+    content = _made(partial(filled, trained, embeddings, params.threads), items, shards, folder)
     index = content if isinstance(content, faiss.Index) else map_inverted(content)
-    measured = calibrate(embeddings, index, config)
-    found = f"recall@{config.calibration_k} {measured.recall:.4f} at nprobe {measured.nprobe} of {index.nlist}"
+    measured = calibrate(embeddings, index, params, seed)
+    found = f"recall@{params.calibration_k} {measured.recall:.4f} at nprobe {measured.nprobe} of {index.nlist}"
     if measured.reached:
         index.nprobe = measured.nprobe
         facts |= {"nprobe": measured.nprobe, "nlist": index.nlist, "recall": measured.recall}
-        return content, IndexMeta(kind, f"{found} meets the target {config.recall_target}", **facts)
-    limit = f"at most {config.max_probe_share:.0%} of the lists"
-    reason = f"{kind} gave way to flat: {found}, {limit}, misses {config.recall_target}"
+        return content, IndexMeta(kind, f"{found} meets the target {params.recall_target}", **facts)
+    limit = f"at most {params.max_probe_share:.0%} of the lists"
+    reason = f"{kind} gave way to flat: {found}, {limit}, misses {params.recall_target}"
     _logger.warning(reason)
     del index, content
-    shards, estimate = _require_flat(items, dimension, config, reason)
+    shards, estimate = _require_flat(items, dimension, params, reason)
     facts |= {"estimated_bytes": estimate.total, "shards": shards}
     return _made(partial(_flat, embeddings), items, shards, folder), IndexMeta("flat", reason, **facts)
 
@@ -222,9 +198,9 @@ def _made(make: Callable[[range], faiss.Index], items: int, shards: int, folder:
     return make(range(items)) if shards == 1 else write_parts(make, items, shards, folder)
 
 
-def _require_flat(items: int, dimension: int, config: IndexConfig, reason: str) -> tuple[int, MemoryEstimate]:
+def _require_flat(items: int, dimension: int, params: IndexParams, reason: str) -> tuple[int, MemoryEstimate]:
     try:
-        return require_memory("flat", items, dimension, config)
+        return require_memory("flat", items, dimension, params)
     except MemoryBudgetError as error:
         raise MemoryBudgetError(
             f"{reason}; and {error}. Lower recall_target or raise max_probe_share, nlist or the budget"
