@@ -363,6 +363,20 @@ def answer_fields() -> str:
     return _fields(RetrieveAnswer)
 
 
+def item_fields() -> str:
+    """The fields of an item of an answer."""
+    from modit.serve.schema import ResultItem
+
+    return _fields(ResultItem)
+
+
+def seed_source_fields() -> str:
+    """The fields of `seed_source`."""
+    from modit.serve.schema import SeedSource
+
+    return _fields(SeedSource)
+
+
 # --- rooms ------------------------------------------------------------------------------------------------------------
 
 
@@ -393,12 +407,14 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "exporter-metrics": exporter_metrics,
     "images": images,
+    "item-fields": item_fields,
     "make-help": make_help,
     "parameters": parameters,
     "refusals": refusals,
     "request-fields": request_fields,
     "rooms": rooms,
     "rules": rules,
+    "seed-source-fields": seed_source_fields,
     "seeds-fields": seeds_fields,
     "service-metrics": service_metrics,
     "services": services,
