@@ -31,6 +31,8 @@ import pyarrow.parquet as pq
 DEFAULT = Path(os.environ.get("MODIT_DATA", Path(__file__).parents[2] / "shared" / "data")) / "retail"
 ITEMS, DAYS, DIMENSION, SESSION_ROWS = 100_000, 30, 64, 7
 FIRST = date(2011, 1, 1)
+# What the step `validate_logs` asks for.
+MEMORY_GB = 4.0
 
 
 def main() -> None:
@@ -108,25 +110,31 @@ def read_twice(logs: Path) -> dict[str, float]:
 
 
 def validate(logs: Path) -> dict[str, float]:
+    from modit.data.engine import Engine
     from modit.data.expectations import judge
     from modit.data.interactions import read_interactions
     from modit.data.items import read_items
+    from modit.data.mapping import Mapping
     from modit.data.params import ValidationParams
+    from modit.data.table_job import TableJob
     from modit.data.window import TimeRules, Window
 
     params = ValidationParams()
-    with tempfile.TemporaryDirectory(prefix="modit-", dir=logs.parent) as folder:
-        items = read_items(logs, Path(folder))
-        start, cpu = time.perf_counter(), time.process_time()
-        found = read_interactions(logs, items.item_ids, Path(folder), TimeRules(Window()), params)
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    with tempfile.TemporaryDirectory(prefix="modit-", dir=logs.parent) as name:
+        folder = Path(name)
+        with Engine(folder, MEMORY_GB) as engine:
+            items = read_items(logs, engine, folder, params, Mapping())
+            start, cpu = time.perf_counter(), time.process_time()
+            items.save_ids(engine)
+            found = read_interactions(TableJob(logs, engine, folder, TimeRules(Window()), params, Mapping()))
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     start = time.perf_counter()
     import great_expectations  # noqa: F401
 
     importing = time.perf_counter() - start
-    judge(found.facts, [], params.drift)  # the first one loads its templates
+    judge(found.measurements, [], params)  # the first one loads its templates
     start = time.perf_counter()
-    judge([*items.facts, *found.facts], [], params.drift)
+    judge([*items.measurements, *found.measurements], [], params)
     judging = time.perf_counter() - start
     return {
         "seconds": seconds,

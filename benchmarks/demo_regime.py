@@ -6,9 +6,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from modit.data.catalog import POSITIVE
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.data.demo.regime import measure_regime
-from modit.data.items import read_items
+from modit.data.items import load_items
 
 
 def main() -> None:
@@ -23,9 +24,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = Path(folder) / "world"
             write_demo_world(world, DemoParameters(items=chosen.items, domains=chosen.domains, seed=seed))
-            items = read_items(world)
-        for domain, attribute in sorted(items.attributes.items()):
-            found = measure_regime(items.embeddings, attribute)
+            items = load_items(world)
+        for domain, verdicts in sorted(items.verdicts.items()):
+            found = measure_regime(items.embeddings, verdicts == POSITIVE)
             shares = (found.share, found.average.attr, found.average.same, found.average.joint)
             share, attr, same, joint = (f"{100 * value:.1f}" for value in shares)
             tail = f"{100 * found.tail.same:.1f} | {100 * found.tail.joint:.1f}"

@@ -12,6 +12,7 @@ from modit.data.catalog import RETRIEVAL_LABELS
 from modit.data.data_docs import INDEX
 from modit.data.new_domain import extend
 from modit.data.nightly import ACCEPTED, WindowValidator
+from modit.data.validate import Workplace
 
 if TYPE_CHECKING:
     from modit.core.run_config import NewDomain
@@ -33,7 +34,9 @@ def run(context: StepContext) -> dict[str, Any]:
         context.days.refuse_future(datetime.now(UTC).date())
     catalog, quarantine, validation = (context.output(name) for name in context.step.outputs)
     params = context.params
-    validator = WindowValidator(params.validate_logs, params.window, context.days, context.accepted_windows())
+    workplace = Workplace(context.scratch, context.step.resources.memory_gb)
+    history = context.accepted_windows()
+    validator = WindowValidator(params.validate_logs, params.window, context.days, history, workplace)
     try:
         night = validator.run(context.catalogue(), quarantine, validation)
     except ContractError as error:
@@ -43,7 +46,7 @@ def run(context: StepContext) -> dict[str, Any]:
     night.catalog.save(catalog)
     if found.labels:
         pq.write_table(
-            found.labels.as_table(found.items.item_ids, sorted(found.items.attributes)),
+            found.labels.as_table(found.items.item_ids, sorted(found.items.verdicts)),
             catalog / RETRIEVAL_LABELS,
         )
     if night.record and night.outcome["outcome"] == ACCEPTED:

@@ -48,7 +48,7 @@ def _item_faults(domain: str) -> list[Fault]:
         row("items without an id", "item_id", "not_null", new_items("item_id", lambda v: None)),
         row("items whose id is the empty string", "item_id", "item_id_not_empty", new_items("item_id", lambda v: "")),
         row("items delivered twice", "item_id", "item_id_unique", _repeat_items),
-        row("items that the scorer has not seen", attribute, "not_null", new_items(attribute, lambda v: None)),
+        row("verdicts that are neither 0 nor 1", attribute, "readable_value", _odd_verdicts(attribute)),
         row("items without an embedding", "embedding", "not_null", new_items("embedding", lambda v: None)),
         row(
             "embeddings cut short", "embedding", "embedding_dimension", new_items("embedding", lambda v: v[:9].tolist())
@@ -72,13 +72,19 @@ def _item_faults(domain: str) -> list[Fault]:
         ),
         window("one item in twenty has NaN", "embedding", "embedding_finite", _many_nan),
         window(
-            "numeric item ids", "item_id", "column_type", convert("items", "item_id", lambda c: pa.array(range(len(c))))
+            "item ids renumbered",
+            "item_id",
+            "unknown_item",
+            convert("items", "item_id", lambda c: pa.array(range(len(c)))),
         ),
         window(
             "embeddings as text", "embedding", "column_type", convert("items", "embedding", lambda c: _texts(len(c)))
         ),
         window(
-            "attribute as 0 and 1", attribute, "column_type", convert("items", attribute, lambda c: c.cast(pa.int8()))
+            "attribute as a score",
+            attribute,
+            "readable_value",
+            convert("items", attribute, lambda c: pa.array(np.linspace(0.1, 0.9, len(c)))),
         ),
         window(
             "title as a number", "title", "column_type", convert("items", "title", lambda c: pa.array(range(len(c))))
@@ -86,7 +92,9 @@ def _item_faults(domain: str) -> list[Fault]:
         window("no embedding column", "embedding", "column_present", drop_column("items", "embedding")),
         window("no item_id column", "item_id", "column_present", drop_column("items", "item_id")),
         window("no attribute at all", attribute, "attribute_present", _without_attributes),
-        window("a domain with a capital", attribute, "domain_name", rename_column("items", attribute, "attr_Cheap")),
+        window(
+            "a domain twice", attribute, "domain_name", rename_column("items", attribute, f"+attr_{domain.title()}")
+        ),
         window("an empty item table", "", "items_not_empty", change_files("items", _emptied)),
         window("the item file is missing", "", "file_present", change_files("items", _deleted)),
         window("the item file is cut off", "", "file_readable", change_files("items", _cut_off)),
@@ -118,6 +126,7 @@ def _interaction_row_faults() -> list[Fault]:
         ),
         row("rows in the partition of another day", "timestamp", "timestamp_in_partition", move_in_time(table, -10)),
         row("rows from the future", "timestamp", "timestamp_in_partition", move_in_time(table, 8)),
+        row("rows in the partition of no day", "", "partition_name", _in_default_partition),
     ]
 
 
@@ -137,8 +146,8 @@ def _interaction_window_faults() -> list[Fault]:
         window(
             "a clock that was never set", "timestamp", "timestamp_in_range", _everywhere("timestamp", _UNSET_CLOCK, 0.3)
         ),
-        wrong_type("timestamp as text", "timestamp", pa.string()),
-        wrong_type("timestamp as a number", "timestamp", pa.int64()),
+        window("times as words", "timestamp", "readable_value", convert(table, "timestamp", _words)),
+        window("times as days since 1970", "timestamp", "timestamp_in_range", convert(table, "timestamp", _days)),
         window("one day with a time zone", "timestamp", "column_type", _zoned()),
         wrong_type("item_id as bytes", "item_id", pa.binary()),
         wrong_type("sequence_id as bytes", "sequence_id", pa.binary()),
@@ -176,8 +185,8 @@ def _label_faults() -> list[Fault]:
         ),
         row("an anchor that is gone", "anchor_item_id", "unknown_label_item", _request("anchor_item_id", "gone-1")),
         row("results that are gone", "item_id", "unknown_label_item", _request("item_id", "gone-1")),
-        row("ranks from 0", "rank", "rank_positive", _request("rank", 0)),
-        row("a rank twice", "rank", "duplicate_label", change_requests("rank", lambda c, r: c["rank"][r - 1])),
+        row("ranks from 0", "rank", "rank_positive", _ranks_from_zero),
+        row("a rank twice", "rank", "duplicate_label", _rank_again),
         row(
             "a result twice", "item_id", "duplicate_label", change_requests("item_id", lambda c, r: c["item_id"][r - 1])
         ),
@@ -195,7 +204,7 @@ def _label_faults() -> list[Fault]:
         row("an unset clock (1970)", "timestamp", "timestamp_in_range", _request("timestamp", _UNSET_CLOCK)),
         row("rows in the partition of another day", "timestamp", "timestamp_in_partition", move_in_time(table, -10, 4)),
         window("one label in ten is null", "label", "null_in_label", set_value_everywhere(table, "label", None, 0.1)),
-        window("label as 0 and 1", "label", "column_type", convert(table, "label", lambda c: c.cast(pa.int8()))),
+        window("label as words", "label", "column_type", convert(table, "label", _words)),
         window("rank as text", "rank", "column_type", convert(table, "rank", lambda c: c.cast(pa.string()))),
         window("no label column", "label", "column_present", drop_column(table, "label")),
         window("the scorer says yes to all", "label", "label_rate", set_value_everywhere(table, "label", True, 1.0)),
@@ -232,6 +241,47 @@ def _other_domain(columns: dict[str, list], row: int) -> object:
 
 def _a_minute_on(columns: dict[str, list], row: int) -> object:
     return columns["timestamp"][row].replace(microsecond=7)
+
+
+def _words(column: pa.ChunkedArray) -> pa.Array:
+    return pa.array(["yesterday"] * len(column))
+
+
+def _days(column: pa.ChunkedArray) -> pa.Array:
+    return column.cast(pa.date32()).combine_chunks().cast(pa.int32())
+
+
+def _odd_verdicts(attribute: str) -> Change:
+    def change(logs: Logs, rng: np.random.Generator) -> set[Place]:
+        convert("items", attribute, lambda column: column.cast(pa.int8()))(logs, rng)
+        return new_items(attribute, lambda vector: 7)(logs, rng)
+
+    return change
+
+
+def _ranks_from_zero(logs: Logs, rng: np.random.Generator) -> set[Place]:
+    file = logs.files("retrieval_labels")[0]
+    table = logs.tables[file]
+    requests = pa.array(table["request_id"].unique().to_pylist()[:2])
+    shifted = pc.subtract(table["rank"], pc.is_in(table["request_id"], value_set=requests).cast(table["rank"].type))
+    logs.tables[file] = table.set_column(table.schema.get_field_index("rank"), "rank", shifted)
+    return {(file, row) for row, rank in enumerate(shifted.to_pylist()) if rank == 0}
+
+
+def _rank_again(logs: Logs, rng: np.random.Generator) -> set[Place]:
+    file = logs.files("retrieval_labels")[0]
+    table = logs.tables[file]
+    again = table.filter(pc.equal(table["rank"], 3)).slice(0, 2)
+    again = again.set_column(again.schema.get_field_index("item_id"), "item_id", again["anchor_item_id"])
+    logs.tables[file] = pa.concat_tables([table, again])
+    return {(file, len(table) + row) for row in range(len(again))}
+
+
+def _in_default_partition(logs: Logs, rng: np.random.Generator) -> set[Place]:
+    table = logs.tables[logs.files("interactions")[0]]
+    file = "interactions/date=__HIVE_DEFAULT_PARTITION__/part.parquet"
+    logs.tables[file] = table.slice(0, 5)
+    return {(file, row) for row in range(5)}
 
 
 def _texts(count: int) -> pa.Array:

@@ -189,12 +189,11 @@ def test_a_run_without_a_window_reads_everything_and_is_compared_with_nothing(lo
 CRASH = """
 import os, signal, sys
 from modit.data import quarantine
-add = quarantine.Quarantine.add
-def add_and_die(self, *arguments, **more):
-    add(self, *arguments, **more)
-    if self.total >= 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-quarantine.Quarantine.add = add_and_die
+write = quarantine.pq.ParquetWriter.write_table
+def write_and_die(self, *arguments, **more):
+    write(self, *arguments, **more)
+    os.kill(os.getpid(), signal.SIGKILL)
+quarantine.pq.ParquetWriter.write_table = write_and_die
 from components.registry import REGISTRY
 from modit.core.command import main
 sys.exit(main(REGISTRY))
@@ -225,17 +224,17 @@ def test_a_crash_in_the_quarantines_writing_loses_nothing_and_doubles_nothing(lo
 
 CRASH_WHILE_ORDERING = """
 import os, signal, sys
-from modit.data import interaction_rows
+from modit.data import interactions
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
-interaction_rows.in_order = die
+interactions._whole_sequences = die
 from components.registry import REGISTRY
 from modit.core.command import main
 sys.exit(main(REGISTRY))
 """
 
 
-def test_a_crash_while_rows_lie_on_disk_leaves_no_file_of_them(logs):
+def test_what_a_crash_leaves_of_the_rows_on_disk_is_gone_after_the_next_attempt(logs):
     conf = {"catalogue": str(logs), "preset": "tiny", "overrides": OVERRIDES, "window": {"end": "2026-01-05"}}
     address = logs.parent / "runs" / "crashed"
     command = [
@@ -250,9 +249,10 @@ def test_a_crash_while_rows_lie_on_disk_leaves_no_file_of_them(logs):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     died = subprocess.run([sys.executable, "-c", CRASH_WHILE_ORDERING, *command], env=environment, check=False)
     assert died.returncode == -9
-    left = [path.name for path in address.glob(".work/validate_logs/out/**/*") if path.is_file()]
-    assert sorted(left) == ["interactions.parquet", "items.parquet"]
+    assert list(address.rglob("duckdb-*"))
+    assert not [path for path in address.glob("*") if path.name in ("catalog", "quarantine", "validation")]
     assert runner(logs, "crashed", 5).execute("validate_logs").outcome == "ACCEPTED"
+    assert not list(address.rglob("duckdb-*"))
 
 
 def test_the_data_docs_of_a_run_are_found_by_its_address(logs):

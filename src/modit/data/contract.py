@@ -1,4 +1,8 @@
-"""The input contract: which columns each table must have, and of which type."""
+"""The columns of the input contract: which types each one takes, and the SQL that reads them all alike.
+
+Parquet columns have types, and a column of a type that the contract does not take is refused. CSV and JSON values are
+text, which is parsed; a value that cannot be parsed is the fault of its row (rule `readable_value`).
+"""
 
 from __future__ import annotations
 
@@ -7,56 +11,127 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from modit.core.names import DOMAIN_NAME
-from modit.data.catalog import ATTRIBUTE_PREFIX
-from modit.data.parts import Part
-from modit.data.problems import ProblemLog
+EPOCH_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
+_UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+# A column of epoch times has the first unit whose limit is above its median: seconds until the year 5138.
+_UNIT_LIMITS = {"s": 1e11, "ms": 1e14, "us": 1e17}
+
+
+def is_string(kind: pa.DataType) -> bool:
+    """Whether a type is text: string, large_string, string_view, or a dictionary (category) of these."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return _is_whole(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+
+
+def _is_embedding(kind: pa.DataType) -> bool:
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    listed = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_list(kind) for is_list in listed) and _is_number(kind.value_type)
 
 
 @dataclass(frozen=True)
 class ColumnType:
-    """A type of the contract: how it is named in messages, and which Arrow types count as it."""
+    """A type of the contract.
+
+    Attributes:
+        name: how messages name it.
+        accepts: whether an Arrow type counts as it.
+        parse: (quoted column, Arrow type, whether the file is text, epoch unit) -> SQL of the value, null where it
+            cannot be read.
+        plain: the Arrow types that are read as they are; reading any other is noted as a conversion.
+    """
 
     name: str
     accepts: Callable[[pa.DataType], bool]
+    parse: Callable[[str, pa.DataType, bool, str], str]
+    plain: Callable[[pa.DataType], bool]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+def _parse_text(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
+    return f"CAST({column} AS VARCHAR)"
 
 
-def _is_embedding(kind: pa.DataType) -> bool:
-    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return listed and pa.types.is_floating(kind.value_type)
+def _parse_verdict(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
+    if is_text or is_string(kind):
+        return f"CAST(TRY_CAST(trim({column}) AS BOOLEAN) AS TINYINT)"
+    return f"CASE WHEN CAST({column} AS DOUBLE) IN (0, 1) THEN CAST({column} AS TINYINT) END"
 
 
-def _is_integer(kind: pa.DataType) -> bool:
-    # uint64 does not fit the int64 that orders sequences
-    return pa.types.is_integer(kind) and kind != pa.uint64()
+def _parse_integer(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
+    if is_text:
+        return (
+            f"CASE WHEN regexp_full_match(trim({column}), '[+-]?[0-9]+([.]0*)?') THEN TRY_CAST({column} AS BIGINT) END"
+        )
+    return f"TRY_CAST({column} AS BIGINT)"
 
 
-TEXT = ColumnType("string", _is_text)
-TEXT_OR_INTEGER = ColumnType("string or integer", lambda kind: _is_text(kind) or _is_integer(kind))
-EMBEDDING = ColumnType("list of float32, fixed size or of equal lengths", _is_embedding)
-BOOLEAN = ColumnType("boolean", pa.types.is_boolean)
-INTEGER = ColumnType("integer", _is_integer)
-TIMESTAMP = ColumnType("timestamp", pa.types.is_timestamp)
+def _parse_timestamp(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
+    epoch = f"TRY_CAST(round({{}} * {EPOCH_UNITS[unit]}) AS BIGINT)"
+    if is_text or is_string(kind):
+        return f"coalesce(epoch_us(TRY_CAST({column} AS TIMESTAMPTZ)), {epoch.format(f'TRY_CAST({column} AS DOUBLE)')})"
+    if _is_time(kind):
+        return f"epoch_us(CAST({column} AS TIMESTAMPTZ))" if getattr(kind, "tz", None) else f"epoch_us({column})"
+    if pa.types.is_floating(kind):
+        return epoch.format(f"CAST({column} AS DOUBLE)")
+    factor = EPOCH_UNITS[unit]
+    return (
+        f"TRY_CAST({column} AS BIGINT) // 1000" if unit == "ns" else f"TRY_CAST({column}::HUGEINT * {factor} AS BIGINT)"
+    )
 
-ITEM_COLUMNS = {"item_id": TEXT, "embedding": EMBEDDING}
-INTERACTION_COLUMNS = {"sequence_id": TEXT_OR_INTEGER, "item_id": TEXT}
+
+def _parse_embedding(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
+    if not is_text:
+        return column
+    numbers = f"list_filter(string_split_regex({column}, '[\\s,;\\[\\]()]+'), lambda number: number <> '')"
+    return f"TRY_CAST(list_transform({numbers}, lambda number: nullif(number, 'null')) AS DOUBLE[])"
+
+
+TEXT = ColumnType("string", is_string, _parse_text, is_string)
+ID = ColumnType("string or integer", lambda kind: is_string(kind) or _is_whole(kind), _parse_text, is_string)
+EMBEDDING = ColumnType(
+    "list or tensor of numbers, all of one length",
+    _is_embedding,
+    _parse_embedding,
+    lambda kind: not isinstance(kind, pa.BaseExtensionType) and kind.value_type == pa.float32(),
+)
+VERDICT = ColumnType(
+    "boolean, or 0 and 1",
+    lambda kind: pa.types.is_boolean(kind) or _is_number(kind),
+    _parse_verdict,
+    pa.types.is_boolean,
+)
+INTEGER = ColumnType("integer", _is_whole, _parse_integer, pa.types.is_integer)
+TIMESTAMP = ColumnType(
+    "timestamp, epoch number or ISO text",
+    lambda kind: _is_time(kind) or _is_number(kind) or is_string(kind),
+    _parse_timestamp,
+    pa.types.is_timestamp,
+)
+
 ORDER_COLUMNS = {"timestamp": TIMESTAMP, "position": INTEGER}
 LABEL_COLUMNS = {
-    "request_id": TEXT_OR_INTEGER,
+    "request_id": ID,
     "timestamp": TIMESTAMP,
     "domain": TEXT,
-    "anchor_item_id": TEXT,
+    "anchor_item_id": ID,
     "rank": INTEGER,
-    "item_id": TEXT,
-    "label": BOOLEAN,
+    "item_id": ID,
+    "label": VERDICT,
 }
-# What we write where we write retrieval labels ourselves.
+# What modit writes where it writes retrieval labels itself.
 LABEL_SCHEMA = pa.schema(
     [
         ("request_id", pa.string()),
@@ -70,102 +145,54 @@ LABEL_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class ItemLayout:
-    """What the schemas of the item parts agree on.
+def epoch_unit(median: float) -> str:
+    """The unit of a column of epoch times by the size of its median: s, ms, us or ns."""
+    return next((unit for unit, limit in _UNIT_LIMITS.items() if abs(median) < limit), "ns")
 
-    Attributes:
-        domains: the names behind `attr_`, sorted.
-        has_titles: whether there is a `title` column.
+
+def is_epoch(kind: pa.DataType, is_text: bool) -> bool:
+    """Whether times of a column may be epoch numbers, whose unit has to be found."""
+    return is_text or not _is_time(kind)
+
+
+def conversion(kind: ColumnType, found: pa.DataType, is_text: bool, unit: str) -> str:
+    """How a column is converted on reading, in words; "" where it is read as it is."""
+    if kind is TIMESTAMP and is_epoch(found, is_text):
+        if unit:
+            return f"epoch {_UNIT_NAMES[unit]}"
+        return "text read as times"
+    if is_text:
+        return "" if kind in (TEXT, ID) else f"text read as {kind.name}"
+    if kind.plain(found):
+        return ""
+    words = {"string or integer": "read as text", "boolean, or 0 and 1": "1 is true, 0 is false"}
+    return words.get(kind.name, f"read as {'float32' if kind is EMBEDDING else kind.name}")
+
+
+def select(name: str, kind: ColumnType, column: str, found: pa.DataType, is_text: bool, unit: str) -> list[str]:
+    """The select list of one column: its value as NAME and, where that cannot be read, its text as NAME_text.
+
+    Args:
+        name: of the contract.
+        kind: its type.
+        column: the name in the file.
+        found: its type in the file.
+        is_text: whether the file is CSV or JSON.
+        unit: of epoch times.
     """
-
-    domains: list[str]
-    has_titles: bool
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns to read; any other column of the input is ignored."""
-        titles = ["title"] if self.has_titles else []
-        return ["item_id", "embedding", *titles, *(ATTRIBUTE_PREFIX + domain for domain in self.domains)]
+    raw = identifier(column)
+    if not is_text and pa.types.is_floating(found) and kind is not EMBEDDING:
+        raw = f"CASE WHEN NOT isnan({raw}) THEN {raw} END"  # what pandas writes for a missing value
+    value = kind.parse(raw, found, is_text, unit or "us")
+    unread = f"CASE WHEN {value} IS NULL THEN CAST({raw} AS VARCHAR) END"
+    return [f"{value} AS {identifier(name)}", f"{unread} AS {identifier(name + '_text')}"]
 
 
-def check_items(parts: list[Part]) -> ItemLayout:
-    """Checks the schemas of the item parts.
-
-    Raises:
-        ContractError: a column is missing, has another type, or differs between parts; no or badly named attributes.
-    """
-    problems = ProblemLog()
-    first = parts[0].schema
-    attributes = sorted(name for name in first.names if name.startswith(ATTRIBUTE_PREFIX))
-    layout = ItemLayout([name.removeprefix(ATTRIBUTE_PREFIX) for name in attributes], "title" in first.names)
-    expected = ITEM_COLUMNS | dict.fromkeys(attributes, BOOLEAN) | ({"title": TEXT} if layout.has_titles else {})
-    if not attributes:
-        problems.add("attribute_present", parts[0].name, detail=f"columns are {', '.join(first.names)}")
-    for name, domain in zip(attributes, layout.domains, strict=True):
-        if not DOMAIN_NAME.fullmatch(domain):
-            problems.add("domain_name", parts[0].name, name)
-    for part in parts:
-        _check_columns(part, expected, problems)
-        for name in part.schema.names:
-            if name not in expected and (name == "title" or name.startswith(ATTRIBUTE_PREFIX)):
-                problems.add("column_present", parts[0].name, name, f"missing here, present in {part.name}")
-    problems.raise_if_any()
-    return layout
+def identifier(name: str) -> str:
+    """A column or table name in quotes."""
+    return '"' + name.replace('"', '""') + '"'
 
 
-def check_interactions(parts: list[Part]) -> str:
-    """Checks the schemas of the interaction parts.
-
-    Returns:
-        The column that orders a sequence: `timestamp` or `position`.
-
-    Raises:
-        ContractError: a column is missing, has another type, or the order column is not exactly one.
-    """
-    problems = ProblemLog()
-    for part in parts:
-        present = [name for name in ORDER_COLUMNS if name in part.schema.names]
-        if len(present) != 1:
-            problems.add("one_order_column", part.name, detail=f"columns are {', '.join(part.schema.names)}")
-    problems.raise_if_any()
-    order = next(name for name in ORDER_COLUMNS if name in parts[0].schema.names)
-    expected = INTERACTION_COLUMNS | {order: ORDER_COLUMNS[order]}
-    for part in parts:
-        _check_columns(part, expected, problems)
-    problems.raise_if_any()
-    if order == "timestamp":
-        _check_time_zones(parts, problems)
-    return order
-
-
-def check_labels(parts: list[Part]) -> None:
-    """Checks the schemas of the retrieval label parts.
-
-    Raises:
-        ContractError: a column is missing or has another type.
-    """
-    problems = ProblemLog()
-    for part in parts:
-        _check_columns(part, LABEL_COLUMNS, problems)
-    problems.raise_if_any()
-
-
-def _check_columns(part: Part, expected: dict[str, ColumnType], problems: ProblemLog) -> None:
-    for name, kind in expected.items():
-        if name not in part.schema.names:
-            problems.add("column_present", part.name, name, f"missing; columns are {', '.join(part.schema.names)}")
-        elif not kind.accepts(part.schema.field(name).type):
-            found = part.schema.field(name).type
-            problems.add("column_type", part.name, name, f"must be {kind.name}, is {found}")
-
-
-def _check_time_zones(parts: list[Part], problems: ProblemLog) -> None:
-    zone = parts[0].schema.field("timestamp").type.tz
-    for part in parts:
-        other = part.schema.field("timestamp").type.tz
-        # a naive timestamp beside an aware one would be compared as if it were UTC
-        if (other is None) != (zone is None):
-            detail = f"time zone {other}, while {parts[0].name} has {zone}"
-            problems.add("column_type", part.name, "timestamp", detail)
-    problems.raise_if_any()
+def literal(text: str) -> str:
+    """A text in quotes."""
+    return "'" + text.replace("'", "''") + "'"

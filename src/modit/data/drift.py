@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from modit.data.facts import Fact
-from modit.data.params import DriftParams
+from modit.data.measurements import Measurement, measured
+from modit.data.params import DriftParams, ValidationParams
 
 Json = Mapping[str, Any]
 Level = Literal["ok", "warn", "fail"]
@@ -80,16 +80,17 @@ def compare(now: Json, reference: Json, params: DriftParams) -> list[Drift]:
     return [_compare(name, now[name], reference[name], params) for name in shared]
 
 
-def drift_facts(drifts: list[Drift], params: DriftParams) -> list[Fact]:
+def measure_drift(drifts: list[Drift], params: ValidationParams) -> list[Measurement]:
     """The greatest figures of each table, and the columns beyond the level of warning."""
-    facts = []
+    found = []
     for table in dict.fromkeys(drift.table for drift in drifts):
         mine = [drift for drift in drifts if drift.table == table]
-        moved = tuple(str(d) for d in sorted(mine, key=lambda d: -d.psi) if d.level != "ok")
-        psi, distance = (max(each) for each in zip(*(d.beyond_chance(params.significance) for d in mine), strict=True))
-        facts.append(Fact(table, "drift_psi", psi, 0.0, params.psi_fail, details=moved))
-        facts.append(Fact(table, "drift_distance", distance, 0.0, params.distance_fail, details=moved))
-    return facts
+        moved = [str(d) for d in sorted(mine, key=lambda d: -d.psi) if d.level != "ok"]
+        beyond = (drift.beyond_chance(params.drift.significance) for drift in mine)
+        psi, distance = (max(each) for each in zip(*beyond, strict=True))
+        found.append(measured(table, "drift_psi", psi, params, details=moved))
+        found.append(measured(table, "drift_distance", distance, params, details=moved))
+    return found
 
 
 def _compare(name: str, now: Json, reference: Json, params: DriftParams) -> Drift:

@@ -1,27 +1,51 @@
-"""Great Expectations' part: suites from files judge small tables of facts, and render their data docs."""
+"""Great Expectations' part: suites made from the rules judge what the engine counted over every row."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from modit.core.errors import ConfigError
 from modit.data.drift import Drift
-from modit.data.facts import TABLES, Fact
-from modit.data.params import DriftParams
+from modit.data.measurements import Measurement
+from modit.data.params import ValidationParams
+from modit.data.rules import RULES, TABLES
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
 
 DRIFT_SUITE = "drift"
+_DRIFT_LEVELS = {
+    "psi_warn": "warning",
+    "psi_fail": "critical",
+    "distance_warn": "warning",
+    "distance_fail": "critical",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one expectation says.
+
+    Attributes:
+        rule: a key of `RULES`.
+        success: whether it is met.
+        is_critical: whether the window is refused where it is not.
+        observed: what it looked at, in words.
+        expected: the range, in words.
+    """
+
+    rule: str
+    success: bool
+    is_critical: bool
+    observed: str
+    expected: str
 
 
 @dataclass
@@ -29,69 +53,104 @@ class Judgement:
     """What the suites say of a window.
 
     Attributes:
-        failed: (table, rule) of critical expectations that were not met; the table of drift is `drift`.
-        warned: the same of expectations of lower severity.
-        pages: suite -> its page of the data docs, HTML that fetches nothing.
-        unmeasured: suite -> rules that had no fact, such as a volume without history.
+        suites: suite -> what its expectations say; a table each, and `drift`.
+        unmeasured: suite -> rules without a measurement, such as a volume without history.
     """
 
-    failed: set[tuple[str, str]] = field(default_factory=set)
-    warned: set[tuple[str, str]] = field(default_factory=set)
-    pages: dict[str, str] = field(default_factory=dict)
+    suites: dict[str, list[Verdict]] = field(default_factory=dict)
     unmeasured: dict[str, list[str]] = field(default_factory=dict)
 
-    def failing(self, facts: Sequence[Fact]) -> list[Fact]:
-        """The facts behind the critical failures."""
-        drifted = {rule for table, rule in self.failed if table == DRIFT_SUITE}
+    @property
+    def failed(self) -> set[tuple[str, str]]:
+        """(suite, rule) of critical expectations that are not met."""
+        return self._unmet(is_critical=True)
+
+    @property
+    def warned(self) -> set[tuple[str, str]]:
+        """(suite, rule) of other expectations that are not met."""
+        return self._unmet(is_critical=False)
+
+    def failing(self, measurements: Sequence[Measurement]) -> list[Measurement]:
+        """The measurements behind the critical failures."""
+        drifted = {rule for suite, rule in self.failed if suite == DRIFT_SUITE}
         return [
-            fact
-            for fact in facts
-            if (fact.table, fact.rule) in self.failed or (fact.rule in drifted and fact.is_breached)
+            each
+            for each in measurements
+            if (each.table, each.rule) in self.failed or (each.rule in drifted and each.is_breached)
         ]
 
+    def _unmet(self, is_critical: bool) -> set[tuple[str, str]]:
+        return {
+            (suite, verdict.rule)
+            for suite, verdicts in self.suites.items()
+            for verdict in verdicts
+            if not verdict.success and verdict.is_critical == is_critical
+        }
 
-def read_suite(name: str) -> dict[str, Any]:
-    """A suite as its file in `suites/` has it."""
-    return json.loads((files("modit.data") / "suites" / f"{name}.json").read_text(encoding="utf-8"))
+
+def suite_rules(table: str) -> list[str]:
+    """The rules that the suite of a table judges."""
+    return [name for name, rule in RULES.items() if table in rule.ranges and not name.startswith("drift_")]
 
 
-def judge(facts: Sequence[Fact], drifts: Sequence[Drift], params: DriftParams) -> Judgement:
-    """Lets the suites judge the facts of each table, and the drift of each column.
+def judge(measurements: Sequence[Measurement], drifts: Sequence[Drift], params: ValidationParams) -> Judgement:
+    """Lets the suites judge the measurements of each table, and the drift of each column.
+
+    A batch has a row for each rule: the rows that the engine looked at, those that the rule caught, and their share.
+    The limits are those of the rules and of the parameters.
 
     Args:
-        facts: what was measured; the range of a fact comes from the parameters.
+        measurements: what was measured.
         drifts: how far columns have moved; none without a reference.
-        params: levels of drift.
+        params: section `validate_logs`.
 
     Raises:
         ConfigError: Great Expectations is not installed.
     """
-    engine, judgement = _Engine(), Judgement()
+    judge_batch, judgement = _Judge(), Judgement()
     for table in TABLES:
-        mine = [fact for fact in facts if fact.table == table and not fact.rule.startswith("drift_")]
+        mine = [each for each in measurements if each.table == table and not each.rule.startswith("drift_")]
         if mine:
-            frame = pd.DataFrame({fact.rule: [fact.value] for fact in mine})
-            bounds = {f"{fact.rule}_{end}": getattr(fact, name) for fact in mine for end, name in _ENDS}
-            engine.run(table, frame, bounds, judgement)
+            batch = pd.DataFrame(
+                {name: [getattr(each, name) for each in mine] for name in ("rule", "rows", "total", "value")}
+            )
+            rules = [rule for rule in suite_rules(table) if rule in set(batch["rule"])]
+            judgement.unmeasured[table] = [rule for rule in suite_rules(table) if rule not in rules]
+            expectations = [_of_rule(rule, *RULES[rule].bounds(table, params)) for rule in rules]
+            judgement.suites[table] = judge_batch(table, batch, expectations)
     if drifts:
-        moved = [drift.beyond_chance(params.significance) for drift in drifts]
-        frame = pd.DataFrame(moved, columns=["psi", "distance"])
-        frame.insert(0, "column", [drift.column for drift in drifts])
-        levels = ("psi_warn", "psi_fail", "distance_warn", "distance_fail")
-        engine.run(DRIFT_SUITE, frame, {level: getattr(params, level) for level in levels}, judgement)
+        moved = [drift.beyond_chance(params.drift.significance) for drift in drifts]
+        batch = pd.DataFrame(moved, columns=["psi", "distance"])
+        batch.insert(0, "column", [drift.column for drift in drifts])
+        expectations = [
+            _of_drift(level, getattr(params.drift, level), severity) for level, severity in _DRIFT_LEVELS.items()
+        ]
+        judgement.suites[DRIFT_SUITE] = judge_batch(DRIFT_SUITE, batch, expectations)
     return judgement
 
 
-_ENDS = (("min", "low"), ("max", "high"))
+def _of_rule(rule: str, low: float, high: float) -> dict[str, Any]:
+    from great_expectations.expectations.row_conditions import Column
+
+    return _between("value", low, high, rule, "critical") | {"row_condition": Column("rule") == rule}
 
 
-class _Engine:
+def _of_drift(level: str, high: float, severity: str) -> dict[str, Any]:
+    column = level.partition("_")[0]
+    return _between(column, 0.0, high, f"drift_{column}", severity)
+
+
+def _between(column: str, low: float, high: float, rule: str, severity: str) -> dict[str, Any]:
+    return {"column": column, "min_value": low, "max_value": high, "severity": severity, "meta": {"rule": rule}}
+
+
+class _Judge:
     """One context of Great Expectations, in memory, that tells nobody anything."""
 
     def __init__(self) -> None:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         try:
-            import great_expectations as gx  # seven seconds, only where it is needed
+            import great_expectations as gx  # seconds, only where it is needed
             from great_expectations.data_context.types.base import ProgressBarsConfig
         except ImportError as error:
             raise ConfigError(
@@ -105,39 +164,41 @@ class _Engine:
         self._context.variables.progress_bars = ProgressBarsConfig(globally=False)
         self._source = self._context.data_sources.add_pandas("modit")
 
-    def run(self, name: str, frame: pd.DataFrame, bounds: dict[str, float], judgement: Judgement) -> None:
-        """Runs the suite of a name over a frame and notes what came out."""
-        content = read_suite(name)
-        measured = [e for e in content["expectations"] if e["kwargs"]["column"] in frame]
-        judgement.unmeasured[name] = [e["meta"]["rule"] for e in content["expectations"] if e not in measured]
-        suite = self._gx.ExpectationSuite(name=name, expectations=measured, meta=content["meta"])
+    def __call__(self, name: str, frame: pd.DataFrame, expectations: list[dict[str, Any]]) -> list[Verdict]:
+        """Runs a suite over a batch."""
+        between = self._gx.expectations.ExpectColumnValuesToBeBetween
+        suite = self._gx.ExpectationSuite(name=name, expectations=[between(**each) for each in expectations])
         batch = self._source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("window")
         definition = self._gx.ValidationDefinition(name=name, data=batch, suite=self._context.suites.add(suite))
         result = self._context.validation_definitions.add(definition).run(
-            batch_parameters={"dataframe": frame},
-            expectation_parameters=bounds,
-            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["column"]}
-            if name == DRIFT_SUITE
-            else "SUMMARY",
+            batch_parameters={"dataframe": frame}, result_format="COMPLETE"
         )
-        for each in result.results:
-            config = each.expectation_config
-            if "observed_value" in each.result:
-                each.result["observed_value"] = float(each.result["observed_value"])  # its renderer knows no numpy
-            if config is not None and not each.success:
-                critical = str(config.severity).rpartition(".")[2].lower() == "critical"
-                (judgement.failed if critical else judgement.warned).add((name, config.meta["rule"]))
-        judgement.pages[name] = _page(result)
+        return _verdicts(result, frame)
+
+
+def _verdicts(result: ExpectationSuiteValidationResult, frame: pd.DataFrame) -> list[Verdict]:
+    verdicts = []
+    for each in result.to_json_dict()["results"]:
+        config = each["expectation_config"]
+        if each["exception_info"].get("raised_exception"):
+            raise ConfigError(f"Great Expectations could not judge {config['meta']['rule']}: {each['exception_info']}")
+        found = config["kwargs"]
+        rule, column = config["meta"]["rule"], found["column"]
+        values = frame.loc[frame["rule"] == rule, column] if "rule" in frame else frame[column]
+        greatest = float(values.max())
+        verdicts.append(
+            Verdict(
+                rule,
+                each["success"],
+                config["severity"] == "critical",
+                f"{greatest:.4g}" if len(values) == 1 else f"at most {greatest:.4g} in {len(values)} columns",
+                f"{found['min_value']:.4g} to {found['max_value']:.4g}",
+            )
+        )
+    return verdicts
 
 
 def _quieten() -> None:
     for name, known in logging.root.manager.loggerDict.items():
         if name.partition(".")[0] in ("great_expectations", "posthog") and isinstance(known, logging.Logger):
             known.setLevel(logging.WARNING)
-
-
-def _page(result: ExpectationSuiteValidationResult) -> str:
-    from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
-
-    return DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))

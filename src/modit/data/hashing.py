@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from modit.core.errors import ConfigError
 from modit.core.step import BUCKETS
@@ -55,20 +53,19 @@ def bucket_of(item_ids: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarray:
     return (np.concatenate([np.empty(0, np.uint64), *hashes]) >> _BUCKET_SHIFT).astype(np.int64)
 
 
-def string_hashes(words: pa.Array, seed: int = 0) -> np.ndarray:
+def string_hashes(words: pa.Array) -> np.ndarray:
     """uint64 [n], a multiplicative hash over the words' bytes, eight at a time; for nulls any number.
 
     Args:
         words: string or large_string [n].
-        seed: another one gives another hash.
     """
     found = np.empty(len(words), np.uint64)
     for start in range(0, len(words), _BLOCK):
-        found[start : start + _BLOCK] = _hash_block(words.slice(start, _BLOCK), np.uint64(seed))
+        found[start : start + _BLOCK] = _hash_block(words.slice(start, _BLOCK))
     return found
 
 
-def offsets_and_bytes(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def _offsets_and_bytes(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Where each word begins, and at the end where the last one ends [n + 1], and the bytes.
 
     Args:
@@ -87,14 +84,14 @@ def _digest(keyed: blake2b, value: str) -> int:
     return int.from_bytes(state.digest(), "big")
 
 
-def _hash_block(words: pa.Array, seed: np.uint64) -> np.ndarray:
-    places, content = offsets_and_bytes(words)
+def _hash_block(words: pa.Array) -> np.ndarray:
+    places, content = _offsets_and_bytes(words)
     begin, end = int(places[0]), int(places[-1])
     padded = np.zeros(end - begin + 8, np.uint8)
     padded[: end - begin] = content[begin:end]
     pieces = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))  # eight bytes from any place
     start, length = (places[:-1] - begin).astype(np.int64), np.diff(places).astype(np.int64)
-    value = (length.astype(np.uint64) ^ seed) * _ODD
+    value = length.astype(np.uint64) * _ODD
     shortest = int(length.min())
     for done in range(0, int(length.max()), 8):
         if shortest >= done + 8:
@@ -112,68 +109,3 @@ def _mixed(value: np.ndarray, piece: np.ndarray) -> np.ndarray:
     value *= _ODD
     value ^= value >> np.uint64(32)
     return value
-
-
-class WordIndex:
-    """Finds the rows of words, exactly: a hash names the only candidate, and the words are compared.
-
-    Args:
-        words: large_string [N], unique and without nulls.
-    """
-
-    def __init__(self, words: pa.Array) -> None:
-        # short offsets are followed in half the time
-        self._words = words.cast(pa.string()) if words.nbytes < np.iinfo(np.int32).max else words
-        for self._seed in itertools.count():
-            hashes = string_hashes(words, self._seed)
-            order = np.argsort(hashes)
-            # one more, for words beyond the last
-            self._hash, self._row = np.append(hashes[order], np.uint64(0)), np.append(order, -1).astype(np.int32)
-            if (self._hash[1:-1] != self._hash[:-2]).all():
-                break
-        bits = (2 * len(words)).bit_length() + 1
-        self._shift = np.uint64(64 - bits)
-        # hashes that share their highest bits are neighbours; where each such group begins
-        self._begin = np.zeros((1 << bits) + 1, np.int32)
-        sizes = np.bincount((self._hash[:-1] >> self._shift).astype(np.int64), minlength=1 << bits)
-        np.cumsum(sizes, out=self._begin[1:])
-
-    def rows(self, words: pa.Array) -> np.ndarray:
-        """int32 [n], the row of each word; -1 where there is none.
-
-        Args:
-            words: string or large_string [n]; what comes out for nulls means nothing.
-        """
-        found = np.empty(len(words), np.int32)
-        for start in range(0, len(words), _BLOCK):
-            block = words.slice(start, _BLOCK)
-            found[start : start + len(block)] = self._rows_of_block(block)
-        return found
-
-    def take(self, rows: np.ndarray) -> pa.Array:
-        """The words of rows, [n]."""
-        return self._words.take(pa.array(rows))
-
-    def _rows_of_block(self, words: pa.Array) -> np.ndarray:
-        found = self._candidates(string_hashes(words, self._seed))
-        known = np.flatnonzero(found >= 0)
-        words = words if len(known) == len(found) else words.take(pa.array(known))
-        same = pc.fill_null(pc.equal(self.take(found[known]), words), False).to_numpy(zero_copy_only=False)
-        found[known[~same]] = -1
-        return found
-
-    def _candidates(self, hashes: np.ndarray) -> np.ndarray:
-        """int32 [n], the rows that have these hashes, or -1."""
-        group = (hashes >> self._shift).astype(np.int64)
-        place = self._begin[group]
-        other = self._hash[place] != hashes
-        rest = np.flatnonzero(other)
-        while len(rest):
-            rest = rest[place[rest] + 1 < self._begin[group[rest] + 1]]
-            place[rest] += 1
-            same = self._hash[place[rest]] == hashes[rest]
-            other[rest[same]] = False
-            rest = rest[~same]
-        found = self._row[place]
-        found[other] = -1
-        return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modit.core.window import Days
-from modit.data.facts import Fact
+from modit.data.measurements import Measurement, measured
 from modit.data.params import ValidationParams
 from modit.data.profile import rates
 
@@ -57,30 +57,30 @@ def news(now: Json, history: Sequence[Json]) -> News:
     return News(new, late, f"{before['start']} to {before['end']}" if before else None)
 
 
-def volume_facts(now: Json, days: Days, history: Sequence[Json], params: ValidationParams) -> list[Fact]:
+def measure_volume(now: Json, days: Days, history: Sequence[Json], params: ValidationParams) -> list[Measurement]:
     """Days without rows, and rows a day over the median of the accepted windows."""
-    facts = []
+    found = []
     for table in (name for name in _DATED if name in now):
         present = now[table]["by_day"]
         missing = [str(day) for day in days.each() if str(day) not in present]
         details = (f"{len(missing)} of {days.count} days have no row: {', '.join(missing[:3])} ...",) if missing else ()
         share = len(missing) / days.count
-        facts.append(Fact(table, "days_present", share, 0.0, params.missing_day_share_max, details=details))
+        found.append(measured(table, "days_present", share, params, details=details))
         a_day = [record[table]["rows"] / _count(record) for record in history if record.get(table, {}).get("rows")]
         if a_day:
-            usual, found = float(np.median(a_day)), now[table]["rows"] / days.count
-            detail = f"{found:.0f} rows a day, the last {len(a_day)} accepted windows had {usual:.0f}"
-            facts.append(Fact(table, "volume", found / usual, params.volume_min, params.volume_max, details=(detail,)))
-    return facts
+            usual, rows = float(np.median(a_day)), now[table]["rows"] / days.count
+            detail = f"{rows:.0f} rows a day, the last {len(a_day)} accepted windows had {usual:.0f}"
+            found.append(measured(table, "volume", rows / usual, params, details=[detail]))
+    return found
 
 
-def rate_facts(now: Json, history: Sequence[Json], params: ValidationParams) -> list[Fact]:
+def measure_rates(now: Json, history: Sequence[Json], params: ValidationParams) -> list[Measurement]:
     """How far shares of positives lie from the centre of their learned bands, in half-widths: beyond 1 is outside.
 
     The band of a domain is the mean of the accepted windows, give or take the greatest of `rate_tolerance`, four
     standard deviations between windows, and four standard errors of this window's share (over lists, for labels).
     """
-    facts = []
+    found = []
     for rule, table, name in (
         ("label_rate", "retrieval_labels", "label_rates"),
         ("attribute_rate", "items", "attribute_rates"),
@@ -93,8 +93,8 @@ def rate_facts(now: Json, history: Sequence[Json], params: ValidationParams) -> 
         if bands:
             distance = max(distance for distance, _ in bands)
             details = tuple(text for _, text in sorted(bands, reverse=True))
-            facts.append(Fact(table, rule, distance, 0.0, 1.0, details=details))
-    return facts
+            found.append(measured(table, rule, distance, params, details=details))
+    return found
 
 
 def _band(

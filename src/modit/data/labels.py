@@ -1,27 +1,18 @@
-"""Reads the table of retrieval labels; rows and lists that break a rule go to the quarantine."""
+"""Reads the table of retrieval labels; rows and requests that break a rule go to the quarantine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from modit.data.codes import Codes, encoded, ordered_by, repeats
-from modit.data.contract import LABEL_COLUMNS, check_labels
-from modit.data.facts import Fact
-from modit.data.params import ValidationParams
-from modit.data.parts import Part, find_parts, stream
-from modit.data.positions import Positions
-from modit.data.quarantine import COLUMNS, Quarantine
-from modit.data.tolerance import allowed_of_labels
-from modit.data.window import TimeRules, microseconds
-
-BATCH_ROWS = 1 << 18
-_TEXTS = ("request_id", "domain", "anchor_item_id", "item_id")
+from modit.data.contract import literal
+from modit.data.mapping import TableLayout
+from modit.data.measurements import Measurement
+from modit.data.quarantine import SetAside
+from modit.data.rules import REQUEST_CHECKS, first_broken, label_checks
+from modit.data.table_job import TableJob
 
 
 @dataclass(frozen=True)
@@ -29,7 +20,7 @@ class Labels:
     """The good rows, sorted by request and rank; numbers instead of words.
 
     Attributes:
-        request: int32 [T].
+        request: int32 [T], requests numbered in the order of the input.
         time: int64 [T], microseconds.
         domain: int32 [T], place in the sorted domains of the catalogue.
         anchor: int32 [T], row of the catalogue.
@@ -70,21 +61,23 @@ class RetrievalLabels:
 
     Attributes:
         labels: the good rows.
-        request_ids: the word of each request.
+        request_ids: the id of each request.
         counts: what happened to the rows.
-        facts: one for each rule on rows.
+        measurements: one for each rule on rows.
+        layout: the table as it was understood.
     """
 
     labels: Labels
     request_ids: pa.Array
     counts: LabelCounts
-    facts: list[Fact]
+    measurements: list[Measurement]
+    layout: TableLayout
 
     def as_table(self, item_ids: np.ndarray, domains: list[str]) -> pa.Table:
         """The good rows in the columns of the contract."""
         rows, words = self.labels, pa.array(item_ids.tolist(), pa.string())
         columns = {
-            "request_id": self.request_ids.take(pa.array(rows.request)).cast(pa.string()),
+            "request_id": self.request_ids.take(pa.array(rows.request)),
             "timestamp": pa.array(rows.time, pa.timestamp("us", tz="UTC")),
             "domain": pa.array(domains, pa.string()).take(pa.array(rows.domain)),
             "anchor_item_id": words.take(pa.array(rows.anchor)),
@@ -95,185 +88,131 @@ class RetrievalLabels:
         return pa.table(columns)
 
 
-def read_labels(
-    source: Path, item_ids: np.ndarray, domains: list[str], quarantine: Path, times: TimeRules, params: ValidationParams
-) -> RetrievalLabels:
+def read_labels(job: TableJob, domains: list[str]) -> RetrievalLabels:
     """Reads and checks `retrieval_labels`.
 
     Args:
-        source: the input folder.
-        item_ids: unicode [N], the ids of the catalogue.
+        job: what to read, and how.
         domains: of the catalogue, sorted.
-        quarantine: folder for the rows that break a rule.
-        times: the part of time to read, and what a row's time must look like.
-        params: section `validate_logs`: how much quarantine is too much.
 
     Raises:
-        ContractError: the schema is wrong.
+        ContractError: the columns are not those of the contract, or a file cannot be read.
     """
-    all_parts = find_parts(source, "retrieval_labels")
-    check_labels(all_parts)
-    parts = [part for part in all_parts if times.window.holds_part(part)]
-    with Quarantine(quarantine, "retrieval_labels", COLUMNS["retrieval_labels"]) as aside:
-        reader = _LabelReader(parts, times, aside)
-        labels, request_ids = reader.read(item_ids, domains)
-    rows = sum(part.rows for part in parts)
-    counts = LabelCounts(rows, reader.outside_window, aside.counts, len(labels))
-    facts = aside.facts(allowed_of_labels(params), rows - reader.outside_window)
-    return RetrievalLabels(labels, request_ids, counts, facts)
+    return _Reader(job.understand("retrieval_labels"), job).read(domains)
 
 
-class _LabelReader:
-    """Reads parts, first row by row, then list by list."""
+class _Reader:
+    """Checks rows one by one, then among the rows of their request."""
 
-    def __init__(self, parts: list[Part], times: TimeRules, aside: Quarantine) -> None:
-        self.outside_window = 0
-        self._parts, self._times, self._aside = parts, times, aside
-        self._codes = {name: Codes() for name in _TEXTS}
-        self._numbers: dict[str, list[np.ndarray]] = {name: [] for name in ("timestamp", "rank", "label")}
-        self._positions = Positions([part.rows for part in parts])
-        # request, anchor and time of rows that were set aside one by one: they leave no hole in their list
-        self._delivered: list[tuple[str | None, str | None, int]] = []
+    def __init__(self, layout: TableLayout, job: TableJob) -> None:
+        self._layout, self._job, self._engine = layout, job, job.engine
+        self._files = job.files(layout)
+        self._row_checks = label_checks(job.times.overlap_days)
 
-    def read(self, item_ids: np.ndarray, domains: list[str]) -> tuple[Labels, pa.Array]:
-        """The good rows, and the word of each request."""
-        for number, part in enumerate(self._parts):
-            groups, seen = self._times.window.row_groups(part), 0
-            for start, batch in stream(part, list(LABEL_COLUMNS), BATCH_ROWS, groups, _TEXTS):
-                self._take(number, start, batch)
-                seen += batch.num_rows
-            self.outside_window += part.rows - seen
-        words = {name: codes.finish() for name, codes in self._codes.items()}
-        known = pa.array(item_ids.tolist(), pa.large_string())
-        maps = {
-            "domain": _places(words["domain"][1], pa.array(domains, pa.large_string())),
-            "anchor_item_id": _places(words["anchor_item_id"][1], known),
-            "item_id": _places(words["item_id"][1], known),
-        }
-        raw = {name: codes for name, (codes, _) in words.items()}
-        time, rank, label = (np.concatenate([np.zeros(0, np.int64), *self._numbers[name]]) for name in self._numbers)
-        domain, anchor, item = (maps[name][raw[name]] for name in maps)
-        rows = Labels(raw["request_id"], time, domain, anchor, rank, item, label.astype(bool))
-        good = self._good(rows, words, raw)
-        return rows.take(good), words["request_id"][1]
-
-    def _good(
-        self, rows: Labels, words: dict[str, tuple[np.ndarray, pa.Array]], raw: dict[str, np.ndarray]
-    ) -> np.ndarray:
-        """Places of the good rows, sorted by request and rank."""
-        order = ordered_by(rows.request, rows.rank)
-        kept = np.ones(len(rows), dtype=bool)
-        for rule, column, bad in self._breaches(rows.take(order), words, raw["anchor_item_id"][order]):
-            caught = np.sort(order[bad & kept])
-            for number, chosen, file_rows in self._positions.files(caught):
-                here = caught[chosen]
-                values = {name: words[name][1].take(pa.array(raw[name][here])) for name in _TEXTS}
-                values["timestamp"] = pa.array(rows.time[here], pa.timestamp("us"))
-                values["rank"], values["label"] = pa.array(rows.rank[here]), pa.array(rows.label[here])
-                self._aside.add(rule, self._parts[number].name, file_rows, values, column)
-            kept &= ~bad
-        return order[kept]
-
-    def _breaches(
-        self, rows: Labels, words: dict[str, tuple[np.ndarray, pa.Array]], raw_anchor: np.ndarray
-    ) -> Iterator[tuple[str, str, np.ndarray]]:
-        """Yields (rule, column, bool [T]) over rows sorted by request and rank, ties in the order of the input."""
-        yield "unknown_label_domain", "domain", rows.domain < 0
-        yield "unknown_label_item", "anchor_item_id", rows.anchor < 0
-        yield "unknown_label_item", "item_id", rows.item < 0
-        yield "rank_positive", "rank", rows.rank < 1
-        for column in ("time", "domain", "anchor"):
-            name = {"time": "timestamp", "anchor": "anchor_item_id"}.get(column, column)
-            values = raw_anchor if column == "anchor" else getattr(rows, column)
-            yield "one_anchor_per_request", name, _differs_from_most(rows.request, values)
-        twice = np.zeros(len(rows), dtype=bool)
-        if len(rows) > 1:
-            twice[1:] = (rows.request[1:] == rows.request[:-1]) & (rows.rank[1:] == rows.rank[:-1])
-        yield "duplicate_label", "rank", twice
-        again = repeats((rows.request,), np.maximum(rows.item, 0)) if len(rows) else None
-        if again is not None:
-            yield "duplicate_label", "item_id", again & (rows.item >= 0)
-        yield (
-            "rank_contiguous",
-            "rank",
-            self._with_holes(rows, words["request_id"][1], words["anchor_item_id"][1], raw_anchor),
+    def read(self, domains: list[str]) -> RetrievalLabels:
+        self._job.stage(
+            self._layout,
+            self._files,
+            "CREATE OR REPLACE TABLE staged_labels AS SELECT * EXCLUDE (part, day, has_unknown_day), "
+            f"{first_broken(self._row_checks)} AS broken {self._job.scan(self._layout, self._files)}",
         )
+        for statement in (_known(domains), _DELIVERED, _MISSING_RANKS, _AMONG_REQUESTS):
+            self._engine.run(statement)
+        broken = f"{first_broken(REQUEST_CHECKS)} + {len(self._row_checks)}"
+        self._engine.run(
+            "CREATE OR REPLACE TABLE checked_labels AS "
+            f"SELECT * EXCLUDE (broken), {broken} AS broken FROM among_requests"
+        )
+        labels, request_ids = self._good()
+        in_window = self._engine.value("SELECT count(*) FROM staged_labels")
+        aside = self._set_aside(in_window)
+        rows = self._job.count(self._files)
+        counts = LabelCounts(rows, rows - in_window, aside.counts, len(labels))
+        return RetrievalLabels(labels, request_ids, counts, aside.measurements, self._layout)
 
-    def _with_holes(self, rows: Labels, request_ids: pa.Array, words: pa.Array, raw_anchor: np.ndarray) -> np.ndarray:
-        """Rows of requests with a rank that was not delivered; a row that was set aside was delivered."""
-        requests = len(request_ids)
-        delivered = np.bincount(rows.request, minlength=requests)
-        for request in self._requests_of_set_aside(rows, request_ids, words, raw_anchor):
-            delivered[request] += 1
-        greatest = np.zeros(requests, np.int64)
-        np.maximum.at(greatest, rows.request, rows.rank)
-        return (delivered < greatest)[rows.request]
+    def _good(self) -> tuple[Labels, pa.Array]:
+        self._engine.run(
+            "CREATE OR REPLACE TABLE requests AS "
+            "SELECT request_id, CAST(row_number() OVER (ORDER BY min(pos)) - 1 AS INTEGER) AS request "
+            "FROM checked_labels GROUP BY request_id"
+        )
+        columns = self._engine.arrays(
+            "SELECT request, timestamp AS time, domain_number AS domain, anchor, rank, item, label "
+            "FROM checked_labels JOIN requests USING (request_id) WHERE broken IS NULL ORDER BY request, rank, pos"
+        )
+        kinds = (np.int32, np.int64, np.int32, np.int32, np.int64, np.int32, bool)
+        labels = Labels(*(column.astype(kind) for column, kind in zip(columns.values(), kinds, strict=True)))
+        ids = [request for (request,) in self._engine.rows("SELECT request_id FROM requests ORDER BY request")]
+        return labels, pa.array(ids, pa.string())
 
-    def _requests_of_set_aside(
-        self, rows: Labels, request_ids: pa.Array, anchors: pa.Array, raw_anchor: np.ndarray
-    ) -> Iterator[int]:
-        if not self._delivered:
-            return
-        by_word = {word: number for number, word in enumerate(request_ids.to_pylist())}
-        pairs = zip(anchors.take(pa.array(raw_anchor)).to_pylist(), rows.time.tolist(), strict=True)
-        by_anchor = dict(zip(pairs, rows.request.tolist(), strict=True))
-        for word, anchor, time in self._delivered:
-            request = by_word.get(word) if word is not None else by_anchor.get((anchor, time))
-            if request is not None:
-                yield request
-
-    def _take(self, number: int, start: int, batch: pa.RecordBatch) -> None:
-        part, kept = self._parts[number], np.ones(batch.num_rows, dtype=bool)
-        moment = batch["timestamp"]
-        key = microseconds(moment)
-        valid = moment.is_valid().to_numpy(zero_copy_only=False)
-        outside = self._times.outside(part, key, valid)
-        if outside is not None:
-            self.outside_window += int(outside.sum())
-            kept &= ~outside
-        nulls = [(name, batch[name]) for name in LABEL_COLUMNS if batch[name].null_count]
-        checks = [("null_in_label", name, column.is_null().to_numpy(zero_copy_only=False)) for name, column in nulls]
-        checks += [(rule, "timestamp", bad) for rule, bad in self._times.breaches(part, key)]
-        for rule, column, bad in checks:
-            caught = pa.array(np.flatnonzero(bad & kept))
-            if len(caught):
-                values = {name: batch[name].take(caught) for name in LABEL_COLUMNS}
-                self._aside.add(rule, part.name, start + caught.to_numpy(), values, column)
-                words = (values[name].cast(pa.string()).to_pylist() for name in ("request_id", "anchor_item_id"))
-                self._delivered += zip(*words, key[caught.to_numpy()].tolist(), strict=True)
-            kept &= ~bad
-        rows = None if kept.all() else np.flatnonzero(kept)
-        good = batch if rows is None else batch.take(pa.array(rows))
-        for name, codes in self._codes.items():
-            codes.add(encoded(good[name]))
-        self._numbers["timestamp"].append(key if rows is None else key[rows])
-        self._numbers["rank"].append(good["rank"].cast(pa.int64()).to_numpy())
-        self._numbers["label"].append(good["label"].to_numpy(zero_copy_only=False).astype(np.int64))
-        self._positions.add(number, start, batch.num_rows, rows)
+    def _set_aside(self, in_window: int) -> SetAside:
+        values = {
+            "timestamp": "CAST(make_timestamp(timestamp) AS VARCHAR)",
+            "rank": "CAST(rank AS VARCHAR)",
+            "label": "CASE WHEN label = 1 THEN 'true' ELSE 'false' END",
+        }
+        parsed = ", ".join(
+            f"coalesce({name}_text, CASE WHEN {name} IS NOT NULL THEN {value} END) AS {name}"
+            for name, value in values.items()
+        )
+        columns = f"pos, broken, request_id, {parsed}, domain, anchor_item_id, item_id"
+        self._engine.run(
+            f"CREATE OR REPLACE TABLE refused_labels AS SELECT {columns} FROM staged_labels WHERE broken IS NOT NULL "
+            f"UNION ALL SELECT {columns} FROM checked_labels WHERE broken IS NOT NULL"
+        )
+        checks = [*self._row_checks, *REQUEST_CHECKS]
+        return self._job.set_aside(self._layout, self._files, checks, "refused_labels", in_window)
 
 
-def _places(words: pa.Array, among: pa.Array) -> np.ndarray:
-    return pc.index_in(words, value_set=among).fill_null(-1).to_numpy().astype(np.int32)
+def _known(domains: list[str]) -> str:
+    """Table `known_labels`: the rows that are good by themselves, with the numbers of domain, anchor and item."""
+    numbered = ", ".join(f"({literal(domain)}, {number})" for number, domain in enumerate(domains))
+    names = "CASE WHEN domain IN (SELECT name FROM domains) THEN domain ELSE "
+    names += "trim(regexp_replace(lower(domain), '[^a-z0-9]+', '_', 'g'), '_') END"
+    return (
+        f"CREATE OR REPLACE TABLE known_labels AS WITH domains (name, number) AS (VALUES {numbered}) "
+        "SELECT labels.*, domains.number AS domain_number, anchors.item AS anchor, found.item "
+        "FROM staged_labels AS labels "
+        f"LEFT JOIN domains ON domains.name = {names} "
+        "LEFT JOIN items AS anchors ON anchors.item_id = labels.anchor_item_id "
+        "LEFT JOIN items AS found ON found.item_id = labels.item_id "
+        "WHERE labels.broken IS NULL"
+    )
 
 
-def _differs_from_most(group: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Bool [T], rows whose value is not the one that most rows of their group have (of equals, the smallest)."""
-    differs = np.zeros(len(group), dtype=bool)
-    if not len(group):
-        return differs
-    change = (group[1:] == group[:-1]) & (values[1:] != values[:-1])
-    if not change.any():
-        return differs
-    mixed = np.zeros(int(group.max()) + 1, dtype=bool)
-    mixed[group[1:][change]] = True
-    rows = np.flatnonzero(mixed[group])
-    order = rows[np.lexsort((values[rows], group[rows]))]
-    starts = np.flatnonzero(np.concatenate([[True], (np.diff(group[order]) != 0) | (np.diff(values[order]) != 0)]))
-    sizes = np.diff([*starts, len(order)])
-    best: dict[int, tuple[int, int]] = {}
-    for begin, size in zip(starts.tolist(), sizes.tolist(), strict=True):
-        number, value = int(group[order[begin]]), int(values[order[begin]])
-        if number not in best or size > best[number][0]:
-            best[number] = (size, value)
-    differs[rows] = [best[int(group[row])][1] != int(values[row]) for row in rows]
-    return differs
+# Every row that was delivered, with its request: that of its anchor and time where it has no id.
+_DELIVERED = """
+CREATE OR REPLACE TABLE delivered AS
+SELECT coalesce(staged.request_id, other.request_id) AS request_id, staged.rank
+FROM staged_labels AS staged LEFT JOIN (
+    SELECT anchor_item_id, timestamp, min(request_id) AS request_id FROM known_labels GROUP BY ALL
+) AS other ON staged.request_id IS NULL AND other.anchor_item_id = staged.anchor_item_id
+    AND other.timestamp = staged.timestamp
+"""
+# Ranks from 1 to a request's greatest that no row has. A row without a readable rank may have been any of them.
+_MISSING_RANKS = """
+CREATE OR REPLACE TABLE missing_ranks AS
+SELECT request_id, greatest - count(DISTINCT delivered.rank) FILTER (delivered.rank BETWEEN 1 AND greatest)
+    - count(*) FILTER (delivered.rank IS NULL) AS missing_ranks
+FROM delivered JOIN (SELECT request_id, max(rank) AS greatest FROM known_labels GROUP BY request_id) USING (request_id)
+GROUP BY request_id, greatest
+"""
+# Each row beside the others of its request. What is usual is what most rows have, of equals what came first.
+_AMONG_REQUESTS = """
+CREATE OR REPLACE TABLE among_requests AS
+SELECT *,
+    first_value(timestamp) OVER (request ORDER BY rows_timestamp DESC, first_timestamp, pos) AS usual_timestamp,
+    first_value(domain) OVER (request ORDER BY rows_domain DESC, first_domain, pos) AS usual_domain,
+    first_value(anchor_item_id) OVER (request ORDER BY rows_anchor DESC, first_anchor, pos) AS usual_anchor
+FROM (
+    SELECT *,
+        row_number() OVER (PARTITION BY request_id, rank ORDER BY pos) AS times_rank,
+        row_number() OVER (PARTITION BY request_id, item ORDER BY rank, pos) AS times_item,
+        count(*) OVER by_timestamp AS rows_timestamp, min(pos) OVER by_timestamp AS first_timestamp,
+        count(*) OVER by_domain AS rows_domain, min(pos) OVER by_domain AS first_domain,
+        count(*) OVER by_anchor AS rows_anchor, min(pos) OVER by_anchor AS first_anchor
+    FROM known_labels JOIN missing_ranks USING (request_id)
+    WINDOW by_timestamp AS (PARTITION BY request_id, timestamp), by_domain AS (PARTITION BY request_id, domain),
+        by_anchor AS (PARTITION BY request_id, anchor_item_id)
+) WINDOW request AS (PARTITION BY request_id)
+"""

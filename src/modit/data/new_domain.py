@@ -9,19 +9,20 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from modit.core.artifacts import MANIFEST
 from modit.core.errors import ConfigError, ContractError
 from modit.core.run_config import NewDomain
-from modit.data.catalog import Catalog
+from modit.data.catalog import NOT_SCORED, Catalog
+from modit.data.engine import Engine
+from modit.data.items import read_verdicts
 from modit.data.nightly import OUTCOME_FILE
-from modit.data.parts import find_parts
 
 # Items that a function is asked about at once; what it said is on disk before the next ones are asked.
 BATCH = 1_024
@@ -84,7 +85,7 @@ def add_domain(catalog: Catalog, new: NewDomain, source: Callable[[], Path], scr
 
 
 def column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndarray:
-    """Verdicts of a boolean column of `items`, bool [N].
+    """Verdicts of a column of `items`, int8 [N]: true or 1, false or 0, and `NOT_SCORED` where it is null.
 
     Args:
         source: the input folder.
@@ -92,21 +93,15 @@ def column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndarr
         item_ids: whose verdicts, in which order.
 
     Raises:
-        ContractError: no such column, another type, or no verdict on an item.
+        ContractError: no such column, another type, or an item that the table does not have.
     """
-    tables = []
-    for part in find_parts(source, "items"):
-        found = part.schema.field(column).type if column in part.schema.names else "missing"
-        if found != pa.bool_():
-            raise ContractError(f"{part.name}, column {column!r}: is {found}; allowed: a boolean column")
-        tables.append(pq.read_table(part.path, columns=["item_id", column]))
-    table = pa.concat_tables(tables)
-    rows = pc.index_in(pa.array(item_ids.tolist(), pa.string()), table["item_id"].cast(pa.string()))
-    verdicts = table[column].take(rows)
-    if verdicts.null_count:
-        missing = item_ids[verdicts.is_null().to_numpy()]
-        raise ContractError(f"items, column {column!r}: no verdict on {len(missing)} items, such as {missing[0]!r}")
-    return verdicts.to_numpy().astype(bool)
+    with TemporaryDirectory(prefix="modit-") as folder, Engine(Path(folder)) as engine:
+        found = read_verdicts(source, column, engine)
+    rows = pc.index_in(pa.array(item_ids.tolist(), pa.string()), found["item_id"])
+    if rows.null_count:
+        missing = item_ids[rows.is_null().to_numpy(zero_copy_only=False)]
+        raise ContractError(f"items, column {column!r}: {len(missing)} items are not there, such as {missing[0]!r}")
+    return pc.fill_null(found["verdict"].take(rows), NOT_SCORED).to_numpy()
 
 
 def asked_verdicts(scorer: Scorer, catalog: Catalog, scratch: Path) -> np.ndarray:

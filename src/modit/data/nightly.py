@@ -1,4 +1,4 @@
-"""One window from reading to outcome: rows checked, facts judged, data docs written."""
+"""One window from reading to outcome: rows checked, measurements judged, data docs written."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from modit.core.params import WindowParams
 from modit.core.window import Days
 from modit.data.catalog import Catalog
 from modit.data.data_docs import write_data_docs
-from modit.data.drift import Drift, compare, drift_facts
+from modit.data.drift import Drift, compare, measure_drift
 from modit.data.expectations import judge
-from modit.data.facts import TABLES, Fact, contract_facts, refuse
-from modit.data.history import News, news, rate_facts, volume_facts
+from modit.data.history import News, measure_rates, measure_volume, news
 from modit.data.interactions import InteractionCounts
+from modit.data.measurements import Measurement, contract_measurements, refuse
 from modit.data.params import ValidationParams
 from modit.data.profile import decode, learn_codebook, profile
-from modit.data.validate import Inspection, Report, inspect, refuse_nothing_to_learn_from
+from modit.data.rules import TABLES
+from modit.data.validate import Inspection, Report, Workplace, inspect, refuse_nothing_to_learn_from
 from modit.data.window import TimeRules, Window
 
 Json = dict[str, Any]
@@ -60,12 +61,19 @@ class WindowValidator:
         window: section `window`.
         days: the window, or None for everything.
         history: records of the last accepted windows, oldest first.
+        workplace: where and how the engine works.
     """
 
     def __init__(
-        self, params: ValidationParams, window: WindowParams, days: Days | None, history: Sequence[Mapping[str, Any]]
+        self,
+        params: ValidationParams,
+        window: WindowParams,
+        days: Days | None,
+        history: Sequence[Mapping[str, Any]],
+        workplace: Workplace | None = None,
     ) -> None:
         self._params, self._days, self._history = params, days, list(history)
+        self._workplace = workplace
         self._times = TimeRules(Window.of_days(days), window.overlap_days)
 
     def run(self, source: Path, quarantine: Path, validation: Path) -> Night:
@@ -80,41 +88,43 @@ class WindowValidator:
             ContractError: the window is refused; `validation` says why, too.
         """
         try:
-            found = inspect(source, quarantine, self._params, self._times)
+            found = inspect(source, quarantine, self._params, self._times, self._workplace)
         except ContractError as error:
             self._explain_unreadable(source, validation, error)
             raise
         found.report.save(quarantine)
         now, drifts = self._compare(found)
         heard = news(now or {}, self._history)
-        judgement = judge(found.facts, drifts, self._params.drift)
-        failing = judgement.failing(found.facts)
-        outcome = self._outcome(source, found.report, heard, failing, drifts)
+        judgement = judge(found.measurements, drifts, self._params)
+        failing = judgement.failing(found.measurements)
+        outcome = self._outcome(source, found.report, heard, failing, drifts, is_dated=_is_dated(found))
         _write(validation / OUTCOME_FILE, outcome)
         _write(
-            validation / "facts.json", {"facts": [f.as_json() for f in found.facts], "drift": list(map(asdict, drifts))}
+            validation / "facts.json",
+            {"facts": [f.as_json() for f in found.measurements], "drift": list(map(asdict, drifts))},
         )
-        write_data_docs(validation, outcome, found.facts, drifts, judgement, self._rows_a_day(now or {}))
+        write_data_docs(validation, outcome, found.measurements, drifts, judgement, self._rows_a_day(now or {}))
         refuse(failing)
-        if outcome["outcome"] == ACCEPTED and found.report.interactions.sequences == 0:
+        has_interactions = found.interactions is not None and found.interactions.order
+        if has_interactions and outcome["outcome"] == ACCEPTED and found.report.interactions.sequences == 0:
             refuse_nothing_to_learn_from(found.report.interactions)
         if now is not None:
             _write(validation / "profile.json", now)
         return Night(found, outcome, now)
 
     def _compare(self, found: Inspection) -> tuple[Json | None, list[Drift]]:
-        """The window's profile and its drift; adds the facts that need other windows."""
+        """The window's profile and its drift; adds the measurements that need other windows."""
         if self._days is None or found.interactions is None:
             return None, []
         now = profile(found.items, found.interactions, found.labels, self._codebook(found.items.embeddings))
         now |= {"start": self._days.start.isoformat(), "end": self._days.end.isoformat()}
-        if not now["interactions"]["rows"]:
+        if found.interactions.order and not now["interactions"]["rows"]:
             return now, []
         reference = self._history[-1]["columns"] if self._history else {}
         drifts = compare(now["columns"], reference, self._params.drift)
-        found.facts += volume_facts(now, self._days, self._history, self._params)
-        found.facts += rate_facts(now, self._history, self._params)
-        found.facts += drift_facts(drifts, self._params.drift)
+        found.measurements += measure_volume(now, self._days, self._history, self._params)
+        found.measurements += measure_rates(now, self._history, self._params)
+        found.measurements += measure_drift(drifts, self._params)
         return now, drifts
 
     def _codebook(self, embeddings: np.ndarray) -> np.ndarray:
@@ -125,14 +135,20 @@ class WindowValidator:
         return learn_codebook(embeddings, self._params.drift.cells)
 
     def _outcome(
-        self, source: Path, report: Report, heard: News, failing: Sequence[Fact], drifts: Sequence[Drift]
+        self,
+        source: Path,
+        report: Report,
+        heard: News,
+        failing: Sequence[Measurement],
+        drifts: Sequence[Drift],
+        is_dated: bool = True,
     ) -> Json:
         tables = _tables(report)
         word, reason = ACCEPTED, "Every rule held within its limits."
         if failing:
             rules = ", ".join(dict.fromkeys(f"{fact.rule} ({fact.table})" for fact in failing))
             word, reason = REFUSED, f"Refused: past the limits of section validate_logs: {rules}."
-        elif self._days is not None and not heard.rows:
+        elif self._days is not None and is_dated and not heard.rows:
             held = f"that the accepted window {heard.compared_with} did not hold" if heard.compared_with else "at all"
             there = f"{tables['interactions']['accepted']} accepted interactions"
             word = SKIPPED_NO_DATA
@@ -156,17 +172,22 @@ class WindowValidator:
         return {table: {day: by_day.get(day, [0])[0] for day in names} for table, by_day in dated.items()}
 
     def _explain_unreadable(self, source: Path, validation: Path, error: ContractError) -> None:
-        facts = [fact for table in TABLES for fact in contract_facts(table, error.breaches) if fact.rows or fact.value]
-        judgement = judge(facts, [], self._params.drift)
+        broken = [each for table in TABLES for each in contract_measurements(table, error.breaches) if each.value]
+        judgement = judge(broken, [], self._params)
         report = Report(0, 0, {}, interactions=InteractionCounts(), retrieval_labels=None)
-        outcome = self._outcome(source, report, News(0, 0, None), facts, [])
+        outcome = self._outcome(source, report, News(0, 0, None), broken, [])
         outcome |= {"outcome": REFUSED, "tables": {}}
         outcome["reason"] = "Refused before its rows could be read: files or columns break the contract."
-        if not facts:
+        if not broken:
             outcome["reason"] = str(error)
         _write(validation / OUTCOME_FILE, outcome)
-        _write(validation / "facts.json", {"facts": [fact.as_json() for fact in facts], "drift": []})
-        write_data_docs(validation, outcome, facts, [], judgement, {})
+        _write(validation / "facts.json", {"facts": [each.as_json() for each in broken], "drift": []})
+        write_data_docs(validation, outcome, broken, [], judgement, {})
+
+
+def _is_dated(found: Inspection) -> bool:
+    """Whether the input has a table with dates: without one, only its items can be new."""
+    return found.labels is not None or found.interactions is None or bool(found.interactions.order)
 
 
 def _tables(report: Report) -> Json:

@@ -11,12 +11,13 @@ import pyarrow as pa
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from modit.data.catalog import NOT_SCORED, POSITIVE
 from modit.data.hashing import string_hashes
 from modit.data.interactions import Interactions
 from modit.data.items import Items
 from modit.data.labels import RetrievalLabels
+from modit.data.rules import DAY
 from modit.data.vectors import nearest_centroid
-from modit.data.window import DAY
 
 Json = dict[str, Any]
 
@@ -71,7 +72,8 @@ def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | 
         "items": {"rows": len(items.item_ids), "dimension": int(items.embeddings.shape[1])},
         "interactions": {"rows": len(rows.item), "by_day": by_day(rows.key, rows.item, item_hash) if dated else {}},
         "attribute_rates": {
-            name: [int(column.sum()), len(column), len(column)] for name, column in items.attributes.items()
+            name: [int((column == POSITIVE).sum()), *[int((column != NOT_SCORED).sum())] * 2]
+            for name, column in items.verdicts.items()
         },
         "columns": _item_columns(items, cells) | _interaction_columns(interactions, cells),
         "codebook": encode(codebook),
@@ -79,8 +81,8 @@ def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | 
     if labels is not None:
         found = labels.labels
         content["retrieval_labels"] = {"rows": len(found), "by_day": by_day(found.time, found.item, item_hash)}
-        content["label_rates"] = _label_rates(labels, sorted(items.attributes))
-        content["columns"] |= _label_columns(labels, cells, sorted(items.attributes))
+        content["label_rates"] = _label_rates(labels, sorted(items.verdicts))
+        content["columns"] |= _label_columns(labels, cells, sorted(items.verdicts))
     return content
 
 
@@ -103,8 +105,8 @@ def decode(value: Json) -> np.ndarray:
 
 def _item_columns(items: Items, cells: np.ndarray) -> Json:
     columns = {"items.embedding_norm": _numbers(items.norms), "items.embedding_cell": _categories(cells)}
-    for name, column in items.attributes.items():
-        columns[f"items.attr_{name}"] = _categories(column.astype(int))
+    for name, column in items.verdicts.items():
+        columns[f"items.attr_{name}"] = _categories(column)
     return columns
 
 

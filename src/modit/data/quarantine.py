@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modit.data.facts import Fact
-from modit.data.problems import ProblemLog
+from modit.data.contract import identifier, literal
+from modit.data.engine import Engine
+from modit.data.files import ROW_BITS
+from modit.data.measurements import Measurement, measured
+from modit.data.params import ValidationParams
+from modit.data.problems import EXAMPLES_SHOWN, ProblemLog
+from modit.data.rules import RowCheck
 
-# Rows are written in groups of at least this size: rules catch a few here and a few there.
-_GROUP_ROWS = 1 << 16
-COLUMNS = {
-    "items": ("item_id", "value"),
-    "retrieval_labels": ("request_id", "timestamp", "domain", "anchor_item_id", "rank", "item_id", "label"),
-}
+_BATCH_ROWS = 1 << 16
+_ROW = f"pos & {(1 << ROW_BITS) - 1}"
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Rows of a table that were set aside.
+
+    Attributes:
+        counts: rule -> rows written, each under the first rule that caught it.
+        measurements: the share of rows that each rule caught.
+    """
+
+    counts: dict[str, int]
+    measurements: list[Measurement]
 
 
 def quarantine_schema(columns: Sequence[str]) -> pa.Schema:
@@ -29,108 +41,77 @@ def quarantine_schema(columns: Sequence[str]) -> pa.Schema:
 
 
 class Quarantine:
-    """Writes refused rows of a table to `TABLE.parquet` in a folder; a context manager.
-
-    The file is complete when the context ends. A process that dies before leaves one without a footer, which nobody
-    can take for a quarantine; the step starts it again.
+    """Sets rows of a table aside.
 
     Args:
-        folder: where the file goes; it exists.
-        table: the table.
-        columns: its columns to keep.
-
-    Attributes:
-        counts: rule -> rows written.
+        engine: holds the rows.
+        table: its name.
+        files: the names of its files; a row's position begins with the number of its file.
+        checks: a row names the check that it breaks by its number among these.
     """
 
-    def __init__(self, folder: Path, table: str, columns: Sequence[str]) -> None:
-        self.counts: dict[str, int] = {}
-        self._broken: dict[str, int] = {}
-        self._table, self._columns = table, columns
-        self._schema = quarantine_schema(columns)
-        self._log = ProblemLog()
-        self._waiting: list[pa.Table] = []
-        self._rows_waiting = 0
-        self._writer = pq.ParquetWriter(folder / f"{table}.parquet", self._schema)
+    def __init__(self, engine: Engine, table: str, files: Sequence[str], checks: Sequence[RowCheck]) -> None:
+        self._engine, self._table, self._files, self._checks = engine, table, files, checks
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._write()
-        self._writer.close()
-
-    @property
-    def total(self) -> int:
-        """Rows set aside so far."""
-        return sum(self.counts.values())
-
-    def add(
-        self,
-        rule: str,
-        file: str,
-        rows: np.ndarray,
-        values: Mapping[str, pa.Array],
-        column: str,
-        examples: Sequence[str] | None = None,
-        fresh: np.ndarray | None = None,
-    ) -> None:
-        """Sets rows of a file aside.
+    def set_aside(self, refused: str, columns: Sequence[str], folder: Path) -> None:
+        """Writes rows to `TABLE.parquet` in a folder, in the order of the input.
 
         Args:
-            rule: the rule that caught them, a key of `RULES`.
-            file: name of the file.
-            rows: int64 [n], row numbers in it, from 0.
-            values: column -> [n] values of these rows.
-            column: the column to name in messages.
-            examples: what to show of the first rows; their values if None.
-            fresh: bool [n], rows that no other rule has caught before: only these are written, all are counted as
-                breaches; None for all.
+            refused: name of an engine's table with `pos`, `broken` (the number of a check) and values as text.
+            columns: the values.
+            folder: an existing folder.
         """
-        if len(rows) == 0:
-            return
-        texts = {name: values[name].cast(pa.string()) for name in self._columns}
-        columns = {"file": pa.repeat(file, len(rows)), "row": pa.array(rows, pa.int64()), **texts}
-        columns["rule"] = pa.repeat(rule, len(rows))
-        table = pa.table(columns, schema=self._schema)
-        table = table if fresh is None else table.filter(pa.array(fresh))
-        self._waiting.append(table)
-        self._rows_waiting += len(table)
-        if self._rows_waiting >= _GROUP_ROWS:
-            self._write()
-        self._broken[rule] = self._broken.get(rule, 0) + len(rows)
-        if len(table):
-            self.counts[rule] = self.counts.get(rule, 0) + len(table)
-        if examples is None:
-            shown = range(min(3, len(rows)))
-            examples = [", ".join(f"{name} {texts[name][i].as_py()!r}" for name in texts) for i in shown]
-        self._log.add_rows(rule, file, column, rows, examples)
+        values = ", ".join(map(identifier, columns))
+        query = f"SELECT {_list(self._files)}[(pos >> {ROW_BITS}) + 1] AS file, {_ROW} AS row, {values}, "
+        query += f"{_list([check.rule for check in self._checks])}[broken + 1] AS rule FROM {refused} ORDER BY pos"
+        schema = quarantine_schema(columns)
+        with pq.ParquetWriter(folder / f"{self._table}.parquet", schema) as writer:
+            for batch in self._engine.batches(query, _BATCH_ROWS):
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
 
-    def facts(self, allowed: Mapping[str, float], rows: int) -> list[Fact]:
-        """The share of rows that break each rule.
+    def summary(self, refused: str, columns: Sequence[str], total: int, params: ValidationParams) -> SetAside:
+        """Counts the rows, and keeps the first few of each file, rule and column as examples.
 
         Args:
-            allowed: rule -> largest share of rows in [0, 1] that it may catch.
-            rows: number of rows looked at.
+            refused: as in `set_aside`.
+            columns: the values to show.
+            total: rows that were looked at.
+            params: section `validate_logs`: how many rows a rule may catch.
         """
-        return [
-            Fact(
-                table=self._table,
-                rule=rule,
-                value=self._broken.get(rule, 0) / rows if rows else 0.0,
-                low=0.0,
-                high=share,
-                rows=self._broken.get(rule, 0),
-                total=rows,
-                details=tuple(str(problem) for problem in self._log.of_rule(rule)),
+        log = ProblemLog()
+        example = ", ".join(["'row': " + _ROW, *(f"{literal(name)}: {identifier(name)}" for name in columns)])
+        query = f"SELECT broken, pos >> {ROW_BITS} AS part, count(*), min_by({{{example}}}, pos, {EXAMPLES_SHOWN}) "
+        query += f"FROM {refused} GROUP BY ALL ORDER BY ALL"
+        for broken, part, count, examples in self._engine.rows(query):
+            check = self._checks[broken]
+            log.add_rows(
+                check.rule, self._files[part], check.column or None, count, [_example(each) for each in examples]
             )
-            for rule, share in allowed.items()
-        ]
+        return summarise(self._table, log, [check.rule for check in self._checks], total, params)
 
-    def _write(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting))
-            self._waiting.clear()
-            self._rows_waiting = 0
+
+def summarise(table: str, log: ProblemLog, rules: Sequence[str], total: int, params: ValidationParams) -> SetAside:
+    """The share of rows that each rule caught.
+
+    Args:
+        table: the table.
+        log: what was found.
+        rules: those that rows were held against.
+        total: rows that were looked at.
+        params: section `validate_logs`.
+    """
+    measurements = []
+    for rule in dict.fromkeys(rules):
+        problems = log.of_rule(rule)
+        rows = sum(problem.count for problem in problems)
+        details = [str(problem) for problem in problems]
+        measurements.append(measured(table, rule, rows / total if total else 0.0, params, rows, total, details))
+    return SetAside({each.rule: each.rows for each in measurements if each.rows}, measurements)
+
+
+def _example(row: dict[str, object]) -> str:
+    return f"row {row.pop('row')}: " + ", ".join(f"{name} {value!r}" for name, value in row.items())
+
+
+def _list(words: Sequence[str]) -> str:
+    return f"[{', '.join(map(literal, words))}]"

@@ -1,4 +1,4 @@
-"""From an input folder to a catalogue, a quarantine and the facts: what the step `validate_logs` judges."""
+"""From an input folder to a catalogue, a quarantine and the measurements that the step `validate_logs` judges."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from modit.core.errors import ContractError
-from modit.data.catalog import Catalog, Sequences
-from modit.data.facts import Fact, contract_facts, refuse
+from modit.data.catalog import NOT_SCORED, POSITIVE, Catalog, Sequences
+from modit.data.engine import Engine
+from modit.data.files import has_table
 from modit.data.interactions import InteractionCounts, Interactions, read_interactions
 from modit.data.items import Items, read_items
 from modit.data.labels import LabelCounts, RetrievalLabels, read_labels
+from modit.data.mapping import Mapping, TableLayout
+from modit.data.measurements import Measurement, contract_measurements, refuse
 from modit.data.params import ValidationParams
-from modit.data.parts import has_table
-from modit.data.problems import RULES, ProblemLog
+from modit.data.problems import ProblemLog
+from modit.data.rules import RULES
+from modit.data.table_job import TableJob
 from modit.data.window import TimeRules, Window
 
 REPORT_NAME = "report.json"
@@ -30,6 +32,7 @@ class Report:
         items: number of items.
         dimension: width of an embedding.
         positives: domain -> number of items with the attribute.
+        unscored: domain -> number of items without a verdict, where there are any.
         interactions: what happened to the interaction rows.
         retrieval_labels: rows of retrieval labels, or None where there are none.
         items_quarantined: rule -> rows of items set aside.
@@ -43,6 +46,7 @@ class Report:
     retrieval_labels: int | None
     items_quarantined: dict[str, int] = field(default_factory=dict)
     labels: LabelCounts | None = None
+    unscored: dict[str, int] = field(default_factory=dict)
 
     @property
     def quarantined(self) -> dict[str, dict[str, int]]:
@@ -58,7 +62,7 @@ class Report:
     def save(self, folder: Path) -> None:
         """Writes `report.json`: the counts, and what each rule of the quarantine means."""
         content = asdict(self)
-        content["rules"] = {rule: RULES[rule] for counts in self.quarantined.values() for rule in counts}
+        content["rules"] = {rule: RULES[rule].meaning for counts in self.quarantined.values() for rule in counts}
         (folder / REPORT_NAME).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
@@ -67,16 +71,23 @@ class Inspection:
     """What was found in a window. Later tables are missing where the items are past their limits: nothing fits to them.
 
     Attributes:
-        facts: one for each rule that was measured.
+        measurements: one for each rule that was measured.
         items: the good items.
-        interactions: the good interactions, or None.
+        interactions: the good interactions; without rows where the input has no such table.
         labels: the good retrieval labels, or None.
+        layouts: the tables as they were understood.
     """
 
-    facts: list[Fact]
+    measurements: list[Measurement]
     items: Items
     interactions: Interactions | None = None
     labels: RetrievalLabels | None = None
+    layouts: list[TableLayout] = field(default_factory=list)
+
+    @property
+    def breached(self) -> list[Measurement]:
+        """The measurements outside their ranges."""
+        return [each for each in self.measurements if each.is_breached]
 
     @property
     def catalog(self) -> Catalog:
@@ -86,33 +97,55 @@ class Inspection:
             ContractError: the items are past their limits.
         """
         if self.interactions is None:
-            refuse(fact for fact in self.facts if fact.is_breached)
+            refuse(self.breached)
         sequences = self.interactions.sequences if self.interactions else Sequences.none()
-        verdicts = {domain: column.astype(np.int8) for domain, column in self.items.attributes.items()}
-        return Catalog(self.items.item_ids, self.items.embeddings, verdicts, self.items.titles, sequences)
+        return Catalog(self.items.item_ids, self.items.embeddings, self.items.verdicts, self.items.titles, sequences)
 
     @property
     def report(self) -> Report:
         """The counts."""
+        verdicts = self.items.verdicts
+        unscored = {domain: int((column == NOT_SCORED).sum()) for domain, column in verdicts.items()}
         return Report(
             items=len(self.items.item_ids),
             dimension=int(self.items.embeddings.shape[1]),
-            positives={domain: int(column.sum()) for domain, column in self.items.attributes.items()},
+            positives={domain: int((column == POSITIVE).sum()) for domain, column in verdicts.items()},
             interactions=self.interactions.counts if self.interactions else InteractionCounts(),
             retrieval_labels=self.labels.counts.rows if self.labels else None,
             items_quarantined=self.items.quarantined,
             labels=self.labels.counts if self.labels else None,
+            unscored={domain: count for domain, count in unscored.items() if count},
         )
 
 
-def inspect(source: Path, quarantine: Path, params: ValidationParams, times: TimeRules) -> Inspection:
-    """Reads an input folder row by row; bad rows go to the quarantine, and nothing is judged yet.
+@dataclass(frozen=True)
+class Workplace:
+    """Where and how the engine works.
+
+    Attributes:
+        scratch: an existing folder with some 30 bytes of room for each row of interactions; None for the quarantine.
+        memory_gb: memory of the step in GiB.
+        mapping: the mapping file; None for the one in the input folder, if there is one.
+        rows_max: most rows to read of interactions and of retrieval labels; None for all.
+    """
+
+    scratch: Path | None = None
+    memory_gb: float = 4.0
+    mapping: Path | None = None
+    rows_max: int | None = None
+
+
+def inspect(
+    source: Path, quarantine: Path, params: ValidationParams, times: TimeRules, workplace: Workplace | None = None
+) -> Inspection:
+    """Reads an input folder; bad rows go to the quarantine, and nothing is judged yet.
 
     Args:
         source: the input folder.
         quarantine: existing folder, gets `TABLE.parquet` with the rows set aside.
         params: section `validate_logs`: how much quarantine is too much.
         times: the part of time to read, and what a row's time must look like.
+        workplace: where and how to work.
 
     Raises:
         ContractError: a file or column breaks the contract, so that rows cannot be read.
@@ -122,15 +155,24 @@ def inspect(source: Path, quarantine: Path, params: ValidationParams, times: Tim
             f"{source} is not a folder; an input folder holds items and interactions, "
             "see docs/reference/input-contract.md"
         )
-    items = read_items(source, quarantine, params)
-    found = Inspection([*contract_facts("items"), *items.facts], items)
-    if any(fact.is_breached for fact in items.facts):
-        return found
-    found.interactions = read_interactions(source, items.item_ids, quarantine, times, params)
-    found.facts += [*contract_facts("interactions"), *found.interactions.facts]
-    if has_table(source, "retrieval_labels"):
-        found.labels = read_labels(source, items.item_ids, sorted(items.attributes), quarantine, times, params)
-        found.facts += [*contract_facts("retrieval_labels"), *found.labels.facts]
+    workplace = workplace or Workplace()
+    mapping = Mapping.load(source, workplace.mapping)
+    with Engine(workplace.scratch or quarantine, workplace.memory_gb) as engine:
+        items = read_items(source, engine, quarantine, params, mapping)
+        found = Inspection([*contract_measurements("items"), *items.measurements], items, layouts=[items.layout])
+        if found.breached:
+            return found
+        items.save_ids(engine)
+        job = TableJob(source, engine, quarantine, times, params, mapping, workplace.rows_max)
+        found.interactions = Interactions.none()
+        if has_table(source, "interactions"):
+            found.interactions = read_interactions(job)
+            found.measurements += [*contract_measurements("interactions"), *found.interactions.measurements]
+            found.layouts.append(found.interactions.layout)
+        if has_table(source, "retrieval_labels"):
+            found.labels = read_labels(job, sorted(items.verdicts))
+            found.measurements += [*contract_measurements("retrieval_labels"), *found.labels.measurements]
+            found.layouts.append(found.labels.layout)
     return found
 
 
@@ -165,8 +207,8 @@ def validate_logs(
         ContractError: the input breaks the contract; the message names file, column, row and rule.
     """
     found = inspect(source, quarantine, params or ValidationParams(), TimeRules(window or Window()))
-    refuse(fact for fact in found.facts if fact.is_breached)
+    refuse(found.breached)
     report = found.report
-    if report.interactions.sequences == 0:
+    if found.interactions and found.interactions.order and report.interactions.sequences == 0:
         refuse_nothing_to_learn_from(report.interactions)
     return found.catalog, report

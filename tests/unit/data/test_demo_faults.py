@@ -240,6 +240,6 @@ def test_a_night_whose_day_is_missing_is_skipped(tmp_path):
     night = validate(faulty, 2, 5, tmp_path / "second", (first.record,))
     assert night.outcome["outcome"] == "SKIPPED_NO_DATA"
     after = validate(faulty, 3, 6, tmp_path / "third", (first.record,))
-    (present,) = [fact for fact in after.inspection.facts if fact.rule == "days_present"]
+    (present,) = [fact for fact in after.inspection.measurements if fact.rule == "days_present"]
     assert (after.outcome["outcome"], round(present.value, 2)) == ("ACCEPTED", 0.33)
     assert str(DAY) in present.details[0]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modit.data.drift import compare, drift_facts, stability_index
-from modit.data.params import DriftParams
+from modit.data.drift import compare, measure_drift, stability_index
+from modit.data.params import DriftParams, ValidationParams
 from modit.data.profile import _categories, _numbers, decode, encode, learn_codebook
 from modit.data.vectors import nearest_centroid
 
@@ -37,7 +37,7 @@ def test_the_index_is_that_of_its_formula():
 def test_two_samples_of_one_law_do_not_drift(seed):
     rng = np.random.default_rng(seed)
     now, then = (
-        {"a": _numbers(rng.lognormal(size=50_000)), "b": _categories(rng.integers(0, 30, 50_000))} for _ in "12"
+        {"items.a": _numbers(rng.lognormal(size=50_000)), "b": _categories(rng.integers(0, 30, 50_000))} for _ in "12"
     )
     assert {drift.level for drift in compare(now, then, PARAMS)} == {"ok"}
 
@@ -45,36 +45,40 @@ def test_two_samples_of_one_law_do_not_drift(seed):
 @pytest.mark.parametrize(("shift", "level"), [(0.1, "ok"), (0.6, "warn"), (3.0, "fail")])
 def test_levels_rise_with_the_shift(shift, level):
     rng = np.random.default_rng(0)
-    now, then = {"a": _numbers(rng.normal(size=20_000) + shift)}, {"a": _numbers(rng.normal(size=20_000))}
+    now, then = {"items.a": _numbers(rng.normal(size=20_000) + shift)}, {"items.a": _numbers(rng.normal(size=20_000))}
     assert compare(now, then, PARAMS)[0].level == level
 
 
 def test_a_category_that_appears_counts_and_stays_finite():
-    (drift,) = compare({"a": _categories(np.array(["x"] * 99))}, {"a": _categories(np.array(["y"] * 99))}, PARAMS)
+    (drift,) = compare(
+        {"items.a": _categories(np.array(["x"] * 99))}, {"items.a": _categories(np.array(["y"] * 99))}, PARAMS
+    )
     assert drift.level == "fail"
     assert np.isfinite(drift.psi)
 
 
 def test_a_distance_of_few_rows_that_chance_explains_does_not_count():
     (drift,) = compare(
-        {"a": _numbers(np.array([3.0]))}, {"a": _numbers(np.array([0.0, 1.0]))}, DriftParams(psi_fail=99)
+        {"items.a": _numbers(np.array([3.0]))}, {"items.a": _numbers(np.array([0.0, 1.0]))}, DriftParams(psi_fail=99)
     )
     assert drift.distance == 1.0
-    assert not any(fact.is_breached for fact in drift_facts([drift], DriftParams(psi_fail=99)))
+    assert not any(
+        fact.is_breached for fact in measure_drift([drift], ValidationParams(drift=DriftParams(psi_fail=99)))
+    )
 
 
 def test_an_index_of_few_rows_that_chance_explains_does_not_count():
     few, many = _categories(np.array(["x", "y"])), _categories(np.array([*"abcdefghij"] * 3 + ["x", "y"]))
-    (drift,) = compare({"a": few}, {"a": many}, PARAMS)
+    (drift,) = compare({"items.a": few}, {"items.a": many}, PARAMS)
     assert drift.psi > PARAMS.psi_fail
     assert drift.level == "ok"
-    assert not any(fact.is_breached for fact in drift_facts([drift], PARAMS))
+    assert not any(fact.is_breached for fact in measure_drift([drift], ValidationParams()))
 
 
 def test_constant_columns_do_not_drift_and_moved_ones_do():
     ones = _numbers(np.ones(500))
-    assert compare({"a": ones}, {"a": ones}, PARAMS)[0].level == "ok"
-    assert compare({"a": _numbers(np.full(500, 2.0))}, {"a": ones}, PARAMS)[0].level == "fail"
+    assert compare({"items.a": ones}, {"items.a": ones}, PARAMS)[0].level == "ok"
+    assert compare({"items.a": _numbers(np.full(500, 2.0))}, {"items.a": ones}, PARAMS)[0].level == "fail"
 
 
 def test_columns_that_only_one_window_has_are_left_out():

@@ -9,7 +9,7 @@ import pytest
 
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.data.params import ValidationParams
-from modit.data.problems import RULES
+from modit.data.rules import RULES
 from tests.faults.kinds import all_faults
 from tests.faults.trial import Trial
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modit.core.window import Days
-from modit.data.history import news, rate_facts, volume_facts
+from modit.data.history import measure_rates, measure_volume, news
 from modit.data.params import ValidationParams
 from modit.data.profile import by_day
 
@@ -58,13 +58,13 @@ def test_the_sum_of_a_day_depends_on_its_rows_and_not_on_their_order():
 def test_volume_is_judged_a_day_against_the_median(rows, breached):
     now = record("2026-01-04", "2026-01-06", {"2026-01-04": [rows, 0], "2026-01-05": [rows, 0]})
     history = [record("2026-01-01", "2026-01-03", {"x": [2 * each, 0]}) for each in (20, 20, 900)]
-    facts = {fact.rule: fact for fact in volume_facts(now, Days(date(2026, 1, 4), date(2026, 1, 6)), history, PARAMS)}
+    facts = {fact.rule: fact for fact in measure_volume(now, Days(date(2026, 1, 4), date(2026, 1, 6)), history, PARAMS)}
     assert facts["volume"].is_breached == breached
 
 
 def test_days_without_rows_are_named():
     now = record("2026-01-01", "2026-01-05", {"2026-01-02": [1, 0]})
-    (fact,) = volume_facts(now, Days(date(2026, 1, 1), date(2026, 1, 5)), [], PARAMS)
+    (fact,) = measure_volume(now, Days(date(2026, 1, 1), date(2026, 1, 5)), [], PARAMS)
     assert (fact.rule, fact.value, fact.is_breached) == ("days_present", 0.75, True)
     assert "2026-01-01, 2026-01-03, 2026-01-04" in fact.details[0]
 
@@ -83,14 +83,14 @@ def labelled(share, rows=1_000):
     ],
 )
 def test_the_band_of_a_rate_is_learnt_from_accepted_windows(found, past, breached):
-    (fact,) = rate_facts(labelled(found, 100_000), [labelled(share) for share in past], PARAMS)
+    (fact,) = measure_rates(labelled(found, 100_000), [labelled(share) for share in past], PARAMS)
     assert fact.is_breached == breached
 
 
 def test_few_labels_are_given_their_own_error():
-    (fact,) = rate_facts(labelled(0.5, rows=10), [labelled(0.2)], PARAMS)
+    (fact,) = measure_rates(labelled(0.5, rows=10), [labelled(0.2)], PARAMS)
     assert not fact.is_breached
 
 
 def test_a_domain_without_history_has_no_band():
-    assert rate_facts(labelled(0.9), [], PARAMS) == []
+    assert measure_rates(labelled(0.9), [], PARAMS) == []

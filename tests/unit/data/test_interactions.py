@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.core.errors import ContractError
 from modit.data.catalog import Catalog
-from modit.data.interactions import Window
 from modit.data.params import ValidationParams
 from modit.data.validate import validate_logs
+from modit.data.window import Window
 
 TOLERANT = ValidationParams(unknown_item_share_max=1.0, null_share_max=1.0, duplicate_share_max=1.0)
 
@@ -195,6 +195,7 @@ rows = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(rows=rows)
 def test_any_rows_are_kept_set_aside_or_in_a_short_sequence_as_a_plain_loop_says(rows, tmp_path_factory):
     source, quarantine = tmp_path_factory.mktemp("input"), tmp_path_factory.mktemp("quarantine")
@@ -216,7 +217,7 @@ def test_any_rows_are_kept_set_aside_or_in_a_short_sequence_as_a_plain_loop_says
     assert counts.rows == sum(counts.quarantined.values()) + counts.in_short_sequences + counts.kept
 
 
-def test_sorting_in_ranges_of_sequences_gives_the_same_as_sorting_at_once(tables, source, quarantine, monkeypatch):
+def test_small_batches_give_the_same_as_one(tables, source, quarantine, monkeypatch):
     rng = np.random.default_rng(0)
     columns = {
         "sequence_id": rng.integers(0, 40, 900),
@@ -231,7 +232,7 @@ def test_sorting_in_ranges_of_sequences_gives_the_same_as_sorting_at_once(tables
     tables.write(source)
     whole, report = validate_logs(source, quarantine, TOLERANT)
     expected = {(row["row"], row["rule"]) for row in _set_aside(quarantine)}
-    monkeypatch.setattr("modit.data.interaction_rows.SORTED_ROWS", 64)
+    monkeypatch.setattr("modit.data.engine.BATCH_ROWS", 64)
     ranges, again = validate_logs(source, quarantine, TOLERANT)
     assert np.array_equal(ranges.sequences.items, whole.sequences.items)
     assert np.array_equal(ranges.sequences.offsets, whole.sequences.offsets)

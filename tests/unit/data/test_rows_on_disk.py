@@ -1,5 +1,6 @@
-"""Rows and words lie on disk while a window is read: how many are held at once changes nothing but memory."""
+"""Interactions lie in the engine while a window is read: how many are held at once changes nothing but memory."""
 
+import os
 from datetime import datetime, timedelta
 from unittest import mock
 
@@ -10,18 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.data import interaction_rows, row_order
+from modit.data import engine as engines
+from modit.data import interactions
+from modit.data.engine import Engine
 from modit.data.interactions import read_interactions
+from modit.data.mapping import Mapping
 from modit.data.params import ValidationParams
-from modit.data.positions import Positions
-from modit.data.scratch import Scratch
+from modit.data.table_job import TableJob
 from modit.data.window import TimeRules, Window
 
 TOLERANT = ValidationParams(unknown_item_share_max=1.0, null_share_max=1.0, duplicate_share_max=1.0)
 ITEMS = np.array([f"i{number}" for number in range(6)])
 
+texts = st.one_of(st.just(""), st.sampled_from("abcdefgh"), st.text(max_size=3), st.text(min_size=12, max_size=40))
 row = st.tuples(
-    st.one_of(st.none(), st.sampled_from(["", *"abcdefghijklmnop"])),
+    st.one_of(st.none(), texts),
     st.one_of(st.none(), st.just("nobody"), st.sampled_from(ITEMS.tolist())),
     st.one_of(st.none(), st.integers(0, 50)),
 )
@@ -42,32 +46,37 @@ def _write(folder, files, order):
         pq.write_table(pa.table(columns), folder / f"{number}.parquet", use_dictionary=number % 2 == 0)
 
 
-def _read(source, quarantine, sorted_rows, batch_rows=1 << 19, window=None):
+def _read(source, quarantine, batch_rows=1 << 20, window=None, threads=None):
     """All that reading gives, as plain values."""
+    cores = set(range(threads)) if threads else os.sched_getaffinity(0)
     with (
-        mock.patch.object(interaction_rows, "SORTED_ROWS", sorted_rows),
-        mock.patch.object(interaction_rows, "BATCH_ROWS", batch_rows),
+        mock.patch.object(engines, "BATCH_ROWS", batch_rows),
+        mock.patch.object(engines.os, "sched_getaffinity", lambda process: cores),
+        Engine(quarantine) as engine,
     ):
-        found = read_interactions(source, ITEMS, quarantine, TimeRules(window or Window()), TOLERANT)
+        rows = pa.array(np.arange(len(ITEMS), dtype=np.int32))
+        engine.save("items", pa.table({"item_id": pa.array(ITEMS.tolist()), "item": rows}))
+        times = TimeRules(window or Window())
+        found = read_interactions(TableJob(source, engine, quarantine, times, TOLERANT, Mapping()))
     sequences, rows = found.sequences, found.rows
     arrays = (sequences.offsets, sequences.items, sequences.times, rows.offsets, rows.item, rows.key)
     plain = [None if array is None else (array.dtype, array.tolist()) for array in arrays]
-    return plain, found.counts, found.facts, pq.read_table(quarantine / "interactions.parquet").to_pylist()
+    return plain, found.counts, found.measurements, (quarantine / "interactions.parquet").read_bytes()
 
 
-@settings(max_examples=40, deadline=None)
-@given(files=files, order=st.sampled_from(["position", "timestamp"]), batch_rows=st.sampled_from([5, 1000]))
-def test_rows_held_at_once_change_neither_sequences_nor_quarantine(files, order, batch_rows, tmp_path_factory):
+@settings(max_examples=20, deadline=None)
+@given(files=files, order=st.sampled_from(["position", "timestamp"]))
+def test_neither_batches_nor_threads_change_sequences_or_quarantine(files, order, tmp_path_factory):
     source, quarantine = tmp_path_factory.mktemp("input"), tmp_path_factory.mktemp("quarantine")
     (source / "interactions").mkdir()
     _write(source / "interactions", files, order)
     window = Window(end=datetime(2026, 1, 2)) if order == "timestamp" else None
-    at_once = _read(source, quarantine, 1 << 20, batch_rows, window)
-    for sorted_rows in (1, 3, 16):
-        assert _read(source, quarantine, sorted_rows, batch_rows, window) == at_once
+    at_once = _read(source, quarantine, window=window)
+    for batch_rows, threads in ((1, 1), (3, 4), (16, 2)):
+        assert _read(source, quarantine, batch_rows, window, threads) == at_once
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(files=files)
 def test_every_row_that_is_set_aside_is_named_by_its_file_row_and_first_rule(files, tmp_path_factory):
     source, quarantine = tmp_path_factory.mktemp("input"), tmp_path_factory.mktemp("quarantine")
@@ -86,8 +95,10 @@ def test_every_row_that_is_set_aside_is_named_by_its_file_row_and_first_rule(fil
             elif (sequence, item, key) in seen:
                 expected[name] = "duplicate_interaction"
             seen.add((sequence, item, key))
-    aside = _read(source, quarantine, 8, 7)[-1]
+    _read(source, quarantine, batch_rows=7)
+    aside = pq.read_table(quarantine / "interactions.parquet").to_pylist()
     assert {(row["file"], row["row"]): row["rule"] for row in aside} == expected
+    assert [(row["file"], row["row"]) for row in aside] == sorted(expected)
     values = [[None if v is None else str(v) for v in files[int(row["file"][13])][row["row"]]] for row in aside]
     assert [[row["sequence_id"], row["item_id"], row["position"]] for row in aside] == values
 
@@ -102,43 +113,19 @@ def test_no_more_rows_are_held_than_allowed_however_many_there_are(rows, tmp_pat
         "position": pa.array(rng.integers(0, 1000, rows)),
     }
     pq.write_table(pa.table(columns), tmp_path / "interactions" / "part.parquet")
-    held = []
-    for module, name in ((interaction_rows, "in_order"), (row_order, "repeats")):
-        function = getattr(module, name)
-        monkeypatch.setattr(
-            module, name, lambda *given, function=function: held.append(_longest(given)) or function(*given)
-        )
-    _read(tmp_path, tmp_path, sorted_rows=500, batch_rows=300)
+    held, repeats = [], interactions._repeats
+    monkeypatch.setattr(interactions, "_repeats", lambda rows: held.append(len(rows.item)) or repeats(rows))
+    _read(tmp_path, tmp_path, batch_rows=500)
     assert len(held) >= rows / 500
-    assert max(held) < 500 + 50  # a range ends with a sequence
+    assert max(held) < 500 + 50  # a batch, and the sequence that the last one cut
 
 
-def _longest(given):
-    rows = given[0]
-    return len(rows.item) if hasattr(rows, "item") else len(rows[0])
-
-
-def test_files_of_scratch_are_never_seen_and_their_maps_outlive_it(tmp_path):
-    with Scratch(tmp_path) as scratch:
-        column = scratch.column(np.int32)
-        for block in (np.arange(3), np.arange(0), np.arange(3, 7)):
-            column.append(block)
-        column.write(1, np.array([9]))
-        zeros = scratch.zeros(4, np.int64)
-        zeros[2] = 5
-        assert column.slice(1, 5).tolist() == [9, 2, 3, 4]
-        assert list(tmp_path.iterdir()) == []
-        whole, nothing = column.mapped(), scratch.column(np.int8).mapped()
-    assert (whole.tolist(), nothing.tolist(), zeros.tolist()) == ([0, 9, 2, 3, 4, 5, 6], [], [0, 0, 5, 0])
-
-
-@given(kept=st.lists(st.lists(st.booleans(), max_size=20), min_size=1, max_size=5))
-def test_positions_name_file_and_row_of_what_stays(kept):
-    positions = Positions([len(each) for each in kept])
-    expected = []
-    for file, each in enumerate(kept):
-        rows = np.flatnonzero(each)
-        positions.add(file, 0, len(each), None if len(rows) == len(each) else rows)
-        expected += [(file, row) for row in rows.tolist()]
-    found = [(file, row) for file, _, rows in positions.files(np.arange(len(expected))) for row in rows.tolist()]
-    assert found == expected
+def test_nothing_is_left_of_the_engine_and_its_result_outlives_it(tmp_path):
+    (tmp_path / "interactions").mkdir()
+    _write(tmp_path / "interactions", [[("s", "i0", 1), ("s", "i1", 2), ("s", "i1", 2)]], "position")
+    left = tmp_path / "duckdb-of-an-attempt-that-was-killed"
+    left.mkdir()
+    (left / "ingest.duckdb").write_bytes(b"rows")
+    (_, items, *_), counts, *_ = _read(tmp_path, tmp_path)
+    assert (items[1], counts.quarantined) == ([0, 1], {"duplicate_interaction": 1})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["interactions", "interactions.parquet"]

@@ -37,6 +37,7 @@ def _context(source, tmp_path, **tolerance):
         accepted_windows=list,
         keep_refused=lambda folder: str(folder),
         catalogue=lambda: source,
+        scratch=tmp_path,
         output=outputs.__getitem__,
         logger=logging.getLogger("test"),
     )

@@ -1,0 +1,372 @@
+"""Which column of the input is which column of the contract: by name, by the mapping file, or by a common other name.
+
+The mapping file lies in the input folder as `mapping.yaml`, `mapping.yml` or `mapping.json`, or anywhere else:
+
+    items:
+      item_id: product_code            # column of the contract: column of the input
+      domains: {popular: label_popular, by_hand: "Made by hand"}
+    interactions:
+      sequence_id: user_id
+      timestamp: time
+      timestamp_unit: ms               # of epoch numbers: s, ms, us or ns; found by their size if absent
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from modit.core.names import DOMAIN_NAME
+from modit.data.catalog import ATTRIBUTE_PREFIX
+from modit.data.contract import (
+    EMBEDDING,
+    EPOCH_UNITS,
+    ID,
+    LABEL_COLUMNS,
+    ORDER_COLUMNS,
+    TEXT,
+    TIMESTAMP,
+    VERDICT,
+    ColumnType,
+    conversion,
+    epoch_unit,
+    identifier,
+    is_epoch,
+    select,
+)
+from modit.data.engine import Engine
+from modit.data.files import TableFile, scan, undecodable
+from modit.data.problems import ProblemLog
+
+MAPPING_FILES = ("mapping.yaml", "mapping.yml", "mapping.json")
+_COLUMNS: dict[str, dict[str, ColumnType]] = {
+    "items": {"item_id": ID, "embedding": EMBEDDING, "title": TEXT},
+    "interactions": {"sequence_id": ID, "item_id": ID, **ORDER_COLUMNS},
+    "retrieval_labels": LABEL_COLUMNS,
+}
+# Names that are understood without a mapping file where exactly one of them is there; without case and punctuation.
+_ALIASES = {
+    "item_id": ("itemid", "productid", "movieid", "trackid", "songid", "bookid", "articleid", "asin", "sku", "iid"),
+    "sequence_id": (
+        "sequenceid",
+        "userid",
+        "sessionid",
+        "customerid",
+        "visitorid",
+        "basketid",
+        "playlistid",
+        "orderid",
+        "uid",
+    ),
+    "timestamp": ("timestamp", "time", "datetime", "ts", "eventtime", "createdat"),
+    "position": ("position",),
+    "embedding": ("embedding", "embeddings", "vector", "emb"),
+    "title": ("title", "name", "productname", "itemname"),
+    "request_id": ("requestid", "queryid", "searchid"),
+    "anchor_item_id": ("anchoritemid", "anchorid", "seeditemid"),
+    "domain": ("domain", "attribute"),
+    "rank": ("rank",),
+    "label": ("label", "verdict"),
+}
+_LABEL_PREFIX = "label_"
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """Where the values of a column of the contract come from.
+
+    Attributes:
+        name: of the contract; `attr_<domain>` for a verdict.
+        kind: its type in the contract.
+        column: its name in the input.
+        unit: of epoch times, "" where they are none.
+        found: its Arrow type in the first file.
+        note: what is done on reading, in words; "" for nothing.
+    """
+
+    name: str
+    kind: ColumnType
+    column: str
+    unit: str
+    found: pa.DataType
+    note: str
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """A table of the input as it was understood.
+
+    Attributes:
+        table: its name.
+        files: its files.
+        columns: column of the contract -> where it comes from.
+    """
+
+    table: str
+    files: list[TableFile]
+    columns: dict[str, SourceColumn]
+
+    @property
+    def order(self) -> str:
+        """The column that orders a sequence: `timestamp` or `position`."""
+        return next(name for name in ORDER_COLUMNS if name in self.columns)
+
+    @property
+    def domains(self) -> list[str]:
+        """The domains that have verdicts, sorted."""
+        return sorted(name.removeprefix(ATTRIBUTE_PREFIX) for name in self.columns if name.startswith(ATTRIBUTE_PREFIX))
+
+    def scan(self, files: Sequence[TableFile], numbers: Sequence[int]) -> str:
+        """SQL that yields rows with `pos`, each column of the contract, and the text of what cannot be read.
+
+        Args:
+            files: some of the files; not empty.
+            numbers: the number of each.
+        """
+        lists = [[part for each in self.columns.values() for part in _select_from(file, each)] for file in files]
+        return scan(files, lists, numbers)
+
+    def undecodable(self, files: Sequence[TableFile], error: Exception) -> Exception:
+        """The error for files that the engine could not decode."""
+        return undecodable(files, [[each.column for each in self.columns.values()]] * len(files), error)
+
+
+def _select_from(file: TableFile, source: SourceColumn) -> list[str]:
+    return select(source.name, source.kind, source.column, file.columns[source.column], file.is_text, source.unit)
+
+
+class Mapping:
+    """What a mapping file says; an empty one says nothing.
+
+    Args:
+        content: table -> column of the contract -> column of the input; see the head of this module.
+        name: of the file, for messages.
+    """
+
+    def __init__(self, content: dict[str, dict[str, Any]] | None = None, name: str = "mapping.yaml") -> None:
+        self.tables, self.name = content or {}, name
+
+    @classmethod
+    def load(cls, source: Path, file: Path | None = None) -> Mapping:
+        """Reads a mapping file.
+
+        Args:
+            source: the input folder, where it is looked for.
+            file: a file elsewhere; None for the one in the folder, if there is one.
+
+        Raises:
+            ContractError: the file is not what a mapping file must be.
+        """
+        found = file or next((source / name for name in MAPPING_FILES if (source / name).is_file()), None)
+        if found is None:
+            return cls()
+        problems = ProblemLog()
+        try:
+            content = yaml.safe_load(found.read_text(encoding="utf-8"))  # JSON is YAML, too
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            content = {}
+            problems.add("mapping_valid", found.name, detail=str(error))
+        _check_mapping(content, found.name, problems)
+        problems.raise_if_any()
+        return cls(content, found.name)
+
+    def of(self, table: str) -> dict[str, str]:
+        """Column of the contract -> column of the input, verdicts as `attr_<domain>`."""
+        named = {key: value for key, value in self.tables.get(table, {}).items() if isinstance(value, str)}
+        named.pop("timestamp_unit", None)
+        domains = self.tables.get(table, {}).get("domains", {})
+        pairs = domains.items() if isinstance(domains, dict) else ((column, column) for column in domains)
+        return named | {ATTRIBUTE_PREFIX + domain_name(domain): column for domain, column in pairs}
+
+    def unit(self, table: str) -> str | None:
+        """The unit of epoch times that the file names."""
+        return self.tables.get(table, {}).get("timestamp_unit")
+
+
+def domain_name(text: str) -> str:
+    """A text as the name of a domain: 'Popular Items' is `popular_items`."""
+    if _is_name(text):
+        return text
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def understand(table: str, files: list[TableFile], mapping: Mapping, engine: Engine) -> TableLayout:
+    """Finds the columns of the contract in the files of a table.
+
+    Args:
+        table: its name.
+        files: its files.
+        mapping: the mapping file.
+        engine: measures epoch times, to find their unit.
+
+    Raises:
+        ContractError: a column is missing, ambiguous, or has a type that the contract does not take.
+    """
+    problems = ProblemLog()
+    kinds = dict(_COLUMNS[table])
+    named = _named(table, files[0], mapping, problems)
+    if table == "items":
+        kinds |= dict.fromkeys((name for name in named if name.startswith(ATTRIBUTE_PREFIX)), VERDICT)
+    if table == "interactions":
+        order = [name for name in ORDER_COLUMNS if name in named]
+        if len(order) != 1:
+            shown = ", ".join(files[0].columns)
+            problems.add("one_order_column", files[0].name, detail=f"columns are {shown}")
+        kinds = {name: kind for name, kind in kinds.items() if name not in ORDER_COLUMNS or name in order}
+    for name, kind in kinds.items():
+        _check_column(files, name, named.get(name), kind, problems)
+    _check_same_columns(table, files, problems)
+    problems.raise_if_any()
+    columns = {name: named[name] for name in kinds if name in named}
+    layout = {
+        name: _source_column(files, name, kinds[name], column, mapping.unit(table), engine)
+        for name, column in columns.items()
+    }
+    return TableLayout(table, files, layout)
+
+
+def _named(table: str, first: TableFile, mapping: Mapping, problems: ProblemLog) -> dict[str, str]:
+    """Column of the contract -> column of the input."""
+    named = dict(mapping.of(table))
+    for name, column in list(named.items()):
+        if column not in first.columns:
+            detail = f"{mapping.name} says {name} is {column!r}; columns are {', '.join(first.columns)}"
+            problems.add("mapping_valid", first.name, column, detail)
+            del named[name]
+    for name in _COLUMNS[table]:
+        if name not in named and name in first.columns:
+            named[name] = name
+    if table == "items":
+        named |= _domains(first, named, problems)
+    ordered = any(name in named for name in ORDER_COLUMNS)
+    for name in _COLUMNS[table]:
+        if name not in named and not (table == "interactions" and name in ORDER_COLUMNS and ordered):
+            named |= _by_alias(table, name, first, set(named.values()), problems)
+    return named
+
+
+def _by_alias(table: str, name: str, file: TableFile, taken: set[str], problems: ProblemLog) -> dict[str, str]:
+    aliases = (*_ALIASES[name], "id") if (table, name) == ("items", "item_id") else _ALIASES[name]
+    found = [column for column in file.columns if column not in taken and _plain(column) in aliases]
+    if len(found) > 1 and name != "title":
+        detail = f"several columns may be it: {', '.join(found)}; name one in mapping.yaml"
+        problems.add("column_present", file.name, name, detail)
+    return {name: found[0]} if len(found) == 1 else {}
+
+
+def _domains(file: TableFile, named: dict[str, str], problems: ProblemLog) -> dict[str, str]:
+    """`attr_<domain>` -> column of the input, for columns that are named so; or `label_<domain>` where none is."""
+    taken, domains = set(named.values()), {name for name in named if name.startswith(ATTRIBUTE_PREFIX)}
+    for prefix in (ATTRIBUTE_PREFIX, _LABEL_PREFIX):
+        columns = [name for name in file.columns if name.lower().startswith(prefix) and name not in taken]
+        if columns:
+            break
+    found: dict[str, str] = {}
+    for column in columns:
+        domain = domain_name(column[len(prefix) :])
+        if not _is_name(domain) or ATTRIBUTE_PREFIX + domain in {*found, *domains}:
+            other = found.get(ATTRIBUTE_PREFIX + domain, "the mapping file")
+            detail = f"{domain!r}, as {other}" if _is_name(domain) else f"{domain!r} is no name"
+            problems.add("domain_name", file.name, column, detail)
+        found[ATTRIBUTE_PREFIX + domain] = column
+    if not found and not domains:
+        detail = f"columns are {', '.join(file.columns)}; mapping.yaml can name others under domains"
+        problems.add("attribute_present", file.name, detail=detail)
+    return found
+
+
+def _check_column(
+    files: list[TableFile], name: str, column: str | None, kind: ColumnType, problems: ProblemLog
+) -> None:
+    if column is None:
+        if name != "title":
+            shown = ", ".join(files[0].columns)
+            problems.add("column_present", files[0].name, name, f"missing; columns are {shown}")
+        return
+    for file in files:
+        if column not in file.columns:
+            problems.add("column_present", file.name, column, f"missing; columns are {', '.join(file.columns)}")
+        elif not file.is_text and not kind.accepts(file.columns[column]):
+            problems.add("column_type", file.name, column, f"must be {kind.name}, is {file.columns[column]}")
+    if kind is TIMESTAMP and name == "timestamp":
+        _check_time_zones([file for file in files if column in file.columns], column, problems)
+
+
+def _check_same_columns(table: str, files: list[TableFile], problems: ProblemLog) -> None:
+    """Optional columns of items that the first file does not have."""
+    for file in files[1:] if table == "items" else ():
+        for name in file.columns:
+            if name not in files[0].columns and (name == "title" or name.startswith(ATTRIBUTE_PREFIX)):
+                problems.add("column_present", files[0].name, name, f"missing here, present in {file.name}")
+
+
+def _check_time_zones(files: list[TableFile], column: str, problems: ProblemLog) -> None:
+    typed = [file for file in files if pa.types.is_timestamp(file.columns[column])]
+    for file in typed[1:]:
+        zone, first = file.columns[column].tz, typed[0].columns[column].tz
+        # a naive timestamp beside an aware one would be compared as if it were UTC
+        if (zone is None) != (first is None):
+            problems.add("column_type", file.name, column, f"time zone {zone}, while {typed[0].name} has {first}")
+
+
+def _source_column(
+    files: list[TableFile], name: str, kind: ColumnType, column: str, unit: str | None, engine: Engine
+) -> SourceColumn:
+    found = files[0].columns[column]
+    if kind is TIMESTAMP and any(is_epoch(file.columns[column], file.is_text) for file in files):
+        unit = unit or _unit(files, column, engine)
+    else:
+        unit = ""
+    note = conversion(kind, found, files[0].is_text, unit)
+    return SourceColumn(name, kind, column, unit, found, note)
+
+
+def _unit(files: list[TableFile], column: str, engine: Engine) -> str:
+    """The unit of epoch times by their median in the first file that has any; "" where all times are text."""
+    for number, file in enumerate(files):
+        if is_epoch(file.columns[column], file.is_text):
+            numbers = [f"TRY_CAST({identifier(column)} AS DOUBLE) AS number"]
+            try:
+                median = engine.value(
+                    f"SELECT median(number) FROM ({scan([file], [numbers], [number])}) WHERE isfinite(number)"
+                )
+            except engine.Error as error:
+                raise undecodable([file], [[column]], error) from error
+            if median is not None:
+                return epoch_unit(median)
+    return ""
+
+
+def _check_mapping(content: Any, name: str, problems: ProblemLog) -> None:
+    if not isinstance(content, dict):
+        problems.add("mapping_valid", name, detail=f"is {content!r}; allowed: tables, {', '.join(_COLUMNS)}")
+        return
+    for table, columns in content.items():
+        if table not in _COLUMNS or not isinstance(columns, dict):
+            problems.add("mapping_valid", name, table, f"no such table; allowed: {', '.join(_COLUMNS)}")
+            continue
+        extra = {"items": {"domains"}}.get(table, {"timestamp_unit"})
+        for key, value in columns.items():
+            if key not in _COLUMNS[table] and key not in extra and not key.startswith(ATTRIBUTE_PREFIX):
+                allowed = ", ".join([*_COLUMNS[table], *sorted(extra)])
+                problems.add("mapping_valid", name, f"{table}.{key}", f"no column of the contract; allowed: {allowed}")
+            elif key == "timestamp_unit" and value not in EPOCH_UNITS:
+                problems.add("mapping_valid", name, key, f"is {value!r}; allowed: {', '.join(EPOCH_UNITS)}")
+            elif key == "domains" and not isinstance(value, (dict, list)):
+                problems.add("mapping_valid", name, key, f"is {value!r}; allowed: domain: column, or a list of columns")
+            elif key != "domains" and not isinstance(value, str):
+                problems.add("mapping_valid", name, f"{table}.{key}", f"is {value!r}; allowed: the name of a column")
+
+
+def _is_name(text: str) -> bool:
+    return DOMAIN_NAME.fullmatch(text) is not None
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", column.lower())

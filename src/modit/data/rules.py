@@ -1,0 +1,227 @@
+"""The rules of the input contract, each once: what it means, what breaks it, and how much of a table may break it.
+
+Three kinds. A rule on files and columns refuses the input before a row is read. A rule on rows sets the rows aside that
+break it, and refuses the window when they are more than its share. A rule on windows compares a figure with a range.
+The quarantine applies the predicates of rules on rows; Great Expectations judges the figures against the limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import reduce
+
+from modit.data.params import ValidationParams
+
+TABLES = ("items", "interactions", "retrieval_labels")
+DAY = 86_400_000_000  # microseconds
+# Times outside of these are a unit gone wrong (seconds read as milliseconds) or an unset clock, not a late row.
+EARLIEST, LATEST = datetime(1970, 1, 2), datetime(2100, 1, 1)
+_EARLIEST_US, _LATEST_US = (
+    int((moment - datetime(1970, 1, 1)).total_seconds()) * 1_000_000 for moment in (EARLIEST, LATEST)
+)
+
+# The least and the greatest value allowed: a number, or the path of a field of section `validate_logs`.
+Range = tuple[float | str, float | str]
+NONE: Range = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule.
+
+    Attributes:
+        meaning: what must hold.
+        ranges: table -> the range that the rule's figure may lie in; for a rule on rows, the share that it catches.
+        is_on_rows: whether rows that break it are set aside.
+    """
+
+    meaning: str
+    ranges: dict[str, Range] = field(default_factory=dict)
+    is_on_rows: bool = False
+
+    def bounds(self, table: str, params: ValidationParams) -> tuple[float, float]:
+        """The range of the rule's figure in a table, as section `validate_logs` sets it."""
+        low, high = self.ranges[table]
+        return _number(low, params), _number(high, params)
+
+    def option(self, table: str) -> str | None:
+        """The option `validate_logs.FIELD` that lets more rows through, or None where no option does."""
+        high = self.ranges[table][1]
+        return f"validate_logs.{high}" if self.is_on_rows and isinstance(high, str) else None
+
+
+def _number(limit: float | str, params: ValidationParams) -> float:
+    return float(reduce(getattr, limit.split("."), params) if isinstance(limit, str) else limit)
+
+
+def _on_files(meaning: str, *tables: str) -> Rule:
+    return Rule(meaning, dict.fromkeys(tables or TABLES, NONE))
+
+
+def _on_rows(meaning: str, **limits: str) -> Rule:
+    return Rule(meaning, {table: (0.0, limit) for table, limit in limits.items()}, is_on_rows=True)
+
+
+_ITEM, _LABEL, _TIME, _NULL = "item_share_max", "label_share_max", "timestamp_share_max", "null_share_max"
+
+RULES: dict[str, Rule] = {
+    "file_present": _on_files("each table is one file, or one folder that holds files"),
+    "file_readable": _on_files("each file is valid Parquet, CSV or JSON"),
+    "column_present": _on_files("required columns exist, and every file of a table has the same ones"),
+    "column_type": _on_files("each column has a type that the contract takes"),
+    "mapping_valid": _on_files("the mapping file names tables, columns of the contract, and columns of the input"),
+    "attribute_present": _on_files("items have at least one attr_<domain> column", "items"),
+    "domain_name": _on_files(
+        "what follows attr_ gives a domain's name: lower-case letters, digits and underscores, a letter first, once",
+        "items",
+    ),
+    "items_not_empty": _on_files("there is at least one item", "items"),
+    "one_order_column": _on_files("interactions have either timestamp or position", "interactions"),
+    "interactions_not_empty": Rule("the window holds at least one sequence of two known items"),
+    "not_null": _on_rows("item_id and embedding have no nulls", items=_ITEM),
+    "item_id_not_empty": _on_rows("item_id is not the empty string", items=_ITEM),
+    "item_id_unique": _on_rows("item_id occurs once over all files", items=_ITEM),
+    "embedding_dimension": _on_rows("all embeddings have one and the same dimension", items=_ITEM),
+    "embedding_finite": _on_rows("embeddings have no null, NaN or infinite number", items=_ITEM),
+    "embedding_non_zero": _on_rows("embeddings are not all zeros", items=_ITEM),
+    "embedding_norm": _on_rows("embeddings as delivered are as long as section validate_logs says", items=_ITEM),
+    "readable_value": _on_rows(
+        "a value reads as the type of its column: a verdict or label is true, false, 1 or 0; a time is a time",
+        items=_ITEM,
+        interactions=_TIME,
+        retrieval_labels=_LABEL,
+    ),
+    "partition_name": _on_rows(
+        "the folder date=... of a row names a day as YYYY-MM-DD", interactions=_TIME, retrieval_labels=_LABEL
+    ),
+    "null_in_interaction": _on_rows("sequence_id, item_id and timestamp or position have no nulls", interactions=_NULL),
+    "empty_sequence_id": _on_rows("sequence_id is not the empty string", interactions=_NULL),
+    "timestamp_in_range": _on_rows(
+        "timestamp lies between 1970-01-02 and 2099-12-31", interactions=_TIME, retrieval_labels=_LABEL
+    ),
+    "timestamp_in_partition": _on_rows(
+        "timestamp lies within overlap_days of the day that the folder date=YYYY-MM-DD names",
+        interactions=_TIME,
+        retrieval_labels=_LABEL,
+    ),
+    "unknown_item": _on_rows("the item_id of an interaction exists in items", interactions="unknown_item_share_max"),
+    "duplicate_interaction": _on_rows(
+        "sequence_id, item_id and timestamp or position occur once together", interactions="duplicate_share_max"
+    ),
+    "null_in_label": _on_rows("all columns of a retrieval label have values", retrieval_labels=_LABEL),
+    "unknown_label_domain": _on_rows(
+        "the domain of a retrieval label has a column attr_<domain> in items", retrieval_labels=_LABEL
+    ),
+    "unknown_label_item": _on_rows(
+        "anchor_item_id and item_id of a retrieval label exist in items", retrieval_labels=_LABEL
+    ),
+    "rank_positive": _on_rows("ranks count from 1", retrieval_labels=_LABEL),
+    "one_anchor_per_request": _on_rows(
+        "all rows of a request have one timestamp, domain and anchor_item_id", retrieval_labels=_LABEL
+    ),
+    "duplicate_label": _on_rows("a rank and an item occur once in a request", retrieval_labels=_LABEL),
+    "rank_contiguous": _on_rows(
+        "every rank from 1 to the greatest of a request was delivered", retrieval_labels=_LABEL
+    ),
+    "time_order": Rule(
+        "rows of a file are written in the order of time", {"interactions": (0.0, "unordered_share_max")}
+    ),
+    "days_present": Rule("days of the window have rows", dict.fromkeys(TABLES[1:], (0.0, "missing_day_share_max"))),
+    "volume": Rule(
+        "rows a day are what the last accepted windows had", dict.fromkeys(TABLES[1:], ("volume_min", "volume_max"))
+    ),
+    "label_rate": Rule(
+        "the share of positive labels of a domain lies in the band of the last accepted windows",
+        {"retrieval_labels": (0.0, 1.0)},
+    ),
+    "attribute_rate": Rule(
+        "the share of items with an attribute lies in the band of the last accepted windows", {"items": (0.0, 1.0)}
+    ),
+    "drift_psi": Rule(
+        "the population stability index of a column against the last accepted window is small",
+        dict.fromkeys(TABLES, (0.0, "drift.psi_fail")),
+    ),
+    "drift_distance": Rule(
+        "the two-sample test of a column against the last accepted window finds no large distance",
+        dict.fromkeys(TABLES, (0.0, "drift.distance_fail")),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """How rows break a rule.
+
+    Attributes:
+        rule: a key of `RULES`.
+        column: the column to name in messages; "" for the whole row.
+        broken: SQL predicate over the columns of the scan, true for a row that breaks the rule. A column is null where
+            its value is missing or unreadable; COLUMN_text holds the text of an unreadable value.
+    """
+
+    rule: str
+    column: str
+    broken: str
+
+
+def _nulls(rule: str, columns: tuple[str, ...], parsed: tuple[str, ...]) -> list[RowCheck]:
+    """Checks of missing values, then of unreadable ones in the columns that are parsed."""
+    missing = [RowCheck(rule, name, f"{name} IS NULL AND {name}_text IS NULL") for name in columns]
+    return missing + [RowCheck("readable_value", name, f"{name} IS NULL") for name in parsed]
+
+
+def _times(overlap_days: int) -> list[RowCheck]:
+    outside = f"timestamp < day - {overlap_days * DAY} OR timestamp >= day + {(1 + overlap_days) * DAY}"
+    return [
+        RowCheck("timestamp_in_range", "timestamp", IMPOSSIBLE_TIME),
+        RowCheck("timestamp_in_partition", "timestamp", outside),
+    ]
+
+
+IMPOSSIBLE_TIME = f"timestamp < {_EARLIEST_US} OR timestamp >= {_LATEST_US}"
+_PARTITION = RowCheck("partition_name", "", "has_unknown_day")
+
+
+def interaction_checks(order: str, overlap_days: int) -> list[RowCheck]:
+    """The checks of a row of `interactions`, in the order in which they claim it.
+
+    Args:
+        order: `timestamp` or `position`.
+        overlap_days: how many days a row may lie away from the day of its partition.
+    """
+    return [
+        _PARTITION,
+        *_nulls("null_in_interaction", ("sequence_id", "item_id", order), (order,)),
+        RowCheck("empty_sequence_id", "sequence_id", "sequence_id = ''"),
+        *(_times(overlap_days) if order == "timestamp" else []),
+        RowCheck("unknown_item", "item_id", "item IS NULL"),
+    ]
+
+
+def label_checks(overlap_days: int) -> list[RowCheck]:
+    """The checks of a row of `retrieval_labels` by itself."""
+    columns = ("request_id", "timestamp", "domain", "anchor_item_id", "rank", "item_id", "label")
+    parsed = ("timestamp", "rank", "label")
+    return [_PARTITION, *_nulls("null_in_label", columns, parsed), *_times(overlap_days)]
+
+
+# The checks of a row of `retrieval_labels` among the rows of its request; labels.py makes their columns.
+REQUEST_CHECKS = [
+    RowCheck("unknown_label_domain", "domain", "domain_number IS NULL"),
+    RowCheck("unknown_label_item", "anchor_item_id", "anchor IS NULL"),
+    RowCheck("unknown_label_item", "item_id", "item IS NULL"),
+    RowCheck("rank_positive", "rank", "rank < 1"),
+    RowCheck("one_anchor_per_request", "timestamp", "timestamp <> usual_timestamp"),
+    RowCheck("one_anchor_per_request", "domain", "domain <> usual_domain"),
+    RowCheck("one_anchor_per_request", "anchor_item_id", "anchor_item_id <> usual_anchor"),
+    RowCheck("duplicate_label", "rank", "times_rank > 1"),
+    RowCheck("duplicate_label", "item_id", "item IS NOT NULL AND times_item > 1"),
+    RowCheck("rank_contiguous", "rank", "missing_ranks > 0"),
+]
+
+
+def first_broken(checks: list[RowCheck]) -> str:
+    """SQL for the number of the first check that a row breaks; null for a good row."""
+    cases = " ".join(f"WHEN {check.broken} THEN {number}" for number, check in enumerate(checks))
+    return f"CAST(CASE {cases} END AS UTINYINT)"
