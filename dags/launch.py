@@ -15,7 +15,7 @@ from typing import Any
 from modit.core.errors import ModitError
 from modit.core.names import PRESETS
 from modit.core.window import named_window
-from modit.release.verdict import data_docs, read_verdict, report_pages, verdict_table
+from modit.release.verdict import data_docs, read_verdict, report_pages, verdict_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAG_ID = "nightly_retrain"
@@ -161,7 +161,7 @@ def _demo_world(runs: Path, preset: str, environment: dict[str, str]) -> Path:
 def _show(run: str) -> int:
     try:
         verdict = read_verdict(run)
-        print("", verdict_table(verdict), *(f"report:  {page}" for page in report_pages(run)), sep="\n")
+        print("", verdict_text(verdict), *(f"report:  {page}" for page in report_pages(run)), sep="\n")
         print(*(f"data docs: {page}" for page in data_docs(run)), sep="\n")
         print(f"review:  modit review --run {run}, then modit approve")
     except ModitError as error:

@@ -14,8 +14,7 @@ from modit.evaluate.records import read_records, read_rounds, round_guidance
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.tables import save_tables
 from modit.evaluate.variants import read_variants
-from modit.inference.sampler_file import digest_name, sampler_file
-from modit.release.gate.champion import Champion, load_rival, load_variants
+from modit.release.gate.champion import Champion, load_rival
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -46,11 +45,9 @@ def run(context: StepContext) -> dict[str, object]:
     settings = EvaluationSettings(seed=derived_seed(context.seed, "evaluate", context.domain))
     champion = Champion.load(context.input("champion"))
     rival = load_rival(champion, context.input("champion"))
-    precisions = load_variants(context.input("sampler"))
-    evaluation = evaluate_domain(world, rows, settings, rival, precisions)
+    evaluation = evaluate_domain(world, rows, settings, rival)
     # What was judged, for the gate: the candidate by its files, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[POLICY]) / "model.pt")}
-    records |= {digest_name(name): sha256_of_file(context.input("sampler") / sampler_file(name)) for name in precisions}
     records |= {"champion": champion.facts}
     save_evaluation(context.output("evaluation"), evaluation, records)
     save_tables(context.output("evaluation"), records)

@@ -10,7 +10,7 @@ STEP = Step(
     name="export_sampler",
     inputs=("catalog", "predictor", "cases", "index", MODEL),
     outputs=("sampler",),
-    params=("retrieval", "build_trajectories", "sampler", "export_sampler"),
+    params=("retrieval", "build_trajectories", "sampler"),
     per_domain=True,
     image="release",
     resources=Resources(cpus=2, memory_gb=8),

@@ -13,13 +13,12 @@ from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog
 from modit.data.splits import HOLDOUTS
 from modit.export.parity import TorchSampler, list_parity, parity_report, tensor_parity
-from modit.export.quantize import quantize_sampler
 from modit.export.sampler import export_sampler, serving_guidance
 from modit.index.item_index import ItemIndex
 from modit.inference.answers import Answer, save_answers
 from modit.inference.retrieval import Query, retrieve
 from modit.inference.runtime import load_sampler
-from modit.inference.sampler_file import FLOAT32, SamplerInfo, digest_name, sampler_file
+from modit.inference.sampler_file import SamplerInfo
 from modit.metric.cases import Cases
 from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
@@ -36,23 +35,19 @@ _ANSWERS, _ANSWER_ITEMS = 16, 10
 def run(context: StepContext) -> dict[str, object]:
     """Reads the last HPPO model, the domain's geometry and cases; writes `sampler`.
 
-    The artifact: sampler.onnx, a file for each of `export_sampler.variants`, parity.json, answers.json, sampler.json.
+    The artifact: sampler.onnx, parity.json, answers.json, sampler.json.
 
     Raises:
         ParityError: the file does not answer as the torch sampler.
     """
     sampler, info = _sampler(context)
     folder = context.output("sampler")
-    variants: tuple[str, ...] = context.params.export_sampler.variants
-    files = {name: folder / sampler_file(name) for name in (FLOAT32, *variants)}
-    export_sampler(sampler, info, files[FLOAT32])
+    file = folder / "sampler.onnx"
+    export_sampler(sampler, info, file)
     index = ItemIndex.load(context.input("index"))
-    parity = _parity(context, sampler, files[FLOAT32], index)
-    for name in variants:
-        quantize_sampler(files[FLOAT32], files[name])
+    parity = _parity(context, sampler, file, index)
     save_answers(folder, _answers(context, TorchSampler(sampler, info), index))
-    digests = {digest_name(name): sha256_of_file(file) for name, file in files.items()}
-    digests["index_digest"] = index.digest
+    digests = {"sampler_digest": sha256_of_file(file), "index_digest": index.digest}
     for name, content in (("parity.json", parity), ("sampler.json", asdict(info) | digests)):
         (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     context.logger.info("parity: greatest difference %.1e", parity["greatest_difference"])

@@ -1,16 +1,16 @@
-"""Judges the run: reads the report, what it rests on, the champions and the trials; computes nothing."""
+"""Judges the run: reads what was measured, the champions and the trials; computes nothing."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from modit.core.errors import ArtifactError
+from modit.release.documents import read_strictly, write_document
 from modit.release.gate.champion import Champion
-from modit.release.gate.evidence import Evidence, read_strictly
+from modit.release.gate.evidence import Evidence
 from modit.release.gate.gate import judge, overridden_thresholds
-from modit.release.gate.verdict_table import verdict_text
 from modit.release.params import GateParams
+from modit.release.verdict import VERDICT_FILE, verdict_text
 from modit.release.versioning.snapshot import load_versions
 
 if TYPE_CHECKING:
@@ -18,33 +18,32 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `report` and `versions`; `evaluation`, `champion`, `servability` and `sampler` of every domain.
+    """Reads `report` and `versions`, and of every domain `evaluation`, `champion`, `servability` and `sampler`.
 
     Writes `verdict`: verdict.json, verdict.txt, and its figures alone in metrics.json.
     """
     report = read_strictly(context.input("report") / "report.json")
     params = GateParams.model_validate(context.params.gate.model_dump())
-    verdict = judge(_evidence(context, report["domains"]), report["run"]["skipped_domains"], params)
+    verdict = judge(_evidence(context, set(report["domains"])), report["run"]["skipped_domains"], params)
     verdict["overridden"] = overridden_thresholds(context.run_config.overrides)
     verdict["versions"] = load_versions(context.input("versions"))
-    folder, text = context.output("verdict"), verdict_text(verdict)
-    (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     figures = {name: domain["figures"] for name, domain in verdict["domains"].items()} | {"status": verdict["status"]}
-    (folder / "metrics.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (folder / "verdict.txt").write_text(text, encoding="utf-8")
-    context.logger.info("%s", text)
+    folder = context.output("verdict")
+    write_document(folder / VERDICT_FILE, verdict)
+    write_document(folder / "metrics.json", figures)
+    (folder / "verdict.txt").write_text(verdict_text(verdict, most=None) + "\n", encoding="utf-8")
+    context.logger.info("%s", verdict_text(verdict))
     return {"status": verdict["status"]}
 
 
-def _evidence(context: StepContext, reported: dict[str, dict]) -> list[Evidence]:
+def _evidence(context: StepContext, reported: set[str]) -> list[Evidence]:
     names = ("evaluation", "sampler", "champion", "servability")
     evaluations, samplers, champions, trials = (context.inputs_by_domain(name) for name in names)
-    if reported.keys() != evaluations.keys():
+    if reported != set(evaluations):
         raise ArtifactError(f"report.json has the domains {sorted(reported)}; the run has {sorted(evaluations)}")
     return [
         Evidence(
             domain=domain,
-            content=reported[domain],
             measured=read_strictly(folder / "evaluation.json"),
             sampler=read_strictly(samplers[domain] / "sampler.json"),
             champion=Champion.load(champions[domain]),

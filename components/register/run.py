@@ -1,8 +1,7 @@
-"""Registers every judged sampler with its digests, verdict and report; writes the training curves to MLflow."""
+"""Registers every judged bundle with its digests, verdict and report; writes the training curves to MLflow."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,11 @@ from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
 from modit.evaluate.variants import read_variants
 from modit.release.bundle.bundle import BUNDLE, CARD_FILE, Bundle
+from modit.release.documents import read_strictly, write_document
 from modit.release.promotion.model_version import Submission
 from modit.release.promotion.registry_access import open_registry
-from modit.release.verdict import SKIPPED
+from modit.release.promotion.review import REGISTRATION_FILE
+from modit.release.verdict import FAILED, SKIPPED, VERDICT_FILE
 from modit.release.versioning.code_state import code_state
 from modit.release.versioning.record import RECORD_FILE, record_of
 from modit.release.versioning.snapshot import load_versions, version_tags
@@ -26,25 +27,25 @@ CODE = Path(__file__).resolve().parents[2]
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `verdict`, `versions`, `report`, stages and `sampler` of every domain.
+    """Reads `verdict`, `versions` and `report`, and of every domain the stages, `sampler` and `bundle`.
 
     Writes `registration`: registration.json.
     """
     run_uri = context.run_uri
     registry = open_registry(run_uri)
     log_stages(registry.client, registry.experiment_id(), run_uri, _stages(context))
-    verdict_file = context.input("verdict") / "verdict.json"
+    verdict_file = context.input("verdict") / VERDICT_FILE
     report, samplers = context.input("report"), context.inputs_by_domain("sampler")
     bundles = context.inputs_by_domain("bundle")
     shared = {"report": sha256_of_file(report / "report.json"), "verdict": sha256_of_file(verdict_file)}
     versions, record = load_versions(context.input("versions")), context.scratch / RECORD_FILE
-    # The bundle names its run's feature service, so another run does not reproduce it; what it is made of counts.
+    # The bundle names its run's feature service, so another run cannot reproduce its bytes. Its parts are compared.
     lineage, code = [each for each in context.lineage() if each.kind != BUNDLE], code_state(CODE)
     record_of(run_uri, context.run_config, context.seed, lineage, versions, code).save(record)
     registrations: dict[str, Any] = {}
-    for domain, judged in _read(verdict_file)["domains"].items():
-        if judged["status"] == SKIPPED:
-            registrations[domain] = {"status": "skipped", "reasons": judged["reasons"]}
+    for domain, judged in read_strictly(verdict_file)["domains"].items():
+        if judged["status"] in (SKIPPED, FAILED):
+            registrations[domain] = {"status": judged["status"].lower(), "reasons": judged["reasons"]}
             continue
         bundle, card = Bundle.load(bundles[domain]), bundles[domain] / CARD_FILE
         digests = {"bundle": bundle.digest, "sampler": bundle.sampler_digest, "index": bundle.index_digest} | shared
@@ -55,8 +56,7 @@ def run(context: StepContext) -> dict[str, object]:
         submission = Submission(domain, status, run_uri, digests, figures, files, tags, held_back, text)
         found = registry.register(submission)
         registrations[domain] = asdict(found) | {"digests": digests}
-    text = json.dumps(registrations, indent=1, sort_keys=True) + "\n"
-    (context.output("registration") / "registration.json").write_text(text, encoding="utf-8")
+    write_document(context.output("registration") / REGISTRATION_FILE, registrations)
     return {domain: entry.get("version") for domain, entry in registrations.items()}
 
 
@@ -76,7 +76,3 @@ def _stages(context: StepContext) -> list[TrackedStage]:
         for domain, folder in context.inputs_by_domain("hppo_variants").items()
         for variant in read_variants(folder).trained
     ]
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

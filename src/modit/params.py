@@ -16,7 +16,7 @@ from modit.features.params import FeatureParams
 from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams
 from modit.index.params import IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
-from modit.release.params import ExportParams, GateParams, ServabilityParams, SnapshotParams
+from modit.release.params import GateParams, ServabilityParams, SnapshotParams
 from modit.train.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams
 
 
@@ -37,7 +37,6 @@ class Params(RunParams):
     hppo: HPPOParams = HPPOParams()
     hppo_variants: HPPOVariantsParams = HPPOVariantsParams()
     sampler: SamplerParams = SamplerParams()
-    export_sampler: ExportParams = ExportParams()
     snapshot: SnapshotParams = SnapshotParams()
     servability: ServabilityParams = ServabilityParams()
     gate: GateParams = GateParams()

@@ -10,7 +10,7 @@ from components.registry import REGISTRY
 from modit.core.runner import StepRunner
 from modit.release.promotion.mlflow_registry import MlflowRegistry
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.verdict import PASS, read_verdict, served_figures, verdict_table
+from modit.release.verdict import PASS, read_verdict, served_figures, verdict_text
 from tests.worlds import small_world
 
 pytestmark = pytest.mark.e2e
@@ -59,7 +59,7 @@ def test_a_first_run_passes_on_absolute_thresholds_and_its_own_sampler_brought_a
     for split in ("item_holdout", "pattern_holdout"):
         assert abs(second["splits"][split]["differences"]["HPPO - Champion"]["mean"]) < 1e-3
         assert abs(second["splits"][split]["same_difference"]["mean"]) < 1e-3
-    assert "not promoted: on item-holdout the gain over champion modit-popular/1 is" in verdict_table(
+    assert "not promoted: on item-holdout the gain over champion modit-popular/1 is" in verdict_text(
         read_verdict(str(runs / "second"))
     )
     preview = (runs / "second" / "change" / "popular" / "change.md").read_text()

@@ -63,9 +63,9 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
 
 
 def _verdict(chosen: argparse.Namespace) -> int:
-    from modit.release.verdict import data_docs, read_verdict, report_pages, served_figures, verdict_table
+    from modit.release.verdict import data_docs, read_verdict, report_pages, served_figures, verdict_text
 
-    print(verdict_table(read_verdict(chosen.run)))
+    print(verdict_text(read_verdict(chosen.run)))
     print(*(f"served:  {line}" for line in served_figures(chosen.run)), sep="\n")
     print(*(f"report:  {page}" for page in report_pages(chosen.run)), sep="\n")
     print(*(f"data:    {page}" for page in data_docs(chosen.run)), sep="\n")

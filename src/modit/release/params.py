@@ -1,4 +1,4 @@
-"""Sections of `params.yaml`: the exported files, versions of data, and the two keys of the gate."""
+"""Sections of `params.yaml`: versions of data, and the two keys of the gate."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ from pydantic import Field
 from modit.core.section import AtLeastZero, Positive, Section, Share
 
 HoldOut = Literal["item_holdout", "pattern_holdout"]
-
-
-class ExportParams(Section):
-    """Section `export_sampler`.
-
-    Attributes:
-        variants: files of the sampler beside that of float32. A file costs seconds, is judged on the same cases, and is
-            served only where the gate offers it and somebody asks for it (docs/adr/0032).
-    """
-
-    variants: Annotated[tuple[Literal["int8"], ...], Field(max_length=1)] = ("int8",)
 
 
 class SnapshotParams(Section):
@@ -42,7 +31,6 @@ class GateParams(Section):
 
     Attributes:
         minimum_cases: fewest cases of a split that a verdict may rest on.
-        interval: whether intervals are resampled over cases (the paper) or over whole patterns.
         item_same_floor: least Same@K of HPPO on held-out items.
         pattern_same_floor: least Same@K of HPPO on held-out patterns.
         classical_splits: splits on which HPPO must not be significantly below the best classical row.
@@ -60,7 +48,6 @@ class GateParams(Section):
     """
 
     minimum_cases: Positive = 20
-    interval: Literal["cases", "patterns"] = "cases"
     item_same_floor: Share = 0.6
     pattern_same_floor: Share = 0.4
     classical_splits: tuple[HoldOut, ...] = ("item_holdout",)

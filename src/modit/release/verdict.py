@@ -1,8 +1,8 @@
-"""The verdict of a run as a table for people. It reads what the gate wrote and judges nothing."""
+"""The verdict of a run as people see it. It shows what the gate wrote and judges nothing."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from modit.core.artifacts import ArtifactStore
@@ -11,89 +11,114 @@ from modit.core.names import SKIPPED_NO_DATA
 from modit.core.storage import Storage
 from modit.core.workspace import cache_folder
 
+Json = dict[str, Any]
+
 VERDICT_FILE = "verdict.json"
-# What the gate says of a domain, and of a run.
-PASS, FAIL, SKIPPED = "PASS", "FAIL", "SKIPPED"
+# Statuses of a domain. A run has PASS or FAIL.
+PASS, FAIL, SKIPPED, FAILED = "PASS", "FAIL", "SKIPPED", "FAILED"
+# Most lines that a terminal shows of a verdict; `verdict.txt` has all.
+MOST_LINES = 25
+_MOST_REASONS = 3
 
 
-def read_verdict(run_uri: str) -> dict[str, Any]:
-    """The verdict of a run: `status`, and per domain `status`, `reasons` and `figures`.
+def read_verdict(run_uri: str) -> Json:
+    """The verdict of a run: `status`, and for each domain `status`, `reasons` and `figures`.
 
-    A run whose window held nothing new ends before the gate; its verdict is `SKIPPED_NO_DATA` with a `reason`.
+    A run whose window held no new data ends before the gate; its verdict is `SKIPPED_NO_DATA` with a `reason`.
 
     Raises:
-        ArtifactError: the run has no verdict, or it is damaged.
+        ArtifactError: The run has no verdict, or it is damaged.
     """
     store = ArtifactStore(Storage(run_uri), cache_folder())
     validation = store.find("validation")
     if validation and validation.summary.get("outcome") == SKIPPED_NO_DATA:
         return {"status": SKIPPED_NO_DATA, "domains": {}, "reason": validation.summary["reason"]}
     verdict = store.read_json("verdict", VERDICT_FILE)
-    missing = {"status", "domains"} - set(verdict)
-    if missing:
+    if missing := {"status", "domains"} - set(verdict):
         raise ArtifactError(f"{store.at('verdict').uri}/{VERDICT_FILE} lacks {', '.join(sorted(missing))}")
     return verdict
 
 
-def verdict_table(verdict: dict[str, Any]) -> str:
-    """The verdict as lines: a domain each with its figures, its reasons below."""
-    if verdict["status"] == SKIPPED_NO_DATA:
-        return f"{verdict['reason']}\n\nverdict: {SKIPPED_NO_DATA}"
-    rows = [("domain", "verdict", "figures")]
-    reasons: list[list[str]] = [[]]
-    for name, domain in sorted(verdict["domains"].items()):
-        figures = "  ".join(f"{key} {_short(value)}" for key, value in domain.get("figures", {}).items())
-        rows.append((name, domain["status"], figures))
-        reasons.append(judged_in_words(domain))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    lines = []
-    for (name, status, figures), why in zip(rows, reasons, strict=True):
-        lines.append(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {figures}".rstrip())
-        lines += [f"{'':<{widths[0]}}  - {reason}" for reason in why]
-    return "\n".join([*lines, "", *_versions(verdict), f"verdict: {verdict['status']}"])
-
-
-def judged_in_words(domain: dict[str, Any]) -> list[str]:
-    """What a domain was judged against, and the gate's word; of a verdict that has neither, its reasons.
+def verdict_text(verdict: Json, most: int | None = MOST_LINES) -> str:
+    """The verdict as lines for a terminal: each domain with its figures, and why it was not passed.
 
     Args:
-        domain: its part of `verdict.json`.
+        verdict: Content of `verdict.json`.
+        most: Greatest number of lines; None for all.
+    """
+    if verdict["status"] == SKIPPED_NO_DATA:
+        return f"{verdict['reason']}\n\nverdict: {SKIPPED_NO_DATA}"
+    width = max((len(name) for name in verdict["domains"]), default=0)
+    end = ["", *_versions(verdict), f"verdict: {verdict['status']}"]
+    lines: list[str] = []
+    for name, domain in sorted(verdict["domains"].items()):
+        lines.append(f"{name:<{width}}  {domain['status']:<7}  {_headline(domain)}".rstrip())
+        lines += [f"{'':<{width}}  - {sentence}" for sentence in _details(domain, most)]
+    if most is not None and len(lines) + len(end) > most:
+        left = len(lines) - (most - len(end) - 1)
+        lines = [*lines[:-left], f"({left} more lines: verdict.txt of the run)"]
+    return "\n".join([*lines, *end])
+
+
+def _headline(domain: Json) -> str:
+    """What the domain was judged against; of a domain that was not judged, why."""
+    if domain["status"] in (SKIPPED, FAILED):
+        return " ".join(domain["reasons"])
+    return str(domain.get("basis") or "")
+
+
+def _details(domain: Json, most: int | None) -> Iterator[str]:
+    if domain["status"] in (SKIPPED, FAILED):
+        return
+    for split, figures in domain.get("splits", {}).items():
+        yield _split_sentence(split, figures)
+    reasons = domain["reasons"] if domain["status"] == FAIL else []
+    shown = reasons if most is None else reasons[:_MOST_REASONS]
+    yield from (f"not promoted: {reason}" for reason in shown)
+    if len(reasons) > len(shown):
+        yield f"not promoted: {len(reasons) - len(shown)} more reasons"
+
+
+def _split_sentence(split: str, figures: Json) -> str:
+    """Such as "item-holdout: Joint@K 0.318, +18.9 points over Average pooling (+15.9 to +21.9)"."""
+    other, gain = next(
+        (pair for pair in figures["differences"].items() if pair[0].endswith("Champion")),
+        next(iter(figures["differences"].items())),
+    )
+    low, high = gain["pattern_low"], gain["pattern_high"]
+    interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if low is not None else "too few patterns to tell"
+    change = f"{100 * gain['mean']:+.1f} points over {other.partition(' - ')[2]} ({interval})"
+    return f"{split.replace('_', '-')}: Joint@K {figures['joint']['hppo']:.3f}, {change}"
+
+
+def judged_in_words(domain: Json) -> list[str]:
+    """What a domain was judged against, and the gate's conclusion; without these, its reasons.
+
+    Args:
+        domain: Its part of `verdict.json`.
     """
     against = [f"basis: {domain['basis']}"] if domain.get("basis") else []
-    offers = [each["words"] for each in domain.get("precisions", {}).values()]
-    reasons = domain.get("reasons", [])
     if "words" not in domain:
-        return [*against, *reasons]
+        return [*against, *domain.get("reasons", [])]
     if domain["status"] != FAIL:
-        return [*against, domain["words"], *offers]
-    return [*against, *(f"not promoted: {reason}" for reason in reasons), *offers]
+        return [*against, domain["words"]]
+    return [*against, *(f"not promoted: {reason}" for reason in domain["reasons"])]
 
 
 def served_figures(run_uri: str) -> list[str]:
-    """What serving each judged sampler took when it was tried, a line each; none where that was not tried."""
+    """What serving each judged sampler took when it was tried, a line each; none where it was not tried."""
     store = ArtifactStore(Storage(run_uri), cache_folder())
-    verdict = store.find("verdict")
-    domains = read_verdict(run_uri)["domains"] if verdict else {}
+    domains = read_verdict(run_uri)["domains"] if store.find("verdict") else {}
     found = {name: store.find("servability", name) for name in sorted(domains)}
     figures = {name: each.summary for name, each in found.items() if each and "p99_ms" in each.summary}
     return [
-        f"{name}: {_times(each)}, {each['peak_mb']:.0f} MiB{_served_in_int8(each)}" for name, each in figures.items()
+        f"{name}: p50 {each['p50_ms']:.1f} ms, p99 {each['p99_ms']:.1f} ms, {each['peak_mb']:.0f} MiB"
+        for name, each in figures.items()
     ]
 
 
-def _times(summary: dict[str, Any], prefix: str = "") -> str:
-    return ", ".join(f"{name} {summary[f'{prefix}{name}_ms']:.1f} ms" for name in ("p50", "p99"))
-
-
-def _served_in_int8(summary: dict[str, Any]) -> str:
-    if "int8_p99_ms" not in summary:
-        return ""
-    size = f"{summary['int8_bytes'] / 2**20:.1f} of {summary['bytes'] / 2**20:.1f} MiB"
-    return f"; int8: {_times(summary, 'int8_')}, file {size}"
-
-
-def _versions(verdict: dict[str, Any]) -> list[str]:
-    """A line that says which data was judged, or why nobody can say it later."""
+def _versions(verdict: Json) -> list[str]:
+    """A line with the versions of the data that was judged, or why there are none."""
     record = verdict.get("versions")
     if record is None:
         return []
@@ -103,19 +128,16 @@ def _versions(verdict: dict[str, Any]) -> list[str]:
 
 def report_pages(run_uri: str) -> list[str]:
     """Addresses of the pages of the run's report, to open in a browser; none where it has no report."""
-    store = ArtifactStore(Storage(run_uri), cache_folder())
-    manifest = store.find("report")
-    pages = [entry.name for entry in manifest.files if Path(entry.name).suffix == ".html"] if manifest else []
-    return [f"{store.at('report').uri}/{page}" for page in pages]
+    return _pages(run_uri, "report", ".html")
 
 
 def data_docs(run_uri: str) -> list[str]:
     """Address of the first page of the run's data docs; none where it has none."""
+    return _pages(run_uri, "validation", "/index.html")
+
+
+def _pages(run_uri: str, artifact: str, ending: str) -> list[str]:
     store = ArtifactStore(Storage(run_uri), cache_folder())
-    manifest = store.find("validation")
-    pages = [entry.name for entry in manifest.files if entry.name.endswith("/index.html")] if manifest else []
-    return [f"{store.at('validation').uri}/{page}" for page in pages]
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    manifest = store.find(artifact)
+    pages = [entry.name for entry in manifest.files if entry.name.endswith(ending)] if manifest else []
+    return [f"{store.at(artifact).uri}/{page}" for page in pages]

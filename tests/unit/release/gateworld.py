@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
 from typing import Any
 
 from modit.release.gate.champion import NONE, READY, Champion
 from modit.release.gate.evidence import Evidence
 from modit.release.gate.gate import judge
-from modit.release.gate.servability import CHECKS, VARIANT_CHECKS
+from modit.release.gate.servability import CHECKS
 from modit.release.params import GateParams
 
 PARITY = {"status": "passed", "tolerance": 1e-4, "greatest_difference": 2e-6}
 SAMPLER = {"model_digest": "a" * 64, "sampler_digest": "b" * 64, "index_digest": "c" * 64}
-FIRST = Champion(NONE, "no version of modit-drama bears the alias champion")
+FIRST = Champion(NONE, "no version of modit-drama has the alias champion")
 CHAMPION = Champion(READY, None, "modit-drama", 3, "/runs/old", "d" * 64, "e" * 64, lost_items=0.0)
 GAINS = {"HPPO - Average pooling": 0.1, "HPPO - MO-DiT": 0.03, "HPPO - best classical": 0.01, "HPPO - Champion": 0.03}
 HALF = 0.02
-GOOD_TRIAL = [{"name": name, "holds": True, "sentence": f"{name} is as it should be"} for name in VARIANT_CHECKS]
+NOTHING = {"pattern_low": None, "pattern_high": None}
 
 
-def interval(mean: float, half: float = HALF) -> dict[str, float]:
-    """Symmetric over cases, ten times as wide over patterns."""
-    wide = {"pattern_low": max(-1.0, mean - 10 * half), "pattern_high": min(1.0, mean + 10 * half)}
-    return {"mean": mean, "patterns": 6, "case_low": mean - half, "case_high": mean + half} | wide
-
-
-def rounded(of: dict[str, Any], joint: float = -0.001, same: float = 0.0, half: float = 0.002) -> dict[str, Any]:
-    """An entry of `precisions` of a split: what a file of less precision does beside HPPO."""
-    hppo = next(row for row in of["rows"] if row["name"] == "HPPO")
-    differences = {"joint": interval(joint, half), "same": interval(same, half)}
-    return {"joint": hppo["joint"] + joint, "same": hppo["same"] + same, "difference": differences}
+def interval(mean: float, half: float = HALF, patterns: int = 6) -> dict[str, Any]:
+    """Symmetric over patterns, a tenth as wide over cases; fewer than five patterns have no interval."""
+    low, high = max(-1.0, mean - half), min(1.0, mean + half)
+    over_patterns = {"pattern_low": low, "pattern_high": high} if patterns >= 5 else NOTHING
+    over_cases = {"case_low": mean - half / 10, "case_high": mean + half / 10}
+    return {"mean": mean, "patterns": patterns} | over_patterns | over_cases
 
 
 def a_slice(name: str, cases: int, joint: float = 0.0, same: float = 0.0, half: float = HALF) -> dict[str, Any]:
@@ -75,7 +68,7 @@ def split(champion: bool = False, same: float = 0.0, half: float = HALF, **gains
 def evidence(domain: str = "drama", champion: Champion = FIRST, **splits: dict[str, Any]) -> Evidence:
     """A domain that passes, but for the splits that are given."""
     ready = champion.status == READY
-    content = {
+    measured = {
         "candidate": SAMPLER["model_digest"],
         "champion": champion.facts,
         "catalog": {"index_digest": SAMPLER["index_digest"]},
@@ -85,23 +78,17 @@ def evidence(domain: str = "drama", champion: Champion = FIRST, **splits: dict[s
     checks = [{"name": name, "holds": True, "sentence": f"{name} is as it should be"} for name in CHECKS]
     return Evidence(
         domain,
-        content,
-        copy.deepcopy(content),
+        measured,
         SAMPLER,
         champion,
-        trial | {"checks": checks, "precisions": {}, "budgets": {"p99_ms": 250.0}},
+        trial | {"checks": checks, "budgets": {"p99_ms": 250.0}},
         PARITY,
     )
 
 
-def measured_again(found: Evidence) -> Evidence:
-    """After an edit of the report's part: as if `evaluation.json` said the same."""
-    return replace(found, measured=copy.deepcopy(found.content))
-
-
 def verdict_of(*found: Evidence, skipped: dict[str, str] | None = None, **params: Any) -> dict[str, Any]:
-    """The gate's word on some domains; an edit of their reports is taken for measured."""
-    return judge([measured_again(each) for each in found], skipped or {}, GateParams(**params))
+    """The verdict on some domains."""
+    return judge(found, skipped or {}, GateParams(**params))
 
 
 def reasons_of(found: Evidence, **params: Any) -> list[str]:

@@ -24,7 +24,6 @@ from modit.features.store import service_name
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
 from modit.inference.answers import load_answers
-from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
 from modit.metric.predictor import DomainGeometry
 from modit.params import Params
@@ -36,7 +35,7 @@ from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.snapshot import save_versions, versions_record
 from modit.train.checkpoint import save_model
 from tests.unit.conftest import draw_geometry
-from tests.unit.release.gateworld import FIRST, GOOD_TRIAL, evidence, rounded
+from tests.unit.release.gateworld import FIRST, evidence
 from tests.unit.samplers import DIMENSION, build_sampler
 
 
@@ -122,14 +121,11 @@ def context(tmp_path_factory):
 def write_what_the_gate_reads(root, facts):
     """As `evaluate`, `render_report`, `fetch_champion` and `check_servability` would, of this sampler."""
     found = evidence()
-    content = found.content | {"candidate": facts["model_digest"], "catalog": {"index_digest": facts["index_digest"]}}
+    content = found.measured | {"candidate": facts["model_digest"], "catalog": {"index_digest": facts["index_digest"]}}
     run = {"skipped_domains": {"western": "too few"}, "catalogue": "books", "preset": "tiny", "seed": 0}
     report = {"run": run, "domains": {"drama": content}}
-    digests = {name: facts[name] for name in ("sampler_digest", "index_digest", "int8_digest")}
-    trial = found.servability | digests | {"precisions": {INT8: GOOD_TRIAL}}
-    content |= {"int8_digest": facts["int8_digest"]}
-    for split in content["splits"].values():
-        split["precisions"] = {INT8: rounded(split)}
+    digests = {name: facts[name] for name in ("sampler_digest", "index_digest")}
+    trial = found.servability | digests
     for name in ("evaluation", "champion", "servability"):
         (root / name).mkdir()
     FIRST.save(root / "champion")
@@ -156,16 +152,15 @@ def test_the_four_steps_export_judge_bind_and_register(context, monkeypatch):
     metrics = json.loads((context.root / "verdict/metrics.json").read_text())
     assert metrics == {"drama": verdict["domains"]["drama"]["figures"], "western": {}, "status": "PASS"}
     text = (context.root / "verdict/verdict.txt").read_text()
-    assert text.startswith("PASS\n") and "\n- int8 is offered: on item-holdout Joint changes by -0.1 points" in text
+    assert text.startswith("drama    PASS     no champion") and text.endswith("verdict: PASS\n")
+    assert "\nwestern  SKIPPED  the domain was not trained: too few\n" in text
 
     assert bundle(context)["status"] == "PASS"
     bound = Bundle.load(context.root / "bundle")
     assert json.loads((context.root / "bundle/params.json").read_text()) == {"gate": {"minimum_cases": 50}}
     card = (context.root / "bundle/model_card.md").read_text()
-    assert "# modit-drama" in card and "- Weights of 8 bits: int8 is offered: on item-holdout Joint changes by" in card
-    assert (
-        bound.parts["sampler"].files["sampler.int8.onnx"] == facts["int8_digest"] and bound.precisions[INT8]["offered"]
-    )
+    assert "# modit-drama" in card and bound.retriever == "sampler"
+    assert bound.parts["sampler"].files["sampler.onnx"] == facts["sampler_digest"]
 
     assert register(context) == {"drama": 1, "western": None}
     written = (context.root / "registration/registration.json").read_bytes()

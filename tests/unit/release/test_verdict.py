@@ -6,35 +6,30 @@ import json
 from dataclasses import asdict
 
 from modit.core.artifacts import Manifest, digest_of_files, list_files
-from modit.release.verdict import served_figures, verdict_table
+from modit.release.verdict import judged_in_words, served_figures, verdict_text
+from tests.unit.serve.bundles import judged_splits
 
 
-def test_the_table_shows_each_domain_with_status_figures_and_reasons():
-    verdict = {
-        "status": "FAIL",
-        "domains": {
-            "rare": {"status": "FAIL", "reasons": ["joint fell by 0.02"], "figures": {"joint": 0.123456}},
-            "fresh": {"status": "PASS", "reasons": [], "figures": {"cases": 300}},
-        },
-    }
-    assert verdict_table(verdict).splitlines() == [
-        "domain  verdict  figures",
-        "fresh   PASS     cases 300",
-        "rare    FAIL     joint 0.1235",
-        "        - joint fell by 0.02",
+def test_each_domain_has_its_status_basis_figures_and_reasons():
+    rare = {"status": "FAIL", "basis": "champion modit-rare/3", "reasons": ["a", "b"], "splits": {}}
+    fresh = {"status": "PASS", "basis": "no champion: absolute thresholds", "reasons": ["c"], "splits": judged_splits()}
+    assert verdict_text({"status": "FAIL", "domains": {"rare": rare, "fresh": fresh}}).splitlines() == [
+        "fresh  PASS     no champion: absolute thresholds",
+        "       - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0)",
+        "       - pattern-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0)",
+        "rare   FAIL     champion modit-rare/3",
+        "       - not promoted: a",
+        "       - not promoted: b",
         "",
         "verdict: FAIL",
     ]
 
 
-def test_a_verdict_of_two_keys_shows_what_it_was_judged_against_and_its_word():
+def test_a_page_gets_the_basis_and_the_conclusion_as_sentences():
     judged = {"status": "FAIL", "basis": "champion modit-rare/3", "reasons": ["a", "b"], "words": "not promoted: a; b"}
-    lines = verdict_table({"status": "FAIL", "domains": {"rare": judged | {"figures": {}}}}).splitlines()
-    against = "        - basis: champion modit-rare/3"
-    assert lines[1:5] == ["rare    FAIL", against, "        - not promoted: a", "        - not promoted: b"]
-    passed = judged | {"status": "PASS", "words": "may be promoted: a", "figures": {}}
-    lines = verdict_table({"status": "PASS", "domains": {"rare": passed}}).splitlines()
-    assert lines[1:4] == ["rare    PASS", against, "        - may be promoted: a"]
+    assert judged_in_words(judged) == ["basis: champion modit-rare/3", "not promoted: a", "not promoted: b"]
+    passed = judged | {"status": "PASS", "words": "may be promoted: a"}
+    assert judged_in_words(passed) == ["basis: champion modit-rare/3", "may be promoted: a"]
 
 
 def test_what_serving_took_is_read_from_the_manifests(tmp_path):
@@ -53,7 +48,7 @@ def test_what_serving_took_is_read_from_the_manifests(tmp_path):
 
 def test_a_run_without_new_data_shows_its_reason_and_its_verdict():
     verdict = {"status": "SKIPPED_NO_DATA", "domains": {}, "reason": "No new data: 0 accepted interactions."}
-    assert verdict_table(verdict).splitlines() == [
+    assert verdict_text(verdict).splitlines() == [
         "No new data: 0 accepted interactions.",
         "",
         "verdict: SKIPPED_NO_DATA",
@@ -63,6 +58,6 @@ def test_a_run_without_new_data_shows_its_reason_and_its_verdict():
 def test_the_table_names_the_versions_of_the_data_or_says_that_there_are_none():
     versions = {"status": "versioned", "datasets": {"raw": {"md5": "0123456789abcdef.dir"}, "cases": {"md5": "ff.dir"}}}
     verdict = {"status": "PASS", "domains": {}, "versions": versions}
-    assert "data:    raw 0123456789ab, cases ff.dir" in verdict_table(verdict).splitlines()
+    assert "data:    raw 0123456789ab, cases ff.dir" in verdict_text(verdict).splitlines()
     verdict["versions"] = {"status": "disabled", "datasets": {}, "reason": "snapshot.enabled is false: not versioned"}
-    assert "data:    snapshot.enabled is false: not versioned" in verdict_table(verdict).splitlines()
+    assert "data:    snapshot.enabled is false: not versioned" in verdict_text(verdict).splitlines()

@@ -18,16 +18,15 @@ from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_
 from modit.core.storage import Storage
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
-from modit.export.quantize import quantize_sampler
 from modit.features.store import service_name
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
-from modit.inference.sampler_file import INT8
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
 from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.bundle import Bundle as BundleManifest
 from modit.release.bundle.making import Ingredients, make_bundle
+from modit.release.gate.figures import read_figures
 from modit.release.promotion.model_version import NamedVersion, Submission
 from tests.unit.release.gateworld import split
 from tests.unit.samplers import DIMENSION, describe
@@ -57,17 +56,15 @@ class Bundle:
         champion: int | None = None,
         ends: date | None = None,
         order: int | None = None,
-        offers: dict[str, Any] | None = None,
         params: dict[str, Any] | None = None,
         unscored: float = 0.0,
         integer_ids: bool = False,
     ) -> None:
         """Args: `seed` of the embeddings; `status` and `champion` as the verdict says; `ends` the data; `order` of the
         items, by default that of the seed: another order is another index of the same space;
-        `offers`: what the verdict says of int8, None: there is no such file; `params` of the run; `unscored`: share of
-        the items without a verdict of drama.
+        `params` of the run; `unscored`: share of the items without a verdict of drama.
         """
-        self.run, self.scratch, self.domains, self.offers = run, scratch, tuple(domains), offers
+        self.run, self.scratch, self.domains = run, scratch, tuple(domains)
         self.store = ArtifactStore(Storage(run), scratch / "cache")
         self.params = params or {}
         self.catalog = make_catalog(seed, seed if order is None else order, unscored, integer_ids)
@@ -87,14 +84,9 @@ class Bundle:
         self.put("report", None, lambda folder: write_json(folder / "report.json", report))
         self.put_verdict(status, champion)
         for domain in domains:
-            self.put("sampler", domain, lambda folder, d=domain: self._save_sampler(sampler_file, d, folder), made_of)
+            self.put("sampler", domain, lambda folder, d=domain: of_domain(sampler_file, d, folder), made_of)
             self.put("cases", domain, lambda folder: save_cases(folder, seed))
             self.bind(domain)
-
-    def _save_sampler(self, sampler_file: Path, domain: str, folder: Path) -> None:
-        of_domain(sampler_file, domain, folder)
-        if self.offers is not None:
-            quantize_sampler(folder / "sampler.onnx", folder / "sampler.int8.onnx")
 
     def _save_patterns(self, folder: Path) -> None:
         nothing = np.zeros((7, DIMENSION), np.float32), np.zeros(7, np.int8), np.zeros(ITEMS, np.int8)
@@ -116,8 +108,13 @@ class Bundle:
     def put_verdict(self, status: str, champion: int | None) -> None:
         """The verdict on all domains, judged against a version or none."""
         against = None if champion is None else {"version": champion}
-        judged = {"status": status, "reasons": ["It was judged."], "figures": {}, "splits": {}, "champion": against}
-        judged["precisions"] = {} if self.offers is None else {INT8: self.offers}
+        judged = {
+            "status": status,
+            "reasons": ["It was judged."],
+            "figures": {},
+            "splits": judged_splits(),
+            "champion": against,
+        }
         content = {"status": status, "domains": dict.fromkeys(self.domains, judged)}
         self.put("verdict", None, lambda folder: write_json(folder / "verdict.json", content))
 
@@ -166,6 +163,11 @@ class Bundle:
         card = (self.store.read("bundle", domain) / "model_card.md").read_text()
         whole = Submission(domain, bundle.status, self.run, self.digests(domain), {}, (file,), card=card)
         return replace(whole, **changes)
+
+
+def judged_splits() -> dict[str, Any]:
+    """The splits of a verdict."""
+    return {name: read_figures("", name, split(), False).as_json() for name in ("item_holdout", "pattern_holdout")}
 
 
 def judged_run(folder: Path, verdict: dict[str, Any]) -> tuple[str, str]:

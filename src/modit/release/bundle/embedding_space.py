@@ -1,8 +1,7 @@
-"""The version of an embedding space: which vectors a few items have, chosen by a hash of their ids.
+"""The version of an embedding space: the vectors of a few items, chosen by a hash of their ids.
 
-A digest of all embeddings would be another one each night, since items come and go. The items with the smallest hashes
-are nearly the same each night, and where two catalogues share some of them, their vectors say whether the encoder is
-the same one.
+A digest of all embeddings would differ each night, since items come and go. The items with the smallest hashes are
+nearly the same each night. Where two catalogues share some of them, their vectors show whether the encoder is the same.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import with_config
 
-from modit.core.errors import ArtifactError
 from modit.core.storage import digest_of
+from modit.release.documents import STRICT, read_document
 
 NORMALISATION = "unit length"
 _SAMPLE = 16
@@ -25,14 +25,15 @@ _LEAST_IN_COMMON = 4
 _SAME_COSINE = 0.99
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class Space:
     """A sample of an embedding space.
 
     Attributes:
         dimension: d, width of an embedding.
-        normalisation: of the embeddings.
-        items: id -> its vector [d], of the items with the smallest hashes.
+        normalisation: Of the embeddings.
+        items: Id -> vector [d], of the items with the smallest hashes.
     """
 
     dimension: int
@@ -44,7 +45,7 @@ class Space:
         """The sample of a catalogue.
 
         Args:
-            item_ids: unicode [N].
+            item_ids: Unicode [N].
             embeddings: float32 [N, d].
         """
         hashed = ((hashlib.sha256(str(name).encode()).digest(), row) for row, name in enumerate(item_ids))
@@ -71,15 +72,12 @@ class Space:
         """Reads what `save` wrote.
 
         Raises:
-            ArtifactError: it is something else.
+            ArtifactError: The file is something else.
         """
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{path} is no sample of an embedding space: {error}") from error
+        return read_document(path, cls)
 
     def difference(self, other: Space) -> str | None:
-        """Why another space is not this one, in words; None where they are the same."""
+        """Why another space differs from this one, as a sentence; None where they are the same."""
         for name in ("dimension", "normalisation"):
             if getattr(self, name) != getattr(other, name):
                 return f"{name} is {getattr(other, name)}, not {getattr(self, name)}"
@@ -89,13 +87,13 @@ class Space:
 
 
 def difference_of(vectors: np.ndarray, others: np.ndarray) -> str | None:
-    """Why two embeddings of the same items are of two spaces, in words; None where most items lie where they lay.
+    """Why two embeddings of the same items are of two spaces, as a sentence; None where most vectors agree.
 
-    An item whose content changed has another vector in the same space, so not all have to agree.
+    An item whose content changed has another vector in the same space, so not all vectors have to agree.
 
     Args:
-        vectors: unit length [n, d].
-        others: of the same items, in the same order [n, d].
+        vectors: Unit length [n, d].
+        others: Of the same items, in the same order [n, d].
     """
     if len(vectors) < _LEAST_IN_COMMON:
         return f"only {len(vectors)} of the compared items are in both catalogues, {_LEAST_IN_COMMON} are needed"

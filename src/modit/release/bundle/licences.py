@@ -1,4 +1,4 @@
-"""The licences of what the service needs to answer from a bundle, as the installed packages state them."""
+"""The licences of the packages that the service needs, as the installed packages state them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# What `pip install modit[serve,s3]` asks for (pyproject.toml); a test compares.
+# The requirements of `pip install modit[serve,s3]` in pyproject.toml; a test compares.
 SERVED = (
     "faiss-cpu",
     "fastapi",
@@ -40,7 +40,7 @@ _CLASSIFIER = "License :: OSI Approved :: "
 
 @cache
 def licences() -> dict[str, dict[str, str]]:
-    """Package -> `version` and `licence`, of `SERVED` and all that they need, without what is not installed here."""
+    """Package -> `version` and `licence`, of `SERVED` and all that they need, as far as it is installed."""
     found: dict[str, dict[str, str]] = {}
     waiting = list(SERVED)
     while waiting:
@@ -57,7 +57,7 @@ def licences() -> dict[str, dict[str, str]]:
 
 
 def licence_of(stated: metadata.PackageMetadata) -> str:
-    """What a package says: an SPDX expression, else a classifier, else the first line of its text."""
+    """A package's licence: an SPDX expression, else a classifier, else the first line of its text."""
     if "License-Expression" in stated:
         return stated["License-Expression"]
     names = [

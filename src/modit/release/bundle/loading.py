@@ -1,4 +1,4 @@
-"""A release: what answers for a domain, loaded from the bundle that a model version names and checked against it."""
+"""Loads a release: what answers for a domain, from the bundle that a model version names, verified against it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ from modit.core.storage import Storage
 from modit.index.params import RetrievalParams
 from modit.inference.items import Items, load_items
 from modit.inference.runtime import OnnxSampler, load_sampler
-from modit.inference.sampler_file import FLOAT32, sampler_file
-from modit.release.bundle.bundle import BUNDLE, PARAMS_FILE, PARTS, SPACE_FILE, Bundle, canaries_file, expect_part
+from modit.release.bundle.bundle import (
+    BUNDLE,
+    CANARIES_FILE,
+    PARAMS_FILE,
+    PARTS,
+    SAMPLER,
+    SPACE_FILE,
+    Bundle,
+    expect_part,
+)
 from modit.release.bundle.canaries import expect_answers, load_canaries
 from modit.release.bundle.embedding_space import Space
+from modit.release.documents import read_strictly
 from modit.release.promotion.model_version import NamedVersion
 
 _TAGS = ("run_uri", "bundle_digest", "sampler_digest", "index_digest")
@@ -26,17 +35,17 @@ _SHARED = ("index", "catalog")
 
 @dataclass(frozen=True)
 class ReleaseSource:
-    """What a release is loaded from.
+    """A model version and the digests that it was registered with.
 
     Attributes:
-        model: registered name.
-        version: number within the model.
-        alias: that named it.
-        domain: of the model.
-        run_uri: address of the run that has the bundle.
-        bundle_digest: of the bundle.
+        model: Registered name.
+        version: Number within the model.
+        alias: The alias that named it.
+        domain: Of the model.
+        run_uri: Address of the run that has the bundle.
+        bundle_digest: Of the bundle.
         sampler_digest: sha256 of `sampler.onnx`.
-        index_digest: of the index.
+        index_digest: Of the index.
     """
 
     model: str
@@ -53,7 +62,7 @@ class ReleaseSource:
         """Reads the tags of a version.
 
         Raises:
-            ArtifactError: a tag is missing.
+            ArtifactError: A tag is missing.
         """
         if missing := [name for name in _TAGS if name not in named.tags]:
             raise ArtifactError(f"{named.model} version {named.version} has no tag {', '.join(missing)}")
@@ -70,14 +79,13 @@ class Release:
     """What answers for a domain.
 
     Attributes:
-        source: where it is from.
-        bundle: that it was loaded from.
-        sampler: seeds to query.
-        items: query to items.
-        space: of the embeddings that it understands.
-        loaded: when.
-        depth: K of its run: how many results its lists were judged by.
-        precision: of the sampler's file.
+        source: The version that it is.
+        bundle: Its manifest.
+        sampler: Turns seeds into a query.
+        items: Turns a query into items.
+        space: Of the embeddings that it understands.
+        loaded: When it was loaded.
+        depth: K of its run, the number of results that its lists were judged by.
     """
 
     source: ReleaseSource
@@ -87,48 +95,40 @@ class Release:
     space: Space
     loaded: datetime
     depth: int
-    precision: str = FLOAT32
 
 
-def load_release(source: ReleaseSource, others: Iterable[Release] = (), precision: str = FLOAT32) -> Release:
-    """Loads a bundle, verifies every digest and asks the canaries. What is downloaded for it leaves the disk with it.
+def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Release:
+    """Loads a bundle, verifies every digest and asks the canaries. Downloaded files are deleted afterwards.
 
     Args:
-        source: of a model version.
-        others: that are loaded; index and catalogue are shared with one that has the same.
-        precision: of the sampler's file.
+        source: Of a model version.
+        others: Loaded releases; the index and catalogue of one that has the same digests are shared.
 
     Raises:
-        ArtifactError: something is missing, damaged, edited, or not what the version was registered with, or the
-            bundle does not offer the precision; it is named.
+        ArtifactError: Something is missing, damaged, edited, or not what the version was registered with; it is named.
     """
-    # A mapped file stays readable after its folder has gone.
+    # A mapped file stays readable after its folder is deleted.
     with tempfile.TemporaryDirectory(prefix="modit-") as folder:
         store = ArtifactStore(Storage(source.run_uri), Path(folder))
         own, bundle = open_bundle(store, source)
-        bundle.expect_offered(precision)
-        shared = next((other.items for other in others if other.items.digests == _items_digests(bundle)), None)
+        digests = bundle.index_digest, bundle.parts["catalog"].digest
+        shared = next((other.items for other in others if other.items.digests == digests), None)
         skipped = _SHARED if shared else ()
         folders = {name: expect_part(store, bundle.parts[name]) for name in PARTS if name not in skipped}
-        sampler = _load_sampler(folders["sampler"] / sampler_file(precision), source)
-        items = shared or load_items(folders["index"], folders["catalog"], _items_digests(bundle))
+        sampler = _load_sampler(folders["sampler"] / "sampler.onnx", source)
+        items = shared or load_items(folders["index"], folders["catalog"], digests)
         space = _expect_space(own, bundle, sampler, items, source)
-        expect_answers(load_canaries(own / canaries_file(precision)), sampler, items, source.label)
-        depth = _depth(own, len(items.index))
-    return Release(source, bundle, sampler, items, space, datetime.now(UTC), depth, precision)
-
-
-def _depth(own: Path, items: int) -> int:
-    """K of the run, from the parameters that the bundle keeps."""
-    params = Storage(str(own)).read_json(PARAMS_FILE) or {}
-    return RetrievalParams.model_validate(params.get("retrieval", {})).depth(items)
+        expect_answers(load_canaries(own / CANARIES_FILE), sampler, items, source.label)
+        sections = read_strictly(own / PARAMS_FILE)
+    depth = RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items.index))
+    return Release(source, bundle, sampler, items, space, datetime.now(UTC), depth)
 
 
 def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:
     """The folder and the manifest of a version's bundle, without the artifacts that it names.
 
     Raises:
-        ArtifactError: it is missing, edited, or not the one that was registered.
+        ArtifactError: The bundle is missing, edited, not the one that was registered, or of an unknown retriever.
     """
     place = store.at(BUNDLE, source.domain).uri
     folder = store.read(BUNDLE, source.domain)
@@ -142,16 +142,13 @@ def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bund
         expected = getattr(source, name)
         if found != expected:
             raise ArtifactError(f"{name} of {place} is {found}; {source.label} was registered with {expected}")
+    if bundle.retriever != SAMPLER:
+        raise ArtifactError(f"{place}: retriever is {bundle.retriever!r}; allowed: {SAMPLER!r}")
     return folder, bundle
 
 
-def _items_digests(bundle: Bundle) -> tuple[str, str]:
-    return bundle.index_digest, bundle.parts["catalog"].digest
-
-
 def _load_sampler(file: Path, source: ReleaseSource) -> OnnxSampler:
-    """On one thread: requests share the cores."""
-    sampler = load_sampler(file, threads=1)
+    sampler = load_sampler(file, threads=1)  # requests share the cores
     if sampler.info.domain != source.domain:
         raise ArtifactError(f"{file} is of domain {sampler.info.domain}; {source.label} needs {source.domain}")
     return sampler

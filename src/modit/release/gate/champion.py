@@ -6,51 +6,54 @@ champion that exists but cannot be judged has its own status, and the gate does 
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from pydantic import with_config
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
-from modit.evaluate.rival import ExportedRow, Rival
+from modit.evaluate.rival import Rival
 from modit.inference.runtime import load_sampler
-from modit.inference.sampler_file import FLOAT32, PRECISIONS, sampler_file
 from modit.release.bundle.embedding_space import difference_of
+from modit.release.documents import STRICT, Json, read_document, write_document
 from modit.release.promotion.mlflow_registry import MlflowRegistry
 from modit.release.promotion.model_version import CHAMPION, LOG_TAG, NamedVersion
 from modit.release.promotion.registry_access import has_models
 from modit.release.promotion.release_state import resolve_version
 
 CHAMPION_FILE, SAMPLER_FILE, NEW_ITEMS_FILE = "champion.json", "sampler.onnx", "new_items.npy"
-# Names a folder with DOMAIN/champion.json, to be taken instead of what the registry says today.
+# Names a folder with DOMAIN/champion.json, to be taken instead of what the registry has today.
 CHAMPIONS_VARIABLE = "MODIT_CHAMPIONS"
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
 _FACTS = ("status", "reason", "model", "version", "sampler_digest", "lost_items")
+_ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
+_TAGS = ("run_uri", "sampler_digest", "index_digest")
+_COMPARED_ITEMS = 2_000
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class Champion:
-    """What answers for a domain today, as the gate has to know it.
+    """What answers for a domain today, as the gate needs it.
 
     Attributes:
         status: "none": nothing was promoted yet; "ready": it can be judged; "other_space": it works on other
-            embeddings; "unreadable": it is named, and its files are missing, damaged or not what was registered.
-        reason: why it is not ready, or None.
-        model: registered name, or None.
-        version: number within the model, or None.
-        run: address of the run that made it, or None.
+            embeddings; "unreadable": its files are missing, damaged or not what was registered.
+        reason: Why it is not ready, or None.
+        model: Registered name, or None.
+        version: Number within the model, or None.
+        run: Address of the run that made it, or None.
         sampler_digest: sha256 of its `sampler.onnx`, as registered, or None.
-        index_digest: of the index that it answers from, or None.
-        lost_items: share in [0, 1] of the items of its catalogue that today's catalogue lacks: callers would not find
-            them any more. None of one that cannot be judged.
+        index_digest: Of the index that it answers from, or None.
+        lost_items: Share in [0, 1] of the items of its catalogue that today's catalogue lacks; callers would no longer
+            find them. None where it cannot be judged.
     """
 
     status: str
@@ -68,42 +71,33 @@ class Champion:
         return f"{self.model}/{self.version}"
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What reports and verdicts say of it, without addresses."""
+    def facts(self) -> Json:
+        """The part that reports and verdicts show, without addresses."""
         return {name: getattr(self, name) for name in _FACTS}
 
     def save(self, folder: Path) -> None:
         """Writes `champion.json` into an existing folder."""
-        text = json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
-        (folder / CHAMPION_FILE).write_text(text, encoding="utf-8")
+        write_document(folder / CHAMPION_FILE, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> Champion:
         """Reads what `save` wrote.
 
         Raises:
-            ArtifactError: it is missing, or has other fields.
+            ArtifactError: It is missing, or has other fields.
         """
-        content = Storage(str(folder)).read_json(CHAMPION_FILE)
-        if content is None or set(content) != set(cls.__dataclass_fields__):
-            raise ArtifactError(f"{folder / CHAMPION_FILE} is missing or no champion: {content}")
-        return cls(**content)
-
-
-_ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
-_TAGS = ("run_uri", "sampler_digest", "index_digest")
-_COMPARED_ITEMS = 2_000
+        return read_document(folder / CHAMPION_FILE, cls)
 
 
 def named_champion(registry: str, domain: str) -> NamedVersion | None:
     """The champion of a domain; None where nothing was promoted, or there is no registry yet.
 
     Args:
-        registry: address of the MLflow registry.
-        domain: whose.
+        registry: Address of the MLflow registry.
+        domain: The domain.
 
     Raises:
-        Refused: the release log does not say what the alias says, as after it was moved by hand.
+        Refused: The release log and the alias name different versions, as after the alias was moved by hand.
     """
     if not has_models(registry):
         return None
@@ -112,22 +106,22 @@ def named_champion(registry: str, domain: str) -> NamedVersion | None:
 
 
 def fetch_champion(named: NamedVersion | None, domain: str, catalog: Catalog, folder: Path) -> Champion:
-    """Writes `champion.json` and, of one that can be judged, `sampler.onnx` and `new_items.npy`.
+    """Writes `champion.json` and, of a champion that can be judged, `sampler.onnx` and `new_items.npy`.
 
     Args:
-        named: the version, as the registry names it; None: there is none.
-        domain: whose.
-        catalog: of today. `new_items.npy` says of each of its items whether the champion's catalogue lacked it.
-        folder: existing, of the artifact.
+        named: The version, as the registry names it; None without one.
+        domain: The domain.
+        catalog: Of today. `new_items.npy` has for each of its items whether the champion's catalogue lacked it.
+        folder: Existing, of the artifact.
     """
     if named is None:
-        found = Champion(NONE, f"no version of modit-{domain} bears the alias {CHAMPION}")
+        found = Champion(NONE, f"no version of modit-{domain} has the alias {CHAMPION}")
     else:
         try:
             found = _fetch(named, domain, catalog, folder)
         except ArtifactError as error:
-            tags: dict[str, Any] = {name.replace("run_uri", "run"): named.tags.get(name) for name in _TAGS}
-            found = Champion(UNREADABLE, str(error), named.model, named.version, **tags)
+            run, sampler, index = (named.tags.get(name) for name in _TAGS)
+            found = Champion(UNREADABLE, str(error), named.model, named.version, run, sampler, index)
     found.save(folder)
     return found
 
@@ -140,7 +134,7 @@ def _fetch(named: NamedVersion, domain: str, catalog: Catalog, folder: Path) -> 
         store = ArtifactStore(Storage(run), Path(cache))
         file = store.read("sampler", domain) / SAMPLER_FILE
         if (digest := sha256_of_file(file)) != sampler_digest:
-            raise ArtifactError(f"{run}: sha256 of {SAMPLER_FILE} is {digest}; the registry says {sampler_digest}")
+            raise ArtifactError(f"{run}: sha256 of {SAMPLER_FILE} is {digest}; the registry has {sampler_digest}")
         info = load_sampler(file, threads=1).info
         if info.domain != domain:
             raise ArtifactError(f"{run}: {SAMPLER_FILE} is of domain {info.domain!r}, not {domain!r}")
@@ -165,24 +159,13 @@ def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimensi
 
 
 def load_rival(champion: Champion, folder: Path) -> Rival | None:
-    """The champion as the evaluation takes it; None where it cannot be judged.
+    """The champion as a row of the evaluation; None where it cannot be judged.
 
     Args:
-        champion: of the artifact.
-        folder: of the artifact.
+        champion: Of the artifact.
+        folder: Of the artifact.
     """
     if champion.status != READY:
         return None
     sampler = load_sampler(folder / SAMPLER_FILE)
     return Rival(sampler, sampler.info.maximum_seeds, np.load(folder / NEW_ITEMS_FILE))
-
-
-def load_variants(folder: Path) -> dict[str, ExportedRow]:
-    """A candidate's files beside that of float32, by precision, on one thread, as they are served.
-
-    Args:
-        folder: of the artifact `sampler`.
-    """
-    files = {name: folder / sampler_file(name) for name in PRECISIONS if name != FLOAT32}
-    samplers = {name: load_sampler(file, threads=1) for name, file in files.items() if file.is_file()}
-    return {name: ExportedRow(sampler, sampler.info.maximum_seeds) for name, sampler in samplers.items()}

@@ -1,51 +1,116 @@
-"""The figures of a report that the gate looks at, taken out of it and checked."""
+"""The figures that the gate reads: taken out of `evaluation.json` and checked against each other.
+
+pydantic checks each number's type and range; what is checked here is that the figures belong together. The names of a
+task (its rows, comparisons, splits and slices) stand at the top, so that another task needs no other gate.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from modit.core.errors import ArtifactError
+from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
 from modit.evaluate.slices import HEAD, SLICES, TAIL
-from modit.release.gate.evidence import number, ordered
-
-Json = dict[str, Any]
+from modit.release.documents import Json
 
 POLICY, SFT, AVERAGE, CHAMPION = "HPPO", "MO-DiT", "Average pooling", "Champion"
 AGAINST_AVERAGE, AGAINST_SFT, AGAINST_CLASSICAL = "HPPO - Average pooling", "HPPO - MO-DiT", "HPPO - best classical"
 AGAINST_CHAMPION = "HPPO - Champion"
-ROUNDING = 2e-6
+_ROUNDING = 2e-6  # evaluations are rounded to 6 decimals
+_TOLERANCE = 1e-5
+
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_SignedShare = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
-class Difference(NamedTuple):
-    """A paired difference with its 95 % interval, in shares."""
+class _Figures(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
 
-    mean: float
-    low: float
-    high: float
+
+class Difference(_Figures):
+    """A paired difference with its 95 % interval over patterns, in shares.
+
+    Attributes:
+        mean: Of all cases.
+        low: Low end of the interval; None with too few patterns to resample.
+        high: High end, likewise.
+        patterns: How many patterns the cases have.
+    """
+
+    mean: _SignedShare
+    low: _SignedShare | None = Field(alias="pattern_low")
+    high: _SignedShare | None = Field(alias="pattern_high")
+    patterns: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _expect_order(self) -> Difference:
+        if (self.low is None) != (self.high is None) or (self.low is None) != (self.patterns < MINIMUM_PATTERNS):
+            raise ValueError(f"an interval {self.low} to {self.high} over {self.patterns} patterns is not possible")
+        low, high = (self.mean if end is None else end for end in (self.low, self.high))
+        if not low - _TOLERANCE <= self.mean <= high + _TOLERANCE:
+            raise ValueError(f"the mean {self.mean} lies outside its interval {low} to {high}")
+        return self
 
     @property
     def points(self) -> str:
         """In percentage points, with the interval."""
+        if self.low is None or self.high is None:
+            return f"{100 * self.mean:+.1f} points, {TOO_FEW} ({self.patterns})"
         return f"{100 * self.mean:+.1f} points, interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
 
 
-@dataclass(frozen=True)
-class SliceFigures:
-    """One slice of a split.
+class _Pair(_Figures):
+    joint: Difference
+    same: Difference
+
+
+class _Row(_Figures):
+    name: str
+    joint: _Share
+    same: _Share
+
+
+class _Comparison(_Pair):
+    name: str
+
+
+class SliceFigures(_Figures):
+    """A slice of a split.
 
     Attributes:
-        cases: of the slice.
-        joint: difference in Joint@K to what slices are compared with; None where there is no case.
-        same: the same of Same@K.
-        reason: why there is no case.
+        name: Of the slice.
+        cases: That belong to it.
+        difference: Paired differences `joint` and `same` to what slices are compared with; None without a case.
+        reason: Why there is no case.
     """
 
-    cases: int
-    joint: Difference | None = None
-    same: Difference | None = None
+    name: str
+    cases: Annotated[int, Field(ge=0)]
+    difference: _Pair | None = None
     reason: str | None = None
+
+    @model_validator(mode="after")
+    def _expect_content(self) -> SliceFigures:
+        if (self.difference if self.cases else self.reason) is None:
+            raise ValueError(f"slice {self.name} has {self.cases} cases and neither figures nor a reason")
+        return self
+
+
+class _Best(_Figures):
+    test: str
+
+
+class _Split(_Figures):
+    cases: Annotated[int, Field(ge=1)]
+    rows: list[_Row]
+    best_classical: _Best
+    comparisons: list[_Comparison]
+    slices_against: str
+    slices: list[SliceFigures]
 
 
 @dataclass(frozen=True)
@@ -53,14 +118,14 @@ class SplitFigures:
     """What the gate looks at in one split of one domain.
 
     Attributes:
-        cases: judged.
-        joint: mean Joint@K of `hppo`, `mo_dit`, `average`, `best_classical` and, if there is one, `champion`.
-        same: mean Same@K of the same.
-        best_classical: name of that row.
-        differences: comparison -> paired difference in Joint@K.
-        same_difference: to the champion in Same@K, or None.
-        slices_against: what slices are compared with.
-        slices: by name.
+        cases: Number of judged cases.
+        joint: Mean Joint@K of `hppo`, `mo_dit`, `average`, `best_classical` and, if there is one, `champion`.
+        same: Mean Same@K of the same rows.
+        best_classical: Name of that row.
+        differences: Comparison -> paired difference in Joint@K.
+        same_difference: Paired difference in Same@K to the champion, or None.
+        slices_against: Name of the row that slices are compared with.
+        slices: By name.
     """
 
     cases: int
@@ -72,84 +137,93 @@ class SplitFigures:
     slices_against: str
     slices: dict[str, SliceFigures]
 
+    def as_json(self) -> Json:
+        """For the verdict."""
+        return {name: _plain(value) for name, value in vars(self).items()}
 
-def read_figures(domain: str, split: str, result: Json, interval: str, champion: bool) -> SplitFigures:
-    """Takes the gate's figures out of one split of the report.
+
+def read_figures(domain: str, split: str, result: Json, champion: bool) -> SplitFigures:
+    """Takes the gate's figures out of one split of an evaluation.
 
     Args:
-        domain: for messages.
-        split: for messages.
-        result: the split's part of the report.
-        interval: "cases" or "patterns", over which the intervals were resampled.
-        champion: whether there must be one among the rows.
+        domain: For messages.
+        split: For messages.
+        result: The split's part of `evaluation.json`.
+        champion: Whether the champion must be among the rows.
 
     Raises:
-        ArtifactError: a row, a comparison or a slice is missing, a figure is no number or out of its range, or figures
-            contradict each other.
+        ArtifactError: A row, a comparison or a slice is missing, a figure is not a number or out of its range, or
+            figures contradict each other.
     """
-    place, prefix = f"report.json, domain {domain}, split {split}", "pattern_" if interval == "patterns" else "case_"
+    place = f"evaluation.json, domain {domain}, split {split}"
     try:
-        return _read(result, place, prefix, champion)
-    except KeyError as error:
-        raise ArtifactError(f"{place}: no {error}, which the gate must read") from error
+        return _select(_Split.model_validate(result), place, champion)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ArtifactError(f"{place}: {_where(result, first['loc'])}: {first['msg']}") from error
 
 
-def _read(result: Json, place: str, prefix: str, champion: bool) -> SplitFigures:
-    rows, compared = _by_name(result["rows"], place), _by_name(result["comparisons"], place)
-    best, against = result["best_classical"]["test"], CHAMPION if champion else AVERAGE
+def _select(found: _Split, place: str, champion: bool) -> SplitFigures:
+    rows, compared = _by_name(found.rows, "row", place), _by_name(found.comparisons, "comparison", place)
+    slices, best = _by_name(found.slices, "slice", place), found.best_classical.test
     names = {"hppo": POLICY, "average": AVERAGE, "best_classical": best, "mo_dit": SFT}
-    names |= {"champion": CHAMPION} if champion else {}
-    joint, same = (
-        {key: number(rows[name][figure], f"{place}, {figure} of {name}", low=0) for key, name in names.items()}
-        for figure in ("joint", "same")
-    )
     pairs = {AGAINST_AVERAGE: "average", AGAINST_SFT: "mo_dit", AGAINST_CLASSICAL: "best_classical"}
-    pairs |= {AGAINST_CHAMPION: "champion"} if champion else {}
-    differences, of_same = (
-        {
-            name: _difference(compared[name][figure], figures, key, f"{place}, {name}, {figure}", prefix)
-            for name, key in pairs.items()
-        }
-        for figure, figures in (("joint", joint), ("same", same))
+    if champion:
+        names["champion"], pairs[AGAINST_CHAMPION] = CHAMPION, "champion"
+    needed = (("row", names.values(), rows), ("comparison", pairs, compared), ("slice", SLICES, slices))
+    for kind, wanted, there in needed:
+        if missing := [name for name in wanted if name not in there]:
+            raise ArtifactError(f"{place}: no {kind} {', '.join(missing)}, which the gate must read")
+    for name, other in pairs.items():
+        for figure in ("joint", "same"):
+            mean = getattr(compared[name], figure).mean
+            expected = getattr(rows[POLICY], figure) - getattr(rows[names[other]], figure)
+            if abs(mean - expected) > _ROUNDING:
+                raise ArtifactError(
+                    f"{place}, {name}, {figure}: the mean difference is {mean}, that of the rows {expected:.6f}"
+                )
+    _expect_slices(found, slices, place, CHAMPION if champion else AVERAGE)
+    return SplitFigures(
+        cases=found.cases,
+        joint={key: rows[name].joint for key, name in names.items()},
+        same={key: rows[name].same for key, name in names.items()},
+        best_classical=best,
+        differences={name: compared[name].joint for name in pairs},
+        same_difference=compared[AGAINST_CHAMPION].same if champion else None,
+        slices_against=found.slices_against,
+        slices={name: slices[name] for name in SLICES},
     )
-    if result["slices_against"] != against:
-        raise ArtifactError(
-            f"{place}: slices are compared with {result['slices_against']!r}; allowed here: {against!r}"
-        )
-    slices = _slices(result, place, prefix)
-    return SplitFigures(result["cases"], joint, same, best, differences, of_same.get(AGAINST_CHAMPION), against, slices)
 
 
-def _difference(entry: Json, figures: Mapping[str, float], key: str, what: str, prefix: str) -> Difference:
-    """A paired difference of HPPO to another row; its mean is that of the rows."""
-    found, expected = Difference(*ordered(entry, what, prefix)), figures["hppo"] - figures[key]
-    if abs(found.mean - expected) > ROUNDING:
-        raise ArtifactError(f"{what}: the mean difference is {found.mean}, that of the rows {expected:.6f}")
-    return found
+def _expect_slices(found: _Split, slices: Mapping[str, SliceFigures], place: str, against: str) -> None:
+    if found.slices_against != against:
+        raise ArtifactError(f"{place}: slices are compared with {found.slices_against!r}; allowed here: {against!r}")
+    parts = sum(slices[name].cases for name in (HEAD, TAIL))
+    if parts != found.cases:
+        raise ArtifactError(f"{place}: {HEAD} and {TAIL} have {parts} cases, the split has {found.cases}")
 
 
-def _by_name(entries: list[Json], place: str) -> dict[str, Json]:
-    names = [entry["name"] for entry in entries]
+def _by_name(entries: list[Any], kind: str, place: str) -> dict[str, Any]:
+    names = [entry.name for entry in entries]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ArtifactError(f"{place}: {', '.join(twice)} stands there twice")
+        raise ArtifactError(f"{place}: {kind} {', '.join(twice)} occurs twice")
     return dict(zip(names, entries, strict=True))
 
 
-def _slices(result: Json, place: str, prefix: str) -> dict[str, SliceFigures]:
-    entries = _by_name(result["slices"], place)
-    if missing := [name for name in SLICES if name not in entries]:
-        raise ArtifactError(f"{place}: no slice {', '.join(missing)}, which the gate must read")
-    slices = {name: _slice(entries[name], f"{place}, slice {name}", prefix) for name in SLICES}
-    parts = sum(slices[name].cases for name in (HEAD, TAIL))
-    if parts != result["cases"]:
-        raise ArtifactError(f"{place}: {HEAD} and {TAIL} have {parts} cases, the split has {result['cases']}")
-    return slices
+def _where(value: Any, place: tuple[int | str, ...]) -> str:
+    """The place of a field for people: entries of a list by their name."""
+    words = []
+    for step in place:
+        value = value[step] if isinstance(value, list) else value.get(step) if isinstance(value, dict) else None
+        named = isinstance(step, int) and isinstance(value, dict)
+        words.append(str(value.get("name", step)) if named else str(step))
+    return ", ".join(words)
 
 
-def _slice(entry: Mapping[str, Any], what: str, prefix: str) -> SliceFigures:
-    if not entry["cases"]:
-        return SliceFigures(0, reason=entry["reason"])
-    joint, same = (
-        Difference(*ordered(entry["difference"][name], f"{what}, {name}", prefix)) for name in ("joint", "same")
-    )
-    return SliceFigures(entry["cases"], joint, same)
+def _plain(value: Any) -> Any:
+    if isinstance(value, SliceFigures):
+        pair = _plain(value.difference) if value.difference else {"joint": None, "same": None}
+        return {"cases": value.cases, "reason": value.reason, **pair}
+    if isinstance(value, BaseModel):
+        return value.model_dump(by_alias=True)
+    return {name: _plain(each) for name, each in value.items()} if isinstance(value, Mapping) else value

@@ -1,10 +1,15 @@
-"""The quality key: is the candidate better than what answers today, and does nobody lose by it?"""
+"""The quality key: whether the candidate is better than what answers today, and no slice loses (docs: the gate).
+
+A finding with too few patterns to resample can neither hold nor fail: it is listed, and does not decide.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from modit.data.splits import Split
+from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
 from modit.release.gate.figures import (
     AGAINST_AVERAGE,
     AGAINST_CHAMPION,
@@ -16,15 +21,10 @@ from modit.release.gate.figures import (
 )
 from modit.release.params import GateParams
 
-GAIN, AVERAGE_GAIN, SFT, CLASSICAL = (
-    "gain over the champion",
-    "gain over average pooling",
-    "MO-DiT",
-    "best classical row",
-)
+GAIN, AVERAGE_GAIN = "gain over the champion", "gain over average pooling"
+SFT, CLASSICAL = "MO-DiT", "best classical row"
 SAME, FLOOR, CASES, SLICE = "Same@K of the champion", "Same@K", "cases", "slice"
-ITEMS = "items of the champion"
-WORDS = {"item_holdout": "item-holdout", "pattern_holdout": "pattern-holdout"}
+ITEMS, PATTERNS = "items of the champion", "patterns"
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,30 @@ class Finding:
     """One condition of the gate.
 
     Attributes:
-        name: what it is about, with the split in front.
-        holds: whether it does.
-        sentence: in plain words, with its numbers.
-        numbers: what it rests on.
+        name: The condition, with the split in front.
+        holds: Whether it holds; None where there are too few patterns to tell.
+        sentence: The finding as a sentence, with its numbers.
+        numbers: What it rests on.
     """
 
     name: str
-    holds: bool
+    holds: bool | None
     sentence: str
     numbers: dict[str, float | None] = field(default_factory=dict)
 
 
 def nothing_judged(split: str, reason: str) -> Finding:
     """The finding on a split that has no case."""
-    return Finding(f"{split} {CASES}", False, f"on {WORDS[split]} nothing was judged: {reason}", {"cases": 0})
+    return Finding(f"{split} {CASES}", False, f"on {_words(split)} nothing was judged: {reason}", {"cases": 0})
 
 
 def items_kept(lost: float, params: GateParams, champion: str) -> Finding:
-    """The finding on items that callers find today and would not find any more.
+    """The finding on items that callers find today and would no longer find.
 
     Args:
-        lost: share of the champion's items that the candidate's catalogue lacks.
-        params: section `gate`.
-        champion: how to name it.
+        lost: Share of the champion's items that the candidate's catalogue lacks.
+        params: Section `gate`.
+        champion: Its name, for the sentence.
     """
     allowed = params.lost_items
     subject = f"{100 * lost:.1f} % of the items of {champion} are not in the candidate's catalogue"
@@ -63,18 +63,35 @@ def items_kept(lost: float, params: GateParams, champion: str) -> Finding:
     return Finding(ITEMS, lost <= allowed, sentence, {"lost": lost, "allowed": allowed})
 
 
+def enough_patterns(findings: Sequence[Finding]) -> list[Finding]:
+    """A failed finding where no split has enough patterns for the required comparison; else nothing.
+
+    Args:
+        findings: Of all splits.
+    """
+    required = [each for each in findings if each.name.endswith((GAIN, AVERAGE_GAIN))]
+    if not required or any(each.holds is not None for each in required):
+        return []
+    most = max(int(each.numbers["patterns"] or 0) for each in required)
+    sentence = (
+        f"{TOO_FEW} in every split: {most} patterns at most, at least {MINIMUM_PATTERNS} are needed "
+        "(assign_patterns.maximum yields more)"
+    )
+    return [Finding(PATTERNS, False, sentence, {"patterns": most, "needed": MINIMUM_PATTERNS})]
+
+
 def split_findings(split: str, figures: SplitFigures, params: GateParams, champion: str | None) -> list[Finding]:
     """The conditions on one split.
 
     Args:
-        split: its name.
-        figures: of the report.
-        params: section `gate`.
-        champion: how to name it; None for a first run, which is held to absolute thresholds.
+        split: Its name.
+        figures: Of the evaluation.
+        params: Section `gate`.
+        champion: Its name; None for a first run, which is judged by absolute thresholds.
     """
     found = _against_champion(split, figures, params, champion) if champion else _absolute(split, figures)
-    floor = params.item_same_floor if split == "item_holdout" else params.pattern_same_floor
-    same, words = figures.same["hppo"], WORDS[split]
+    floor = params.item_same_floor if split == Split.ITEM_HOLDOUT else params.pattern_same_floor
+    same, words = figures.same["hppo"], _words(split)
     findings = [
         *found,
         Finding(
@@ -94,7 +111,7 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
 
 
 def _against_champion(split: str, figures: SplitFigures, params: GateParams, champion: str) -> Iterator[Finding]:
-    words, gain, same = WORDS[split], figures.differences[AGAINST_CHAMPION], figures.same_difference
+    words, gain, same = _words(split), figures.differences[AGAINST_CHAMPION], figures.same_difference
     if params.champion_rule == "no_loss":
         yield _no_loss(f"{split} {GAIN}", f"on {words} the change from {champion}", gain, params.noise_floor)
     elif split in params.gain_splits:
@@ -103,49 +120,55 @@ def _against_champion(split: str, figures: SplitFigures, params: GateParams, cha
         yield _not_below(f"{split} {GAIN}", words, gain, champion)
     if same is not None:
         tolerance = params.same_tolerance
+        holds = None if same.low is None else same.low >= -tolerance
         limit = f"the interval may not reach below {-100 * tolerance:.1f}"
         sentence = f"on {words} Same changes by {same.points}; {limit}"
-        yield Finding(f"{split} {SAME}", same.low >= -tolerance, sentence, _numbers(same, tolerance=tolerance))
-    for name, each in figures.slices.items():
-        if each.joint and each.same and each.cases >= params.minimum_slice_cases:
-            yield _slice(split, name, each, each.joint, each.same, params.slice_tolerance)
+        yield Finding(f"{split} {SAME}", holds, sentence, _numbers(same, tolerance=tolerance))
+    for each in figures.slices.values():
+        if each.difference and each.cases >= params.minimum_slice_cases:
+            yield _slice(split, each, each.difference.joint, each.difference.same, params.slice_tolerance)
 
 
 def _absolute(split: str, figures: SplitFigures) -> Iterator[Finding]:
-    words, gain = WORDS[split], figures.differences[AGAINST_AVERAGE]
+    words, gain = _words(split), figures.differences[AGAINST_AVERAGE]
     yield _gain(f"{split} {AVERAGE_GAIN}", f"on {words} the gain over averaging the seeds", gain, 0.0)
     yield _not_below(f"{split} {SFT}", words, figures.differences[AGAINST_SFT], SFT)
 
 
 def _gain(name: str, subject: str, gain: Difference, noise_floor: float) -> Finding:
-    holds = gain.low > 0 and gain.mean > noise_floor
-    needed = "" if holds else f"; needed: more than {100 * noise_floor:.1f}, and an interval above 0"
+    holds = None if gain.low is None else gain.low > 0 and gain.mean > noise_floor
+    needed = f"; needed: more than {100 * noise_floor:.1f}, and an interval above 0" if holds is False else ""
     return Finding(name, holds, f"{subject} is {gain.points}{needed}", _numbers(gain, noise_floor=noise_floor))
 
 
 def _no_loss(name: str, subject: str, change: Difference, noise_floor: float) -> Finding:
-    holds = change.low >= -noise_floor
-    needed = "" if holds else f"; needed: an interval not below {-100 * noise_floor:.1f}"
+    holds = None if change.low is None else change.low >= -noise_floor
+    needed = f"; needed: an interval not below {-100 * noise_floor:.1f}" if holds is False else ""
     return Finding(name, holds, f"{subject} is {change.points}{needed}", _numbers(change, noise_floor=noise_floor))
 
 
 def _not_below(name: str, words: str, difference: Difference, other: str) -> Finding:
-    holds = difference.high >= 0
-    verb = "is not below" if holds else "is significantly below"
+    holds = None if difference.high is None else difference.high >= 0
+    verb = {None: "cannot be compared with", True: "is not below", False: "is significantly below"}[holds]
     return Finding(name, holds, f"on {words} it {verb} {other}: {difference.points}", _numbers(difference))
 
 
-def _slice(
-    split: str, name: str, found: SliceFigures, joint: Difference, same: Difference, tolerance: float
-) -> Finding:
-    lost = [f"{what} {each.points}" for what, each in (("Joint", joint), ("Same", same)) if each.high < -tolerance]
-    subject = f"on {WORDS[split]}, {name} ({found.cases} cases)"
+def _slice(split: str, found: SliceFigures, joint: Difference, same: Difference, tolerance: float) -> Finding:
+    subject = f"on {_words(split)}, {found.name} ({found.cases} cases)"
+    numbers = _numbers(joint, same_high=same.high, tolerance=tolerance)
+    name = f"{split} {SLICE} {found.name}"
+    if joint.high is None or same.high is None:
+        return Finding(name, None, f"{subject}: {TOO_FEW} ({joint.patterns})", numbers)
+    lost = [f"{what} {d.points}" for what, d in (("Joint", joint), ("Same", same)) if (d.high or 0.0) < -tolerance]
     sentence = f"{subject} loses nothing: Joint {joint.points}; Same {same.points}"
     if lost:
         sentence = f"{subject} loses: {'; '.join(lost)}; the interval may not lie below {-100 * tolerance:.1f}"
-    numbers = _numbers(joint, same_high=same.high, tolerance=tolerance)
-    return Finding(f"{split} {SLICE} {name}", not lost, sentence, numbers)
+    return Finding(name, not lost, sentence, numbers)
 
 
-def _numbers(difference: Difference, **others: float) -> dict[str, float | None]:
-    return {**difference._asdict(), **others}
+def _words(split: str) -> str:
+    return split.replace("_", "-")
+
+
+def _numbers(difference: Difference, **others: float | None) -> dict[str, float | None]:
+    return {**difference.model_dump(), **others}

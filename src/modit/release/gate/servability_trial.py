@@ -1,6 +1,6 @@
-"""`python -m modit.release.gate.servability_trial ORDER RESULT`: a sampler is loaded and asked as the service does it.
+"""`python -m modit.release.gate.servability_trial ORDER RESULT`: loads a sampler and asks it as the service does.
 
-It is a process of its own so that nothing but what the service imports is in its memory.
+It is a process of its own, so that its memory holds only what the service imports.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from modit.inference.answers import Answer, equal_share, load_answers
 from modit.inference.items import Items, load_items
 from modit.inference.retrieval import Query, retrieve
 from modit.inference.runtime import OnnxSampler, load_sampler
-from modit.inference.sampler_file import FLOAT32, digest_name, sampler_file, variants_in
 
+Json = dict[str, Any]
+SAMPLER_FILE = "sampler.onnx"
 _MIB = 1 << 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reads the order, a JSON file, and writes the result, another.
+    """Reads the order, a JSON file, and writes the result, another JSON file.
 
     Args:
-        arguments: the two paths; those of the process if None.
+        arguments: The two paths; those of the process if None.
 
     Returns:
-        0, also when the release is refused: the result then says why.
+        0, also where the candidate is refused: the result then has the reason.
     """
     order_path, result_path = sys.argv[1:] if arguments is None else arguments
     order = json.loads(Path(order_path).read_text(encoding="utf-8"))
@@ -45,81 +46,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order: dict[str, Any]) -> dict[str, Any]:
-    """Loads and asks.
+def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order: Json) -> Json:
+    """Loads the candidate and asks it.
 
     Args:
-        folders: of the artifacts `sampler`, `index` and `catalog`.
-        digests: `sampler_digest` and `index_digest` that these must have; `int8_digest` where there is such a file.
+        folders: Of the artifacts `sampler`, `index` and `catalog`.
+        digests: `sampler_digest` and `index_digest` that these must have.
         order: `k`, `warmup`, `queries` and `rounds` of section `servability`.
 
     Returns:
-        `equal_lists` in [0, 1], `lists`, `p50_ms`, `p99_ms`, `peak_mb`, `bytes` of the file, `vectors_mb`, `seeds`,
-        `torch`: whether that was imported; and `precisions`: name -> the same of a file of less precision, with
-        `overlap`, the share of the items of float32's lists that it finds, or with why it was `refused`.
+        `equal_lists` in [0, 1], `lists`, `p50_ms`, `p99_ms`, `peak_mb`, `bytes` of the file, `vectors_mb`, `seeds`, and
+        `torch`: whether torch was imported.
 
     Raises:
-        ModitError: it does not load, or does not answer.
+        ModitError: The candidate does not load, or does not answer.
     """
-    file, sampler = _load(folders["sampler"], FLOAT32, digests)
+    file = folders["sampler"] / SAMPLER_FILE
+    found = sha256_of_file(file) if file.is_file() else "missing"
+    if found != digests["sampler_digest"]:
+        raise ArtifactError(f"{file}: {found}; sampler_digest is {digests['sampler_digest']}")
+    sampler = load_sampler(file, threads=1)
     items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
     stored = load_answers(folders["sampler"])
     equal = equal_share(stored, lambda answer: _ask(sampler, items, answer))
-    result = {
+    seeds = min(sampler.info.maximum_seeds, len(items.index))
+    ask = _questions(sampler, items, seeds, order["k"])
+    p50, p99 = fastest_round(ask, order["warmup"], order["queries"], order["rounds"])
+    return {
         "equal_lists": equal,
-        **_timed(file, sampler, items, order),
         "lists": len(stored),
+        "p50_ms": round(p50, 3),
+        "p99_ms": round(p99, 3),
+        "bytes": file.stat().st_size,
+        "seeds": seeds,
         "peak_mb": round(peak_bytes() / _MIB, 1),
         "vectors_mb": items.embeddings.size * 4 / _MIB,
         "torch": "torch" in sys.modules,
     }
-    served = (sampler, items, stored)
-    variants = variants_in(digests)
-    tried = {name: _try_variant(name, folders["sampler"], digests, order, served) for name in variants}
-    return result | {"precisions": tried}
-
-
-def _load(folder: Path, precision: str, digests: Mapping[str, str]) -> tuple[Path, OnnxSampler]:
-    file, name = folder / sampler_file(precision), digest_name(precision)
-    if not file.is_file() or (found := sha256_of_file(file)) != digests[name]:
-        state = f"sha256 {found}" if file.is_file() else "missing"
-        raise ArtifactError(f"{file}: {state}; {name} is {digests[name]}")
-    return file, load_sampler(file, threads=1)
-
-
-def _timed(file: Path, sampler: OnnxSampler, items: Items, order: dict[str, Any]) -> dict[str, Any]:
-    seeds = min(sampler.info.maximum_seeds, len(items.index))
-    ask = _questions(sampler, items, seeds, order["k"])
-    p50, p99 = fastest_round(ask, order["warmup"], order["queries"], order["rounds"])
-    return {"p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "bytes": file.stat().st_size, "seeds": seeds}
-
-
-def _try_variant(
-    precision: str,
-    folder: Path,
-    digests: Mapping[str, str],
-    order: dict[str, Any],
-    served: tuple[OnnxSampler, Items, Sequence[Answer]],
-) -> dict[str, Any]:
-    """Of a file of less precision: what it finds of float32's lists, and how fast; or why it does not load."""
-    sampler, items, stored = served
-    try:
-        file, variant = _load(folder, precision, digests)
-    except ModitError as error:
-        return {"refused": str(error)}
-    lists = [(_ask(sampler, items, each)[0], _ask(variant, items, each)[0]) for each in stored]
-    found, wanted = sum(len(set(a) & set(b)) for a, b in lists), sum(len(a) for a, _ in lists)
-    return {"overlap": found / max(1, wanted), "lists": len(lists), **_timed(file, variant, items, order)}
 
 
 def fastest_round(ask: Callable[[int], None], warmup: int, queries: int, rounds: int) -> tuple[float, float]:
-    """Milliseconds of the median and of the 99 % quantile, in the round with the lowest of these.
+    """Milliseconds of the median and of the 99 % quantile, in the round with the lowest 99 % quantile.
 
     Args:
-        ask: asks the question of a number.
-        warmup: questions that are not timed.
-        queries: timed questions of a round.
-        rounds: at least 1.
+        ask: Asks the query of a number.
+        warmup: Queries that are not timed.
+        queries: Timed queries of a round.
+        rounds: At least 1.
     """
     for number in range(warmup):
         ask(number)
@@ -131,7 +104,7 @@ def fastest_round(ask: Callable[[int], None], warmup: int, queries: int, rounds:
 
 
 def peak_bytes() -> int:
-    """Most memory that this process has had. Not `ru_maxrss`: that counts the parent which started it, too."""
+    """Peak memory of this process. `ru_maxrss` would include the parent that started it."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -148,7 +121,7 @@ def _ask(sampler: OnnxSampler, items: Items, answer: Answer) -> tuple[list[str],
 
 
 def _questions(sampler: OnnxSampler, items: Items, seeds: int, k: int) -> Callable[[int], None]:
-    """Single queries of so many seeds, each of other items."""
+    """Asks single queries of `seeds` seeds, each of other items."""
     count = len(items.index)
 
     def ask(number: int) -> None:

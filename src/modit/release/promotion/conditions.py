@@ -1,13 +1,12 @@
-"""What must hold before a version becomes the champion. Each condition is refused by its own name."""
+"""The conditions under which a version becomes the champion. Each is refused under its own name."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ModitError
@@ -15,7 +14,9 @@ from modit.core.storage import Storage
 from modit.release.bundle.bundle import SPACE_FILE, Bundle, read_part
 from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.loading import ReleaseSource, load_release, open_bundle
-from modit.release.promotion.model_version import ModelRegistry, NamedVersion
+from modit.release.documents import Json
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.model_version import NamedVersion
 from modit.release.promotion.refusals import Refused
 from modit.release.promotion.release_log import REJECT, Approval, LogEntry
 from modit.release.promotion.release_state import ReleaseState
@@ -23,7 +24,6 @@ from modit.release.verdict import PASS
 
 APPROVAL_HOURS = 24.0
 _CLOCKS_APART = timedelta(minutes=5)
-_NONE = "no champion"
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,21 @@ class VerifiedBundle:
     """A bundle that was loaded and answered its canaries.
 
     Attributes:
-        bundle: its manifest.
-        space: of its embeddings.
-        judged: the domain's part of its verdict.
+        bundle: Its manifest.
+        space: Of its embeddings.
+        judged: The domain's part of its verdict.
     """
 
     bundle: Bundle
     space: Space
-    judged: dict[str, Any]
+    judged: Json
 
 
 def check_bundle(version: NamedVersion) -> VerifiedBundle:
     """Loads the bundle of a version as the service does, verdict and report included.
 
     Raises:
-        Refused: `broken_bundle`, with what differs.
+        Refused: `broken_bundle`, with the difference.
     """
     try:
         source = ReleaseSource.of(version)
@@ -65,68 +65,74 @@ def check_bundle(version: NamedVersion) -> VerifiedBundle:
 
 
 def check_verdict_digest(version: NamedVersion, given: str) -> None:
-    """Raises:
-    Refused: `other_verdict`: who ordered it looked at another verdict.
+    """Compares the verdict that the person looked at with that of the version.
+
+    Raises:
+        Refused: `other_verdict`.
     """
     registered = version.tags.get("verdict_digest")
     if given != registered:
         raise Refused("other_verdict", f"given is {given}; that of {version.label} is {registered}")
 
 
-def check_passed(version: NamedVersion, checked: VerifiedBundle) -> None:
-    """Raises:
-    Refused: `not_passed`.
-    """
-    if (status := checked.judged["status"]) != PASS:
-        reasons = " ".join(checked.judged["reasons"])
-        raise Refused(
-            "not_passed",
-            f"the verdict on {version.label} is {status}: {reasons} (see `modit override`)",
-        )
+def check_not_held_back(version: NamedVersion) -> None:
+    """Looks whether registration held the version back.
 
-
-def check_held_back(version: NamedVersion) -> None:
-    """Raises:
-    Refused: `held_back`.
+    Raises:
+        Refused: `held_back`.
     """
     if held_back := version.tags.get("held_back"):
         raise Refused("held_back", f"{version.label}: {held_back}")
 
 
-def check_rejected(version: NamedVersion, state: ReleaseState) -> None:
-    """Whether a person rejected it; a review that nobody answered keeps nobody from approving later.
+def check_passed(version: NamedVersion, verified: VerifiedBundle) -> None:
+    """Looks at the domain's status in the verdict.
+
+    Raises:
+        Refused: `not_passed`.
+    """
+    if (status := verified.judged["status"]) != PASS:
+        reasons = " ".join(verified.judged["reasons"])
+        raise Refused("not_passed", f"the verdict on {version.label} is {status}: {reasons} (see `modit override`)")
+
+
+def check_not_rejected(version: NamedVersion, state: ReleaseState) -> None:
+    """Looks whether a person rejected the version. A timed-out review does not block a later approval.
 
     Raises:
         Refused: `rejected`.
     """
-    of = [each for each in state.entries if each.version == version.version and each.action == REJECT]
-    said = [each for each in of if not each.by_timeout]
-    if said:
-        raise Refused("rejected", f"{version.label} was rejected by {said[-1].who}: {said[-1].reason}")
+    for entry in reversed(state.entries):
+        if entry.version == version.version and entry.action == REJECT and not entry.by_timeout:
+            raise Refused("rejected", f"{version.label} was rejected by {entry.who}: {entry.reason}")
 
 
-def check_against_champion(version: NamedVersion, checked: VerifiedBundle, state: ReleaseState) -> None:
+def check_not_champion(version: NamedVersion, state: ReleaseState, hint: str = "") -> None:
+    """Looks whether the version is the champion already.
+
+    Raises:
+        Refused: `is_champion`.
+    """
+    champion = state.champion
+    if champion and champion.version == version.version:
+        raise Refused("is_champion", f"{version.label} is the champion since entry {champion.number}{hint}")
+
+
+def check_against_champion(version: NamedVersion, verified: VerifiedBundle, state: ReleaseState) -> None:
     """Compares with today's champion.
 
     Raises:
         Refused: `is_champion`, `stale_verdict` or `old_interval`.
     """
+    check_not_champion(version, state)
     champion = state.champion
-    if champion and champion.version == version.version:
-        raise Refused("is_champion", f"{version.label} is the champion since entry {champion.number}")
-    judged = (checked.judged.get("champion") or {}).get("version")
+    judged = (verified.judged.get("champion") or {}).get("version")
     today = champion.version if champion else None
     if (None if judged is None else int(judged)) != today:
-        against, now = (f"version {number}" if number else _NONE for number in (judged, today))
+        against, now = (f"version {number}" if number else "no champion" for number in (judged, today))
         raise Refused("stale_verdict", f"{version.label} was judged against {against}, today's champion is {now}")
-    if champion:
-        _check_interval(version, checked.bundle.window, champion)
-
-
-def _check_interval(version: NamedVersion, window: dict[str, str] | None, champion: LogEntry) -> None:
-    if champion.window is None:
-        return
-    if window is None or window["end"] < champion.window["end"]:
+    window = verified.bundle.window
+    if champion and champion.window and (window is None or window["end"] < champion.window["end"]):
         ends = f"ends {window['end']}" if window else "has no days"
         raise Refused(
             "old_interval",
@@ -135,8 +141,8 @@ def _check_interval(version: NamedVersion, window: dict[str, str] | None, champi
         )
 
 
-def check_space(version: NamedVersion, checked: VerifiedBundle, state: ReleaseState, registry: ModelRegistry) -> None:
-    """Compares the embedding space with the champion's: who sends vectors would get other items.
+def check_space(version: NamedVersion, verified: VerifiedBundle, state: ReleaseState, registry: MlflowRegistry) -> None:
+    """Compares the embedding space with the champion's: callers who send vectors would get other items.
 
     Raises:
         Refused: `other_space`.
@@ -148,31 +154,25 @@ def check_space(version: NamedVersion, checked: VerifiedBundle, state: ReleaseSt
         with tempfile.TemporaryDirectory(prefix="modit-") as folder:
             source = ReleaseSource.of(champion)
             own, _ = open_bundle(ArtifactStore(Storage(source.run_uri), Path(folder)), source)
-            difference = Space.load(own / SPACE_FILE).difference(checked.space)
+            difference = Space.load(own / SPACE_FILE).difference(verified.space)
     except ModitError as error:
         difference = f"the champion's cannot be read: {error}"
     if difference:
         raise Refused("other_space", f"{version.label} and the champion, version {champion.version}: {difference}")
 
 
-def check_approval(
-    approval: Approval,
-    entries: Sequence[LogEntry],
-    hours: float,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> None:
-    """An approval counts once and for a while.
+def check_approval(approval: Approval, entries: Sequence[LogEntry], hours: float) -> None:
+    """Refuses an approval that was used before, or is too old.
 
     Raises:
         Refused: `approval_used` or `approval_expired`.
     """
-    if approval.id:
-        used = next((each for each in entries if each.approval.id == approval.id), None)
-        if used:
-            raise Refused(
-                "approval_used", f"approval {approval.id} was used for entry {used.number}, version {used.version}"
-            )
+    used = next((each for each in entries if approval.id and each.approval.id == approval.id), None)
+    if used:
+        raise Refused(
+            "approval_used", f"approval {approval.id} was used for entry {used.number}, version {used.version}"
+        )
     if approval.given:
-        age = clock() - datetime.fromisoformat(approval.given)
+        age = datetime.now(UTC) - datetime.fromisoformat(approval.given)
         if not -_CLOCKS_APART <= age <= timedelta(hours=hours):
             raise Refused("approval_expired", f"it was given {approval.given}; allowed: within the last {hours:g} h")

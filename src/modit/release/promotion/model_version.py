@@ -1,18 +1,19 @@
-"""What the registry of models keeps: submissions, versions, and the protocol that an adapter implements."""
+"""Registered model versions: what is submitted, what is registered, and the names that the registry uses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from modit.core.errors import ConfigError
 from modit.release.verdict import PASS
 
 ALIAS, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 PASSED, REJECTED = "passed", "rejected"
-# Tags: of a model, where its release log is and which entry the aliases mirror; of a version, what a person said of it.
-LOG_TAG, HEAD_TAG, REVIEW_TAG, OVERRIDE_TAG = "release_log", "release_head", "review", "override"
+# Tags of a model: where its release log is, and the newest entry that the aliases mirror.
+LOG_TAG, HEAD_TAG = "release_log", "release_head"
+# Tags of a version: what a person decided about it.
+REVIEW_TAG, OVERRIDE_TAG = "review", "override"
 PREFIX = "modit-"
 
 
@@ -28,18 +29,18 @@ def domain_of(model: str) -> str:
 
 @dataclass(frozen=True)
 class Submission:
-    """A judged sampler.
+    """A judged bundle.
 
     Attributes:
-        domain: whose sampler it is.
+        domain: The domain that it answers for.
         verdict: PASS or FAIL, as the gate wrote it.
-        run_uri: address of the pipeline run.
-        digests: of `bundle`, and sha256 of `sampler`, `index`, `report` and `verdict`.
-        metrics: figures of the verdict.
-        files: to keep with the version; `sampler.onnx` must be among them.
-        facts: further tags, such as the versions of its data; they do not make it another submission.
-        held_back: why a passed version may not become the challenger, or None.
-        card: the model card, shown with the version.
+        run_uri: Address of the pipeline run.
+        digests: Of `bundle`, and sha256 of `sampler`, `index`, `report` and `verdict`.
+        metrics: Figures of the verdict.
+        files: To keep with the version; the first is the one that MLflow names as its source.
+        facts: Further tags, such as the versions of its data; they do not make it another submission.
+        held_back: Why a passed version may not become the challenger, or None.
+        card: The model card, shown with the version.
     """
 
     domain: str
@@ -73,14 +74,14 @@ class Submission:
 
 @dataclass(frozen=True)
 class Registration:
-    """A registered version.
+    """What registering a submission gave.
 
     Attributes:
-        model: its registered name.
-        version: number within the model.
+        model: Registered name.
+        version: Number within the model.
         status: "passed" or "rejected".
         alias: "challenger" for a passed version that is not held back, else None.
-        held_back: why a passed version has no alias.
+        held_back: Why a passed version has no alias.
     """
 
     model: str
@@ -95,10 +96,10 @@ class NamedVersion:
     """A registered version.
 
     Attributes:
-        model: its registered name.
-        version: number within the model.
-        alias: that names it, or empty where it was asked for by number.
-        tags: as `Submission.tags` made them.
+        model: Registered name.
+        version: Number within the model.
+        alias: The alias that names it, or empty where it was asked for by number.
+        tags: As `Submission.tags` made them.
     """
 
     model: str
@@ -108,7 +109,7 @@ class NamedVersion:
 
     @property
     def domain(self) -> str:
-        """Whose sampler it is."""
+        """The domain that it answers for."""
         return domain_of(self.model)
 
     @property
@@ -117,58 +118,11 @@ class NamedVersion:
         return f"{self.model} version {self.version}"
 
 
-class ModelRegistry(Protocol):
-    """Where judged bundles are kept. It says what there is; the release log says what is promoted."""
-
-    def register(self, submission: Submission) -> Registration:
-        """Registers a bundle once: the same run and bundle digest give the version that is already there."""
-
-    def domains(self) -> list[str]:
-        """Domains that have a model, sorted."""
-
-    def version(self, domain: str, number: int) -> NamedVersion:
-        """A version by its number.
-
-        Raises:
-            ConfigError: there is none.
-        """
-
-    def versions(self, domain: str) -> list[NamedVersion]:
-        """All versions of a domain, oldest first."""
-
-    def aliases(self, domain: str) -> dict[str, int]:
-        """Alias -> version; empty where there is no model."""
-
-    def named_version(self, domain: str, alias: str) -> NamedVersion | None:
-        """The version that an alias names, or None."""
-
-    def point_alias(self, domain: str, alias: str, version: int | None) -> None:
-        """Moves an alias, or takes it away."""
-
-    def model_tags(self, domain: str) -> dict[str, str]:
-        """Tags of a domain's model; empty where there is none."""
-
-    def tag_model(self, domain: str, name: str, value: str) -> None:
-        """Sets a tag of a domain's model."""
-
-    def tag_version(self, version: NamedVersion, name: str, value: str) -> None:
-        """Sets a tag of a version."""
-
-    def card(self, version: NamedVersion) -> str:
-        """The model card that is shown with a version."""
-
-    def show_card(self, version: NamedVersion, card: str) -> None:
-        """Replaces the model card that is shown with a version."""
-
-    def delete(self, version: NamedVersion) -> None:
-        """Forgets a version."""
-
-
 def parse_version(text: str) -> tuple[str, int]:
-    """Reads `MODEL/VERSION`; MLflow's `models:/MODEL/VERSION` too.
+    """Reads `MODEL/VERSION`, or `models:/MODEL/VERSION` as MLflow writes it.
 
     Raises:
-        ConfigError: it is neither; an alias or "latest" says another version tomorrow.
+        ConfigError: It is neither. An alias or "latest" is refused, because it may name another version tomorrow.
     """
     model, _, version = text.removeprefix("models:/").rpartition("/")
     if not model or not version.isdecimal():

@@ -1,32 +1,31 @@
-"""What there is of a domain: versions, verdicts, aliases and the log, as JSON and as text."""
+"""An overview of a domain's releases: versions, verdicts, aliases and the log, as JSON and as text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
-from modit.release.promotion.model_version import LOG_TAG, OVERRIDE_TAG, REVIEW_TAG, ModelRegistry, model_name
+from modit.release.documents import Json
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.model_version import LOG_TAG, OVERRIDE_TAG, REVIEW_TAG, model_name
 from modit.release.promotion.refusals import Refused
 from modit.release.promotion.release_state import read_release_state
 
-Json = dict[str, Any]
+_TAGS = ("status", "run_uri", "verdict_digest", "bundle_digest", "held_back")
 
 
-def overview(registry: ModelRegistry, domain: str, *, repair: bool = False) -> Json:
+def overview(registry: MlflowRegistry, domain: str, *, repair: bool = False) -> Json:
     """A domain's releases.
 
     Args:
-        registry: of the model.
-        domain: whose.
-        repair: put aliases that were moved by hand back.
+        registry: Of the model.
+        domain: The domain.
+        repair: Set aliases that were moved by hand to those of the log.
 
     Returns:
         `domain`, `model`, `log` (its address), `champion`, `previous`, `challenger` (numbers or None), `versions`,
         `entries` of the log, and `problem` (why nothing may be promoted or served, or None).
     """
     try:
-        standing = read_release_state(registry, domain, repair=repair)
-        entries, problem = [entry.as_json() for entry in standing.entries], None
+        state = read_release_state(registry, domain, repair=repair)
+        entries, problem = [entry.as_json() for entry in state.entries], None
     except Refused as refused:
         entries, problem = [], str(refused)
     aliases = registry.aliases(domain)
@@ -39,10 +38,7 @@ def overview(registry: ModelRegistry, domain: str, *, repair: bool = False) -> J
             {
                 "version": version.version,
                 "aliases": sorted(alias for alias, number in aliases.items() if number == version.version),
-                **{
-                    name: version.tags.get(name)
-                    for name in ("status", "run_uri", "verdict_digest", "bundle_digest", "held_back")
-                },
+                **{name: version.tags.get(name) for name in _TAGS},
                 "review": version.tags.get(REVIEW_TAG),
                 "override": version.tags.get(OVERRIDE_TAG),
             }
@@ -57,14 +53,14 @@ def overview_text(found: Json) -> str:
     """The same as lines for a terminal."""
     lines = [f"{found['model']}  (log: {found['log']})"]
     for version in found["versions"]:
-        said = version["review"] or version["held_back"] or ""
+        decided = version["review"] or version["held_back"] or ""
         mark = f"  OVERRIDE {version['override']}" if version["override"] else ""
         names = ", ".join(version["aliases"]) or "-"
-        lines.append(f"  {version['version']:>4}  {version['status']:<8}  {names:<22}  {said}{mark}".rstrip())
+        lines.append(f"  {version['version']:>4}  {version['status']:<8}  {names:<22}  {decided}{mark}".rstrip())
         lines.append(f"        verdict {version['verdict_digest']}")
     lines += ["  log:"] if found["entries"] else ["  log: empty"]
     lines += [f"    {_line(entry)}" for entry in found["entries"]]
-    return "\n".join([*lines, *_problem(found)])
+    return "\n".join([*lines, *([f"  PROBLEM: {found['problem']}"] if found["problem"] else [])])
 
 
 def _line(entry: Json) -> str:
@@ -73,7 +69,3 @@ def _line(entry: Json) -> str:
     reason = f": {entry['reason']}" if entry["reason"] else ""
     what = f"{entry['action']} {entry['version']}, champion {moved}"
     return f"{entry['number']}  {entry['time']}  {what}  by {entry['who']} ({source}){reason}"
-
-
-def _problem(found: Json) -> Iterable[str]:
-    return [f"  PROBLEM: {found['problem']}"] if found["problem"] else []

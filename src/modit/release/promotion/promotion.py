@@ -1,8 +1,7 @@
-"""Promotion: approve, override, reject and roll back. Each is one entry of the release log, and the log decides.
+"""Promotion: approve, override, reject and roll back. Each order becomes one entry of the release log.
 
-A lease keeps others from starting meanwhile; the entry itself is the compare-and-swap, since exactly one writer can
-make the file with the next number. The registry's aliases follow, and whoever comes next finishes what a crash left
-undone.
+A lease keeps others from starting meanwhile. The entry itself is the compare-and-swap: exactly one writer can create
+the file with the next number. The registry's aliases follow; the next reader finishes what a crash left undone.
 """
 
 from __future__ import annotations
@@ -19,18 +18,21 @@ from modit.core.artifacts import seal
 from modit.core.errors import ConfigError, RunBusyError
 from modit.core.locks import Lease
 from modit.core.storage import Storage
+from modit.release.bundle.bundle import Bundle
 from modit.release.promotion.conditions import (
     APPROVAL_HOURS,
     check_against_champion,
     check_approval,
     check_bundle,
-    check_held_back,
+    check_not_champion,
+    check_not_held_back,
+    check_not_rejected,
     check_passed,
-    check_rejected,
     check_space,
     check_verdict_digest,
 )
-from modit.release.promotion.model_version import ModelRegistry, NamedVersion, model_name
+from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.promotion.model_version import NamedVersion, model_name
 from modit.release.promotion.refusals import Refused
 from modit.release.promotion.release_log import (
     APPROVE,
@@ -51,16 +53,16 @@ LEASE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody wants.
+    """What a person or a DAG orders.
 
     Attributes:
-        action: one of the actions of the release log.
-        domain: of the model.
-        who: orders it.
-        version: that is meant; None of a rollback means the champion before.
+        action: One of the actions of the release log.
+        domain: Of the model.
+        who: Orders it.
+        version: The version; None of a rollback means the champion before.
         verdict: sha256 of the `verdict.json` that was looked at; empty for a rollback.
-        reason: in words.
-        approval: where the order comes from.
+        reason: In words.
+        approval: Where the order comes from.
     """
 
     action: str
@@ -73,7 +75,7 @@ class Order:
 
 
 def carry_out(
-    registry: ModelRegistry,
+    registry: MlflowRegistry,
     order: Order,
     *,
     lease_seconds: float = LEASE_SECONDS,
@@ -81,23 +83,26 @@ def carry_out(
 ) -> LogEntry:
     """Checks an order, adds it to the release log, and brings the aliases to what the log says.
 
-    The same order again, by its approval, gives the entry that it made; a rejection by timeout gives the newest entry
+    The same order again, by its approval, gives the entry that it made. A rejection by timeout gives the newest entry
     about its version, if there is one.
 
     Args:
-        registry: of the model.
-        order: what to do.
-        lease_seconds: until the lease of a promotion that died is free.
-        approval_hours: how old an approval may be.
+        registry: Of the model.
+        order: What to do.
+        lease_seconds: Time after which the lease of a promotion that died is free.
+        approval_hours: Greatest age of an approval.
 
     Returns:
         The entry.
 
     Raises:
-        Refused: a condition does not hold; it is named.
-        RunBusyError: another promotion of the domain is going on.
+        Refused: A condition does not hold; it is named.
+        RunBusyError: Another promotion of the domain is going on.
     """
-    _expect_words(order)
+    if not order.who.strip():
+        raise Refused("no_name", f"{order.action} needs the name of who orders it")
+    if order.action not in (APPROVE, AUTO) and not order.reason.strip():
+        raise Refused("no_reason", f"{order.action} needs a reason")
     log = release_log_of(registry.model_tags(order.domain), order.domain)
     with _leased(log, order, lease_seconds) as lease:
         state = read_release_state(registry, order.domain)
@@ -111,7 +116,7 @@ def carry_out(
         except RunBusyError as error:
             raise Refused("lease_expired", str(error)) from error
         if entry.changes_champion:
-            # Before the entry: a champion's run must not be open for a moment. Whoever loses the race leaves it sealed.
+            # Before the entry: a champion's run must never be open. A loser of the race leaves the run sealed.
             reason = f"{version.label} was promoted from it, or was about to be"
             seal(Storage(version.tags["run_uri"]), order.domain, reason)
         log.append(entry)
@@ -122,8 +127,7 @@ def carry_out(
 @contextlib.contextmanager
 def _leased(log: ReleaseLog, order: Order, seconds: float) -> Iterator[Lease]:
     holder = f"{order.who} (process {os.getpid()} on {socket.gethostname()}, {uuid.uuid4().hex[:8]})"
-    doing = f"promoting {model_name(order.domain)}"
-    lease = Lease(log.place.at(".lease"), holder, doing, seconds)
+    lease = Lease(log.place.at(".lease"), holder, f"promoting {model_name(order.domain)}", seconds)
     try:
         with lease.held():
             yield lease
@@ -131,33 +135,22 @@ def _leased(log: ReleaseLog, order: Order, seconds: float) -> Iterator[Lease]:
         lease.release()
 
 
-def _expect_words(order: Order) -> None:
-    if not order.who.strip():
-        raise Refused("no_name", f"{order.action} needs the name of who orders it")
-    if order.action not in (APPROVE, AUTO) and not order.reason.strip():
-        raise Refused("no_reason", f"{order.action} needs a reason")
-
-
 def _done_already(order: Order, state: ReleaseState) -> LogEntry | None:
-    """The newest entry, if this very order made it: a task that is tried again.
+    """The entry that this very order made, as when a task is tried again.
 
-    For a rejection by timeout, the newest entry about its version: what was decided elsewhere meanwhile stays.
+    For a rejection by timeout, the newest entry about its version: a decision that was made elsewhere stays.
     """
     if order.action == REJECT and order.approval.source == TIMEOUT:
         return next((each for each in reversed(state.entries) if each.version == order.version), None)
     newest = state.entries[-1] if state.entries else None
     if newest is None or not order.approval.id or newest.approval.id != order.approval.id:
         return None
-    same = (newest.action, newest.version) == (order.action, order.version) and (
-        order.action == ROLLBACK or newest.verdict_digest == order.verdict
-    )
-    return newest if same else None
+    same = (newest.action, newest.version) == (order.action, order.version)
+    return newest if same and (order.action == ROLLBACK or newest.verdict_digest == order.verdict) else None
 
 
-def _version(registry: ModelRegistry, order: Order, state: ReleaseState) -> NamedVersion:
-    number = order.version
-    if number is None:
-        number = state.aliases.get("previous")
+def _version(registry: MlflowRegistry, order: Order, state: ReleaseState) -> NamedVersion:
+    number = state.aliases.get("previous") if order.version is None else order.version
     if number is None:
         raise Refused("no_previous", f"{model_name(order.domain)} has no champion before the present one")
     try:
@@ -166,15 +159,16 @@ def _version(registry: ModelRegistry, order: Order, state: ReleaseState) -> Name
         raise Refused("unknown_version", str(error)) from error
 
 
-def _entry(registry: ModelRegistry, order: Order, version: NamedVersion, state: ReleaseState) -> LogEntry:
-    """The entry to add, after all that its action asks for."""
-    if order.action == ROLLBACK:
-        digests, window = _check_rollback(version, state)
-    elif order.action == REJECT:
-        digests, window = _check_rejection(version, order, state), None
+def _entry(registry: MlflowRegistry, order: Order, version: NamedVersion, state: ReleaseState) -> LogEntry:
+    """The entry to add, after the checks of its action."""
+    if order.action == REJECT:
+        check_verdict_digest(version, order.verdict or version.tags.get("verdict_digest", ""))
+        check_not_champion(version, state, "; `modit rollback` takes it back")
+        digests, window = (version.tags.get("verdict_digest", ""), version.tags.get("bundle_digest", "")), None
     else:
-        digests, window = _check_promotion(registry, version, order, state)
-    verdict_digest, bundle_digest = digests
+        check = _check_rollback if order.action == ROLLBACK else _check_promotion
+        bundle = check(registry, version, order, state)
+        digests, window = (bundle.verdict_digest, bundle.digest), bundle.window
     return LogEntry(
         number=0,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -183,45 +177,33 @@ def _entry(registry: ModelRegistry, order: Order, version: NamedVersion, state: 
         version=version.version,
         champion_before=None,
         champion_after=None,
-        verdict_digest=verdict_digest,
-        bundle_digest=bundle_digest,
+        verdict_digest=digests[0],
+        bundle_digest=digests[1],
         window=window,
         reason=order.reason,
         approval=order.approval,
     )
 
 
-def _check_promotion(
-    registry: ModelRegistry, version: NamedVersion, order: Order, state: ReleaseState
-) -> tuple[tuple[str, str], dict[str, str] | None]:
+def _check_promotion(registry: MlflowRegistry, version: NamedVersion, order: Order, state: ReleaseState) -> Bundle:
     check_verdict_digest(version, order.verdict)
-    checked = check_bundle(version)
-    check_held_back(version)
-    check_against_champion(version, checked, state)
-    if order.action != OVERRIDE:  # a person with a reason may set aside what was judged, but not what is known
-        check_passed(version, checked)
-        check_rejected(version, state)
-        check_space(version, checked, state, registry)
-    return (checked.bundle.verdict_digest, checked.bundle.digest), checked.bundle.window
+    verified = check_bundle(version)
+    check_not_held_back(version)
+    check_against_champion(version, verified, state)
+    if order.action != OVERRIDE:  # a person with a reason may overrule a judgement, but not a fact
+        check_passed(version, verified)
+        check_not_rejected(version, state)
+        check_space(version, verified, state, registry)
+    return verified.bundle
 
 
-def _check_rejection(version: NamedVersion, order: Order, state: ReleaseState) -> tuple[str, str]:
-    check_verdict_digest(version, order.verdict or version.tags.get("verdict_digest", ""))
-    if state.champion and state.champion.version == version.version:
-        raise Refused("is_champion", f"{version.label} is the champion; `modit rollback` takes it back")
-    return version.tags.get("verdict_digest", ""), version.tags.get("bundle_digest", "")
-
-
-def _check_rollback(version: NamedVersion, state: ReleaseState) -> tuple[tuple[str, str], dict[str, str] | None]:
+def _check_rollback(registry: MlflowRegistry, version: NamedVersion, order: Order, state: ReleaseState) -> Bundle:
     """The old bundle must answer before the pointer moves, and be the one that was promoted then."""
     then = state.entry_of(version.version)
     if then is None:
         raise Refused("never_champion", f"{version.label} never was the champion")
-    if state.champion and state.champion.version == version.version:
-        raise Refused("is_champion", f"{version.label} is the champion")
-    checked = check_bundle(version)
-    if checked.bundle.digest != then.bundle_digest:
-        raise Refused(
-            "broken_bundle", f"{version.label} is bundle {checked.bundle.digest}, promoted was {then.bundle_digest}"
-        )
-    return (checked.bundle.verdict_digest, checked.bundle.digest), checked.bundle.window
+    check_not_champion(version, state)
+    bundle = check_bundle(version).bundle
+    if bundle.digest != then.bundle_digest:
+        raise Refused("broken_bundle", f"{version.label} is bundle {bundle.digest}, promoted was {then.bundle_digest}")
+    return bundle

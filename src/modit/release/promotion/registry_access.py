@@ -19,115 +19,59 @@ from modit.core.storage import Storage
 from modit.release.promotion.mlflow_registry import MlflowRegistry
 
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
-_FOLDER = ".registry"
+_FOLDER, _SQLITE = ".registry", "sqlite:///"
+_LOCK_SECONDS = 60.0
+_logger = logging.getLogger(__name__)
 
 
 def tracking_uri(run_uri: str) -> str:
-    """Where MLflow keeps its records: MLFLOW_TRACKING_URI, else SQLite beside the run, for all runs of the folder.
+    """Address of the registry: MLFLOW_TRACKING_URI, else SQLite beside the run, for all runs of the folder.
 
     Raises:
-        ConfigError: the run is remote and the variable is not set; SQLite needs a local folder.
-        GraphError: a step asks that does not declare the registry.
+        ConfigError: The run is remote and the variable is not set; SQLite needs a local folder.
+        GraphError: A step asks that does not declare the registry.
     """
     expect_declared(REGISTRY)
     return os.environ.get(TRACKING_VARIABLE) or local_registry(run_uri)
 
 
 def local_registry(run_uri: str) -> str:
-    """The SQLite registry beside a run.
+    """Address of the SQLite registry beside a run.
 
     Raises:
-        ConfigError: the run is remote.
+        ConfigError: The run is remote.
     """
-    return f"sqlite:///{registry_folder(run_uri)}/mlflow.db"
+    return f"{_SQLITE}{_folder(run_uri)}/mlflow.db"
 
 
 def registry_uri(run: str | None) -> str:
-    """The registry that a person means: MLFLOW_TRACKING_URI, else that of the run.
+    """Address of the registry that a command means: MLFLOW_TRACKING_URI, else that of the run.
 
     Args:
-        run: a path or an address, or None.
+        run: A path or an address, or None.
 
     Raises:
-        ConfigError: neither is given, or the run has no registry of its own.
+        ConfigError: Neither is given, or the run has no registry of its own.
     """
-    if run is None:
-        if chosen := os.environ.get(TRACKING_VARIABLE):
-            return chosen
-        raise ConfigError(
-            f"which registry? Give --run, the run that registered the version, or set {TRACKING_VARIABLE}"
-        )
-    return tracking_uri(Storage(run).uri)
-
-
-def registry_folder(run_uri: str) -> Path:
-    """Where the SQLite registry beside a run lies.
-
-    Raises:
-        ConfigError: the run is remote.
-    """
-    beside = Storage(run_uri).parent.local
-    if beside is None:
-        raise ConfigError(
-            f"{TRACKING_VARIABLE} is not set and run {run_uri} has no local folder beside it that could hold mlflow.db"
-        )
-    return beside / _FOLDER
-
-
-_SQLITE = "sqlite:///"
-
-
-def has_models(uri: str) -> bool:
-    """Whether a registry may have models: False for a SQLite file that is not there or has none.
-
-    Args:
-        uri: of the registry; a server's is not asked.
-
-    Raises:
-        ConfigError: there is a file, and it is no MLflow database.
-    """
-    path = _file_of(uri)
-    return path is None or (path.exists() and _has_model(uri, path))
-
-
-def expect_models(uri: str) -> None:
-    """Looks whether a registry has models; a server's is not asked.
-
-    Raises:
-        ConfigError: there is no SQLite database, or no model in it.
-    """
-    path = _file_of(uri)
-    if path is not None and not _has_model(uri, path):
-        raise ConfigError(f"registry {uri} has no model yet")
-
-
-def _file_of(uri: str) -> Path | None:
-    return Path(uri.removeprefix(_SQLITE)).resolve() if uri.startswith(_SQLITE) else None
-
-
-def _has_model(uri: str, path: Path) -> bool:
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            return database.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone() is not None
-    except sqlite3.Error as error:
-        raise ConfigError(f"registry {uri} is no MLflow database: {error}") from error
-
-
-_LOCK_SECONDS = 60.0
+    if run is not None:
+        return tracking_uri(Storage(run).uri)
+    if chosen := os.environ.get(TRACKING_VARIABLE):
+        return chosen
+    raise ConfigError(f"which registry? Give --run, the run that registered the version, or set {TRACKING_VARIABLE}")
 
 
 def open_registry(run_uri: str) -> MlflowRegistry:
-    """The registry of a run, to write into; a SQLite one is made when it is not there, with its files beside it.
+    """The registry of a run, to write into; a SQLite one is made where it is missing, with its files beside it.
 
     Raises:
-        ConfigError: as `tracking_uri`.
+        ConfigError: As `tracking_uri`.
     """
     uri = tracking_uri(run_uri)
     if os.environ.get(TRACKING_VARIABLE):
         local = f"file://{run_uri}/mlflow_artifacts" if Path(run_uri).is_absolute() else None
         return MlflowRegistry(uri, local if uri.startswith("sqlite") else None)
-    folder = registry_folder(run_uri)
-    # MLflow makes its tables at the first call, which two runs at once would break.
+    folder = _folder(run_uri)
+    # MLflow makes its tables at the first call; two processes that do so at once would fail.
     with locked(folder, lambda who: LockedError(f"{folder} is being made by {who}"), _LOCK_SECONDS):
         registry = MlflowRegistry(uri, f"file://{folder}/artifacts")
         registry.experiment_id()
@@ -138,23 +82,35 @@ def existing_registry(uri: str) -> MlflowRegistry:
     """The registry at an address, to read; a SQLite one is not made.
 
     Raises:
-        ConfigError: there is no SQLite database, or no model in it.
+        ConfigError: There is no SQLite database, or no model in it.
     """
-    expect_models(uri)
+    path = _file_of(uri)
+    if path is not None and not _has_model(uri, path):
+        raise ConfigError(f"registry {uri} has no model yet")
     return MlflowRegistry(uri)
 
 
-_logger = logging.getLogger(__name__)
+def has_models(uri: str) -> bool:
+    """Whether a registry may have models: False for a SQLite file that is missing or has none.
+
+    Args:
+        uri: Of the registry; a server is not asked.
+
+    Raises:
+        ConfigError: The file is not an MLflow database.
+    """
+    path = _file_of(uri)
+    return path is None or (path.exists() and _has_model(uri, path))
 
 
 def runs_in_use(run_uri: str) -> set[str] | None:
-    """Addresses of the runs, by the registry of a run.
+    """Addresses of the runs with a model version that has an alias.
 
     Args:
-        run_uri: of any run beside them.
+        run_uri: Any run beside the registry.
 
     Returns:
-        None if it cannot be asked; empty where there is no registry yet.
+        None if the registry does not answer; empty where there is no registry yet.
     """
     from mlflow.exceptions import MlflowException
 
@@ -166,3 +122,24 @@ def runs_in_use(run_uri: str) -> set[str] | None:
     except MlflowException as error:
         _logger.warning("registry %s cannot be asked which versions are in use: %s", uri, error)
         return None
+
+
+def _folder(run_uri: str) -> Path:
+    beside = Storage(run_uri).parent.local
+    if beside is None:
+        raise ConfigError(
+            f"{TRACKING_VARIABLE} is not set and run {run_uri} has no local folder beside it that could hold mlflow.db"
+        )
+    return beside / _FOLDER
+
+
+def _file_of(uri: str) -> Path | None:
+    return Path(uri.removeprefix(_SQLITE)).resolve() if uri.startswith(_SQLITE) else None
+
+
+def _has_model(uri: str, path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT 1 FROM registered_models LIMIT 1").fetchone() is not None
+    except sqlite3.Error as error:
+        raise ConfigError(f"registry {uri} is not an MLflow database: {error}") from error

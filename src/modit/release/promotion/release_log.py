@@ -1,7 +1,7 @@
-"""The release log of a domain: who made which version the champion, when and why. Entries are only ever added.
+"""The release log of a domain: who made which version the champion, when and why. It is append-only.
 
-Each entry is a numbered file that exactly one of several writers can make, and holds the digest of the entry before it.
-It is the authority on what is promoted; the aliases of the registry mirror it.
+Each entry is a numbered file that exactly one of several writers can create, and holds the digest of the entry before
+it. The log decides what is promoted; the aliases of the registry mirror it.
 """
 
 from __future__ import annotations
@@ -12,24 +12,30 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import with_config
+
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage, digest_of
+from modit.release.documents import STRICT, parse_document
 from modit.release.promotion.refusals import Refused
 
 LOG_FOLDER = ".releases"
 APPROVE, OVERRIDE, AUTO, ROLLBACK, REJECT = "approve", "override", "auto", "rollback", "reject"
+CONFIGURATION, TIMEOUT = "configuration", "timeout"
+SOURCES = ("cli", "airflow", CONFIGURATION, TIMEOUT)
 START = "0" * 64
 _FILE = re.compile(r"(\d{8})\.json")
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class Approval:
     """Where an order came from.
 
     Attributes:
         source: "cli", "airflow", "configuration", or "timeout" of a review that nobody answered.
-        id: of the approval, used once; empty for a person at the command line.
-        given: when, ISO 8601, or empty.
+        id: Of the approval, valid once; empty for a person at the command line.
+        given: When, ISO 8601, or empty.
     """
 
     source: str = "cli"
@@ -37,19 +43,15 @@ class Approval:
     given: str = ""
 
 
-CONFIGURATION, TIMEOUT = "configuration", "timeout"
-SOURCES = ("cli", "airflow", CONFIGURATION, TIMEOUT)
-
-
 def parse_approval(text: str, given: str = "") -> Approval:
     """Reads `SOURCE:ID`, such as `airflow:RUN/TASK`; an id without a source is from the command line.
 
     Args:
-        text: of the approval, or empty.
-        given: when, ISO 8601 with an offset, or empty.
+        text: Of the approval, or empty.
+        given: When, ISO 8601 with an offset, or empty.
 
     Raises:
-        ConfigError: the time is none.
+        ConfigError: `given` is not a time.
     """
     source = text.partition(":")[0]
     if given:
@@ -61,24 +63,25 @@ def parse_approval(text: str, given: str = "") -> Approval:
     return Approval(source if source in SOURCES else SOURCES[0], text, given)
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class LogEntry:
-    """A line of the log.
+    """An entry of the log.
 
     Attributes:
-        number: from 1, without gaps.
-        time: when, ISO 8601 in UTC.
-        who: ordered it.
+        number: From 1, without gaps.
+        time: When, ISO 8601 in UTC.
+        who: Ordered it.
         action: approve, override, auto, rollback or reject.
-        version: what it is about.
-        champion_before: version that was the champion, or None.
-        champion_after: version that is the champion from then on, or None.
+        version: The version that it is about.
+        champion_before: Version that was the champion, or None.
+        champion_after: Version that is the champion from then on, or None.
         verdict_digest: sha256 of the version's `verdict.json`.
-        bundle_digest: of the version.
-        window: of the version's data, or None.
-        reason: in the words of who ordered it; may be empty for an approval.
-        approval: where the order came from.
-        before: digest of the entry before, zeros for the first.
+        bundle_digest: Of the version.
+        window: Of the version's data, or None.
+        reason: As the person who ordered it wrote it; may be empty for an approval.
+        approval: Where the order came from.
+        before: Digest of the entry before, zeros for the first.
     """
 
     number: int
@@ -97,17 +100,17 @@ class LogEntry:
 
     @property
     def digest(self) -> str:
-        """sha256 over all of it."""
+        """sha256 over all fields."""
         return digest_of(asdict(self))
 
     @property
     def by_timeout(self) -> bool:
-        """Whether it is the rejection of a review that nobody answered in time."""
+        """Whether it is the rejection by a review that nobody answered in time."""
         return self.action == REJECT and self.approval.source == TIMEOUT
 
     @property
     def changes_champion(self) -> bool:
-        """Whether the champion is another one from then on."""
+        """Whether its version is the champion from then on."""
         return self.action != REJECT
 
     def as_json(self) -> dict[str, Any]:
@@ -119,12 +122,16 @@ class ReleaseLog:
     """The log of one domain."""
 
     def __init__(self, place: Storage) -> None:
-        """Args: `place` of its files."""
+        """Opens a log; nothing is read yet.
+
+        Args:
+            place: Folder of its files.
+        """
         self.place = place
 
     @classmethod
     def beside(cls, run_uri: str, domain: str) -> ReleaseLog:
-        """That of a domain for all runs of a folder."""
+        """The log of a domain for all runs of a folder."""
         return cls(Storage(run_uri).parent.at(LOG_FOLDER, domain))
 
     @property
@@ -133,7 +140,7 @@ class ReleaseLog:
         return self.place.uri
 
     def count(self) -> int:
-        """Number of the newest entry by the names of files; 0 while there is none."""
+        """Number of the newest entry, by the names of files; 0 without one."""
         return max(self._numbers(), default=0)
 
     def read(self) -> list[LogEntry]:
@@ -159,14 +166,14 @@ class ReleaseLog:
         Raises:
             Refused: `concurrent_promotion`: another writer added one with this number.
         """
-        if not self.place.create_json(_name(entry.number), entry.as_json()):
-            there = self._read(entry.number)
-            if there == entry:  # the store's answer was lost, and the client asked again
-                return
+        if self.place.create_json(_name(entry.number), entry.as_json()):
+            return
+        existing = self._read(entry.number)
+        if existing != entry:  # equal where the store's answer was lost, and the client asked again
             raise Refused(
                 "concurrent_promotion",
-                f"entry {entry.number} is {there.who}'s: {there.action} of version {there.version} at {there.time}; "
-                "look at what it changed and order again",
+                f"entry {entry.number} is by {existing.who}: {existing.action} of version {existing.version} at "
+                f"{existing.time}; look at what it changed and order again",
             )
 
     def _numbers(self) -> set[int]:
@@ -179,13 +186,11 @@ class ReleaseLog:
         try:
             content = self.place.read_json(_name(number)) or {}
             stated = content.pop("digest", None)
-            entry = LogEntry(**content | {"approval": Approval(**content["approval"])})
-        except (ArtifactError, KeyError, TypeError) as error:
-            raise Refused("damaged_log", f"{self._address(number)} is no entry: {error}") from error
+            entry = parse_document(content, LogEntry, self._address(number))
+        except ArtifactError as error:
+            raise Refused("damaged_log", str(error)) from error
         if entry.number != number or entry.digest != stated:
-            raise Refused(
-                "damaged_log", f"{self._address(number)} was edited: its digest is not the one that it states"
-            )
+            raise Refused("damaged_log", f"{self._address(number)} was edited: its digest is not the stated one")
         return entry
 
 
@@ -195,7 +200,7 @@ def champion_entry(entries: Sequence[LogEntry]) -> LogEntry | None:
 
 
 def previous_version(entries: Sequence[LogEntry]) -> int | None:
-    """What a rollback goes to: the champion before the present one, without those that were rolled back from."""
+    """The version that a rollback goes to: the champion before, without those that were rolled back from."""
     line: list[int] = []
     for entry in entries:
         if entry.action == ROLLBACK and entry.version in line:
@@ -206,7 +211,7 @@ def previous_version(entries: Sequence[LogEntry]) -> int | None:
 
 
 def following(entries: Sequence[LogEntry], entry: LogEntry) -> LogEntry:
-    """An entry with number, champion before and digest as they must be after these entries."""
+    """An entry with number, champion before and digest before as they must be after these entries."""
     champion = champion_entry(entries)
     version = champion.version if champion else None
     return replace(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from modit.core.errors import ConfigError, ModitError
 from modit.core.storage import Storage
+from modit.release.promotion.mlflow_registry import MlflowRegistry
 from modit.release.promotion.model_version import (
     ALIAS,
     CHAMPION,
@@ -15,7 +16,6 @@ from modit.release.promotion.model_version import (
     OVERRIDE_TAG,
     PREVIOUS,
     REVIEW_TAG,
-    ModelRegistry,
     NamedVersion,
     model_name,
 )
@@ -32,12 +32,12 @@ from modit.release.promotion.release_log import (
 
 @dataclass(frozen=True)
 class ReleaseState:
-    """What a log and a registry agree on.
+    """What the log and the registry agree on.
 
     Attributes:
-        log: of the domain.
-        entries: of the log, verified.
-        aliases: of the model, as they are.
+        log: Of the domain.
+        entries: Of the log, verified.
+        aliases: Of the model: alias -> version.
     """
 
     log: ReleaseLog
@@ -58,20 +58,20 @@ def release_log_of(tags: Mapping[str, str], domain: str) -> ReleaseLog:
     """The log that the tags of a domain's model name.
 
     Raises:
-        Refused: `unknown_version`: there is no model, or it was not made by `register`.
+        Refused: `unknown_version`: there is no model, or `register` did not make it.
     """
     if LOG_TAG not in tags:
         raise Refused("unknown_version", f"the registry has no {model_name(domain)} with a release log")
     return ReleaseLog(Storage(tags[LOG_TAG]))
 
 
-def read_release_state(registry: ModelRegistry, domain: str, *, repair: bool = False) -> ReleaseState:
-    """Reads log and registry; what a promotion that died left undone in the registry is done.
+def read_release_state(registry: MlflowRegistry, domain: str, *, repair: bool = False) -> ReleaseState:
+    """Reads log and registry, and finishes in the registry what an interrupted promotion left undone.
 
     Args:
-        registry: of the domain's model.
-        domain: whose.
-        repair: put aliases that were moved by hand back to what the log says.
+        registry: Of the domain's model.
+        domain: The domain.
+        repair: Set aliases that were moved by hand to those of the log.
 
     Raises:
         Refused: `unknown_version`: there is no model; `damaged_log`; `other_log`: the registry has seen entries that
@@ -80,45 +80,39 @@ def read_release_state(registry: ModelRegistry, domain: str, *, repair: bool = F
     tags = registry.model_tags(domain)
     log = release_log_of(tags, domain)
     entries = log.read()
-    seen = _seen(tags.get(HEAD_TAG, ""), log, entries)
-    if seen < len(entries) or repair:
+    if repair or _mirrored(tags.get(HEAD_TAG, ""), log, entries) < len(entries):
         entries = mirror(registry, domain, log)
-    standing = ReleaseState(log, entries, registry.aliases(domain))
-    expect_aliases(standing, domain)
-    return standing
+    state = ReleaseState(log, entries, registry.aliases(domain))
+    for alias, version in _aliases_of(entries).items():
+        if (found := state.aliases.get(alias)) != version:
+            raise Refused(
+                "alias_moved",
+                f"alias {alias} of {model_name(domain)} names {_words(found)}, the release log {log.uri} says "
+                f"{_words(version)}; `modit releases --domain {domain} --repair` puts it back",
+            )
+    return state
 
 
-def mirror(registry: ModelRegistry, domain: str, log: ReleaseLog) -> list[LogEntry]:
-    """Brings aliases and tags to what the log says, however far it goes on meanwhile; gives its entries."""
+def mirror(registry: MlflowRegistry, domain: str, log: ReleaseLog) -> list[LogEntry]:
+    """Brings aliases and tags to what the log says, until the log has no newer entry.
+
+    Returns:
+        The log's entries.
+    """
     while True:
         entries = log.read()
-        _mirror(registry, domain, entries, _seen(registry.model_tags(domain).get(HEAD_TAG, ""), log, entries))
+        mirrored = _mirrored(registry.model_tags(domain).get(HEAD_TAG, ""), log, entries)
+        _mirror(registry, domain, entries, mirrored)
         if log.count() == len(entries):
             return entries
 
 
-def expected_aliases(entries: Sequence[LogEntry]) -> dict[str, int | None]:
-    """`champion` and `previous` as a log says."""
+def _aliases_of(entries: Sequence[LogEntry]) -> dict[str, int | None]:
     champion = champion_entry(entries)
     return {CHAMPION: champion.version if champion else None, PREVIOUS: previous_version(entries)}
 
 
-def expect_aliases(standing: ReleaseState, domain: str) -> None:
-    """Compares aliases with the log.
-
-    Raises:
-        Refused: `alias_moved`.
-    """
-    for alias, version in expected_aliases(standing.entries).items():
-        if (found := standing.aliases.get(alias)) != version:
-            raise Refused(
-                "alias_moved",
-                f"alias {alias} of {model_name(domain)} names {_words(found)}, the release log {standing.log.uri} says "
-                f"{_words(version)}; `modit releases --domain {domain} --repair` puts it back",
-            )
-
-
-def _seen(head: str, log: ReleaseLog, entries: Sequence[LogEntry]) -> int:
+def _mirrored(head: str, log: ReleaseLog, entries: Sequence[LogEntry]) -> int:
     """How many entries the registry mirrors."""
     number, _, digest = head.partition(":")
     seen = int(number) if number.isdecimal() else 0
@@ -129,24 +123,27 @@ def _seen(head: str, log: ReleaseLog, entries: Sequence[LogEntry]) -> int:
     return seen
 
 
-def _mirror(registry: ModelRegistry, domain: str, entries: Sequence[LogEntry], seen: int) -> None:
-    """The tag of the newest entry comes last: while it is missing, all of this is done again."""
+def _mirror(registry: MlflowRegistry, domain: str, entries: Sequence[LogEntry], mirrored: int) -> None:
+    """Writes the tag of the newest entry last: while it is missing, all of this is done again."""
     aliases = registry.aliases(domain)
-    for entry in entries[seen:]:
-        _mark(registry, domain, entry)
+    for entry in entries[mirrored:]:
+        _tag_version(registry, domain, entry)
         if aliases.get(ALIAS) == entry.version:
             registry.point_alias(domain, ALIAS, None)
-    for alias, version in expected_aliases(entries).items():
+    for alias, version in _aliases_of(entries).items():
         if aliases.get(alias) != version:
             registry.point_alias(domain, alias, version)
     if entries:
         registry.tag_model(domain, HEAD_TAG, f"{len(entries)}:{entries[-1].digest}")
 
 
-def _mark(registry: ModelRegistry, domain: str, entry: LogEntry) -> None:
+def _tag_version(registry: MlflowRegistry, domain: str, entry: LogEntry) -> None:
     if entry.action == ROLLBACK:
         return
-    version = _version(registry, domain, entry)
+    try:
+        version = registry.version(domain, entry.version)
+    except ConfigError as error:
+        raise Refused("other_log", f"entry {entry.number} is about a version that does not exist: {error}") from error
     registry.tag_version(version, REVIEW_TAG, f"{entry.action} by {entry.who}, {entry.time}")
     if entry.action == OVERRIDE:
         mark = f"> **Promoted by override** by {entry.who}, {entry.time}, against its verdict: {entry.reason}"
@@ -155,24 +152,17 @@ def _mark(registry: ModelRegistry, domain: str, entry: LogEntry) -> None:
             registry.show_card(version, f"{mark}\n\n{card}")
 
 
-def _version(registry: ModelRegistry, domain: str, entry: LogEntry) -> NamedVersion:
-    try:
-        return registry.version(domain, entry.version)
-    except ConfigError as error:
-        raise Refused("other_log", f"entry {entry.number} is about a version that is not there: {error}") from error
-
-
 def _words(version: int | None) -> str:
     return "no version" if version is None else f"version {version}"
 
 
 @dataclass(frozen=True)
 class UnresolvedChampion:
-    """A domain of which log and registry say different things.
+    """A domain whose log and registry contradict each other.
 
     Attributes:
-        domain: whose.
-        error: what differs.
+        domain: The domain.
+        error: The difference.
     """
 
     domain: str
@@ -180,17 +170,23 @@ class UnresolvedChampion:
 
 
 class ChampionResolver:
-    """Asks again and again; a log is read only when something has changed since it was read last."""
+    """Names the version of each domain that a service may answer from.
 
-    def __init__(self, registry: ModelRegistry, alias: str) -> None:
-        """Args: `registry` to ask; where a promotion died before its aliases were moved, they are moved. `alias`
-        that is wanted.
+    A domain's log is read only after something has changed.
+    """
+
+    def __init__(self, registry: MlflowRegistry, alias: str) -> None:
+        """Prepares the resolver; nothing is read yet.
+
+        Args:
+            registry: Asked each time; an interrupted promotion is finished in it.
+            alias: `champion` and `previous` are given by the log; every other alias is the registry's own.
         """
         self._registry, self._alias = registry, alias
         self._known: dict[str, tuple[object, NamedVersion | None]] = {}
 
     def versions(self) -> list[NamedVersion | UnresolvedChampion]:
-        """Those that bear the alias. `champion` and `previous` are the log's to give; others are the registry's own."""
+        """The versions with the alias, and the domains that cannot be resolved."""
         found = [self._version(domain) for domain in self._registry.domains()]
         return [each for each in found if each is not None]
 
@@ -205,28 +201,27 @@ class ChampionResolver:
                 version = resolve_version(self._registry, domain, self._alias)
                 self._known[domain] = (seen, version)
             return version
-        except (ModitError, OSError) as error:  # of one domain; the others go on
+        except (ModitError, OSError) as error:  # the other domains go on
             return UnresolvedChampion(domain, error)
 
 
-def resolve_version(registry: ModelRegistry, domain: str, alias: str) -> NamedVersion | None:
-    """The version of a domain with one of the aliases that are the log's to give; None where it gave none.
+def resolve_version(registry: MlflowRegistry, domain: str, alias: str) -> NamedVersion | None:
+    """The version of a domain that the log gives an alias; None where it gave it to none.
 
     Args:
-        registry: of the domain's model; where a promotion died before its aliases were moved, they are moved.
-        domain: whose.
+        registry: Of the domain's model; an interrupted promotion is finished in it.
+        domain: The domain.
         alias: `champion` or `previous`.
 
     Raises:
-        Refused: log and registry do not agree; what differs is named.
+        Refused: Log and registry contradict each other; the difference is named.
     """
-    standing = read_release_state(registry, domain)
-    number = standing.aliases.get(alias)
+    state = read_release_state(registry, domain)
+    number = state.aliases.get(alias)
     if number is None:
         return None
-    version, entry = registry.version(domain, number), standing.entry_of(number)
-    if entry is None or version.tags.get("bundle_digest") != entry.bundle_digest:
-        promoted = entry.bundle_digest if entry else "nothing"
-        bundle = version.tags.get("bundle_digest")
+    version, entry = registry.version(domain, number), state.entry_of(number)
+    bundle, promoted = version.tags.get("bundle_digest"), entry.bundle_digest if entry else "nothing"
+    if bundle != promoted:
         raise Refused("broken_bundle", f"tag bundle_digest of {version.label} is {bundle}, promoted was {promoted}")
     return replace(version, alias=alias)

@@ -1,4 +1,4 @@
-"""What a reviewer of a model version is shown: the verdict, what would change, and where the report is.
+"""What a reviewer of a model version sees: the verdict, what would change for callers, and where the report is.
 
 It judges nothing, and moves nothing.
 """
@@ -8,20 +8,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
 from modit.core.storage import Storage, sha256_of_file
 from modit.core.workspace import cache_folder
-from modit.release.verdict import VERDICT_FILE, data_docs, report_pages, verdict_table
-
-Json = dict[str, Any]
+from modit.release.documents import Json
+from modit.release.promotion.model_version import PASSED
+from modit.release.verdict import VERDICT_FILE, data_docs, report_pages, verdict_text
 
 REGISTRATION, REGISTRATION_FILE = "registration", "registration.json"
-# What `check_servability` says of the lists of frozen queries, for a reviewer.
+# What `check_servability` wrote of the changes for callers.
 CHANGE, CHANGE_TEXT = "change", "change.md"
-PASSED = "passed"
 
 
 @dataclass(frozen=True)
@@ -29,13 +27,13 @@ class Review:
     """A model version that somebody may promote, and what they should see before.
 
     Attributes:
-        version: such as `modit-popular/3`.
-        domain: whose sampler it is.
-        run: address of the run that registered it.
-        verdict: sha256 of the `verdict.json` that is shown; an approval is of this one and no other.
-        subject: a line, which has the verdict's digest, too.
+        version: Such as `modit-popular/3`.
+        domain: The domain that it answers for.
+        run: Address of the run that registered it.
+        verdict: sha256 of the `verdict.json` that is shown; an approval is valid for this one only.
+        subject: A line, with the verdict's digest.
         body: Markdown.
-        thresholds: that the run set for itself, by its overrides, such as `gate.noise_floor = 0`; or empty.
+        thresholds: The run's own overrides of what it is held to, such as `gate.noise_floor = 0`; or empty.
     """
 
     version: str
@@ -52,13 +50,13 @@ class Review:
 
 
 def reviews_of_run(run: str) -> list[Review]:
-    """Those versions of a run that may be promoted: they passed, and nothing holds them back.
+    """The versions of a run that may be promoted: they passed, and are not held back.
 
     Args:
-        run: its address.
+        run: Its address.
 
     Raises:
-        ArtifactError: the run has registered nothing, or an artifact is damaged.
+        ArtifactError: The run has registered nothing, or an artifact is damaged.
     """
     store = ArtifactStore(Storage(run), cache_folder())
     registered = store.read_json(REGISTRATION, REGISTRATION_FILE)
@@ -73,34 +71,29 @@ def review_of(run: str, version: str, domain: str, verdict: str) -> Review:
     """The review of a version.
 
     Args:
-        run: address of the run that registered it.
-        version: such as `modit-popular/3`.
-        domain: of the model.
+        run: Address of the run that registered it.
+        version: Such as `modit-popular/3`.
+        domain: Of the model.
         verdict: sha256 of the `verdict.json` that it was registered with.
 
     Raises:
-        ArtifactError: an artifact is missing or damaged.
-        ConfigError: the run has another verdict by now.
+        ArtifactError: An artifact is missing or damaged.
+        ConfigError: The run has another verdict by now.
     """
     store = ArtifactStore(Storage(run), cache_folder())
     folder = store.read("verdict")
     if (found := sha256_of_file(folder / VERDICT_FILE)) != verdict:
         raise ConfigError(f"{version} was registered with the verdict {verdict}; that of {run} is {found} by now")
-    judged = store.read_json("verdict", VERDICT_FILE)
-    status = judged["domains"][domain]["status"]
-    subject = f"{version}: {status} (verdict {verdict[:12]})"
-    body = _body(store, version, domain, judged, verdict)
-    return Review(version, domain, store.run.uri, verdict, subject, body, _thresholds(judged))
-
-
-def _body(store: ArtifactStore, version: str, domain: str, judged: Json, verdict: str) -> str:
-    table = verdict_table({**judged, "domains": {domain: judged["domains"][domain]}})
-    basis = judged["domains"][domain].get("basis") or judged["basis"]
-    run, thresholds = store.run.uri, _thresholds(judged)
+    judged = json.loads((folder / VERDICT_FILE).read_text(encoding="utf-8"))
+    subject = f"{version}: {judged['domains'][domain]['status']} (verdict {verdict[:12]})"
+    # From the verdict, whose digest is checked; run.json could be edited after it.
+    overridden = judged.get("overridden", {}).items()
+    thresholds = ", ".join(f"{name} = {json.dumps(value)}" for name, value in overridden)
+    alone = {**judged, "domains": {domain: judged["domains"][domain]}}
     parts = [
-        f"**{version}**, {basis}.",
-        *([f"**This run set what it is held to itself**: {thresholds}."] if thresholds else []),
-        f"```\n{table}\n```",
+        f"**{version}**",
+        *([f"**This run set its own thresholds**: {thresholds}."] if thresholds else []),
+        f"```\n{verdict_text(alone)}\n```",
         *_change(store, domain),
         "\n".join(
             [
@@ -111,12 +104,7 @@ def _body(store: ArtifactStore, version: str, domain: str, judged: Json, verdict
             ]
         ),
     ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _thresholds(judged: Json) -> str:
-    """From the verdict, whose digest is checked; run.json could be edited after it. Older verdicts do not say."""
-    return ", ".join(f"{name} = {json.dumps(value)}" for name, value in judged.get("overridden", {}).items())
+    return Review(version, domain, store.run.uri, verdict, subject, "\n\n".join(parts) + "\n", thresholds)
 
 
 def _change(store: ArtifactStore, domain: str) -> list[str]:

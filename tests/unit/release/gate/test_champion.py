@@ -43,7 +43,7 @@ def test_where_nothing_was_promoted_there_is_none_and_no_registry_is_made(tmp_pa
     registry = f"sqlite:///{tmp_path}/mlflow.db"
     assert named_champion(registry, "drama") is None
     found = fetch_champion(None, "drama", bundle.catalog, tmp_path)
-    assert (found.status, found.reason) == (NONE, "no version of modit-drama bears the alias champion")
+    assert (found.status, found.reason) == (NONE, "no version of modit-drama has the alias champion")
     assert Champion.load(tmp_path) == found and load_rival(found, tmp_path) is None
     assert [path.name for path in tmp_path.iterdir()] == ["champion.json"]
 
@@ -64,7 +64,7 @@ def test_a_registry_names_the_champion_of_each_domain(tmp_path, bundle):
 
 def test_a_file_that_is_no_database_is_an_error_and_not_a_first_run(tmp_path):
     (tmp_path / "mlflow.db").write_text("this is no database, however often it is read")
-    with pytest.raises(ConfigError, match="is no MLflow database"):
+    with pytest.raises(ConfigError, match="is not an MLflow database"):
         named_champion(f"sqlite:///{tmp_path}/mlflow.db", "drama")
 
 
@@ -140,12 +140,12 @@ def test_a_champion_whose_files_are_gone_or_damaged_is_unreadable_and_not_none(
 
 def test_a_sampler_that_is_not_the_registered_one_is_unreadable(bundle, tmp_path):
     found = fetch_champion(bundle.named("drama", 3, sampler_digest="0" * 64), "drama", bundle.catalog, tmp_path)
-    assert found.status == UNREADABLE and "the registry says 0000" in found.reason
+    assert found.status == UNREADABLE and "the registry has 0000" in found.reason
     found = fetch_champion(replace(bundle.named("drama"), tags={}), "drama", bundle.catalog, tmp_path)
     assert found.status == UNREADABLE and "has no tag run_uri, sampler_digest, index_digest" in found.reason
 
 
 def test_a_champion_file_with_other_fields_is_refused(tmp_path):
     (tmp_path / "champion.json").write_text('{"status": "none"}')
-    with pytest.raises(ArtifactError, match="no champion"):
+    with pytest.raises(ArtifactError, match="is not a Champion: it lacks reason, model"):
         Champion.load(tmp_path)

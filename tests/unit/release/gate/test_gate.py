@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.release.gate.champion import OTHER_SPACE, UNREADABLE, Champion
-from modit.release.gate.gate import judge
-from modit.release.gate.verdict_table import verdict_text
+from modit.release.gate.gate import judge, overridden_thresholds
 from modit.release.params import GateParams
+from modit.release.verdict import verdict_text
 from tests.unit.release.gateworld import (
     CHAMPION,
+    FIRST,
+    NOTHING,
     PARITY,
     a_slice,
     evidence,
-    measured_again,
     reasons_of,
     split,
     verdict_of,
@@ -150,14 +151,48 @@ def test_slices_of_a_first_run_are_shown_and_do_not_decide():
     assert shown["joint"]["mean"] == -0.5
 
 
-def test_intervals_over_patterns_can_be_asked_for():
-    assert status_of(evidence(), interval="patterns") == "FAIL"
+def few(part, patterns, *names):
+    """A split whose cases have so few patterns that no interval can be resampled."""
+    for entry in [*part["comparisons"], *(each["difference"] for each in part["slices"] if each["cases"])]:
+        for figure in ("joint", "same"):
+            entry[figure] |= {"patterns": patterns} | NOTHING
+    return part
+
+
+@pytest.mark.parametrize("champion", [FIRST, CHAMPION])
+def test_a_split_of_few_patterns_neither_blocks_nor_decides_and_is_named(champion):
+    ready = champion is CHAMPION
+    losing = split(
+        ready, **{"HPPO - Average pooling": -0.3, "HPPO - Champion": -0.3} if ready else {"HPPO - MO-DiT": -0.3}
+    )
+    judged = verdict_of(evidence(champion=champion, pattern_holdout=few(losing, 3)))["domains"]["drama"]
+    assert judged["status"] == "PASS"
+    undecided = [each for each in judged["keys"]["quality"]["findings"] if each["holds"] is None]
+    assert undecided and all("too few patterns to tell (3)" in each["sentence"] for each in undecided)
+    assert {each["name"].split()[0] for each in undecided} == {"pattern_holdout"}
+
+
+@pytest.mark.parametrize("champion", [FIRST, CHAMPION])
+def test_where_no_split_has_enough_patterns_nothing_passes_and_the_parameter_is_named(champion):
+    ready = champion is CHAMPION
+    found = evidence(champion=champion, item_holdout=few(split(ready), 4), pattern_holdout=few(split(ready), 2))
+    assert reasons_of(found) == [
+        "too few patterns to tell in every split: 4 patterns at most, at least 5 are needed "
+        "(assign_patterns.maximum yields more)"
+    ]
+
+
+def test_a_loss_on_the_split_that_can_tell_still_fails():
+    losing = split(**{"HPPO - Average pooling": -0.1})
+    found = evidence(item_holdout=losing, pattern_holdout=few(split(), 2))
+    (reason,) = reasons_of(found)
+    assert reason.startswith("on item-holdout the gain over averaging the seeds is -10.0 points")
 
 
 def test_too_few_cases_or_none_fail_with_the_reason():
-    few = split()
-    few |= {"cases": 7, "slices": [a_slice("head patterns", 4), a_slice("tail patterns", 3), *few["slices"][2:]]}
-    found = evidence(item_holdout=few, pattern_holdout={"cases": 0, "reason": "all patterns are small"})
+    small = split()
+    small |= {"cases": 7, "slices": [a_slice("head patterns", 4), a_slice("tail patterns", 3), *small["slices"][2:]]}
+    found = evidence(item_holdout=small, pattern_holdout={"cases": 0, "reason": "all patterns are small"})
     assert reasons_of(found) == [
         "on item-holdout 7 cases were judged, at least 20 are needed",
         "on pattern-holdout nothing was judged: all patterns are small",
@@ -216,28 +251,42 @@ def test_one_failing_domain_fails_the_run():
 
 
 def test_gate_changes_nothing_that_it_reads_and_its_verdict_is_json():
-    found = [measured_again(evidence(champion=CHAMPION)), measured_again(evidence("crime"))]
+    found = [evidence(champion=CHAMPION), evidence("crime")]
     before = copy.deepcopy(found)
     json.dumps(judge(found, {}, GateParams()), allow_nan=False)
     assert found == before
 
 
-def test_table_is_aligned_and_shows_every_domain_and_its_word():
+def test_the_text_names_every_domain_its_figures_and_its_reasons():
     small = {"pattern_holdout": {"cases": 0, "reason": "small"}}
-    verdict = verdict_of(evidence("crime", **small), evidence(champion=CHAMPION), skipped={"western": "too few"})
+    found = [evidence("crime", **small), evidence(champion=CHAMPION)]
+    verdict = judge(found, {"western": "too few"}, GateParams(), {"horror": "finetune ran out of memory"})
+    assert verdict_text(verdict).splitlines() == [
+        "crime    FAIL     no champion: absolute thresholds",
+        "         - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0)",
+        "         - not promoted: on pattern-holdout nothing was judged: small",
+        "drama    PASS     champion modit-drama/3",
+        "         - item-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0)",
+        "         - pattern-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0)",
+        "horror   FAILED   a step failed: finetune ran out of memory",
+        "western  SKIPPED  the domain was not trained: too few",
+        "",
+        "verdict: FAIL",
+    ]
+
+
+def test_a_terminal_gets_at_most_25_lines_and_the_file_gets_all():
+    bad = split(**{"HPPO - Average pooling": -0.1, "HPPO - MO-DiT": -0.1, "HPPO - best classical": -0.1})
+    verdict = verdict_of(*(evidence(f"domain{number}", item_holdout=bad) for number in range(9)))
     lines = verdict_text(verdict).splitlines()
-    assert lines[0] == "FAIL"
-    header, *rows = lines[2:7]
-    start = header.index("Joint@K HPPO")
-    assert [row[start : start + 5].strip() for row in rows] == ["0.500", "0.500", "0.500", "-"]
-    assert [row.split()[0] for row in rows] == ["crime", "drama", "pattern_holdout", "western"]
-    champion = header.index("champion")
-    assert [row[champion : champion + 5].strip() for row in rows] == ["-", "0.470", "0.470", "-"]
-    assert lines[8:10] == ["crime", "- basis: no champion: absolute thresholds"]
-    assert lines[10] == "- not promoted: on pattern-holdout nothing was judged: small"
-    assert lines[12:14] == ["drama", "- basis: champion modit-drama/3"]
-    assert lines[14].startswith("- may be promoted: ")
-    assert lines[16:] == ["western", "- the domain was not trained: too few"]
+    assert len(lines) == 25 and lines[-1] == "verdict: FAIL" and "more lines: verdict.txt of the run" in lines[-3]
+    assert len(verdict_text(verdict, most=None).splitlines()) == 9 * 6 + 2
+
+
+def test_a_domain_that_failed_fails_the_run_and_the_others_are_judged():
+    verdict = judge([evidence()], {}, GateParams(), {"crime": "finetune: TrainingError: loss is NaN"})
+    assert verdict["status"] == "FAIL" and verdict["domains"]["drama"]["status"] == "PASS"
+    assert verdict["domains"]["crime"]["reasons"] == ["a step failed: finetune: TrainingError: loss is NaN"]
 
 
 gains = st.floats(-0.4, 0.4, allow_nan=False)
@@ -246,14 +295,15 @@ halves = st.floats(0.0, 0.2, allow_nan=False)
 
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(gains, gains), halves, st.floats(0, 0.1), st.booleans())
-def test_a_candidate_that_is_not_above_its_champion_never_passes(found, half, noise_floor, patterns):
+def test_a_candidate_that_is_not_above_its_champion_never_passes(found, half, noise_floor, scarce):
     """Equal to it, or worse: whatever the intervals, the floor and the kind of interval are."""
     means = [-abs(gain) for gain in found]
     parts = {
         name: split(True, half=half, **{"HPPO - Champion": mean}) for name, mean in zip(SPLITS, means, strict=True)
     }
-    kind = "patterns" if patterns else "cases"
-    assert status_of(evidence(champion=CHAMPION, **parts), noise_floor=noise_floor, interval=kind) == "FAIL"
+    if scarce:
+        few(parts["pattern_holdout"], 3)
+    assert status_of(evidence(champion=CHAMPION, **parts), noise_floor=noise_floor) == "FAIL"
 
 
 @settings(max_examples=40, deadline=None)
@@ -281,3 +331,15 @@ def test_a_lower_noise_floor_or_a_wider_tolerance_never_refuses_what_a_stricter_
         for floor, tolerance in ((0.05, 0.0), (0.02, 0.005), (0.01, 0.02), (0.0, 0.1))
     ]
     assert taken == sorted(taken) and taken[0] is False and taken[-1] is True
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        ({"pretrain.steps": 10}, {}),
+        ({"servability": {"p99_ms": 9}, "gate.noise_floor": 0}, {"gate.noise_floor": 0, "servability.p99_ms": 9}),
+        ({"gate": {"classical_splits": []}}, {"gate.classical_splits": []}),
+    ],
+)
+def test_those_of_the_gate_and_of_serving_are_named_however_they_are_written(overrides, found):
+    assert list(overridden_thresholds(overrides).items()) == list(found.items())

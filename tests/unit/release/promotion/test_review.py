@@ -13,13 +13,19 @@ from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage
 from modit.release.promotion.review import review_of, reviews_of_run
+from tests.unit.serve.bundles import judged_splits
 
 REASON = "item_holdout: HPPO beats average pooling."
 VERDICT = {
     "status": "PASS",
-    "basis": "no champion: absolute thresholds",
     "domains": {
-        name: {"status": status, "reasons": [REASON], "figures": {"item_holdout Joint@K": 0.41}}
+        name: {
+            "status": status,
+            "basis": "no champion: absolute thresholds",
+            "reasons": [REASON],
+            "figures": {"item_holdout Joint@K": 0.41},
+            "splits": judged_splits(),
+        }
         for name, status in (("popular", "PASS"), ("quality", "FAIL"), ("safety", "PASS"))
     },
 }
@@ -75,17 +81,17 @@ def test_only_versions_that_passed_and_are_not_held_back_are_reviewed(run):
 
 def test_a_reviewer_sees_verdict_reasons_what_would_change_and_where_the_report_is(run):
     (review,) = reviews_of_run(str(run))
-    for shown in (REASON, "item_holdout Joint@K 0.41", "no champion", "### What would change", DIGEST):
+    for shown in ("item-holdout: Joint@K 0.500", "no champion", "### What would change", DIGEST):
         assert shown in review.body
     assert f"report: {run}/report/report.html" in review.body and "quality" not in review.body
 
 
 def test_a_reviewer_sees_which_thresholds_a_run_set_for_itself(tmp_path, run):
     (none,) = reviews_of_run(str(run))
-    assert none.thresholds == "" and "This run set what it is held to itself" not in none.body
+    assert none.thresholds == "" and "This run set its own thresholds" not in none.body
     (review,) = reviews_of_run(str(make_run(tmp_path / "lowered", json.dumps(VERDICT | {"overridden": OVERRIDDEN}))))
     assert review.thresholds == "gate.noise_floor = 0, servability.p99_ms = 9"
-    assert f"**This run set what it is held to itself**: {review.thresholds}." in review.body
+    assert f"**This run set its own thresholds**: {review.thresholds}." in review.body
 
 
 def test_a_version_whose_change_was_not_looked_at_is_shown_without(run):
