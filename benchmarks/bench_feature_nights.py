@@ -16,12 +16,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from modit.features.changes import item_matrix
 from modit.features.params import FeatureParams
-from modit.features.parity import historical
+from modit.features.parity import references
 from modit.features.publish import Night, publish
 from modit.features.rows import OfflineRows
-from modit.features.state import item_matrix
 from modit.features.store import open_store
 from modit.features.tables import FeatureTable, metric_view
 
@@ -61,7 +62,8 @@ def measure(folder: Path, night: Night, number: int) -> None:
     item_matrix(rows, table.item_ids)
     bulk = time.perf_counter() - started
     started = time.perf_counter()
-    historical(store, night.tables[2], table.item_ids[:100], datetime.now(UTC))
+    asked = pd.DataFrame({"item_id": table.item_ids[:100], "event_timestamp": pd.Timestamp(datetime.now(UTC))})
+    store.get_historical_features(asked, references(night.tables[2]), filter_by_created_timestamp=True).to_df()
     join, sizes = time.perf_counter() - started, [file.stat().st_size for file in rows.folder.rglob("*.parquet")]
     kilobytes, services = (folder / "registry.db").stat().st_size / 2**10, len(store.list_feature_services())
     print(

@@ -29,8 +29,8 @@ import numpy as np
 
 from modit.core.step import ALL_BUCKETS
 from modit.features.lookup import OnlineItems
-from modit.features.online import Materialiser
 from modit.features.params import FeatureParams
+from modit.features.publish import Materialiser
 from modit.features.rows import OfflineRows
 from modit.features.store import Published, declarations, open_store
 from modit.features.tables import EMBEDDING_VIEW, FeatureTable

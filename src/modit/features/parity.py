@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from modit.features.lookup import shown
 from modit.features.tables import FeatureTable
 
 if TYPE_CHECKING:
-    import pandas as pd
     from feast import FeatureStore
 
 
@@ -38,28 +36,6 @@ def compare_online(store: FeatureStore, table: FeatureTable, rows: np.ndarray) -
         return []  # a shard without an item; Feast refuses to be asked for none
     answer = store.get_online_features(references(table), {"item_id": table.item_ids[rows].tolist()}).to_dict()
     return differing(table, rows, answer)
-
-
-def historical(
-    store: FeatureStore, table: FeatureTable, item_ids: np.ndarray, at: datetime, known_at_the_time: bool = True
-) -> pd.DataFrame:
-    """Feast's point-in-time join: the features of items as they were.
-
-    Args:
-        store: with the table's view applied.
-        table: whose view and features.
-        item_ids: unicode [n].
-        at: the instant, UTC.
-        known_at_the_time: leaves out rows that were written later. Feast's own default lets them in.
-
-    Returns:
-        A row for each item, in the order asked for; null where there is no row.
-    """
-    import pandas as pd
-
-    asked = pd.DataFrame({"item_id": item_ids, "event_timestamp": pd.Timestamp(at)})
-    job = store.get_historical_features(asked, references(table), filter_by_created_timestamp=known_at_the_time)
-    return job.to_df().set_index("item_id").reindex(list(item_ids)).reset_index()
 
 
 def references(table: FeatureTable) -> list[str]:

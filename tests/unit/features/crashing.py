@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from feast.infra.passthrough_provider import PassthroughProvider
 from feast.infra.registry.registry import Registry
 
-from modit.features.online import Materialiser
+from modit.features.publish import Materialiser
 from modit.features.rows import OfflineRows
 from tests.unit.features.conftest import Store, World
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from modit.core.errors import FeatureParityError, UnknownItemError
-from modit.features.append import append_night
+from modit.features.changes import append_night, find_changes, item_matrix
 from modit.features.params import FeatureParams
 from modit.features.rows import OfflineRows, down_to_complete
-from modit.features.state import find_changes, item_matrix
 from modit.features.tables import FeatureTable
 from tests.unit.features.conftest import FIRST, World
 

@@ -6,18 +6,26 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from modit.core.errors import FeatureParityError, RunBusyError, UnknownItemError
 from modit.core.locks import locked
+from modit.features.changes import find_changes, item_matrix
 from modit.features.lookup import OnlineItems
-from modit.features.parity import differing, historical, sample_of
+from modit.features.parity import differing, references, sample_of
 from modit.features.rows import OfflineRows
-from modit.features.state import find_changes, item_matrix
 from tests.unit.features.conftest import FIRST
 
 pytest.importorskip("feast", reason="needs the extra `features`")
 from feast.infra.passthrough_provider import PassthroughProvider
+
+
+def features_at(store, table, item_ids, at, known_at_the_time=True):
+    """Feast's point-in-time join, a row for each item in the order asked for."""
+    asked = pd.DataFrame({"item_id": item_ids, "event_timestamp": pd.Timestamp(at)})
+    job = store.get_historical_features(asked, references(table), filter_by_created_timestamp=known_at_the_time)
+    return job.to_df().set_index("item_id").reindex(list(item_ids)).reset_index()
 
 
 def online_bits(store, item_ids) -> bytes:
@@ -31,7 +39,7 @@ def test_offline_and_online_and_the_matrix_have_the_same_bits(store, world):
     for table in night.tables:
         sample = sample_of(table, 25)
         ids = table.item_ids[sample]
-        offline = historical(feast, table, ids, datetime.now(UTC) + timedelta(seconds=1))
+        offline = features_at(feast, table, ids, datetime.now(UTC) + timedelta(seconds=1))
         online = feast.get_online_features(
             [f"{table.view}:{name}" for name in table.columns], {"item_id": ids.tolist()}
         )
@@ -172,18 +180,18 @@ def test_a_row_created_later_never_leaks_into_an_earlier_window(sqlite_store, wo
     sqlite_store.publish(world.night(0), created=FIRST + timedelta(days=2))
     feast, table, rows = sqlite_store.open(), first.tables[0], OfflineRows(sqlite_store.folder)
 
-    assert np.array_equal(historical(feast, table, ids, between)["embedding"][0], old)
+    assert np.array_equal(features_at(feast, table, ids, between)["embedding"][0], old)
     assert np.array_equal(item_matrix(rows, ids, between, known_at=between)[0], old)
     # Later both see it, and Feast's default would have let it into the window: so the filter is what keeps it out.
     later = FIRST + timedelta(days=3)
-    assert np.array_equal(historical(feast, table, ids, later)["embedding"][0], -old)
+    assert np.array_equal(features_at(feast, table, ids, later)["embedding"][0], -old)
     assert np.array_equal(item_matrix(rows, ids, later, known_at=later)[0], -old)
-    leaking = historical(feast, table, ids, between, known_at_the_time=False)
+    leaking = features_at(feast, table, ids, between, known_at_the_time=False)
     assert np.array_equal(leaking["embedding"][0], -old)
     # Nor does a night that is true from a later day on, though it is known early.
     world.vectors["item 2"] = np.roll(old, 1)
     sqlite_store.publish(world.night(4), created=FIRST + timedelta(days=2))
-    assert np.array_equal(historical(sqlite_store.open(), table, ids, later)["embedding"][0], -old)
+    assert np.array_equal(features_at(sqlite_store.open(), table, ids, later)["embedding"][0], -old)
     assert np.array_equal(item_matrix(rows, ids, later)[0], -old)
     assert np.array_equal(item_matrix(rows, ids)[0], np.roll(old, 1))
 
@@ -192,8 +200,8 @@ def test_activity_older_than_its_time_to_live_is_not_joined(sqlite_store, world)
     night = world.night(0)
     sqlite_store.publish(night, created=FIRST)
     feast, ids = sqlite_store.open(), np.array(["item 7"])
-    assert historical(feast, night.tables[1], ids, FIRST + timedelta(days=6))["interactions"][0] == 7
-    expired = historical(feast, night.tables[1], ids, FIRST + timedelta(days=8))
+    assert features_at(feast, night.tables[1], ids, FIRST + timedelta(days=6))["interactions"][0] == 7
+    expired = features_at(feast, night.tables[1], ids, FIRST + timedelta(days=8))
     assert expired["interactions"].isna().all()
 
 

@@ -1,4 +1,7 @@
-"""The state of a view: what its rows say of each item, and what a table changes of it. Memory is that of the ids."""
+"""What a night changes in the offline rows of a view, found by comparing them with the run's table bit by bit.
+
+Memory is that of the ids: rows are streamed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.core.errors import UnknownItemError
+from modit.core.errors import FeatureParityError, UnknownItemError
 from modit.core.step import ALL_BUCKETS
 from modit.data.hashing import bucket_of
 from modit.features.lookup import EMBEDDING_VIEW, shown
@@ -144,3 +147,58 @@ def _bits(values: np.ndarray) -> np.ndarray:
     # One pattern for all NaNs: null comes back as another NaN than it went.
     plain = np.where(np.isnan(values), np.float32(np.nan), values) if values.dtype.kind == "f" else values
     return plain.view(f"u{values.dtype.itemsize}")
+
+
+def append_night(
+    rows: OfflineRows,
+    table: FeatureTable,
+    as_of: datetime,
+    created: datetime,
+    expires: bool = False,
+    buckets: range = ALL_BUCKETS,
+) -> Changes:
+    """Makes the rows of a view say what a table says; again adds nothing.
+
+    All items are written where rows expire, and when the rows since the last file with all of them would be more than
+    the items: so whoever reads the state reads each item twice at most, however many nights there are.
+
+    Args:
+        rows: the offline store.
+        table: of the view.
+        as_of: the instant of the night, UTC.
+        created: now, UTC.
+        expires: whether the view has a time to live.
+        buckets: in which the items of the table lie; those of others are left as they are.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FeatureParityError: what was written is read back otherwise.
+    """
+    files = down_to_complete(rows.files(table.view, buckets=buckets), buckets)
+    changes = find_changes(table, files, buckets)
+    if (expires and not (files and files[0].event == as_of)) or _is_much(changes, files, len(table), buckets):
+        changes = Changes(np.arange(len(table)), changes.removed)
+    if changes:
+        rows.append(table, changes.rows, changes.removed, as_of, created, buckets)
+        _read_back(rows, table, buckets)
+    return changes
+
+
+def _is_much(changes: Changes, files: Sequence[RowFile], items: int, buckets: range) -> bool:
+    added = len(changes.rows) + len(changes.removed)
+    return added > 0 and added + sum(_share(file, buckets) for file in files[:-1]) > items
+
+
+def _share(file: RowFile, buckets: range) -> float:
+    """How many of a file's rows are of some buckets, about: the number of shards may have changed since."""
+    return file.count * len(set(file.buckets).intersection(buckets)) / len(file.buckets)
+
+
+def _read_back(rows: OfflineRows, table: FeatureTable, buckets: range) -> None:
+    files = down_to_complete(rows.files(table.view, buckets=buckets), buckets)
+    wrong = find_changes(table, files, buckets)
+    if wrong:
+        ids = [*table.item_ids[wrong.rows].tolist(), *wrong.removed.tolist()]
+        raise FeatureParityError(f"{table.view}: {len(ids)} of {len(table)} items differ offline: {shown(ids)}")
