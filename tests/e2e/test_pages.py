@@ -13,6 +13,7 @@ from tests.e2e.service import serving
 from tests.unit.release.gateworld import CHAMPION, evidence, split, verdict_of
 from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle, judged_run
+from tests.unit.serve.proxy import PREFIX, nginx
 
 pytestmark = pytest.mark.e2e
 
@@ -84,3 +85,17 @@ def test_a_narrow_screen_has_no_sideways_scroll_and_an_error_is_announced(servic
         assert browser.evaluate("document.documentElement.scrollWidth") <= 360
         answer = browser.request.get(f"{service.url}/explore?domain=drama&seed=item-1&guidance=99")
         assert answer.status == 422 and 'role="alert"' in answer.text()
+
+
+def test_behind_a_proxy_that_strips_a_prefix_a_person_keeps_style_forms_and_links(service, tmp_path):
+    with nginx(tmp_path, service.url) as proxy, page() as browser:
+        browser.goto(f"{proxy}{PREFIX}/")
+        assert browser.url == f"{proxy}{PREFIX}/explore"
+        assert browser.evaluate("getComputedStyle(document.querySelector('header')).display") == "flex"
+        browser.get_by_role("group", name="Examples of items").get_by_role("checkbox").first.check()
+        browser.get_by_role("button", name="Show").click()
+        browser.wait_for_url(f"{proxy}{PREFIX}/explore?**seed=**")
+        assert browser.get_by_role("region", name="Generated query").get_by_role("listitem").count() == 10
+        browser.get_by_role("link", name="Releases").click()
+        browser.wait_for_url(f"{proxy}{PREFIX}/releases")
+        assert browser.get_by_role("heading", name="drama").is_visible()

@@ -82,8 +82,13 @@ class History:
     problem: str | None = None
 
     def version(self, number: int) -> Version | None:
-        """One of them."""
+        """The version of a number, or None."""
         return next((each for each in self.versions if each.number == number), None)
+
+    def has_figures(self, split: str) -> bool:
+        """Whether a version has the figures that the plot of a split shows."""
+        names = {f"{split}_Joint_at_k", f"{split}_Same_at_k"}
+        return any(names <= each.figures.keys() for each in self.versions)
 
 
 AskHistory = Callable[[], list[History]]
