@@ -24,7 +24,7 @@ PACKAGES = {
     # serve: a bundle lists the licences of what serves it
     # the last one for the files of `mlflow server`, which runs from this image
     "release": [".[train,index,release,report,versioning,serve,s3]", "boto3"],
-    "serve": [".[serve,s3]"],
+    "serve": [".[serve,s3]", "async-timeout"],
     "airflow": [
         "apache-airflow>=3.3",
         "apache-airflow-providers-apprise",

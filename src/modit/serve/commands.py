@@ -51,12 +51,15 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _serve(chosen: argparse.Namespace) -> int:
-    needed = ("fastapi", "jwt", "uvicorn", "prometheus_client")
+    from modit.serve.settings import Settings, api_keys, chosen_features, chosen_log, registry_address
+
+    needed: tuple[str, ...] = ("fastapi", "jwt", "uvicorn", "prometheus_client")
+    if chosen_features(chosen.features):
+        needed += ("feast",)
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
     from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve
-    from modit.serve.settings import Settings, api_keys, chosen_features, chosen_log, registry_address
 
     given = {"threads": chosen.threads} if chosen.threads is not None else {}
     if chosen.domains is not None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from contextlib import contextmanager
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from modit.release.bundle.loading import ReleaseSource, load_release
@@ -44,6 +47,24 @@ def running(ask, ready=True, **settings):
         if ready:
             wait_until(lambda: client.get("/readyz").status_code == 200)
         yield client
+
+
+@contextmanager
+def listening(ask, **settings):
+    """The address of a service on a port of this machine; it is ready."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    app = create_app(Settings(**{"registry": "-", "limits": LIMITS} | settings), ask)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started and app.state.service.readiness()["ready"])
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 def wait_until(holds, seconds=20):

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
+from contextlib import ExitStack
 
 import pytest
-import uvicorn
 
 from modit.cli import main
 from modit.client import Client, ServiceError, request
-from modit.serve.app import create_app
-from modit.serve.settings import Settings
-from tests.unit.serve.conftest import LIMITS, wait_until
+from tests.unit.serve.conftest import listening
 
 
 @pytest.fixture(scope="module")
 def start(bundle):
     """Starts services; `start(keys=(...))` gives the address of one that is ready."""
-    running = []
-
-    def listen(**given):
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = found.getsockname()[1]
-        app = create_app(Settings(**{"registry": "-", "limits": LIMITS} | given), lambda: [bundle.named("drama", 3)])
-        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        running.append((server, thread))
-        url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: server.started and app.state.service.readiness()["ready"])
-        return url
-
-    yield listen
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(20)
+    with ExitStack() as running:
+        yield lambda **given: running.enter_context(listening(lambda: [bundle.named("drama", 3)], **given))
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from pathlib import Path
 
 import pytest
 
-from modit.cli import build_parser, main
+from modit.cli import main
 from modit.core import machine
 from modit.core.errors import ConfigError
 from modit.serve.run import JsonFormatter
-from modit.serve.schema import RetrieveRequest
 from modit.serve.settings import Settings, api_keys, chosen_features, chosen_log, registry_address
 
 
@@ -97,13 +94,3 @@ def test_a_log_line_of_an_exception_is_one_line_of_json():
     line = JsonFormatter().format(logging.LogRecord("a", logging.ERROR, "p", 1, "failed %s", ("x",), found))
     assert "\n" not in line and json.loads(line)["message"] == "failed x"
     assert "ValueError: two" in json.loads(line)["exception"]
-
-
-def test_the_guide_names_every_option_metric_and_field(client):
-    guide = (Path(__file__).parents[3] / "docs" / "reference" / "http-api.md").read_text()
-    serve = build_parser()._subparsers._group_actions[0].choices["serve"]
-    options = {option for action in serve._actions for option in action.option_strings if option.startswith("--")}
-    metrics = set(re.findall(r"^# HELP (modit_\w+) ", client.get("/metrics").text, re.MULTILINE))
-    metrics = {name for name in metrics if not name.endswith("_created")}
-    names = (options - {"--help"}) | metrics | set(RetrieveRequest.model_fields)
-    assert len(names) > 20 and {name for name in names if name not in guide} == set()
