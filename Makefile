@@ -59,11 +59,11 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-dvc.yaml: $(wildcard components/*/__init__.py) $(wildcard pipelines/dvc_*) | $(READY) ## the steps for DVC, from their declarations
+dvc.yaml: $(wildcard components/*.py components/*/__init__.py) $(wildcard pipelines/dvc_*) | $(READY) ## the steps for DVC, from their declarations
 	$(BIN)/python -m pipelines.dvc_view
 
-pipelines/retrain.yaml: $(wildcard components/*/__init__.py pipelines/kfp_*.py) pipelines/retrain.py | $(READY) ## the steps for Kubeflow Pipelines
-	MODIT_IMAGES= MODIT_SHARDS= $(BIN)/python -m pipelines.retrain
+pipelines/%.yaml: $(wildcard components/*.py components/*/__init__.py pipelines/kfp_*.py) | $(READY)
+	MODIT_IMAGES= MODIT_SHARDS= $(BIN)/python -m pipelines.kfp_view $*
 
 locks: $(READY) ## what each image installs, resolved under constraints.txt, into infra/locks
 	$(BIN)/python -m infra.images lock

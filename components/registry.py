@@ -1,7 +1,8 @@
-"""All steps of the pipeline, in an order in which they can run."""
+"""All steps in an order in which they can run, and the pipelines that they make."""
 
 from __future__ import annotations
 
+from components.pipelines import PIPELINES
 from modit.core.registry import Registry, discover
 
-REGISTRY: Registry = discover("components", "modit.params")
+REGISTRY: Registry = discover("components", "modit.params", PIPELINES)

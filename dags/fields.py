@@ -1,13 +1,15 @@
-"""What DAGs have in common: arguments of `DAG`, and params with their schemas."""
+"""What DAGs have in common: arguments of `DAG`, the deadline of a run, and params with their schemas."""
 
 from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from airflow.sdk import Param
+from airflow.sdk import DeadlineAlert, DeadlineReference, Param, SyncCallback
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # `modit` may be installed or lie in src.
@@ -20,6 +22,10 @@ RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
 DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 RUN_NAME = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+# Hours from when a run is queued until it is late; 0 for no deadline, which `airflow dags test` needs: Airflow 3.3.2
+# ends a good run with an error where there is one.
+DEADLINE_HOURS = float(os.environ.get("MODIT_DEADLINE_HOURS", "12"))
 
 # No function makes the DAGs: Airflow takes the file that calls `DAG` for the DAG's own.
 COMMON = {"start_date": datetime(2026, 1, 1), "catchup": False, "tags": ["modit"]}
@@ -49,3 +55,14 @@ WINDOW = Param(
     "reads the window that ends with its data interval, a manual run reads everything.",
 )
 OVERRIDES = Param({}, type="object", description='Over the preset, such as {"pretrain.steps": 100}.')
+
+
+def deadline(missed: Callable[[Mapping[str, Any]], None]) -> DeadlineAlert | None:
+    """Returns the deadline of a DAG's runs, or None where MODIT_DEADLINE_HOURS is 0.
+
+    Args:
+        missed: called for a run that did not end in time. It must be defined in the DAG's file, where Airflow finds it.
+    """
+    if not DEADLINE_HOURS:
+        return None
+    return DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=DEADLINE_HOURS), SyncCallback(missed))

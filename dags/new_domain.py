@@ -13,11 +13,10 @@ from airflow.sdk import DAG, Param
 if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.append(REPOSITORY)
 
-from dags.deadline import deadline  # noqa: E402
-from dags.fields import COMMON, RUN, RUN_NAME, RUN_ROOT, RUN_URI  # noqa: E402
+from dags.fields import COMMON, RUN, RUN_NAME, RUN_ROOT, RUN_URI, deadline  # noqa: E402
 from dags.notices import send_missed_deadline  # noqa: E402
-from dags.release import add_reviews, verb_task  # noqa: E402
-from dags.steps import add_steps  # noqa: E402
+from dags.review import add_reviews, verb_task  # noqa: E402
+from dags.steps import REGISTRY, add_steps  # noqa: E402
 from modit.core.names import DOMAIN_NAME, PRESETS  # noqa: E402
 
 PARAMS = {
@@ -95,6 +94,6 @@ with DAG(
     budget = "{{ params.label_budget }}"
     order = {"verb": "plan-domain", "options": {"conf": CONF, "label-budget": budget}}
     plan = verb_task("plan", order, returns=True, needs=frozenset())
-    tasks = add_steps(RUN_URI, CONF)
+    tasks = add_steps(REGISTRY.of("retrain"), RUN_URI, CONF)
     plan >> tasks["validate_logs"]
     add_reviews({"run": RUN_URI}, after=tasks["register"])

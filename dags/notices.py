@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
-from dags.executors.step_task import OutOfMemoryException
+from dags.executors.step_task import OutOfMemoryException, UpstreamFailedException
 
 # Airflow connections of type Apprise, with commas between; none: the log alone.
 CONNECTIONS = tuple(filter(None, os.environ.get("MODIT_NOTIFY", "").split(",")))
@@ -32,7 +32,8 @@ class FailureNotice(BaseNotifier):
         Args:
             context: of the task, with the exception that ended it.
         """
-        send(*failure_notice(context))
+        if not isinstance(context.get("exception"), UpstreamFailedException):
+            send(*failure_notice(context))
 
 
 class ReviewNotice(BaseNotifier):

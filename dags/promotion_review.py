@@ -12,7 +12,7 @@ if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.append(REPOSITORY)
 
 from dags.fields import COMMON, RUN_ROOT  # noqa: E402
-from dags.release import add_reviews  # noqa: E402
+from dags.review import add_reviews  # noqa: E402
 from modit.core.names import DOMAIN_NAME  # noqa: E402
 
 # What a person wants -> the verb that an approval orders.

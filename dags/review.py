@@ -1,4 +1,4 @@
-"""The review of a model version: a person sees the verdict and approves or rejects; Airflow keeps who and when."""
+"""The end of a DAG: a person reviews each model version that passed, and the answer is carried out."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+from airflow.sdk import task_group
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
-from dags.links import links_of
+from dags.executors import TIMEOUT_SCALE, verb_operator
+from dags.executors.step_task import Verb
 from dags.notices import FailureNotice, ReviewNotice
+from dags.steps import EXECUTOR
+from modit.core.services import REGISTRY
 
 REQUIRED, OFF, AUTO = "required", "off", "auto-promote"
 # Who says what is promoted: a person; nobody here, it is done by hand; or this setting, and the release log says so.
@@ -20,8 +24,53 @@ MODE = os.environ.get("MODIT_REVIEW", REQUIRED)
 HOURS = float(os.environ.get("MODIT_REVIEW_HOURS", "8"))
 # Airflow users who may answer, with commas between; none: all who may answer in this DAG.
 REVIEWERS = tuple(filter(None, os.environ.get("MODIT_REVIEWERS", "").split(",")))
+# As the reviewer's browser reaches them; none: no link.
+MLFLOW = os.environ.get("MODIT_MLFLOW_URL", "").rstrip("/")
+SERVICE = os.environ.get("MODIT_SERVICE_URL", "").rstrip("/")
 if MODE not in (REQUIRED, OFF, AUTO):
     raise ValueError(f"MODIT_REVIEW is {MODE!r}; allowed: {REQUIRED}, {OFF}, {AUTO}")
+
+
+def add_reviews(what: dict[str, str], after: Any = None, **fields: Any) -> None:
+    """Adds reviews to the DAG that is being defined: one for each version, and what its answer orders.
+
+    Args:
+        what: `run`, whose versions that passed are reviewed; or `of`, a version, and `run`, a run beside its own
+            (templates).
+        after: the task that must be done before, or None.
+        fields: of `ReviewOperator`.
+    """
+    order = {"verb": "review", "of": what.get("of", ""), "options": {"run": what["run"]}}
+    prepare = verb_task("prepare_reviews", order, returns=True)
+
+    @task_group(group_id="release")
+    def release(review: Any) -> None:
+        verb_task("carry_out", ReviewOperator(task_id="review", review=review, **fields).output)
+
+    if after is not None:
+        after >> prepare
+    release.expand(review=prepare.output)
+
+
+def verb_task(task_id: str, order: Any, *, returns: bool = False, needs: frozenset[str] = frozenset({REGISTRY})) -> Any:
+    """A task of `modit VERB`, by the executor that runs the steps. It is not tried again: a refusal stays one.
+
+    Args:
+        task_id: its name.
+        order: as of `VerbTask`, or the output of a task that gives one.
+        returns: whether the verb's last line is JSON for other tasks.
+        needs: the services that the verb reaches.
+    """
+    operator, verb = verb_operator(EXECUTOR), Verb(task_id, needs)
+    return operator(
+        task_id=task_id,
+        order=order,
+        returns=returns,
+        retries=0,
+        execution_timeout=timedelta(minutes=verb.timeout_minutes * TIMEOUT_SCALE),
+        on_failure_callback=FailureNotice(),
+        **operator.arguments_for(verb),
+    )
 
 
 class ReviewOperator(ApprovalOperator):
@@ -156,3 +205,15 @@ class ReviewOperator(ApprovalOperator):
 def by_hand(review: Mapping[str, str]) -> str:
     """The command that promotes a version without Airflow."""
     return f"modit approve {review['version']} --run {review['run']} --verdict {review['verdict']} --by NAME"
+
+
+def links_of(version: str) -> str:
+    """Markdown, a line for each page that there is.
+
+    Args:
+        version: such as `modit-popular/3`.
+    """
+    model, _, number = version.rpartition("/")
+    in_mlflow = f"[{version} in MLflow]({MLFLOW}/#/models/{model}/versions/{number}): card, and a run with the report"
+    in_service = f"[releases]({SERVICE}/releases#{model.removeprefix('modit-')}): verdicts, comparison, release log"
+    return "".join(f"- {line}\n" for line, root in ((in_mlflow, MLFLOW), (in_service, SERVICE)) if root)

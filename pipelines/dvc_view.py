@@ -13,7 +13,7 @@ import yaml
 from components.registry import REGISTRY
 from modit.core.registry import Registry
 from modit.core.step import Step
-from pipelines.made_file import add_check, write_or_check
+from pipelines import add_check, write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "dvc.yaml"
@@ -43,7 +43,7 @@ def dvc_pipeline(registry: Registry) -> dict[str, Any]:
     return {
         "vars": [str(VARS_FILE.relative_to(ROOT))],
         "stages": {step.name: _stage(registry, step) for step in registry.steps},
-        "metrics": ["${run}/verdict/metrics.json"],
+        "metrics": ["${run}/verdict/metrics.json"] if "verdict" in registry.writer else [],
         "plots": _plots(registry),
     }
 
@@ -91,13 +91,15 @@ def _stage(registry: Registry, step: Step) -> dict[str, Any]:
 
 def _plots(registry: Registry) -> list[dict[str, Any]]:
     """The rounds of HPPO and the curve of each training stage, a line each domain. DVC has no loop here."""
+    if "evaluation" not in registry.writer:
+        return []
     domains = VARS["domains"]
     files = {domain: f"${{run}}/evaluation/{domain}" for domain in domains}
     plots: list[dict[str, Any]] = [
         {f"validation Joint@K by round, {domain}": {"x": "round", "y": {f"{folder}/rounds.csv": list(ROUNDS)}}}
         for domain, folder in files.items()
     ]
-    for name in CURVES:
+    for name in filter(registry.writer.get, CURVES):
         step = registry.writer[name]
         curves = {
             f"{files[domain]}/curves/{name}.csv": "loss" for domain in (domains if step.per_domain else domains[:1])

@@ -15,7 +15,7 @@ from kfp import local
 from components.registry import REGISTRY
 from modit.core.names import PRESETS
 from pipelines.kfp_platform import add_platform_arguments, platform_of
-from pipelines.retrain import IMAGE_KINDS, retrain_pipeline
+from pipelines.kfp_view import IMAGE_KINDS, kfp_pipeline
 
 # What KFP keeps of the tasks: references, and what they said.
 KFP_FOLDER = ".kfp"
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     platform = platform_of(chosen, IMAGE_KINDS)
     runner = docker_runner([catalogue], [run_root], platform.environment)
     local.init(runner, str(run_root / KFP_FOLDER))
-    pipeline = retrain_pipeline(REGISTRY, platform, domains)
+    pipeline = kfp_pipeline(REGISTRY.of(chosen.pipeline), platform, domains)
     try:
         pipeline(
             catalogue=str(catalogue),
@@ -74,6 +74,7 @@ def docker_runner(read: Sequence[Path], written: Sequence[Path], environment: Ma
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.kfp_local", description=__doc__)
+    parser.add_argument("--pipeline", help="name of the pipeline (default: the first that is declared)")
     parser.add_argument("--catalogue", type=Path, required=True, help="folder in the input contract")
     parser.add_argument("--run-root", type=Path, required=True, help="folder of runs")
     parser.add_argument("--run", required=True, help="name of the run; the same again resumes")

@@ -2,6 +2,9 @@
 
 It runs in the step's container, which has no kfp. What KFP keeps of an artifact is a reference: a small file, and
 metadata, with the address and digest of the artifact in the run's own store.
+
+A domain that fails does not stop the others: its task succeeds with references that are empty, the run itself notes the
+failure, later tasks of the domain do nothing, and the last task fails. KFP stops the run for a task that crashes.
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modit.core.command import FAILED, REFUSED
+from modit.core.command import FAILED, REFUSED, UPSTREAM_FAILED
 from modit.core.names import SKIPPED_NO_DATA
 from modit.core.window import named_window
-from pipelines.kfp_contract import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD
+from pipelines.kfp_platform import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(arguments)
     executor_input = json.loads(chosen.executor_input)
-    command = step_command(chosen.step, executor_input["inputs"]["parameterValues"])
+    values = executor_input["inputs"]["parameterValues"]
+    command = step_command(chosen.step, values, chosen.pipeline)
     seconds = 60 * chosen.timeout_minutes * float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
     try:
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=seconds)
@@ -41,35 +45,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"step {chosen.step}: ended after its timeout of {seconds:g} s", file=sys.stderr)
         return FAILED
     print(result.stdout, end="", flush=True)
-    if result.returncode:
-        return result.returncode
-    line = json.loads(result.stdout.splitlines()[-1])
     outputs = executor_input["outputs"]
+    if result.returncode in (REFUSED, UPSTREAM_FAILED) and DOMAIN in values:
+        print(f"domain {values[DOMAIN]} is left out from here on; the other domains go on", file=sys.stderr)
+        line: dict[str, Any] = {"outputs": {name: {"uri": "", "digest": ""} for name, _ in chosen.reference}}
+    elif result.returncode:
+        return result.returncode
+    else:
+        line = json.loads(result.stdout.splitlines()[-1])
     if line.get("outcome") == SKIPPED_NO_DATA and OUTCOME not in outputs.get("parameters", {}):
         print(f"{SKIPPED_NO_DATA}: {line['reason']}; this pipeline cannot leave out the rest", file=sys.stderr)
         return REFUSED
     for name, path in chosen.reference:
         _write(Path(path), _reference(line["outputs"][name], _schema(executor_input, name)))
     _write(Path(outputs["outputFile"]), json.dumps(executor_output(outputs, line)))
+    if chosen.last and line.get("left_out"):
+        failed = "; ".join(f"domain {name}: {why}" for name, why in sorted(line["left_out"].items()))
+        print(f"the run has no result for {failed}", file=sys.stderr)
+        return REFUSED
     return 0
 
 
-def step_command(step: str, values: Mapping[str, Any]) -> list[str]:
+def step_command(step: str, values: Mapping[str, Any], pipeline: str) -> list[str]:
     """The command that runs the step anywhere.
 
     Args:
         step: its name.
         values: the task's parameters: those of the pipeline, `domain` of a step that runs per domain, `shard` of one
             that is sharded.
+        pipeline: name of the pipeline.
     """
     run = f"{values['run_root'].rstrip('/')}/{values['run']}"
     axes = [part for name in (DOMAIN, SHARD) if name in values for part in (f"--{name}", values[name])]
-    return [sys.executable, "-m", "components", step, "--run", run, "--conf", json.dumps(run_conf(values)), *axes]
+    conf = json.dumps(run_conf(values, pipeline))
+    return [sys.executable, "-m", "components", step, "--run", run, "--conf", conf, *axes]
 
 
-def run_conf(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `run.json` that follow from the pipeline's parameters."""
+def run_conf(values: Mapping[str, Any], pipeline: str) -> dict[str, Any]:
+    """Returns the fields of `run.json`.
+
+    Args:
+        values: the pipeline's parameters.
+        pipeline: its name.
+    """
     return {
+        "pipeline": pipeline,
         "catalogue": values["catalogue"],
         "domains": "all" if values["domains"] == "all" else sorted(set(values["domains"].split(","))),
         "seed": int(values["seed"]),
@@ -117,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("step", metavar="STEP", help="which step")
     # KFP's language has no word for a task's timeout.
     parser.add_argument("--timeout-minutes", type=float, required=True, metavar="M", help="end the step after these")
+    parser.add_argument("--pipeline", required=True, metavar="NAME", help="pipeline that the run consists of")
+    parser.add_argument("--last", action="store_true", help="fail if the step did without a domain that had failed")
     parser.add_argument("--executor-input", required=True, metavar="JSON", help="what KFP puts in for {{$}}")
     parser.add_argument(
         "--reference",

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dags.demo_nights.facts import observe, read_facts
-from dags.demo_nights.story import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, STORY, WORLD, Night
+from dags.demo_nights.checks import observe, read_facts
+from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, STORY, WORLD, Night
 from dags.demo_nights.table import Ended, departures, night_table
 from dags.launch import airflow_environment, migrate, run_dag
 from modit.core.errors import ModitError

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dags.demo_nights.facts import NightFacts, Observation
-from dags.demo_nights.story import Night
+from dags.demo_nights.checks import NightFacts, Observation
+from dags.demo_nights.scenario import Night
 from modit.core.storage import Storage
 from modit.data.nightly import ACCEPTED, REFUSED
 

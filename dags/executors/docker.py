@@ -13,8 +13,7 @@ from docker import APIClient
 from docker.errors import NotFound
 from docker.types import DeviceRequest, Mount
 
-from dags.executors import image_of
-from dags.executors.settings import GPUS, IMAGES
+from dags.executors import GPUS, IMAGES, image_of
 from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
 from modit.core.services import handed_on
 from modit.core.step import Step

@@ -9,8 +9,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
-from dags.executors import image_of
-from dags.executors.settings import GPUS, IMAGES, TIMEOUT_SCALE, from_json
+from dags.executors import GPUS, IMAGES, TIMEOUT_SCALE, from_json, image_of
 from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
 from modit.core.services import handed_on, secret_name, services_of
 from modit.core.step import Step

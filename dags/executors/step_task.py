@@ -17,12 +17,16 @@ from modit.core.step import Resources
 
 # Exit statuses of `python -m components` that trying again cannot change: a wrong command line, and a refusal.
 FINAL = (2, 3)
-# It ran out of memory, and says so itself (modit.core.command).
-OUT_OF_MEMORY = 4
+# It ran out of memory; it was not run, because a task that it depends on has failed (modit.core.command).
+OUT_OF_MEMORY, UPSTREAM_FAILED = 4, 5
 
 
 class OutOfMemoryException(AirflowException):
     """A step needed more memory than there was; the next try holds half as much at once (docs/adr/0021)."""
+
+
+class UpstreamFailedException(AirflowFailException):
+    """A task that this one depends on has failed: nothing was run, and nobody is told again."""
 
 
 MORE_PARTS = RetryRule(
@@ -114,10 +118,13 @@ class StepTask(CommandTask):
             killed_for_memory: whether the kernel ended it, as far as the executor can see.
 
         Returns:
-            AirflowFailException for a refusal, which is not retried; OutOfMemoryException; AirflowException else.
+            AirflowFailException for a refusal, which is not retried; OutOfMemoryException; UpstreamFailedException;
+            AirflowException else.
         """
         if status in FINAL:
             return AirflowFailException(f"step {self.step} refused: {said}")
+        if status == UPSTREAM_FAILED:
+            return UpstreamFailedException(f"step {self.step}: {said}")
         if status == OUT_OF_MEMORY or killed_for_memory:
             return OutOfMemoryException(f"step {self.step} ran out of memory (status {status}): {said}")
         return AirflowException(f"step {self.step} ended with status {status}: {said}")

@@ -9,9 +9,8 @@ from typing import Any
 from kubernetes.client import ApiClient
 from kubernetes.client import models as k8s
 
-from dags.executors import image_of
+from dags.executors import IMAGES, image_of, team_of
 from dags.executors.kubernetes import CLAIM, GPU, NAMESPACE, placement_of, variables_of
-from dags.executors.settings import IMAGES, team_of
 from modit.core.step import Step
 
 # Group, version and plural of the resource, as Airflow's hook wants them.

@@ -59,6 +59,7 @@ def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
     orders = verbs.add_parser("kfp", help="Kubeflow Pipelines").add_subparsers(required=True, metavar="ORDER")
     parser = orders.add_parser("submit", help="start the main job on a server, once or on a schedule")
+    parser.add_argument("--pipeline", metavar="NAME", help="which pipeline (default: retrain)")
     parser.add_argument("--host", metavar="URL", help="the server's API (default: KF_PIPELINES_ENDPOINT)")
     parser.add_argument("--namespace", help="of a server with several users")
     parser.add_argument("--experiment", default="modit", help="under which runs are listed (default %(default)s)")

@@ -74,7 +74,7 @@ def test_the_serve_image_starts_the_service_unless_others_could_ask_without_a_ke
 
 @pytest.mark.parametrize("executor", ["docker", "kubernetes"])
 def test_the_airflow_image_parses_the_dag(images, executor):
-    code = "import runpy; print(*runpy.run_path('/app/dags/nightly_retrain.py')['dag'].task_dict, sep='\\n')"
+    code = "import runpy; print(*runpy.run_path('/app/dags/pipeline_dags.py')['dag'].task_dict, sep='\\n')"
     given = ("-e", f"MODIT_EXECUTOR={executor}", "-e", "AIRFLOW_HOME=/tmp/airflow")
     said = docker("run", *STRICT, *given, images.format(image="airflow"), "python", "-c", code).stdout
     assert {step.name for step in REGISTRY.steps} <= set(said.splitlines())

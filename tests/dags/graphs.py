@@ -7,30 +7,39 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
+from modit.core.registry import Pipeline
+
 ROOT = Path(__file__).resolve().parents[2]
 Graph = tuple[set[str], set[tuple[str, str]]]
 
-# What follows the steps in Airflow: a person is asked, and the answer is carried out.
-REVIEWS = {"prepare_reviews", "release.review", "release.carry_out"}
+# What follows the steps in Airflow: the run fails if a domain failed; a person is asked, and the answer is carried out.
+REVIEWS = {"prepare_reviews", "release.review", "release.carry_out", "all_domains"}
 
 AIRFLOW = """
-import json, runpy
-dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
+import json, runpy, sys
+import components.pipelines
+from modit.core.registry import Pipeline
+components.pipelines.PIPELINES += tuple(Pipeline(**fields) for fields in json.loads(sys.argv[1]))
+dag = runpy.run_path("dags/pipeline_dags.py")[sys.argv[2]]
 print(json.dumps({task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks}))
 """
 
 
-def airflow_graph(home: Path, shards: int = 1) -> Graph:
-    """Nodes and edges of the steps in the parsed DAG; `home` becomes Airflow's folder. Reviews are not steps."""
+def airflow_graph(home: Path, shards: int = 1, second: Pipeline | None = None) -> Graph:
+    """Nodes and edges of the steps in the parsed DAG; `home` becomes Airflow's folder. Reviews are not steps.
+
+    `second` is declared beside the pipelines that there are, and its DAG is taken.
+    """
     settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "MODIT_SHARDS": str(shards)}
     environment = {**os.environ, **settings}
-    result = subprocess.run(
-        [sys.executable, "-c", AIRFLOW], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
+    job = second.job if second else "nightly_retrain"
+    command = [sys.executable, "-c", AIRFLOW, json.dumps([asdict(second)] if second else []), job]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     upstream = json.loads(result.stdout.splitlines()[-1])
     upstream = {name: before for name, before in upstream.items() if name not in REVIEWS}
     return set(upstream), {(earlier, name) for name, before in upstream.items() for earlier in before}

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from dags.demo_nights.facts import NightFacts, Observation, read_facts
-from dags.demo_nights.story import CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS, STORY, WORLD
+from dags.demo_nights.checks import NightFacts, Observation, read_facts
+from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS, STORY, WORLD
 from dags.demo_nights.table import Ended, departures, night_table
 from modit.core.errors import ArtifactError
 from modit.data.demo import DemoFault, write_demo_world

@@ -50,7 +50,7 @@ current-context: none
 # Run in a fresh interpreter for each executor, with the real provider classes: every task as its engine gets it.
 LOOK = """
 import json, runpy, sys
-dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
+dag = runpy.run_path("dags/pipeline_dags.py")["nightly_retrain"]
 executor = sys.argv[1]
 
 def fields(task):
@@ -298,7 +298,7 @@ def test_a_namespace_of_restricted_pods_takes_the_pod_of_a_step(seen, step):
 
 @pytest.mark.parametrize("text", ["[]", "gpu=yes"])
 def test_a_node_selector_that_is_no_json_object_is_refused_by_name(monkeypatch, text):
-    from dags.executors.settings import from_json
+    from dags.executors import from_json
 
     monkeypatch.setenv("MODIT_GPU_NODE_SELECTOR", text)
     with pytest.raises(ValueError, match="MODIT_GPU_NODE_SELECTOR is .*; allowed: a JSON object"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modit.core.run_config import RunConfig
-from pipelines.kfp_contract import RUN_PARAMETERS
+from pipelines.kfp_platform import RUN_PARAMETERS
 from pipelines.kfp_task import executor_output, run_conf, step_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,12 +67,22 @@ class Task:
             },
         }
 
-    def run(self, line: dict, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, line: dict, status: int = 0, last: tuple[str, ...] = (), **more: str
+    ) -> subprocess.CompletedProcess[str]:
         references = [part for name in ("report", "patterns") for part in ("--reference", name, str(self.at(name)))]
-        arguments = ["render_report", "--timeout-minutes", "1", "--executor-input", json.dumps(self.executor_input)]
+        arguments = [
+            "render_report",
+            "--timeout-minutes",
+            "1",
+            "--pipeline",
+            "retrain",
+            "--executor-input",
+            json.dumps(self.executor_input),
+        ]
         paths = os.pathsep.join((str(self.folder), str(ROOT), str(ROOT / "src")))
         environment = {**os.environ, "PYTHONPATH": paths, "LINE": json.dumps(line), "STATUS": str(status), **more}
-        command = [sys.executable, "-m", "pipelines.kfp_task", *arguments, *references]
+        command = [sys.executable, "-m", "pipelines.kfp_task", *arguments, *references, *last]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def at(self, name: str) -> Path:
@@ -88,21 +98,22 @@ def task(tmp_path):
 
 
 def test_the_command_is_the_one_that_runs_a_step_anywhere():
-    command = step_command("finetune", {**VALUES, "domain": "a"})
+    command = step_command("finetune", {**VALUES, "domain": "a"}, "retrain")
     assert command[1:6] == ["-m", "components", "finetune", "--run", "s3://bucket/runs/one"]
-    assert json.loads(command[command.index("--conf") + 1]) == run_conf(VALUES)
+    assert json.loads(command[command.index("--conf") + 1]) == run_conf(VALUES, "retrain")
     assert command[-2:] == ["--domain", "a"]
-    assert not {"--domain", "--shard"} & set(step_command("pretrain", VALUES))
-    assert step_command("label_anchors", {**VALUES, "domain": "a", "shard": "2/4"})[-2:] == ["--shard", "2/4"]
+    assert not {"--domain", "--shard"} & set(step_command("pretrain", VALUES, "retrain"))
+    sharded = step_command("label_anchors", {**VALUES, "domain": "a", "shard": "2/4"}, "retrain")
+    assert sharded[-2:] == ["--shard", "2/4"]
 
 
 def test_the_conf_is_one_that_a_run_takes():
     assert set(VALUES) == set(RUN_PARAMETERS)
-    conf = run_conf({**VALUES, "domains": "b,a,b", "window": ":2026-02-01"})
+    conf = run_conf({**VALUES, "domains": "b,a,b", "window": ":2026-02-01"}, "retrain")
     config = RunConfig.model_validate(conf)
     assert conf["domains"] == ["a", "b"] and config.seed == 7
     assert str(config.window.end) == "2026-02-01" and config.promote is True
-    assert RunConfig.model_validate(run_conf(VALUES)).domains == "all"
+    assert RunConfig.model_validate(run_conf(VALUES, "retrain")).domains == "all"
 
 
 def test_kfp_keeps_address_and_digest_and_its_own_artifacts(task):
@@ -130,6 +141,24 @@ def test_the_exit_status_is_the_steps_and_nothing_is_handed_on(task, status):
     result = task.run(LINE, status)
     assert result.returncode == status and result.stderr == "what went wrong\n"
     assert not (task.folder / "kfp_outputs").exists() and not task.at("report").exists()
+
+
+@pytest.mark.parametrize("status", [3, 5])
+def test_a_domain_that_is_refused_hands_on_empty_references_so_that_the_others_go_on(task, status):
+    task.executor_input["inputs"]["parameterValues"] = {**VALUES, "domain": "a"}
+    task.executor_input["outputs"]["parameters"].pop("eligible_domains")
+    result = task.run(LINE, status)
+    assert result.returncode == 0 and "domain a is left out" in result.stderr
+    assert json.loads(task.at("patterns").read_text()) == {"uri": "", "digest": ""}
+    assert task.output()["parameterValues"] == {"outcome": "", "patterns_digest": ""}
+
+
+def test_the_last_task_fails_and_names_the_domains_that_failed(task):
+    result = task.run({**LINE, "left_out": {"b": "step finetune failed: no memory"}}, last=("--last",))
+    assert result.returncode == 3
+    assert "the run has no result for domain b: step finetune failed: no memory" in result.stderr
+    assert task.run({**LINE, "left_out": {"b": "step finetune failed"}}).returncode == 0
+    assert task.run(LINE, last=("--last",)).returncode == 0
 
 
 def test_a_night_without_new_data_says_so_in_the_parameter_that_the_rest_hangs_on(task):

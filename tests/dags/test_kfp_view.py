@@ -14,23 +14,24 @@ from graphs import ROOT, KfpGraph, kfp_graph
 
 from components.registry import REGISTRY
 from modit.core.errors import ConfigError
-from modit.core.names import SKIPPED_NO_DATA
 from modit.core.run_config import RunConfig
 
 pytest.importorskip("kfp", reason="needs the extra `kfp`")
 
-from pipelines import kfp_contract  # noqa: E402
-from pipelines.kfp_components import artifact_type  # noqa: E402
-from pipelines.kfp_graph import phases  # noqa: E402
+from pipelines import kfp_platform  # noqa: E402
+from pipelines.kfp_graph import (
+    artifact_type,  # noqa: E402
+    phases,  # noqa: E402
+)
 from pipelines.kfp_platform import Platform  # noqa: E402
-from pipelines.retrain import FILE, compiled, main, retrain_pipeline  # noqa: E402
+from pipelines.kfp_view import FOLDER, compiled, kfp_pipeline, main  # noqa: E402
 
 DOMAINS = ("popular", "quality")
 
 
 @pytest.fixture(scope="module")
 def spec():
-    return yaml.safe_load(FILE.read_text())
+    return yaml.safe_load((FOLDER / "retrain.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +64,13 @@ def test_compiling_in_another_process_gives_the_same_bytes(tmp_path):
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     for variable in ("MODIT_IMAGES", "MODIT_SHARDS"):
         environment.pop(variable, None)
-    command = [sys.executable, "-m", "pipelines.retrain", "--out", str(tmp_path / "other.yaml")]
+    command = [sys.executable, "-m", "pipelines.kfp_view", "retrain", "--out", str(tmp_path / "other.yaml")]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    assert (tmp_path / "other.yaml").read_bytes() == FILE.read_bytes()
+    assert (tmp_path / "other.yaml").read_bytes() == (FOLDER / "retrain.yaml").read_bytes()
 
 
 def test_the_file_names_no_path_of_the_machine_that_made_it():
-    text = FILE.read_text()
+    text = (FOLDER / "retrain.yaml").read_text()
     assert str(ROOT) not in text and f"{Path.home()}/" not in text
 
 
@@ -93,7 +94,6 @@ def test_a_step_that_reads_all_domains_comes_after_their_loop():
 
 
 def test_nothing_follows_a_night_without_new_data(spec):
-    assert kfp_contract.SKIPPED_NO_DATA == SKIPPED_NO_DATA
     assert set(spec["root"]["dag"]["tasks"]) == {"validate-logs", "condition-1"}
     condition = spec["root"]["dag"]["tasks"]["condition-1"]["triggerPolicy"]["condition"]
     assert condition.endswith("['pipelinechannel--validate-logs-outcome'] != 'SKIPPED_NO_DATA'")
@@ -127,7 +127,7 @@ def test_kfps_own_cache_is_off_everywhere(spec):
 
 
 def test_a_cluster_without_accelerators_is_asked_for_none():
-    spec = yaml.safe_load(compiled(retrain_pipeline(REGISTRY, Platform(accelerator=None))))
+    spec = yaml.safe_load(compiled(kfp_pipeline(REGISTRY.of("retrain"), Platform(accelerator=None))))
     assert not any("accelerator" in container["resources"] for container in containers_of(spec).values())
 
 
@@ -227,7 +227,7 @@ def test_artifacts_are_typed(spec):
 
 def test_the_pipelines_parameters_are_those_that_the_tasks_read(spec):
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert set(parameters) == set(kfp_contract.RUN_PARAMETERS)
+    assert set(parameters) == set(kfp_platform.RUN_PARAMETERS)
     assert {name for name, given in parameters.items() if not given.get("isOptional")} == {
         "catalogue",
         "run_root",
@@ -258,14 +258,14 @@ def test_a_number_of_shards_out_of_range_is_refused():
 
 
 def test_unrolled_every_shard_is_a_task():
-    text = compiled(retrain_pipeline(REGISTRY, Platform(shards=2), DOMAINS))
+    text = compiled(kfp_pipeline(REGISTRY.of("retrain"), Platform(shards=2), DOMAINS))
     assert kfp_graph(text) == (set(REGISTRY.by_name), REGISTRY.edges)
     tasks = yaml.safe_load(text)["root"]["dag"]["tasks"]
     assert {"label-anchors-popular-1-of-2", "label-anchors-quality-2-of-2", "publish-features-1-of-2"} <= set(tasks)
 
 
 def test_unrolled_it_has_the_same_graph_and_no_control_flow():
-    text = compiled(retrain_pipeline(REGISTRY, Platform(), DOMAINS))
+    text = compiled(kfp_pipeline(REGISTRY.of("retrain"), Platform(), DOMAINS))
     nodes, edges = kfp_graph(text)
     assert (nodes, edges) == (set(REGISTRY.by_name), REGISTRY.edges)
     spec = yaml.safe_load(text)

@@ -28,7 +28,7 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 before = set(sys.modules)
 start = time.process_time()
-dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
+dag = runpy.run_path("dags/pipeline_dags.py")["nightly_retrain"]
 seconds = time.process_time() - start
 brought = sorted({name.split(".")[0] for name in set(sys.modules) - before})
 tasks = {
@@ -39,7 +39,7 @@ tasks = {
     for task in dag.tasks
 }
 def conf_of(run_type, **fields):
-    text = runpy.run_path("dags/nightly_retrain.py")["CONF"]
+    text = runpy.run_path("dags/pipeline_dags.py")["CONF"]
     given = {name: dag.params[name] for name in dag.params} | fields
     names = {"params": given, "dag_run": types.SimpleNamespace(run_type=run_type)}
     return json.loads(dag.get_template_env().from_string(text).render(**names, data_interval_end=datetime(2026, 3, 2)))
@@ -58,7 +58,7 @@ print(json.dumps({"confs": confs, "seconds": seconds, "brought": brought, "tasks
 """
 AXES = """
 import json, runpy
-dag = runpy.run_path("dags/nightly_retrain.py")["dag"]
+dag = runpy.run_path("dags/pipeline_dags.py")["nightly_retrain"]
 mapped = {task.task_id: task.expand_input.value for task in dag.tasks if task.is_mapped}
 print(json.dumps({name: {axis: value if isinstance(value, list) else None for axis, value in axes.items()}
                   for name, axes in mapped.items()}))

@@ -13,9 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from dags import review
 from dags.executors.process import ProcessVerb
-from dags.links import links_of
 from dags.notices import review_notice
-from dags.review import ReviewOperator, by_hand
+from dags.review import ReviewOperator, by_hand, links_of
 from modit.cli import build_parser
 
 SHOWN = {"version": "modit-popular/3", "domain": "popular", "run": "/runs/a", "verdict": "a" * 64}
@@ -133,9 +132,9 @@ def test_what_a_run_set_for_itself_is_not_promoted_without_a_person(monkeypatch)
 
 def test_the_links_of_a_review_open_where_the_setting_says_and_there_are_none_without(monkeypatch):
     assert links_of("modit-popular/3") == ""
-    monkeypatch.setattr("dags.links.SERVICE", "http://serve:8000")
+    monkeypatch.setattr("dags.review.SERVICE", "http://serve:8000")
     assert links_of("modit-popular/3").startswith("- [releases](http://serve:8000/releases#popular): ")
-    monkeypatch.setattr("dags.links.MLFLOW", "https://mlflow")
+    monkeypatch.setattr("dags.review.MLFLOW", "https://mlflow")
     first, _ = links_of("modit-popular/3").splitlines()
     assert first.startswith("- [modit-popular/3 in MLflow](https://mlflow/#/models/modit-popular/versions/3): ")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dags.demo_nights.__main__ import DemoNights, main
-from dags.demo_nights.facts import NightFacts, Observation, aliases, read_facts
-from dags.demo_nights.story import NEW_ITEMS, OVERRIDES, REMOVED_ITEMS, STORY
+from dags.demo_nights.checks import NightFacts, Observation, aliases, read_facts
+from dags.demo_nights.scenario import NEW_ITEMS, OVERRIDES, REMOVED_ITEMS, STORY
 from dags.demo_nights.table import night_table
 from modit.core.errors import UnknownItemError
 from modit.core.storage import Storage

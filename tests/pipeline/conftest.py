@@ -12,7 +12,7 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from modit.core.registry import Registry, discover
+from modit.core.registry import Pipeline, Registry, discover
 from modit.core.runner import StepRunner
 
 BUCKET = "bucket"
@@ -55,6 +55,7 @@ class Store:
 
 
 STORE = Store()
+PIPELINES = (Pipeline("toy", ("sum", "spread_out", "leftovers"), "Every step of the toy."),)
 
 
 @dataclass
@@ -95,7 +96,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue" / "numbers.txt").write_text("1 2 3 4 5\n")
     (tmp_path / "params.yaml").write_text(PARAMS)
-    return Toy(tmp_path, discover("toysteps", "modit.params"))
+    return Toy(tmp_path, discover("toysteps", "modit.params", PIPELINES))
 
 
 @pytest.fixture(scope="session")

@@ -57,11 +57,11 @@ DECLARATIONS = {f"modit.core.{name}" for name in ("names", "step", "registry", "
 # What the pipeline for Kubeflow is defined by, and what runs in its containers.
 KFP_DEFINITION = (
     "pipelines/kfp_platform.py",
-    "pipelines/kfp_components.py",
     "pipelines/kfp_graph.py",
-    "pipelines/retrain.py",
+    "pipelines/kfp_graph.py",
+    "pipelines/kfp_view.py",
 )
-KFP_TASK = ("pipelines/kfp_contract.py", "pipelines/kfp_task.py")
+KFP_TASK = ("pipelines/kfp_platform.py", "pipelines/kfp_task.py")
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -218,4 +218,4 @@ def test_the_definition_of_the_kubeflow_pipeline_imports_kfp_and_declarations_on
 def test_what_runs_in_a_container_of_kubeflow_does_without_kfp(name):
     found = set(imports(ROOT / name))
     assert from_outside(found, {"modit", "pipelines"}) == set()
-    assert {module for module in found if top(module) == "pipelines"} <= {"pipelines.kfp_contract"}
+    assert {module for module in found if top(module) == "pipelines"} <= {"pipelines.kfp_platform"}

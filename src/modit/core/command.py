@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from modit.core.errors import ModitError, TransientError
+from modit.core.errors import ModitError, TransientError, UpstreamFailedError
 from modit.core.memory import ran_out_of_memory
 from modit.core.output import calm_output, set_up_logging
 from modit.core.registry import Registry
@@ -28,6 +28,8 @@ REFUSED = 3
 FAILED = 1
 # There was too little memory. The next attempt takes its batches in twice as many parts (docs/adr/0021).
 OUT_OF_MEMORY = 4
+# The task was not run, because one that it depends on has failed.
+UPSTREAM_FAILED = 5
 
 
 def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team | None = None) -> int:
@@ -64,6 +66,8 @@ def _run(registry: Registry, chosen: argparse.Namespace, team: Team | None) -> i
         print(f"{chosen.step}: {type(error).__name__}: {error}", file=sys.stderr)
         if ran_out_of_memory(error):
             return OUT_OF_MEMORY
+        if isinstance(error, UpstreamFailedError):
+            return UPSTREAM_FAILED
         return FAILED if isinstance(error, TransientError) else REFUSED
     except Exception as error:
         if not ran_out_of_memory(error):

@@ -39,7 +39,8 @@ class StepContext:
 
     Attributes:
         step: the declaration.
-        domains: the eligible domains; empty until they are decided.
+        domains: the eligible domains that have not failed in an earlier step; empty until they are decided.
+        left_out: the eligible domains that have failed -> why.
         params: the sections that the step declares, typed; any other is refused.
         seed: the run's seed.
         run_config: catalogue, domains, preset and overrides of the run.
@@ -59,6 +60,7 @@ class StepContext:
     logger: logging.Logger
     key: str
     notes: Storage
+    left_out: dict[str, str]
     _domain: str | None
     _registry: Registry
     _store: ArtifactStore

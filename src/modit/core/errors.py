@@ -37,6 +37,10 @@ class GraphError(ModitError):
     """The steps' declarations do not fit together."""
 
 
+class UpstreamFailedError(ModitError):
+    """A task was not run, because one that it depends on has failed; the message says which, and why."""
+
+
 class TransientError(ModitError):
     """Something outside failed or is busy; trying again may help, and orchestrators do."""
 

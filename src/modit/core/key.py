@@ -24,6 +24,7 @@ _COMPARED_PARTS = (
     ("catalogue", "catalogue"),
     ("history", "accepted windows"),
     ("watched", "folders beside the run"),
+    ("left_out", "domains that failed"),
     ("code", "code"),
 )
 
@@ -36,6 +37,7 @@ def key_parts(
     config: RunConfig,
     params: RunParams,
     domains: list[str],
+    left_out: dict[str, str],
 ) -> KeyParts:
     """Everything that the step's outputs depend on.
 
@@ -46,7 +48,8 @@ def key_parts(
         store: the run's artifacts; all inputs must be there.
         config: what the run is about.
         params: with preset and overrides.
-        domains: the eligible domains, for inputs that are per domain.
+        domains: those to work on, for inputs that are per domain.
+        left_out: eligible domains that have failed -> why.
 
     Returns:
         JSON value; `digest_of` it is the key.
@@ -76,6 +79,8 @@ def key_parts(
             parts["history"] = ledger.digests_before(days.end, params.window.history_windows)
     if step.watches:
         parts["watched"] = _watched(step, domain, store.run.parent)
+    if left_out and not step.per_domain:
+        parts["left_out"] = left_out
     if step.decides_domains:
         parts["domains"] = config.model_dump(mode="json")["domains"]
     return parts

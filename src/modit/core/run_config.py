@@ -57,7 +57,7 @@ class NewDomain(BaseModel):
 
 RUN_FILE = "run.json"
 # Of the run that a domain is added to.
-_INHERITED = ("catalogue", "seed", "preset", "overrides", "window")
+_INHERITED = ("pipeline", "catalogue", "seed", "preset", "overrides", "window")
 
 
 class RunConfig(BaseModel):
@@ -70,6 +70,7 @@ class RunConfig(BaseModel):
         preset: size preset of params.yaml.
         overrides: over the preset, nested or dotted.
         window: the days to read, `{"start": ..., "end": ...}` or `{"end": ...}`; None reads everything.
+        pipeline: name of the pipeline whose steps the run consists of; None for the default one.
         promote: whether a version that passes may become the challenger; a backfill's never does.
         new_domain: the domain that the run adds to another run; it is then the run's only one.
     """
@@ -82,6 +83,7 @@ class RunConfig(BaseModel):
     preset: Literal[PRESETS] = "small"  # type: ignore[valid-type]
     overrides: dict[str, Any] = {}
     window: NamedWindow | None = None
+    pipeline: str | None = None
     promote: bool = True
     new_domain: NewDomain | None = None
 
@@ -180,5 +182,7 @@ def _absolute(catalogue: str) -> str:
 def _expect_agreement(stored: RunConfig, wanted: RunConfig, given: dict[str, Any], source: str) -> None:
     for name in given:
         there, asked = getattr(stored, name), getattr(wanted, name)
+        if name == "pipeline" and there is None:
+            continue  # a run of a version that had one pipeline
         if there != asked:
             raise ConfigError(f"{source}: field {name} is {there!r}, --conf says {asked!r}; take another run folder")

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, expect_unsealed, list_files, seals_of
 from modit.core.cache import CrossRunCache, copy_artifacts
 from modit.core.context import DeclaredParams, StepContext
-from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError
+from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError, UpstreamFailedError
+from modit.core.failures import Failures
 from modit.core.key import KeyParts, Task, explain, key_parts
 from modit.core.locks import NightLease
 from modit.core.memory import in_parts
@@ -64,6 +65,7 @@ class StepResult:
             "helped": another process of the team published; "part": other shards are not done yet.
         outputs: address and digest of each output, or of its part.
         domains: the eligible domains, from the step that decides them.
+        left_out: domains that a step that runs once did without, because they had failed -> why.
         outcome: one word of the step on its work, such as `SKIPPED_NO_DATA`, from its first output's summary.
         reason: why.
     """
@@ -73,6 +75,7 @@ class StepResult:
     status: Status
     outputs: dict[str, dict[str, str]]
     domains: list[str] | None = None
+    left_out: dict[str, str] | None = None
     outcome: str | None = None
     reason: str | None = None
 
@@ -109,6 +112,7 @@ class StepRunner:
         self.run = Storage(run_uri)
         self.store = ArtifactStore(self.run, cache_folder())
         self.config = open_run(self.run, conf)
+        self.pipeline = registry.pipeline(self.config.pipeline) if registry.pipelines else None
         self.params = registry.load_params(params_path, self.config.preset, self.config.overrides)
         self.seed = self.params.seed if self.config.seed is None else self.config.seed
 
@@ -127,6 +131,7 @@ class StepRunner:
             ArtifactError: an input is missing or damaged, or the step wrote no file into an output.
             RunBusyError: another process is running the same task, or another night of the catalogue is not over.
             ContractError: the input is refused.
+            UpstreamFailedError: a task that this one depends on has failed, or every domain has.
         """
         step = self.registry.get(name)
         if shard != WHOLE and not step.sharded:
@@ -142,17 +147,42 @@ class StepRunner:
         except ContractError:
             lease.release()  # refused: the night is over, and a repaired one need not wait
             raise
-        if step == self.registry.steps[-1] or result.outcome == SKIPPED_NO_DATA:
-            lease.release()  # the night is over
+        if self._is_over(step) or result.outcome == SKIPPED_NO_DATA:
+            lease.release()
         return result
+
+    def _is_over(self, step: Step) -> bool:
+        """Whether the run has all that its pipeline ends with, after this step."""
+        ends = self.pipeline.ends if self.pipeline else ()
+        return not set(ends).isdisjoint(step.outputs) and all(
+            self.store.find(name, domain)
+            for name in ends
+            for domain in (self.domains() if self.registry.writer[name].per_domain else (None,))
+        )
 
     def _execute(self, step: Step, domain: str | None, shard: Shard, force: bool) -> StepResult:
         workspace = Workspace(self.run, step.name, domain, shard)
         with workspace.locked():
-            task = Task(step, domain, shard, self._key_parts(step, domain), force)
-            if shard != WHOLE:
-                return self._execute_shard(task, workspace)
-            return self._found(task, workspace) or self._publish(task, workspace, self._work(task, workspace))
+            self._check_domain(step, domain)
+            failures = Failures(self.run, self.registry, step, domain, shard)
+            failures.start()
+            try:
+                result = self._execute_noted(step, domain, shard, force, workspace)
+            except BaseException as error:
+                if not isinstance(error, UpstreamFailedError):
+                    failures.note(error)
+                raise
+            if result.status != "part":
+                failures.succeeded()
+            return result
+
+    def _execute_noted(
+        self, step: Step, domain: str | None, shard: Shard, force: bool, workspace: Workspace
+    ) -> StepResult:
+        task = Task(step, domain, shard, self._key_parts(step, domain), force)
+        if shard != WHOLE:
+            return self._execute_shard(task, workspace)
+        return self._found(task, workspace) or self._publish(task, workspace, self._work(task, workspace))
 
     def _execute_shard(self, task: Task, own: Workspace) -> StepResult:
         """Makes the part of one shard, unless it is there; who finds the parts of all joins them."""
@@ -217,6 +247,7 @@ class StepRunner:
     def why(self, name: str, domain: str | None = None, *, force: bool = False) -> list[str]:
         """Says whether `execute` would run the step, and why; a line each."""
         step = self.registry.get(name)
+        self._check_domain(step, domain)
         task = Task(step, domain, parts=self._key_parts(step, domain))
         reasons = ["forced"] if force else self._reasons(task)
         if reasons:
@@ -234,15 +265,28 @@ class StepRunner:
         content = self.store.read_json(deciding.outputs[0], DOMAINS_FILE)
         return content["domains"], content.get("skipped", {})
 
+    def _domains_of(self, step: Step, domain: str | None) -> tuple[list[str], dict[str, str]]:
+        """The domains that a step works on, and those that it must do without -> why.
+
+        Raises:
+            UpstreamFailedError: no domain is left.
+        """
+        eligible = self.domains()
+        failed = Failures(self.run, self.registry, step, domain).left_out()
+        left_out = {name: reason for name, reason in failed.items() if name in eligible}
+        if eligible and len(left_out) == len(eligible):
+            raise UpstreamFailedError(f"not run, because every domain failed: {next(iter(left_out.values()))}")
+        return [name for name in eligible if name not in left_out], left_out
+
     def _key_parts(self, step: Step, domain: str | None) -> KeyParts:
-        domains, skipped = self._domains_and_reasons()
-        self._check_domain(step, domain, domains, skipped)
-        parts = key_parts(self.registry, step, domain, self.store, self.config, self.params, domains)
+        domains, left_out = self._domains_of(step, domain)
+        parts = key_parts(self.registry, step, domain, self.store, self.config, self.params, domains, left_out)
         if step.watches and domain in seals_of(self.run) and (made := self.store.find(step.outputs[0], domain)):
             parts["watched"] = made.key_parts.get("watched")  # what came later does not concern what is sealed
         return parts
 
-    def _check_domain(self, step: Step, domain: str | None, domains: list[str], skipped: dict[str, str]) -> None:
+    def _check_domain(self, step: Step, domain: str | None) -> None:
+        domains, skipped = self._domains_and_reasons()
         if not step.per_domain:
             if domain is not None:
                 raise ConfigError(f"--domain {domain!r}: step {step.name!r} runs once, for all domains")
@@ -313,9 +357,11 @@ class StepRunner:
         return self._result(task, "ran", manifests)
 
     def _context(self, task: Task, workspace: Workspace) -> StepContext:
+        domains, left_out = self._domains_of(task.step, task.domain)
         return StepContext(
             step=task.step,
-            domains=tuple(self.domains()),
+            domains=tuple(domains),
+            left_out=left_out,
             params=DeclaredParams(self.params, task.step),
             seed=self.seed,
             run_config=self.config,
@@ -345,8 +391,9 @@ class StepRunner:
             for manifest in manifests
         }
         domains = self.domains() if task.step.decides_domains else None
+        left_out = (None if task.step.per_domain else task.parts.get("left_out")) or None
         outcome, reason = (manifests[0].summary.get(name) for name in ("outcome", "reason"))
-        return StepResult(task.step.name, task.domain, status, outputs, domains, outcome, reason)
+        return StepResult(task.step.name, task.domain, status, outputs, domains, left_out, outcome, reason)
 
 
 def _check_domains(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -158,6 +159,11 @@ class Storage:
             shutil.rmtree(self.local, ignore_errors=True)
         elif self.sizes():
             self.filesystem.rm(self.root, recursive=True)
+
+    def remove_file(self, name: str) -> None:
+        """Removes one file below, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.rm_file(f"{self.root}/{name}")
 
     def download(self, name: str, target: Path) -> None:
         """Copies one file below to a local path.

@@ -118,8 +118,7 @@ class Attempt:
 
     def finish(self) -> None:
         """Forgets the attempt: the task is done."""
-        with contextlib.suppress(FileNotFoundError):
-            self.place.filesystem.rm_file(f"{self.place.root}/{ATTEMPT_FILE}")
+        self.place.remove_file(ATTEMPT_FILE)
 
     def _note(self, outcome: str) -> None:
         noted = self.place.read_json(ATTEMPT_FILE) or {}

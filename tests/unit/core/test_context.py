@@ -15,7 +15,7 @@ def context(domain: str | None) -> StepContext:
     fields = dict.fromkeys(("params", "seed", "run_config", "logger", "key", "notes", "_registry", "_workspace"))
     step = Step("judge", outputs=("verdict",), per_domain=domain is not None)
     store = SimpleNamespace(run=SimpleNamespace(uri="s3://bucket/run"))
-    return StepContext(step=step, domains=("drama", "western"), _domain=domain, _store=store, **fields)
+    return StepContext(step=step, domains=("drama", "western"), left_out={}, _domain=domain, _store=store, **fields)
 
 
 def test_a_per_domain_step_knows_its_domain():

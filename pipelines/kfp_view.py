@@ -1,4 +1,7 @@
-"""`python -m pipelines.retrain`: compiles the main job for Kubeflow Pipelines; `--check` tells if that is current."""
+"""`python -m pipelines.kfp_view NAME`: compiles a pipeline for Kubeflow Pipelines into `pipelines/NAME.yaml`.
+
+With `--check` it changes nothing and tells whether the committed file is current.
+"""
 
 # KFP reads annotations as they stand, so they may not be postponed here.
 import argparse
@@ -12,31 +15,26 @@ from kfp import compiler, dsl
 
 from components.registry import REGISTRY
 from modit.core.registry import Registry
-from pipelines.kfp_contract import RUN_PARAMETERS
+from pipelines import add_check, write_or_check
 from pipelines.kfp_graph import LoopedGraph, UnrolledGraph
-from pipelines.kfp_platform import Platform, add_platform_arguments, platform_of
-from pipelines.made_file import add_check, write_or_check
+from pipelines.kfp_platform import RUN_PARAMETERS, Platform, add_platform_arguments, platform_of
 
-FILE = Path(__file__).resolve().with_suffix(".yaml")
-NAME = "modit-retrain"
-HEADER = (
-    "# Made from the steps' declarations by `make pipelines/retrain.yaml`; edit those. "
-    "See docs/how-to/run-on-kubeflow.md.\n"
-)
+FOLDER = Path(__file__).resolve().parent
+HEADER = "# Made from the steps' declarations by `make pipelines/{}.yaml`; edit those. See the guide on Kubeflow.\n"
 IMAGE_KINDS = tuple(sorted({step.image for step in REGISTRY.steps}))
 
 
-def retrain_pipeline(registry: Registry, platform: Platform, unrolled: Sequence[str] = ()) -> Any:
-    """The pipeline, for KFP's compiler and for `kfp.local`.
+def kfp_pipeline(registry: Registry, platform: Platform, unrolled: Sequence[str] = ()) -> Any:
+    """Returns a pipeline, for KFP's compiler and for `kfp.local`.
 
     Args:
-        registry: the steps, ordered.
+        registry: the steps of one pipeline, ordered.
         platform: what to compile for.
         unrolled: domains that each get tasks of their own, as `kfp.local` needs it; none: loops over those that the
             run decides.
     """
 
-    def retrain(
+    def pipeline(
         catalogue: str,
         run_root: str,
         run: str,
@@ -46,7 +44,7 @@ def retrain_pipeline(registry: Registry, platform: Platform, unrolled: Sequence[
         overrides: dict = {},  # noqa: B006 (KFP takes the default from here)
         window: str = "",
     ) -> None:
-        """From input files to a judged and exported query generator.
+        """DESCRIPTION
 
         Args:
             catalogue: Folder in the input contract, an address that the tasks' containers can read.
@@ -64,7 +62,14 @@ def retrain_pipeline(registry: Registry, platform: Platform, unrolled: Sequence[
         else:
             LoopedGraph(registry, platform, parameters).add_tasks()
 
-    return dsl.pipeline(retrain, name=NAME)
+    declared = registry.pipeline()
+    pipeline.__doc__ = (pipeline.__doc__ or "").replace("DESCRIPTION", declared.description)
+    return dsl.pipeline(pipeline, name=job_name(declared.name))
+
+
+def job_name(pipeline: str) -> str:
+    """Returns the name of a pipeline on a server of Kubeflow Pipelines."""
+    return f"modit-{pipeline.replace('_', '-')}"
 
 
 def compiled(pipeline: Any) -> str:
@@ -84,14 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 when `--check` finds another content.
     """
-    parser = argparse.ArgumentParser(prog="python -m pipelines.retrain", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.kfp_view", description=__doc__)
+    names = [each.name for each in REGISTRY.pipelines]
+    parser.add_argument("pipeline", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     add_check(parser)
-    parser.add_argument("--out", type=Path, default=FILE, help="file to write (default: the committed one)")
+    parser.add_argument("--out", type=Path, help="file to write (default: the committed one)")
     add_platform_arguments(parser)
     chosen = parser.parse_args(arguments)
     platform = platform_of(chosen, IMAGE_KINDS)
-    text = HEADER + compiled(retrain_pipeline(REGISTRY, platform))
-    return write_or_check(chosen.out, text, "pipelines/retrain.yaml", check=chosen.check)
+    text = HEADER.format(chosen.pipeline) + compiled(kfp_pipeline(REGISTRY.of(chosen.pipeline), platform))
+    file = chosen.out or FOLDER / f"{chosen.pipeline}.yaml"
+    return write_or_check(file, text, f"pipelines/{chosen.pipeline}.yaml", check=chosen.check)
 
 
 if __name__ == "__main__":

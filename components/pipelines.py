@@ -1,0 +1,15 @@
+"""The pipelines: each names the artifacts that it is for, and the steps follow from what those are made from."""
+
+from __future__ import annotations
+
+from modit.core.registry import Pipeline
+
+# The first is the one that is meant where none is named.
+PIPELINES = (
+    Pipeline(
+        name="retrain",
+        ends=("registration",),
+        description="From input files to a judged and exported query generator.",
+        nightly=True,
+    ),
+)
