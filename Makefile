@@ -14,6 +14,9 @@ WINDOW ?=
 # Where runs and their cache live; RUN names the run's folder (by default made of the arguments, so that a rerun resumes).
 RUNS ?= runs
 RUN ?=
+# Which pipeline (empty: the first that is declared), and JSON over the preset, such as {"pretrain.steps": 100}.
+PIPELINE ?=
+OVERRIDES ?= {}
 # How many of the nights of `make demo-nights`.
 NIGHTS ?= 6
 
@@ -28,7 +31,7 @@ CUDA ?=
 
 help: ## what there is
 	@grep -hE '^[a-z0-9./-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
-	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name"
+	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name PIPELINE=retrain OVERRIDES='{...}'"
 	@echo "make demo-nights takes RUNS=folder NIGHTS=1..6"
 
 setup: $(READY) ## the environment in .venv
@@ -38,9 +41,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
-run: $(READY) ## the whole main job under Airflow; ends with the verdict and where the report is
+run: $(READY) ## a pipeline under Airflow; ends with the verdict and where the report is
 	$(BIN)/python -m dags.launch --catalog '$(CATALOG)' --preset '$(PRESET)' --seed '$(SEED)' --domains '$(DOMAINS)' \
-		--window '$(WINDOW)' --runs '$(RUNS)' --run '$(RUN)'
+		--window '$(WINDOW)' --runs '$(RUNS)' --run '$(RUN)' --pipeline '$(PIPELINE)' --overrides '$(OVERRIDES)'
 
 demo-nights: $(READY) ## six nights of a demo world under Airflow, one of them bad, and a table of what became of each
 	$(BIN)/python -m dags.demo_nights --runs '$(RUNS)' --nights '$(NIGHTS)'

@@ -1,4 +1,4 @@
-"""`make run`: generates the demo world if no catalogue is given, runs the DAG for real, and prints the verdict."""
+"""`make run`: runs a pipeline under Airflow, on the demo world if no catalogue is given, and shows the verdict."""
 
 from __future__ import annotations
 
@@ -12,54 +12,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modit.core.errors import ModitError
+from components.registry import REGISTRY
+from dags.progress import Progress
+from modit.core.errors import ConfigError, ModitError
+from modit.core.machine import usable_cores
 from modit.core.names import PRESETS
+from modit.core.registry import Pipeline
+from modit.core.storage import digest_of
 from modit.core.window import named_window
 from modit.release.verdict import data_docs, read_verdict, report_pages, verdict_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DAG_ID = "nightly_retrain"
 # The small demo world for the smallest preset; what a person runs first has 20,000 items.
 DEMO_ITEMS = {"tiny": 5_000}
-AIRFLOW_LINE = re.compile(r"\S+Z \[(?P<level>\w+) *\] (?P<message>.*?) \[(?P<logger>[\w.]+)\] ")
-SKIP_CHATTER = "No tasks to run"  # what Airflow says when a skip has left nothing to do
-HOOK_CHATTER = ("Tmp dir root location", "Running command:", "Output:", "Command exited with return code 0", "{")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the whole job.
+    """Runs a pipeline.
+
+    Args:
+        arguments: the command line without the program's name; that of the process if None.
 
     Returns:
-        0 when every task succeeded; Airflow's status, or 1, otherwise.
+        0 when every task succeeded; Airflow's status, or 1, otherwise; 2 when an argument is not allowed.
     """
     chosen = _parse(arguments)
     runs = Path(chosen.runs).resolve()
     environment = airflow_environment(runs)
-    catalogue = Path(chosen.catalog).resolve() if chosen.catalog else _demo_world(runs, chosen.preset, environment)
-    domains = "all" if chosen.domains == "all" else sorted(set(chosen.domains.split(",")))
-    name = chosen.run or run_name(catalogue, chosen.preset, chosen.seed, domains, chosen.window)
-    conf = {
-        "catalogue": str(catalogue),
-        "domains": domains,
-        "seed": chosen.seed,
-        "preset": chosen.preset,
-        "run_root": str(runs),
-        "run": name,
-        "overrides": json.loads(chosen.overrides),
-        "window": named_window(chosen.window),
-    }
+    try:
+        pipeline = REGISTRY.pipeline(chosen.pipeline or None)
+        conf = _conf(chosen, runs, environment)
+    except ModitError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
     migrate(environment)
-    print(f"run {runs / name}", flush=True)
-    status, log = run_dag(conf, environment)
+    run = str(runs / conf["run"])
+    print(f"run {run}", flush=True)
+    status, log = run_dag(pipeline, conf, environment)
+    shown = _show(run)
     if status:
-        print(f"\nFAILED: a task did not succeed (status {status}, whole log {log})", file=sys.stderr)
-        print(f"the same command again resumes {runs / name}", file=sys.stderr)
-        return status
-    return _show(str(runs / name))
+        print(f"\nthe run is not complete (whole log: {log})", file=sys.stderr)
+        print("run the same command again when the cause is mended: finished tasks are not repeated", file=sys.stderr)
+    return status or shown
 
 
 def airflow_environment(runs: Path) -> dict[str, str]:
-    """Settings of an Airflow that lives inside the repository folder and needs no server.
+    """Returns the settings of an Airflow that lives inside the repository folder and needs no server.
 
     Args:
         runs: where runs live.
@@ -81,58 +79,35 @@ def airflow_environment(runs: Path) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "MODIT_RUNS": str(runs),
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1)),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(usable_cores())),
     }
 
 
 def migrate(environment: dict[str, str]) -> None:
-    """Makes Airflow's database, or brings it up to date."""
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-
-
-def run_dag(conf: dict[str, Any], environment: dict[str, str]) -> tuple[int, Path]:
-    """Runs the DAG once in this process's foreground, and shows what a person should see of its log.
+    """Makes Airflow's database, or brings it up to date.
 
     Args:
+        environment: of `airflow_environment`.
+    """
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def run_dag(pipeline: Pipeline, conf: dict[str, Any], environment: dict[str, str]) -> tuple[int, Path]:
+    """Runs the DAG of a pipeline once, and prints a line for each task when it ends.
+
+    Args:
+        pipeline: which one.
         conf: the run's params, `run` among them.
         environment: of `airflow_environment`.
 
     Returns:
-        Airflow's status, 0 when no task failed; and the whole log.
+        Airflow's status, 0 when no task failed; and the file with the whole log.
     """
     log = Path(environment["AIRFLOW_HOME"]) / "logs" / f"{conf['run']}.log"
-    command = [sys.executable, "-m", "airflow", "dags", "test", DAG_ID, "--conf", json.dumps(conf)]
-    return _follow(command, environment, log), log
-
-
-def run_name(catalogue: Path, preset: str, seed: int, domains: str | list[str], window: str = "") -> str:
-    """Folder of a run, made of its arguments, so that the same command again resumes it."""
-    parts = [
-        catalogue.name,
-        preset,
-        f"seed{seed}",
-        *([] if domains == "all" else domains),
-        *([window] if window else []),
-    ]
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(parts))
-
-
-def worth_showing(line: str) -> str | None:
-    """What a person should see of a line of Airflow's log: the steps' own lines, warnings, errors and tracebacks."""
-    parsed = AIRFLOW_LINE.match(line)
-    if parsed is None:
-        return line
-    if parsed["logger"].endswith("SubprocessHook"):
-        message = parsed["message"].rstrip()
-        return None if message.startswith(HOOK_CHATTER) else message
-    if parsed["message"].startswith(SKIP_CHATTER):
-        return None
-    return f"{parsed['level']}: {parsed['message'].rstrip()}" if parsed["level"] not in ("info", "debug") else None
-
-
-def _follow(command: list[str], environment: dict[str, str], log: Path) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "airflow", "dags", "test", pipeline.job, "--conf", json.dumps(conf)]
+    progress = Progress(sys.stdout, sys.stderr)
     with (
         log.open("w", encoding="utf-8") as whole,
         subprocess.Popen(
@@ -141,10 +116,71 @@ def _follow(command: list[str], environment: dict[str, str], log: Path) -> int:
     ):
         for line in process.stdout or ():
             whole.write(line)
-            shown = worth_showing(line.rstrip("\n"))
-            if shown is not None:
-                print(shown, flush=True)
-    return process.returncode
+            progress.read(line.rstrip("\n"))
+    progress.end()
+    return process.returncode, log
+
+
+def run_name(catalogue: str, preset: str, seed: int, domains: str | list[str], window: str = "", more: str = "") -> str:
+    """Returns the folder of a run, made of its arguments, so that the same command again resumes it.
+
+    Args:
+        catalogue: address of the input.
+        preset: size preset.
+        seed: of the run.
+        domains: "all", or their names.
+        window: START:END, or empty.
+        more: other things that distinguish the run, such as a digest of its overrides.
+    """
+    name = catalogue.rstrip("/").rsplit("/", 1)[-1]
+    parts = [name, preset, f"seed{seed}", *([] if domains == "all" else domains), window, more]
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(filter(None, parts)))
+
+
+def _conf(chosen: argparse.Namespace, runs: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """The params of the DAG's run.
+
+    Raises:
+        ConfigError: an argument is not allowed.
+    """
+    overrides = _json_object("OVERRIDES", chosen.overrides)
+    catalogue = _catalogue(chosen, runs, environment)
+    domains = "all" if chosen.domains == "all" else sorted(set(chosen.domains.split(",")))
+    more = "-".join(filter(None, [chosen.pipeline, f"overrides{digest_of(overrides)[:8]}" if overrides else ""]))
+    return {
+        "catalogue": catalogue,
+        "domains": domains,
+        "seed": chosen.seed,
+        "preset": chosen.preset,
+        "run_root": str(runs),
+        "run": chosen.run or run_name(catalogue, chosen.preset, chosen.seed, domains, chosen.window, more),
+        "overrides": overrides,
+        "window": named_window(chosen.window),
+    }
+
+
+def _catalogue(chosen: argparse.Namespace, runs: Path, environment: dict[str, str]) -> str:
+    given = chosen.catalog
+    if not given:
+        return str(_demo_world(runs, chosen.preset, environment))
+    if "://" in given:
+        return given.rstrip("/")
+    if not Path(given).exists():
+        raise ConfigError(
+            f"CATALOG={given}: no such file or folder; allowed: a folder with `items` and, if there are any, "
+            "`interactions`, or an address such as s3://bucket/prefix; `modit check PATH` says what is understood of it"
+        )
+    return str(Path(given).resolve())
+
+
+def _json_object(name: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError as error:
+        raise ConfigError(f"{name}={text}: no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f'{name}={text}; allowed: a JSON object such as {{"pretrain.steps": 100}}')
+    return value
 
 
 def _demo_world(runs: Path, preset: str, environment: dict[str, str]) -> Path:
@@ -159,27 +195,29 @@ def _demo_world(runs: Path, preset: str, environment: dict[str, str]) -> Path:
 
 
 def _show(run: str) -> int:
+    """Prints the verdict, and where to look next; says nothing of a run that ended before its verdict."""
     try:
-        verdict = read_verdict(run)
-        print("", verdict_text(verdict), *(f"report:  {page}" for page in report_pages(run)), sep="\n")
-        print(*(f"data docs: {page}" for page in data_docs(run)), sep="\n")
-        print(f"review:  modit review --run {run}, then modit approve")
-    except ModitError as error:
-        print(f"FAILED: {error}", file=sys.stderr)
+        print("", verdict_text(read_verdict(run)), "", sep="\n")
+    except ModitError:
         return 1
+    print(*(f"report:     {page}" for page in report_pages(run)), sep="\n")
+    print(*(f"data docs:  {page}" for page in data_docs(run)), sep="\n")
+    print(f"verdict:    modit verdict --run {run}")
+    print(f"review:     modit review --run {run}, then modit approve")
     return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Run the whole job under Airflow.")
-    parser.add_argument("--catalog", default="", help="folder in the input contract; empty: the demo world")
-    parser.add_argument("--preset", choices=PRESETS, default="small")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = argparse.ArgumentParser(prog="python -m dags.launch", description="Run a pipeline under Airflow.")
+    parser.add_argument("--catalog", default="", help="folder or address of the input; empty: the demo world")
+    parser.add_argument("--pipeline", default="", help="name of the pipeline; empty: the first that is declared")
+    parser.add_argument("--preset", choices=PRESETS, default="small", help="size of model and training")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
     parser.add_argument("--domains", default="all", help="all, or names with commas between")
     parser.add_argument("--runs", default="runs", help="folder of runs and their cache")
     parser.add_argument("--run", default="", help="name of the run; empty: made of the arguments")
     parser.add_argument("--window", default="", help="days START:END, the end not included; empty: everything")
-    parser.add_argument("--overrides", default="{}", help="JSON over the preset")
+    parser.add_argument("--overrides", default="{}", help='JSON over the preset, such as {"pretrain.steps": 100}')
     return parser.parse_args(arguments)
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.registry import REGISTRY
 from dags.demo_nights.checks import observe, read_facts
 from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, STORY, WORLD, Night
 from dags.demo_nights.table import Ended, departures, night_table
@@ -80,7 +81,7 @@ class DemoNights:
             "run": night.name,
             "window": {"end": str(night.end)},
         }
-        status, _ = run_dag(conf, self.environment)
+        status, _ = run_dag(REGISTRY.pipeline(), conf, self.environment)
         run = str(self.folder / night.name)
         facts = read_facts(run)
         before_uri = str(self.folder / before) if before else None

@@ -1,51 +1,123 @@
-"""What `make run` shows of Airflow's log, and how it names runs."""
+"""What a person sees of `make run`, and how it names runs."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+import json
 
 import pytest
 
-from dags.launch import airflow_environment, run_name, worth_showing
+from dags import launch
+from dags.launch import airflow_environment, main, run_name
+from dags.progress import Progress, took
 
 HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
 
 
+class Run:
+    """The log of `airflow dags test`, line by line, and what is shown of it."""
+
+    def __init__(self, terminal: bool = False) -> None:
+        self.out, self.err, self.now = io.StringIO(), io.StringIO(), 0.0
+        self.out.isatty = lambda: terminal
+        self.progress = Progress(self.out, self.err, lambda: self.now)
+
+    def hook(self, message: str) -> None:
+        self.progress.read(f"2026-11-21T07:10:18.4Z [info     ] {message:<30} {HOOK}")
+
+    def task(self, step: str, *said: str, status: int = 0, seconds: float = 2.0, domain: str = "") -> None:
+        axes = ["--domain", domain] if domain else []
+        self.hook(f"Running command: {['python', '-m', 'components', step, '--run', 'r', *axes]}")
+        self.hook("Output:")
+        self.now += seconds
+        for line in said:
+            self.hook(line)
+        self.hook(f"Command exited with return code {status}")
+
+
+def result(status: str) -> str:
+    return json.dumps({"status": status, "step": "s"})
+
+
+def test_each_task_is_one_line_with_its_status_and_time_and_airflows_own_lines_are_not_shown():
+    run = Run()
+    run.progress.read(
+        "2026-11-21T07:10:18.4Z [warning  ] No tasks to run. unrunnable tasks: {<x>} [airflow.sdk] loc=d.py:1"
+    )
+    run.task(
+        "validate_logs", "07:10:18 INFO modit.validate_logs: runs because no output yet", result("ran"), seconds=12.34
+    )
+    run.progress.read("2026-11-21T07:10:18.4Z [error    ] Task failed              [task] loc=task_runner.py:2")
+    run.progress.read("Traceback (most recent call last):")
+    run.task("finetune", result("cached"), domain="popular", seconds=245)
+    assert [line.split() for line in run.out.getvalue().splitlines()] == [
+        ["validate_logs", "ran", "12.3", "s"],
+        ["finetune", "popular", "cached", "4", "min", "05", "s"],
+    ]
+    assert run.err.getvalue() == ""
+
+
+def test_a_refusal_is_shown_once_as_it_was_said_with_all_its_lines():
+    run = Run()
+    said = ["validate_logs: ContractError: items: 3 rows lack an embedding", "  items.parquet row 7: null"]
+    run.task("validate_logs", "07:10:18 INFO modit.x: starts", *said, status=3)
+    run.task("finetune", "finetune: UpstreamFailedError: not run, because ...", status=5, domain="a")
+    assert run.out.getvalue().splitlines()[0].split()[:2] == ["validate_logs", "refused"]
+    assert run.err.getvalue() == "  items: 3 rows lack an embedding\n  items.parquet row 7: null\n"
+    assert run.out.getvalue().splitlines()[1].split()[:4] == ["finetune", "a", "not", "run"]
+
+
+def test_of_a_crash_the_end_of_what_it_printed_is_shown():
+    run = Run()
+    run.task("pretrain", *(f"line {number}" for number in range(9)), "ValueError: boom", status=1)
+    assert run.err.getvalue().splitlines() == [f"  line {n}" for n in (5, 6, 7, 8)] + ["  ValueError: boom"]
+
+
+def test_a_terminal_shows_what_the_running_task_logs_in_a_line_that_goes():
+    run = Run(terminal=True)
+    run.task("pretrain", "07:10:18 INFO modit.pretrain: step 5", result("ran"))
+    assert "step 5" in run.out.getvalue()
+    last = run.out.getvalue().rsplit("\x1b[K", 1)[1]
+    assert last.split() == ["pretrain", "ran", "2.0", "s"]
+
+
 @pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        (
-            f"2026-11-21T07:10:18.4Z [info     ] 07:10:18 INFO modit.pretrain: step 5 {HOOK}",
-            "07:10:18 INFO modit.pretrain: step 5",
-        ),
-        (f"2026-11-21T07:10:18.4Z [info     ] Output:                 {HOOK}", None),
-        (f'2026-11-21T07:10:18.4Z [info     ] {{"status":"ran"}} {HOOK}', None),
-        ("2026-11-21T07:10:18.4Z [info     ] Pushing xcom             [task] loc=task_runner.py:2280", None),
-        (
-            "2026-11-21T07:10:18.4Z [error    ] Task failed              [task] loc=task_runner.py:2",
-            "error: Task failed",
-        ),
-        (
-            "2026-11-21T07:10:18.4Z [warning  ] No tasks to run. unrunnable tasks: {<x>} [airflow.sdk] loc=dag.py:1",
-            None,
-        ),
-        ("ValueError: boom", "ValueError: boom"),
-    ],
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (3601, "60 min 01 s")]
 )
-def test_steps_lines_and_errors_are_shown_and_chatter_is_not(line, shown):
-    assert worth_showing(line) == shown
+def test_times_are_written_as_people_read_them(seconds, text):
+    assert took(seconds).strip() == text
 
 
 def test_a_run_is_named_by_all_its_arguments():
     names = {
-        run_name(Path("/data/books"), "small", 0, "all"),
-        run_name(Path("/data/books"), "small", 1, "all"),
-        run_name(Path("/data/books"), "base", 0, "all"),
-        run_name(Path("/data/books"), "small", 0, ["a", "b"]),
+        run_name("/data/books", "small", 0, "all"),
+        run_name("/data/books", "small", 1, "all"),
+        run_name("/data/books", "base", 0, "all"),
+        run_name("/data/books", "small", 0, ["a", "b"]),
+        run_name("/data/books", "small", 0, "all", "2026-01-01:2026-02-01"),
+        run_name("/data/books", "small", 0, "all", "", "overrides1234"),
     }
-    names.add(run_name(Path("/data/books"), "small", 0, "all", "2026-01-01:2026-02-01"))
-    assert len(names) == 5
-    assert run_name(Path("/data/my books"), "small", 0, "all") == "my_books-small-seed0"
+    assert len(names) == 6
+    assert run_name("/data/my books", "small", 0, "all") == "my_books-small-seed0"
+    assert run_name("s3://bucket/books/", "small", 0, "all") == "books-small-seed0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--catalog", "/nowhere/at/all"], "refused: CATALOG=/nowhere/at/all: no such file or folder; allowed: "),
+        (["--overrides", "{"], "refused: OVERRIDES={: no JSON"),
+        (["--overrides", "[]"], "refused: OVERRIDES=[]; allowed: a JSON object"),
+        (["--pipeline", "nothing"], "refused: no pipeline 'nothing'; allowed: retrain"),
+    ],
+)
+def test_an_argument_that_is_not_allowed_gives_one_line_and_starts_nothing(
+    arguments, said, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(launch, "migrate", lambda environment: pytest.fail("it must not start Airflow"))
+    assert main([*arguments, "--runs", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and len(told.err.splitlines()) == 1 and told.err.startswith(said)
 
 
 def test_a_run_without_a_scheduler_has_no_deadline_and_asks_nobody(tmp_path):
