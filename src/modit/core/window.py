@@ -134,7 +134,7 @@ def files_of_days(catalogue: Storage, days: Days | None, table: str | None = Non
         name
         for name in names
         if (days is None or days.holds_file(name))
-        and (table is None or name.split("/")[0].removesuffix(".parquet") == table)
+        and (table is None or name.split("/")[0].split(".")[0] in (table, "mapping"))
     ]
 
 

@@ -1,4 +1,4 @@
-"""The verb of the command line that makes data: `demo-world`."""
+"""The commands about data: `check` and `demo-world`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from pathlib import Path
 
 
 def add_data_commands(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds it to the command line."""
+    """Adds them to the command line."""
+    parser = verbs.add_parser("check", help="say what a run would make of an input folder, in seconds")
+    parser.add_argument("path", type=Path, help="folder in the input contract")
+    parser.add_argument(
+        "--mapping", type=Path, metavar="FILE", help="mapping file (default: mapping.yaml in the folder)"
+    )
+    parser.set_defaults(verb=_check)
     parser = verbs.add_parser("demo-world", help="generate a catalogue in the input contract")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--items", type=int, default=20_000, help="5,000 to 10,000,000 (default %(default)s)")
@@ -29,6 +35,14 @@ def add_data_commands(verbs: argparse._SubParsersAction[argparse.ArgumentParser]
         help="late, duplicated, malformed, drifting or missing rows on a day, YYYY-MM-DD; repeatable",
     )
     parser.set_defaults(verb=_demo_world)
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from modit.data.check import check
+
+    text, is_taken = check(chosen.path, chosen.mapping)
+    print(text)
+    return 0 if is_taken else 1
 
 
 def _demo_world(chosen: argparse.Namespace) -> int:

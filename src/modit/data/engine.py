@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pyarrow as pa
+
+from modit.core.machine import usable_cores
 
 # Share of the step's memory that the engine may use; arrays, Python and the catalogue need the rest.
 _MEMORY_SHARE = 0.25
@@ -42,7 +43,7 @@ class Engine:
         settings: dict[str, Any] = {
             "memory_limit": f"{max(0.25, memory_gb * _MEMORY_SHARE):.2f}GiB",
             "temp_directory": str(self.folder / "spill"),
-            "threads": len(os.sched_getaffinity(0)),
+            "threads": usable_cores(),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         }

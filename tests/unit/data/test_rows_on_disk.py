@@ -1,6 +1,5 @@
 """Interactions lie in the engine while a window is read: how many are held at once changes nothing but memory."""
 
-import os
 from datetime import datetime, timedelta
 from unittest import mock
 
@@ -46,12 +45,11 @@ def _write(folder, files, order):
         pq.write_table(pa.table(columns), folder / f"{number}.parquet", use_dictionary=number % 2 == 0)
 
 
-def _read(source, quarantine, batch_rows=1 << 20, window=None, threads=None):
+def _read(source, quarantine, batch_rows=1 << 20, window=None, threads=2):
     """All that reading gives, as plain values."""
-    cores = set(range(threads)) if threads else os.sched_getaffinity(0)
     with (
         mock.patch.object(engines, "BATCH_ROWS", batch_rows),
-        mock.patch.object(engines.os, "sched_getaffinity", lambda process: cores),
+        mock.patch.object(engines, "usable_cores", lambda: threads),
         Engine(quarantine) as engine,
     ):
         rows = pa.array(np.arange(len(ITEMS), dtype=np.int32))

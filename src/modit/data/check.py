@@ -1,0 +1,113 @@
+"""`modit check PATH`: what a run would make of an input folder, without the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+
+from modit.core.errors import ContractError
+from modit.data.catalog import ATTRIBUTE_PREFIX, NEGATIVE, NOT_SCORED, POSITIVE
+from modit.data.items import Items
+from modit.data.mapping import SourceColumn, TableLayout
+from modit.data.params import ValidationParams
+from modit.data.validate import Inspection, Workplace, inspect, refuse_nothing_to_learn_from
+from modit.data.window import TimeRules, Window
+
+# Rows of interactions and of labels that are looked at: a few seconds' work.
+ROWS_MAX = 2_000_000
+
+
+def check(source: Path, mapping: Path | None = None, rows_max: int = ROWS_MAX) -> tuple[str, bool]:
+    """Reads an input folder as a run does, and says what it understood.
+
+    Args:
+        source: the input folder.
+        mapping: a mapping file; None for the one in the folder, if there is one.
+        rows_max: most rows of interactions and of retrieval labels to read.
+
+    Returns:
+        The text to show, and whether a run would take the folder.
+    """
+    with TemporaryDirectory(prefix="modit-") as folder:
+        workplace = Workplace(mapping=mapping, rows_max=rows_max)
+        try:
+            found = inspect(source, Path(folder), ValidationParams(), TimeRules(Window()), workplace)
+            refusal = _refusal(found)
+        except ContractError as error:
+            return f"{source}: a run would refuse it.\n\n{error}", False
+    lines = [f"{source}: {'a run would refuse it.' if refusal else 'a run would take it.'}"]
+    for layout in found.layouts:
+        lines += ["", *_table(layout, found, rows_max)]
+    lines += ["", *_missing(found)]
+    return "\n".join([*lines, *refusal]).rstrip(), not refusal
+
+
+def _refusal(found: Inspection) -> list[str]:
+    if found.breached:
+        return ["", "why it would be refused (rows count from 0):", *map(str, found.breached)]
+    if found.interactions and found.interactions.order and not found.interactions.counts.sequences:
+        try:
+            refuse_nothing_to_learn_from(found.interactions.counts)
+        except ContractError as error:
+            return ["", str(error)]
+    return []
+
+
+def _table(layout: TableLayout, found: Inspection, rows_max: int) -> Iterable[str]:
+    first = layout.files[0]
+    files = first.name if len(layout.files) == 1 else f"{first.name.split('/')[0]}/, {len(layout.files)} files"
+    yield f"{layout.table}: {files} ({first.format}), {_rows(layout, found)}"
+    for source in layout.columns.values():
+        yield _column(source, first.is_text, found.items)
+    if layout.table != "items" and _read(layout, found) == rows_max:
+        yield f"  looked at the first {rows_max:,} rows; a run reads all of them"
+    for each in found.measurements:
+        if each.table == layout.table and each.rows and each.rule != "time_order":
+            share = f"{each.value:.2%} of the rows, allowed {each.high:.2%}"
+            yield f"  set aside: {each.rows:,} by {each.rule} ({share})"
+
+
+def _rows(layout: TableLayout, found: Inspection) -> str:
+    if layout.table == "items":
+        return f"{len(found.items.item_ids):,} items, embeddings of {found.items.embeddings.shape[1]} numbers"
+    if layout.table == "interactions" and found.interactions:
+        counts = found.interactions.counts
+        return f"{counts.rows:,} rows, {counts.sequences:,} sequences of two items and more"
+    return f"{_read(layout, found):,} rows"
+
+
+def _read(layout: TableLayout, found: Inspection) -> int:
+    if layout.table == "interactions" and found.interactions:
+        return found.interactions.counts.rows
+    return found.labels.counts.rows if found.labels else 0
+
+
+def _column(source: SourceColumn, is_text: bool, items: Items) -> str:
+    domain = source.name.removeprefix(ATTRIBUTE_PREFIX) if source.name.startswith(ATTRIBUTE_PREFIX) else None
+    parts = [f"column {source.column!r}"] if source.column != source.name else []
+    parts += ["text" if is_text else _type(source.found), *([source.note] if source.note else [])]
+    text = ", ".join(parts)
+    if domain is not None:
+        verdicts = items.verdicts[domain]
+        names = {POSITIVE: "true", NEGATIVE: "false", NOT_SCORED: "not scored"}
+        counts = {name: int((verdicts == value).sum()) for value, name in names.items()}
+        text += ": " + ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    return f"  {f'domain {domain}' if domain else source.name:<20} {text}"
+
+
+def _type(kind: pa.DataType) -> str:
+    return str(kind).replace("extension<arrow.", "").replace("]>", "]").replace("element: ", "").replace("large_", "")
+
+
+def _missing(found: Inspection) -> Iterable[str]:
+    tables = {layout.table for layout in found.layouts}
+    if found.interactions is None:
+        yield "interactions and retrieval_labels were not read: the items are past their limits"
+        return
+    if "interactions" not in tables:
+        yield "interactions: none; pretraining draws its sequences from the patterns"
+    if "retrieval_labels" not in tables:
+        yield "retrieval_labels: none; the index is asked about every anchor"
