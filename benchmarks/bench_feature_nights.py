@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from modit.features.changes import item_matrix
 from modit.features.params import FeatureParams
 from modit.features.parity import references
 from modit.features.publish import Night, publish
 from modit.features.rows import OfflineRows
 from modit.features.store import open_store
 from modit.features.tables import FeatureTable, metric_view
+from tests.unit.features.matrices import item_matrix
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "feature_repo"
 DOMAINS = ["acclaimed", "popular", "recent"]

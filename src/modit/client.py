@@ -160,7 +160,7 @@ def request(domain: str, seeds: Seeds, k: int = 10, **more: Any) -> dict[str, An
 
 
 def table(answer: Answer) -> str:
-    """Words an answer for people: who answered, then one line for each item."""
+    """Words an answer for people: the version that answered, then one line for each item."""
     width = max((len(item.item_id) for item in answer.items), default=0)
     lines = [f"{answer.model} version {answer.version} ({answer.alias}), index {answer.index_digest[:12]}"]
     for rank, item in enumerate(answer.items, 1):

@@ -12,11 +12,11 @@ from nightlogs import OVERRIDES, runner, vector_of, write_day, write_items
 
 from modit.core.errors import UnknownItemError
 from modit.core.runner import StepRunner
-from modit.features.changes import item_matrix
 from modit.features.lookup import OnlineItems
 from modit.features.rows import OfflineRows
 from modit.features.store import open_store
 from modit.index.item_index import ItemIndex
+from tests.unit.features.matrices import item_matrix
 
 pytest.importorskip("feast", reason="needs the extra `features`")
 

@@ -1,1 +1,1 @@
-"""Item features in Feast: rows offline in parquet, the newest of them online, the same bits in both."""
+"""Item features in Feast: offline rows, online look-up by id, and the proof that both equal the run's matrix."""

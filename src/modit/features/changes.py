@@ -14,17 +14,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.core.errors import FeatureParityError, UnknownItemError
+from modit.core.errors import FeatureParityError
 from modit.core.step import ALL_BUCKETS
 from modit.data.hashing import bucket_of
-from modit.features.lookup import EMBEDDING_VIEW, shown
+from modit.features.lookup import shown
 from modit.features.rows import BATCH_ROWS, OfflineRows, RowFile, down_to_complete
 from modit.features.tables import FeatureTable
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What must be written for the rows to say what a table says.
+    """The rows that must be written so that the newest rows equal a table.
 
     Attributes:
         rows: int64 [n], rows of the table that are new or differ in a bit.
@@ -89,40 +89,6 @@ def newest_rows(
                 yield batch
 
 
-def item_matrix(
-    rows: OfflineRows, item_ids: np.ndarray, as_of: datetime | None = None, known_at: datetime | None = None
-) -> np.ndarray:
-    """The embeddings of items in bulk, from the rows that Feast serves.
-
-    Args:
-        rows: the offline store.
-        item_ids: unicode [n], the order of the result.
-        as_of: what was true then; the newest if None.
-        known_at: by what was written until then; everything if None.
-
-    Returns:
-        float32 [n, d].
-
-    Raises:
-        UnknownItemError: an item was not there, or was removed.
-    """
-    wanted, found = pd.Index(item_ids), np.zeros(len(item_ids), bool)
-    matrix: np.ndarray | None = None
-    files = down_to_complete(rows.files(EMBEDDING_VIEW, as_of, known_at))
-    for batch in newest_rows(files, ["item_id", "embedding"]):
-        place = wanted.get_indexer(_ids(batch))
-        here = (place >= 0) & _is_live(batch["embedding"])
-        if not here.any():
-            continue
-        values = batch["embedding"].filter(pa.array(here)).flatten().to_numpy().reshape(int(here.sum()), -1)
-        matrix = np.empty((len(item_ids), values.shape[1]), np.float32) if matrix is None else matrix
-        matrix[place[here]], found[place[here]] = values, True
-    if matrix is None or not found.all():
-        missing = np.asarray(item_ids)[~found]
-        raise UnknownItemError(f"{len(missing)} items have no embedding as of {as_of or 'now'}: {shown(missing)}")
-    return matrix
-
-
 def _ids(batch: pa.RecordBatch) -> np.ndarray:
     return np.array(batch["item_id"].to_pylist(), dtype=str)
 
@@ -157,10 +123,10 @@ def append_night(
     expires: bool = False,
     buckets: range = ALL_BUCKETS,
 ) -> Changes:
-    """Makes the rows of a view say what a table says; again adds nothing.
+    """Appends what makes the newest rows of a view equal to a table; a second call appends nothing.
 
     All items are written where rows expire, and when the rows since the last file with all of them would be more than
-    the items: so whoever reads the state reads each item twice at most, however many nights there are.
+    the items. So a reader of the newest state reads each item twice at most, however many nights there are.
 
     Args:
         rows: the offline store.

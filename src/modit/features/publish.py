@@ -59,10 +59,10 @@ def publish(
     created: datetime | None = None,
     in_use: Callable[[], Collection[str] | None] = frozenset,
 ) -> dict[str, Any]:
-    """Publishes a night, or the share of it that one shard has; again changes nothing.
+    """Publishes a night, or the items of one shard; a second call changes nothing.
 
     A night older than the newest in the store is left out: the store says what was known when, and the online store
-    must not go back. Who publishes the same buckets waits; shards of other buckets go on beside this one.
+    must not go back. A process that publishes the same buckets waits; shards of other buckets run in parallel.
 
     Args:
         folder: of the store; made when it is not there.

@@ -62,35 +62,25 @@ class OfflineRows:
     """The rows of all views, below one folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Args: `folder` of the feature store."""
+        """Prepares to read and write the rows of the feature store in a folder."""
         self.folder, self._partial = folder / "rows", folder / ".partial"
 
     def files(
         self,
         view: str,
-        until: datetime | None = None,
-        known_at: datetime | None = None,
         buckets: range = ALL_BUCKETS,
     ) -> list[RowFile]:
         """The files of a view, newest first.
 
         Args:
             view: its name.
-            until: leaves out what became true after.
-            known_at: leaves out what was written after.
             buckets: leaves out files without any item of these.
 
         Raises:
             ArtifactError: a parquet file there is not one of ours.
         """
         found = sorted(map(_parse, (self.folder / view).glob("*.parquet")), reverse=True)
-        return [
-            file
-            for file in found
-            if (until is None or file.event <= until)
-            and (known_at is None or file.created <= known_at)
-            and not set(file.buckets).isdisjoint(buckets)
-        ]
+        return [file for file in found if not set(file.buckets).isdisjoint(buckets)]
 
     def append(
         self,

@@ -31,7 +31,7 @@ _PUBLISHED, CONFIG_FILE = "published.json", "feature_store.yaml"
 
 @dataclass(frozen=True)
 class Published:
-    """What the store holds; `feature_repo/` makes views and services of it.
+    """The content of a store, from which `feature_repo/` declares views and services.
 
     Attributes:
         as_of: the newest night, ISO 8601 in UTC.

@@ -1,4 +1,4 @@
-"""What a run says of its items: one table for each feature view."""
+"""The features of a run's items: one table for each feature view."""
 
 from __future__ import annotations
 

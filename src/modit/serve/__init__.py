@@ -1,1 +1,1 @@
-"""See docs/explanation/architecture.md for what lives in this room."""
+"""The HTTP service: release loading, the API, pages, access control, metrics and the log of requests."""

@@ -1,4 +1,4 @@
-"""Who asks (a key, a token or an address), and how much each client may ask for."""
+"""Authenticates requests by key or token, and limits the rate of each client."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+from typing import Any
 
 from modit.core.errors import ConfigError
 
@@ -12,7 +13,7 @@ from modit.core.errors import ConfigError
 def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds it to the command line."""
     parser = commands.add_parser(
-        "serve", help="answer retrieval requests from the registered versions that bear an alias"
+        "serve", help="answer retrieval requests from the registered versions that have an alias"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default %(default)s)")
@@ -50,38 +51,39 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser.set_defaults(verb=_serve)
 
 
-def _serve(chosen: argparse.Namespace) -> int:
-    from modit.serve.settings import Settings, api_keys, chosen_features, chosen_log, registry_address
+def _serve(given: argparse.Namespace) -> int:
+    from modit.serve.settings import FEATURES_VARIABLE, LOG_VARIABLE, Settings, api_keys, chosen, registry_address
 
     needed: tuple[str, ...] = ("fastapi", "jwt", "uvicorn", "prometheus_client")
-    if chosen_features(chosen.features):
+    features = chosen(given.features, FEATURES_VARIABLE)
+    if features:
         needed += ("feast",)
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
     from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve
 
-    given = {"threads": chosen.threads} if chosen.threads is not None else {}
-    if chosen.domains is not None:
-        given["domains"] = tuple(filter(None, chosen.domains.split(",")))
+    more: dict[str, Any] = {"threads": given.threads} if given.threads is not None else {}
+    if given.domains is not None:
+        more["domains"] = tuple(filter(None, given.domains.split(",")))
     serve(
         Settings(
-            registry=registry_address(chosen.registry),
-            alias=chosen.alias,
-            host=chosen.host,
-            port=chosen.port,
-            reload_seconds=chosen.reload_seconds,
-            queue=chosen.queue,
-            timeout_seconds=chosen.timeout_seconds,
-            rate=chosen.rate,
-            log_requests=chosen_log(chosen.log_requests),
-            features=chosen_features(chosen.features),
-            features_timeout_seconds=chosen.features_timeout_seconds,
-            root_path=chosen.root_path,
+            registry=registry_address(given.registry),
+            alias=given.alias,
+            host=given.host,
+            port=given.port,
+            reload_seconds=given.reload_seconds,
+            queue=given.queue,
+            timeout_seconds=given.timeout_seconds,
+            rate=given.rate,
+            log_requests=chosen(given.log_requests, LOG_VARIABLE),
+            features=features,
+            features_timeout_seconds=given.features_timeout_seconds,
+            root_path=given.root_path,
             keys=api_keys(),
             oidc=OidcSettings.of(os.environ),
-            insecure=chosen.insecure,
-            **given,
+            insecure=given.insecure,
+            **more,
         )
     )
     return 0

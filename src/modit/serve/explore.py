@@ -35,16 +35,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class ShownItem:
-    """An item on the page.
-
-    Attributes:
-        item_id: its id.
-        title: or None.
-        score: inner product with the query of its list; None for a seed.
-        attribute: the scorer's verdict; None where the item was not scored.
-        pattern: whether it is in the pattern of the seeds; None where that is not known.
-        place: on the map.
-    """
+    """An item on the page. `attribute` and `pattern` are None where they are not known; a seed has no score."""
 
     item_id: str
     title: str | None
@@ -79,21 +70,10 @@ class Listing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seeds and what two queries find.
+    """Seeds, the results of their mean and of the generated query, and where all of them lie on the map.
 
-    Attributes:
-        seeds: chosen.
-        average: what the mean of the seeds finds.
-        generated: what the generated query finds.
-        average_at: place of the mean on the map.
-        generated_at: place of the generated query.
-        cosine: of the two queries.
-        variance: share of the variance that the map shows.
-        share: of the scored items that have the attribute, or None.
-        guidance: that was used.
-        problem: why there are no patterns, or None.
-        seed_source: where the vectors of the seeds were read.
-        label: of the version that answered.
+    `cosine` is that of the two queries, `variance` the share that the map shows, `share` that of the scored items that
+    have the attribute; `problem` says why there are no patterns.
     """
 
     seeds: Listing
@@ -187,8 +167,8 @@ def compare(
 
     def listing(ids: Sequence[str], rows: np.ndarray, scores: Sequence[float | None]) -> Listing:
         titles = titles_at(items, rows)
-        marks = (annotations.verdicts(rows), annotations.in_pattern(rows, pattern))
-        columns = zip(ids, titles, scores, *marks, islice(left, len(rows)), strict=True)
+        known = (annotations.verdicts(rows), annotations.in_pattern(rows, pattern))
+        columns = zip(ids, titles, scores, *known, islice(left, len(rows)), strict=True)
         return Listing([ShownItem(*each) for each in columns])
 
     return Comparison(

@@ -29,15 +29,33 @@ class Metrics:
         """
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._requests = Counter("modit_requests", "Answers", ["route", "status"], registry=self._registry)
-        self._seconds = Histogram(
-            "modit_request_seconds", "Time to answer", ["route"], buckets=_BUCKETS, registry=self._registry
+        self._requests = Counter(
+            "modit_requests", "Requests that were answered", ["route", "status"], registry=self._registry
         )
-        self.in_flight = Gauge("modit_requests_in_flight", "Being answered", registry=self._registry)
-        self._reloads = Counter("modit_reloads", "Attempts to load, or to ask", ["result"], registry=self._registry)
+        self._seconds = Histogram(
+            "modit_request_seconds",
+            "Time from the arrival of a request to the end of its answer",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self.in_flight = Gauge(
+            "modit_requests_in_flight", "Requests that are being answered now", registry=self._registry
+        )
+        self._reloads = Counter(
+            "modit_reloads",
+            "Attempts to load a release, and failures to ask the registry",
+            ["result"],
+            registry=self._registry,
+        )
         for result in (LOADED, FAILED):
             self._reloads.labels(result)  # so that a rate has a zero to start from
-        self._logged = Counter("modit_logged_requests", "Answers noted as labels", ["result"], registry=self._registry)
+        self._logged = Counter(
+            "modit_logged_requests",
+            "Requests by ids, by what became of them in the log",
+            ["result"],
+            registry=self._registry,
+        )
         self._seeds = Counter(
             "modit_seeds", "Seeds by id, by where they were read", ["source"], registry=self._registry
         )
@@ -49,7 +67,10 @@ class Metrics:
         for result in RESULTS:
             self._lookups.labels(result)
         self._lookup_seconds = Histogram(
-            "modit_feature_lookup_seconds", "Time of a look-up", buckets=_BUCKETS, registry=self._registry
+            "modit_feature_lookup_seconds",
+            "Time of a look-up in the feature store",
+            buckets=_BUCKETS,
+            registry=self._registry,
         )
         self._registry.register(_ReleaseFigures(state))
 
@@ -90,9 +111,13 @@ class _ReleaseFigures:
 
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily(
-            "modit_release_info", "What answers", labels=["domain", "model", "version", "index_digest"]
+            "modit_release_info",
+            "1 for each release that answers",
+            labels=["domain", "model", "version", "index_digest"],
         )
-        loaded = GaugeMetricFamily("modit_release_loaded_timestamp_seconds", "When it was loaded", labels=["domain"])
+        loaded = GaugeMetricFamily(
+            "modit_release_loaded_timestamp_seconds", "When the release was loaded, Unix time", labels=["domain"]
+        )
         for domain, release in self._state().releases.items():
             source = release.source
             info.add_metric([domain, source.model, str(source.version), source.index_digest], 1)

@@ -93,7 +93,7 @@ class RequestMiddleware:
             raise self._too_long(length)
 
     async def _authenticated(self, scope: Scope) -> str:
-        """Who asks. An address that brought too many wrong keys is refused before its key is looked at."""
+        """Names the client. Too many wrong keys of one address: its next key is refused unread."""
         address = f"wrong keys of {address_of(scope)}"
         self._wrong_keys.expect_one(address)
         try:

@@ -21,7 +21,7 @@ JWKS_VARIABLE = "MODIT_OIDC_JWKS"
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 _LEEWAY_SECONDS = 30
 _FETCH_SECONDS, _OLD_SECONDS, _PAUSE_SECONDS = 5, 3600, 10
-# Keys that could not be fetched again for so long are not used any more: one of them may have been revoked since.
+# Keys older than this are refused: the issuer may have revoked one since.
 _LONGEST_AGE_SECONDS = 4 * 3600
 
 
@@ -74,7 +74,7 @@ class Tokens:
         self._fetched = self._tried = -float("inf")
 
     def subject(self, token: str) -> str:
-        """Who the token is of: its `sub`.
+        """Checks a token and returns its subject, `sub`.
 
         Raises:
             NoToken: it is not a valid token of the issuer for this audience, now.

@@ -1,4 +1,4 @@
-"""Which releases answer now, and the thread that keeps them as the registry says."""
+"""Holds the releases that answer now, and the thread that follows the registry."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Watcher(threading.Thread):
 
 
 def ask_registry(uri: str, alias: str) -> AskRegistry:
-    """Asks an MLflow registry for the versions that bear an alias and that the release log agrees on.
+    """Asks an MLflow registry for the versions that have an alias and that the release log agrees on.
 
     Args:
         uri: of the registry; it is connected to when it is asked first.

@@ -57,7 +57,7 @@ class LoggedRequest(NamedTuple):
 
 
 class RequestLog(threading.Thread):
-    """Writes what it is told of. Telling it never waits and never fails."""
+    """Writes answered requests as labels, in a thread of its own. `add` never waits and never fails."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class RequestLog(threading.Thread):
         self._day, self._known = date.min, set[tuple[str, str, str]]()
 
     def add(self, asked: LoggedRequest) -> None:
-        """Takes note of a request, unless too many are waiting."""
+        """Queues a request, unless too many are waiting."""
         try:
             self._asked.put_nowait(asked)
         except queue.Full:

@@ -99,7 +99,7 @@ class RetrieveTask:
         return retrieve_all(release.sampler, release.items.index, [each.query for each in queries])
 
     def answer(self, query: SeedQuery, result: SearchResult, release: Release) -> RetrieveAnswer:
-        """What the caller gets."""
+        """Makes the answer for the caller, and counts its seeds."""
         fields = answer_fields(query.request, result, release)
         if source := query.seeds.source:
             fields["seed_source"] = source

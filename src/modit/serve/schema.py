@@ -1,6 +1,6 @@
 """Requests and answers of the API as JSON, and the refusal of a request.
 
-What every task has in common (which items may be results, how many, who answered) is in `ItemsRequest` and
+What every task has in common (which items may be results, how many, which version answered) is in `ItemsRequest` and
 `ItemsAnswer`. A task adds what its caller gives: `RetrieveRequest` adds seeds.
 """
 
@@ -172,7 +172,17 @@ class SeedSource(BaseModel):
 
 
 class ItemsAnswer(BaseModel):
-    """Results, best first, and the model version that answered."""
+    """Results, best first, and the model version that answered.
+
+    Attributes:
+        items: the results, best first; fewer than `k` only if no more items may be results.
+        query: the query vector, if it was asked for.
+        domain: that was asked for.
+        model: registered name of the model that answered.
+        version: of the model.
+        alias: that names the version.
+        index_digest: of the index that was searched.
+    """
 
     items: list[ResultItem]
     query: list[float] | None = None
@@ -184,7 +194,11 @@ class ItemsAnswer(BaseModel):
 
 
 class RetrieveAnswer(ItemsAnswer):
-    """The answer to a request with seeds; `seed_source` is there where the seeds are ids."""
+    """The answer to a request with seeds.
+
+    Attributes:
+        seed_source: where the vectors of the seeds were read; present where the seeds are ids.
+    """
 
     seed_source: SeedSource | None = None
 

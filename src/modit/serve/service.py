@@ -153,7 +153,7 @@ class Service:
 
 
 def _facts_of(releases: dict[str, Release], requests: Sequence[ItemsRequest], sizes: list[int]) -> dict[str, Any]:
-    """What the access log says of a call. The names are those of the first task: `seeds` counts its inputs."""
+    """The fields of the access log; `seeds` counts the inputs of any task."""
     if len(requests) == 1:
         [(domain, release)] = releases.items()
         return {"domain": domain, "version": release.source.version, "seeds": sizes[0], "k": requests[0].k}

@@ -111,21 +111,16 @@ def registry_address(given: str | None) -> str:
     Raises:
         ConfigError: neither is there.
     """
-    if chosen := given or os.environ.get(TRACKING_VARIABLE):
-        return chosen
+    if address := chosen(given, TRACKING_VARIABLE):
+        return address
     raise ConfigError(
         f"which registry? Give --registry, such as sqlite:////runs/.registry/mlflow.db, or set {TRACKING_VARIABLE}"
     )
 
 
-def chosen_features(given: str | None) -> str | None:
-    """The feature store that seeds are read from: what was given, else MODIT_FEATURES, else none."""
-    return given or os.environ.get(FEATURES_VARIABLE) or None
-
-
-def chosen_log(given: str | None) -> str | None:
-    """Where answered requests go: what was given, else MODIT_LOG_REQUESTS, else nowhere."""
-    return given or os.environ.get(LOG_VARIABLE) or None
+def chosen(given: str | None, variable: str) -> str | None:
+    """An option's value: what was given, else that of an environment variable; an empty one counts as none."""
+    return given or os.environ.get(variable) or None
 
 
 def api_keys() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Task(Protocol[R, Q, A]):
         ...
 
     def answer(self, query: Q, result: SearchResult, release: Release) -> A:
-        """What the caller gets."""
+        """Makes the answer for the caller."""
         ...
 
     def anchors(self, query: Q) -> list[tuple[str, int]]:
@@ -66,26 +66,19 @@ class Task(Protocol[R, Q, A]):
         ...
 
 
-class Candidates(NamedTuple):
-    """Which rows of the index may be results.
-
-    Attributes:
-        exclude: rows that may not, int64 [e], sorted.
-        allowed: bool [N], the rows that satisfy the filter; None for all.
-    """
-
-    exclude: np.ndarray
-    allowed: np.ndarray | None
-
-
-def candidates_of(request: ItemsRequest, items: Items, limits: Limits, own: np.ndarray) -> Candidates:
-    """Reads what every request for items may say.
+def candidates_of(
+    request: ItemsRequest, items: Items, limits: Limits, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Says which rows of the index may be results of a request.
 
     Args:
         request: of any task.
         items: that are searched.
         limits: of a request.
         own: rows that the task itself excludes, int64 [n], such as those of the seeds.
+
+    Returns:
+        Rows that may not be results, int64 [e], and bool [N], the rows that satisfy the filter; None for all.
 
     Raises:
         RequestError: a value is not allowed.
@@ -94,15 +87,11 @@ def candidates_of(request: ItemsRequest, items: Items, limits: Limits, own: np.n
     expect_range("number of exclude_item_ids", len(request.exclude_item_ids), 0, limits.exclude)
     exclude = items.rows_of(request.exclude_item_ids)
     rows = np.unique(np.concatenate([own, exclude[exclude >= 0]]))
-    return Candidates(rows, filters_of(items).mask(request.filter, limits))
+    return rows, filters_of(items).mask(request.filter, limits)
 
 
 def expect_range(field: str, value: float, least: float, most: float) -> None:
-    """Refuses a value outside of a range.
-
-    Raises:
-        RequestError: it is; the message names field, value and range.
-    """
+    """Refuses a value outside of a range by a RequestError."""
     if not least <= value <= most:
         raise RequestError(field, value, f"{least:g}..{most:g}")
 

@@ -1,4 +1,4 @@
-"""The threads that answer: so many at a time, so many waiting, none for longer than the caller waits."""
+"""A pool of threads that answer requests, with a bounded queue and a time limit."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ class Workers:
     """A pool with a bounded queue. Leaving its context waits for the work that has begun, and drops the rest."""
 
     def __init__(self, threads: int, waiting: int, seconds: float) -> None:
-        """Args: `threads` at work at the same time; `waiting` more at most; `seconds` that a caller waits."""
+        """Starts the threads.
+
+        Args:
+            threads: requests that are answered at the same time.
+            waiting: further requests that may wait.
+            seconds: that a caller waits at most.
+        """
         self._most, self._seconds = threads + waiting, seconds
         self._unfinished, self._lock = 0, threading.Lock()
         self._pool = ThreadPoolExecutor(threads, "search", initializer=search_threads, initargs=(1,))
 
     async def run(self, work: Callable[[], T]) -> T:
-        """The result of the work, done by one of the threads.
+        """Runs work in one of the threads and returns its result.
 
-        Work that nobody waits for any more is not begun. What has begun goes on to its end, and counts until then: so
-        what is abandoned cannot pile up.
+        Work whose caller has given up is not started. Work that has started runs to its end and counts as unfinished
+        until then, so abandoned work cannot pile up.
 
         Raises:
             RequestError: 503, too much is waiting; 504, it took too long.
@@ -37,7 +43,9 @@ class Workers:
         with self._lock:
             if self._unfinished >= self._most:
                 later = {"Retry-After": str(_RETRY_SECONDS)}
-                raise RequestError("service", "busy", f"{self._most} requests at a time; ask again later", 503, later)
+                allowed = f"{self._most} requests at a time; ask again later"
+                message = f"The service is busy with {self._most} requests. Try again in a moment."
+                raise RequestError("service", "busy", allowed, 503, later, message)
             future = self._pool.submit(work)
             self._unfinished += 1
         future.add_done_callback(self._finished)
@@ -45,7 +53,8 @@ class Workers:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._seconds)
         except TimeoutError as error:
             allowed = f"{self._seconds:g} seconds, waiting for a free thread included"
-            raise RequestError("time to answer", "too long", allowed, 504) from error
+            message = f"The answer took longer than {self._seconds:g} seconds."
+            raise RequestError("time to answer", "too long", allowed, 504, message=message) from error
 
     def _finished(self, _: Future) -> None:
         with self._lock:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from modit.core.errors import FeatureParityError, UnknownItemError
-from modit.features.changes import append_night, find_changes, item_matrix
+from modit.features.changes import append_night, find_changes
 from modit.features.params import FeatureParams
 from modit.features.rows import OfflineRows, down_to_complete
 from modit.features.tables import FeatureTable
 from tests.unit.features.conftest import FIRST, World
+from tests.unit.features.matrices import files_until, item_matrix
 
 NIGHTS = 25
 EXPIRING = {"item_activity"}
@@ -50,7 +51,8 @@ def test_every_night_is_still_known_bit_for_bit(nights):
     rows, said = nights
     for number, tables in enumerate(said):
         for table in tables:
-            assert not find_changes(table, down_to_complete(rows.files(table.view, instant(number)))), (number, table)
+            files = down_to_complete(files_until(rows, table.view, instant(number)))
+            assert not find_changes(table, files), (number, table)
         matrix = item_matrix(rows, tables[0].item_ids, instant(number), known_at=instant(number + 1))
         assert matrix.tobytes() == tables[0].columns["embedding"].tobytes()
         come = np.setdiff1d(said[-1][0].item_ids, tables[0].item_ids)
@@ -63,7 +65,7 @@ def test_what_a_night_reads_does_not_grow(nights):
     rows, said = nights
     for number, tables in enumerate(said):
         for table in tables:
-            files = down_to_complete(rows.files(table.view, instant(number)))
+            files = down_to_complete(files_until(rows, table.view, instant(number)))
             assert files[-1].complete
             assert sum(file.count for file in files[:-1]) <= len(table), (number, table.view)
     embeddings = rows.files("item_embedding")

@@ -11,11 +11,12 @@ import pytest
 
 from modit.core.errors import FeatureParityError, RunBusyError, UnknownItemError
 from modit.core.locks import locked
-from modit.features.changes import find_changes, item_matrix
+from modit.features.changes import find_changes
 from modit.features.lookup import OnlineItems
 from modit.features.parity import differing, references, sample_of
 from modit.features.rows import OfflineRows
 from tests.unit.features.conftest import FIRST
+from tests.unit.features.matrices import item_matrix
 
 pytest.importorskip("feast", reason="needs the extra `features`")
 from feast.infra.passthrough_provider import PassthroughProvider

@@ -17,13 +17,14 @@ from modit.core.errors import RunBusyError, UnknownItemError
 from modit.core.locks import locked_range
 from modit.core.step import Shard
 from modit.data.hashing import bucket_of
-from modit.features.changes import find_changes, item_matrix
+from modit.features.changes import find_changes
 from modit.features.lookup import OnlineItems
 from modit.features.parity import compare_online
 from modit.features.publish import Night
 from modit.features.rows import OfflineRows
 from tests.unit.features.conftest import FIRST, Store, World
 from tests.unit.features.crashing import BATCH, die_at, second_night
+from tests.unit.features.matrices import item_matrix
 from tests.unit.features.test_crash import rows_of
 
 VIEWS = ("item_embedding", "item_activity", "item_metric_drama")

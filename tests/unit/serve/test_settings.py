@@ -11,7 +11,7 @@ from modit.cli import main
 from modit.core import machine
 from modit.core.errors import ConfigError
 from modit.serve.run import JsonFormatter
-from modit.serve.settings import Settings, api_keys, chosen_features, chosen_log, registry_address
+from modit.serve.settings import FEATURES_VARIABLE, LOG_VARIABLE, Settings, api_keys, chosen, registry_address
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_keys_are_read_from_the_environment_and_never_printed(monkeypatch):
 
 def test_where_requests_are_logged_is_given_or_in_the_environment_and_an_empty_one_is_none(monkeypatch):
     monkeypatch.setenv("MODIT_LOG_REQUESTS", "s3://bucket/catalogue")
-    assert chosen_log(None) == "s3://bucket/catalogue"
-    assert chosen_log("/folder") == "/folder"
+    assert chosen(None, LOG_VARIABLE) == "s3://bucket/catalogue"
+    assert chosen("/folder", LOG_VARIABLE) == "/folder"
     monkeypatch.setenv("MODIT_LOG_REQUESTS", "")
-    assert chosen_log(None) is None
+    assert chosen(None, LOG_VARIABLE) is None
 
 
 def test_seeds_come_from_the_store_that_is_given_or_in_the_environment(monkeypatch):
     monkeypatch.setenv("MODIT_FEATURES", "/stores/shop")
-    assert (chosen_features(None), chosen_features("/other")) == ("/stores/shop", "/other")
+    assert (chosen(None, FEATURES_VARIABLE), chosen("/other", FEATURES_VARIABLE)) == ("/stores/shop", "/other")
     monkeypatch.setenv("MODIT_FEATURES", "")
-    assert chosen_features(None) is None
+    assert chosen(None, FEATURES_VARIABLE) is None
 
 
 def test_threads_are_those_of_the_usable_cores(monkeypatch):
