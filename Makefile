@@ -27,7 +27,7 @@ TAG ?= modit/{image}:dev
 CUDA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-nights test test-e2e test-containers lint locks kubectl base-image images clean
+.PHONY: help setup run demo-nights test test-e2e test-containers lint docs locks kubectl base-image images clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9./-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
@@ -56,6 +56,10 @@ test-e2e: $(READY) ## the tests that start Airflow and run the whole pipeline
 
 test-containers: $(READY) ## the tests that build the images and run them; skipped without a container engine
 	$(BIN)/python -m pytest -m containers tests/containers $(PYTEST_ARGS)
+
+docs: $(READY) ## the documentation site in build/site, with tables made anew and strict links
+	$(BIN)/python -m docs.generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

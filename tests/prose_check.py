@@ -73,7 +73,7 @@ RULES = (
     Rule("hangs on", r"\bhangs? on\b", "depends on"),
     Rule("as ... has it", r"\bas [\w' ]+? (has|have) it\b", "as X defines it"),
     Rule("nobody", r"\b(keeps nobody|nobody asked|without a word|holds nobody)\b", "say what happens"),
-    Rule("of it", r"\bof it(?=[.;:)]|$)", "repeat the noun"),
+    Rule("of it", r"(?<!all )(?<!half )\bof it(?=[.;:)]|$)", "repeat the noun"),
     Rule("is no", r"\bis no \w+ of (its|the) own\b", "has no"),
     Rule("not any more", r"\bany more\b", "no longer"),
     Rule("stands there", r"\b(stands?|lies?) (there|beside)\b", "is in, is next to"),

@@ -76,7 +76,7 @@ def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--run-root", required=True, metavar="URI", help="where runs live")
     parser.add_argument("--run", metavar="NAME", help="below run-root (default: of the time); the same again resumes")
     parser.add_argument("--domains", default="all", help="names with commas between (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the run (default %(default)s)")
     parser.add_argument("--preset", choices=PRESETS, default="small", help="(default %(default)s)")
     parser.add_argument("--overrides", default="{}", metavar="JSON", help="over the preset")
     parser.add_argument("--window", metavar="START:END", help="days of dated logs, the end not included")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,16 +41,3 @@ def test_declarations_import_the_standard_library_only():
     paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
     result = subprocess.run([sys.executable, "-S", "-c", code], env=paths, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_the_table_of_the_architecture_is_what_is_declared():
-    table = {}
-    for line in (ROOT / "docs" / "explanation" / "architecture.md").read_text().splitlines():
-        cells = [re.findall(r"`(\w+)`", cell) for cell in line.split("|")[1:-1]]
-        if len(cells) == 5 and cells[0] and cells[0][0].split("_")[0] in {s.name.split("_")[0] for s in REGISTRY.steps}:
-            marks = ["yes" in cell for cell in line.split("|")[2:4]]
-            table[cells[0][0]] = (set(cells[3]), cells[4], marks)
-    for step in REGISTRY.steps:
-        if step.group is None:
-            inputs = {"hppo_R" if name == "hppo_4" else name for name in step.inputs} - {"hppo_2", "hppo_3"}
-            assert table[step.name] == (inputs, list(step.outputs), [step.per_domain, step.sharded]), step.name

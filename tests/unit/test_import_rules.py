@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "src" / "modit"
-ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 
-# In the order of the table in docs/explanation/architecture.md.
+# From the ground up; docs/generate.py makes the table of docs/explanation/architecture.md from it.
 ROOMS = {
     "core": set(),
     "data": {"core"},
@@ -108,19 +106,12 @@ def wrong_imports(folder: Path, package: str, allowed: set[str]) -> list[str]:
     ]
 
 
-def test_every_room_has_a_rule_and_the_architecture_lists_them_in_this_order():
+def test_every_room_has_a_rule():
     assert rooms_in(LIBRARY) == set(ROOMS)
-    listed = re.findall(r"^\| `src/modit/(\w+)/` \|", ARCHITECTURE.read_text(), re.MULTILINE)
-    assert listed == list(ROOMS)
 
 
-def test_every_sub_room_of_release_has_a_rule_and_the_architecture_says_the_same_in_this_order():
+def test_every_sub_room_of_release_has_a_rule():
     assert rooms_in(LIBRARY / "release") == set(RELEASE)
-    section = ARCHITECTURE.read_text().partition("### Sub-rooms of `release/`")[2].partition("\n## ")[0]
-    listed = re.findall(r"^\| `(\w+)/` \|.*\| ([\w, ]*)\|$", section, re.MULTILINE)
-    said = {name: set(allowed.replace(",", " ").split()) for name, allowed in listed}
-    assert said == RELEASE
-    assert list(said) == list(RELEASE)
 
 
 @pytest.mark.parametrize("rooms", [ROOMS, RELEASE], ids=["modit", "release"])

@@ -49,7 +49,8 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
     parser = commands.add_parser("plan-domain", help="what adding a domain to a run will cost; computes nothing")
     parser.add_argument("--conf", required=True, metavar="JSON", help="configuration of the run that adds the domain")
     parser.add_argument("--label-budget", required=True, type=int, metavar="N", help="largest number of labels")
-    parser.add_argument("--params", type=Path, default=Path(os.environ.get("MODIT_PARAMS", "params.yaml")))
+    default = Path(os.environ.get("MODIT_PARAMS", "params.yaml"))
+    parser.add_argument("--params", type=Path, default=default, metavar="FILE", help="default: %(default)s")
     _add_result(parser)
     parser.set_defaults(verb=lambda chosen: _plan(chosen, checkout("a plan")[1]))
 
@@ -98,7 +99,7 @@ def _add_promotion(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_order(parser: argparse.ArgumentParser, *, reason: bool) -> None:
     parser.add_argument("--by", required=True, metavar="WHO", help="who orders it")
-    parser.add_argument("--reason", default="", required=reason, metavar="TEXT")
+    parser.add_argument("--reason", default="", required=reason, metavar="TEXT", help="for the release log")
     parser.add_argument(
         "--approval",
         metavar="ID",

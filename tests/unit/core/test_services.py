@@ -85,16 +85,6 @@ def test_a_step_is_refused_what_it_does_not_declare_and_a_verb_nothing():
     expect_declared(REGISTRY)
 
 
-def test_the_guide_names_the_steps_and_variables_of_every_service():
-    text = (ROOT / "docs" / "how-to" / "run-tasks-in-containers.md").read_text()
-    for name, service in SERVICES.items():
-        (steps, variables) = re.search(rf"^\| `{name}` \| (.*) \| (.*) \|$", text, re.MULTILINE).groups()
-        assert set(re.findall(r"(?<!\*)`(\w+)`", variables)) == set(service.settings)
-        assert set(re.findall(r"\*`(\w+)`\*", variables)) == set(service.secrets)
-        needing = {step.name for step in STEPS.steps if name in step.needs}
-        assert set(re.findall(r"`(\w+)`", steps)) == needing
-
-
 # Who opens a service asks `expect_declared` first: the runs of all other tests hold each step to its declaration.
 OPENERS = {
     "MLFLOW_TRACKING_URI": {"src/modit/release/registry/address.py"},

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.registry import REGISTRY
 from infra.images import CUDA, LOCKS, PACKAGES, VARIANTS
-from modit.core.step import IMAGES
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCKERFILE = (ROOT / "infra" / "Dockerfile").read_text()
@@ -37,14 +35,3 @@ def test_the_variant_with_cuda_differs_by_torch_and_what_it_brings(plain, cuda):
 def test_torch_is_pinned_so_that_no_other_build_of_it_will_do():
     for image in ("train", "train-cuda", "release"):
         assert re.search("^torch===", (LOCKS / f"{image}.txt").read_text(), re.MULTILINE)
-
-
-@pytest.mark.parametrize("image", IMAGES)
-def test_the_guide_lists_the_steps_of_each_image(image):
-    (row,) = re.findall(
-        rf"^\| `{image}` \| (`[^|]+) \|",
-        (ROOT / "docs" / "how-to" / "run-tasks-in-containers.md").read_text(),
-        re.MULTILINE,
-    )
-    steps = {re.sub(r"_\d+$", "_R", step.name) for step in REGISTRY.steps if step.image == image}
-    assert set(re.findall(r"`(\w+)`", row)) == steps

@@ -113,7 +113,7 @@ def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
 def test_runbooks_are_those_of_the_alerts_and_all_are_listed():
     pages = {path.stem for path in RUNBOOKS.glob("Modit*.md")}
     assert pages == set(ALERTS)
-    assert re.findall(r"^\| \[(\w+)\]\(\1\.md\)", (RUNBOOKS / "README.md").read_text(), re.MULTILINE) == list(ALERTS)
+    assert re.findall(r"^\| \[(\w+)\]\(\1\.md\)", (RUNBOOKS / "index.md").read_text(), re.MULTILINE) == list(ALERTS)
 
 
 def commands():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from modit.release.promotion.refusals import NAMES
@@ -20,9 +18,3 @@ def test_it_is_refused_by_name(attack: Attack, world):
 
 def test_every_name_of_a_refusal_is_tried():
     assert set(NAMES) <= {attack.name for attack in ATTACKS}
-
-
-def test_the_documentation_lists_every_attack_with_its_refusal():
-    text = (Path(__file__).resolve().parents[4] / "docs" / "explanation" / "results.md").read_text()
-    for attack in ATTACKS:
-        assert f"| {attack.words} | `{attack.name}` |" in text

@@ -16,7 +16,6 @@ from modit.release.bundle.canaries import Canary, expect_answers, load_canaries
 from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.licences import SERVED, UNKNOWN, licences
 from modit.release.bundle.loading import ReleaseSource, load_release
-from modit.release.promotion.refusals import NAMES
 from tests.unit.serve.bundles import Bundle as Run
 from tests.unit.serve.bundles import make_catalog
 
@@ -113,10 +112,3 @@ def test_the_licences_are_those_of_all_that_the_service_needs():
     assert {name.replace("_", "-") for name in locked if name[0] != "#"} <= set(found)
     unstated = {name for name, entry in found.items() if entry["licence"] == UNKNOWN}
     assert unstated <= {"huey", "skops"}  # which have a text and no name for it
-
-
-def test_the_documentation_lists_every_refusal():
-    text = (ROOT / "docs" / "how-to" / "promote-and-roll-back.md").read_text()
-    assert re.findall(r"^\| `(\w+)` \| (.+) \|$", text[text.index("## Refusals") :], re.MULTILINE) == list(
-        NAMES.items()
-    )
