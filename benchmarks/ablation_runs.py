@@ -16,8 +16,7 @@ from modit.core.section import Section
 from modit.data.splits import HOLDOUTS, VALIDATIONS, Split
 from modit.evaluate.inputs import load_world
 from modit.evaluate.world import first_cases_of, judge
-from modit.hppo.chain import train_round
-from modit.hppo.round import RoundInputs, load_inputs
+from modit.hppo.round import RoundContext, load_context, run_round
 from modit.metric.list_metrics import list_metrics
 from modit.metric.patterns import Patterns, shared_items
 from modit.metric.trajectories import Order
@@ -109,7 +108,7 @@ class AblationRun:
         folders = {name: folder / name / domain for name in per_domain}
         folders |= {name: folder / name for name in ("catalog", "patterns", "index")}
         self.folder, self.domain, self.params, self.budget, self.seed = folder, domain, params, budget, seed
-        self.inputs: RoundInputs = load_inputs(folders, domain, params)
+        self.context: RoundContext = load_context(folders, domain, params)
         world = load_world(folders, domain, params.retrieval)
         cases = {split: first_cases_of(world.cases[split], budget.cases) for split in Split}
         self.evaluation = dataclasses.replace(world, cases=cases)
@@ -117,7 +116,7 @@ class AblationRun:
     def supervised(self, recipe: Recipe) -> MODiT:
         """Trains stage 1 and stage 2 (and stage 0 where the recipe asks) of the domain's own trajectories."""
         geometry = self.geometry(recipe.order)
-        items = reordered(self.inputs.trajectories.items, recipe.order, self.seed)
+        items = reordered(self.context.trajectories.items, recipe.order, self.seed)
         seeds = self.params.build_trajectories.seeds
         depth = items.shape[1] - seeds if recipe.tail is None else recipe.tail
         embeddings = self.evaluation.catalog.embeddings
@@ -134,9 +133,9 @@ class AblationRun:
         reference = load_model(self.folder / "finetuned" / self.domain / "model.pt")
         changes = {"steps": chain.steps, "cases": self.budget.label_cases, **chain.changes}
         section = changed(self.params.hppo, changes)
-        policy, guidance = copy.deepcopy(reference), self.inputs.validator.score(reference).guidance
+        policy, guidance = copy.deepcopy(reference), self.context.validator.score(reference).guidance
         for number in range(1, chain.rounds + 1):
-            policy, _ = train_round(policy, reference, self.inputs, section, guidance, number, self.seed, Silence())
+            policy, _ = run_round(policy, reference, self.context, section, guidance, number, self.seed, Silence())
         return policy
 
     def finetuned(self) -> MODiT:
@@ -167,7 +166,7 @@ class AblationRun:
 
     def geometry(self, order: Order) -> Geometry:
         """Of the domain, its density direction turned round for a model that reads from high to low density."""
-        geometry = Geometry.of(self.inputs.context.geometry)
+        geometry = Geometry.of(self.context.geometry)
         return geometry._replace(density=-geometry.density) if order == "descending" else geometry
 
     def _pretrained(self, recipe: Recipe) -> MODiT:

@@ -65,7 +65,6 @@ GROUPS: dict[str, dict[str, Arm]] = {
         "axes and moves (defaults)": Chain(2, 50),
         "axes only": Chain(2, 50, {"use_moves": False}),
         "moves only": Chain(2, 50, {"use_axes": False}),
-        "axes, moves and search": Chain(2, 50, {"search_rounds": 2}),
         "SFT": None,
     },
     "variants": {

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from modit.data.splits import VALIDATIONS
+from modit.data.splits import VALIDATIONS, Split
 from modit.hppo.candidates import BLENDS, axis_candidates
 from modit.hppo.params import HPPOParams
-from modit.hppo.round import RoundCases, RoundContext, load_inputs, seed_means, step_directions
+from modit.hppo.round import RoundCases, RoundContext, load_context, seed_means, step_directions
 from modit.hppo.validation import Validator
 from modit.metric.list_metrics import list_metrics
 from modit.params import Params, load_params
@@ -26,11 +26,12 @@ DIRECTIONS = ("density", "attribute", "both")
 SHARED, OWN = ("catalog", "patterns", "index"), ("predictor", "trajectories", "cases")
 
 
-def blend_figures(world: RoundContext, validator: Validator, split: str) -> np.ndarray:
+def blend_figures(context: RoundContext, split: Split) -> np.ndarray:
     """Mean Joint of every blend along every direction at its best step [blends, directions]; step 0 takes part."""
+    validator = context.validator
     seeds, patterns = validator.cases[split]
-    means = seed_means(world, RoundCases(seeds, seeds, patterns, patterns))
-    queries = axis_candidates(means, step_directions(world), STEPS)
+    means = seed_means(context, RoundCases(seeds, seeds, patterns, patterns))
+    queries = axis_candidates(means, step_directions(context), STEPS)
     joint = [_joint(validator, queries[:, number], seeds, patterns) for number in range(queries.shape[1])]
     table = np.array(joint).reshape(len(BLENDS), 1 + len(STEPS) * len(DIRECTIONS))
     stepped = table[:, 1:].reshape(len(BLENDS), len(STEPS), len(DIRECTIONS)).max(1)
@@ -38,8 +39,7 @@ def blend_figures(world: RoundContext, validator: Validator, split: str) -> np.n
 
 
 def _joint(validator: Validator, queries: np.ndarray, seeds: np.ndarray, patterns: np.ndarray) -> float:
-    allowed = validator.patterns.visible_for_validation
-    rows = validator.index.search(queries, validator.k, allowed=allowed, exclude=seeds).rows
+    rows = validator.index.search(queries, validator.k, allowed=validator.visible, exclude=seeds).rows
     return float(list_metrics(rows, validator.positive, validator.patterns.labels, patterns).joint.mean())
 
 
@@ -47,9 +47,9 @@ def run_rows(folder: Path, params: Params) -> list[str]:
     """A line of the table for each domain and kind of validation of a run."""
     lines = []
     for domain in sorted(path.name for path in (folder / "cases").iterdir()):
-        inputs = load_inputs(_folders(folder, domain), domain, params)
+        context = load_context(_folders(folder, domain), domain, params)
         for split in VALIDATIONS:
-            figures = 100 * blend_figures(inputs.context, inputs.validator, split)
+            figures = 100 * blend_figures(context, split)
             cells = [" / ".join(f"{value:.1f}" for value in blend) for blend in figures]
             lines.append(f"| {folder.name.split('-')[0]} | {domain} | {split.kind} | {' | '.join(cells)} |")
     return lines

@@ -25,7 +25,7 @@ def run(context: StepContext) -> dict[str, object]:
         seed = derived_seed(context.seed, "patterns", domain)
         try:
             patterns = build_patterns(
-                catalog.embeddings, catalog.item_ids, catalog.positive(domain), split, params, seed
+                catalog.embeddings, catalog.item_ids, catalog.verdicts[domain], split, params, seed
             )
         except InsufficientDataError as error:
             skipped[domain] = str(error)

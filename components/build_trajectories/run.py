@@ -11,7 +11,7 @@ from modit.data.splits import HOLDOUTS, Split
 from modit.metric.cases import build_cases
 from modit.metric.patterns import Patterns, build_views, shared_items
 from modit.metric.predictor import DensityPredictor
-from modit.metric.trajectories import build_trajectories
+from modit.metric.trajectories import build_trajectories, density_ranks
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -25,16 +25,18 @@ def run(context: StepContext) -> dict[str, object]:
     """
     catalog, params = Catalog.load(context.input("catalog")), context.params.build_trajectories
     every = {path.stem: Patterns.load(path) for path in context.input("patterns").glob("*.npz")}
-    patterns, positive = every[context.domain], catalog.positive(context.domain)
+    patterns, positive, scored = every[context.domain], catalog.positive(context.domain), catalog.scored(context.domain)
     density = DensityPredictor.load(context.input("predictor") / "predictor.npz").predict(catalog.embeddings)
     folder = context.output("trajectories")
-    allowed = {"own": patterns.trainable, "shared": patterns.trainable & shared_items(list(every.values()))}
+    ranks = density_ranks(density, catalog.item_ids)
+    own = patterns.trainable & scored
+    allowed = {"own": own, "shared": own & shared_items(list(every.values()))}
     counts: dict[str, object] = {}
     for name, trainable in allowed.items():
         seed = derived_seed(context.seed, "views", context.domain, name)
         views = build_views(catalog.embeddings, positive, trainable, context.params.assign_patterns, seed)
         generator = stream(context.seed, "trajectories", context.domain, name)
-        trajectories = build_trajectories(views, positive, trainable, density, params, generator)
+        trajectories = build_trajectories(views, positive, trainable, ranks, params, generator)
         trajectories.save(folder / f"{name}.npz")
         counts[name] = len(trajectories)
         if name == "own":
@@ -43,7 +45,7 @@ def run(context: StepContext) -> dict[str, object]:
     for split in Split:
         wanted = params.cases if split in HOLDOUTS else params.validation_cases
         generator = stream(context.seed, "cases", context.domain, split)
-        cases, skipped[split] = build_cases(patterns, positive, density, split, wanted, params, generator)
+        cases, skipped[split] = build_cases(patterns, positive, scored, ranks, split, wanted, params, generator)
         cases.save(context.output("cases") / f"{split}.npz")
         counts[split] = len(cases)
     (context.output("cases") / "skipped.json").write_text(json.dumps(skipped, indent=1, sort_keys=True))

@@ -24,7 +24,7 @@ def run(context: StepContext) -> dict[str, object]:
     """
     catalog = Catalog.load(context.input("catalog"))
     patterns = Patterns.load(context.input("patterns") / f"{context.domain}.npz")
-    rows, density = anchor_density(read_labels(context.input("retrieval_labels")), catalog)
+    rows, density = anchor_density(read_labels(context.input("retrieval_labels")))
     embeddings = np.asarray(catalog.embeddings)[rows]
     groups = validation_groups(catalog.item_ids[rows], patterns, rows, derived_seed(context.seed, "super-patterns"))
     table = validate_predictor(embeddings, density, groups)
@@ -32,7 +32,8 @@ def run(context: StepContext) -> dict[str, object]:
     predictor = fit_predictor(embeddings, density)
     predictor.save(folder / "predictor.npz")
     positive, seed = catalog.positive(context.domain), derived_seed(context.seed, "geometry", context.domain)
-    geometry = fit_geometry(catalog.embeddings, positive, patterns.trainable, predictor.direction, seed)
+    trainable = patterns.trainable & catalog.scored(context.domain)
+    geometry = fit_geometry(catalog.embeddings, positive, trainable, predictor.direction, seed)
     geometry.save(folder / "geometry.npz")
     (folder / "validation.json").write_text(json.dumps(table, indent=1))
     return {"validation": table}

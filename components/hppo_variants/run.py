@@ -1,4 +1,4 @@
-"""The variants of HPPO of a domain, each with as many rounds as the chain of steps and with its seed."""
+"""The variants of HPPO of a domain: each is a whole chain from the SFT model, with the seed of the chain of steps."""
 
 from __future__ import annotations
 
@@ -15,22 +15,32 @@ if TYPE_CHECKING:
 def run(context: StepContext) -> dict[str, object]:
     """Reads the domain's data and `finetuned`; writes `hppo_variants`: variants.json, and a folder for each variant.
 
-    A variant's folder holds model.pt, rounds.json and curve.json.
+    A variant's folder holds model.pt, rounds.json and curve.json. Of section `hppo` only `variant` differs.
     """
-    names, folder = context.params.hppo_variants.names, context.output("hppo_variants")
+    names, output = context.params.hppo_variants.names, context.output("hppo_variants")
     content = {"hppo": context.params.hppo.variant, "names": names}
-    (folder / "variants.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (output / "variants.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if not names:
         return {}
-    from modit.hppo.chain import train_variants  # imports torch, which a run without variants does without
+    from modit.hppo.chain import ChainState, train_chain  # these import torch, which a run without variants never needs
+    from modit.hppo.round import ARTIFACTS, load_context
+    from modit.train.checkpoint import load_model
 
-    return train_variants(
-        {name: context.input(name) for name in context.step.inputs},
-        context.domain,
-        context.params,
-        ROUNDS,
-        derived_seed(context.seed, "hppo", context.domain),
-        folder,
-        context.scratch,
-        context.logger,
-    )
+    reference = load_model(context.input("finetuned") / "model.pt")
+    inputs = load_context({name: context.input(name) for name in ARTIFACTS}, context.domain, context.params)
+    seed, best = derived_seed(context.seed, "hppo", context.domain), {}
+    for name in names:
+        section, folder, scratch = (
+            context.params.hppo.model_copy(update={"variant": name}),
+            output / name,
+            context.scratch / name,
+        )
+        for place in (folder, scratch):
+            place.mkdir(parents=True, exist_ok=True)
+        rounds = range(1, ROUNDS + 1)
+        start = ChainState.start(reference)
+        state = train_chain(
+            f"hppo_{name}", start, reference, inputs, section, rounds, seed, folder, scratch, context.logger
+        )
+        best[name] = [record for record in state.rounds if record["kept"]][-1]
+    return best

@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 
 from modit.core.seeds import derived_seed
 from modit.data.catalog import RETRIEVAL_LABELS, Catalog
-from modit.data.contract import LABEL_SCHEMA
 from modit.data.hashing import bucket_of
 from modit.index.item_index import ItemIndex
-from modit.metric.anchors import anchor_density, draw_anchors, label_anchors, logged_labels, write_labels
+from modit.metric.anchors import ANCHOR_LABELS, anchor_density, draw_anchors, label_anchors, logged_labels, write_labels
 from modit.metric.patterns import Patterns
 
 if TYPE_CHECKING:
@@ -21,29 +20,29 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `catalog`, `patterns`, `index`; writes `retrieval_labels`: labels-BUCKET.parquet in the contract's columns.
+    """Reads `catalog`, `patterns`, `index`; writes `retrieval_labels`: labels-BUCKET.parquet (`ANCHOR_LABELS`).
 
-    What the logs say of trainable anchors is taken from them; the index is asked about others, bucket by bucket, so
-    that its answers cannot depend on who else is asked about in the same task.
+    What the logs say of trainable anchors is taken from them. The index is asked about others, bucket by bucket, so
+    that its answers cannot depend on which other anchors the same task asks about.
     """
     catalog = Catalog.load(context.input("catalog"))
     index = ItemIndex.load(context.input("index"))
     trainable = Patterns.load(context.input("patterns") / f"{context.domain}.npz").trainable
     k = context.params.retrieval.depth(len(catalog))
-    logs = context.input("catalog") / RETRIEVAL_LABELS
-    logged = LABEL_SCHEMA.empty_table()
+    logs, logged = context.input("catalog") / RETRIEVAL_LABELS, ANCHOR_LABELS.empty_table()
     if logs.exists():
-        logged = logged_labels(pq.read_table(logs), catalog, context.domain, trainable, k)
-    known, _ = anchor_density(logged, catalog)
+        logged = logged_labels(pq.read_table(logs), context.domain, trainable, k)
+    known, _ = anchor_density(logged)
     seed = derived_seed(context.seed, "anchors", context.domain)
     anchors = draw_anchors(trainable, known, context.params.label_anchors.anchors, seed)
     counts: Counter[str] = Counter()
-    bucket, bucket_of_row = bucket_of(catalog.item_ids), bucket_of(logged["anchor_item_id"])
+    bucket = bucket_of(catalog.item_ids)
+    bucket_of_logged = bucket[logged["anchor"].to_numpy()]
     for number in context.shard.buckets:
         asked = anchors[bucket[anchors] == number]
-        said = logged.filter(pa.array(bucket_of_row == number))
-        labels = pa.concat_tables([said, label_anchors(catalog, index, context.domain, trainable, asked, k)])
+        from_logs = logged.filter(pa.array(bucket_of_logged == number))
+        labels = pa.concat_tables([from_logs, label_anchors(catalog, index, context.domain, trainable, asked, k)])
         write_labels(labels, context.output("retrieval_labels"), number)
-        of_logs = int((bucket[known] == number).sum())
-        counts.update(rows=len(labels), anchors_from_logs=of_logs, anchors_asked=len(asked))
+        known_here = int((bucket[known] == number).sum())
+        counts.update(rows=len(labels), anchors_from_logs=known_here, anchors_asked=len(asked))
     return {**counts}

@@ -46,7 +46,7 @@ def run(context: StepContext) -> dict[str, Any]:
     night.catalog.save(catalog)
     if found.labels:
         pq.write_table(
-            found.labels.as_table(found.items.item_ids, sorted(found.items.verdicts)),
+            found.labels.as_table(sorted(found.items.verdicts)),
             catalog / RETRIEVAL_LABELS,
         )
     if night.record and night.outcome["outcome"] == ACCEPTED:

@@ -193,6 +193,8 @@ def _sequences(found: Inspection) -> tuple[Any, ...]:
 
 def _labels_of(found: Inspection) -> list[tuple[Any, ...]]:
     assert found.labels is not None  # the logs of a trial have labels
-    table = found.labels.as_table(found.items.item_ids, sorted(found.items.verdicts)).to_pydict()
+    table = found.labels.as_table(sorted(found.items.verdicts)).to_pydict()
+    for column in ("anchor", "item"):
+        table[column] = found.items.item_ids[table[column]].tolist()
     table["timestamp"] = [moment.replace(tzinfo=None) for moment in table["timestamp"]]
     return sorted(zip(*table.values(), strict=True))

@@ -45,7 +45,7 @@ HPPO_STEPS = ("hppo_round_1", "hppo_variants")
 DOMAINS = ("popular", "quality")
 # Few steps are enough to see what they read; small patterns of a small world are judged with fewer seeds.
 OVERRIDES = {
-    "hppo": {"cases": 60, "steps": 3, "batch": 8, "search_rounds": 1, "search_moves": 2},
+    "hppo": {"cases": 60, "steps": 3, "batch": 8},
     "finetune": {"blends": [1.0, 0.5, 0.0]},
     "hppo_variants": {"names": ["adaptive"]},
     "build_trajectories": {"minimum_case_seeds": 4},
@@ -143,8 +143,8 @@ def test_hold_outs_are_there_to_be_kept_out(run, domain):
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_retrieval_labels_name_no_held_out_item(run, domain):
     labels = read_labels(run.folder("retrieval_labels", domain))
-    for column in ("anchor_item_id", "item_id"):
-        assert not run.held_out(domain)[run.rows(labels[column].to_pylist())].any(), column
+    for column in ("anchor", "item"):
+        assert not run.held_out(domain)[labels[column].to_numpy()].any(), column
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -284,7 +284,10 @@ def test_domain_with_too_few_positives_is_skipped_by_name_and_the_other_goes_on(
     assert runner.execute("assign_patterns").domains == ["popular"]
     decided = json.loads((runner.store.read("patterns", None) / "domains.json").read_text())
     assert decided["domains"] == ["popular"]
-    assert decided["skipped"] == {"quality": "20 positive items, at least 192 are needed for 8 patterns"}
+    assert decided["skipped"] == {
+        "quality": "20 positive items, at least 192 are needed for 8 patterns "
+        "(assign_patterns.minimum times assign_patterns.minimum_positives)"
+    }
     with pytest.raises(ConfigError, match="'quality' is not eligible in this run.*20 positive items"):
         runner.execute("label_anchors", "quality")
 

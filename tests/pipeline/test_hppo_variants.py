@@ -62,7 +62,7 @@ def trained(folder) -> tuple[StepRunner, list[str]]:
     rounds: list[str] = []
 
     def watched(*arguments):
-        params, number = arguments[4], arguments[7]
+        params, number = arguments[3], arguments[5]
         rounds.append(f"{params.variant} {number}")
         if len(rounds) == 3:
             raise Interrupted
@@ -127,7 +127,7 @@ def test_variants_are_rows_of_the_evaluation_and_of_the_report(trained, monkeypa
 def test_without_names_nothing_is_read_or_trained(folder, trained, monkeypatch):
     runner = runner_of(folder, "none")
     execute_up_to(runner, "finetune")
-    monkeypatch.setattr("modit.hppo.chain.train_variants", lambda *arguments: pytest.fail("trains"))
+    monkeypatch.setattr("modit.hppo.chain.train_chain", lambda *arguments: pytest.fail("trains"))
     runner.execute("hppo_variants", DOMAIN)
     artifact = runner.store.read("hppo_variants", DOMAIN)
     assert sorted(path.name for path in artifact.iterdir()) == ["manifest.json", "variants.json"]

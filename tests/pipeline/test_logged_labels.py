@@ -68,11 +68,10 @@ def test_lists_of_the_logs_are_used_and_the_index_is_asked_about_other_anchors(r
         runner.execute("label_anchors", domain)
     manifest = runner.store.get("retrieval_labels", "quality")
     labels = read_labels(runner.store.read("retrieval_labels", "quality"))
-    logged = labels.filter(pa.array([request.startswith("r") for request in labels["request_id"].to_pylist()]))
-    anchors = set(logged["anchor_item_id"].to_pylist())
+    anchors = set(labels.filter(labels["logged"])["anchor"].to_pylist())
     assert len(anchors) == manifest.summary["anchors_from_logs"] > ANCHORS / 5
     assert manifest.summary["anchors_from_logs"] + manifest.summary["anchors_asked"] == 500
-    assert len(set(labels["anchor_item_id"].to_pylist())) == 500
+    assert len(set(labels["anchor"].to_pylist())) == 500
     assert runner.store.get("retrieval_labels", "popular").summary["anchors_from_logs"] == 0
 
 
@@ -131,11 +130,10 @@ def _assert_lists_of_the_logs_are_those_of_the_index(runner: StepRunner) -> None
     labels = read_labels(runner.store.read("retrieval_labels", "quality")).to_pylist()
     catalog = Catalog.load(runner.store.read("catalog"))
     trainable = Patterns.load(runner.store.read("patterns") / "quality.npz").trainable
-    row_of = {name: row for row, name in enumerate(catalog.item_ids.tolist())}
     lists = defaultdict(list)
     for each in labels:
-        if each["request_id"].startswith("r"):
-            lists[row_of[each["anchor_item_id"]]].append(row_of[each["item_id"]])
+        if each["logged"]:
+            lists[each["anchor"]].append(each["item"])
     assert lists
     index = ItemIndex.load(runner.store.read("index"))
     for anchor, logged in lists.items():

@@ -17,8 +17,19 @@ ATTRIBUTE_PREFIX = "attr_"
 EMBEDDINGS_FILE = "embeddings.npy"
 # What `Catalog.verdicts` says of an item.
 NOT_SCORED, NEGATIVE, POSITIVE = -1, 0, 1
-# Beside the catalogue where the logs have labels, in the contract's columns.
+# Beside the catalogue where the logs have labels: the contract's table with rows of the catalogue in the place of ids.
 RETRIEVAL_LABELS = "retrieval_labels.parquet"
+RETRIEVAL_LABEL_SCHEMA = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("timestamp", pa.timestamp("us", tz="UTC")),
+        ("domain", pa.string()),
+        ("anchor", pa.int32()),
+        ("rank", pa.int32()),
+        ("item", pa.int32()),
+        ("label", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from modit.data.catalog import RETRIEVAL_LABEL_SCHEMA
 from modit.data.contract import literal
 from modit.data.mapping import TableLayout
 from modit.data.measurements import Measurement
@@ -73,19 +74,19 @@ class RetrievalLabels:
     measurements: list[Measurement]
     layout: TableLayout
 
-    def as_table(self, item_ids: np.ndarray, domains: list[str]) -> pa.Table:
-        """The good rows in the columns of the contract."""
-        rows, words = self.labels, pa.array(item_ids.tolist(), pa.string())
-        columns = {
-            "request_id": self.request_ids.take(pa.array(rows.request)),
-            "timestamp": pa.array(rows.time, pa.timestamp("us", tz="UTC")),
-            "domain": pa.array(domains, pa.string()).take(pa.array(rows.domain)),
-            "anchor_item_id": words.take(pa.array(rows.anchor)),
-            "rank": pa.array(rows.rank, pa.int32()),
-            "item_id": words.take(pa.array(rows.item)),
-            "label": pa.array(rows.label),
-        }
-        return pa.table(columns)
+    def as_table(self, domains: list[str]) -> pa.Table:
+        """The good rows in the columns of `modit.data.catalog.RETRIEVAL_LABEL_SCHEMA`."""
+        rows = self.labels
+        columns = [
+            self.request_ids.take(pa.array(rows.request)),
+            pa.array(rows.time, pa.timestamp("us", tz="UTC")),
+            pa.array(domains, pa.string()).take(pa.array(rows.domain)),
+            pa.array(rows.anchor, pa.int32()),
+            pa.array(rows.rank, pa.int32()),
+            pa.array(rows.item, pa.int32()),
+            pa.array(rows.label),
+        ]
+        return pa.Table.from_arrays(columns, schema=RETRIEVAL_LABEL_SCHEMA)
 
 
 def read_labels(job: TableJob, domains: list[str]) -> RetrievalLabels:

@@ -15,7 +15,7 @@ from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TO
 from modit.inference.runtime import OnnxSampler
 from modit.inference.sampler_file import SamplerInfo
 from modit.model.flow import sample_noise
-from modit.model.sampler import Sampler
+from modit.model.sampler import Sampler, tie_direction
 
 BATCHES, SCALES = (1, 2, 5, 33), (1.0, 3.0)
 _ORDER_GAP = (
@@ -175,7 +175,9 @@ def _random_inputs(sampler: Sampler, batch: int, count: int, generator: torch.Ge
     mask = torch.rand(batch, count, generator=generator) < torch.rand(batch, 1, generator=generator)
     mask[0] = True  # one full row
     mask[torch.arange(batch), torch.randint(count, (batch,), generator=generator)] = True
-    mask &= _well_ordered(seeds @ sampler.geometry.density, mask)
+    density = sampler.geometry.density
+    direction = density if density.any() else tie_direction(dimension)
+    mask &= _well_ordered(seeds @ direction, mask)
     lengths = 0.5 + torch.rand(batch, count, 1, generator=generator)
     return Inputs(lengths * seeds, mask, sample_noise((batch, dimension), generator))
 

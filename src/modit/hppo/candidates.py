@@ -1,4 +1,7 @@
-"""The candidate pool of a round, and its labels: Joint and Same@K on the real index (specification section 6)."""
+"""The candidate pool of a round, and its labels: Joint and Same@K measured on the real index (specification section 6).
+
+Shape legend: n cases, p candidates of a case, d width of an embedding, m seeds, a directions.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from modit.core.memory import at_once
-from modit.data.vectors import unit
+from modit.data.vectors import mean_of_rows, unit
 from modit.hppo.params import HPPOParams
 from modit.index.item_index import ItemIndex
 from modit.metric.list_metrics import list_metrics
 
-_SHORTEST_AXIS = 1e-3  # the difference of equal vectors is rounding, not a direction
-
-
-def static_candidates(
-    embeddings: np.ndarray, trajectories: np.ndarray, tail: int, depths: tuple[float, ...]
-) -> np.ndarray:
-    """Centroids of the last k items of ordered sequences [n, L], k in `depths` of the tail -> [n, len(depths), d]."""
-    counts = [max(1, round(depth * tail)) for depth in depths]
-    return np.stack([unit(embeddings[trajectories[:, -count:]].mean(1)) for count in counts], 1)
+BLENDS = ("mean", "mean + best", "best", "mean + whitened", "whitened", "best + whitened")
 
 
 class SeedMeans(NamedTuple):
@@ -28,7 +23,7 @@ class SeedMeans(NamedTuple):
 
     Attributes:
         mean: of all seeds.
-        best: of the best-scored third.
+        best: of the third of the seeds with the highest predicted density.
         whitened: the whitened frame (`modit.model.axes`).
     """
 
@@ -37,7 +32,55 @@ class SeedMeans(NamedTuple):
     whitened: np.ndarray
 
 
-BLENDS = ("mean", "mean + best", "best", "mean + whitened", "whitened", "best + whitened")
+def build_pool(
+    static: np.ndarray,
+    fan: np.ndarray,
+    served: np.ndarray,
+    means: SeedMeans,
+    directions: np.ndarray,
+    params: HPPOParams,
+) -> np.ndarray:
+    """Joins the candidates of each case; section `hppo` switches each kind on or off.
+
+    Args:
+        static: [n, s, d].
+        fan: the policy's queries at the guidance scales of the fan [n, f, d].
+        served: its query at the serving scale [n, d].
+        means: of the seeds.
+        directions: unit [a, d].
+        params: section `hppo`.
+
+    Returns:
+        Unit vectors [n, p, d]; number 0 is the served query itself.
+    """
+    parts = [served[:, None]]
+    if params.use_static:
+        parts.append(static)
+    if params.use_policy:
+        parts.append(fan)
+    if params.use_axes:
+        parts.append(axis_candidates(means, directions, params.axis_steps))
+    if params.use_moves:
+        parts.append(move_candidates(served, means, directions, params))
+    return np.concatenate(parts, 1)
+
+
+def static_candidates(
+    embeddings: np.ndarray, trajectories: np.ndarray, tail: int, depths: tuple[float, ...]
+) -> np.ndarray:
+    """Centroids of the densest items of each trajectory, at several depths.
+
+    Args:
+        embeddings: unit [N, d].
+        trajectories: catalogue rows [n, L] from low to high predicted density.
+        tail: items of the tail.
+        depths: shares of the tail, in (0, 1].
+
+    Returns:
+        Unit vectors [n, len(depths), d].
+    """
+    counts = [max(1, round(depth * tail)) for depth in depths]
+    return np.stack([mean_of_rows(embeddings, trajectories[:, -count:]) for count in counts], 1)
 
 
 def axis_candidates(means: SeedMeans, directions: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
@@ -58,16 +101,16 @@ def axis_candidates(means: SeedMeans, directions: np.ndarray, steps: tuple[float
 
 
 def move_candidates(served: np.ndarray, means: SeedMeans, directions: np.ndarray, params: HPPOParams) -> np.ndarray:
-    """Moves of the served query: back to the seeds and along the directions.
+    """Moves the served query back to the seeds and along the directions.
 
     Args:
         served: the policy's queries [n, d].
         means: of the seeds.
         directions: unit [a, d].
-        params: with pull_steps and move_steps.
+        params: section `hppo`, with `pull_steps` and `move_steps`.
 
     Returns:
-        Every combination of a pull (none included) with a step (none included), less the one that moves nothing.
+        Every combination of a pull (none included) with a step (none included), without the one that moves nothing.
     """
     pulls = [served] + [served + step * toward for step in params.pull_steps for toward in means]
     offsets = _steps_along(directions, params.move_steps)
@@ -80,75 +123,12 @@ def _steps_along(directions: np.ndarray, steps: tuple[float, ...]) -> np.ndarray
     return np.concatenate([np.zeros_like(directions[:1]), moved.reshape(-1, directions.shape[1])])
 
 
-def rocchio_candidates(queries: np.ndarray, centroid: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
-    """Queries [n, d] moved towards the centroid of all training positives [d] -> [n, len(steps), d]."""
-    return unit(queries[:, None] + np.asarray(steps, np.float32)[:, None] * centroid)
-
-
-def local_candidates(
-    queries: np.ndarray, axes: np.ndarray, radius: float, count: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Random moves around queries, for a derivative-free search on the measured metric.
-
-    Args:
-        queries: the best candidate so far [n, d].
-        axes: directions that matter for each case [n, a, d]; moves are Gaussian in their span.
-        radius: typical length of a move.
-        count: moves of each case.
-        generator: of the draws.
-
-    Returns:
-        [n, count, d].
-    """
-    cases, number, _ = axes.shape
-    weights = generator.standard_normal((cases, count, number)).astype(np.float32) / np.sqrt(number)
-    lengths = np.linalg.norm(axes, axis=-1, keepdims=True)
-    return unit(queries[:, None] + radius * weights @ (axes / np.maximum(lengths, _SHORTEST_AXIS)))
-
-
-def build_pool(
-    static: np.ndarray,
-    fan: np.ndarray,
-    served: np.ndarray,
-    means: SeedMeans,
-    directions: np.ndarray,
-    centroid: np.ndarray,
-    params: HPPOParams,
-) -> np.ndarray:
-    """The pool of each case; each policy is a switch of the section.
-
-    Args:
-        static: [n, s, d].
-        fan: the generator's queries at the guidance fan [n, f, d].
-        served: its query at the serving scale [n, d].
-        means: of the seeds.
-        directions: unit [a, d].
-        centroid: of all training positives, unit [d].
-        params: section `hppo`.
-
-    Returns:
-        [n, p, d]; the first is the served query itself.
-    """
-    parts = [served[:, None]]
-    if params.use_static:
-        parts.append(static)
-    if params.use_policy:
-        parts.append(fan)
-    if params.use_axes:
-        parts.append(axis_candidates(means, directions, params.axis_steps))
-    if params.use_moves:
-        parts.append(move_candidates(served, means, directions, params))
-    if params.rocchio_steps:
-        parts.append(rocchio_candidates(served, centroid, params.rocchio_steps))
-    return np.concatenate(parts, 1)
-
-
 class Labels(NamedTuple):
     """Measured metrics of candidates.
 
     Attributes:
-        joint: [n, p].
-        same: [n, p].
+        joint: Joint@K [n, p].
+        same: Same@K [n, p].
     """
 
     joint: np.ndarray
@@ -171,12 +151,12 @@ def label_candidates(
     Args:
         index: the staged index.
         candidates: unit [n, p, d].
-        seeds: int32 [n, m], padded with -1; never counted as results.
+        seeds: int32 [n, m], padded with -1; a seed is never a result.
         positive: bool [N].
         case_labels: pattern of every item in each view [V, N].
         views: the view of each case [n].
         patterns: the pattern of each case in its view [n].
-        allowed: items that may be seen, bool [N].
+        allowed: items that may be results, bool [N].
         k: results judged.
     """
     cases, pool, dimension = candidates.shape

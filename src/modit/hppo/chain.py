@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modit.core.context import DeclaredParams
 from modit.hppo.params import HPPOParams
-from modit.hppo.round import RoundInputs, draw_cases, load_inputs, run_round
+from modit.hppo.round import RoundContext, run_round
 from modit.hppo.validation import Blend, ValidationScore, score_blends
 from modit.model.dit import MODiT
 from modit.train.checkpoint import load_model, save_model
@@ -72,7 +71,7 @@ class ChainState:
 def advance(
     state: ChainState,
     reference: MODiT,
-    inputs: RoundInputs,
+    context: RoundContext,
     section: HPPOParams,
     number: int,
     seed: int,
@@ -81,54 +80,33 @@ def advance(
 ) -> ChainState:
     """Runs round `number` unless the chain has stopped.
 
-    The bar starts at SFT's own validation score (specification section 6: Algorithm 2's minus infinity would always
-    accept round 1).
+    A round is kept if it beats the best score so far. Before round 1 that is SFT's own validation score: Algorithm 2
+    starts at minus infinity, which would always accept round 1 (specification section 6).
+
+    Args:
+        state: after the round before.
+        reference: the SFT model.
+        context: what the round works on.
+        section: section `hppo`.
+        number: of the round, from 1.
+        seed: of the chain.
+        log: of the training loop.
+        checkpoint: file that the training loop resumes from.
     """
     if state.stopped:
-        return ChainState(
-            state.model, [*state.rounds, {"round": number, "kept": False, "skipped": "the chain had ended"}], True
-        )
-    rounds = list(state.rounds)
+        skipped = {"round": number, "kept": False, "skipped": "the chain had ended"}
+        return ChainState(state.model, [*state.rounds, skipped], True)
+    validator, rounds = context.validator, list(state.rounds)
     if not rounds:
-        rounds.append({"round": 0, "kept": True, **inputs.validator.score(reference).as_dict()})
+        rounds.append({"round": 0, "kept": True, **validator.score(reference).as_dict()})
     best = max((record for record in rounds if record["kept"]), key=lambda record: record["joint"])
-    policy, facts = train_round(
-        copy.deepcopy(state.model),
-        reference,
-        inputs,
-        section,
-        best["guidance"],
-        number,
-        seed,
-        log,
-        checkpoint,
-    )
-    blends = score_blends(state.model, policy, section.blends, inputs.validator)
-    blend = best_blend(blends, best, section.fall_allowed)
+    policy = copy.deepcopy(state.model)
+    policy, facts = run_round(policy, reference, context, section, best["guidance"], number, seed, log, checkpoint)
+    blend = best_blend(score_blends(state.model, policy, section.blends, validator), best, section.fall_allowed)
     kept = improves(blend.score, best, section.fall_allowed)
     rounds.append({"round": number, "kept": kept, "blend": blend.share, **blend.score.as_dict(), **facts})
     last = section.variant == "off_policy"
     return ChainState(blend.model if kept else state.model, rounds, not kept or last)
-
-
-def train_round(
-    policy: MODiT,
-    reference: MODiT,
-    inputs: RoundInputs,
-    section: HPPOParams,
-    guidance: float,
-    number: int,
-    seed: int,
-    log: Log,
-    checkpoint: Path | None = None,
-) -> tuple[MODiT, dict[str, float]]:
-    """Draws the training cases of round `number` and runs it on `policy` in place; nothing is validated.
-
-    Arguments and what comes back are those of `run_round`.
-    """
-    cases = draw_cases(inputs.trajectories, inputs.seeds, section.cases, inputs.full_share, seed + number)
-    context, sampler = inputs.context, inputs.sampler
-    return run_round(policy, reference, context, cases, section, sampler, guidance, number, seed, log, checkpoint)
 
 
 @dataclass(frozen=True)
@@ -153,42 +131,77 @@ class RoundLog:
 
 
 def run_chain(
+    state: ChainState,
     reference: MODiT,
-    inputs: RoundInputs,
+    context: RoundContext,
     section: HPPOParams,
-    rounds: int,
+    rounds: range,
     seed: int,
     journal: Journal,
     scratch: Path,
 ) -> ChainState:
-    """Runs rounds 1 to `rounds`; a chain that was interrupted goes on after the last round that it finished.
+    """Runs some rounds, one after the other; after an interruption it goes on after the last round that it finished.
 
     Args:
+        state: after the round before the first of `rounds`.
         reference: the SFT model.
-        inputs: of every round.
+        context: what the rounds work on.
         section: section `hppo`.
-        rounds: how many, >= 1; those after the end of the chain are noted as skipped.
-        seed: of the run.
-        journal: of the whole chain.
-        scratch: local folder of this chain that survives a crash.
+        rounds: their numbers, from 1; those after the end of the chain are noted as skipped.
+        seed: of the chain.
+        journal: of all these rounds.
+        scratch: local folder of these rounds that survives a crash.
 
     Returns:
-        The state after the last round, with `rounds` + 1 records.
+        The state after the last round, with a record for each round.
     """
     # In a team the first process's state counts: others cannot resume, and all must train the same rounds.
-    state = from_first(_finished(scratch, rounds) or ChainState.start(reference))
-    for number in range(max(1, len(state.rounds)), rounds + 1):
-        log = RoundLog(journal, (number - 1) * section.steps)
+    state = from_first(_finished(scratch, rounds) or state)
+    for number in rounds[max(1, len(state.rounds)) - rounds.start :]:
+        log = RoundLog(journal, (number - rounds.start) * section.steps)
         checkpoint = scratch / f"round_{number}.pt"
-        state = from_first(advance(state, reference, inputs, section, number, seed, log, checkpoint))
+        state = from_first(advance(state, reference, context, section, number, seed, log, checkpoint))
         state.save_whole(scratch / f"round_{number}")
         journal.logger.info("%s: round %d: %s", journal.stage, number, state.summary())
     return state
 
 
-def _finished(scratch: Path, rounds: int) -> ChainState | None:
+def train_chain(
+    name: str,
+    state: ChainState,
+    reference: MODiT,
+    context: RoundContext,
+    section: HPPOParams,
+    rounds: range,
+    seed: int,
+    output: Path,
+    scratch: Path,
+    logger: logging.Logger,
+) -> ChainState:
+    """Runs some rounds and writes model.pt, rounds.json and curve.json.
+
+    Args:
+        name: of the training stage, for its curve.
+        state: after the round before the first of `rounds`.
+        reference: the SFT model.
+        context: what the rounds work on.
+        section: section `hppo`.
+        rounds: their numbers, from 1.
+        seed: of the chain.
+        output: folder for the files.
+        scratch: local folder that survives a crash; what is finished there is not trained again.
+        logger: for progress.
+    """
+    journal = Journal(name, len(rounds) * section.steps, logger, scratch / "curve.jsonl")
+    state = run_chain(state, reference, context, section, rounds, seed, journal, scratch)
+    state.save(output)
+    journal.save(output / "curve.json")
+    return state
+
+
+def _finished(scratch: Path, rounds: range) -> ChainState | None:
     """The state after the last round that an earlier attempt finished."""
-    folders = [scratch / f"round_{number}" for number in range(rounds, 0, -1)]
+    folders = [scratch / f"round_{number}" for number in reversed(rounds)]
     return next((ChainState.load(folder) for folder in folders if folder.exists()), None)
 
 
@@ -202,44 +215,3 @@ def improves(score: ValidationScore, best: dict[str, Any], fall_allowed: float) 
 def best_blend(blends: Sequence[Blend], best: dict[str, Any], fall_allowed: float) -> Blend:
     """The best by validation of the blends that would be kept, else the best of all."""
     return max(blends, key=lambda blend: (improves(blend.score, best, fall_allowed), blend.score.joint))
-
-
-def train_variants(
-    folders: dict[str, Path],
-    domain: str,
-    params: DeclaredParams,
-    rounds: int,
-    seed: int,
-    output: Path,
-    scratch: Path,
-    logger: logging.Logger,
-) -> dict[str, Any]:
-    """Trains the variants that section `hppo_variants` names; of section `hppo` only `variant` differs.
-
-    Args:
-        folders: of the artifacts that `load_inputs` reads, and of `finetuned`.
-        domain: which one.
-        params: of the run.
-        rounds: of each chain, >= 1.
-        seed: that of HPPO's own chain, so that rows differ by their variant alone.
-        output: gets NAME/ with model.pt, rounds.json and curve.json for each variant.
-        scratch: local folder that survives a crash; what is finished there is not trained again.
-        logger: for progress.
-
-    Returns:
-        The record of the last kept round of each variant, by its name.
-    """
-    reference = load_model(folders["finetuned"] / "model.pt")
-    inputs = load_inputs(folders, domain, params)
-    best: dict[str, Any] = {}
-    for name in params.hppo_variants.names:
-        section = params.hppo.model_copy(update={"variant": name})
-        own, folder = scratch / name, output / name
-        for place in (own, folder):
-            place.mkdir(parents=True, exist_ok=True)
-        journal = Journal(f"hppo_{name}", rounds * section.steps, logger, own / "curve.jsonl")
-        state = run_chain(reference, inputs, section, rounds, seed, journal, own)
-        state.save(folder)
-        journal.save(folder / "curve.json")
-        best[name] = [record for record in state.rounds if record["kept"]][-1]
-    return best

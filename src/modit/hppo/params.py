@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from modit.core.section import AtLeastZero, Positive, Section, Share, Weight
+from modit.core.section import Positive, Section, Share, Weight
 from modit.train.params import Sharding
 
 Variant = Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"]
@@ -41,10 +41,6 @@ class HPPOParams(Section):
         move_steps: lengths of the steps of a move.
         case_weight: share of a case's own deviation from the mean of a kind of candidate that labels keep; 1 is the
             paper.
-        rocchio_steps: moves to the global attribute centroid; empty for none.
-        search_rounds: rounds of derivative-free search around the best candidate; 0 for none.
-        search_moves: moves of each search round.
-        search_radius: typical length of a search move.
         blends: shares of a round's change of weights to try on validation cases.
         fall_allowed: most that Joint on validation items or validation patterns may fall in a round that is kept.
         rotate: share of pairs seen under a random rotation of everything, axes included.
@@ -52,7 +48,6 @@ class HPPOParams(Section):
         batch: pairs in a step.
         sharding: as in the other training sections.
         learning_rate: peak; falls to nearly nothing in each round.
-        ema: decay of the weight average within a round; 0 for none.
         weight_decay: of AdamW.
     """
 
@@ -76,10 +71,6 @@ class HPPOParams(Section):
     pull_steps: tuple[float, ...] = (0.4,)
     move_steps: tuple[float, ...] = (0.2, 0.4)
     case_weight: Weight = 0.3
-    rocchio_steps: tuple[float, ...] = ()
-    search_rounds: AtLeastZero = 0
-    search_moves: Positive = 8
-    search_radius: Annotated[float, Field(gt=0)] = 0.2
     blends: Annotated[tuple[Weight, ...], Field(min_length=1)] = (1.0, 0.5, 0.25)
     fall_allowed: Share = 0.01
     rotate: Weight = 1.0
@@ -87,7 +78,6 @@ class HPPOParams(Section):
     batch: Positive = 64
     sharding: Sharding = "auto"
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    ema: Share = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
 
 

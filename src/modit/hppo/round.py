@@ -1,7 +1,12 @@
-"""One HPPO round: candidates from the current policy, labels from the real index, pairs, a short preference epoch."""
+"""One HPPO round: candidates from the current policy, labels from the real index, pairs, a short preference epoch.
+
+Shape legend: n cases, p candidates of a case, P pairs, N items, d width of an embedding, L items of a trajectory,
+m seeds, K results.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +16,10 @@ import torch
 
 from modit.core.context import DeclaredParams
 from modit.core.memory import at_once
+from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.vectors import mean_of_rows, unit
-from modit.hppo.candidates import Labels, SeedMeans, build_pool, label_candidates, local_candidates, static_candidates
+from modit.hppo.candidates import Labels, SeedMeans, build_pool, label_candidates, static_candidates
 from modit.hppo.params import HPPOParams
 from modit.hppo.preferences import PairData, Pairs, PreferenceStage, build_pairs, shrink_to_kind
 from modit.hppo.validation import Validator, load_validator
@@ -22,7 +28,7 @@ from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import PatternViews
 from modit.metric.predictor import DomainGeometry
 from modit.metric.trajectories import Trajectories
-from modit.model.axes import Geometry
+from modit.model.axes import AXES, Geometry, case_axes
 from modit.model.dit import MODiT
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
 from modit.train.distributed import from_first
@@ -30,38 +36,83 @@ from modit.train.loop import Log, train
 from modit.train.params import OptimizerParams, SamplerParams
 from modit.train.stages import subset_rows
 
+# The artifacts that `load_context` reads.
+ARTIFACTS = ("catalog", "patterns", "predictor", "trajectories", "cases", "index")
+# Share of the seeds whose mean is `SeedMeans.best`.
+_BEST_SHARE = 1 / 3
+
 
 @dataclass(frozen=True)
 class RoundContext:
-    """What a round may see of a domain: the staged index and training items.
+    """What the rounds of a domain work on, but for models and section `hppo`.
 
     Attributes:
         embeddings: unit [N, d].
-        positive: the scorer's verdict, bool [N].
-        trainable: bool [N]; labels come from these items alone.
+        positive: items that the scorer gives the attribute, bool [N].
+        labelled: scored training items, bool [N]. Only these are results when a candidate is labelled.
         views: the pseudo-patterns of the trajectories.
+        trajectories: of the domain.
         geometry: of the domain.
         index: the staged index, pinned by digest.
-        k: results judged for a query.
+        k: K, results judged for a candidate.
+        validator: the stop rule.
+        sampler: section `sampler`.
+        seeds: m, items at the head of a trajectory that seeds are drawn from.
+        full_share: share of the training cases that keep all m.
     """
 
     embeddings: np.ndarray
     positive: np.ndarray
-    trainable: np.ndarray
+    labelled: np.ndarray
     views: PatternViews
+    trajectories: Trajectories
     geometry: DomainGeometry
     index: ItemIndex
     k: int
+    validator: Validator
+    sampler: SamplerParams
+    seeds: int
+    full_share: float
+
+
+def load_context(folders: Mapping[str, Path], domain: str, params: DeclaredParams) -> RoundContext:
+    """Reads the artifacts of a domain.
+
+    Items that are not scored are never results here: an unknown verdict is no reward. K shrinks with the share of
+    items that can be results, so that a list covers the same neighbourhood (docs/adr/0035).
+
+    Args:
+        folders: of the `ARTIFACTS`.
+        domain: which one.
+        params: of the run.
+    """
+    catalog = Catalog.load(folders["catalog"])
+    validator = load_validator(folders, domain, params)
+    labelled = validator.patterns.trainable & catalog.scored(domain)
+    return RoundContext(
+        embeddings=catalog.embeddings,
+        positive=validator.positive,
+        labelled=labelled,
+        views=PatternViews.load(folders["trajectories"] / "views.npz"),
+        trajectories=Trajectories.load(folders["trajectories"] / "own.npz"),
+        geometry=validator.geometry,
+        index=validator.index,
+        k=visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(labelled.sum())),
+        validator=validator,
+        sampler=params.sampler,
+        seeds=params.build_trajectories.seeds,
+        full_share=params.finetune.full_share,
+    )
 
 
 class RoundCases(NamedTuple):
-    """Training cases of HPPO: trajectories with the seeds that a caller might bring.
+    """Training cases of a round: trajectories with the seeds that a caller might bring.
 
     Attributes:
-        trajectories: int32 [n, L].
-        seeds: int32 [n, m], padded with -1.
-        views: int32 [n].
-        patterns: int32 [n].
+        trajectories: catalogue rows int32 [n, L].
+        seeds: catalogue rows int32 [n, m], padded with -1.
+        views: the view of each trajectory's pattern int32 [n].
+        patterns: the pattern in that view int32 [n].
     """
 
     trajectories: np.ndarray
@@ -82,8 +133,56 @@ class LabelledPool(NamedTuple):
     labels: Labels
 
 
+def run_round(
+    policy: MODiT,
+    reference: MODiT,
+    context: RoundContext,
+    params: HPPOParams,
+    guidance: float,
+    number: int,
+    seed: int,
+    log: Log,
+    checkpoint: Path | None = None,
+) -> tuple[MODiT, dict[str, float]]:
+    """Runs round `number` on `policy` in place; nothing is validated.
+
+    Args:
+        policy: the generator after the round before.
+        reference: the frozen SFT model.
+        context: what the round works on.
+        params: section `hppo`.
+        guidance: the policy's serving scale.
+        number: of the round, from 1.
+        seed: of the chain; every round has streams of its own.
+        log: of the training loop.
+        checkpoint: file that the training loop resumes from.
+
+    Returns:
+        The policy and `round_facts`.
+    """
+    cases_seed = derived_seed(seed, "cases", number)
+    cases = draw_cases(context.trajectories, context.seeds, params.cases, context.full_share, cases_seed)
+    source = reference if params.variant == "off_policy" else policy
+    pool = label_round(source, context, cases, params, guidance, derived_seed(seed, "candidates", number))
+    # In a team the first process's pairs count: the search of another machine may break a tie in another way.
+    pairs = from_first(choose_pairs(pool.labels, params))
+    if len(pairs.case):
+        data = pair_data(context, cases, pool, pairs, params)
+        stage = PreferenceStage(f"hppo_{number}", data, reference, params, Geometry.of(context.geometry))
+        policy = train(policy, stage, round_optimizer(params), seed, log, checkpoint)
+    return policy, round_facts(pool.labels, pairs)
+
+
 def draw_cases(trajectories: Trajectories, seeds: int, count: int, full_share: float, seed: int) -> RoundCases:
-    """Draws the training cases of a round: trajectories, with subsets of their first `seeds` items as seed sets."""
+    """Draws training cases: trajectories, with subsets of their first `seeds` items as seed sets.
+
+    Args:
+        trajectories: to draw from, without replacement.
+        seeds: m.
+        count: n, all trajectories where there are fewer.
+        full_share: share of the cases that keep all m seeds.
+        seed: of the draws.
+    """
     generator = np.random.default_rng(seed)
     chosen = generator.choice(len(trajectories), min(count, len(trajectories)), replace=False)
     items = trajectories.items[chosen]
@@ -92,32 +191,27 @@ def draw_cases(trajectories: Trajectories, seeds: int, count: int, full_share: f
 
 
 def label_round(
-    policy: MODiT,
-    context: RoundContext,
-    cases: RoundCases,
-    params: HPPOParams,
-    sampler: SamplerParams,
-    guidance: float,
-    seed: int,
+    policy: MODiT, context: RoundContext, cases: RoundCases, params: HPPOParams, guidance: float, seed: int
 ) -> LabelledPool:
-    """Builds the hybrid pool of every case and measures it on the index."""
-    geometry = Geometry.of(context.geometry)
-    generator_of = Sampler(policy, geometry, sampler.steps, sampler.samples)
-    fan = (*params.fan, guidance)
+    """Builds the pool of every case and measures it on the index.
+
+    Args:
+        policy: the generator of the policy candidates.
+        context: what the round works on.
+        cases: n training cases.
+        params: section `hppo`.
+        guidance: the policy's serving scale.
+        seed: of the sampler's noise.
+    """
+    sampler = Sampler(policy, Geometry.of(context.geometry), context.sampler.steps, context.sampler.samples)
     embeddings = torch.from_numpy(np.ascontiguousarray(context.embeddings))
     rows, block = torch.from_numpy(cases.seeds).long(), at_once(CASES_AT_ONCE)
-    queries = generate_queries(generator_of, embeddings, rows, fan, seed, block).numpy()
+    queries = generate_queries(sampler, embeddings, rows, (*params.fan, guidance), seed, block).numpy()
     tail = cases.trajectories.shape[1] - cases.seeds.shape[1]
     static = static_candidates(context.embeddings, cases.trajectories, tail, params.static_depths)
-    centroid = unit(np.asarray(context.embeddings)[context.positive & context.trainable].mean(0))
     means, directions = seed_means(context, cases), step_directions(context)
-    pool = build_pool(static, queries[:, :-1], queries[:, -1], means, directions, centroid, params)
-    labelled = LabelledPool(pool, _measure(context, cases, pool))
-    return _search(context, cases, labelled, params, np.random.default_rng(seed + 1))
-
-
-def _measure(context: RoundContext, cases: RoundCases, pool: np.ndarray) -> Labels:
-    return label_candidates(
+    pool = build_pool(static, queries[:, :-1], queries[:, -1], means, directions, params)
+    labels = label_candidates(
         context.index,
         pool,
         cases.seeds,
@@ -125,81 +219,34 @@ def _measure(context: RoundContext, cases: RoundCases, pool: np.ndarray) -> Labe
         context.views.labels,
         cases.views,
         cases.patterns,
-        context.trainable,
+        context.labelled,
         context.k,
     )
-
-
-def _search(
-    context: RoundContext, cases: RoundCases, pool: LabelledPool, params: HPPOParams, generator: np.random.Generator
-) -> LabelledPool:
-    """Local search on the true metric: each round keeps the best move and halves the radius.
-
-    Moves lie in the span of what the model can write. A winner outside of it would be luck that no policy can learn.
-    """
-    means = seed_means(context, cases)
-    directions = np.broadcast_to(step_directions(context), (len(cases.seeds), *step_directions(context).shape))
-    for step in range(params.search_rounds):
-        best = take_best(pool)
-        axes = np.concatenate([directions, np.stack(means, 1) - best[:, None]], 1)
-        moves = local_candidates(best, axes, params.search_radius / 2**step, params.search_moves, generator)
-        labels = _measure(context, cases, moves)
-        merged = Labels(
-            np.concatenate([pool.labels.joint, labels.joint], 1), np.concatenate([pool.labels.same, labels.same], 1)
-        )
-        pool = LabelledPool(np.concatenate([pool.candidates, moves], 1), merged)
-    return pool
+    return LabelledPool(pool, labels)
 
 
 def step_directions(context: RoundContext) -> np.ndarray:
-    """Predicted density, the attribute, and the middle of both, unit [3, d]."""
+    """Directions of predicted density, of the attribute, and the middle of both: unit [3, d]."""
     density, attribute = context.geometry.density, context.geometry.attribute
     return np.stack([density, attribute, unit(density + attribute)])
 
 
 def seed_means(context: RoundContext, cases: RoundCases) -> SeedMeans:
-    """Of each case's seeds."""
-    geometry = context.geometry
-    best = best_scored(cases.seeds, np.asarray(context.embeddings) @ geometry.density, 1 / 3)
-    mean = mean_of_rows(context.embeddings, cases.seeds)
-    return SeedMeans(mean, mean_of_rows(context.embeddings, best), unit((mean - geometry.mean) @ geometry.whitening))
+    """The means of each case's seeds; two of them are axes that the model reads."""
+    rows = torch.from_numpy(cases.seeds).long()
+    seeds = torch.from_numpy(np.asarray(context.embeddings))[rows.clamp_min(0)]
+    axes = case_axes(seeds, (rows >= 0).sum(1), Geometry.of(context.geometry)).numpy()
+    best = best_scored(cases.seeds, np.asarray(context.embeddings) @ context.geometry.density, _BEST_SHARE)
+    mean, whitened = axes[:, AXES.index("frame")], axes[:, AXES.index("whitened_frame")]
+    return SeedMeans(mean, mean_of_rows(context.embeddings, best), whitened)
 
 
 def best_scored(seeds: np.ndarray, density: np.ndarray, share: float) -> np.ndarray:
     """Keeps the `share` of each row's seeds with the highest predicted density; others become -1 [n, m]."""
     score = np.where(seeds >= 0, density[seeds], -np.inf)
-    rank = (-score).argsort(1).argsort(1)
+    rank = (-score).argsort(1, kind="stable").argsort(1)
     kept = np.maximum(1, np.round(share * (seeds >= 0).sum(1))).astype(int)
     return np.where(rank < kept[:, None], seeds, -1)
-
-
-def take_best(pool: LabelledPool) -> np.ndarray:
-    """The candidate of highest Joint of each case, ties to the higher Same [n, d]."""
-    best = (pool.labels.joint + 1e-3 * pool.labels.same).argmax(1)
-    return pool.candidates[np.arange(len(best)), best]
-
-
-def filter_tolerance(params: HPPOParams) -> float | None:
-    """Epsilon of the variant: none for off_policy and adaptive, 0 for pareto, `tolerance` for pareto_epsilon."""
-    return {"off_policy": None, "adaptive": None, "pareto": 0.0, "pareto_epsilon": params.tolerance}[params.variant]
-
-
-def pair_data(
-    context: RoundContext, cases: RoundCases, pool: LabelledPool, pairs: Pairs, params: HPPOParams
-) -> PairData:
-    """Pairs as tensors; the anchor is the SFT target or the winner."""
-    tail = cases.trajectories[:, cases.seeds.shape[1] :]
-    winners = pool.candidates[pairs.case, pairs.winner]
-    anchors = None if params.anchor == "winner" else unit(context.embeddings[tail].mean(1))[pairs.case]
-    rows = torch.from_numpy(cases.seeds).long()
-    return PairData(
-        seeds=torch.from_numpy(np.asarray(context.embeddings))[rows.clamp_min(0)],
-        lengths=(rows >= 0).sum(1),
-        case=torch.from_numpy(pairs.case),
-        winners=torch.from_numpy(winners),
-        losers=torch.from_numpy(pool.candidates[pairs.case, pairs.loser]),
-        anchors=None if anchors is None else torch.from_numpy(anchors),
-    )
 
 
 def choose_pairs(labels: Labels, params: HPPOParams) -> Pairs:
@@ -207,6 +254,28 @@ def choose_pairs(labels: Labels, params: HPPOParams) -> Pairs:
     joint, same = (shrink_to_kind(values, params.case_weight) for values in labels)
     served = 0 if params.gate == "served" else None
     return build_pairs(joint, same, params.margin, filter_tolerance(params), served)
+
+
+def filter_tolerance(params: HPPOParams) -> float | None:
+    """Epsilon of the variant: None for off_policy and adaptive, 0 for pareto, `tolerance` for pareto_epsilon."""
+    return {"off_policy": None, "adaptive": None, "pareto": 0.0, "pareto_epsilon": params.tolerance}[params.variant]
+
+
+def pair_data(
+    context: RoundContext, cases: RoundCases, pool: LabelledPool, pairs: Pairs, params: HPPOParams
+) -> PairData:
+    """Pairs as tensors; the target of the anchor is the SFT target or the winner."""
+    tail = cases.trajectories[:, cases.seeds.shape[1] :]
+    anchors = None if params.anchor == "winner" else mean_of_rows(context.embeddings, tail)[pairs.case]
+    rows = torch.from_numpy(cases.seeds).long()
+    return PairData(
+        seeds=torch.from_numpy(np.asarray(context.embeddings))[rows.clamp_min(0)],
+        lengths=(rows >= 0).sum(1),
+        case=torch.from_numpy(pairs.case),
+        winners=torch.from_numpy(pool.candidates[pairs.case, pairs.winner]),
+        losers=torch.from_numpy(pool.candidates[pairs.case, pairs.loser]),
+        anchors=None if anchors is None else torch.from_numpy(anchors),
+    )
 
 
 def round_facts(labels: Labels, pairs: Pairs) -> dict[str, float]:
@@ -220,48 +289,6 @@ def round_facts(labels: Labels, pairs: Pairs) -> dict[str, float]:
     }
 
 
-def run_round(
-    policy: MODiT,
-    reference: MODiT,
-    context: RoundContext,
-    cases: RoundCases,
-    params: HPPOParams,
-    sampler: SamplerParams,
-    guidance: float,
-    number: int,
-    seed: int,
-    log: Log,
-    checkpoint: Path | None = None,
-) -> tuple[MODiT, dict[str, float]]:
-    """Runs round `number` on `policy` in place.
-
-    Args:
-        policy: the generator after the round before.
-        reference: the frozen SFT model.
-        context: what the round may see.
-        cases: its training cases.
-        params: section `hppo`.
-        sampler: section `sampler`.
-        guidance: the policy's serving scale.
-        number: of the round, from 1.
-        seed: of the run.
-        log: of the training loop.
-        checkpoint: where the training loop resumes from.
-
-    Returns:
-        The policy and `round_facts`.
-    """
-    source = reference if params.variant == "off_policy" else policy
-    pool = label_round(source, context, cases, params, sampler, guidance, seed + number)
-    # In a team the first process's pairs count: another machine's search may break a tie otherwise.
-    pairs = from_first(choose_pairs(pool.labels, params))
-    if len(pairs.case):
-        data, geometry = pair_data(context, cases, pool, pairs, params), Geometry.of(context.geometry)
-        stage = PreferenceStage(f"hppo_{number}", data, reference, params, geometry)
-        policy = train(policy, stage, round_optimizer(params), seed, log, checkpoint)
-    return policy, round_facts(pool.labels, pairs)
-
-
 def round_optimizer(params: HPPOParams) -> OptimizerParams:
     """Settings of a round's training: a short warm-up, then down to nearly nothing."""
     return OptimizerParams(
@@ -270,51 +297,6 @@ def round_optimizer(params: HPPOParams) -> OptimizerParams:
         learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
         warmup=0.1,
-        ema=params.ema,
         sharding=params.sharding,
         final_ratio=0.02,
     )
-
-
-ARTIFACTS = ("catalog", "patterns", "predictor", "trajectories", "cases", "index")
-
-
-class RoundInputs(NamedTuple):
-    """Everything but the models and section `hppo`.
-
-    Attributes:
-        context: what the round may learn from.
-        trajectories: the domain's own.
-        validator: the stop rule.
-        sampler: how queries are drawn.
-        seeds: m, items at the head of a trajectory that seeds are drawn from.
-        full_share: share of the training cases that keep all m.
-    """
-
-    context: RoundContext
-    trajectories: Trajectories
-    validator: Validator
-    sampler: SamplerParams
-    seeds: int
-    full_share: float
-
-
-def load_inputs(folders: dict[str, Path], domain: str, params: DeclaredParams) -> RoundInputs:
-    """Reads the artifacts of a domain.
-
-    Args:
-        folders: of the `ARTIFACTS`.
-        domain: which one.
-        params: of the run.
-    """
-    validator = load_validator(folders, domain, params)
-    catalog = Catalog.load(folders["catalog"])
-    views = PatternViews.load(folders["trajectories"] / "views.npz")
-    trainable = validator.patterns.trainable
-    k = visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(trainable.sum()))
-    context = RoundContext(
-        catalog.embeddings, validator.positive, trainable, views, validator.geometry, validator.index, k
-    )
-    trajectories = Trajectories.load(folders["trajectories"] / "own.npz")
-    seeds, full_share = params.build_trajectories.seeds, params.finetune.full_share
-    return RoundInputs(context, trajectories, validator, params.sampler, seeds, full_share)

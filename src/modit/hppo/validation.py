@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +63,8 @@ class Validator:
     Attributes:
         embeddings: unit [N, d].
         positive: bool [N].
-        patterns: of the domain; test items are invisible to the search.
+        patterns: of the domain.
+        visible: items that may be results, bool [N]: scored ones that are not test items.
         cases: seeds int32 [n, m] and pattern [n] of both validation splits.
         geometry: of the domain.
         index: the staged index.
@@ -74,6 +75,7 @@ class Validator:
     embeddings: np.ndarray
     positive: np.ndarray
     patterns: Patterns
+    visible: np.ndarray
     cases: dict[str, tuple[np.ndarray, np.ndarray]]
     geometry: DomainGeometry
     index: ItemIndex
@@ -99,15 +101,17 @@ class Validator:
         rows, block = torch.from_numpy(seeds).long(), at_once(CASES_AT_ONCE)
         queries = generate_queries(sampler, embeddings, rows, scales, _NOISE_SEED, block).numpy()
         for number in range(len(scales)):
-            allowed = self.patterns.visible_for_validation
-            found = self.index.search(queries[:, number], self.k, allowed=allowed, exclude=seeds).rows
+            found = self.index.search(queries[:, number], self.k, allowed=self.visible, exclude=seeds).rows
             metrics = list_metrics(found, self.positive, self.patterns.labels, patterns)
             means[number] = metrics.joint.mean(), metrics.same.mean()
         return means
 
 
 class Blend(NamedTuple):
-    """A point on the line.
+    """Weights on the line between two models (Wortsman et al. 2022, arXiv 2109.01903).
+
+    A stage that goes too far on one kind of case is often right in direction: weights in between keep what both kinds
+    agree on.
 
     Attributes:
         share: 0 is the model before a stage, 1 the model after it.
@@ -125,7 +129,7 @@ class Blend(NamedTuple):
 
 
 def score_blends(before: MODiT, after: MODiT, shares: Sequence[float], validator: Validator) -> list[Blend]:
-    """Scores the weights at every share.
+    """Scores the weights at every share of the way between two models.
 
     Args:
         before: the model before a stage.
@@ -138,15 +142,15 @@ def score_blends(before: MODiT, after: MODiT, shares: Sequence[float], validator
 
 
 def interpolate(before: MODiT, after: MODiT, share: float) -> MODiT:
-    """Weights (1 - share) before + share after."""
+    """Gives a model with the weights (1 - share) before + share after."""
     blend = copy.deepcopy(after)
     old = before.state_dict()
     blend.load_state_dict({name: old[name] + share * (value - old[name]) for name, value in after.state_dict().items()})
     return blend
 
 
-def load_validator(folders: dict[str, Path], domain: str, params: DeclaredParams) -> Validator:
-    """The validation cases of a domain and what it takes to score a model on them.
+def load_validator(folders: Mapping[str, Path], domain: str, params: DeclaredParams) -> Validator:
+    """Reads the validation cases of a domain and all that scoring a model on them needs.
 
     Args:
         folders: of `catalog`, `patterns`, `predictor`, `cases` and `index`.
@@ -156,14 +160,15 @@ def load_validator(folders: dict[str, Path], domain: str, params: DeclaredParams
     catalog = Catalog.load(folders["catalog"])
     patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
     stored = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in VALIDATIONS}
-    visible = int(patterns.visible_for_validation.sum())
+    visible = patterns.visible_for_validation & catalog.scored(domain)
     return Validator(
         embeddings=catalog.embeddings,
         positive=catalog.positive(domain),
         patterns=patterns,
+        visible=visible,
         cases={split: (cases.seeds, cases.patterns) for split, cases in stored.items()},
         geometry=DomainGeometry.load(folders["predictor"] / "geometry.npz"),
         index=ItemIndex.load(folders["index"]),
         sampler=params.sampler,
-        k=visible_depth(params.retrieval.depth(len(catalog)), len(catalog), visible),
+        k=visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(visible.sum())),
     )

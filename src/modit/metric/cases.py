@@ -52,7 +52,8 @@ class Cases:
 def build_cases(
     patterns: Patterns,
     positive: np.ndarray,
-    density: np.ndarray,
+    scored: np.ndarray,
+    ranks: np.ndarray,
     split: Split,
     count: int,
     params: SequenceParams,
@@ -63,7 +64,8 @@ def build_cases(
     Args:
         patterns: of the domain.
         positive: bool [N].
-        density: predicted density [N].
+        scored: bool [N]; nothing else enters a case.
+        ranks: `density_ranks` [N].
         split: which.
         count: how many cases are wanted.
         params: section `build_trajectories`.
@@ -72,7 +74,7 @@ def build_cases(
     Returns:
         The cases, and the patterns skipped because they are too small.
     """
-    eligible = patterns.members_of(split)
+    eligible = patterns.members_of(split) & scored
     present = np.unique(patterns.labels[eligible])
     pools = {
         int(p): pattern_pool(
@@ -89,7 +91,7 @@ def build_cases(
     tails = np.full((len(order), params.length - params.seeds), -1, np.int32)
     for row, pattern in enumerate(order):
         group = generator.choice(pools[pattern], lengths[pattern], replace=False)
-        ranked = order_group(group, density, "ascending", generator)
+        ranked = order_group(group, ranks, "ascending", generator)
         split_at = round(len(ranked) * seed_share)
         seeds[row, :split_at] = ranked[:split_at]
         tails[row, : len(ranked) - split_at] = ranked[split_at:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modit.core.section import Positive, Section, Share
+from modit.core.section import AtLeastZero, Positive, Section, Share
 
 
 class PatternParams(Section):
@@ -13,6 +13,8 @@ class PatternParams(Section):
         minimum: fewest patterns of a domain.
         maximum: most patterns of a domain (the paper: 1000).
         minimum_positives: positives that a pattern needs before it can be held out and judged.
+        minimum_negatives: fewest items of a domain that the scorer denies the attribute; a domain with fewer is
+            skipped.
         minimum_held_out: fewest patterns in test and in validation.
         test_share: share of patterns held out for test.
         validation_share: share of patterns held out for validation.
@@ -26,6 +28,7 @@ class PatternParams(Section):
     minimum: Positive = 8
     maximum: Positive = 60
     minimum_positives: Positive = 24
+    minimum_negatives: AtLeastZero = 100
     minimum_held_out: Positive = 2
     test_share: Share = 1 / 6
     validation_share: Share = 1 / 8

@@ -12,6 +12,8 @@ from threadpoolctl import threadpool_limits
 from modit.core.arrays import save_arrays
 from modit.core.errors import InsufficientDataError
 from modit.core.memory import at_once
+from modit.core.seeds import derived_seed
+from modit.data.catalog import NEGATIVE, POSITIVE
 from modit.data.hashing import hash_unit
 from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import ROWS_AT_ONCE, nearest_centroid
@@ -178,7 +180,7 @@ def hold_out_patterns(
 def build_patterns(
     embeddings: np.ndarray,
     item_ids: np.ndarray,
-    positive: np.ndarray,
+    verdicts: np.ndarray,
     item_split: np.ndarray,
     params: PatternParams,
     seed: int,
@@ -188,19 +190,27 @@ def build_patterns(
     Args:
         embeddings: unit [N, d].
         item_ids: [N].
-        positive: the scorer's verdict, bool [N].
+        verdicts: of the scorer, as in `Catalog.verdicts`, int8 [N].
         item_split: int8 [N].
         params: section `assign_patterns`.
         seed: of the k-means.
 
     Raises:
-        InsufficientDataError: too few positives, or too few patterns large enough to hold some out.
+        InsufficientDataError: too few positives or negatives, or too few patterns large enough to hold some out.
     """
-    positives = int(positive.sum())
+    positive = verdicts == POSITIVE
+    positives, negatives = int(positive.sum()), int((verdicts == NEGATIVE).sum())
     needed = params.minimum * params.minimum_positives
     if positives < needed:
         raise InsufficientDataError(
-            f"{positives} positive items, at least {needed} are needed for {params.minimum} patterns"
+            f"{positives} positive items, at least {needed} are needed for {params.minimum} patterns "
+            "(assign_patterns.minimum times assign_patterns.minimum_positives)"
+        )
+    if negatives < params.minimum_negatives:
+        raise InsufficientDataError(
+            f"{negatives} negative items beside {positives} positive ones, at least {params.minimum_negatives} are "
+            "needed (assign_patterns.minimum_negatives): where nearly all scored items have the attribute, there is no "
+            "direction in which it grows"
         )
     centroids = cluster(np.asarray(embeddings)[positive], number_of_patterns(positives, params), seed)
     labels = nearest_centroid(embeddings, centroids)
@@ -212,7 +222,7 @@ def build_patterns(
 def build_views(
     embeddings: np.ndarray, positive: np.ndarray, trainable: np.ndarray, params: PatternParams, seed: int
 ) -> PatternViews:
-    """Clusters the trainable positives several times, at several granularities.
+    """Clusters the trainable positives several times, at several granularities (docs/adr/0004).
 
     A dozen official patterns can be memorised; hundreds of overlapping ones have to be read from the seeds.
     """
@@ -222,6 +232,6 @@ def build_views(
     for view in range(params.views):
         factor = params.view_granularities[view % len(params.view_granularities)]
         count = max(2, min(round(base * factor), len(points) // 8))
-        labels.append(nearest_centroid(embeddings, cluster(points, count, seed + view)))
+        labels.append(nearest_centroid(embeddings, cluster(points, count, derived_seed(seed, "view", view))))
         sizes.append(count)
     return PatternViews(np.stack(labels), np.array(sizes))

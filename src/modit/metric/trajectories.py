@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,12 @@ from typing import Literal
 import numpy as np
 
 from modit.core.arrays import save_arrays
+from modit.data.splits import TRAIN
 from modit.metric.params import SequenceParams
-from modit.metric.patterns import PatternViews
+from modit.metric.patterns import Patterns, PatternViews
+
+# A sequence with fewer items teaches nothing: it has hardly a prefix.
+MINIMUM_ITEMS = 4
 
 Order = Literal["ascending", "descending", "random"]
 
@@ -49,8 +54,8 @@ def pattern_pool(
     """Candidates of one pattern: its positives, and normal members so that they make up `normal_share` of the pool.
 
     Args:
-        members: catalogue rows of the pattern that may be used [n].
-        positive: the scorer's verdict for every item, bool [N].
+        members: scored items of the pattern that may be used, catalogue rows [n].
+        positive: items that the scorer gives the attribute, bool [N].
         normal_share: in [0, 1).
         generator: draws which normal members join.
     """
@@ -59,19 +64,39 @@ def pattern_pool(
     return np.concatenate([positives, generator.choice(normals, wanted, replace=False)]) if wanted else positives
 
 
-def order_group(group: np.ndarray, density: np.ndarray, order: Order, generator: np.random.Generator) -> np.ndarray:
-    """Sorts a group of rows by predicted density (ties by row), or shuffles it."""
+def density_ranks(density: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+    """The place of each item in the order of predicted density; equal ones are ordered by their ids.
+
+    Args:
+        density: predicted density [N].
+        item_ids: unique [N].
+
+    Returns:
+        int64 [N], each of 0 to N - 1 once.
+    """
+    order = np.argsort(density, kind="stable")
+    equal = np.diff(density[order]) == 0
+    tied = np.append(equal, False) | np.append(False, equal)
+    rows = order[tied]
+    order[tied] = rows[np.lexsort((item_ids[rows], density[rows]))]
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks
+
+
+def order_group(group: np.ndarray, ranks: np.ndarray, order: Order, generator: np.random.Generator) -> np.ndarray:
+    """Sorts a group of rows by `density_ranks`, or shuffles it."""
     if order == "random":
         return generator.permutation(group)
-    ranked = group[np.lexsort((group, density[group]))]
+    ranked = group[np.argsort(ranks[group])]
     return ranked if order == "ascending" else ranked[::-1]
 
 
 def build_trajectories(
     views: PatternViews,
     positive: np.ndarray,
-    trainable: np.ndarray,
-    density: np.ndarray,
+    allowed: np.ndarray,
+    ranks: np.ndarray,
     params: SequenceParams,
     generator: np.random.Generator,
     order: Order = "ascending",
@@ -81,8 +106,8 @@ def build_trajectories(
     Args:
         views: pseudo-patterns over the trainable items.
         positive: bool [N].
-        trainable: bool [N]; nothing else enters a sequence.
-        density: predicted density [N].
+        allowed: scored training items, bool [N]; nothing else enters a sequence.
+        ranks: `density_ranks` [N].
         params: length, normal share, number of sequences.
         generator: draws the groups.
         order: ascending is the method; the others are for ablation.
@@ -90,9 +115,7 @@ def build_trajectories(
     pools = []
     for view, labels in enumerate(views.labels):
         for pattern in range(views.sizes[view]):
-            pool = pattern_pool(
-                np.flatnonzero((labels == pattern) & trainable), positive, params.normal_share, generator
-            )
+            pool = pattern_pool(np.flatnonzero((labels == pattern) & allowed), positive, params.normal_share, generator)
             if len(pool) >= params.length:
                 pools.append((view, pattern, pool))
     drawn = _allocate(np.array([len(pool) for _, _, pool in pools]), params.sequences)
@@ -100,10 +123,40 @@ def build_trajectories(
     for (view, pattern, pool), count in zip(pools, drawn, strict=True):
         for _ in range(count):
             group = generator.choice(pool, params.length, replace=False)
-            items.append(order_group(group, density, order, generator))
+            items.append(order_group(group, ranks, order, generator))
             origin.append((view, pattern))
     shape = np.array(items, np.int32).reshape(-1, params.length), np.array(origin, np.int32).reshape(-1, 2)
     return Trajectories(shape[0], shape[1][:, 0].copy(), shape[1][:, 1].copy())
+
+
+def pattern_sequences(
+    patterns: Sequence[Patterns], allowed: np.ndarray, length: int, count: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Draws sequences for pretraining where a catalogue has no interactions: items of one training pattern each.
+
+    Args:
+        patterns: of every domain.
+        allowed: items that the shared stages may see, bool [N].
+        length: L, most items of a sequence.
+        count: sequences over all domains, about.
+        generator: draws the items and their order.
+
+    Returns:
+        Catalogue rows int32 [about count, L], padded with -1 at the end. Patterns with fewer than `MINIMUM_ITEMS`
+        allowed items give none.
+    """
+    pools = [
+        pool
+        for domain in patterns
+        for pattern in np.flatnonzero(domain.pattern_split == TRAIN)
+        if len(pool := np.flatnonzero(allowed & (domain.labels == pattern))) >= MINIMUM_ITEMS
+    ]
+    drawn = _allocate(np.array([len(pool) for pool in pools]), count)
+    sequences = np.full((int(drawn.sum()), length), -1, np.int32)
+    for row, number in enumerate(np.repeat(np.arange(len(pools)), drawn)):
+        items = generator.permutation(pools[number])[:length]
+        sequences[row, : len(items)] = items
+    return sequences
 
 
 def _allocate(pool_sizes: np.ndarray, total: int) -> np.ndarray:

@@ -99,10 +99,3 @@ def sample_time(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 def euler_step(position: Tensor, velocity: Tensor, step: float) -> Tensor:
     """One Euler step of dz = v dt followed by renormalisation to the sphere (specification section 7)."""
     return normalize(position + step * project_to_tangent(velocity, position))
-
-
-def exponential_step(position: Tensor, velocity: Tensor, step: float) -> Tensor:
-    """The exact step along the great circle: cos(|v|h) z + sin(|v|h) v/|v|."""
-    tangent = project_to_tangent(velocity, position)
-    speed = tangent.norm(dim=-1, keepdim=True)
-    return normalize(torch.cos(speed * step) * position + torch.sin(speed * step) * tangent / speed.clamp_min(1e-12))

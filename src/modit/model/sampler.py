@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,25 +15,34 @@ from modit.model.flow import euler_step, normalize, sample_noise
 # More cases are taken in turns, which bounds the memory.
 CASES_AT_ONCE = 256
 
-StepRule = Callable[[Tensor, Tensor, float], Tensor]
+
+def tie_direction(dimension: int) -> Tensor:
+    """Fixed weights [d] that tell seeds of equal predicted density apart.
+
+    Their product with a seed depends on all of its coordinates, so the content of the seeds decides their order, and
+    never the order in which a caller names them. In an exported graph the weights are a constant.
+    """
+    return torch.tensor([math.cos(number * number) for number in range(1, dimension + 1)])
 
 
-def sort_seeds(seeds: Tensor, mask: Tensor, density_direction: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Moves valid seeds to the front, in ascending predicted density; stable.
+def sort_seeds(seeds: Tensor, mask: Tensor, density_direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Moves valid seeds to the front, in ascending predicted density; ties are ordered by the seeds' content.
 
-    The predictor is affine, so its direction is enough to order by. Without a direction the caller's order is kept.
+    The predictor is affine, so its direction is enough to order by. A direction of zeros ties all seeds.
 
     Args:
         seeds: [B, M, d].
         mask: True for valid seeds [B, M].
-        density_direction: weights of the density predictor [d], or None.
+        density_direction: weights of the density predictor [d].
 
     Returns:
         The ordered seeds [B, M, d], padding last and zeroed, and the number of valid ones [B].
     """
-    score = torch.zeros_like(seeds[..., 0]) if density_direction is None else seeds @ density_direction
-    order = torch.argsort(score.masked_fill(~mask, float("inf")), dim=1, stable=True)
-    ordered = torch.gather(seeds * mask[..., None], 1, order[..., None].expand_as(seeds))
+    ordered = seeds * mask[..., None]
+    for direction in (tie_direction(seeds.shape[-1]).to(seeds), density_direction):
+        score = (ordered @ direction).masked_fill(~mask, float("inf"))
+        order = torch.argsort(score, dim=1, stable=True)
+        ordered, mask = torch.gather(ordered, 1, order[..., None].expand_as(ordered)), mask.gather(1, order)
     return ordered, mask.sum(1)
 
 
@@ -60,7 +70,6 @@ def sample_queries(
     noise: Tensor,
     guidance: Tensor,
     steps: int,
-    rule: StepRule = euler_step,
 ) -> Tensor:
     """Integrates dz = v dt from noise to queries with classifier-free guidance v_null + s (v_cond - v_null).
 
@@ -72,7 +81,6 @@ def sample_queries(
         noise: unit vectors [B, R, d], one for each query wanted.
         guidance: scale s of each query [B, R]; 1 is purely conditional.
         steps: number of integration steps, at least 1.
-        rule: how a step moves on the sphere.
 
     Returns:
         Unit queries [B, R, d].
@@ -83,7 +91,7 @@ def sample_queries(
     for index in range(steps):
         # One time for all rows: its embedding and the modulations are computed once, not for every query.
         time = noise.new_full((1, 1), index / steps)
-        z = rule(z, guided_velocity(model, z, time, cache, visibility, guidance), 1.0 / steps)
+        z = euler_step(z, guided_velocity(model, z, time, cache, visibility, guidance), 1.0 / steps)
     return z
 
 

@@ -8,7 +8,6 @@ plain one.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from modit.core.memory import batch_parts
+from modit.core.seeds import derived_seed
 from modit.model.dit import MODiT
 from modit.train.checkpoint import load_training_state, save_training_state
 from modit.train.distributed import (
@@ -76,8 +76,7 @@ class Objective(nn.Module):
 
 def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
     """The generator of one step, independent of all other steps."""
-    digest = hashlib.blake2b(f"{seed}/{stage}/{step}".encode(), digest_size=7).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+    return torch.Generator().manual_seed(derived_seed(seed, stage, step))
 
 
 def learning_rate_factor(step: int, params: OptimizerParams) -> float:
@@ -170,7 +169,7 @@ def _optimizer_step(
     """One step on the global batch, cut among processes and micro-batches; figures are means over all of it."""
     rank, size = rank_and_size()
     generator = step_generator(seed, stage.name, step)
-    torch.manual_seed(generator.initial_seed() % 2**31 + rank)  # dropout
+    torch.manual_seed(derived_seed(seed, stage.name, step, "dropout", rank))
     batch = stage.batch(generator, params.batch)
     totals: dict[str, Tensor] = {}
     cuts = min(params.accumulate * batch_parts(), max(1, params.batch // size))

@@ -29,7 +29,6 @@ class OptimizerParams(Section):
         ema: decay of the weight average; 0 for none.
         condition_dropout: share of targets that see BOS alone, for guidance.
         curvature: Jacobi weight of the loss.
-        seed_noise: tangent noise on seed embeddings, radians (augmentation).
         rotate: chance that a sequence is seen under a random rotation of everything, axes included
             (docs/adr/0004).
         draws: (time, noise) draws of each case in a step (stages with one target).
@@ -51,7 +50,6 @@ class OptimizerParams(Section):
     ema: Share = 0.0
     condition_dropout: Share = 0.1
     curvature: Literal["none", "remaining", "travelled"] = "remaining"
-    seed_noise: Annotated[float, Field(ge=0)] = 0.0
     rotate: Weight = 1.0
     draws: Positive = 4
     full_share: Weight = 0.5

@@ -9,19 +9,13 @@ import torch
 from torch import Tensor
 
 from modit.data.catalog import Sequences
+from modit.data.vectors import mean_of_rows
+from modit.metric.trajectories import MINIMUM_ITEMS
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, packed_visibility, query_visibility
-from modit.model.flow import flow_matching_loss, geodesic, normalize, project_to_tangent, sample_noise, sample_time
+from modit.model.flow import flow_matching_loss, geodesic, sample_noise, sample_time
 from modit.train.loop import Batch
 from modit.train.params import OptimizerParams
-
-
-def jitter(embeddings: Tensor, radians: float, generator: torch.Generator) -> Tensor:
-    """Moves unit vectors by tangent noise of about `radians`, an augmentation of the seeds."""
-    if radians == 0:
-        return embeddings
-    noise = torch.randn(embeddings.shape, generator=generator) / embeddings.shape[-1] ** 0.5
-    return normalize(embeddings + radians * project_to_tangent(noise, embeddings))
 
 
 def draw_rotations(dimension: int, rows: int, share: float, generator: torch.Generator) -> Tensor:
@@ -75,12 +69,11 @@ class PrefixPrediction:
         items = self.embeddings[rows.clamp_min(0)]
         rotation = draw_rotations(items.shape[-1], size, self.params.rotate, generator)
         framed = self._frame_lengths(rows, generator)
-        seeds = jitter(items, self.params.seed_noise, generator)
-        shape = rows.shape
+        shape, rotated = rows.shape, items @ rotation
         return {
-            "seeds": seeds @ rotation,
-            "targets": items @ rotation,
-            "axes": self._axes(seeds, framed, self.kinds[chosen]) @ rotation,
+            "seeds": rotated,
+            "targets": rotated,
+            "axes": self._axes(items, framed, self.kinds[chosen]) @ rotation,
             "valid": rows >= 0,
             "framed": framed,
             "noise": sample_noise((*shape, items.shape[-1]), generator),
@@ -142,9 +135,8 @@ class TargetPrediction:
         cases = torch.randint(len(self.seeds), (size,), generator=generator)
         rows, lengths = keep_some(self.seeds[cases], self.params.full_share, generator)
         dimension = self.embeddings.shape[1]
-        items, targets = self.embeddings[rows], self.targets[cases]
+        seeds, targets = self.embeddings[rows], self.targets[cases]
         rotation = draw_rotations(dimension, size, self.params.rotate, generator)
-        seeds = jitter(items, self.params.seed_noise, generator)
         return {
             "seeds": seeds @ rotation,
             "lengths": lengths,
@@ -192,7 +184,9 @@ def subset_rows(seeds: np.ndarray, full_share: float, generator: np.random.Gener
     return np.where(np.arange(seeds.shape[1]) < lengths[:, None].numpy(), ordered.numpy(), -1).astype(np.int32)
 
 
-def sequence_windows(sequences: Sequences, allowed: np.ndarray, length: int, minimum: int = 4) -> np.ndarray:
+def sequence_windows(
+    sequences: Sequences, allowed: np.ndarray, length: int, minimum: int = MINIMUM_ITEMS
+) -> np.ndarray:
     """Raw sequences as training windows: held-out items and repeats taken out, cut to `length`, padded with -1.
 
     Args:
@@ -218,5 +212,4 @@ def sequence_windows(sequences: Sequences, allowed: np.ndarray, length: int, min
 
 def tail_centroids(embeddings: np.ndarray, sequences: np.ndarray, depth: int) -> np.ndarray:
     """Unit means of the last `depth` items of ordered sequences [S, L] -> float32 [S, d] (Eq. 8, normalised)."""
-    mean = embeddings[sequences[:, -depth:]].mean(1)
-    return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32)
+    return mean_of_rows(embeddings, sequences[:, -depth:])

@@ -59,7 +59,10 @@ def build_world(titles: bool = True) -> World:
     params = SequenceParams(length=12, seeds=8, minimum_case_seeds=4)
     density = predictor.predict(items.embeddings)
     rng = np.random.default_rng(2)
-    cases = {split: build_cases(patterns, items.positive, density, split, 24, params, rng)[0] for split in Split}
+    scored = np.ones(count, bool)
+    cases = {
+        split: build_cases(patterns, items.positive, scored, density, split, 24, params, rng)[0] for split in Split
+    }
     ids = np.array([f"item-{row}" for row in range(count)])
     names = np.array([f"Title <{row}> & more" for row in range(count)]) if titles else None
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))

@@ -29,33 +29,20 @@ def test_static_candidates_are_unit_centroids_of_the_last_items(vectors):
         assert np.allclose(found[1, number], unit(vectors[20 - count : 20].mean(0)), atol=1e-6)
 
 
-def test_local_moves_are_unit_and_stay_in_the_span_of_query_and_axes(vectors):
-    queries, axes = vectors[:3], vectors[3:9].reshape(3, 2, 8)
-    moves = candidates.local_candidates(queries, axes, 0.3, 50, np.random.default_rng(1))
-    assert np.allclose(np.linalg.norm(moves, axis=-1), 1, atol=1e-6)
-    for row in range(3):
-        basis = np.vstack([queries[row], axes[row]])
-        outside = np.eye(8) - np.linalg.pinv(basis) @ basis
-        assert np.abs(moves[row] @ outside).max() < 1e-5
-    near = candidates.local_candidates(queries, axes, 0.03, 50, np.random.default_rng(1))
-    assert np.linalg.norm(near - queries[:, None], axis=-1).mean() < 0.1
-
-
 def test_pool_holds_what_the_section_switches_on(vectors, means, directions):
     static, fan = (vectors[: 3 * n].reshape(3, n, 8) for n in (2, 3))
-    served, centroid = vectors[:3], vectors[3]
-    params = HPPOParams(pull_steps=(0.4,), move_steps=(0.2,), axis_steps=(0.3, 0.6), rocchio_steps=(0.1,))
+    served = vectors[:3]
+    params = HPPOParams(pull_steps=(0.4,), move_steps=(0.2,), axis_steps=(0.3, 0.6))
     expected = {
         "use_static": static,
         "use_policy": fan,
         "use_axes": candidates.axis_candidates(means, directions, (0.3, 0.6)),
         "use_moves": candidates.move_candidates(served, means, directions, params),
     }
-    rocchio = candidates.rocchio_candidates(served, centroid, (0.1,))
     for chosen in (*((name,) for name in expected), (), tuple(expected)):
         section = params.model_copy(update={name: name in chosen for name in expected})
-        pool = candidates.build_pool(static, fan, served, means, directions, centroid, section)
-        wanted = [served[:, None], *(expected[name] for name in chosen), rocchio]
+        pool = candidates.build_pool(static, fan, served, means, directions, section)
+        wanted = [served[:, None], *(expected[name] for name in chosen)]
         assert np.array_equal(pool, np.concatenate(wanted, 1)), chosen
 
 

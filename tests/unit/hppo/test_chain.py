@@ -49,12 +49,9 @@ class Rounds:
         self.reference, self.started, self.dies_at = reference, [], None
         self.reference.bos.data[0] = 0.0
         self.section = HPPOParams(**{"blends": (1.0,), "steps": self.STEPS} | section)
-        trajectories = Trajectories(np.arange(640, dtype=np.int32).reshape(20, 32), np.zeros(20), np.zeros(20))
-        self.inputs = SimpleNamespace(
-            validator=Validator(joint), trajectories=trajectories, context=None, sampler=None, seeds=24, full_share=0.5
-        )
+        self.context = SimpleNamespace(validator=Validator(joint))
 
-    def move(self, policy, frozen, world, cases, section, sampler, guidance, number, seed, log, checkpoint):
+    def move(self, policy, frozen, context, section, guidance, number, seed, log, checkpoint):
         self.started.append(policy.bos[0].item())
         assert frozen.bos[0].item() == 0.0
         log.rewind(0)
@@ -70,14 +67,15 @@ class Rounds:
         state = ChainState.start(self.reference)
         for number in range(1, count + 1):
             journal = Journal("x", self.STEPS, logging.getLogger("test"))
-            state = advance(state, self.reference, self.inputs, self.section, number, 0, journal)
+            state = advance(state, self.reference, self.context, self.section, number, 0, journal)
         return state
 
     def whole(self, count, scratch):
         """As one chain; gives its journal too."""
         scratch.mkdir(exist_ok=True)
         journal = Journal("x", count * self.STEPS, logging.getLogger("test"), scratch / "curve.jsonl")
-        return run_chain(self.reference, self.inputs, self.section, count, 0, journal, scratch), journal
+        rounds, start = range(1, count + 1), ChainState.start(self.reference)
+        return run_chain(start, self.reference, self.context, self.section, rounds, 0, journal, scratch), journal
 
 
 @pytest.fixture

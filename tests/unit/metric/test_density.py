@@ -1,13 +1,13 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from modit.data.catalog import Catalog, Sequences
-from modit.data.contract import LABEL_SCHEMA
+from modit.data.catalog import NOT_SCORED, RETRIEVAL_LABEL_SCHEMA, Catalog, Sequences
 from modit.data.vectors import mean_of_rows, unit
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
@@ -57,25 +57,39 @@ def test_validation_tells_signal_from_noise(embeddings):
 
 def test_anchors_and_their_results_never_hold_a_held_out_id(catalog, index):
     trainable = np.random.default_rng(2).random(ITEMS) < 0.5
-    anchors = draw_anchors(trainable, logged=[], count=100, seed=0)
+    anchors = draw_anchors(trainable, logged=np.zeros(0, int), count=100, seed=0)
     labels = label_anchors(catalog, index, "rare", trainable, anchors, K)
-    row_of = {name: row for row, name in enumerate(catalog.item_ids)}
-    for column in ("anchor_item_id", "item_id"):
-        rows = [row_of[name] for name in labels[column].to_pylist()]
-        assert trainable[rows].all()
-    assert len(set(labels["anchor_item_id"].to_pylist())) == 100
-    assert all(a != b for a, b in zip(labels["anchor_item_id"].to_pylist(), labels["item_id"].to_pylist(), strict=True))
+    anchor, item = labels["anchor"].to_numpy(), labels["item"].to_numpy()
+    assert trainable[anchor].all() and trainable[item].all()
+    assert len(set(anchor)) == 100
+    assert (anchor != item).all()
 
 
 def test_density_of_an_anchor_is_the_share_of_positives_among_its_neighbours(catalog, index):
     everything = np.ones(ITEMS, bool)
     labels = label_anchors(catalog, index, "rare", everything, np.arange(ITEMS), K)
-    rows, density = anchor_density(labels, catalog)
+    rows, density = anchor_density(labels)
     assert np.array_equal(rows, np.arange(ITEMS))
     scores = catalog.embeddings @ catalog.embeddings.T
     np.fill_diagonal(scores, -np.inf)
     nearest = np.argsort(-scores, 1)[:, :K]
     assert np.allclose(density, catalog.positive("rare")[nearest].mean(1))
+
+
+def test_results_that_are_not_scored_have_no_label_and_a_list_of_them_gives_no_density(catalog, index):
+    verdicts = catalog.verdicts["rare"].copy()
+    nearest = index.search(catalog.embeddings[[0]], K, exclude=np.array([[0]])).rows[0]
+    verdicts[nearest] = NOT_SCORED
+    verdicts[1::2] = NOT_SCORED
+    half = replace(catalog, verdicts={"rare": verdicts})
+    everything = np.ones(ITEMS, bool)
+    labels = label_anchors(half, index, "rare", everything, np.arange(50), K)
+    assert (verdicts[labels["item"].to_numpy()] != NOT_SCORED).all()
+    rows, density = anchor_density(labels)
+    assert 0 not in rows and len(rows) > 40
+    lists = index.search(catalog.embeddings[rows], K, exclude=rows[:, None]).rows
+    expected = [verdicts[found][verdicts[found] != NOT_SCORED].mean() for found in lists]
+    assert np.allclose(density, expected)
 
 
 def test_anchors_are_drawn_among_trainable_rows_that_the_logs_say_nothing_of():
@@ -94,15 +108,15 @@ def logs_of(catalog: Catalog, requests: dict[str, tuple[int, list[int]]]) -> pa.
                 "request_id": request,
                 "timestamp": None,
                 "domain": "rare" if request != "other" else "common",
-                "anchor_item_id": str(catalog.item_ids[anchor]),
+                "anchor": anchor,
                 "rank": rank,
-                "item_id": str(catalog.item_ids[item]),
+                "item": item,
                 "label": bool(catalog.positive("rare")[item]),
             }
             for request, (anchor, items) in requests.items()
             for rank, item in enumerate(items, 1)
         ],
-        LABEL_SCHEMA,
+        RETRIEVAL_LABEL_SCHEMA,
     )
 
 
@@ -115,26 +129,27 @@ def test_labels_of_the_logs_are_the_first_k_trainable_results_of_trainable_ancho
         "other": (4, list(range(100, 150))),  # another domain
         "d": (5, list(range(200, 208))),
     }
-    labels = logged_labels(logs_of(catalog, requests), catalog, "rare", trainable, K)
-    found = {row["request_id"]: [] for row in labels.to_pylist()}
+    labels = logged_labels(logs_of(catalog, requests), "rare", trainable, K)
+    found = {row["anchor"]: [] for row in labels.to_pylist()}
     for row in labels.to_pylist():
-        found[row["request_id"]].append((row["rank"], int(row["item_id"].removeprefix("item-")), row["label"]))
+        assert row["logged"]
+        found[row["anchor"]].append((row["rank"], row["item"], row["label"]))
     positive = catalog.positive("rare")
-    expected = {"b": [row for row in range(100, 150) if row % 3][:K], "d": [200, 202, 203, 205, 206]}
+    expected = {1: [row for row in range(100, 150) if row % 3][:K], 5: [200, 202, 203, 205, 206]}
     assert found == {
-        request: [(rank, item, bool(positive[item])) for rank, item in enumerate(items, 1)]
-        for request, items in expected.items()
+        anchor: [(rank, item, bool(positive[item])) for rank, item in enumerate(items, 1)]
+        for anchor, items in expected.items()
     }
-    rows, density = anchor_density(labels, catalog)
+    rows, density = anchor_density(labels)
     assert rows.tolist() == [1, 5]
-    assert np.allclose(density, [positive[expected[request]].mean() for request in "bd"])
+    assert np.allclose(density, [positive[expected[anchor]].mean() for anchor in (1, 5)])
 
 
 def test_logs_with_every_item_held_out_say_nothing(catalog):
     logs = logs_of(catalog, {"a": (1, list(range(20, 40)))})
-    labels = logged_labels(logs, catalog, "rare", np.zeros(ITEMS, bool), K)
+    labels = logged_labels(logs, "rare", np.zeros(ITEMS, bool), K)
     assert len(labels) == 0
-    assert [len(part) for part in anchor_density(labels, catalog)] == [0, 0]
+    assert [len(part) for part in anchor_density(labels)] == [0, 0]
 
 
 def test_means_of_padded_rows_skip_the_padding(embeddings):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import InsufficientDataError
+from modit.data.catalog import NEGATIVE, NOT_SCORED
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.data.vectors import nearest_centroid, unit
 from modit.metric.params import PatternParams
@@ -31,7 +32,9 @@ def item_ids(embeddings):
 
 @pytest.fixture
 def params():
-    return PatternParams(positives_per_pattern=MEMBERS, minimum=4, maximum=CLUSTERS, minimum_positives=10)
+    return PatternParams(
+        positives_per_pattern=MEMBERS, minimum=4, maximum=CLUSTERS, minimum_positives=10, minimum_negatives=0
+    )
 
 
 def build(embeddings, item_ids, params, positive=None, seed=0):
@@ -114,6 +117,19 @@ def test_views_cluster_the_trainable_positives_alone(embeddings, params):
 def test_too_few_positives_are_refused_with_both_numbers(embeddings, item_ids, params):
     with pytest.raises(InsufficientDataError, match="30 positive items, at least 40 are needed for 4 patterns"):
         build(embeddings, item_ids, params, positive=np.arange(len(embeddings)) < 30)
+
+
+def test_too_few_negatives_are_refused_with_both_numbers_and_items_that_are_not_scored_are_none(
+    embeddings, item_ids, params
+):
+    wanted = params.model_copy(update={"minimum_negatives": 25})
+    verdicts = np.ones(len(embeddings), np.int8)
+    verdicts[:24], verdicts[24:60] = NEGATIVE, NOT_SCORED
+    reason = "24 negative items beside 420 positive ones, at least 25 are needed .assign_patterns.minimum_negatives."
+    with pytest.raises(InsufficientDataError, match=reason):
+        build(embeddings, item_ids, wanted, verdicts)
+    verdicts[24] = NEGATIVE
+    assert len(build(embeddings, item_ids, wanted, verdicts).centroids) > 4
 
 
 def test_too_few_patterns_that_can_be_judged_are_refused(embeddings, item_ids, params):

@@ -5,7 +5,14 @@ from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.metric.cases import Cases, build_cases
 from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns, PatternViews
-from modit.metric.trajectories import Trajectories, build_trajectories, order_group, pattern_pool
+from modit.metric.trajectories import (
+    Trajectories,
+    build_trajectories,
+    density_ranks,
+    order_group,
+    pattern_pool,
+    pattern_sequences,
+)
 
 ITEMS, PATTERNS = 1200, 8
 PARAMS = SequenceParams(length=12, seeds=8, normal_share=0.25, sequences=60, minimum_case_seeds=4)
@@ -65,9 +72,41 @@ def test_pool_has_all_positives_and_the_wanted_share_of_others():
     assert set(pattern_pool(members, positive, 0.0, np.random.default_rng(0))) == set(range(100, 140))
 
 
-def test_equal_density_is_ordered_by_row():
-    group = np.array([5, 3, 9, 1])
-    assert order_group(group, np.zeros(10), "ascending", np.random.default_rng(0)).tolist() == [1, 3, 5, 9]
+def test_equal_density_is_ordered_by_id_wherever_the_item_stands_in_the_catalogue():
+    ids, density = np.array(["d", "b", "c", "a", "f", "e"]), np.array([0.5, 0.5, 0.1, 0.5, 0.1, 0.9], np.float32)
+    ranks = density_ranks(density, ids)
+    assert ids[np.argsort(ranks)].tolist() == ["c", "f", "a", "b", "d", "e"]
+    group = np.array([0, 1, 3])
+    assert ids[order_group(group, ranks, "ascending", np.random.default_rng(0))].tolist() == ["a", "b", "d"]
+    places = np.random.default_rng(0).permutation(len(ids))
+    moved = density_ranks(density[places], ids[places])
+    assert ids[places][np.argsort(moved)].tolist() == ["c", "f", "a", "b", "d", "e"]
+
+
+def test_sequences_without_interactions_are_of_allowed_items_of_one_training_pattern_each():
+    rng = np.random.default_rng(0)
+    domains = []
+    for _ in range(2):
+        pattern_split = np.array([TEST, TEST, VALIDATION, VALIDATION] + [TRAIN] * (PATTERNS - 4), np.int8)
+        labels = rng.integers(0, PATTERNS, ITEMS).astype(np.int32)
+        domains.append(Patterns(np.zeros((PATTERNS, 2), np.float32), labels, pattern_split, np.zeros(ITEMS, np.int8)))
+    allowed = rng.random(ITEMS) < 0.6
+    found = pattern_sequences(domains, allowed, 12, 200, np.random.default_rng(1))
+    assert found.shape == (len(found), 12) and 190 <= len(found) <= 210
+    for items in found:
+        assert allowed[items].all() and len(np.unique(items)) == 12
+        own = [each.labels[items[0]] for each in domains if (each.labels[items] == each.labels[items[0]]).all()]
+        assert any(pattern >= 4 for pattern in own), "a sequence is of one training pattern of one domain"
+    again = pattern_sequences(domains, allowed, 12, 200, np.random.default_rng(1))
+    assert np.array_equal(found, again)
+    assert len(pattern_sequences(domains, allowed & False, 12, 200, np.random.default_rng(1))) == 0
+
+
+def test_patterns_with_fewer_items_than_a_sequence_give_short_ones_padded_at_the_end():
+    few = Patterns(np.zeros((1, 2), np.float32), np.zeros(5, np.int32), np.zeros(1, np.int8), np.zeros(5, np.int8))
+    found = pattern_sequences([few], np.ones(5, bool), 8, 3, np.random.default_rng(0))
+    assert [sorted(items) for items in found.tolist()] == [[-1, -1, -1, 0, 1, 2, 3, 4]] * 3
+    assert (found[:, 5:] == -1).all()
 
 
 def test_same_generator_gives_the_same_trajectories_and_they_come_back_from_disk(world, tmp_path):
@@ -90,10 +129,11 @@ def patterns(world):
 @pytest.mark.parametrize("split", Split)
 def test_cases_hold_items_of_their_split_in_ascending_density(world, patterns, split):
     _, positive, _, density = world
-    cases, skipped = build_cases(patterns, positive, density, split, 40, PARAMS, np.random.default_rng(0))
+    scored = np.random.default_rng(4).random(ITEMS) < 0.9
+    cases, skipped = build_cases(patterns, positive, scored, density, split, 40, PARAMS, np.random.default_rng(0))
     assert len(cases) == 40
     assert skipped == []
-    eligible = patterns.members_of(split)
+    eligible = patterns.members_of(split) & scored
     for seeds, tail, pattern in zip(cases.seeds, cases.tails, cases.patterns, strict=True):
         rows = np.concatenate([seeds[seeds >= 0], tail[tail >= 0]])
         assert eligible[rows].all()
@@ -122,14 +162,16 @@ def test_patterns_too_small_to_be_judged_are_named(world, patterns):
     small = patterns.labels == 5
     items = np.where(small & (np.cumsum(small) > 5), TRAIN, patterns.item_split).astype(np.int8)
     few = Patterns(patterns.centroids, patterns.labels, patterns.pattern_split, items)
-    cases, skipped = build_cases(few, positive, density, "item_holdout", 40, PARAMS, np.random.default_rng(0))
+    cases, skipped = build_cases(
+        few, positive, np.ones(ITEMS, bool), density, "item_holdout", 40, PARAMS, np.random.default_rng(0)
+    )
     assert skipped == [5]
     assert 5 not in cases.patterns
 
 
 def test_no_usable_pattern_gives_no_cases(world, patterns, tmp_path):
     empty = Patterns(patterns.centroids, patterns.labels, patterns.pattern_split, np.zeros_like(patterns.item_split))
-    args = world[1], world[3], "item_holdout", 40, PARAMS, np.random.default_rng(0)
+    args = world[1], np.ones(ITEMS, bool), world[3], "item_holdout", 40, PARAMS, np.random.default_rng(0)
     cases, _ = build_cases(empty, *args)
     cases.save(tmp_path / "cases.npz")
     assert len(Cases.load(tmp_path / "cases.npz")) == 0

@@ -104,9 +104,22 @@ def test_sorting_commutes_with_rotation(seeds, mask):
     assert torch.allclose(sort_seeds(seeds @ rotation, mask, direction @ rotation)[0], plain @ rotation, atol=1e-6)
 
 
-def test_sorting_without_a_direction_keeps_the_callers_order(seeds, mask):
-    ordered, _ = sort_seeds(seeds, mask, None)
-    assert torch.equal(ordered, seeds * mask[..., None])
+@pytest.mark.parametrize("tied", [torch.zeros(DIMENSION), torch.eye(DIMENSION)[0]], ids=["all", "in groups"])
+def test_seeds_of_equal_density_are_ordered_by_their_content_whatever_order_they_come_in(seeds, mask, tied):
+    seeds = torch.where(torch.arange(DIMENSION) == 0, 0.25, seeds)  # the first coordinate ties all of them
+    seeds[:, ::2, 0] = 0.5
+    expected, _ = sort_seeds(seeds, mask, tied)
+    for seed in range(5):
+        order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(seed))
+        assert torch.equal(sort_seeds(seeds[:, order], mask[:, order], tied)[0], expected)
+
+
+@torch.no_grad()
+def test_a_query_does_not_depend_on_the_order_of_seeds_that_all_have_one_density(make_model, seeds, mask, noise):
+    geometry = draw_geometry(seed=4)._replace(density=torch.zeros(DIMENSION))
+    sampler, order = Sampler(make_model(), geometry, steps=3, samples=2).eval(), torch.tensor([4, 1, 5, 0, 3, 2])
+    plain = sampler(seeds, mask, noise, torch.tensor(2.0))
+    assert torch.allclose(sampler(seeds[:, order], mask[:, order], noise, torch.tensor(2.0)), plain, atol=1e-5)
 
 
 def test_companions_are_the_noise_its_reflection_and_distinct_shifts(noise):

@@ -14,14 +14,14 @@ from modit.train.distributed import joined_team
 from modit.train.session import Journal
 from tests.unit.train.conftest import World, settings, small_model
 
-HPPO = HPPOParams(steps=6, batch=8, ema=0.9)
+HPPO = HPPOParams(steps=6, batch=8)
 SHARDINGS = ("none", "full")
 
 
 def preference(sharding):
     """A stage of HPPO, whose reference is whole in every process."""
     params = HPPO.model_copy(update={"sharding": sharding})
-    return World().preference(small_model(), params), round_optimizer(params), None
+    return World().preference(small_model(), params), round_optimizer(params).model_copy(update={"ema": 0.9}), None
 
 
 def prefix(sharding, checkpoint):

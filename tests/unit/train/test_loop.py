@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 import torch
 
@@ -107,11 +108,12 @@ def test_a_batch_in_parts_trains_as_the_whole_does(world, model_of, params_of, p
 
 
 def test_training_lowers_the_loss_of_each_stage(world, model_of, params_of):
-    params = params_of(steps=120, batch=16, learning_rate=3e-3, log_every=20)
+    params = params_of(steps=120, batch=16, learning_rate=3e-3, log_every=1)
     for stage in (world.prefix(params), world.target(params)):
         journal = Journal(stage.name, params.steps, LOGGER)
         train(model_of(), stage, params, 0, journal)
-        assert journal.curve[-1]["loss"] < 0.9 * journal.curve[0]["loss"]
+        losses = [point["loss"] for point in journal.curve]
+        assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:20])
 
 
 @pytest.mark.parametrize("copy_heads", [0, 2])

@@ -71,7 +71,7 @@ def preview_change(folders: Mapping[str, Path], domain: str) -> Json:
     champion = Champion.load(folders["champion"])
     before, against = _before(champion, folders["champion"])
     content: Json = {"domain": domain, "against": against, "champion": champion.facts, "top": TOP}
-    sources = frozen_queries(folders, catalog, domain)
+    sources = frozen_queries(folders, domain)
     if not sources:
         return content | {"sources": [], "examples": []}
     after = _queries(load_sampler(folders["sampler"] / SAMPLER_FILE, threads=1))
@@ -87,33 +87,30 @@ def preview_change(folders: Mapping[str, Path], domain: str) -> Json:
     return content | {"sources": change_table(lists, names), "examples": examples}
 
 
-def frozen_queries(folders: Mapping[str, Path], catalog: Catalog, domain: str) -> dict[str, np.ndarray]:
+def frozen_queries(folders: Mapping[str, Path], domain: str) -> dict[str, np.ndarray]:
     """Source -> rows of the seeds of its queries, int32 [n, m], padded with -1; sources without a query are left out.
 
     Args:
         folders: Of `catalog` and `cases`.
-        catalog: Of the run.
         domain: The domain.
     """
     sources = {str(split): Cases.load(folders["cases"] / f"{split}.npz").seeds[:_QUERIES] for split in HOLDOUTS}
-    anchors = logged_anchors(folders["catalog"] / RETRIEVAL_LABELS, catalog, domain)
+    anchors = logged_anchors(folders["catalog"] / RETRIEVAL_LABELS, domain)
     sources[LOGGED] = anchors[:, None].astype(np.int32)
     return {name: seeds for name, seeds in sources.items() if len(seeds)}
 
 
-def logged_anchors(path: Path, catalog: Catalog, domain: str) -> np.ndarray:
+def logged_anchors(path: Path, domain: str) -> np.ndarray:
     """Rows of items that callers asked with, evenly spaced over all of a domain, int [n]; none without a log.
 
     Args:
         path: Of the accepted `retrieval_labels`.
-        catalog: Has all ids of the log.
         domain: The domain.
     """
     if not path.is_file():
         return np.empty(0, np.int64)
-    logs = pq.read_table(path, columns=["domain", "anchor_item_id"])
-    asked = logs.filter(pc.equal(logs["domain"], domain))["anchor_item_id"].unique().to_pylist()
-    rows = np.flatnonzero(np.isin(catalog.item_ids, np.array(asked, dtype=str)))
+    logs = pq.read_table(path, columns=["domain", "anchor"])
+    rows = np.unique(logs.filter(pc.equal(logs["domain"], domain))["anchor"].to_numpy())
     return rows[np.linspace(0, len(rows) - 1, min(_QUERIES, len(rows))).astype(int)]
 
 
