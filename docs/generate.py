@@ -101,6 +101,15 @@ def steps() -> str:
     return table(["step", "runs", "reads", "writes", "parameters", "image", "resources"], rows)
 
 
+def pipelines() -> str:
+    """The pipelines, with what each is for."""
+    rows = []
+    for each in REGISTRY.pipelines:
+        steps = len(REGISTRY.of(each.name).steps)
+        rows.append([f"`{each.name}`", each.description, code(each.ends), f"`{each.job}`", str(steps)])
+    return table(["pipeline", "purpose", "end artifacts", "Airflow DAG", "steps"], rows)
+
+
 def artifacts() -> str:
     """Which step writes each artifact, and which steps read it."""
     rows = []
@@ -440,6 +449,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "item-fields": item_fields,
     "make-help": make_help,
     "parameters": parameters,
+    "pipelines": pipelines,
     "records": records,
     "refusals": refusals,
     "request-fields": request_fields,

@@ -20,9 +20,7 @@ OTHERS = {
     ".", "airflow", "base64", "cd", "curl", "docker", "dvc", "feast", "git", "grep", "kill", "kubectl", "pip",
     "pre-commit",
 }  # fmt: skip
-# On their way into the code.
-PENDING = ("modit check", "OVERRIDES=", "--root-path")
-ALL = sorted({each for each in commands() if not any(name in " ".join(each.words) for name in PENDING)})
+ALL = sorted(set(commands()))
 
 
 def named(command: Command) -> str:
@@ -128,13 +126,7 @@ def subparser(words: tuple[str, ...]) -> argparse.ArgumentParser:
 
 @pytest.mark.parametrize(
     "command",
-    sorted(
-        {
-            each
-            for each in inline_code()
-            if re.match(r"[a-z]", each.words[1]) and each.words[1] != "check" and "/adr/" not in each.page
-        }
-    ),
+    sorted({each for each in inline_code() if re.match(r"[a-z]", each.words[1]) and "/adr/" not in each.page}),
     ids=named,
 )
 def test_a_command_in_a_sentence_exists_with_its_options(command):

@@ -20,6 +20,7 @@ def test_the_example_of_a_catalogue_is_accepted(tmp_path, monkeypatch):
     catalog, _ = validate_logs(tmp_path / "my_catalogue", tmp_path / "my_quarantine")
     assert catalog.item_ids.tolist() == ["a1", "a2", "a3"]
     assert catalog.positive("quality").tolist() == [True, False, False]
+    assert catalog.scored("quality").tolist() == [True, True, False]
 
 
 def named_objects() -> set[str]:
