@@ -94,11 +94,10 @@ def steps() -> str:
                 ", ".join(filter(None, reads)),
                 code(_generals(step.outputs)),
                 code(step.params),
-                f"`{step.image}`",
                 needs,
             ]
         )
-    return table(["step", "runs", "reads", "writes", "parameters", "image", "resources"], rows)
+    return table(["step", "runs", "reads", "writes", "parameters", "resources"], rows)
 
 
 def pipelines() -> str:
