@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from modit.export.sampler import export_sampler
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.unit.release.attacks.all_attacks import ATTACKS
 from tests.unit.release.world import World
 from tests.unit.samplers import build_sampler, describe

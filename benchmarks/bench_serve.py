@@ -90,8 +90,8 @@ def _champion_moves(options: argparse.Namespace) -> Iterator[list[int]]:
     if not options.reload_every:
         yield []
         return
+    from modit.release.model_registry.registry_access import existing_registry
     from modit.release.promotion.promotion import Order, carry_out
-    from modit.release.promotion.registry_access import existing_registry
 
     moves: list[int] = []
     registry = existing_registry(options.registry)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modit.data.catalog import Catalog
-from modit.release.gate.champion import CHAMPIONS_VARIABLE, NONE, Champion, fetch_champion, named_champion
-from modit.release.promotion.registry_access import tracking_uri
+from modit.release.gate.champion import NONE, Champion, fetch_champion, named_champion
+from modit.release.model_registry.registry_access import tracking_uri
+from modit.release.versioning.snapshot import CHAMPIONS_VARIABLE
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -19,7 +19,7 @@ from modit.features.tables import FeatureTable, feature_tables, newest_interacti
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor
 from modit.release.bundle.embedding_space import Space
-from modit.release.promotion.registry_access import runs_in_use
+from modit.release.model_registry.registry_access import runs_in_use
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -11,8 +11,8 @@ from modit.core.storage import sha256_of_file
 from modit.evaluate.variants import read_variants
 from modit.release.bundle.bundle import BUNDLE, CARD_FILE, Bundle
 from modit.release.documents import read_strictly, write_document
-from modit.release.promotion.model_version import Submission
-from modit.release.promotion.registry_access import open_registry
+from modit.release.model_registry.model_version import Submission
+from modit.release.model_registry.registry_access import open_registry
 from modit.release.promotion.review import REGISTRATION_FILE
 from modit.release.verdict import FAILED, SKIPPED, VERDICT_FILE
 from modit.release.versioning.code_state import code_state

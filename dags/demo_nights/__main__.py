@@ -18,7 +18,7 @@ from modit.core.storage import Storage
 from modit.data.demo import DemoFault, write_demo_world
 from modit.data.demo.delivery import ItemChange, deliver
 from modit.features.store import FOLDER_VARIABLE
-from modit.release.promotion.registry_access import TRACKING_VARIABLE, local_registry
+from modit.release.model_registry.registry_access import TRACKING_VARIABLE, local_registry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from modit.features.lookup import OnlineItems
 from modit.features.store import open_store
 from modit.features.tables import EMBEDDING_VIEW
 from modit.index.item_index import ItemIndex
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.verdict import data_docs, read_verdict
 
 Json = dict[str, Any]

@@ -10,8 +10,8 @@ import pytest
 from dags.launch import main
 from modit.data.catalog import Catalog
 from modit.metric.cases import Cases
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.registry_access import local_registry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.registry_access import local_registry
 from tests.e2e.service import serving
 from tests.worlds import small_world
 

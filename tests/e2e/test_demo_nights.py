@@ -17,7 +17,7 @@ from modit.core.storage import Storage
 from modit.features.lookup import OnlineItems
 from modit.features.store import open_store
 from modit.params import load_params
-from modit.release.promotion.registry_access import local_registry
+from modit.release.model_registry.registry_access import local_registry
 
 pytestmark = pytest.mark.e2e
 

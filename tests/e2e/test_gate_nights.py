@@ -8,7 +8,7 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.promotion.promotion import Order, carry_out
 from modit.release.verdict import PASS, read_verdict, served_figures, verdict_text
 from tests.worlds import small_world

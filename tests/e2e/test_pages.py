@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from modit.export.sampler import export_sampler
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.e2e.browser import page
 from tests.e2e.service import serving
 from tests.unit.release.gateworld import CHAMPION, evidence, split, verdict_of

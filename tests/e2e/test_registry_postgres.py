@@ -9,7 +9,7 @@ import pytest
 from modit.cli import main
 from modit.export.sampler import export_sampler
 from modit.release.gate.champion import named_champion
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.e2e.postgres import postgres
 from tests.e2e.service import Service, serving
 from tests.unit.release.world import World

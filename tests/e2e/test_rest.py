@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from modit.core.artifacts import MANIFEST
-from modit.release.promotion.registry_access import existing_registry, registry_uri
-from modit.release.promotion.release_state import read_release_state
+from modit.release.model_registry.registry_access import existing_registry, registry_uri
+from modit.release.model_registry.release_state import read_release_state
 from modit.release.verdict import read_verdict, report_pages
 from tests.airflow_rest import Airflow, Run
 from tests.e2e.standalone import Server

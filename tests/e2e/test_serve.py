@@ -9,9 +9,9 @@ import time
 import pytest
 
 from modit.export.sampler import export_sampler
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.release_log import APPROVE, OVERRIDE
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.promotion.release_log import APPROVE, OVERRIDE
 from tests.e2e.service import serving
 from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle

@@ -13,18 +13,18 @@ from modit.core.errors import RunBusyError
 from modit.core.locks import Lease
 from modit.core.storage import Storage
 from modit.export.sampler import export_sampler
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.release_log import LogEntry, ReleaseLog, following
-from modit.release.promotion.release_state import read_release_state
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.release_log import LogEntry, ReleaseLog, following
+from modit.release.model_registry.release_state import read_release_state
 from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 APPEND = """
 import sys
 from modit.core.storage import Storage
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.release_log import LogEntry, ReleaseLog, following
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.release_log import LogEntry, ReleaseLog, following
 log = ReleaseLog(Storage(sys.argv[1]))
 entry = LogEntry(0, "now", sys.argv[2], "approve", 1, None, None, "", "", None, "")
 entry = following(log.read(), entry)
@@ -40,8 +40,8 @@ APPROVE = """
 import sys
 from modit.core.errors import RunBusyError
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 registry = MlflowRegistry(sys.argv[1])
 registry.domains()
 domain = sys.argv[3]

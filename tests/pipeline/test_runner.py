@@ -17,8 +17,8 @@ from modit.core.errors import ArtifactError, ConfigError, GraphError, RunBusyErr
 from modit.core.storage import Storage
 from modit.core.workspace import Workspace
 from modit.features.store import store_folder
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.registry_access import tracking_uri
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.registry_access import tracking_uri
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -32,16 +32,13 @@ ROOMS = {
 # Likewise, inside of `release/`.
 RELEASE = {
     "versioning": set(),
-    "registry": {"versioning"},
-    "bundle": {"registry"},
-    "packaging": {"registry", "bundle"},
-    "promotion": {"registry", "bundle"},
-    "gate": {"registry", "bundle"},
-    "review": {"registry", "gate"},
-    "reproduction": {"versioning", "registry", "gate"},
+    "model_registry": {"versioning"},
+    "bundle": {"model_registry"},
+    "gate": {"model_registry", "bundle"},
+    "promotion": {"model_registry", "bundle"},
 }
 # Modules of `release/` that every sub-room of it may import; they import no sub-room.
-RELEASE_SHARED = ("params", "verdict")
+RELEASE_SHARED = ("documents", "params", "verdict")
 # What a room may take from outside, where that is limited.
 OUTSIDE = {
     "core": {"filelock", "pydantic", "fsspec", "numpy", "tqdm"},

@@ -13,8 +13,8 @@ from modit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from modit.core.registry import Registry
-    from modit.release.promotion.mlflow_registry import MlflowRegistry
-    from modit.release.promotion.release_log import Approval, LogEntry
+    from modit.release.model_registry.mlflow_registry import MlflowRegistry
+    from modit.release.model_registry.release_log import Approval, LogEntry
     from modit.release.promotion.review import Review
 
 Commands = argparse._SubParsersAction
@@ -120,9 +120,9 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
 
 
 def _order(chosen: argparse.Namespace) -> int:
-    from modit.release.promotion.model_version import PREFIX, domain_of, parse_version
+    from modit.release.model_registry.model_version import PREFIX, domain_of, parse_version
+    from modit.release.model_registry.release_log import APPROVE, AUTO, CONFIGURATION
     from modit.release.promotion.promotion import Order, carry_out
-    from modit.release.promotion.release_log import APPROVE, AUTO, CONFIGURATION
 
     model, version = parse_version(chosen.version)
     if not model.startswith(PREFIX):
@@ -136,9 +136,9 @@ def _order(chosen: argparse.Namespace) -> int:
 
 
 def _rollback(chosen: argparse.Namespace) -> int:
-    from modit.release.promotion.model_version import model_name
+    from modit.release.model_registry.model_version import model_name
+    from modit.release.model_registry.release_log import ROLLBACK
     from modit.release.promotion.promotion import Order, carry_out
-    from modit.release.promotion.release_log import ROLLBACK
 
     order = Order(ROLLBACK, chosen.domain, chosen.by, chosen.to, "", chosen.reason, _approval(chosen))
     _report(carry_out(_registry(chosen), order), model_name(chosen.domain))
@@ -172,8 +172,8 @@ def _review(chosen: argparse.Namespace) -> int:
 
 
 def _review_of_version(text: str, run: str | None) -> Review:
-    from modit.release.promotion.model_version import domain_of, parse_version
-    from modit.release.promotion.registry_access import existing_registry, registry_uri
+    from modit.release.model_registry.model_version import domain_of, parse_version
+    from modit.release.model_registry.registry_access import existing_registry, registry_uri
     from modit.release.promotion.review import review_of
 
     model, number = parse_version(text)
@@ -195,9 +195,9 @@ def _plan(chosen: argparse.Namespace, steps: Registry) -> int:
 
 
 def _reproduce(chosen: argparse.Namespace, root: Path, steps: Registry) -> int:
-    from modit.release.promotion.mlflow_registry import MlflowRegistry
-    from modit.release.promotion.model_version import parse_version
-    from modit.release.promotion.registry_access import registry_uri
+    from modit.release.model_registry.mlflow_registry import MlflowRegistry
+    from modit.release.model_registry.model_version import parse_version
+    from modit.release.model_registry.registry_access import registry_uri
     from modit.release.versioning.reproduce import reproduce, reproduction_text
 
     model, version = parse_version(chosen.version)
@@ -209,13 +209,13 @@ def _reproduce(chosen: argparse.Namespace, root: Path, steps: Registry) -> int:
 
 
 def _approval(chosen: argparse.Namespace) -> Approval:
-    from modit.release.promotion.release_log import parse_approval
+    from modit.release.model_registry.release_log import parse_approval
 
     return parse_approval(chosen.approval or "", chosen.approved_at)
 
 
 def _registry(chosen: argparse.Namespace) -> MlflowRegistry:
-    from modit.release.promotion.registry_access import existing_registry, registry_uri
+    from modit.release.model_registry.registry_access import existing_registry, registry_uri
 
     return existing_registry(chosen.registry or registry_uri(chosen.run))
 

@@ -13,11 +13,11 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import PREFIX, NamedVersion, domain_of
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.release_log import LogEntry
-from modit.release.promotion.release_state import read_release_state
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import PREFIX, NamedVersion, domain_of
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.release_log import LogEntry
+from modit.release.model_registry.release_state import read_release_state
 from modit.release.verdict import VERDICT_FILE, judged_in_words
 
 # Versions of a domain whose verdicts are read: the newest, and those with an alias.

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from modit.release.bundle.loading import Release, ReleaseSource, load_release
-from modit.release.promotion.model_version import NamedVersion
-from modit.release.promotion.registry_access import existing_registry
-from modit.release.promotion.release_state import ChampionResolver, UnresolvedChampion
+from modit.release.model_registry.model_version import NamedVersion
+from modit.release.model_registry.registry_access import existing_registry
+from modit.release.model_registry.release_state import ChampionResolver, UnresolvedChampion
 
 _logger = logging.getLogger(__name__)
 _NICE = 10

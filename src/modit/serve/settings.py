@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
 from modit.core.machine import usable_cores
-from modit.release.promotion.registry_access import TRACKING_VARIABLE
+from modit.release.model_registry.registry_access import TRACKING_VARIABLE
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
 KEYS_VARIABLE, FEATURES_VARIABLE, LOG_VARIABLE = "MODIT_API_KEYS", "MODIT_FEATURES", "MODIT_LOG_REQUESTS"

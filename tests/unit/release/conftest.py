@@ -1,6 +1,6 @@
 import pytest
 
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 
 
 @pytest.fixture(scope="session")

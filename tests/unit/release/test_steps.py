@@ -28,8 +28,8 @@ from modit.metric.cases import Cases
 from modit.metric.predictor import DomainGeometry
 from modit.params import Params
 from modit.release.bundle.bundle import PARTS, Bundle
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.registry_access import tracking_uri
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.registry_access import tracking_uri
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.snapshot import save_versions, versions_record

@@ -12,11 +12,11 @@ import pytest
 from modit.core.artifacts import digest_of_files, list_files
 from modit.core.storage import Storage
 from modit.release.bundle.loading import ReleaseSource, load_release
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.release_log import Approval, ReleaseLog
+from modit.release.model_registry.release_state import read_release_state
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.release_log import Approval, ReleaseLog
-from modit.release.promotion.release_state import read_release_state
 from tests.unit.serve.bundles import Bundle
 
 DAY = date(2026, 1, 31)

@@ -27,7 +27,7 @@ from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.bundle import Bundle as BundleManifest
 from modit.release.bundle.making import Ingredients, make_bundle
 from modit.release.gate.figures import read_figures
-from modit.release.promotion.model_version import NamedVersion, Submission
+from modit.release.model_registry.model_version import NamedVersion, Submission
 from tests.unit.release.gateworld import split
 from tests.unit.samplers import DIMENSION, describe
 

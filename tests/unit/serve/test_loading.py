@@ -123,7 +123,7 @@ import sys
 sys.modules["torch"] = None  # importing it fails
 import modit.serve.run
 from modit.release.bundle.loading import ReleaseSource, load_release
-from modit.release.promotion.model_version import NamedVersion
+from modit.release.model_registry.model_version import NamedVersion
 from modit.inference.retrieval import Query, retrieve
 release = load_release(ReleaseSource.of(NamedVersion("modit-drama", 1, "champion", {tags})))
 print(len(retrieve(release.sampler, release.items.index, Query(release.items.embeddings[:3], 20)).rows))

@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import domain_of
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import domain_of
+from modit.release.model_registry.release_log import APPROVE, OVERRIDE, ROLLBACK
+from modit.release.model_registry.release_state import read_release_state
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.promotion.release_log import APPROVE, OVERRIDE, ROLLBACK
-from modit.release.promotion.release_state import read_release_state
 from modit.serve.releases import FAILED, LOADED, Releases, ask_registry
 from tests.unit.serve.conftest import running, wait_until
 

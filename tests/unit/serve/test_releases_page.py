@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.unit.release.gateworld import CHAMPION, evidence, split, verdict_of
 from tests.unit.serve.bundles import judged_run
 from tests.unit.serve.conftest import running

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.train.tracking import TrackedStage, log_stages
 
 CURVE = [{"step": 10, "loss": 1.5, "learning_rate": 0.1}, {"step": 20, "loss": 0.5, "learning_rate": 0.01}]

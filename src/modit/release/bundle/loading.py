@@ -27,7 +27,7 @@ from modit.release.bundle.bundle import (
 from modit.release.bundle.canaries import expect_answers, load_canaries
 from modit.release.bundle.embedding_space import Space
 from modit.release.documents import read_strictly
-from modit.release.promotion.model_version import NamedVersion
+from modit.release.model_registry.model_version import NamedVersion
 
 _TAGS = ("run_uri", "bundle_digest", "sampler_digest", "index_digest")
 _SHARED = ("index", "catalog")

@@ -23,14 +23,12 @@ from modit.evaluate.rival import Rival
 from modit.inference.runtime import load_sampler
 from modit.release.bundle.embedding_space import difference_of
 from modit.release.documents import STRICT, Json, read_document, write_document
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import CHAMPION, LOG_TAG, NamedVersion
-from modit.release.promotion.registry_access import has_models
-from modit.release.promotion.release_state import resolve_version
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import CHAMPION, LOG_TAG, NamedVersion
+from modit.release.model_registry.registry_access import has_models
+from modit.release.model_registry.release_state import resolve_version
 
 CHAMPION_FILE, SAMPLER_FILE, NEW_ITEMS_FILE = "champion.json", "sampler.onnx", "new_items.npy"
-# Names a folder with DOMAIN/champion.json, to be taken instead of what the registry has today.
-CHAMPIONS_VARIABLE = "MODIT_CHAMPIONS"
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
 _FACTS = ("status", "reason", "model", "version", "sampler_digest", "lost_items")
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"

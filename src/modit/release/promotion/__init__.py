@@ -1,1 +1,1 @@
-"""Model versions, what is promoted, and how a version is promoted, rejected or rolled back."""
+"""Promotes, rejects and rolls back model versions, and shows a person what to look at before."""

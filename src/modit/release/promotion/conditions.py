@@ -15,11 +15,11 @@ from modit.release.bundle.bundle import SPACE_FILE, Bundle, read_part
 from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.loading import ReleaseSource, load_release, open_bundle
 from modit.release.documents import Json
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import NamedVersion
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.release_log import REJECT, Approval, LogEntry
-from modit.release.promotion.release_state import ReleaseState
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import NamedVersion
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.release_log import REJECT, Approval, LogEntry
+from modit.release.model_registry.release_state import ReleaseState
 from modit.release.verdict import PASS
 
 APPROVAL_HOURS = 24.0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from modit.release.documents import Json
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import LOG_TAG, OVERRIDE_TAG, REVIEW_TAG, model_name
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.release_state import read_release_state
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import LOG_TAG, OVERRIDE_TAG, REVIEW_TAG, model_name
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.release_state import read_release_state
 
 _TAGS = ("status", "run_uri", "verdict_digest", "bundle_digest", "held_back")
 

@@ -19,6 +19,22 @@ from modit.core.errors import ConfigError, RunBusyError
 from modit.core.locks import Lease
 from modit.core.storage import Storage
 from modit.release.bundle.bundle import Bundle
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import NamedVersion, model_name
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.release_log import (
+    APPROVE,
+    AUTO,
+    OVERRIDE,
+    REJECT,
+    ROLLBACK,
+    TIMEOUT,
+    Approval,
+    LogEntry,
+    ReleaseLog,
+    following,
+)
+from modit.release.model_registry.release_state import ReleaseState, mirror, read_release_state, release_log_of
 from modit.release.promotion.conditions import (
     APPROVAL_HOURS,
     check_against_champion,
@@ -31,22 +47,6 @@ from modit.release.promotion.conditions import (
     check_space,
     check_verdict_digest,
 )
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import NamedVersion, model_name
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.release_log import (
-    APPROVE,
-    AUTO,
-    OVERRIDE,
-    REJECT,
-    ROLLBACK,
-    TIMEOUT,
-    Approval,
-    LogEntry,
-    ReleaseLog,
-    following,
-)
-from modit.release.promotion.release_state import ReleaseState, mirror, read_release_state, release_log_of
 
 LEASE_SECONDS = 120.0
 

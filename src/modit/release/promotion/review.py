@@ -14,7 +14,7 @@ from modit.core.errors import ConfigError
 from modit.core.storage import Storage, sha256_of_file
 from modit.core.workspace import cache_folder
 from modit.release.documents import Json
-from modit.release.promotion.model_version import PASSED
+from modit.release.model_registry.model_version import PASSED
 from modit.release.verdict import VERDICT_FILE, data_docs, report_pages, verdict_text
 
 REGISTRATION, REGISTRATION_FILE = "registration", "registration.json"

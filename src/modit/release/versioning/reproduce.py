@@ -21,11 +21,10 @@ from modit.core.registry import Registry
 from modit.core.storage import Storage
 from modit.core.window import WindowLedger
 from modit.core.workspace import cache_folder
-from modit.release.gate.champion import CHAMPIONS_VARIABLE
 from modit.release.versioning.code_state import COMMIT_VARIABLE, CodeState, code_state, git
 from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.record import THREADS_VARIABLE, Record, RecordedArtifact, environment
-from modit.release.versioning.snapshot import CHAMPION, HISTORY, RAW, VERSIONED
+from modit.release.versioning.snapshot import CHAMPION, CHAMPIONS_VARIABLE, HISTORY, RAW, VERSIONED
 from modit.release.versioning.version_store import VersionStore
 
 

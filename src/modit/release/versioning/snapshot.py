@@ -21,6 +21,8 @@ Json = dict[str, Any]
 VERSIONS_FILE = "versions.json"
 VERSIONED, DISABLED = "versioned", "disabled"
 RAW, HISTORY, CHAMPION = "raw", "history", "champion"
+# Names a folder with DOMAIN/champion.json, to be taken instead of what the registry has today.
+CHAMPIONS_VARIABLE = "MODIT_CHAMPIONS"
 REPOSITORY_FOLDER = ".versions"
 _SCHEMA_VERSION = 1
 

@@ -10,8 +10,8 @@ import pytest
 
 from modit.core.errors import ArtifactError
 from modit.core.storage import digest_of
-from modit.release.promotion.release_log import LogEntry, following
-from modit.release.promotion.release_state import ChampionResolver, UnresolvedChampion, read_release_state
+from modit.release.model_registry.release_log import LogEntry, following
+from modit.release.model_registry.release_state import ChampionResolver, UnresolvedChampion, read_release_state
 from tests.unit.release.attacks.attack import Attacks
 from tests.unit.release.attacks.edits import edit_json, pass_it
 from tests.unit.release.world import World

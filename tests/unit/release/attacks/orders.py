@@ -9,9 +9,9 @@ import pytest
 
 from modit.core.errors import ConfigError, RunBusyError
 from modit.core.locks import Lease
+from modit.release.model_registry.model_version import parse_version
+from modit.release.model_registry.release_log import Approval, LogEntry
 from modit.release.promotion import promotion
-from modit.release.promotion.model_version import parse_version
-from modit.release.promotion.release_log import Approval, LogEntry
 from tests.unit.release.attacks.attack import Attacks
 from tests.unit.release.world import World
 

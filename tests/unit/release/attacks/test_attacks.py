@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modit.release.promotion.refusals import NAMES
+from modit.release.model_registry.refusals import NAMES
 from tests.unit.release.attacks.all_attacks import ATTACKS
 from tests.unit.release.attacks.attack import Attack
 

@@ -21,10 +21,10 @@ from modit.release.gate.champion import (
     load_rival,
     named_champion,
 )
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import CHAMPION
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import CHAMPION
+from modit.release.model_registry.refusals import Refused
 from modit.release.promotion.promotion import Order, carry_out
-from modit.release.promotion.refusals import Refused
 from tests.unit.serve.bundles import Bundle
 
 

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from modit.cli import main
-from modit.release.promotion.release_log import Approval, ReleaseLog, following, parse_approval, previous_version
-from modit.release.promotion.release_state import ChampionResolver
+from modit.release.model_registry.release_log import Approval, ReleaseLog, following, parse_approval, previous_version
+from modit.release.model_registry.release_state import ChampionResolver
 from tests.unit.release.world import World
 
 
@@ -99,7 +99,7 @@ def test_newer_data_and_the_same_data_may_follow_and_undated_data_comes_first(wo
 KILLED = """
 import os, signal, sys
 from modit.release.promotion import promotion
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 promotion.mirror = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 order = promotion.Order("approve", sys.argv[2], "ann", int(sys.argv[3]), sys.argv[4])
 promotion.carry_out(MlflowRegistry(sys.argv[1]), order, lease_seconds=0.1)
@@ -172,7 +172,7 @@ def test_an_alias_instead_of_a_number_is_refused_by_the_command_line(world: Worl
 
 def test_a_line_of_champions_forgets_what_was_rolled_back_from(tmp_path):
     from modit.core.storage import Storage
-    from modit.release.promotion.release_log import LogEntry
+    from modit.release.model_registry.release_log import LogEntry
 
     log = ReleaseLog(Storage(str(tmp_path)))
     for action, version, expected in (

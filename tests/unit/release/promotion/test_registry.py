@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from modit.core.errors import ConfigError
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import ALIAS, Submission, parse_version
-from modit.release.promotion.registry_access import open_registry, registry_uri, tracking_uri
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import ALIAS, Submission, parse_version
+from modit.release.model_registry.registry_access import open_registry, registry_uri, tracking_uri
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,6 @@ def test_records_are_kept_beside_the_runs_unless_told_otherwise(monkeypatch, tmp
 
 
 def test_mlflow_is_imported_only_when_a_registry_is_opened():
-    code = "import sys, modit.release.promotion.registry_access; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, modit.release.model_registry.registry_access; sys.exit('mlflow' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import Submission
-from modit.release.promotion.registry_access import runs_in_use
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import Submission
+from modit.release.model_registry.registry_access import runs_in_use
 
 
 @pytest.fixture(scope="module")

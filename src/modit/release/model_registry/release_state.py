@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from modit.core.errors import ConfigError, ModitError
 from modit.core.storage import Storage
-from modit.release.promotion.mlflow_registry import MlflowRegistry
-from modit.release.promotion.model_version import (
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.model_version import (
     ALIAS,
     CHAMPION,
     HEAD_TAG,
@@ -19,8 +19,8 @@ from modit.release.promotion.model_version import (
     NamedVersion,
     model_name,
 )
-from modit.release.promotion.refusals import Refused
-from modit.release.promotion.release_log import (
+from modit.release.model_registry.refusals import Refused
+from modit.release.model_registry.release_log import (
     OVERRIDE,
     ROLLBACK,
     LogEntry,

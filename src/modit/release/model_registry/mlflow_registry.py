@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import ConfigError
 from modit.core.services import REGISTRY, expect_declared
-from modit.release.promotion.model_version import (
+from modit.release.model_registry.model_version import (
     ALIAS,
     LOG_TAG,
     PREFIX,
@@ -24,7 +24,7 @@ from modit.release.promotion.model_version import (
     domain_of,
     model_name,
 )
-from modit.release.promotion.release_log import ReleaseLog
+from modit.release.model_registry.release_log import ReleaseLog
 from modit.release.verdict import PASS
 from modit.release.versioning.record import RECORD_FILE, Record
 

@@ -16,7 +16,7 @@ from modit.core.errors import ConfigError, LockedError
 from modit.core.locks import locked
 from modit.core.services import REGISTRY, expect_declared
 from modit.core.storage import Storage
-from modit.release.promotion.mlflow_registry import MlflowRegistry
+from modit.release.model_registry.mlflow_registry import MlflowRegistry
 
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 _FOLDER, _SQLITE = ".registry", "sqlite:///"

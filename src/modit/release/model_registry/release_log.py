@@ -17,7 +17,7 @@ from pydantic import with_config
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage, digest_of
 from modit.release.documents import STRICT, parse_document
-from modit.release.promotion.refusals import Refused
+from modit.release.model_registry.refusals import Refused
 
 LOG_FOLDER = ".releases"
 APPROVE, OVERRIDE, AUTO, ROLLBACK, REJECT = "approve", "override", "auto", "rollback", "reject"
