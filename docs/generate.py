@@ -294,7 +294,7 @@ def rules() -> str:
 
 def refusals() -> str:
     """The names of refused promotions."""
-    from modit.release.promotion.refusals import NAMES
+    from modit.release.model_registry.refusals import NAMES
 
     return table(["name", "when"], ([f"`{name}`", text] for name, text in NAMES.items()))
 

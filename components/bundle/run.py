@@ -1,4 +1,4 @@
-"""Writes the bundle of a domain: a manifest of all that is promoted with it, canaries, model card and licences."""
+"""Writes the bundle of a domain: a manifest of everything that is promoted with it, canaries and the model card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(context: StepContext) -> dict[str, object]:
     """Reads what the bundle names; writes `bundle`.
 
-    The artifact: bundle.json, canaries.json, space.json, params.json, licences.json, model_card.md.
+    The artifact: bundle.json, canaries.json, space.json, params.json, model_card.md.
     """
     domain, lineage = context.domain, context.lineage()
     manifests = {each.kind: each for each in lineage if each.domain in (None, domain)}

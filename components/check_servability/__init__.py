@@ -1,4 +1,4 @@
-"""Tries the exported sampler in a fresh process as the service runs it, and says what would change for callers."""
+"""Tries the exported sampler in a fresh process, as the service runs it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="check_servability",
-    inputs=("catalog", "patterns", "cases", "index", "sampler", "champion"),
-    outputs=("servability", "change"),
+    inputs=("catalog", "index", "sampler"),
+    outputs=("servability",),
     params=("servability",),
     per_domain=True,
     # It measures this machine: what another run measured says nothing of today.

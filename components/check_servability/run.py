@@ -1,4 +1,4 @@
-"""Tries the candidate of a domain as the service runs it, and compares its answers with what answers today."""
+"""Tries the candidate of a domain as the service runs it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from modit.release.documents import read_strictly
-from modit.release.gate.change_preview import preview_change, save_change
 from modit.release.gate.servability import MEASURED, judge_trial, save_servability, try_in_fresh_process
 
 if TYPE_CHECKING:
@@ -14,18 +13,16 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads the sampler with index and catalogue, and `champion`.
+    """Reads the sampler with index and catalogue; writes `servability`: servability.json.
 
-    Writes `servability`: servability.json; and `change`: change.json, change.md. What was measured is the summary.
+    What was measured is the summary.
     """
     params, folders = context.params.servability, {name: context.input(name) for name in context.step.inputs}
     facts = read_strictly(folders["sampler"] / "sampler.json")
     digests = {name: facts[name] for name in ("index_digest", "sampler_digest")}
-    tried = {name: folders[name] for name in ("sampler", "index", "catalog")}
-    found = try_in_fresh_process(tried, digests, context.scratch, params)
+    found = try_in_fresh_process(folders, digests, context.scratch, params)
     checks = judge_trial(found, params)
     for check in checks:
         context.logger.log(logging.INFO if check.holds else logging.ERROR, "%s: %s", check.name, check.sentence)
     save_servability(context.output("servability"), checks, digests, params)
-    save_change(context.output("change"), preview_change(folders, context.domain))
     return {name: found[name] for name in MEASURED if name in found}

@@ -60,7 +60,7 @@ def test_a_run_that_has_gone_is_reproduced_from_its_record_and_the_remote(toy, r
     reproduce(registered, toy.registry, ROOT, toy.folder / "again")
     found = reproduce(registered, toy.registry, ROOT, toy.folder / "again")  # takes the place of the first
     assert found.first_difference is None
-    labels = [each.entry.label for each in found.comparisons]
+    labels = [each.recorded.label for each in found.comparisons]
     assert (labels[0], labels[-1]) == ("numbers", "sum") and {"grown/even", "grown/odd"} < set(labels)
     assert "REPRODUCED: all" in reproduction_text(found)
     assert found.environment == {}
@@ -92,7 +92,7 @@ def test_the_first_artifact_and_file_that_differ_are_named_in_pipeline_order(toy
     other = replace(registered, seed=registered.seed + 1, environment=registered.environment | {"torch": "1.0"})
     found = reproduce(other, toy.registry, ROOT, toy.folder / "again")
     text = reproduction_text(found)
-    assert found.first_difference.entry.kind == "grown" and found.first_difference.differing == ("first.json",)
+    assert found.first_difference.recorded.kind == "grown" and found.first_difference.differing == ("first.json",)
     assert "NOT REPRODUCED" in text and "first: grown/even, first.json, written by grow" in text
     assert "torch: recorded 1.0, here" in text
 
@@ -119,7 +119,7 @@ def test_data_that_the_remote_lost_is_an_error_and_not_another_result(toy, regis
 
 def test_a_step_that_fails_is_no_difference_but_an_error(toy, registered):
     broken = replace(registered, params=registered.params | {"pretrain": {"steps": 0}})
-    with pytest.raises(ModitError, match="did not succeed"):
+    with pytest.raises(ModitError, match="the run failed"):
         reproduce(broken, toy.registry, ROOT, toy.folder / "again")
 
 
@@ -150,7 +150,7 @@ def repository(tmp_path):
 def test_another_commit_is_checked_out_beside_and_removed_afterwards(toy, registered, repository):
     first = git(repository, "rev-parse", "HEAD~1")
     changed = registered.code_parts | {"grow": {"toysteps.grow.run": "0"}}
-    record = replace(registered, code=CodeState(first, False), code_parts=changed)
+    record = replace(registered, code=first, code_parts=changed)
     assert changed_steps(record, toy.registry) == ["grow"]
     with checkout(record, toy.registry, repository, toy.folder / "code") as (root, words):
         assert (root / "src" / "modit" / "__init__.py").read_text() == "'''first'''"
@@ -160,7 +160,7 @@ def test_another_commit_is_checked_out_beside_and_removed_afterwards(toy, regist
 
 
 def test_code_of_equal_digests_is_used_as_it_is_and_said(toy, registered, repository):
-    for code in (CodeState(git(repository, "rev-parse", "HEAD~1"), False), CodeState("unknown", True)):
+    for code in (git(repository, "rev-parse", "HEAD~1"), "unknown"):
         with checkout(replace(registered, code=code), toy.registry, repository, toy.folder / "code") as (root, words):
             assert root == repository and "has the digests of the recorded" in words
 
@@ -168,9 +168,9 @@ def test_code_of_equal_digests_is_used_as_it_is_and_said(toy, registered, reposi
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        (CodeState("unknown", True), "git does not have"),
-        (CodeState("1" * 40, True), "git does not have"),
-        (CodeState("1" * 40, False), "is not in .*; fetch it"),
+        ("unknown", "git does not have"),
+        ("1" * 40 + "+changes", "git does not have"),
+        ("1" * 40, "is not in .*; fetch it"),
     ],
 )
 def test_code_that_cannot_be_had_is_refused_with_the_steps_that_differ(toy, registered, repository, code, why):

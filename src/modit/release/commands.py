@@ -32,8 +32,8 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
     """Adds the commands to the command line.
 
     Args:
-        commands: sub-parsers of the command line.
-        checkout: called with what needs the repository, gives its folder and its steps.
+        commands: Sub-parsers of the command line.
+        checkout: Called with what needs the repository; gives its folder and its steps.
     """
     _add_promotion(commands)
     parser = commands.add_parser("verdict", help="show the verdict of a run, and where its report is")
@@ -67,9 +67,9 @@ def _verdict(chosen: argparse.Namespace) -> int:
     from modit.release.verdict import data_docs, read_verdict, report_pages, served_figures, verdict_text
 
     print(verdict_text(read_verdict(chosen.run)))
-    print(*(f"served:  {line}" for line in served_figures(chosen.run)), sep="\n")
-    print(*(f"report:  {page}" for page in report_pages(chosen.run)), sep="\n")
-    print(*(f"data:    {page}" for page in data_docs(chosen.run)), sep="\n")
+    for name, found in (("served", served_figures), ("report", report_pages), ("data docs", data_docs)):
+        for line in found(chosen.run):
+            print(f"{name + ':':<10} {line}")
     return 0
 
 
@@ -84,13 +84,13 @@ def _add_promotion(commands: Commands[argparse.ArgumentParser]) -> None:
         parser.set_defaults(verb=_order, action=action)
 
     parser = commands.add_parser("rollback", help="make an earlier champion the champion again")
-    parser.add_argument("domain", metavar="DOMAIN")
+    parser.add_argument("domain", metavar="DOMAIN", help="the domain to roll back")
     parser.add_argument("--to", type=int, metavar="N", help="an earlier champion (default: the one before)")
     _add_order(parser, reason=True)
     parser.set_defaults(verb=_rollback)
 
     parser = commands.add_parser("releases", help="versions, verdicts, aliases and the release log")
-    parser.add_argument("--domain", help="(default: all)")
+    parser.add_argument("--domain", help="of the releases to show (default: all)")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--repair", action="store_true", help="set aliases that were moved by hand to the log's")
     _add_registry(parser)

@@ -1,7 +1,7 @@
 """The bundle: the one unit that is promoted. `bundle.json` names every file of it with its sha256.
 
 A bundle consists of parts, which are artifacts of its run; of files beside `bundle.json` (canary queries, a sample of
-the embedding space, parameters, licences, the model card); and of the kind of retriever that answers from the parts.
+the embedding space, parameters, the model card); and of the kind of retriever that answers from the parts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from modit.release.documents import STRICT, Json, parse_document, read_strictly,
 
 BUNDLE, BUNDLE_FILE = "bundle", "bundle.json"
 CANARIES_FILE, SPACE_FILE, PARAMS_FILE = "canaries.json", "space.json", "params.json"
-CARD_FILE, LICENCES_FILE = "model_card.md", "licences.json"
+CARD_FILE = "model_card.md"
 # Kinds of retrievers that a bundle may name.
 SAMPLER = "sampler"
 # Artifacts of the run that belong to the bundle of a sampler, and the files that count; None: all. Index and catalogue

@@ -17,7 +17,6 @@ from modit.metric.cases import Cases
 from modit.release.bundle.bundle import (
     CANARIES_FILE,
     CARD_FILE,
-    LICENCES_FILE,
     PARAMS_FILE,
     PARTS,
     SPACE_FILE,
@@ -26,7 +25,6 @@ from modit.release.bundle.bundle import (
 )
 from modit.release.bundle.canaries import Canary, ask, save_canaries
 from modit.release.bundle.embedding_space import Space
-from modit.release.bundle.licences import licences
 from modit.release.bundle.model_card import model_card
 from modit.release.documents import Json, read_strictly, write_document
 
@@ -74,7 +72,6 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     save_canaries(_canaries(made_of.folders["cases"], sampler, items), folder / CANARIES_FILE)
     space.save(folder / SPACE_FILE)
     write_document(folder / PARAMS_FILE, made_of.params)
-    write_document(folder / LICENCES_FILE, licences())
     card = model_card(sampler.info, report["run"], judged, window, len(items.index))
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from modit.evaluate.bootstrap import interval_text
 from modit.inference.sampler_file import SamplerInfo
-from modit.release.bundle.licences import OWN
 from modit.release.documents import Json
 
 _TEMPLATE = """\
@@ -34,8 +33,7 @@ pattern. Intervals are 95 % intervals of a paired bootstrap over patterns.
 
 ## Licence
 
-The code is {licence}. Whether the weights may be passed on depends on the training data. `licences.json` lists what the
-service needs.
+The code is Apache-2.0. Whether the weights may be passed on depends on the training data.
 """
 
 
@@ -65,7 +63,6 @@ def model_card(info: SamplerInfo, run: Json, judged: Json, window: dict[str, str
         reasons="\n".join(f"  - {reason}" for reason in judged["reasons"]),
         table="\n".join(_table(judged["splits"])),
         limits="\n".join(f"- {limit}" for limit in _limits(info)),
-        licence=OWN,
     )
 
 

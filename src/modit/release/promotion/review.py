@@ -1,4 +1,4 @@
-"""What a reviewer of a model version sees: the verdict, what would change for callers, and where the report is.
+"""What a reviewer of a model version sees: the verdict, and where the report is.
 
 It judges nothing, and moves nothing.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
@@ -18,8 +17,6 @@ from modit.release.model_registry.model_version import PASSED
 from modit.release.verdict import VERDICT_FILE, data_docs, report_pages, verdict_text
 
 REGISTRATION, REGISTRATION_FILE = "registration", "registration.json"
-# What `check_servability` wrote of the changes for callers.
-CHANGE, CHANGE_TEXT = "change", "change.md"
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,6 @@ def review_of(run: str, version: str, domain: str, verdict: str) -> Review:
         f"**{version}**",
         *([f"**This run set its own thresholds**: {thresholds}."] if thresholds else []),
         f"```\n{verdict_text(alone)}\n```",
-        *_change(store, domain),
         "\n".join(
             [
                 *(f"- report: {page}" for page in report_pages(run)),
@@ -105,10 +101,3 @@ def review_of(run: str, version: str, domain: str, verdict: str) -> Review:
         ),
     ]
     return Review(version, domain, store.run.uri, verdict, subject, "\n\n".join(parts) + "\n", thresholds)
-
-
-def _change(store: ArtifactStore, domain: str) -> list[str]:
-    """What would change for callers, where the run has looked at it."""
-    if store.find(CHANGE, domain) is None:
-        return []
-    return [(store.read(CHANGE, domain) / Path(CHANGE_TEXT)).read_text(encoding="utf-8").strip()]

@@ -1,25 +1,24 @@
-"""The record of a released run, `record.json`: all that running it again needs, and the digests to compare with.
+"""The record of a released run, `record.json`: everything that running it again needs, and the digests to compare.
 
-It is kept with the model version in MLflow, so that a version can be reproduced after its run's folder has gone.
+It is kept with the model version in MLflow, so a version can be reproduced after its run's folder was deleted.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from pydantic import with_config
 
 from modit.core.artifacts import Manifest
 from modit.core.errors import ArtifactError
 from modit.core.run_config import RunConfig
+from modit.release.documents import STRICT, Json, parse_document, read_strictly, write_document
 from modit.release.versioning.code_state import CodeState, parse_code_state
-
-Json = dict[str, Any]
 
 RECORD_FILE = "record.json"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
@@ -28,15 +27,16 @@ _SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "pandas", "pyarrow", "onnx", "onnxruntime")
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class RecordedArtifact:
     """An artifact of the recorded run.
 
     Attributes:
-        kind: its name.
-        domain: its domain, or None.
-        step: who wrote it.
-        digest: of the artifact.
+        kind: Its name.
+        domain: Its domain, or None.
+        step: The step that wrote it.
+        digest: Of the artifact.
         files: sha256 of each file.
     """
 
@@ -52,57 +52,57 @@ class RecordedArtifact:
         return f"{self.kind}/{self.domain}" if self.domain else self.kind
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class Record:
     """A released run.
 
     Attributes:
-        run: its address.
-        conf: its `run.json`.
-        seed: that it ran with.
-        params: every section that a step read, with preset and overrides.
-        code: the checkout that registered it.
-        code_parts: step -> hashes of the modules that it imports.
-        environment: of the step that registered it.
-        remote: of the DVC repository; empty when nothing was versioned.
-        versions: content of `versions.json`.
-        artifacts: in pipeline order.
+        run: Its address.
+        conf: Its `run.json`.
+        seed: Its seed.
+        params: Every section that a step read, with preset and overrides.
+        code: The checkout that registered it, as text.
+        code_parts: Step -> hashes of the modules that it imports.
+        environment: Of the step that registered it.
+        remote: Of the DVC repository; empty when nothing was versioned.
+        versions: Content of `versions.json`.
+        artifacts: In pipeline order.
+        schema_version: Of the file.
     """
 
     run: str
     conf: Json
     seed: int
     params: Json
-    code: CodeState
+    code: str
     code_parts: dict[str, dict[str, str]]
     environment: dict[str, str]
     remote: str
     versions: Json
     artifacts: tuple[RecordedArtifact, ...]
+    schema_version: int = _SCHEMA_VERSION
+
+    @property
+    def code_state(self) -> CodeState:
+        """The checkout that registered it."""
+        return parse_code_state(self.code)
 
     def save(self, path: Path) -> None:
         """Writes it as JSON."""
-        content = {
-            **vars(self),
-            "schema_version": _SCHEMA_VERSION,
-            "code": str(self.code),
-            "artifacts": [vars(entry) for entry in self.artifacts],
-        }
-        path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        write_document(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Record:
         """Reads what `save` wrote.
 
         Raises:
-            ArtifactError: of another schema.
+            ArtifactError: The file is of another schema.
         """
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.pop("schema_version", None)
-        if found != _SCHEMA_VERSION:
+        content = read_strictly(path)
+        if (found := content.get("schema_version")) != _SCHEMA_VERSION:
             raise ArtifactError(f"{path}: schema_version is {found!r}; this version of modit reads {_SCHEMA_VERSION}")
-        entries = tuple(RecordedArtifact(**entry) for entry in content.pop("artifacts"))
-        return cls(**content | {"code": parse_code_state(content["code"]), "artifacts": entries})
+        return parse_document(content, cls, str(path))
 
 
 def record_of(
@@ -111,44 +111,39 @@ def record_of(
     """Collects the record of a run from the manifests of what was released.
 
     Args:
-        run: address of the run.
-        conf: what the run is about.
-        seed: of the run.
-        lineage: the manifests, in pipeline order; that of `versions` names the remote.
-        versions: content of `versions.json`.
-        code: what is running.
+        run: Address of the run.
+        conf: Its configuration.
+        seed: Its seed.
+        lineage: The manifests, in pipeline order; that of `versions` names the remote.
+        versions: Content of `versions.json`.
+        code: The running code.
     """
-    params: Json = {}
-    for manifest in lineage:
-        params |= manifest.key_parts["params"]
     summaries: Mapping[str, Json] = {manifest.kind: manifest.summary for manifest in lineage}
-    entries = tuple(
-        RecordedArtifact(each.kind, each.domain, each.step, each.digest, {f.name: f.sha256 for f in each.files})
-        for each in lineage
-    )
     return Record(
         run=run,
         conf=conf.model_dump(mode="json"),
         seed=seed,
-        params=params,
-        code=code,
+        params={name: section for each in lineage for name, section in each.key_parts["params"].items()},
+        code=str(code),
         code_parts={manifest.step: manifest.key_parts["code"] for manifest in lineage},
         environment=environment(),
         remote=summaries.get("versions", {}).get("remote", ""),
         versions=versions,
-        artifacts=entries,
+        artifacts=tuple(
+            RecordedArtifact(each.kind, each.domain, each.step, each.digest, {f.name: f.sha256 for f in each.files})
+            for each in lineage
+        ),
     )
 
 
 def environment() -> dict[str, str]:
     """What can change the last bits of a result: machine type, threads and versions of libraries."""
-    versions = {distribution: _version(distribution) for distribution in _LIBRARIES}
     return {
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
         "accelerators": str(len(list(Path("/dev").glob("nvidia[0-9]*")))),
         "python": platform.python_version(),
         THREADS_VARIABLE: os.environ.get(THREADS_VARIABLE, ""),
-        **versions,
+        **{distribution: _version(distribution) for distribution in _LIBRARIES},
     }
 
 
@@ -162,6 +157,5 @@ def _version(distribution: str) -> str:
 def _processor() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"
-    )
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "unknown processor")

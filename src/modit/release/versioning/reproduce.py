@@ -27,29 +27,31 @@ from modit.release.versioning.record import THREADS_VARIABLE, Record, RecordedAr
 from modit.release.versioning.snapshot import CHAMPION, CHAMPIONS_VARIABLE, HISTORY, RAW, VERSIONED
 from modit.release.versioning.version_store import VersionStore
 
+_MARKER = ".reproduction"
+
 
 @dataclass(frozen=True)
 class Comparison:
     """An artifact of the recorded run beside that of the new run.
 
     Attributes:
-        entry: what was recorded.
-        differing: names of files that are missing, new or of another content; empty when the digests are equal.
+        recorded: The recorded artifact.
+        differing: Names of files that are missing, new or of another content; empty when the digests are equal.
     """
 
-    entry: RecordedArtifact
+    recorded: RecordedArtifact
     differing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out.
+    """The result of running a version again.
 
     Attributes:
-        code: which code ran, for people.
-        run: folder of the new run.
-        comparisons: in pipeline order.
-        environment: name -> recorded and present value, where they differ.
+        code: Which code ran, for people.
+        run: Folder of the new run.
+        comparisons: In pipeline order.
+        environment: Name -> recorded and present value, where they differ.
     """
 
     code: str
@@ -59,33 +61,54 @@ class Reproduction:
 
     @property
     def first_difference(self) -> Comparison | None:
-        """The first artifact in pipeline order that came out differently."""
+        """The first artifact in pipeline order that differs."""
         return next((each for each in self.comparisons if each.differing), None)
+
+
+def reproduce(record: Record, registry: Registry, repository: Path, folder: Path) -> Reproduction:
+    """Fetches the recorded data, runs the recorded steps with the recorded code and parameters, and compares.
+
+    Args:
+        record: Of the version.
+        registry: The present steps.
+        repository: Root of the present checkout.
+        folder: For the data and the new run; an earlier reproduction in it is deleted.
+
+    Raises:
+        ConfigError: The run was not versioned, its code cannot be found, or the folder holds something else.
+        VersionError: The remote does not have the data.
+        ModitError: A step failed; the log has the reason.
+    """
+    if record.versions["status"] != VERSIONED:
+        raise ConfigError(f"run {record.run} cannot be reproduced: {record.versions['reason']}")
+    _empty(folder)
+    with checkout(record, registry, repository, folder / "code") as (root, words):
+        run = folder / "runs" / "run"
+        catalogue, champions = _fetch(record, folder, run)
+        _replay(record, registry.package, root, catalogue, run, champions)
+    # The threads are set to what they were.
+    here = environment() | {THREADS_VARIABLE: record.environment[THREADS_VARIABLE]}
+    changes = {name: (was, here.get(name, "")) for name, was in record.environment.items() if here.get(name, "") != was}
+    return Reproduction(words, run, tuple(compare(record, run)), changes)
 
 
 def compare(record: Record, run: Path) -> Iterator[Comparison]:
     """Compares the artifacts of a run with the recorded ones, in pipeline order."""
     store = ArtifactStore(Storage(str(run)), cache_folder())
-    for entry in record.artifacts:
-        found = store.find(entry.kind, entry.domain)
+    for recorded in record.artifacts:
+        found = store.find(recorded.kind, recorded.domain)
         files = {file.name: file.sha256 for file in found.files} if found else {}
-        names = sorted(name for name in {*files, *entry.files} if files.get(name) != entry.files.get(name))
-        yield Comparison(entry, tuple(names))
-
-
-def environment_changes(record: Record) -> dict[str, tuple[str, str]]:
-    """What is not as it was when the version was registered, without the threads, which are set to what they were."""
-    here = environment() | {THREADS_VARIABLE: record.environment[THREADS_VARIABLE]}
-    return {name: (was, here.get(name, "")) for name, was in record.environment.items() if here.get(name, "") != was}
+        names = sorted(name for name in {*files, *recorded.files} if files.get(name) != recorded.files.get(name))
+        yield Comparison(recorded, tuple(names))
 
 
 def reproduction_text(found: Reproduction) -> str:
-    """Lines for a terminal: each artifact, then what it comes to."""
-    width = max(len(each.entry.label) for each in found.comparisons)
+    """Lines for a terminal: each artifact, then the conclusion."""
+    width = max(len(each.recorded.label) for each in found.comparisons)
     lines = [f"code: {found.code}", f"run:  {found.run}", ""]
     for each in found.comparisons:
-        verdict = f"DIFFERS in {', '.join(each.differing)}" if each.differing else f"equal  {each.entry.digest[:16]}"
-        lines.append(f"{each.entry.label:<{width}}  {verdict}")
+        verdict = f"DIFFERS in {', '.join(each.differing)}" if each.differing else f"equal  {each.recorded.digest[:16]}"
+        lines.append(f"{each.recorded.label:<{width}}  {verdict}")
     differing = sum(bool(each.differing) for each in found.comparisons)
     first = found.first_difference
     lines.append("")
@@ -93,45 +116,9 @@ def reproduction_text(found: Reproduction) -> str:
         lines.append(f"REPRODUCED: all {len(found.comparisons)} artifacts have the recorded digests")
     else:
         lines.append(f"NOT REPRODUCED: {differing} of {len(found.comparisons)} artifacts differ")
-        lines.append(f"first: {first.entry.label}, {first.differing[0]}, written by {first.entry.step}")
+        lines.append(f"first: {first.recorded.label}, {first.differing[0]}, written by {first.recorded.step}")
     changes = [f"  {name}: recorded {was}, here {now}" for name, (was, now) in found.environment.items()]
-    return "\n".join([*lines, *(["what is not as it was:", *changes] if changes else [])])
-
-
-MARKER = ".reproduction"
-
-
-def reproduce(record: Record, registry: Registry, repository: Path, folder: Path) -> Reproduction:
-    """Fetches the recorded data, runs the recorded steps with the recorded code and parameters, and compares.
-
-    Args:
-        record: of the version.
-        registry: the present steps.
-        repository: root of the present checkout.
-        folder: where data and the new run go; an earlier reproduction there is dropped.
-
-    Raises:
-        ConfigError: the run was not versioned, its code cannot be had, or the folder holds something else.
-        VersionError: the remote does not have the data.
-        ModitError: a step failed; the log says why.
-    """
-    if record.versions["status"] != VERSIONED:
-        raise ConfigError(f"run {record.run} cannot be reproduced: {record.versions['reason']}")
-    _start_folder(folder)
-    with checkout(record, registry, repository, folder / "code") as (root, words):
-        run = folder / "runs" / "run"
-        catalogue, champions = _fetch(record, folder, run)
-        _replay(record, registry.package, root, catalogue, run, champions)
-    return Reproduction(words, run, tuple(compare(record, run)), environment_changes(record))
-
-
-def _start_folder(folder: Path) -> None:
-    marker = folder / MARKER
-    if folder.is_dir() and any(folder.iterdir()) and not marker.is_file():
-        raise ConfigError(f"{folder} holds something that no reproduction put there; take an empty folder")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    marker.touch()
+    return "\n".join([*lines, *(["the environment differs:", *changes] if changes else [])])
 
 
 @contextmanager
@@ -139,28 +126,28 @@ def checkout(record: Record, registry: Registry, repository: Path, folder: Path)
     """The code of the record: this checkout where its code is the same, else a git worktree of the commit.
 
     Args:
-        record: of the version.
-        registry: the present steps.
-        repository: root of the present checkout.
-        folder: for the worktree, which is removed afterwards.
+        record: Of the version.
+        registry: The present steps.
+        repository: Root of the present checkout.
+        folder: For the worktree, which is removed afterwards.
 
     Yields:
-        The root of the code, and how to name it.
+        The root of the code, and its name for people.
 
     Raises:
-        ConfigError: the code was changed or unknown when it ran, or its commit is not in the repository.
+        ConfigError: The recorded code was changed or unknown, or its commit is not in the repository.
     """
-    here, commit = code_state(repository), record.code.commit
-    if here.is_known and record.code == here:
-        yield repository, f"commit {commit}, this checkout"
+    here, recorded = code_state(repository), record.code_state
+    if here.is_known and recorded == here:
+        yield repository, f"commit {recorded.commit}, this checkout"
         return
     changed = changed_steps(record, registry)
     if not changed:
-        yield repository, f"this checkout ({here}): its steps' code has the digests of the recorded {record.code}"
+        yield repository, f"this checkout ({here}): its steps' code has the digests of the recorded {recorded}"
         return
-    differs = f"the present code of {', '.join(changed)} differs from what ran"
-    if not record.code.is_known:
-        raise ConfigError(f"the version was made by code that git does not have ({record.code}), and {differs}")
+    commit, differs = recorded.commit, f"the present code of {', '.join(changed)} differs from what ran"
+    if not recorded.is_known:
+        raise ConfigError(f"the version was made by code that git does not have ({recorded}), and {differs}")
     if git(repository, "cat-file", "-e", f"{commit}^{{commit}}") is None:
         raise ConfigError(f"commit {commit} is not in {repository}, and {differs}; fetch it")
     if git(repository, "worktree", "add", "--force", "--detach", str(folder), commit) is None:
@@ -172,7 +159,7 @@ def checkout(record: Record, registry: Registry, repository: Path, folder: Path)
 
 
 def changed_steps(record: Record, registry: Registry) -> list[str]:
-    """Recorded steps whose code is another now, or that there are no more."""
+    """Recorded steps whose code differs now, or that no longer exist."""
     return [
         name
         for name, parts in record.code_parts.items()
@@ -180,10 +167,20 @@ def changed_steps(record: Record, registry: Registry) -> list[str]:
     ]
 
 
-def _fetch(record: Record, folder: Path, run: Path) -> tuple[Path, dict[str, str]]:
-    """The recorded input, from the remote, under its name, which reports show; and the windows it was compared with.
+def _empty(folder: Path) -> None:
+    marker = folder / _MARKER
+    if folder.is_dir() and any(folder.iterdir()) and not marker.is_file():
+        raise ConfigError(f"{folder} holds something that no reproduction put there; take an empty folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    marker.touch()
 
-    Beside the input's folder: variables that name the champions of that day.
+
+def _fetch(record: Record, folder: Path, run: Path) -> tuple[Path, dict[str, str]]:
+    """Fetches the input, under the name that reports show, and the windows that it was compared with.
+
+    Returns:
+        The input's folder, and the variable that names the champions of that day.
     """
     store = VersionStore(folder / "data", record.remote, holder="reproduce")
     versions = {name: DatasetVersion(**entry) for name, entry in record.versions["datasets"].items()}
@@ -201,12 +198,12 @@ def _replay(record: Record, package: str, root: Path, catalogue: Path, run: Path
     content = {"seed": record.seed, **record.params, "presets": {record.conf["preset"]: {}}}
     params.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     conf = record.conf | {"catalogue": str(catalogue)}
-    steps = ",".join(dict.fromkeys(entry.step for entry in record.artifacts))
+    steps = ",".join(dict.fromkeys(each.step for each in record.artifacts))
     command = [sys.executable, "-m", "modit.release.replay", "--package", package, "--run", str(run)]
     command += ["--params", str(params), "--conf", json.dumps(conf), "--steps", steps]
     done = subprocess.run(command, cwd=root, env=_environment(record, root) | dict(variables), check=False)
     if done.returncode:
-        raise ModitError(f"the run did not succeed (status {done.returncode}); it is in {run}, its log above")
+        raise ModitError(f"the run failed (status {done.returncode}); it is in {run}, its log above")
 
 
 def _environment(record: Record, root: Path) -> dict[str, str]:
@@ -217,7 +214,7 @@ def _environment(record: Record, root: Path) -> dict[str, str]:
     paths = (str(root / "src"), str(root), others.get("PYTHONPATH", ""))
     return others | {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        # The snapshot notes the code, which is the recorded one whatever checkout it lies in.
+        # The snapshot records the code, which is the recorded one whatever checkout it lies in.
         COMMIT_VARIABLE: str(CodeState(**record.versions["code"])),
         **({THREADS_VARIABLE: threads} if threads else {}),
     }

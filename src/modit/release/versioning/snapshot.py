@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from modit.core.artifacts import Manifest
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, digest_of
 from modit.core.window import WindowLedger
 from modit.core.workspace import cache_folder
+from modit.release.documents import Json, read_strictly, write_document
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.version_store import Dataset, TrackedFile
-
-Json = dict[str, Any]
 
 VERSIONS_FILE = "versions.json"
 VERSIONED, DISABLED = "versioned", "disabled"
@@ -31,11 +28,11 @@ def repository_place(run_uri: str, remote: str) -> tuple[Path, str]:
     """Where versions of the runs beside a run are kept.
 
     Args:
-        run_uri: the run's folder.
-        remote: as the parameters name it; empty for a folder beside the runs.
+        run_uri: The run's folder.
+        remote: As the parameters name it; empty for a folder beside the runs.
 
     Returns:
-        The folder of the DVC repository, local also where the runs are remote; and the remote's address.
+        The folder of the DVC repository, which is local for remote runs too; and the remote's address.
     """
     beside = Storage(run_uri).parent.at(REPOSITORY_FOLDER)
     folder = beside.local or cache_folder() / "versions" / digest_of(beside.uri)[:16]
@@ -46,19 +43,19 @@ def input_datasets(run_uri: str, catalogue: str, lineage: Sequence[Manifest]) ->
     """What the run read from outside, by the hashes that its steps noted when they read it.
 
     Args:
-        run_uri: the run's folder.
-        catalogue: address of the input.
-        lineage: manifests, among them those of the steps that read the input.
+        run_uri: The run's folder.
+        catalogue: Address of the input.
+        lineage: Manifests, among them those of the steps that read the input.
 
     Returns:
         `raw`, the input files; and `history`, the records of accepted windows that a window was compared with.
 
     Raises:
-        ArtifactError: no step read the input, or two of them read different content.
+        ArtifactError: No step read the input, or two steps read different content.
     """
     raw = _noted("catalogue", Storage(catalogue), lineage)
     if not raw:
-        raise ArtifactError(f"no step of this run says which files of {catalogue} it read")
+        raise ArtifactError(f"no step of this run noted which files of {catalogue} it read")
     history = _noted("history", WindowLedger(Storage(run_uri), catalogue).place, lineage)
     return {RAW: raw} | ({HISTORY: history} if history else {})
 
@@ -73,12 +70,12 @@ def _noted(part: str, place: Storage, lineage: Sequence[Manifest]) -> Dataset:
 
 
 def artifact_dataset(names: Sequence[str], lineage: Sequence[Manifest], folders: Mapping[str, Path]) -> Dataset:
-    """The files of some artifacts as `ARTIFACT/DOMAIN/file`, without the parts that there is only one of.
+    """The files of some artifacts as `ARTIFACT/DOMAIN/file`; a part that is the same for all is left out.
 
     Args:
-        names: of the artifacts.
-        lineage: their manifests, among others.
-        folders: `ARTIFACT` or `ARTIFACT/DOMAIN` -> where its files are.
+        names: Of the artifacts.
+        lineage: Their manifests, among others.
+        folders: `ARTIFACT` or `ARTIFACT/DOMAIN` -> folder with its files.
     """
     dataset = {}
     for manifest in lineage:
@@ -96,8 +93,8 @@ def versions_record(versions: Mapping[str, DatasetVersion] | None, code: CodeSta
     """The content of `versions.json`; equal content and code give equal bytes wherever the run is.
 
     Args:
-        versions: dataset -> its version; None when the parameters ask for no snapshot.
-        code: what ran.
+        versions: Dataset -> its version; None when the parameters ask for no snapshot.
+        code: The running code.
     """
     record: Json = {"schema_version": _SCHEMA_VERSION, "code": code.as_json()}
     if versions is None:
@@ -114,18 +111,18 @@ def version_tags(record: Json) -> dict[str, str]:
 
 def save_versions(folder: Path, record: Json) -> None:
     """Writes `versions.json` into an existing folder."""
-    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-    (folder / VERSIONS_FILE).write_text(text, encoding="utf-8")
+    write_document(folder / VERSIONS_FILE, record)
 
 
 def load_versions(folder: Path) -> Json:
     """Reads `versions.json`.
 
     Raises:
-        ArtifactError: it is missing or of another schema.
+        ArtifactError: It is missing or of another schema.
     """
-    record = Storage(str(folder)).read_json(VERSIONS_FILE)
-    if record is None or record.get("schema_version") != _SCHEMA_VERSION:
-        found = "missing" if record is None else f"of schema {record.get('schema_version')!r}"
-        raise ArtifactError(f"{folder / VERSIONS_FILE} is {found}; this version of modit reads {_SCHEMA_VERSION}")
+    record = read_strictly(folder / VERSIONS_FILE)
+    if (found := record.get("schema_version")) != _SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{folder / VERSIONS_FILE}: schema_version is {found!r}; this version of modit reads {_SCHEMA_VERSION}"
+        )
     return record

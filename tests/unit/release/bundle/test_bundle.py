@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from modit.core.errors import ArtifactError
 from modit.release.bundle.bundle import PARTS, Bundle
 from modit.release.bundle.canaries import Canary, expect_answers, load_canaries
 from modit.release.bundle.embedding_space import Space
-from modit.release.bundle.licences import SERVED, UNKNOWN, licences
 from modit.release.bundle.loading import ReleaseSource, load_release
 from tests.unit.serve.bundles import Bundle as Run
 from tests.unit.serve.bundles import make_catalog
@@ -99,16 +96,3 @@ def test_an_item_whose_content_changed_does_not_make_another_space():
     for name in sorted(changed)[:7]:
         changed[name] = [-value for value in changed[name]]
     assert space.difference(Space(space.dimension, space.normalisation, changed)) is None
-
-
-def test_the_licences_are_those_of_all_that_the_service_needs():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    asked = [*project["dependencies"], *extras["serve"], *extras["index"], *extras["registry"], *extras["s3"]]
-    names = {re.split(r"[\[<>=]", each)[0] for each in asked} - {"modit"}
-    assert names == set(SERVED)
-    found = licences()
-    locked = {line.partition("==")[0] for line in (ROOT / "infra/locks/serve.txt").read_text().splitlines()}
-    assert {name.replace("_", "-") for name in locked if name[0] != "#"} <= set(found)
-    unstated = {name for name, entry in found.items() if entry["licence"] == UNKNOWN}
-    assert unstated <= {"huey", "skops"}  # which have a text and no name for it

@@ -64,7 +64,6 @@ def make_run(tmp_path, text):
     write(store, folder, "verdict", "verdict.json", text)
     write(store, folder, "report", "report.html", "<p>report</p>")
     write(store, folder, "registration", "registration.json", json.dumps(registered))
-    write(store, folder, "change", "change.md", "### What would change in popular\n", "popular")
     return tmp_path / "run"
 
 
@@ -79,9 +78,9 @@ def test_only_versions_that_passed_and_are_not_held_back_are_reviewed(run):
     assert review.subject == f"modit-popular/3: PASS (verdict {DIGEST[:12]})"
 
 
-def test_a_reviewer_sees_verdict_reasons_what_would_change_and_where_the_report_is(run):
+def test_a_reviewer_sees_the_verdict_and_where_the_report_is(run):
     (review,) = reviews_of_run(str(run))
-    for shown in ("item-holdout: Joint@K 0.500", "no champion", "### What would change", DIGEST):
+    for shown in ("item-holdout: Joint@K 0.500", "no champion", DIGEST):
         assert shown in review.body
     assert f"report: {run}/report/report.html" in review.body and "quality" not in review.body
 
@@ -92,10 +91,6 @@ def test_a_reviewer_sees_which_thresholds_a_run_set_for_itself(tmp_path, run):
     (review,) = reviews_of_run(str(make_run(tmp_path / "lowered", json.dumps(VERDICT | {"overridden": OVERRIDDEN}))))
     assert review.thresholds == "gate.noise_floor = 0, servability.p99_ms = 9"
     assert f"**This run set its own thresholds**: {review.thresholds}." in review.body
-
-
-def test_a_version_whose_change_was_not_looked_at_is_shown_without(run):
-    assert "What would change" not in review_of(str(run), "modit-safety/3", "safety", DIGEST).body
 
 
 def test_a_verdict_that_is_another_by_now_is_not_shown(run):

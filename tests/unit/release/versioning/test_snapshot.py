@@ -32,7 +32,7 @@ def test_the_input_is_the_files_that_were_read_and_the_windows_that_were_compare
 def test_input_of_which_steps_say_different_things_or_nothing_is_refused():
     with pytest.raises(ArtifactError, match="/logs/a changed between steps of this run"):
         input_datasets("/runs/a", "/logs", [manifest(kind, catalogue={"a": kind}) for kind in ("catalog", "other")])
-    with pytest.raises(ArtifactError, match="no step of this run says which files of /logs it read"):
+    with pytest.raises(ArtifactError, match="no step of this run noted which files of /logs it read"):
         input_datasets("/runs/a", "/logs", [manifest("catalog")])
 
 
