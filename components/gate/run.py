@@ -24,7 +24,9 @@ def run(context: StepContext) -> dict[str, object]:
     """
     report = read_strictly(context.input("report") / "report.json")
     params = GateParams.model_validate(context.params.gate.model_dump())
-    verdict = judge(_evidence(context, set(report["domains"])), report["run"]["skipped_domains"], params)
+    failed = context.left_out
+    skipped = {name: why for name, why in report["run"]["skipped_domains"].items() if name not in failed}
+    verdict = judge(_evidence(context, set(report["domains"]) - set(failed)), skipped, params, failed)
     verdict["overridden"] = overridden_thresholds(context.run_config.overrides)
     verdict["versions"] = load_versions(context.input("versions"))
     figures = {name: domain["figures"] for name, domain in verdict["domains"].items()} | {"status": verdict["status"]}

@@ -11,6 +11,7 @@ STEP = Step(
     params=("retrieval", "label_anchors"),
     per_domain=True,
     sharded=True,
+    totals=("rows", "anchors_from_logs", "anchors_asked"),
     image="train",
     resources=Resources(cpus=2, memory_gb=8),
     timeout_minutes=240,

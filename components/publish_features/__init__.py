@@ -11,6 +11,8 @@ STEP = Step(
     outputs=("features",),
     params=("publish_features",),
     sharded=True,
+    totals=("written", "removed", "online", "seconds"),
+    lists=("services_dropped",),
     image="features",
     # The registry says which runs are in use: their feature services stay.
     needs=frozenset({FEATURE_STORE, REGISTRY}),

@@ -47,6 +47,9 @@ def run(context: StepContext) -> dict[str, object]:
         if judged["status"] in (SKIPPED, FAILED):
             registrations[domain] = {"status": judged["status"].lower(), "reasons": judged["reasons"]}
             continue
+        if domain in context.left_out:  # it failed after it was judged
+            registrations[domain] = {"status": FAILED.lower(), "reasons": [context.left_out[domain]]}
+            continue
         bundle, card = Bundle.load(bundles[domain]), bundles[domain] / CARD_FILE
         digests = {"bundle": bundle.digest, "sampler": bundle.sampler_digest, "index": bundle.index_digest} | shared
         files = (samplers[domain] / "sampler.onnx", report / "report.html", verdict_file, record, card)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def run(context: StepContext) -> dict[str, object]:
     """Reads `patterns` and the `evaluation` of every domain; writes `report`: report.json and report.html."""
     evaluations = {domain: load_evaluation(folder) for domain, folder in context.inputs_by_domain("evaluation").items()}
-    skipped = read_json(context.input("patterns") / "domains.json")["skipped"]
+    skipped = read_json(context.input("patterns") / "domains.json")["skipped"] | context.left_out
     name = context.run_config.catalogue.rstrip("/").rsplit("/", 1)[-1]
     facts = RunFacts(name, context.run_config.preset, context.seed, skipped)
     report = save_report(context.output("report"), evaluations, facts)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from components.publish_features import STEP
 from components.publish_features.run import run
 from modit.core.errors import ArtifactError, FeatureParityError
 from modit.core.run_config import RunConfig
@@ -155,7 +156,7 @@ def test_shards_are_one_night_and_write_the_digests_of_one_task(context, monkeyp
     for context.shard in Shard.all_of(count):
         said.append(run(context))
     assert digests_of(context) == digests
-    together = combined(said)
+    together = combined(STEP, said)
     assert (together["written"], together["online"]) == (facts["written"], facts["online"])
     assert {each["as_of"] for each in said} == {facts["as_of"]}
     catalog = Catalog.load(context.input("catalog"))

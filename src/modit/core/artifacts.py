@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from modit.core.errors import ArtifactError, ConfigError
+from modit.core.errors import ArtifactChangedError, ArtifactError, ConfigError
 from modit.core.storage import Storage, digest_of, partial_beside, sha256_of_file
 
 MANIFEST = "manifest.json"
+# Seconds between attempts to read what is published meanwhile; None after the last.
+_PAUSES = (0.1, 0.5, 2.0, 5.0, None)
+_HASHED: dict[tuple[str, int, int, int], str] = {}
+Result = TypeVar("Result")
 SCHEMA_VERSION = 1
 
 
@@ -121,16 +128,21 @@ class ArtifactStore:
         return None if content is None else Manifest.from_json(content, f"{place.uri}/{MANIFEST}")
 
     def get(self, name: str, domain: str | None = None) -> Manifest:
-        """The manifest of an artifact that must be there.
+        """Returns the manifest of an artifact that must be there.
 
         Raises:
             ArtifactError: it is not.
+            ArtifactChangedError: its files are there without a manifest: it is being published.
         """
         manifest = self.find(name, domain)
         if manifest is None:
-            raise ArtifactError(
-                f"no artifact at {self.at(name, domain).uri}; the step that writes {name!r} must run first"
-            )
+            place = self.at(name, domain)
+            if place.local is None and place.sizes():
+                raise ArtifactChangedError(
+                    f"{place.uri} has files and no manifest: it is being published, or who published it died; "
+                    f"then run the step that writes {name!r} again"
+                )
+            raise ArtifactError(f"no artifact at {place.uri}; the step that writes {name!r} must run first")
         return manifest
 
     def is_complete(self, manifest: Manifest) -> bool:
@@ -150,14 +162,37 @@ class ArtifactStore:
 
         Raises:
             ArtifactError: it is missing, or a file differs from its manifest; the message names the file.
+            ArtifactChangedError: it was published again and again while it was read.
         """
-        manifest = self.get(name, domain)
-        if files is not None:
-            manifest = manifest.only(files)
         place = self.at(name, domain)
-        folder = place.local or self._download(place, manifest)
-        verify(folder, manifest)
-        return folder
+
+        def read(manifest: Manifest) -> Path:
+            wanted = manifest if files is None else manifest.only(files)
+            if place.local is None:
+                return self._download(place, wanted)
+            verify(place.local, wanted)
+            return place.local
+
+        return self._unchanged(name, domain, read)
+
+    def _unchanged(self, name: str, domain: str | None, read: Callable[[Manifest], Result]) -> Result:
+        """Reads by a manifest, and again by the new one if the artifact is published meanwhile."""
+        for pause in _PAUSES:
+            manifest = None
+            try:
+                manifest = self.get(name, domain)
+                return read(manifest)
+            except ArtifactChangedError:
+                if pause is None:
+                    raise
+            except ArtifactError as error:
+                if manifest is None or manifest == self.find(name, domain):
+                    raise  # missing, or damaged
+                if pause is None:
+                    uri = self.at(name, domain).uri
+                    raise ArtifactChangedError(f"{uri} was published again while it was read") from error
+            time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
 
     def read_json(self, name: str, file: str) -> dict[str, Any]:
         """One small JSON file of an artifact that is not per domain, verified, without reading the rest.
@@ -166,11 +201,15 @@ class ArtifactStore:
             ArtifactError: the artifact or file is missing, or the file differs from the manifest.
         """
         place = self.at(name)
-        listed = {entry.name: entry.sha256 for entry in self.get(name).files}
-        content = place.read_json(file)
-        if content is None or listed.get(file) != place.sha256(file):
-            raise ArtifactError(f"{place.uri}/{file} is missing or differs from the manifest beside it")
-        return content
+
+        def read(manifest: Manifest) -> dict[str, Any]:
+            listed = {entry.name: entry.sha256 for entry in manifest.files}
+            content = place.read_bytes(file)
+            if content is None or listed.get(file) != hashlib.sha256(content).hexdigest():
+                raise ArtifactError(f"{place.uri}/{file} is missing or differs from the manifest beside it")
+            return json.loads(content)
+
+        return self._unchanged(name, None, read)
 
     def write(self, folder: Path, manifest: Manifest) -> None:
         """Publishes a finished local folder; it is moved away from where it was."""
@@ -203,11 +242,21 @@ def verify(folder: Path, manifest: Manifest, source: str | None = None) -> None:
         path = folder / entry.name
         shown = f"{source or folder}/{entry.name}"
         remedy = f"run step {manifest.step!r} again with --no-cache"
-        if not path.is_file():
-            raise ArtifactError(f"{shown} is missing, though the manifest lists it; {remedy}")
-        found = sha256_of_file(path)
+        try:
+            found = _sha256_once(path)
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise ArtifactError(f"{shown} is missing, though the manifest lists it; {remedy}") from error
         if found != entry.sha256:
             raise ArtifactError(f"{shown} is damaged: sha256 {found}, the manifest says {entry.sha256}; {remedy}")
+
+
+def _sha256_once(path: Path) -> str:
+    """The file's sha256, computed once in this process for each state of the file."""
+    found = path.stat()
+    state = (str(path), found.st_ino, found.st_size, found.st_mtime_ns)
+    if state not in _HASHED:
+        _HASHED[state] = sha256_of_file(path)
+    return _HASHED[state]
 
 
 def _rename_unless_there(partial: Path, target: Path) -> None:

@@ -6,36 +6,41 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 
-def code_parts(module: str, packages: tuple[str, ...]) -> dict[str, str]:
-    """Hashes of all modules that a module imports, directly or not, and its own.
+def code_parts(modules: Sequence[str], packages: tuple[str, ...]) -> dict[str, str]:
+    """Returns hashes of some modules and of all that they import, directly or not.
 
-    Comments, layout and docstrings do not count; imports inside functions do, imports under `TYPE_CHECKING` do not.
+    Every such module counts, those of parameters too: a method of theirs can change an output, and so can the class of
+    an error. Comments and layout do not count, nor do docstrings unless a module reads `__doc__`. Imports inside
+    functions count, imports under `TYPE_CHECKING` do not. Files beside the modules and in folders below that are no
+    packages, such as templates, count.
 
     Args:
-        module: name of the first module, such as `components.pretrain.run`.
+        modules: names of the first modules, such as `components.pretrain.run`.
         packages: top-level packages to follow; others are taken as given by the environment.
 
     Returns:
         Module (or file beside modules, such as a template) -> 16 hexadecimal digits.
     """
     found: dict[str, str] = {}
-    waiting = [module]
+    sources: dict[str, Path] = {}
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in sources:
             continue
         path = _source_of(name)
         if path is None:
             continue
-        found[name] = _hash_of_source(path)
+        sources[name] = path
         found.update(_hashes_of_data_files(path.parent, name if path.stem == "__init__" else name.rpartition(".")[0]))
         waiting.extend(_imports(path, name, packages))
-    return dict(sorted(found.items()))
+    docstrings = any(b"__doc__" in path.read_bytes() for path in sources.values())
+    return dict(sorted((found | {name: _hash_of_source(path, docstrings) for name, path in sources.items()}).items()))
 
 
 def folder_parts(package: str, folders: tuple[str, ...]) -> dict[str, str]:
@@ -110,13 +115,22 @@ def _executed(tree: ast.AST) -> ast.AST:
     return _Executed().visit(tree)
 
 
-def _hash_of_source(path: Path) -> str:
-    return hashlib.sha256(ast.dump(_executed(ast.parse(path.read_bytes()))).encode()).hexdigest()[:16]
+def _hash_of_source(path: Path, docstrings: bool = False) -> str:
+    tree = ast.parse(path.read_bytes())
+    return hashlib.sha256(ast.dump(tree if docstrings else _executed(tree)).encode()).hexdigest()[:16]
 
 
 def _hashes_of_data_files(folder: Path, package: str) -> dict[str, str]:
-    files = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".py" and path.name[0] != ".")
-    return {f"{package}/{path.name}": _hash_of_bytes(path) for path in files}
+    """Of the files beside a module, and of those in folders below that hold no modules."""
+    found: dict[str, str] = {}
+    for path in folder.iterdir():
+        if path.name[0] == "." or path.name == "__pycache__":
+            continue
+        if path.is_file() and path.suffix != ".py":
+            found[f"{package}/{path.name}"] = _hash_of_bytes(path)
+        elif path.is_dir() and not any(path.glob("*.py")):
+            found |= _hashes_of_data_files(path, f"{package}/{path.name}")
+    return found
 
 
 def _hash_of_bytes(path: Path) -> str:

@@ -45,6 +45,10 @@ class TransientError(ModitError):
     """Something outside failed or is busy; trying again may help, and orchestrators do."""
 
 
+class ArtifactChangedError(ArtifactError, TransientError):
+    """An artifact was published again while it was read; the next attempt finds the new one."""
+
+
 class LockedError(TransientError):
     """Another process holds a lock for longer than this one may wait; the message names it."""
 

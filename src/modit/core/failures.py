@@ -65,7 +65,8 @@ class Failures:
 
     def left_out(self) -> dict[str, str]:
         """Returns the domains that the step must do without -> why."""
-        return {each.domain: str(each) for each in reversed(self._upstream) if each.domain is not None}
+        failed = reversed(self._upstream)  # the earliest failure of a domain is the last to be set
+        return {each.domain: f"{each.step}: {each.reason}" for each in failed if each.domain}
 
     def note(self, error: BaseException) -> None:
         """Notes that the task failed.

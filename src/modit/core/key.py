@@ -19,6 +19,9 @@ from modit.core.window import Days, WindowLedger, files_of_days
 
 KeyParts = dict[str, Any]
 
+# What every step works through without importing it: what its context gives it, and how parts of shards are joined.
+STEP_CODE = ("modit.core.context", "modit.core.shards")
+
 # Part of a key, and how to name it where it differs.
 _COMPARED_PARTS = (
     ("catalogue", "catalogue"),
@@ -97,7 +100,7 @@ def _started_from_parts(
         parts |= {"domains": [new.name], "code": step_code(registry, step), "scorer": new.scorer}
         if new.entry_point:
             module = new.entry_point[0]
-            parts["code"] |= code_parts(module, (module.split(".")[0],))
+            parts["code"] |= code_parts((module,), (module.split(".")[0],))
         else:
             parts["catalogue"] = catalogue_parts(config.catalogue, table="items")
     return parts
@@ -110,8 +113,8 @@ def _watched(step: Step, domain: str | None, beside: Storage) -> dict[str, list[
 
 
 def step_code(registry: Registry, step: Step) -> dict[str, str]:
-    """Hashes of all that a step imports, and of the folders that it uses."""
-    imported = code_parts(registry.run_module(step), ("modit", registry.package))
+    """Returns hashes of all that a step imports, of what its context gives it, and of the folders that it uses."""
+    imported = code_parts((registry.run_module(step), *STEP_CODE), ("modit", registry.package))
     return imported | folder_parts(registry.package, step.uses_folders)
 
 

@@ -209,7 +209,7 @@ class StepRunner:
                     raise
             else:
                 if task.force or self._reasons(task):
-                    return self._publish(task, whole, Work.of_shards([each[0] for each in found.values()]))
+                    return self._publish(task, whole, Work.of_shards(task.step, [each[0] for each in found.values()]))
         if not self._reasons(task):
             return self._result(task, "ran", self._present(task))
         missing = [str(shard) for shard, manifests in found.items() if not manifests]

@@ -12,7 +12,7 @@ from typing import Any
 from modit.core.artifacts import MANIFEST, ArtifactStore, Manifest
 from modit.core.errors import ArtifactError
 from modit.core.key import Task
-from modit.core.step import Shard
+from modit.core.step import Shard, Step
 from modit.core.storage import Storage
 from modit.core.workspace import Workspace
 
@@ -32,14 +32,15 @@ class Work:
     seconds: float
 
     @classmethod
-    def of_shards(cls, manifests: Sequence[Manifest]) -> Work:
-        """All shards' work as one.
+    def of_shards(cls, step: Step, manifests: Sequence[Manifest]) -> Work:
+        """Returns all shards' work as one.
 
         Args:
+            step: the declaration.
             manifests: of one part of each shard.
         """
         seconds = sum(manifest.seconds or 0.0 for manifest in manifests)
-        return cls(combined([manifest.summary for manifest in manifests]), round(seconds, 3))
+        return cls(combined(step, [manifest.summary for manifest in manifests]), round(seconds, 3))
 
 
 class ShardParts:
@@ -92,15 +93,30 @@ class ShardParts:
         self._all.remove()
 
 
-def combined(said: Sequence[Any]) -> Any:
-    """What the summaries of all shards say together: numbers add up, lists are joined, the rest is the first's."""
-    first = said[0]
-    if isinstance(first, dict):
-        names = dict.fromkeys(name for each in said for name in each)
-        return {name: combined([each[name] for each in said if name in each]) for name in names}
-    if isinstance(first, int | float) and not isinstance(first, bool):
-        return sum(said)
-    return [each for part in said for each in part] if isinstance(first, list) else first
+def combined(step: Step, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns what the summaries of all shards say together, as the step's declaration says for each field.
+
+    Args:
+        step: with `totals` and `lists`.
+        summaries: one of each shard, in their order.
+    """
+    names = dict.fromkeys(name for each in summaries for name in each)
+    return {name: _combine(step, name, [each[name] for each in summaries if name in each]) for name in names}
+
+
+def _combine(step: Step, name: str, values: list[Any]) -> Any:
+    if name in step.totals:
+        return _total(values)
+    if name in step.lists:
+        return [each for value in values for each in value]
+    return values[0] if all(value == values[0] for value in values) else values
+
+
+def _total(values: list[Any]) -> Any:
+    if not isinstance(values[0], dict):
+        return sum(values)
+    names = dict.fromkeys(name for each in values for name in each)
+    return {name: _total([each[name] for each in values if name in each]) for name in names}
 
 
 def _link(source: Path, target: Path) -> None:

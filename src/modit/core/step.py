@@ -107,6 +107,10 @@ class Step:
         per_domain: runs once per eligible domain and reads its own domain's artifacts.
         sharded: several tasks may share its items, as many as the orchestrator is set to; each writes the files of its
             buckets, and what the artifact is does not depend on how many there are.
+        totals: of a sharded step, the fields of its summary that add up over the shards (numbers, or numbers by name).
+            A rate does not add up: count what it is made of.
+        lists: of a sharded step, the fields of its summary whose lists are joined. Any other field keeps the value that
+            all shards have, or becomes the list of their values where those differ.
         image: the container image it runs in, one of `IMAGES`.
         resources: what a task needs.
         retries: how often an orchestrator tries again.
@@ -133,6 +137,8 @@ class Step:
     params: tuple[str, ...] = ()
     per_domain: bool = False
     sharded: bool = False
+    totals: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     image: str = "data"
     resources: Resources = field(default_factory=Resources)
     retries: int = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -20,6 +21,8 @@ from modit.core.errors import ArtifactError
 CHUNK = 1 << 20
 # What S3 answers to a conditional write: it is there already; another one is being written, ask again.
 PRECONDITION_FAILED, CONFLICT = 412, 409
+# Of `renameat2`: paths are absolute or relative to the working folder; exchange them.
+_HERE, _RENAME_EXCHANGE = -100, 2
 
 
 def canonical_json(value: object) -> bytes:
@@ -73,14 +76,20 @@ class Storage:
         Raises:
             ArtifactError: the file is not JSON.
         """
-        try:
-            content = self.filesystem.cat_file(f"{self.root}/{name}")
-        except FileNotFoundError:
+        content = self.read_bytes(name)
+        if content is None:
             return None
         try:
             return json.loads(content)
         except ValueError as error:
             raise ArtifactError(f"{self.uri}/{name} is not JSON: {error}") from error
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """Returns the content of a file, or None when there is no such file."""
+        try:
+            return self.filesystem.cat_file(f"{self.root}/{name}")
+        except FileNotFoundError:
+            return None
 
     def write_json(self, name: str, value: object) -> None:
         """Writes a JSON file; readers see the old or the new one, never a part."""
@@ -127,10 +136,14 @@ class Storage:
         raise AssertionError("the last attempt returns or raises")
 
     def sizes(self) -> dict[str, int]:
-        """Size in bytes of each file below, by its relative name."""
+        """Returns the size in bytes of each file below, by its relative name, without those that vanish meanwhile."""
         if self.local is not None:  # fsspec takes a link to a folder for a file
-            there = (Path(folder, name) for folder, _, names in os.walk(self.local, followlinks=True) for name in names)
-            return {file.relative_to(self.local).as_posix(): file.stat().st_size for file in there}
+            found = {}
+            for folder, _, names in os.walk(self.local, followlinks=True):
+                for path in (Path(folder, name) for name in names):
+                    with contextlib.suppress(FileNotFoundError):
+                        found[path.relative_to(self.local).as_posix()] = path.stat().st_size
+            return found
         found = self.filesystem.find(self.root, detail=True)
         # s3fs lists the folder itself if its first file is made while it looks.
         return {path[len(self.root) + 1 :]: entry["size"] for path, entry in found.items() if path != self.root}
@@ -138,8 +151,9 @@ class Storage:
     def publish(self, folder: Path, manifest_name: str) -> None:
         """Puts a finished local folder here, replacing what is there.
 
-        A local folder is renamed. A remote one loses its manifest first and gets it last, so that a reader who finds a
-        manifest finds the files that it lists.
+        A local folder takes the place of the old one in one step, where the file system can exchange two folders. A
+        remote one loses its manifest first and gets it last, so that a reader who finds a manifest finds the files that
+        it lists. A reader that meets a change reads again (`ArtifactStore.read`).
         """
         if self.local is not None:
             _swap(folder, self.local)
@@ -208,9 +222,20 @@ def _write_beside(path: Path, content: bytes) -> Path:
 
 def _swap(folder: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and _exchange(folder, target):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
     old = folder.with_name(f"{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     folder.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchanges two paths in one step; returns False where the system or the file system cannot (`man renameat2`)."""
+    system = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(system, "renameat2"):
+        return False
+    return system.renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE) == 0

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from components.registry import REGISTRY
 from modit.core.code_version import _source_of, code_parts, folder_parts
+from modit.core.key import step_code
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def package(tmp_path, monkeypatch):
 
 
 def parts():
-    return code_parts("sample.first", ("sample",))
+    return code_parts(("sample.first",), ("sample",))
 
 
 def test_it_holds_the_modules_that_can_run_and_no_other(package):
@@ -60,6 +62,36 @@ def test_files_beside_the_modules_such_as_templates_count(package):
     assert "sample/page.html" in parts()
 
 
+def test_files_in_folders_below_such_as_templates_count(package):
+    (package / "templates" / "deep").mkdir(parents=True)
+    (package / "templates" / "page.html").write_text("<p>")
+    (package / "templates" / "deep" / "part.html").write_text("<p>")
+    before = parts()
+    assert {"sample/templates/page.html", "sample/templates/deep/part.html"} <= set(before)
+    (package / "templates" / "page.html").write_text("<b>")
+    assert [name for name, value in parts().items() if before[name] != value] == ["sample/templates/page.html"]
+
+
+def test_docstrings_count_where_a_module_reads_them(package):
+    (package / "lazy.py").write_text("from sample.deep import second\nx = second.__doc__\n")
+    (package / "deep" / "second.py").write_text("'''Shown to people.'''\nx = 1\n")
+    before = parts()
+    (package / "deep" / "second.py").write_text("'''Shown to everyone.'''\nx = 1\n")
+    assert [name for name, value in parts().items() if before[name] != value] == ["sample.deep.second"]
+
+
+def test_a_method_of_a_parameter_model_counts_for_the_steps_that_use_it():
+    """`RetrievalParams.depth` decides K where its value is "auto"."""
+    step = REGISTRY.get("label_anchors")
+    assert "modit.index.params" in step_code(REGISTRY, step)
+
+
+def test_what_every_step_works_through_counts():
+    assert {"modit.core.context", "modit.core.window", "modit.core.shards"} <= set(
+        step_code(REGISTRY, REGISTRY.get("pretrain"))
+    )
+
+
 def test_files_of_a_folder_beside_the_package_count_without_comments_of_python(package):
     folder = package.parent / "beside"
     folder.mkdir()
@@ -77,5 +109,5 @@ def test_files_of_a_folder_beside_the_package_count_without_comments_of_python(p
 
 
 def test_the_models_of_parameters_count_because_their_methods_can_change_outputs():
-    assert "modit.index.params" in code_parts("modit.index.params", ("modit",))
-    assert "modit.core.params" in code_parts("modit.core.window", ("modit",))
+    assert "modit.index.params" in code_parts(("modit.index.params",), ("modit",))
+    assert "modit.core.params" in code_parts(("modit.core.window",), ("modit",))

@@ -54,11 +54,19 @@ def test_buckets_stay_what_they_are():
     assert bucket_of(np.array(["a1", "item 2", "ß", "a much longer identifier"])).tolist() == [42, 19, 7, 56]
 
 
-def test_summaries_add_up_over_all_levels():
+STEP = Step("spread", outputs=("rows",), sharded=True, totals=("rows", "online"), lists=("dropped",))
+
+
+def test_each_field_of_a_summary_is_combined_as_the_step_declares_it():
     said = [
         {"rows": 2, "online": {"a": 1, "b": 0}, "store": "here", "dropped": ["x"], "whole": True},
         {"rows": 3, "online": {"a": 4, "c": 5}, "store": "here", "dropped": [], "whole": True},
     ]
     online = {"a": 5, "b": 0, "c": 5}
-    assert combined(said) == {"rows": 5, "online": online, "store": "here", "dropped": ["x"], "whole": True}
-    assert combined(said[:1]) == said[0]
+    assert combined(STEP, said) == {"rows": 5, "online": online, "store": "here", "dropped": ["x"], "whole": True}
+    assert combined(STEP, said[:1]) == said[0]
+
+
+def test_a_rate_is_never_added_up():
+    said = [{"rows": 1, "rate": 0.5, "recall": 0.9}, {"rows": 3, "rate": 0.25, "recall": 0.9}]
+    assert combined(STEP, said) == {"rows": 4, "rate": [0.5, 0.25], "recall": 0.9}

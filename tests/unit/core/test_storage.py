@@ -20,3 +20,18 @@ def test_files_behind_a_link_to_a_folder_are_files_of_the_folder(tmp_path: Path)
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert Storage(str(tmp_path / "none")).sizes() == {}
+
+
+def test_a_file_that_vanishes_while_the_folder_is_listed_is_left_out(tmp_path: Path, monkeypatch) -> None:
+    for name in ("kept.json", "gone.json"):
+        (tmp_path / name).write_bytes(b"four")
+    stat = Path.stat
+
+    def vanishing(path: Path, **options):
+        if path.name == "gone.json":
+            path.unlink(missing_ok=True)
+        return stat(path, **options)
+
+    storage = Storage(str(tmp_path))
+    monkeypatch.setattr(Path, "stat", vanishing)
+    assert storage.sizes() == {"kept.json": 4}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class FolderContext:
     root: Path
     params: Params
     domain: str | None = "rare"
+    left_out: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     run_config: RunConfig = RunConfig(catalogue="/somewhere/books/", preset="tiny")
 

@@ -40,6 +40,8 @@ from tests.unit.samplers import DIMENSION, build_sampler
 
 
 class Context(SimpleNamespace):
+    left_out: dict = {}  # noqa: RUF012
+
     def input(self, name):
         return self.root / name
 

@@ -2,6 +2,7 @@ import json
 import os
 import time
 
+from modit.core.errors import InsufficientDataError
 from modit.core.memory import at_once
 from modit.core.seeds import stream
 from toysteps.grow.arithmetic import bigger
@@ -10,7 +11,8 @@ from toysteps.grow.arithmetic import bigger
 def run(context):
     """Counts in scratch how often it was started; with TOY_PAUSE set it waits in the middle, to be killed there.
 
-    TOY_BYTES is what it takes up in memory, as much at once as it may; with TOY_FAILS it fails.
+    TOY_BYTES is what it takes up in memory, as much at once as it may; with TOY_FAILS it fails; it refuses
+    the domain TOY_REFUSES.
     """
     numbers = json.loads((context.input("parts") / f"{context.domain}.json").read_text())
     starts = context.scratch / "starts"
@@ -18,6 +20,8 @@ def run(context):
     bytearray(at_once(int(os.environ.get("TOY_BYTES", "1"))))
     if "TOY_FAILS" in os.environ:
         raise RuntimeError("something else")
+    if os.environ.get("TOY_REFUSES") == context.domain:
+        raise InsufficientDataError("too few numbers")
     target = context.output("grown")
     noise = stream(context.seed, "grow", context.domain).random(3).tolist()
     (target / "first.json").write_text(json.dumps(noise))
