@@ -8,8 +8,8 @@ from pathlib import Path
 
 from modit.data.catalog import POSITIVE
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.data.demo.regime import measure_regime
 from modit.data.items import load_items
+from tests.regime import measure_regime
 
 
 def main() -> None:

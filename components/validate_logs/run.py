@@ -12,7 +12,7 @@ from modit.data.catalog import RETRIEVAL_LABELS
 from modit.data.data_docs import INDEX
 from modit.data.new_domain import extend
 from modit.data.nightly import ACCEPTED, WindowValidator
-from modit.data.validate import Workplace
+from modit.data.validate import ReadOptions
 
 if TYPE_CHECKING:
     from modit.core.run_config import NewDomain
@@ -34,9 +34,9 @@ def run(context: StepContext) -> dict[str, Any]:
         context.days.refuse_future(datetime.now(UTC).date())
     catalog, quarantine, validation = (context.output(name) for name in context.step.outputs)
     params = context.params
-    workplace = Workplace(context.scratch, context.step.resources.memory_gb)
+    options = ReadOptions(context.scratch, context.step.resources.memory_gb)
     history = context.accepted_windows()
-    validator = WindowValidator(params.validate_logs, params.window, context.days, history, workplace)
+    validator = WindowValidator(params.validate_logs, params.window, context.days, history, options)
     try:
         night = validator.run(context.catalogue(), quarantine, validation)
     except ContractError as error:

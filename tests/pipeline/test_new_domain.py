@@ -126,7 +126,7 @@ def test_a_column_of_any_name_may_be_the_scorer(base):
 def test_a_column_without_verdicts_is_refused(base, scorer, what):
     runner, (_, _, third) = base
     added = adding(runner, third, f"refused-{scorer}", scorer)
-    with pytest.raises(ContractError, match="allowed: a boolean column"):
+    with pytest.raises(ContractError, match="allowed: boolean, or 0 and 1"):
         added.execute("validate_logs")
 
 

@@ -13,7 +13,7 @@ from modit.data.catalog import ATTRIBUTE_PREFIX, NEGATIVE, NOT_SCORED, POSITIVE
 from modit.data.items import Items
 from modit.data.mapping import SourceColumn, TableLayout
 from modit.data.params import ValidationParams
-from modit.data.validate import Inspection, Workplace, inspect, refuse_nothing_to_learn_from
+from modit.data.validate import Inspection, ReadOptions, inspect, refuse_nothing_to_learn_from
 from modit.data.window import TimeRules, Window
 
 # Rows of interactions and of labels that are looked at: a few seconds' work.
@@ -32,9 +32,9 @@ def check(source: Path, mapping: Path | None = None, rows_max: int = ROWS_MAX) -
         The text to show, and whether a run would take the folder.
     """
     with TemporaryDirectory(prefix="modit-") as folder:
-        workplace = Workplace(mapping=mapping, rows_max=rows_max)
+        options = ReadOptions(mapping=mapping, rows_max=rows_max)
         try:
-            found = inspect(source, Path(folder), ValidationParams(), TimeRules(Window()), workplace)
+            found = inspect(source, Path(folder), ValidationParams(), TimeRules(Window()), options)
             refusal = _refusal(found)
         except ContractError as error:
             return f"{source}: a run would refuse it.\n\n{error}", False

@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 
 
-def add_data_commands(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds them to the command line."""
-    parser = verbs.add_parser("check", help="say what a run would make of an input folder, in seconds")
+    parser = commands.add_parser("check", help="say what a run would make of an input folder, in seconds")
     parser.add_argument("path", type=Path, help="folder in the input contract")
     parser.add_argument(
         "--mapping", type=Path, metavar="FILE", help="mapping file (default: mapping.yaml in the folder)"
     )
     parser.set_defaults(verb=_check)
-    parser = verbs.add_parser("demo-world", help="generate a catalogue in the input contract")
+    parser = commands.add_parser("demo-world", help="generate a catalogue in the input contract")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--items", type=int, default=20_000, help="5,000 to 10,000,000 (default %(default)s)")
     parser.add_argument("--domains", type=int, default=3, help="attribute domains, 1 to 8 (default %(default)s)")

@@ -165,8 +165,8 @@ def conversion(kind: ColumnType, found: pa.DataType, is_text: bool, unit: str) -
         return "" if kind in (TEXT, ID) else f"text read as {kind.name}"
     if kind.plain(found):
         return ""
-    words = {"string or integer": "read as text", "boolean, or 0 and 1": "1 is true, 0 is false"}
-    return words.get(kind.name, f"read as {'float32' if kind is EMBEDDING else kind.name}")
+    phrases = {"string or integer": "read as text", "boolean, or 0 and 1": "1 is true, 0 is false"}
+    return phrases.get(kind.name, f"read as {'float32' if kind is EMBEDDING else kind.name}")
 
 
 def select(name: str, kind: ColumnType, column: str, found: pa.DataType, is_text: bool, unit: str) -> list[str]:

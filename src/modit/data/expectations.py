@@ -31,7 +31,7 @@ _DRIFT_LEVELS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one expectation says.
+    """The result of one expectation.
 
     Attributes:
         rule: a key of `RULES`.
@@ -50,10 +50,10 @@ class Verdict:
 
 @dataclass
 class Judgement:
-    """What the suites say of a window.
+    """The results of all suites of a window.
 
     Attributes:
-        suites: suite -> what its expectations say; a table each, and `drift`.
+        suites: suite -> results of its expectations; one suite for each table, and `drift`.
         unmeasured: suite -> rules without a measurement, such as a volume without history.
     """
 

@@ -16,7 +16,7 @@ _BUCKET_SHIFT = np.uint64(64 - (BUCKETS - 1).bit_length())
 # Blocks whose arrays stay in the processor's cache.
 _BLOCK = 1 << 15
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-# The bytes that the last piece of a word has: 0 to 8.
+# The bytes that the last piece of a text has: 0 to 8.
 _MASKS = np.array([(1 << (8 * count)) - 1 for count in range(9)], np.uint64)
 
 
@@ -53,28 +53,28 @@ def bucket_of(item_ids: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarray:
     return (np.concatenate([np.empty(0, np.uint64), *hashes]) >> _BUCKET_SHIFT).astype(np.int64)
 
 
-def string_hashes(words: pa.Array) -> np.ndarray:
-    """uint64 [n], a multiplicative hash over the words' bytes, eight at a time; for nulls any number.
+def string_hashes(texts: pa.Array) -> np.ndarray:
+    """uint64 [n], a multiplicative hash over the texts' bytes, eight at a time; for nulls any number.
 
     Args:
-        words: string or large_string [n].
+        texts: string or large_string [n].
     """
-    found = np.empty(len(words), np.uint64)
-    for start in range(0, len(words), _BLOCK):
-        found[start : start + _BLOCK] = _hash_block(words.slice(start, _BLOCK))
+    found = np.empty(len(texts), np.uint64)
+    for start in range(0, len(texts), _BLOCK):
+        found[start : start + _BLOCK] = _hash_block(texts.slice(start, _BLOCK))
     return found
 
 
-def _offsets_and_bytes(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Where each word begins, and at the end where the last one ends [n + 1], and the bytes.
+def _offsets_and_bytes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Where each text begins, and at the end where the last one ends [n + 1], and the bytes.
 
     Args:
-        words: string or large_string [n].
+        texts: string or large_string [n].
     """
-    _, offsets, content = words.buffers()
-    kind = np.int64 if pa.types.is_large_string(words.type) else np.int32
+    _, offsets, content = texts.buffers()
+    kind = np.int64 if pa.types.is_large_string(texts.type) else np.int32
     places = np.frombuffer(offsets, kind) if offsets else np.zeros(1, kind)
-    places = places[words.offset : words.offset + len(words) + 1]
+    places = places[texts.offset : texts.offset + len(texts) + 1]
     return places, np.frombuffer(content, np.uint8) if content else np.zeros(0, np.uint8)
 
 
@@ -84,8 +84,8 @@ def _digest(keyed: blake2b, value: str) -> int:
     return int.from_bytes(state.digest(), "big")
 
 
-def _hash_block(words: pa.Array) -> np.ndarray:
-    places, content = _offsets_and_bytes(words)
+def _hash_block(texts: pa.Array) -> np.ndarray:
+    places, content = _offsets_and_bytes(texts)
     begin, end = int(places[0]), int(places[-1])
     padded = np.zeros(end - begin + 8, np.uint8)
     padded[: end - begin] = content[begin:end]

@@ -189,7 +189,7 @@ class _Rows:
 
 
 def _whole_sequences(batches: Iterator[pa.RecordBatch]) -> Iterator[_Rows]:
-    """Yields rows so that no sequence is cut; what is held is a batch and the longest sequence."""
+    """Cuts batches between sequences: holds at most one batch and the longest sequence."""
     waiting: list[_Rows] = []
     for batch in batches:
         rows = _Rows(*(batch[name].to_numpy() for name in ("sequence", "key", "pos", "item")))

@@ -18,7 +18,7 @@ from modit.data.table_job import TableJob
 
 @dataclass(frozen=True)
 class Labels:
-    """The good rows, sorted by request and rank; numbers instead of words.
+    """The good rows, sorted by request and rank; numbers instead of ids.
 
     Attributes:
         request: int32 [T], requests numbered in the order of the input.

@@ -142,7 +142,7 @@ def _select_from(file: TableFile, source: SourceColumn) -> list[str]:
 
 
 class Mapping:
-    """What a mapping file says; an empty one says nothing.
+    """The content of a mapping file; empty where there is none.
 
     Args:
         content: table -> column of the contract -> column of the input; see the head of this module.

@@ -105,7 +105,7 @@ def column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndarr
 
 
 def asked_verdicts(scorer: Scorer, catalog: Catalog, scratch: Path) -> np.ndarray:
-    """What a function says of every item, bool [N]; batches that an earlier attempt asked about are read.
+    """Asks a function about every item, bool [N]; batches that an earlier attempt asked about are read from disk.
 
     Args:
         scorer: the function.

@@ -24,7 +24,7 @@ from modit.data.measurements import Measurement, contract_measurements, refuse
 from modit.data.params import ValidationParams
 from modit.data.profile import decode, learn_codebook, profile
 from modit.data.rules import TABLES
-from modit.data.validate import Inspection, Report, Workplace, inspect, refuse_nothing_to_learn_from
+from modit.data.validate import Inspection, ReadOptions, Report, inspect, refuse_nothing_to_learn_from
 from modit.data.window import TimeRules, Window
 
 Json = dict[str, Any]
@@ -61,7 +61,7 @@ class WindowValidator:
         window: section `window`.
         days: the window, or None for everything.
         history: records of the last accepted windows, oldest first.
-        workplace: where and how the engine works.
+        options: where and how to read.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class WindowValidator:
         window: WindowParams,
         days: Days | None,
         history: Sequence[Mapping[str, Any]],
-        workplace: Workplace | None = None,
+        options: ReadOptions | None = None,
     ) -> None:
         self._params, self._days, self._history = params, days, list(history)
-        self._workplace = workplace
+        self._options = options
         self._times = TimeRules(Window.of_days(days), window.overlap_days)
 
     def run(self, source: Path, quarantine: Path, validation: Path) -> Night:
@@ -88,7 +88,7 @@ class WindowValidator:
             ContractError: the window is refused; `validation` says why, too.
         """
         try:
-            found = inspect(source, quarantine, self._params, self._times, self._workplace)
+            found = inspect(source, quarantine, self._params, self._times, self._options)
         except ContractError as error:
             self._explain_unreadable(source, validation, error)
             raise

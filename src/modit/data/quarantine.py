@@ -113,5 +113,5 @@ def _example(row: dict[str, object]) -> str:
     return f"row {row.pop('row')}: " + ", ".join(f"{name} {value!r}" for name, value in row.items())
 
 
-def _list(words: Sequence[str]) -> str:
-    return f"[{', '.join(map(literal, words))}]"
+def _list(texts: Sequence[str]) -> str:
+    return f"[{', '.join(map(literal, texts))}]"

@@ -1,4 +1,4 @@
-"""What reading a dated table, interactions or retrieval labels, needs; and the first step of it."""
+"""Reading a dated table, interactions or retrieval labels: its files, its rows in the window, its quarantine."""
 
 from __future__ import annotations
 

@@ -119,8 +119,8 @@ class Inspection:
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """Where and how the engine works.
+class ReadOptions:
+    """Where and how an input folder is read.
 
     Attributes:
         scratch: an existing folder with some 30 bytes of room for each row of interactions; None for the quarantine.
@@ -136,7 +136,7 @@ class Workplace:
 
 
 def inspect(
-    source: Path, quarantine: Path, params: ValidationParams, times: TimeRules, workplace: Workplace | None = None
+    source: Path, quarantine: Path, params: ValidationParams, times: TimeRules, options: ReadOptions | None = None
 ) -> Inspection:
     """Reads an input folder; bad rows go to the quarantine, and nothing is judged yet.
 
@@ -145,7 +145,7 @@ def inspect(
         quarantine: existing folder, gets `TABLE.parquet` with the rows set aside.
         params: section `validate_logs`: how much quarantine is too much.
         times: the part of time to read, and what a row's time must look like.
-        workplace: where and how to work.
+        options: where and how to read.
 
     Raises:
         ContractError: a file or column breaks the contract, so that rows cannot be read.
@@ -155,15 +155,15 @@ def inspect(
             f"{source} is not a folder; an input folder holds items and interactions, "
             "see docs/reference/input-contract.md"
         )
-    workplace = workplace or Workplace()
-    mapping = Mapping.load(source, workplace.mapping)
-    with Engine(workplace.scratch or quarantine, workplace.memory_gb) as engine:
+    options = options or ReadOptions()
+    mapping = Mapping.load(source, options.mapping)
+    with Engine(options.scratch or quarantine, options.memory_gb) as engine:
         items = read_items(source, engine, quarantine, params, mapping)
         found = Inspection([*contract_measurements("items"), *items.measurements], items, layouts=[items.layout])
         if found.breached:
             return found
         items.save_ids(engine)
-        job = TableJob(source, engine, quarantine, times, params, mapping, workplace.rows_max)
+        job = TableJob(source, engine, quarantine, times, params, mapping, options.rows_max)
         found.interactions = Interactions.none()
         if has_table(source, "interactions"):
             found.interactions = read_interactions(job)

@@ -14,10 +14,10 @@ from modit.core.errors import ConfigError
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.data.demo.geometry import make_geometry
 from modit.data.demo.population import CHUNK_ITEMS, chunk_count, draw_items
-from modit.data.demo.regime import measure_regime
 from modit.data.demo.sessions import Shelf, sessions_of_day
 from modit.data.demo.titles import pattern_names
 from modit.data.validate import validate_logs
+from tests.regime import measure_regime
 
 SMALL = DemoParameters(items=5_000, days=3)
 REGIME = DemoParameters(items=8_000, days=1)
@@ -103,9 +103,9 @@ def test_popularity_is_heavy_tailed_and_the_popular_attribute_follows_it(catalog
     met = np.sort(np.bincount(found.sequences.items, minlength=len(found)))[::-1]
     assert met[: len(found) // 20].sum() > 0.3 * met.sum()
     counts = np.bincount(found.sequences.items, minlength=len(found))
-    popular = found.attributes["popular"]
+    popular = found.positive("popular")
     assert counts[popular].mean() > 3 * counts[~popular].mean()
-    assert counts[found.attributes["quality"]].mean() < 1.5 * counts.mean()
+    assert counts[found.positive("quality")].mean() < 1.5 * counts.mean()
 
 
 def test_popularity_weighted_draws_follow_the_weights():
@@ -130,7 +130,7 @@ def test_titles_name_the_pattern_and_every_attribute(catalog):
         title = str(found.titles[row])
         assert title.startswith(f"{names[patterns[row]]} #{row:06d}")
         for domain, word in words.items():
-            assert (word in title) == found.attributes[domain][row]
+            assert (word in title) == found.positive(domain)[row]
 
 
 @pytest.mark.parametrize("items", [20_000, 1_000_000])

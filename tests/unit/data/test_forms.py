@@ -320,7 +320,9 @@ def read(folder: Path, tmp_path: Path) -> tuple[Catalog, list[dict]]:
     assert found.breached == []
     assert found.labels is not None
     assert not found.report.quarantined
-    return found.catalog, found.labels.as_table(found.items.item_ids, sorted(found.items.verdicts)).to_pylist()
+    labels = found.labels.as_table(sorted(found.items.verdicts)).to_pylist()
+    ids = found.items.item_ids
+    return found.catalog, [row | {"anchor": str(ids[row["anchor"]]), "item": str(ids[row["item"]])} for row in labels]
 
 
 def assert_equal(found: Catalog, expected: Catalog) -> None:
@@ -347,10 +349,9 @@ def test_the_plain_form_is_what_was_written(expected):
     assert catalog.item_ids.tolist() == plain()["items"]["item_id"]
     assert catalog.verdicts["popular"].tolist() == [int(number % 3 == 0) for number in range(ITEMS)]
     assert sorted(catalog.sequences.times.tolist()) == [int(moment.timestamp()) * 1_000_000 for moment in TIMES]
-    assert labels == [
-        dict(zip(plain()["retrieval_labels"], row, strict=True))
-        for row in zip(*plain()["retrieval_labels"].values(), strict=True)
-    ]
+    names = {"anchor_item_id": "anchor", "item_id": "item"}
+    rows = tables()["retrieval_labels"].to_pylist()
+    assert labels == [{names.get(column, column): value for column, value in row.items()} for row in rows]
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -40,7 +40,7 @@ def read(tables, source, quarantine, rows, name="retrieval_labels.parquet", para
     pq.write_table(pa.table(columns), file)
     found = inspect(source, quarantine, params, TimeRules(Window()))
     aside = pq.read_table(quarantine / "retrieval_labels.parquet").to_pylist()
-    table = found.labels.as_table(found.items.item_ids, ["quality"]).to_pylist()
+    table = found.labels.as_table(["quality"]).to_pylist()
     return table, {row["row"]: row["rule"] for row in aside}
 
 
