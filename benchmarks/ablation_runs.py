@@ -14,10 +14,9 @@ import torch
 
 from modit.core.section import Section
 from modit.data.splits import HOLDOUTS, VALIDATIONS, Split
-from modit.evaluate.inputs import load_world
-from modit.evaluate.world import first_cases_of, judge
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.seeds.task import SeedsTask, first_cases_of
 from modit.hppo.round import RoundContext, load_context, run_round
-from modit.metric.list_metrics import list_metrics
 from modit.metric.patterns import Patterns, shared_items
 from modit.metric.trajectories import Order
 from modit.model.axes import Geometry
@@ -109,9 +108,9 @@ class AblationRun:
         folders |= {name: folder / name for name in ("catalog", "patterns", "index")}
         self.folder, self.domain, self.params, self.budget, self.seed = folder, domain, params, budget, seed
         self.context: RoundContext = load_context(folders, domain, params)
-        world = load_world(folders, domain, params.retrieval)
-        cases = {split: first_cases_of(world.cases[split], budget.cases) for split in Split}
-        self.evaluation = dataclasses.replace(world, cases=cases)
+        judged = EvaluationContext.load(folders, domain, params.retrieval)
+        cases = {split: first_cases_of(judged.cases[split], budget.cases) for split in Split}
+        self.evaluation = dataclasses.replace(judged, cases=cases)
 
     def supervised(self, recipe: Recipe) -> MODiT:
         """Trains stage 1 and stage 2 (and stage 0 where the recipe asks) of the domain's own trajectories."""
@@ -152,7 +151,7 @@ class AblationRun:
         scales = self.params.sampler.guidance
         sampler = Sampler(model, self.geometry(order), self.params.sampler.steps, self.params.sampler.samples)
         validation = {
-            split: [self._validate(split, queries) for queries in self._queries(sampler, split, scales)]
+            split: [self._judged(split, queries) for queries in self._queries(sampler, split, scales)]
             for split in VALIDATIONS
         }
         joint = np.array([[scores[:, 0].mean() for scores in values] for values in validation.values()])
@@ -160,8 +159,7 @@ class AblationRun:
         scores = {split: values[best] for split, values in validation.items()}
         for split in HOLDOUTS:
             (queries,) = self._queries(sampler, split, (scales[best],))
-            judged = judge(self.evaluation, self.evaluation.cases[split], queries)
-            scores[split] = np.stack([judged.joint, judged.same], 1)
+            scores[split] = self._judged(split, queries)
         return Scores(scores, scales[best])
 
     def geometry(self, order: Order) -> Geometry:
@@ -198,12 +196,10 @@ class AblationRun:
         queries = generate_queries(sampler, embeddings, seeds, scales, _NOISE_SEED).numpy()
         return [queries[:, number] for number in range(len(scales))]
 
-    def _validate(self, split: str, queries: np.ndarray) -> np.ndarray:
-        world, cases = self.evaluation, self.evaluation.cases[split]
-        visible = world.patterns.visible_for_validation
-        found = world.index.search(queries, world.validation_k, allowed=visible, exclude=cases.seeds).rows
-        metrics = list_metrics(found, world.positive, world.patterns.labels, cases.patterns)
-        return np.stack([metrics.joint, metrics.same], 1)
+    def _judged(self, split: Split, queries: np.ndarray) -> np.ndarray:
+        task = SeedsTask(self.evaluation)
+        scores = task.judge_queries(task.cases(split), queries)
+        return np.stack([scores["joint"], scores["same"]], 1)
 
 
 def changed(section: SectionT, changes: Mapping[str, Any]) -> SectionT:

@@ -1,8 +1,8 @@
-"""The exported sampler, in float32 and int8, against torch: the same inputs, the same threads, in one process.
+"""The exported sampler against torch: the same inputs, the same threads, in one process.
 
-Run `python benchmarks/bench_onnx.py`. Prints the machine, the time of the export, and for each size and precision the
-greatest difference to torch, the size of the file, the best time of both and their ratio. Random weights say nothing of
-what int8 loses: the evaluation of a run does. Calls alternate, so that other work on the machine hits both alike.
+Run `python benchmarks/bench_onnx.py`. Prints the machine, the time of the export, and for each size the greatest
+difference to torch, the size of the file, the best time of both and their ratio. Calls alternate, so that other work on
+the machine hits both alike.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +19,9 @@ import numpy as np
 import onnxruntime
 import torch
 
-from modit.export.quantize import quantize_sampler
 from modit.export.sampler import export_sampler
 from modit.inference.runtime import OnnxSampler, load_sampler
-from modit.inference.sampler_file import FLOAT32, PRECISIONS, SamplerInfo, sampler_file
+from modit.inference.sampler_file import SAMPLER_FILE, SamplerInfo
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
@@ -54,14 +52,11 @@ class Exported(NamedTuple):
     megabytes: float
 
 
-def export(sampler: Sampler, precision: str, options: argparse.Namespace, folder: Path) -> Exported:
+def export(sampler: Sampler, options: argparse.Namespace, folder: Path) -> Exported:
     info = SamplerInfo("bench", DIMENSION, options.seeds, STEPS, sampler.samples, GUIDANCE, "-", "-")
-    file, whole = folder / sampler_file(precision), folder / sampler_file(FLOAT32)
+    file = folder / SAMPLER_FILE
     start = time.perf_counter()
-    if precision == FLOAT32:
-        export_sampler(sampler, info, file)
-    else:
-        quantize_sampler(whole, file)
+    export_sampler(sampler, info, file)
     written = time.perf_counter()
     loaded = load_sampler(file, options.threads)
     return Exported(loaded, written - start, time.perf_counter() - written, file.stat().st_size / 1e6)
@@ -81,7 +76,7 @@ def best_times(calls: list[Callable[[], np.ndarray]], repeats: int) -> list[floa
 
 def measure(name: str, options: argparse.Namespace, folder: Path) -> None:
     sampler = build_sampler(*SIZES[name], options.samples)
-    exported = {precision: export(sampler, precision, options, folder) for precision in options.precision}
+    exported = export(sampler, options, folder)
     generator = torch.Generator().manual_seed(1)
     seeds = torch.randn(options.batch, options.seeds, DIMENSION, generator=generator)
     noise = torch.randn(options.batch, DIMENSION, generator=generator)
@@ -92,29 +87,27 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> None:
     def with_torch() -> np.ndarray:
         return sampler(*inputs, torch.tensor(GUIDANCE)).numpy()
 
-    calls = [partial(each.sampler.queries, *arrays, GUIDANCE) for each in exported.values()]
-    torch_time, *times = best_times([with_torch, *calls], options.repeats)
-    for (precision, each), call, own in zip(exported.items(), calls, times, strict=True):
-        difference = np.abs(with_torch() - call()).max()
-        print(
-            f"{name:6} {precision:8} write {each.written:5.1f} s  load {each.loaded:4.1f} s  {each.megabytes:6.1f} MB  "
-            f"difference {difference:.1e}  torch {1e3 * torch_time:8.1f} ms  onnx {1e3 * own:8.1f} ms  "
-            f"torch/onnx {torch_time / own:.2f}  float32/this {times[0] / own:.2f}"
-        )
+    def with_onnx() -> np.ndarray:
+        return exported.sampler.queries(*arrays, GUIDANCE)
+
+    torch_time, onnx_time = best_times([with_torch, with_onnx], options.repeats)
+    difference = np.abs(with_torch() - with_onnx()).max()
+    print(
+        f"{name:6} write {exported.written:5.1f} s  load {exported.loaded:4.1f} s  {exported.megabytes:6.1f} MB  "
+        f"difference {difference:.1e}  torch {1e3 * torch_time:8.1f} ms  onnx {1e3 * onnx_time:8.1f} ms  "
+        f"torch/onnx {torch_time / onnx_time:.2f}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=[FLOAT32], help="float32 first")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=150)
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    if options.precision[0] != FLOAT32:
-        parser.error("--precision starts with float32, which the others are made from and compared with")
     torch.set_num_threads(options.threads)
     print(f"{platform.processor() or platform.machine()}, {platform.platform()}, threads {options.threads}")
     print(

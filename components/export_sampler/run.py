@@ -18,7 +18,7 @@ from modit.index.item_index import ItemIndex
 from modit.inference.answers import Answer, save_answers
 from modit.inference.retrieval import Query, retrieve
 from modit.inference.runtime import load_sampler
-from modit.inference.sampler_file import SamplerInfo
+from modit.inference.sampler_file import SAMPLER_FILE, SamplerInfo
 from modit.metric.cases import Cases
 from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
@@ -42,7 +42,7 @@ def run(context: StepContext) -> dict[str, object]:
     """
     sampler, info = _sampler(context)
     folder = context.output("sampler")
-    file = folder / "sampler.onnx"
+    file = folder / SAMPLER_FILE
     export_sampler(sampler, info, file)
     index = ItemIndex.load(context.input("index"))
     parity = _parity(context, sampler, file, index)

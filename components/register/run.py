@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
-from modit.evaluate.variants import read_variants
+from modit.evaluate.records import read_variants
 from modit.release.bundle.bundle import BUNDLE, CARD_FILE, Bundle
 from modit.release.documents import read_strictly, write_document
 from modit.release.model_registry.model_version import Submission

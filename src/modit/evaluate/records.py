@@ -3,15 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modit.core.errors import ArtifactError
 from modit.evaluate.storage import read_json
-from modit.evaluate.variants import VARIANT_WORDS, Variants
+from modit.hppo.params import Variant
 
 CURVE_FILE, BLENDS_FILE, ROUNDS_FILE, VALIDATION_FILE = "curve.json", "blends.json", "rounds.json", "validation.json"
 _CURVE_FIELDS = {"step", "loss"}
+
+
+VARIANTS_FILE = "variants.json"
+VARIANT_WORDS: dict[str, str] = {
+    "off_policy": "off-policy",
+    "adaptive": "adaptive",
+    "pareto": "Pareto",
+    "pareto_epsilon": "Pareto-epsilon",
+}
+
+
+@dataclass(frozen=True)
+class TrainedVariant:
+    """A variant that was trained.
+
+    Attributes:
+        name: of the variant, as in the parameters.
+        folder: with model.pt, rounds.json and curve.json.
+    """
+
+    name: Variant
+    folder: Path
+
+    @property
+    def row(self) -> str:
+        """Name of its row."""
+        return f"HPPO {VARIANT_WORDS[self.name]}"
+
+    @property
+    def stage(self) -> str:
+        """Name of its training stage."""
+        return f"hppo_{self.name}"
+
+
+class Variants(NamedTuple):
+    """Which variants there are.
+
+    Attributes:
+        hppo: the one of the row HPPO.
+        trained: the others, in the order of their rows; often none.
+    """
+
+    hppo: Variant
+    trained: tuple[TrainedVariant, ...]
+
+
+def read_variants(folder: Path) -> Variants:
+    """Reads the artifact of a domain."""
+    content = read_json(folder / VARIANTS_FILE)
+    return Variants(content["hppo"], tuple(TrainedVariant(name, folder / name) for name in content["names"]))
 
 
 def read_records(

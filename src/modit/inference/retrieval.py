@@ -1,11 +1,11 @@
-"""Seeds to query to items: the exported sampler, then the index, as export parity and evaluation have it."""
+"""Seeds to query to items: one protocol for everything that answers, and one way from a query to a list."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,19 +15,21 @@ from modit.inference.runtime import QuerySampler
 from modit.inference.sampler_file import SamplerInfo
 
 _NO_ROWS = np.empty(0, np.int64)
+Request = TypeVar("Request", contravariant=True)
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of a release.
+    """A request of the task `seeds`: seed vectors, and which items may be results.
 
     Attributes:
         seeds: float32 [m, d], of any length and order.
-        k: items wanted, >= 1.
-        guidance: scale; None takes the one that the sampler was exported with.
-        rounds: runs of the sampler from different noise, whose queries are averaged, >= 1.
-        exclude: rows that are no answer, int64 [e].
-        allowed: bool [N], the rows that may be answers; None for all. It is written to.
+        k: Items wanted, >= 1.
+        guidance: Scale; None takes the one that the sampler was exported with.
+        rounds: Runs of the sampler from different noise, whose queries are averaged, >= 1.
+        exclude: Rows that are no result, int64 [e].
+        allowed: bool [N], the rows that may be results; None for all.
+        noise: float32 [rounds, d]; None draws it from the domain and the seeds alone.
     """
 
     seeds: np.ndarray
@@ -36,20 +38,52 @@ class Query:
     rounds: int = 1
     exclude: np.ndarray = field(default_factory=lambda: _NO_ROWS)
     allowed: np.ndarray | None = None
+    noise: np.ndarray | None = None
 
 
 class SearchResult(NamedTuple):
-    """The answer.
+    """What a retriever found for one request.
 
     Attributes:
-        query: unit float32 [d].
-        rows: of the index, int64 [n], n <= k, best first.
-        scores: inner products with the query, float32 [n].
+        query: Unit float32 [d].
+        rows: Rows of the index, int64 [n], n <= k, best first.
+        scores: Inner products with the query, float32 [n].
     """
 
     query: np.ndarray
     rows: np.ndarray
     scores: np.ndarray
+
+
+class Retriever(Protocol[Request]):
+    """Answers requests of a task: a champion's bundle, an exported file, a torch model or a classical row."""
+
+    def retrieve(self, requests: Sequence[Request]) -> list[SearchResult]:
+        """Answers all requests at once; each answer is that of its request alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class SamplerRetriever:
+    """A sampler and the index that its queries search.
+
+    Attributes:
+        sampler: An exported file, or a torch model in its place.
+        index: Searched.
+        together: Search with all queries at once, which is faster for many and imports torch; the results are equal.
+    """
+
+    sampler: QuerySampler
+    index: ItemIndex
+    together: bool = False
+
+    def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
+        """Answers all requests in one run of the sampler.
+
+        Raises:
+            ContractError: The sampler or the index refuses a value.
+        """
+        queries = generate_queries(self.sampler, requests)
+        return (search_together if self.together else _search_each)(self.index, queries, requests)
 
 
 class SamplerInputs(NamedTuple):
@@ -68,41 +102,70 @@ class SamplerInputs(NamedTuple):
     guidance: np.ndarray
 
 
-def retrieve(sampler: QuerySampler, index: ItemIndex, question: Query) -> SearchResult:
-    """Generates a query from the seeds and searches with it.
+def retrieve(sampler: QuerySampler, index: ItemIndex, query: Query) -> SearchResult:
+    """Generates a query from the seeds of one request and searches with it.
 
     Raises:
-        ContractError: the sampler or the index refuses a value.
+        ContractError: The sampler or the index refuses a value.
     """
-    return retrieve_all(sampler, index, [question])[0]
+    return retrieve_all(sampler, index, [query])[0]
 
 
-def retrieve_all(sampler: QuerySampler, index: ItemIndex, questions: Sequence[Query]) -> list[SearchResult]:
-    """The same for several at once, in one run of the sampler: the queries are those of one by one to 1e-5.
+def retrieve_all(sampler: QuerySampler, index: ItemIndex, queries: Sequence[Query]) -> list[SearchResult]:
+    """Does the same for several requests in one run of the sampler: the queries equal those of one by one to 1e-5.
 
     Raises:
-        ContractError: the sampler or the index refuses a value.
+        ContractError: The sampler or the index refuses a value.
     """
-    queries = generate_queries(sampler, questions)
+    return SamplerRetriever(sampler, index).retrieve(queries)
+
+
+def search_together(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
+    """Searches with many query vectors at once.
+
+    Args:
+        index: Searched.
+        vectors: Unit float32 [n, d].
+        queries: The requests, [n]; they must share `k` and `allowed`.
+
+    Raises:
+        ValueError: The requests differ in `k` or `allowed`.
+    """
+    first = queries[0]
+    if any(query.k != first.k or query.allowed is not first.allowed for query in queries):
+        raise ValueError("requests that are searched together must have the same k and the same allowed")
+    found = index.search(vectors, first.k, first.allowed, [query.exclude for query in queries])
+    kept = found.rows >= 0
     return [
-        SearchResult(query, *search(index, query, question.k, question.exclude, question.allowed))
-        for query, question in zip(queries, questions, strict=True)
+        SearchResult(vector, rows[there], scores[there])
+        for vector, rows, scores, there in zip(vectors, found.rows, found.scores, kept, strict=True)
+    ]
+
+
+def _search_each(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
+    return [
+        SearchResult(vector, *search(index, vector, query.k, query.exclude, query.allowed))
+        for vector, query in zip(vectors, queries, strict=True)
     ]
 
 
 def search(
     index: ItemIndex, query: np.ndarray, k: int, exclude: np.ndarray, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and scores of the best items [n], n <= k: fewer only if there are no more.
+    """Finds the best items for one query vector.
 
     Args:
-        index: searched.
+        index: Searched.
         query: float32 [d].
-        k: items wanted, >= 1.
-        exclude: rows that are no answer, int64 [e].
-        allowed: bool [N], the rows that may be answers, written to; None for all.
+        k: Items wanted, >= 1.
+        exclude: Rows that are no result, int64 [e].
+        allowed: bool [N], the rows that may be results; None for all.
+
+    Returns:
+        Rows and scores [n], n <= k: fewer only if there are no more.
     """
     if allowed is not None:
+        allowed = allowed.copy()
         allowed[exclude] = False
         k, exclude = min(k, int(np.count_nonzero(allowed))), _NO_ROWS
         if k == 0:
@@ -112,52 +175,80 @@ def search(
     return found.rows[0][there], found.scores[0][there]
 
 
-def generate_queries(sampler: QuerySampler, questions: Sequence[Query]) -> np.ndarray:
-    """A query for each question, from noise that depends on the domain and the seeds alone, whatever their order.
+def generate_queries(sampler: QuerySampler, queries: Sequence[Query]) -> np.ndarray:
+    """Generates a query vector for each request.
 
     Args:
-        sampler: averages its own samples in each round (docs/adr/0006).
-        questions: at least one; `seeds`, `guidance` and `rounds` are used.
+        sampler: Averages its own samples in each round (docs/adr/0006).
+        queries: At least one; `seeds`, `guidance`, `rounds` and `noise` are used.
 
     Returns:
         Unit float32 [n, d].
     """
-    rows = np.repeat(np.arange(len(questions)), [question.rounds for question in questions])
-    queries = sampler.queries(*sampler_inputs(sampler.info, questions))
-    return np.stack([_mean(queries[rows == number]) for number in range(len(questions))])
+    rows = np.repeat(np.arange(len(queries)), [query.rounds for query in queries])
+    vectors = sampler.queries(*sampler_inputs(sampler.info, queries))
+    if len(rows) == len(queries):
+        return vectors
+    return np.stack([_mean(vectors[rows == number]) for number in range(len(queries))])
 
 
-def sampler_inputs(info: SamplerInfo, questions: Sequence[Query]) -> SamplerInputs:
-    """What a sampler is given for some questions: a row for each round of each, in their order."""
-    rounds = [question.rounds for question in questions]
-    ordered = [_in_order(question.seeds) for question in questions]
-    mask = np.arange(max(map(len, ordered))) < np.array([[len(seeds)] for seeds in ordered])
-    seeds = np.zeros((*mask.shape, info.dimension), np.float32)
-    seeds[mask] = np.concatenate(ordered)
-    scales = [info.guidance if question.guidance is None else question.guidance for question in questions]
-    noise = [request_noise(info.domain, *each) for each in zip(ordered, rounds, strict=True)]
-    rows = np.repeat(np.arange(len(questions)), rounds)
+def sampler_inputs(info: SamplerInfo, queries: Sequence[Query]) -> SamplerInputs:
+    """Puts requests into the form that a sampler takes: a row for each round of each request, in their order.
+
+    The order of a request's seeds changes nothing. Of more seeds than the sampler takes, it is given an even selection.
+    """
+    rounds = [query.rounds for query in queries]
+    ordered = [_in_order(even_selection(query.seeds, info.maximum_seeds)) for query in queries]
+    seeds, mask = _padded(ordered)
+    scales = [info.guidance if query.guidance is None else query.guidance for query in queries]
+    noise = [
+        request_noise(info.domain, each, query.rounds) if query.noise is None else query.noise
+        for each, query in zip(ordered, queries, strict=True)
+    ]
+    rows = np.repeat(np.arange(len(queries)), rounds)
     return SamplerInputs(seeds[rows], mask[rows], np.concatenate(noise), np.array(scales, np.float32)[rows])
+
+
+def padded_seeds(queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the seeds of all requests, float32 [n, M, d] with zeros at the end, and where they are, bool [n, M]."""
+    return _padded([query.seeds for query in queries])
+
+
+def _padded(seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    mask = np.arange(max(map(len, seeds))) < np.array([[len(each)] for each in seeds])
+    padded = np.zeros((*mask.shape, seeds[0].shape[1]), np.float32)
+    padded[mask] = np.concatenate(seeds)
+    return padded, mask
+
+
+def even_selection(seeds: np.ndarray, most: int) -> np.ndarray:
+    """Selects at most so many seeds [m, ...], evenly spaced and in their order."""
+    if len(seeds) <= most:
+        return seeds
+    return seeds[np.linspace(0, len(seeds) - 1, most).round().astype(int)]
 
 
 def _in_order(seeds: np.ndarray) -> np.ndarray:
     return seeds[sorted(range(len(seeds)), key=lambda row: seeds[row].tobytes())]
 
 
-def _mean(queries: np.ndarray) -> np.ndarray:
-    if len(queries) == 1:
-        return queries[0]
-    mean = queries.mean(0)
+def _mean(vectors: np.ndarray) -> np.ndarray:
+    if len(vectors) == 1:
+        return vectors[0]
+    mean = vectors.mean(0)
     return mean / np.linalg.norm(mean)
 
 
 def request_noise(domain: str, seeds: np.ndarray, rounds: int) -> np.ndarray:
-    """Noise [rounds, d]: the first rows are the same for any number of rounds.
+    """Draws the noise of a request; the first rows are the same for any number of rounds.
 
     Args:
-        domain: of the sampler.
+        domain: Of the sampler.
         seeds: float32 [m, d], in a fixed order.
-        rounds: how many.
+        rounds: How many.
+
+    Returns:
+        float32 [rounds, d].
     """
     name = hashlib.sha256(np.ascontiguousarray(seeds, np.float32).tobytes()).hexdigest()
     return stream(0, "retrieve", domain, name).standard_normal((rounds, seeds.shape[1]), np.float32)

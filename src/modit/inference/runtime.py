@@ -11,7 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as status
 
 from modit.core.errors import ArtifactError, ContractError
 from modit.core.memory import at_once
-from modit.inference.sampler_file import INPUTS, INT8, OUTPUT, SamplerInfo
+from modit.inference.sampler_file import INPUTS, OUTPUT, SamplerInfo
 
 _UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
 _TOKENS_AT_ONCE = 32_768  # bounds the memory of activations: longer batches run in blocks
@@ -65,17 +65,9 @@ class OnnxSampler:
         _check_vectors("seeds", seeds[mask])
         _check_vectors("noise", noise)
         scales = np.broadcast_to(scales, len(seeds))
-        if self.info.precision == INT8:
-            return self._one_by_one(seeds, mask, noise.astype(np.float32), scales)
         step = max(1, at_once(_TOKENS_AT_ONCE) // (seeds.shape[1] + 1))
         blocks = [slice(start, start + step) for start in range(0, len(seeds), step)]
         return np.concatenate([self._run(seeds[b], mask[b], noise[b].astype(np.float32), scales[b]) for b in blocks])
-
-    def _one_by_one(self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: np.ndarray) -> np.ndarray:
-        """Activations are rounded by the range of the whole call: beside others, or padded, a row would differ."""
-        rows = zip(seeds, mask, noise, guidance, strict=True)
-        found = [self._run(row[None, valid], valid[None, valid], z[None], scale[None]) for row, valid, z, scale in rows]
-        return np.concatenate(found)
 
     def _run(self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: np.ndarray) -> np.ndarray:
         given = (seeds, mask, noise, np.ascontiguousarray(guidance))

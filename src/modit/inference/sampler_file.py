@@ -1,8 +1,7 @@
-"""What a sampler file says of itself. No torch here: serving reads it."""
+"""What a sampler file says of itself, and what its graph takes and gives. No torch here: serving reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,29 +9,14 @@ from typing import NamedTuple
 from modit import __version__
 from modit.core.errors import ArtifactError
 
+SAMPLER_FILE = "sampler.onnx"
 FORMAT = "modit-sampler/1"
-FLOAT32, INT8 = "float32", "int8"
-PRECISIONS = (FLOAT32, INT8)
+PRECISION = "float32"
 OPSET = 20
 INPUTS = ("seeds", "mask", "noise", "guidance")
 OUTPUT = "query"
 FLOAT, BOOL = "float32", "bool"
 _PREFIX = "modit."
-
-
-def sampler_file(precision: str) -> str:
-    """Name of a sampler's file of a precision."""
-    return "sampler.onnx" if precision == FLOAT32 else f"sampler.{precision}.onnx"
-
-
-def digest_name(precision: str) -> str:
-    """What the sha256 of that file is called in `sampler.json`, and by whoever compares with it."""
-    return "sampler_digest" if precision == FLOAT32 else f"{precision}_digest"
-
-
-def variants_in(digests: Container[str]) -> list[str]:
-    """Precisions beside float32 whose digest is named, as `sampler.json` does."""
-    return [name for name in PRECISIONS if name != FLOAT32 and digest_name(name) in digests]
 
 
 @dataclass(frozen=True)
@@ -50,7 +34,7 @@ class SamplerInfo:
         geometry_digest: sha256 of the domain's geometry.
         opset: of the graph.
         modit_version: that exported it.
-        precision: of the weights, "float32" or "int8"; one of 8 bits is made from one of 32 (docs/adr/0032).
+        precision: of the weights.
     """
 
     domain: str
@@ -63,7 +47,7 @@ class SamplerInfo:
     geometry_digest: str
     opset: int = OPSET
     modit_version: str = __version__
-    precision: str = FLOAT32
+    precision: str = PRECISION
 
     def as_metadata(self) -> dict[str, str]:
         """The file's metadata."""
@@ -80,7 +64,8 @@ class SamplerInfo:
         facts = {name.removeprefix(_PREFIX): value for name, value in metadata.items() if name.startswith(_PREFIX)}
         if facts.get("format") != FORMAT:
             raise ArtifactError(f"{source}: metadata field format is {facts.get('format')!r}; allowed: {FORMAT!r}")
-        facts.setdefault("precision", FLOAT32)  # files of before there was another
+        if facts.setdefault("precision", PRECISION) != PRECISION:
+            raise ArtifactError(f"{source}: metadata field precision is {facts['precision']!r}; allowed: {PRECISION!r}")
         missing = [name for name in cls.__dataclass_fields__ if name not in facts]
         if missing:
             raise ArtifactError(f"{source}: metadata lacks {', '.join(missing)}; export the sampler again")

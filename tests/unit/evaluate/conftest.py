@@ -11,10 +11,16 @@ import torch
 from modit.data.catalog import Catalog, Sequences
 from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import nearest_centroid, unit
-from modit.evaluate.generators import Generator
-from modit.evaluate.world import World
+from modit.evaluate.evaluation import EvaluationSettings, evaluate_task
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.seeds.models import Generator
+from modit.evaluate.seeds.rows import classical_rows, generator_row
+from modit.evaluate.seeds.task import SeedsTask
+from modit.evaluate.storage import Evaluation
+from modit.evaluate.task import BaselineModel, Row
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
+from modit.inference.retrieval import Query
 from modit.metric.cases import build_cases
 from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns
@@ -47,7 +53,7 @@ def build_items(seed: int = 0) -> Items:
     return Items(embeddings, score > np.quantile(score, 0.65), direction, centres)
 
 
-def build_world(titles: bool = True) -> World:
+def build_context(titles: bool = True) -> EvaluationContext:
     items = build_items()
     count = len(items.embeddings)
     pattern_split = np.array([TEST, TEST, VALIDATION, VALIDATION] + [TRAIN] * (PATTERNS - 4), np.int8)
@@ -68,25 +74,46 @@ def build_world(titles: bool = True) -> World:
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
     catalog = Catalog(ids, items.embeddings, {"rare": items.positive.astype(np.int8)}, names, empty)
     index = ItemIndex.build(items.embeddings, ids, IndexParams(kind="flat", threads=1))
-    return World(catalog, "rare", patterns, predictor, geometry, index, cases, k=10, validation_k=8)
+    return EvaluationContext(catalog, "rare", patterns, predictor, geometry, index, cases, k=10)
 
 
-def build_generator(name: str, world: World, seed: int) -> Generator:
+def build_generator(context: EvaluationContext, seed: int) -> Generator:
     torch.manual_seed(seed)
     model = MODiT(DiTConfig(DIMENSION, width=16, depth=1, heads=2, copy_heads=2)).eval()
     # The velocity head starts at zero; untrained rows would all be equal.
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    geometry = Geometry.of(world.geometry)
-    return Generator(name, Sampler(model, geometry, 2, 2).eval(), 2.0)
+    sampler = Sampler(model, Geometry.of(context.geometry), 2, 2).eval()
+    return Generator(sampler, 2.0, context.index)
+
+
+MODELS = ("Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive")
+NOISE_SEED = 3
+
+
+def evaluate(
+    context: EvaluationContext,
+    models: list[Row[Query]],
+    champion: BaselineModel[Query] | None = None,
+    resamples: int = 200,
+    **sizes: int,
+) -> Evaluation:
+    """The whole evaluation of a domain."""
+    task = SeedsTask(context, NOISE_SEED, **sizes)
+    settings = EvaluationSettings(seed=NOISE_SEED, resamples=resamples)
+    return evaluate_task(task, classical_rows(context), models, settings, champion)
 
 
 @pytest.fixture(scope="session")
-def world() -> World:
-    return build_world()
+def context() -> EvaluationContext:
+    return build_context()
 
 
 @pytest.fixture(scope="session")
-def generators(world: World) -> list[Generator]:
-    names = ("Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive")
-    return [build_generator(name, world, seed) for seed, name in enumerate(names)]
+def task(context: EvaluationContext) -> SeedsTask:
+    return SeedsTask(context, NOISE_SEED)
+
+
+@pytest.fixture(scope="session")
+def models(context: EvaluationContext) -> list[Row[Query]]:
+    return [generator_row(name, build_generator(context, seed)) for seed, name in enumerate(MODELS)]

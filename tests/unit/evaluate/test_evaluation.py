@@ -9,34 +9,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from modit.core.errors import ArtifactError, ConfigError
-from modit.data.splits import HOLDOUTS
+from modit.data.splits import HOLDOUTS, Split
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS
-from modit.evaluate.evaluation import (
-    AVERAGE,
-    BEST_ORACLE,
-    CENTROID_ORACLE,
-    Evaluation,
-    EvaluationSettings,
-    evaluate_domain,
-)
-from modit.evaluate.generators import Generator, choose_guidance, fan_queries, load_generator, model_queries
-from modit.evaluate.rival import ExportedRow
-from modit.evaluate.storage import load_evaluation, save_evaluation
-from modit.evaluate.world import World, judge, retrieve, validation_joint
+from modit.evaluate.names import AVERAGE
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.seeds.models import Generator, fan_queries
+from modit.evaluate.seeds.rows import choose_guidance, model_row
+from modit.evaluate.seeds.task import BEST_ORACLE, CENTROID_ORACLE, SeedsTask, result_rows
+from modit.evaluate.storage import Evaluation, load_evaluation, save_evaluation
+from modit.evaluate.task import CaseSet, Row
+from modit.inference.retrieval import Query, search_together
 from modit.train.checkpoint import save_model
 from modit.train.params import SamplerParams
+from tests.unit.evaluate.conftest import MODELS, evaluate
 
-SETTINGS = EvaluationSettings(seed=3, resamples=200)
-MODELS = ["Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive"]
 CLASSICAL = [AVERAGE, "Global attribute centroid", "Rocchio", "Density step", "Best-scored seeds"]
 
 
 @pytest.fixture(scope="module")
-def evaluation(world: World, generators: list[Generator]) -> Evaluation:
-    return evaluate_domain(world, generators, SETTINGS)
+def evaluation(context: EvaluationContext, models: list[Row[Query]]) -> Evaluation:
+    return evaluate(context, models)
 
 
 def rows_of(evaluation: Evaluation, split: str) -> dict[str, dict[str, Any]]:
@@ -112,25 +106,56 @@ def test_all_seeds_give_the_figures_of_the_table(evaluation: Evaluation, split: 
     assert last["average"]["mean"] == pytest.approx(rows[AVERAGE]["joint"], abs=0.02)
 
 
-def test_seeds_are_never_counted_as_results(world: World) -> None:
-    cases = world.cases["item_holdout"]
+def test_seeds_are_never_counted_as_results(context: EvaluationContext, task: SeedsTask) -> None:
+    cases = task.cases(Split.ITEM_HOLDOUT)
+    seeds = cases.truth.seeds
     # A query at a seed would find that seed first.
-    queries = np.asarray(world.catalog.embeddings[cases.seeds[:, 0]])
-    found = retrieve(world, cases, queries)
-    assert not (found[:, :, None] == cases.seeds[:, None, :]).any()
-    assert (retrieve(world, cases, queries, exclude_seeds=False)[:, 0] == cases.seeds[:, 0]).all()
+    queries = np.asarray(context.catalog.embeddings[seeds[:, 0]])
+    found = result_rows(cases, search_together(context.index, queries, cases.requests))
+    assert not (found[:, :, None] == seeds[:, None, :]).any()
+    counted = CaseSet([replace(request, exclude=np.empty(0, int)) for request in cases.requests], seeds, None)
+    found = result_rows(counted, search_together(context.index, queries, counted.requests))
+    assert (found[:, 0] == seeds[:, 0]).all()
 
 
-def test_joint_is_bounded_by_attr_and_same_and_factors_through_cond(world: World) -> None:
-    cases = world.cases["pattern_holdout"]
-    scores = judge(world, cases, np.asarray(world.catalog.embeddings[cases.tails[:, 0]]))
-    assert (scores.joint <= np.minimum(scores.attr, scores.same)).all()
-    known = scores.attr > 0
-    np.testing.assert_allclose(scores.joint[known], scores.attr[known] * scores.cond[known])
-    assert np.isnan(scores.cond[~known]).all()
+def test_joint_is_bounded_by_attr_and_same_and_factors_through_cond(
+    context: EvaluationContext, task: SeedsTask
+) -> None:
+    cases = task.cases(Split.PATTERN_HOLDOUT)
+    scores = task.judge_queries(cases, np.asarray(context.catalog.embeddings[cases.truth.tails[:, 0]]))
+    assert (scores["joint"] <= np.minimum(scores["attr"], scores["same"])).all()
+    known = scores["attr"] > 0
+    np.testing.assert_allclose(scores["joint"][known], scores["attr"][known] * scores["cond"][known])
+    assert np.isnan(scores["cond"][~known]).all()
 
 
-def test_examples_show_what_was_retrieved_and_escape_nothing(evaluation: Evaluation, world: World) -> None:
+def test_items_that_are_not_scored_are_no_results_and_k_keeps_the_same_share(
+    context: EvaluationContext, models: list[Row[Query]]
+) -> None:
+    generator = np.random.default_rng(0)
+    verdicts = context.catalog.verdicts["rare"].copy()
+    rows = np.concatenate([part for cases in context.cases.values() for part in (cases.seeds, cases.tails)], axis=None)
+    free = np.setdiff1d(np.arange(len(verdicts)), rows)
+    hidden = generator.choice(free, len(free) // 2, replace=False)
+    verdicts[hidden] = -1
+    partly = replace(context, catalog=replace(context.catalog, verdicts={"rare": verdicts}))
+    share = (verdicts >= 0).mean()
+    assert partly.judged_k == round(10 * share) < 10
+    assert not (partly.visible & (verdicts < 0)).any()
+    task = SeedsTask(partly)
+    for split in Split:
+        cases = task.cases(split)
+        results = models[3].retriever.retrieve(cases.requests)
+        for seeds, request, result in zip(cases.truth.seeds, cases.requests, results, strict=True):
+            scores = context.catalog.embeddings @ result.query
+            test_items = ~context.patterns.visible_for_validation if split.validation is split else []
+            scores[hidden], scores[seeds[seeds >= 0]], scores[test_items] = -1, -1, -1
+            assert set(result.rows) == set(np.argsort(-scores, kind="stable")[: request.k])
+    content = evaluate(partly, models, resamples=50).content
+    assert content["k"] == partly.judged_k and content["catalog"]["scored"] == (verdicts >= 0).sum()
+
+
+def test_examples_show_what_was_retrieved_and_escape_nothing(evaluation: Evaluation) -> None:
     examples = evaluation.content["splits"]["pattern_holdout"]["examples"]
     assert {example["pattern"] for example in examples} == {0, 1}
     for example in examples:
@@ -140,17 +165,17 @@ def test_examples_show_what_was_retrieved_and_escape_nothing(evaluation: Evaluat
         assert example["joint"]["HPPO"] == pytest.approx(shares)
 
 
-def test_ids_stand_in_where_there_are_no_titles(world: World, generators: list[Generator]) -> None:
-    untitled = replace(world, catalog=replace(world.catalog, titles=None))
-    example = evaluate_domain(untitled, generators, SETTINGS).content["splits"]["item_holdout"]["examples"][0]
+def test_ids_stand_in_where_there_are_no_titles(context: EvaluationContext, models: list[Row[Query]]) -> None:
+    untitled = replace(context, catalog=replace(context.catalog, titles=None))
+    example = evaluate(untitled, models).content["splits"]["item_holdout"]["examples"][0]
     assert all(entry["title"].startswith("item-") for entry in example["seeds"])
 
 
-def test_a_split_without_cases_is_skipped_with_its_reason(world: World, generators: list[Generator]) -> None:
-    cases = world.cases["pattern_validation"]
+def test_a_split_without_cases_is_skipped_with_its_reason(context: EvaluationContext, models: list[Row[Query]]) -> None:
+    cases = context.cases["pattern_validation"]
     none = replace(cases, seeds=cases.seeds[:0], tails=cases.tails[:0], patterns=cases.patterns[:0])
-    bare = replace(world, cases={**world.cases, "pattern_validation": none})
-    content = evaluate_domain(bare, generators, SETTINGS).content["splits"]
+    bare = replace(context, cases={**context.cases, "pattern_validation": none})
+    content = evaluate(bare, models).content["splits"]
     assert content["pattern_holdout"] == {
         "cases": 0,
         "reason": "no pattern_validation case: each of its 2 patterns has too few items for a case",
@@ -158,15 +183,15 @@ def test_a_split_without_cases_is_skipped_with_its_reason(world: World, generato
     assert content["item_holdout"]["cases"] == 24
 
 
-def test_a_missing_stage_is_refused(world: World, generators: list[Generator]) -> None:
+def test_a_missing_stage_is_refused(context: EvaluationContext, models: list[Row[Query]]) -> None:
     with pytest.raises(ConfigError, match=r"each name once, Pre. GR, CPT only, MO-DiT, HPPO among them"):
-        evaluate_domain(world, generators[:3], SETTINGS)
+        evaluate(context, models[:3])
 
 
 def test_the_same_evaluation_gives_the_same_bytes(
-    world: World, generators: list[Generator], evaluation: Evaluation, tmp_path: Path
+    context: EvaluationContext, models: list[Row[Query]], evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    for name, value in {"a": evaluation, "b": evaluate_domain(world, generators, SETTINGS)}.items():
+    for name, value in {"a": evaluation, "b": evaluate(context, models)}.items():
         (tmp_path / name).mkdir()
         save_evaluation(tmp_path / name, value, {"rounds": []})
     for file in ("evaluation.json", "per_case.npz"):
@@ -180,71 +205,37 @@ def test_an_evaluation_of_another_schema_is_refused(tmp_path: Path) -> None:
         load_evaluation(tmp_path)
 
 
-def test_guidance_is_the_scale_that_validation_prefers(world: World, generators: list[Generator]) -> None:
-    scales = (1.0, 2.0, 4.0)
+def generator_of(row: Row[Query]) -> Generator:
+    assert isinstance(row.retriever, Generator)
+    return row.retriever
+
+
+def test_guidance_is_the_scale_that_validation_prefers(task: SeedsTask, models: list[Row[Query]]) -> None:
+    scales, sampler = (1.0, 2.0, 4.0), generator_of(models[3]).sampler
     totals = []
     for scale in scales:
         joints = []
-        for split in ("item_validation", "pattern_validation"):
-            cases = world.cases[split]
-            queries = fan_queries(generators[3].sampler, world.catalog.embeddings, cases.seeds, [scale], 0)[:, 0]
-            joints.append(validation_joint(world, cases, queries))
+        for split in (Split.ITEM_VALIDATION, Split.PATTERN_VALIDATION):
+            cases = task.cases(split)
+            queries = fan_queries(sampler, cases.requests, [scale])[:, 0]
+            joints.append(task.judge_queries(cases, queries)["joint"].mean())
         totals.append(sum(joints))
-    assert choose_guidance(world, generators[3].sampler, scales) == scales[int(np.argmax(totals))]
+    assert choose_guidance(task, sampler, scales) == scales[int(np.argmax(totals))]
 
 
-def test_a_saved_model_makes_the_row_that_was_saved(world: World, generators: list[Generator], tmp_path: Path) -> None:
-    save_model(tmp_path / "model.pt", generators[3].sampler.model)
-    loaded = load_generator("HPPO", tmp_path / "model.pt", world, SamplerParams(steps=2, samples=2, guidance=(2.0,)))
-    seeds, embeddings = world.cases["item_holdout"].seeds, world.catalog.embeddings
-    expected = model_queries(generators[3], embeddings, seeds, 1)
-    np.testing.assert_array_equal(model_queries(loaded, embeddings, seeds, 1), expected)
+def test_a_saved_model_makes_the_row_that_was_saved(task: SeedsTask, models: list[Row[Query]], tmp_path: Path) -> None:
+    save_model(tmp_path / "model.pt", generator_of(models[3]).sampler.model)
+    loaded = model_row("HPPO", tmp_path / "model.pt", task, SamplerParams(steps=2, samples=2, guidance=(2.0,)))
+    requests = task.cases(Split.ITEM_HOLDOUT).requests
+    found, expected = (row.retriever.retrieve(requests) for row in (loaded, models[3]))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.query, other.query)
 
 
 def test_a_model_from_before_any_domain_is_judged_without_its_axes(
-    world: World, generators: list[Generator], tmp_path: Path
+    task: SeedsTask, models: list[Row[Query]], tmp_path: Path
 ) -> None:
-    save_model(tmp_path / "model.pt", generators[3].sampler.model)
+    save_model(tmp_path / "model.pt", generator_of(models[3]).sampler.model)
     params = SamplerParams(steps=2, samples=2, guidance=(2.0,))
-    geometry = load_generator("Pre. GR", tmp_path / "model.pt", world, params, knows_domain=False).sampler.geometry
-    assert not any(part.any() for part in geometry)
-
-
-class HppoFile:
-    """HPPO as a file would answer."""
-
-    def __init__(self, generator: Generator) -> None:
-        self._sampler, self._guidance = generator.sampler, torch.tensor(generator.guidance)
-
-    @torch.no_grad()
-    def queries(
-        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
-    ) -> np.ndarray:
-        return self._sampler(*map(torch.from_numpy, (seeds, mask, noise)), self._guidance).numpy()
-
-
-class BrokenFile:
-    """A file that averages the seeds, whatever it was trained for."""
-
-    def queries(
-        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
-    ) -> np.ndarray:
-        mean = (seeds * mask[..., None]).sum(1)
-        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
-
-
-def test_a_file_of_less_precision_is_paired_with_hppo_and_is_no_row(world: World, generators: list[Generator]) -> None:
-    hppo = next(generator for generator in generators if generator.name == "HPPO")
-    files = {"int8": ExportedRow(HppoFile(hppo), 8), "broken": ExportedRow(BrokenFile(), 8)}
-    found = evaluate_domain(world, generators, SETTINGS, None, files)
-    for split in HOLDOUTS:
-        result, rows = found.content["splits"][split], rows_of(found, split)
-        good, broken = result["precisions"]["int8"], result["precisions"]["broken"]
-        against = next(entry for entry in result["comparisons"] if entry["name"] == "HPPO - Average pooling")
-        for figure in ("joint", "same"):
-            assert good[figure] == pytest.approx(rows["HPPO"][figure], abs=1e-6)
-            assert good["difference"][figure]["case_low"] == pytest.approx(0, abs=1e-6)
-            assert broken[figure] == pytest.approx(rows[AVERAGE][figure])
-            assert broken["difference"][figure]["mean"] == pytest.approx(-against[figure]["mean"])
-        assert not {"int8", "broken", "HPPO int8"} & set(rows)
-        assert found.per_case[f"{split}/HPPO broken/same"].mean() == pytest.approx(broken["same"])
+    row = model_row("Pre. GR", tmp_path / "model.pt", task, params, knows_domain=False)
+    assert not any(part.any() for part in generator_of(row).sampler.geometry)

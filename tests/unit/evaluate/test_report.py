@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS
-from modit.evaluate.evaluation import Evaluation, EvaluationSettings, evaluate_domain
-from modit.evaluate.generators import Generator
 from modit.evaluate.report import RunFacts, render_page, save_report
 from modit.evaluate.report.charts import _spread
 from modit.evaluate.report.page import mark, setting
 from modit.evaluate.report.svg import nice_ticks
-from modit.evaluate.storage import load_evaluation, save_evaluation
-from modit.evaluate.world import World
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.storage import Evaluation, load_evaluation, save_evaluation
+from modit.evaluate.task import Row
+from modit.inference.retrieval import Query
+from tests.unit.evaluate.conftest import evaluate
 
 FACTS = RunFacts("books", "tiny", 7, {"export": "12 positive items, at least 280 are needed"})
 RECORDS = {
@@ -82,8 +83,8 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def evaluation(world: World, generators: list[Generator]) -> Evaluation:
-    return evaluate_domain(world, generators, EvaluationSettings(resamples=100))
+def evaluation(context: EvaluationContext, models: list[Row[Query]]) -> Evaluation:
+    return evaluate(context, models, resamples=100)
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from modit.evaluate.generators import Generator, fan_queries
-from modit.evaluate.seed_counts import counts_for, in_case_order, shuffled_seeds
-from modit.evaluate.world import World
+from modit.data.splits import Split
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.seeds.models import fan_queries
+from modit.evaluate.seeds.seed_counts import counts_for, in_case_order, shuffled_seeds
+from modit.evaluate.seeds.task import SeedsTask
+from modit.evaluate.task import Row
+from modit.inference.retrieval import Query
 from modit.model.sampler import generate_queries
 
 
@@ -22,8 +26,8 @@ def test_counts_end_at_all_seeds(longest: int, expected: list[int]) -> None:
     assert counts_for(longest) == expected
 
 
-def test_a_shuffle_keeps_each_cases_seeds_and_depends_on_its_row_alone(world: World) -> None:
-    cases = world.cases["item_holdout"]
+def test_a_shuffle_keeps_each_cases_seeds_and_depends_on_its_row_alone(context: EvaluationContext) -> None:
+    cases = context.cases["item_holdout"]
     shuffled = shuffled_seeds(cases, "item_holdout", 7)
     np.testing.assert_array_equal(np.sort(shuffled, 1), np.sort(cases.seeds, 1))
     assert (shuffled != cases.seeds).any()
@@ -31,28 +35,33 @@ def test_a_shuffle_keeps_each_cases_seeds_and_depends_on_its_row_alone(world: Wo
     assert (shuffled != shuffled_seeds(cases, "item_holdout", 8)).any()
 
 
-def test_a_subset_in_case_order_ascends_in_predicted_density(world: World) -> None:
-    cases = world.cases["item_holdout"]
+def test_a_subset_in_case_order_ascends_in_predicted_density(context: EvaluationContext) -> None:
+    cases = context.cases["item_holdout"]
     subset = shuffled_seeds(cases, "item_holdout", 7)[:, :4]
     ordered = in_case_order(cases, subset)
     np.testing.assert_array_equal(np.sort(ordered, 1), np.sort(subset, 1))
-    density = world.predictor.predict(world.catalog.embeddings)
+    density = context.predictor.predict(context.catalog.embeddings)
     for row in ordered:
         assert (np.diff(density[row[row >= 0]]) >= 0).all()
 
 
-def test_models_of_equal_weights_give_equal_unit_queries_from_a_seed(world: World, generators: list[Generator]) -> None:
-    seeds, embeddings = world.cases["item_holdout"].seeds, world.catalog.embeddings
-    queries = fan_queries(generators[0].sampler, embeddings, seeds, [1.0, 3.0], 5)
-    twin = fan_queries(copy.deepcopy(generators[0].sampler), embeddings, seeds, [1.0, 3.0], 5)
-    np.testing.assert_array_equal(queries, twin)
+def test_models_of_equal_weights_give_equal_unit_queries_from_a_seed(
+    context: EvaluationContext, models: list[Row[Query]]
+) -> None:
+    requests = SeedsTask(context, 5).cases(Split.ITEM_HOLDOUT).requests
+    sampler = models[0].retriever.sampler
+    queries = fan_queries(sampler, requests, [1.0, 3.0])
+    np.testing.assert_array_equal(queries, fan_queries(copy.deepcopy(sampler), requests, [1.0, 3.0]))
     np.testing.assert_allclose(np.linalg.norm(queries, axis=-1), 1, atol=1e-5)
-    assert (queries != fan_queries(generators[0].sampler, embeddings, seeds, [1.0, 3.0], 6)).any()
+    other = SeedsTask(context, 6).cases(Split.ITEM_HOLDOUT).requests
+    assert (queries != fan_queries(sampler, other, [1.0, 3.0])).any()
 
 
-def test_reading_only_the_seeds_rows_changes_nothing(world: World, generators: list[Generator]) -> None:
-    seeds, embeddings = world.cases["item_holdout"].seeds, world.catalog.embeddings
-    whole = generate_queries(
-        generators[0].sampler, torch.from_numpy(embeddings), torch.from_numpy(seeds).long(), [2.0], 5
-    )
-    np.testing.assert_array_equal(fan_queries(generators[0].sampler, embeddings, seeds, [2.0], 5), whole.numpy())
+def test_queries_are_those_of_validation_and_training_for_the_same_noise(
+    context: EvaluationContext, models: list[Row[Query]]
+) -> None:
+    seeds, embeddings = context.cases["item_holdout"].seeds, context.catalog.embeddings
+    sampler = models[0].retriever.sampler
+    whole = generate_queries(sampler, torch.from_numpy(embeddings), torch.from_numpy(seeds).long(), [2.0], 5)
+    requests = SeedsTask(context, 5).cases(Split.ITEM_HOLDOUT).requests
+    np.testing.assert_array_equal(fan_queries(sampler, requests, [2.0]), whole.numpy())

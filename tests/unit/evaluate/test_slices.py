@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from modit.data.splits import HOLDOUTS
-from modit.evaluate.evaluation import Evaluation, EvaluationSettings, evaluate_domain
-from modit.evaluate.generators import Generator, model_queries
+from modit.data.splits import HOLDOUTS, Split
+from modit.evaluate.names import CHAMPION
 from modit.evaluate.report import RunFacts, build_report, render_page
 from modit.evaluate.report.page import judged_against
-from modit.evaluate.rival import CHAMPION, Rival, even_selection
-from modit.evaluate.slices import FEW, HEAD, NEW, NO_CHAMPION, SLICES, TAIL, case_masks
-from modit.evaluate.storage import rounded
-from modit.evaluate.world import World
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.seeds.models import Generator
+from modit.evaluate.seeds.slices import FEW, HEAD, NEW, NO_CHAMPION, SLICES, TAIL, case_masks
+from modit.evaluate.seeds.task import SeedsTask
+from modit.evaluate.storage import Evaluation, rounded
+from modit.evaluate.task import BaselineModel, Row
 from modit.export.parity import TorchSampler
+from modit.inference.retrieval import Query, SamplerRetriever, even_selection
 from modit.metric.cases import Cases
+from tests.unit.evaluate.conftest import evaluate
 from tests.unit.evaluate.test_report import RECORDS
 from tests.unit.samplers import describe
 
-SETTINGS = EvaluationSettings(seed=3, resamples=100, seed_count_cases=10)
 FACTS = {"status": "ready", "reason": None, "model": "modit-rare", "version": 4, "sampler_digest": "d" * 64}
 
 
-def rival_of(generator: Generator, world: World, maximum_seeds: int = 8) -> Rival:
+def champion_of(row: Row[Query], context: EvaluationContext, maximum_seeds: int = 8) -> BaselineModel[Query]:
     """A champion with the weights of a row; one item of the catalogue is newer than it."""
-    info = describe(dimension=world.catalog.dimension, guidance=generator.guidance, maximum_seeds=maximum_seeds)
-    new_items = np.zeros(len(world.catalog), bool)
-    new_items[world.cases["item_holdout"].seeds[0, 0]] = True
-    return Rival(TorchSampler(generator.sampler, info), maximum_seeds, new_items)
+    generator = row.retriever
+    assert isinstance(generator, Generator)
+    info = describe(dimension=context.catalog.dimension, guidance=generator.guidance, maximum_seeds=maximum_seeds)
+    new_items = np.zeros(len(context.catalog), bool)
+    new_items[context.cases["item_holdout"].seeds[0, 0]] = True
+    return BaselineModel(SamplerRetriever(TorchSampler(generator.sampler, info), context.index, True), new_items)
 
 
 @pytest.fixture(scope="module")
-def evaluation(world: World, generators: list[Generator]) -> Evaluation:
+def evaluation(context: EvaluationContext, models: list[Row[Query]]) -> Evaluation:
     """The champion has the weights of the row CPT only."""
-    return evaluate_domain(world, generators, SETTINGS, rival_of(generators[1], world))
+    return evaluate(context, models, champion_of(models[1], context), resamples=100, seed_count_cases=10)
 
 
 def test_the_same_weights_as_champion_have_the_same_figures(evaluation: Evaluation) -> None:
@@ -47,9 +52,9 @@ def test_the_same_weights_as_champion_have_the_same_figures(evaluation: Evaluati
 
 
 def test_a_candidate_that_is_the_champion_has_no_gain_in_any_split_or_slice(
-    world: World, generators: list[Generator]
+    context: EvaluationContext, models: list[Row[Query]]
 ) -> None:
-    content = evaluate_domain(world, generators, SETTINGS, rival_of(generators[3], world)).content
+    content = evaluate(context, models, champion_of(models[3], context), resamples=100, seed_count_cases=10).content
     for result in content["splits"].values():
         compared = {entry["name"]: entry for entry in result["comparisons"]}["HPPO - Champion"]
         differences = [compared, *(entry["difference"] for entry in result["slices"] if entry["cases"])]
@@ -66,21 +71,19 @@ def test_the_champion_is_a_row_of_its_own_kind_and_is_compared(evaluation: Evalu
         assert result["slices_against"] == CHAMPION
 
 
-def test_head_and_tail_have_all_cases_and_new_items_those_that_hold_one(evaluation: Evaluation, world: World) -> None:
+def test_head_and_tail_have_all_cases_and_new_items_those_that_hold_one(
+    evaluation: Evaluation, context: EvaluationContext
+) -> None:
     for split, result in evaluation.content["splits"].items():
         slices = {entry["name"]: entry for entry in result["slices"]}
         assert list(slices) == list(SLICES)
         assert slices[HEAD]["cases"] + slices[TAIL]["cases"] == result["cases"]
         assert slices[FEW]["cases"] == 10
-        new_items = rival_of_new_items(world)
-        cases = world.cases[split]
+        new_items = {int(context.cases["item_holdout"].seeds[0, 0])}
+        cases = context.cases[split]
         rows = np.concatenate([cases.seeds, cases.tails], 1)
         expected = sum(bool(set(row[row >= 0]) & new_items) for row in rows)
         assert slices[NEW]["cases"] == expected and (expected or slices[NEW]["reason"] == "no case belongs to it")
-
-
-def rival_of_new_items(world: World) -> set[int]:
-    return {int(world.cases["item_holdout"].seeds[0, 0])}
 
 
 def test_head_patterns_have_at_least_the_median_of_positives() -> None:
@@ -91,22 +94,25 @@ def test_head_patterns_have_at_least_the_median_of_positives() -> None:
 
 
 def test_without_a_champion_slices_are_compared_with_average_pooling_and_say_what_is_missing(
-    world: World, generators: list[Generator]
+    context: EvaluationContext, models: list[Row[Query]]
 ) -> None:
-    content = evaluate_domain(world, generators, SETTINGS).content
+    content = evaluate(context, models, resamples=100).content
     for result in content["splits"].values():
         assert result["slices_against"] == "Average pooling"
         assert next(entry for entry in result["slices"] if entry["name"] == NEW)["reason"] == NO_CHAMPION
 
 
-def test_a_champion_that_takes_fewer_seeds_gets_an_even_selection(world: World, generators: list[Generator]) -> None:
-    seeds = np.array([[4, 5, 6, 7, 8], [1, 2, -1, -1, -1]], np.int32)
-    assert even_selection(seeds, 3).tolist() == [[4, 6, 8], [1, 2, -1]]
-    assert even_selection(seeds, 5) is not None and even_selection(seeds, 9).tolist() == seeds.tolist()
-    cases = world.cases["item_holdout"]
-    found = rival_of(generators[1], world, 3).queries(world.catalog.embeddings, cases.seeds, 5)
-    expected = model_queries(generators[1], world.catalog.embeddings, even_selection(cases.seeds, 3), 5)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+def test_a_champion_that_takes_fewer_seeds_gets_an_even_selection(
+    context: EvaluationContext, models: list[Row[Query]], task: SeedsTask
+) -> None:
+    assert even_selection(np.array([4, 5, 6, 7, 8]), 3).tolist() == [4, 6, 8]
+    assert even_selection(np.array([1, 2]), 3).tolist() == [1, 2]
+    requests = task.cases(Split.ITEM_HOLDOUT).requests
+    assert max(len(request.seeds) for request in requests) > 3
+    found = champion_of(models[1], context, 3).retriever.retrieve(requests)
+    fewer = [replace(request, seeds=even_selection(request.seeds, 3)) for request in requests]
+    for one, other in zip(found, models[1].retriever.retrieve(fewer), strict=True):
+        np.testing.assert_allclose(one.query, other.query, atol=1e-6)
 
 
 def test_the_page_says_what_the_gate_compares(evaluation: Evaluation) -> None:

@@ -14,10 +14,11 @@ from components.evaluate import HPPO_OUTPUTS
 from components.evaluate.run import run as run_evaluate
 from components.render_report.run import run as run_render_report
 from modit.core.run_config import RunConfig
-from modit.evaluate.generators import Generator
-from modit.evaluate.variants import VARIANT_WORDS
-from modit.evaluate.world import World
+from modit.evaluate.records import VARIANT_WORDS
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.task import Row
 from modit.hppo.params import VARIANTS
+from modit.inference.retrieval import Query
 from modit.params import Params
 from modit.release.gate.champion import NONE, Champion
 from modit.train.checkpoint import save_model
@@ -45,67 +46,69 @@ class FolderContext:
         return self.root / name
 
 
-def _write_artifacts(root: Path, world: World, generators: list[Generator]) -> None:
-    stages = dict(zip(("pretrained", "continued", "finetuned"), generators, strict=False))
-    stages |= dict.fromkeys(HPPO_OUTPUTS, generators[3])
+def _write_artifacts(root: Path, context: EvaluationContext, models: list[Row[Query]]) -> None:
+    stages = dict(zip(("pretrained", "continued", "finetuned"), models, strict=False))
+    stages |= dict.fromkeys(HPPO_OUTPUTS, models[3])
     for name in ("catalog", "patterns", "predictor", "cases", "index", "hppo_variants", "champion", *stages):
         (root / name).mkdir()
     Champion(NONE, "nothing was promoted").save(root / "champion")
     (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": []}))
-    world.catalog.save(root / "catalog")
-    world.patterns.save(root / "patterns" / "rare.npz")
+    context.catalog.save(root / "catalog")
+    context.patterns.save(root / "patterns" / "rare.npz")
     (root / "patterns" / "domains.json").write_text(json.dumps({"domains": ["rare"], "skipped": {"odd": "too few"}}))
-    world.predictor.save(root / "predictor" / "predictor.npz")
-    world.geometry.save(root / "predictor" / "geometry.npz")
+    context.predictor.save(root / "predictor" / "predictor.npz")
+    context.geometry.save(root / "predictor" / "geometry.npz")
     (root / "predictor" / "validation.json").write_text("[]")
-    world.index.save(root / "index")
-    for split, cases in world.cases.items():
+    context.index.save(root / "index")
+    for split, cases in context.cases.items():
         cases.save(root / "cases" / f"{split}.npz")
     figures = {"item_joint": 0.1, "item_same": 0.9, "pattern_joint": 0.2, "pattern_same": 0.8}
     rounds = [{"round": number, "kept": True, "guidance": 1.0 + number, **figures} for number in (0, 1)]
     blends = [{"share": share, "joint": 0.15, **figures} for share in (1.0, 0.5)]
     (root / "finetuned" / "blends.json").write_text(json.dumps(blends))
-    for name, generator in stages.items():
-        save_model(root / name / "model.pt", generator.sampler.model)
+    for name, row in stages.items():
+        save_model(root / name / "model.pt", row.retriever.sampler.model)
         (root / name / "curve.json").write_text(json.dumps([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]))
         (root / name / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory, world: World, generators: list[Generator]) -> FolderContext:
+def step_context(
+    tmp_path_factory: pytest.TempPathFactory, context: EvaluationContext, models: list[Row[Query]]
+) -> FolderContext:
     root = tmp_path_factory.mktemp("run")
-    _write_artifacts(root, world, generators)
+    _write_artifacts(root, context, models)
     return FolderContext(root, Params(sampler={"steps": 2, "samples": 2, "guidance": (1.0, 3.0)}))
 
 
-def test_evaluate_and_render_report_write_what_they_declare(context: FolderContext) -> None:
-    summary = run_evaluate(context)
+def test_evaluate_and_render_report_write_what_they_declare(step_context: FolderContext) -> None:
+    summary = run_evaluate(step_context)
     assert set(summary) == {"item_holdout", "pattern_holdout"}
-    content = json.loads((context.root / "evaluation" / "evaluation.json").read_text())
-    assert content["k"] == context.params.retrieval.depth(1_200)
+    content = json.loads((step_context.root / "evaluation" / "evaluation.json").read_text())
+    assert content["k"] == step_context.params.retrieval.depth(1_200)
     assert list(content["training"]) == sorted(["pretrained", "continued", "finetuned", *HPPO_OUTPUTS])
-    with np.load(context.root / "evaluation" / "per_case.npz") as stored:
+    with np.load(step_context.root / "evaluation" / "per_case.npz") as stored:
         assert stored["item_holdout/HPPO/joint"].shape == (24,)
-    run_render_report(context)
+    run_render_report(step_context)
     assert "variants" not in content
-    report = json.loads((context.root / "report" / "report.json").read_text())
+    report = json.loads((step_context.root / "report" / "report.json").read_text())
     assert report["run"] == {"catalogue": "books", "preset": "tiny", "seed": 0, "skipped_domains": {"odd": "too few"}}
-    assert "<title>modit report: books</title>" in (context.root / "report" / "report.html").read_text()
+    assert "<title>modit report: books</title>" in (step_context.root / "report" / "report.html").read_text()
 
 
-def test_models_are_judged_at_the_guidance_that_the_rounds_recorded(context: FolderContext) -> None:
-    run_evaluate(context)
-    content = json.loads((context.root / "evaluation" / "evaluation.json").read_text())
+def test_models_are_judged_at_the_guidance_that_the_rounds_recorded(step_context: FolderContext) -> None:
+    run_evaluate(step_context)
+    content = json.loads((step_context.root / "evaluation" / "evaluation.json").read_text())
     guidance = {row["name"]: row["guidance"] for row in content["splits"]["item_holdout"]["rows"]}
     assert (guidance["MO-DiT"], guidance["HPPO"]) == (1.0, 2.0)
     assert guidance["Pre. GR"] in (1.0, 3.0)
 
 
 @pytest.fixture
-def with_variants(context: FolderContext, generators: list[Generator], tmp_path: Path) -> FolderContext:
+def with_variants(step_context: FolderContext, models: list[Row[Query]], tmp_path: Path) -> FolderContext:
     """The same run with two variants, whose validation chose the scale 3 before a round that was not kept."""
     root = tmp_path / "run"
-    shutil.copytree(context.root, root)
+    shutil.copytree(step_context.root, root)
     (root / "hppo_variants" / "variants.json").write_text(
         json.dumps({"hppo": "pareto", "names": ["off_policy", "adaptive"]})
     )
@@ -114,13 +117,13 @@ def with_variants(context: FolderContext, generators: list[Generator], tmp_path:
         {"round": number, "kept": kept, "guidance": guidance, **figures}
         for number, kept, guidance in ((0, True, 1.0), (1, True, 3.0), (2, False, 2.0))
     ]
-    for name, generator in (("off_policy", generators[0]), ("adaptive", generators[4])):
+    for name, row in (("off_policy", models[0]), ("adaptive", models[4])):
         folder = root / "hppo_variants" / name
         folder.mkdir()
-        save_model(folder / "model.pt", generator.sampler.model)
+        save_model(folder / "model.pt", row.retriever.sampler.model)
         (folder / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.9}, {"step": 2, "loss": 0.8}]))
         (folder / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
-    return replace(context, root=root)
+    return replace(step_context, root=root)
 
 
 def test_variants_are_rows_after_hppo_at_the_guidance_that_their_own_validation_chose(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from modit.evaluate.tables import save_tables
+from modit.evaluate.storage import save_tables
 
 
 def test_every_round_and_stage_has_a_row_and_a_file_that_plotting_tools_read(tmp_path):

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from modit.data.splits import HOLDOUTS
 from modit.evaluate.bootstrap import TOO_FEW, direction
+from modit.evaluate.records import VARIANT_WORDS
 from modit.evaluate.report.charts import COLORS, Series, forest, lines, stage_bars, tradeoff
-from modit.evaluate.variants import VARIANT_WORDS
 
 Json = dict[str, Any]
 

@@ -19,7 +19,9 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
-from modit.evaluate.rival import Rival
+from modit.evaluate.task import BaselineModel
+from modit.index.item_index import ItemIndex
+from modit.inference.retrieval import Query, SamplerRetriever
 from modit.inference.runtime import load_sampler
 from modit.release.bundle.embedding_space import difference_of
 from modit.release.documents import STRICT, Json, read_document, write_document
@@ -156,14 +158,15 @@ def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimensi
     return difference_of(np.asarray(vectors[then[some]]), np.asarray(catalog.embeddings[today[some]]))
 
 
-def load_rival(champion: Champion, folder: Path) -> Rival | None:
-    """The champion as a row of the evaluation; None where it cannot be judged.
+def load_champion(champion: Champion, folder: Path, index: ItemIndex) -> BaselineModel[Query] | None:
+    """Loads the champion as a row of the evaluation, which searches today's index; None where it cannot be judged.
 
     Args:
         champion: Of the artifact.
         folder: Of the artifact.
+        index: Of today.
     """
     if champion.status != READY:
         return None
-    sampler = load_sampler(folder / SAMPLER_FILE)
-    return Rival(sampler, sampler.info.maximum_seeds, np.load(folder / NEW_ITEMS_FILE))
+    retriever = SamplerRetriever(load_sampler(folder / SAMPLER_FILE), index, together=True)
+    return BaselineModel(retriever, np.load(folder / NEW_ITEMS_FILE))

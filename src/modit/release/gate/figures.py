@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from modit.core.errors import ArtifactError
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
-from modit.evaluate.slices import HEAD, SLICES, TAIL
+from modit.evaluate.seeds.slices import HEAD, SLICES, TAIL
 from modit.release.documents import Json
 
 POLICY, SFT, AVERAGE, CHAMPION = "HPPO", "MO-DiT", "Average pooling", "Champion"

@@ -11,6 +11,7 @@ import pytest
 
 from modit.core.errors import ArtifactError, ConfigError
 from modit.data.catalog import Catalog
+from modit.index.item_index import ItemIndex
 from modit.release.gate.champion import (
     NONE,
     OTHER_SPACE,
@@ -18,7 +19,7 @@ from modit.release.gate.champion import (
     UNREADABLE,
     Champion,
     fetch_champion,
-    load_rival,
+    load_champion,
     named_champion,
 )
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
@@ -35,6 +36,10 @@ def bundle(sampler_file, tmp_path_factory) -> Bundle:
     return Bundle(str(folder / "run"), folder, sampler_file, ("drama",))
 
 
+def index_of(bundle: Bundle) -> ItemIndex:
+    return ItemIndex.load(Path(bundle.run) / "index")
+
+
 def today(bundle: Bundle, **changes) -> Catalog:
     return replace(bundle.catalog, **changes)
 
@@ -44,7 +49,7 @@ def test_where_nothing_was_promoted_there_is_none_and_no_registry_is_made(tmp_pa
     assert named_champion(registry, "drama") is None
     found = fetch_champion(None, "drama", bundle.catalog, tmp_path)
     assert (found.status, found.reason) == (NONE, "no version of modit-drama has the alias champion")
-    assert Champion.load(tmp_path) == found and load_rival(found, tmp_path) is None
+    assert Champion.load(tmp_path) == found and load_champion(found, tmp_path, index_of(bundle)) is None
     assert [path.name for path in tmp_path.iterdir()] == ["champion.json"]
 
 
@@ -73,9 +78,9 @@ def test_a_champion_is_kept_with_what_judging_it_takes(tmp_path, bundle):
     ids[7] = "new-item"
     found = fetch_champion(bundle.named("drama", 3), "drama", today(bundle, item_ids=ids), tmp_path)
     assert (found.status, found.label, found.run) == (READY, "modit-drama/3", bundle.run)
-    rival = load_rival(found, tmp_path)
-    assert rival is not None and np.flatnonzero(rival.new_items).tolist() == [7]
-    assert rival.maximum_seeds == 12
+    champion = load_champion(found, tmp_path, index_of(bundle))
+    assert champion is not None and np.flatnonzero(champion.new_items).tolist() == [7]
+    assert champion.retriever.sampler.info.maximum_seeds == 12
     assert set(found.facts) == {"status", "reason", "model", "version", "sampler_digest", "lost_items"}  # no address
     assert found.lost_items == pytest.approx(1 / len(ids))
 
@@ -105,7 +110,7 @@ def test_a_champion_of_another_embedding_space_is_named_and_not_judged(tmp_path,
     catalog = today(bundle, **{name: made[value] for name, value in change.items()})
     found = fetch_champion(bundle.named("drama"), "drama", catalog, tmp_path)
     assert (found.status, found.version) == (OTHER_SPACE, 1) and found.reason.startswith(reason)
-    assert load_rival(found, tmp_path) is None
+    assert load_champion(found, tmp_path, index_of(bundle)) is None
 
 
 def test_a_few_items_that_moved_make_no_other_space(tmp_path, bundle):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modit.evaluate.world import World, retrieve
+from modit.evaluate.seeds.context import EvaluationContext
 from modit.metric.cases import Cases
 
 _SHOWN_SEEDS, _SHOWN_RESULTS = 8, 10
@@ -21,18 +21,18 @@ def example_cases(cases: Cases, count: int) -> np.ndarray:
 
 
 def titled_examples(
-    world: World, cases: Cases, queries: Mapping[str, np.ndarray], count: int = 3
+    context: EvaluationContext, cases: Cases, found: Mapping[str, np.ndarray], count: int = 3
 ) -> list[dict[str, Any]]:
     """Seeds and the top results of some rows, by title (by id where the catalogue has none).
 
     Args:
-        world: of the domain.
+        context: of the domain.
         cases: of the split.
-        queries: row name -> unit [n, d].
+        found: row name -> rows of its results [n, K].
         count: cases shown.
     """
     chosen = example_cases(cases, count)
-    found = {name: retrieve(world, cases, value)[chosen] for name, value in queries.items()}
+    found = {name: rows[chosen] for name, rows in found.items()}
     examples = []
     for place, case in enumerate(chosen):
         pattern, seeds = int(cases.patterns[case]), cases.seeds[case, : cases.lengths[case]]
@@ -43,27 +43,28 @@ def titled_examples(
             {
                 "pattern": pattern,
                 "seed_count": len(seeds),
-                "seeds": [_entry(world, row, pattern) for row in shown],
+                "seeds": [_entry(context, row, pattern) for row in shown],
                 "lists": {
-                    name: [_entry(world, row, pattern) for row in rows[:_SHOWN_RESULTS]] for name, rows in lists.items()
+                    name: [_entry(context, row, pattern) for row in rows[:_SHOWN_RESULTS]]
+                    for name, rows in lists.items()
                 },
-                "joint": {name: _joint(world, rows, pattern) for name, rows in lists.items()},
+                "joint": {name: _joint(context, rows, pattern) for name, rows in lists.items()},
             }
         )
     return examples
 
 
-def _entry(world: World, row: int, pattern: int) -> dict[str, Any]:
+def _entry(context: EvaluationContext, row: int, pattern: int) -> dict[str, Any]:
     if row < 0:
         return {"title": None, "attribute": False, "pattern": False}
-    names = world.catalog.item_ids if world.catalog.titles is None else world.catalog.titles
+    names = context.catalog.item_ids if context.catalog.titles is None else context.catalog.titles
     return {
-        "title": str(names[row]) or str(world.catalog.item_ids[row]),
-        "attribute": bool(world.positive[row]),
-        "pattern": bool(world.patterns.labels[row] == pattern),
+        "title": str(names[row]) or str(context.catalog.item_ids[row]),
+        "attribute": bool(context.positive[row]),
+        "pattern": bool(context.patterns.labels[row] == pattern),
     }
 
 
-def _joint(world: World, rows: np.ndarray, pattern: int) -> float:
+def _joint(context: EvaluationContext, rows: np.ndarray, pattern: int) -> float:
     found = rows[rows >= 0]
-    return float((world.positive[found] & (world.patterns.labels[found] == pattern)).sum() / len(rows))
+    return float((context.positive[found] & (context.patterns.labels[found] == pattern)).sum() / len(rows))

@@ -1,0 +1,15 @@
+"""Names of rows and comparisons, as `evaluation.json` has them."""
+
+from __future__ import annotations
+
+PRETRAINED, CONTINUED, SFT, POLICY = "Pre. GR", "CPT only", "MO-DiT", "HPPO"
+STAGES = (PRETRAINED, CONTINUED, SFT, POLICY)
+AVERAGE, CHAMPION = "Average pooling", "Champion"
+AGAINST_SFT, SFT_GAIN = f"{POLICY} - {SFT}", f"{SFT} - {PRETRAINED}"
+AGAINST_CLASSICAL, AGAINST_VALIDATED = f"{POLICY} - best classical", f"{POLICY} - best classical by validation"
+AGAINST_AVERAGE, AGAINST_CHAMPION = f"{POLICY} - {AVERAGE}", f"{POLICY} - {CHAMPION}"
+
+
+def against(row: str) -> str:
+    """Returns the name of the comparison of HPPO with a row."""
+    return f"{POLICY} - {row}"

@@ -1,0 +1,68 @@
+"""Rows that are torch models: the same cases and the same noise for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from modit.core.memory import at_once
+from modit.index.item_index import ItemIndex
+from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
+from modit.model.flow import sample_noise
+from modit.model.sampler import CASES_AT_ONCE, Sampler
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """A torch model that answers seeds.
+
+    Attributes:
+        sampler: The model with the order of its seeds and its steps.
+        guidance: The scale at which it is judged.
+        index: Searched.
+    """
+
+    sampler: Sampler
+    guidance: float
+    index: ItemIndex
+
+    def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
+        """Answers requests that share `k` and `allowed`."""
+        vectors = fan_queries(self.sampler, requests, [self.guidance])[:, 0]
+        return search_together(self.index, vectors, requests)
+
+
+def case_noise(cases: int, dimension: int, seed: int) -> np.ndarray:
+    """Draws the noise of each case, the same for every model that is compared, float32 [n, d]."""
+    return sample_noise((cases, dimension), torch.Generator().manual_seed(seed)).numpy()
+
+
+@torch.no_grad()
+def fan_queries(sampler: Sampler, requests: Sequence[Query], guidance: Sequence[float]) -> np.ndarray:
+    """Generates queries at several guidance scales from the noise of each request.
+
+    Args:
+        sampler: The model.
+        requests: With noise.
+        guidance: R scales.
+
+    Returns:
+        Unit float32 [n, R, d].
+    """
+    seeds, mask = (torch.from_numpy(part) for part in padded_seeds(requests))
+    noise = torch.from_numpy(np.concatenate([_noise_of(request) for request in requests]))
+    parts, block = [], at_once(CASES_AT_ONCE)
+    for start in range(0, len(requests), block):
+        rows = slice(start, start + block)
+        scales = torch.tensor(list(guidance), dtype=torch.float32).expand(len(seeds[rows]), -1)
+        parts.append(sampler.fan(seeds[rows], mask[rows], noise[rows], scales))
+    return torch.cat(parts).numpy()
+
+
+def _noise_of(request: Query) -> np.ndarray:
+    if request.noise is None:
+        raise ValueError("a request to a torch model has no noise; models can be compared on the same noise only")
+    return request.noise

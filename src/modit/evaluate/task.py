@@ -1,0 +1,193 @@
+"""What a task is, and the rows that are compared on it. A new task needs no other evaluation, bootstrap or report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+
+from modit.data.splits import Split
+from modit.evaluate.bootstrap import paired_interval
+from modit.inference.retrieval import Retriever, SearchResult
+
+Request = TypeVar("Request")
+Json = dict[str, Any]
+# Figures of each case, name -> float64 [n].
+Scores = dict[str, np.ndarray]
+Kind = Literal["classical", "model", "champion", "oracle"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure by which a result list is judged.
+
+    Attributes:
+        name: Key in `evaluation.json`.
+        compared: Whether rows are compared by it: it gets intervals, and its value of each case is kept.
+        partial: Whether it is NaN for some cases; its mean is over the others, and their number is kept.
+    """
+
+    name: str
+    compared: bool = False
+    partial: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class CaseSet(Generic[Request]):
+    """Cases of one split.
+
+    Attributes:
+        requests: What a retriever is asked, one for each case.
+        clusters: int32 [n], what is resampled: cases of one cluster, such as a pattern, are not independent.
+        truth: What the task judges the results with.
+    """
+
+    requests: Sequence[Request]
+    clusters: np.ndarray
+    truth: Any
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Generic[Request]):
+    """A part of a split that is judged by itself.
+
+    Attributes:
+        name: Of the slice.
+        definition: Which cases belong to it.
+        mask: bool [n] over the cases of the split; None where the slice has cases of its own.
+        cases: Cases of its own, which the rows are asked anew.
+        reason: Why there is no such slice here; None where there is one.
+    """
+
+    name: str
+    definition: str
+    mask: np.ndarray | None = None
+    cases: CaseSet[Request] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Row(Generic[Request]):
+    """A row of the table that answers requests.
+
+    Attributes:
+        name: Of the row.
+        kind: Of the row.
+        retriever: Answers the requests.
+        setting: What `evaluation.json` says of how it was set: `tuned`, `guidance`.
+    """
+
+    name: str
+    kind: Kind
+    retriever: Retriever[Request]
+    setting: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TunableRow(Generic[Request]):
+    """A classical row. Its free number, where it has one, is chosen on validation cases.
+
+    Attributes:
+        name: Of the row.
+        build: Makes the retriever for a value of the free number.
+        grid: Values to choose from, ascending; empty for a row without a free number.
+    """
+
+    name: str
+    build: Callable[[float], Retriever[Request]]
+    grid: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineModel(Generic[Request]):
+    """The champion that answers today, as a row.
+
+    Attributes:
+        retriever: Answers the requests, in today's index.
+        new_items: bool [N], items of the catalogue that the champion's own catalogue did not have.
+    """
+
+    retriever: Retriever[Request]
+    new_items: np.ndarray
+
+
+class Task(Protocol[Request]):
+    """What a caller gives, and how an answer is judged.
+
+    Attributes:
+        name: Of the task.
+        domain: Whose cases these are.
+        figures: How a result list is judged.
+        primary: The figure that decides.
+    """
+
+    name: str
+    domain: str
+    figures: tuple[Figure, ...]
+    primary: str
+
+    def cases(self, split: Split) -> CaseSet[Request]:
+        """Returns the cases of a split; a validation split hides the test items from every row."""
+
+    def judge(self, cases: CaseSet[Request], results: Sequence[SearchResult]) -> Scores:
+        """Judges one result for each case."""
+
+    def slices(self, split: Split, cases: CaseSet[Request], new_items: np.ndarray | None) -> list[Slice[Request]]:
+        """Returns the slices of a split."""
+
+    def oracles(
+        self, cases: CaseSet[Request], rows: Mapping[str, Row[Request]], results: Mapping[str, list[SearchResult]]
+    ) -> dict[str, Scores]:
+        """Returns rows that look at the truth: ceilings, not competitors."""
+
+    def reason_to_skip(self, split: Split) -> str | None:
+        """Returns why a split cannot be judged, or None."""
+
+    def facts(self) -> Json:
+        """Returns what `evaluation.json` says of the task as a whole."""
+
+    def split_facts(
+        self,
+        split: Split,
+        cases: CaseSet[Request],
+        rows: Mapping[str, Row[Request]],
+        results: Mapping[str, list[SearchResult]],
+        resamples: int,
+    ) -> Json:
+        """Returns what `evaluation.json` says of a split beside rows, comparisons and slices."""
+
+
+def mean_of(scores: Scores, figure: Figure) -> float | None:
+    """Returns the mean of a figure over the cases that have it; None where none has."""
+    values = scores[figure.name]
+    known = values[~np.isnan(values)] if figure.partial else values
+    return float(known.mean()) if len(known) else None
+
+
+def row_json(
+    name: str, kind: Kind, scores: Scores, figures: Sequence[Figure], clusters: np.ndarray, seed: int, resamples: int
+) -> Json:
+    """Returns a row of the table: the mean of each figure, and intervals of those that rows are compared by."""
+    row: Json = {"name": name, "kind": kind} | {figure.name: mean_of(scores, figure) for figure in figures}
+    for figure in figures:
+        if figure.partial:
+            row[f"{figure.name}_cases"] = int((~np.isnan(scores[figure.name])).sum())
+        if figure.compared:
+            row[f"{figure.name}_interval"] = paired_interval(scores[figure.name], clusters, seed, resamples)
+    return row
+
+
+def differences(
+    scores: Scores, other: Scores, figures: Sequence[Figure], clusters: np.ndarray, seed: int, resamples: int
+) -> Json:
+    """Returns the paired difference of each compared figure, with its intervals."""
+    return {
+        figure.name: paired_interval(scores[figure.name] - other[figure.name], clusters, seed, resamples)
+        for figure in figures
+        if figure.compared
+    }
