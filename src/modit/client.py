@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from modit.core.errors import ModitError
 
@@ -155,7 +155,8 @@ class Client:
 def request(domain: str, seeds: Seeds, k: int = 10, **more: Any) -> dict[str, Any]:
     """Makes a request as the service takes it; the arguments are those of `Client.retrieve`."""
     by_id = all(isinstance(seed, str | int) for seed in seeds)
-    given = {"item_ids": list(seeds)} if by_id else {"vectors": [list(map(float, seed)) for seed in seeds]}
+    vectors = () if by_id else cast("Sequence[Sequence[float]]", seeds)
+    given: dict[str, Any] = {"item_ids": list(seeds)} if by_id else {"vectors": [list(map(float, v)) for v in vectors]}
     return {"domain": domain, "seeds": given, "k": k} | {name: each for name, each in more.items() if each is not None}
 
 

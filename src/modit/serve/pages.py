@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,7 @@ _templates = Environment(
 router = APIRouter(include_in_schema=False)
 
 
-def page(name: str, status: int = 200, headers: dict[str, str] | None = None, **content: Any) -> HTMLResponse:
+def page(name: str, status: int = 200, headers: Mapping[str, str] | None = None, **content: Any) -> HTMLResponse:
     """Renders a page from a template, which escapes all that it is given.
 
     Links are relative to the page's folder, so that pages work under any path of a reverse proxy.
@@ -44,7 +45,7 @@ def page(name: str, status: int = 200, headers: dict[str, str] | None = None, **
         headers: beside those of all pages.
         **content: what the template shows.
     """
-    return HTMLResponse(_templates.get_template(name).render(**content), status, _HEADERS | (headers or {}))
+    return HTMLResponse(_templates.get_template(name).render(**content), status, _HEADERS | dict(headers or {}))
 
 
 @router.get("/")
@@ -77,7 +78,14 @@ async def explore(
     releases = service.releases.state.releases
     chosen = domain or next(iter(sorted(releases)), "")
     seeds = list(dict.fromkeys(seed or []))
-    given = {"domains": sorted(releases), "domain": chosen, "q": q, "seeds": seeds, "guidance": guidance, "k": k}
+    given: dict[str, Any] = {
+        "domains": sorted(releases),
+        "domain": chosen,
+        "q": q,
+        "seeds": seeds,
+        "guidance": guidance,
+        "k": k,
+    }
     shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "error": None, "titles": {}, "most_seeds": 0}
 
     def work() -> None:
@@ -96,7 +104,7 @@ async def explore(
         await service.workers.run(work)
     except RequestError as error:
         shown["error"], status = error, error.status_code
-    limits = {"most_k": MOST_K, "most_guidance": service.settings.limits.guidance}
+    limits: dict[str, Any] = {"most_k": MOST_K, "most_guidance": service.settings.limits.guidance}
     return page("explore.html", status, **given, **shown, **limits, width=WIDTH, height=HEIGHT)
 
 

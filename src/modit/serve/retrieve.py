@@ -127,11 +127,12 @@ def _check_seeds(request: RetrieveRequest, release: Release) -> None:
     """Checks what can be checked before anything is looked up."""
     seeds = request.seeds
     if (seeds.item_ids is None) == (seeds.vectors is None):
-        given = "neither" if seeds.vectors is None else "both"
-        message = f"The seeds have {given} of item_ids and vectors; exactly one of them is needed."
-        raise RequestError("seeds", given, "either item_ids or vectors", message=message)
-    name, given = ("item_ids", seeds.item_ids) if seeds.vectors is None else ("vectors", seeds.vectors)
-    expect_range(f"number of seeds.{name}", len(given or ()), 1, release.sampler.info.maximum_seeds)
+        found = "neither" if seeds.vectors is None else "both"
+        message = f"The seeds have {found} of item_ids and vectors; exactly one of them is needed."
+        raise RequestError("seeds", found, "either item_ids or vectors", message=message)
+    name = "item_ids" if seeds.vectors is None else "vectors"
+    count = len(seeds.vectors if seeds.vectors is not None else seeds.item_ids or ())
+    expect_range(f"number of seeds.{name}", count, 1, release.sampler.info.maximum_seeds)
     if seeds.item_ids and len(set(seeds.item_ids)) < len(seeds.item_ids):
         raise RequestError("seeds.item_ids", seeds.item_ids, "each id once")
 
@@ -147,11 +148,11 @@ def _seeds(request: RetrieveRequest, release: Release, found: FoundVectors | Non
     if unknown:
         raise _unknown(unknown, release, found)
     stored = release.items.embeddings
-    vectors = [stored[row] if vector is None else vector for row, vector in zip(rows, online, strict=True)]
+    chosen = [stored[row] if vector is None else vector for row, vector in zip(rows, online, strict=True)]
     features = sum(vector is not None for vector in online)
     problem = {"problem": found.problem} if found and found.problem else {}
     source = SeedSource(features=features, bundle=len(item_ids) - features, **problem)
-    return SeedVectors(np.array(vectors, np.float32), rows, source)
+    return SeedVectors(np.array(chosen, np.float32), rows, source)
 
 
 def _unknown(item_ids: list[str], release: Release, found: FoundVectors | None) -> RequestError:

@@ -23,6 +23,7 @@ from modit.serve.settings import Limits
 
 R = TypeVar("R", bound=ItemsRequest)
 A = TypeVar("A", bound=ItemsAnswer)
+A_co = TypeVar("A_co", bound=ItemsAnswer, covariant=True)
 Q = TypeVar("Q")
 
 
@@ -42,7 +43,7 @@ class Placed(Generic[R]):
             raise error.within(self.place) from error
 
 
-class Task(Protocol[R, Q, A]):
+class Task(Protocol[R, Q, A_co]):
     """One kind of request: what its caller gives, and how it is searched for. `Q` is a request that was read."""
 
     def read(self, placed: Sequence[Placed[R]], release: Release) -> list[Q]:
@@ -53,7 +54,7 @@ class Task(Protocol[R, Q, A]):
         """Searches for all of them at once."""
         ...
 
-    def answer(self, query: Q, result: SearchResult, release: Release) -> A:
+    def answer(self, query: Q, result: SearchResult, release: Release) -> A_co:
         """Makes the answer for the caller."""
         ...
 
