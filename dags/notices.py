@@ -1,4 +1,4 @@
-"""Who is told that a task failed, that a night is late, or what became of a review, and in which words."""
+"""Notices: a task failed, a run is late, a review waits or was answered."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_LINE = 500
 
 
 class FailureNotice(BaseNotifier):
-    """Tells of a task that failed for good: which, why in a line, where its log is, and what to do."""
+    """Reports a task that failed for good: its name, the reason in one line, its log, and the runbook."""
 
     def notify(self, context: Mapping[str, Any]) -> None:
         """Sends the notice.
@@ -37,10 +37,14 @@ class FailureNotice(BaseNotifier):
 
 
 class ReviewNotice(BaseNotifier):
-    """Tells that a model version waits for a review, or what was answered."""
+    """Reports that a model version waits for a review, or the answer."""
 
     def __init__(self, what: str) -> None:
-        """Args: `what` became of it."""
+        """Creates the notice.
+
+        Args:
+            what: what happened to the version, such as "waits for a review".
+        """
         super().__init__()
         self.what = what
 
@@ -62,7 +66,7 @@ def review_notice(context: Mapping[str, Any], what: str) -> tuple[str, str]:
 
     Args:
         context: of the task that asks.
-        what: became of it.
+        what: what happened to the version.
     """
     task, operator = context["ti"], context["task"]
     title = f"{task.dag_id}: {operator.review['version']} {what}"

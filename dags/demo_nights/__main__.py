@@ -1,4 +1,4 @@
-"""Runs the nights: delivers what has come, runs the DAG on the night's window, and looks at what became of it."""
+"""Runs the nights: delivers each night's files, runs the DAG on its window, and checks the results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ class DemoNights:
     """Nights in a folder: the catalogue that they read, their runs, one registry and one feature store."""
 
     def __init__(self, folder: Path) -> None:
-        """Args: `folder` for all of it; what is there already is taken up."""
+        """Prepares the nights.
+
+        Args:
+            folder: holds the catalogue, the runs and the registry; nights that it already holds are resumed.
+        """
         self.folder, self.catalogue = folder, folder / "catalogue"
         self.registry = local_registry(str(folder / "night"))
         # Whatever the shell has: a demo has registry and feature store beside its runs, and touches no other.

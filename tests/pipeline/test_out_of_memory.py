@@ -66,7 +66,7 @@ def killed(toy, run) -> None:
 def test_a_kill_that_was_not_the_kernels_for_memory_changes_nothing(toy, run):
     toy.run_all(toy.folder / "elsewhere" / "b")
     killed(toy, run)
-    assert noted(run)["outcome"] == "at work"
+    assert noted(run)["outcome"] == "running"
     toy.run_all(run)
     assert "batch_parts" not in toy.runner(run).store.get("grown", "odd").summary
     assert toy.digests(run) == toy.digests(toy.folder / "elsewhere" / "b")

@@ -114,7 +114,12 @@ class ArtifactStore:
     """The artifacts of one run."""
 
     def __init__(self, run: Storage, cache: Path) -> None:
-        """Args: `run` the run's folder; `cache` a local folder for what is read from afar."""
+        """Creates an artifact store.
+
+        Args:
+            run: the run's folder.
+            cache: a local folder for copies of remote artifacts.
+        """
         self.run, self.cache = run, cache
 
     def at(self, name: str, domain: str | None = None) -> Storage:

@@ -23,7 +23,11 @@ class CrossRunCache:
     """The index of keys beside a run."""
 
     def __init__(self, store: ArtifactStore) -> None:
-        """Args: `store` of the run that asks."""
+        """Opens the index beside a run.
+
+        Args:
+            store: artifacts of the run.
+        """
         self.store = store
         self.index = store.run.parent.at(CACHE_FOLDER)
 

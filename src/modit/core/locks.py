@@ -1,4 +1,4 @@
-"""Who may work: locks of one machine, which end with their process, and leases with an expiry for all machines."""
+"""Locks of one machine, which end with their process, and leases with an expiry that hold for all machines."""
 
 from __future__ import annotations
 
@@ -95,8 +95,14 @@ class Lease:
     def __init__(
         self, place: Storage, holder: str, doing: str, seconds: float, clock: Callable[[], float] = time.time
     ) -> None:
-        """Args: `place` of its files; `holder` its name; `doing` what it does, for messages; `seconds` until an
-        unrenewed lease expires; `clock`.
+        """Creates a lease that is not held.
+
+        Args:
+            place: folder of its files.
+            holder: name of who takes it.
+            doing: what the holder does, for messages.
+            seconds: time after which a lease that is not renewed expires.
+            clock: returns seconds since 1970.
         """
         self.place, self.holder, self.doing = place, holder, doing
         self.seconds, self.clock = seconds, clock
@@ -122,8 +128,10 @@ class Lease:
         self._write(name)
 
     def expect_held(self) -> None:
-        """Raises:
-        RunBusyError: another one took the lease, which had expired.
+        """Checks that the lease has not been lost.
+
+        Raises:
+            RunBusyError: the lease expired, and another holder took it.
         """
         if self._newest() != self._taken:
             raise RunBusyError(f"{self.place.uri}: the lease of {self.holder} expired while it slept, another took it")
@@ -174,9 +182,16 @@ class Lease:
 
 
 class NightLease(Lease):
-    """Of a catalogue. It outlives a step, so that no other night starts between two of them."""
+    """Lease on a catalogue. It is held between steps too, so that no other run of the catalogue starts meanwhile."""
 
     def __init__(self, run: Storage, catalogue: str, seconds: float, clock: Callable[[], float] = time.time) -> None:
-        """Args: `run` the run's folder; `catalogue` its input; `seconds` until an unrenewed lease expires; `clock`."""
+        """Creates the lease of a run on its catalogue.
+
+        Args:
+            run: the run's folder.
+            catalogue: address of its input.
+            seconds: time after which a lease that is not renewed expires.
+            clock: returns seconds since 1970.
+        """
         place = run.parent.at(LEASE_FOLDER, digest_of(catalogue)[:16])
         super().__init__(place, f"run {run.uri}", "working on this catalogue", seconds, clock)

@@ -48,7 +48,12 @@ class CalmStream:
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        """Args: `stream` where lines go; `clock` seconds that only grow."""
+        """Wraps a stream.
+
+        Args:
+            stream: gets the lines.
+            clock: returns monotonic seconds.
+        """
         self.stream, self.clock = stream, clock
         self._in_bar, self._at_start = False, True
         self._state = ""

@@ -30,7 +30,7 @@ __all__ = ["StepContext", "StepResult", "StepRunner"]
 
 DOMAINS_FILE = "domains.json"
 
-# How long a shard waits for others that find or join what is there; seconds.
+# Seconds that a shard waits while another one looks for parts or merges them.
 JOIN_WAIT = 600.0
 
 
@@ -56,7 +56,7 @@ Status = Literal["ran", "cached", "reused", "helped", "part"]
 
 @dataclass(frozen=True)
 class StepResult:
-    """What became of a task; small, because orchestrators keep it.
+    """Result of a task; small, because orchestrators store it.
 
     Attributes:
         step: name of the step.
@@ -185,7 +185,7 @@ class StepRunner:
         return self._found(task, workspace) or self._publish(task, workspace, self._work(task, workspace))
 
     def _execute_shard(self, task: Task, own: Workspace) -> StepResult:
-        """Makes the part of one shard, unless it is there; who finds the parts of all joins them."""
+        """Makes the part of one shard, unless it is there. The last shard to finish merges all parts."""
         whole = Workspace(self.run, task.step.name, task.domain)
         with whole.locked(JOIN_WAIT):
             found = self._found(task, whole)
@@ -217,7 +217,7 @@ class StepRunner:
         return self._result(task, "part", found[task.shard])
 
     def _found(self, task: Task, workspace: Workspace) -> StepResult | None:
-        """The artifacts that this run or another one has; None where the step must run."""
+        """Returns the artifacts that this run or another one has; None if the step must run."""
         reasons = ["forced"] if task.force else self._reasons(task)
         if reasons:
             expect_unsealed(self.run, task.domain, reasons)
@@ -235,7 +235,7 @@ class StepRunner:
         return None
 
     def _help(self, task: Task) -> StepResult:
-        """Computes along with the first process where it asks for that; what comes out here is thrown away."""
+        """Computes together with the first process if that asks for it; the output of this process is discarded."""
         if parts := self.team.share(0):
             task = replace(task, parts=self._key_parts(task.step, task.domain))
             with tempfile.TemporaryDirectory(prefix="modit-") as folder:
@@ -313,7 +313,7 @@ class StepRunner:
         return [self.store.get(name, task.domain) for name in task.step.outputs]
 
     def _of_other_runs(self, task: Task, workspace: Workspace) -> list[Manifest] | None:
-        """What the run takes from the one that it adds a domain to, or can have of any run; None where it must work."""
+        """Copies artifacts of the run that this one adds a domain to, or of the cache; None if the step must run."""
         if self.config.new_domain and task.step.new_domain == "taken":
             other = self.config.new_domain.started_from(self.store)
             found = [other.get(name) for name in task.step.outputs]

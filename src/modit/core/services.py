@@ -1,4 +1,4 @@
-"""What steps reach outside of their own process, and the variables that say where that is. Standard library only.
+"""Services that steps use, and the environment variables with their addresses. Standard library only.
 
 A step's declaration names what it needs; an executor hands it the variables of that and of nothing else.
 """
@@ -122,7 +122,7 @@ def reaching(step: str, needs: frozenset[str]) -> Iterator[None]:
 
 
 def expect_declared(service: str) -> None:
-    """Whoever opens a service asks this first; what no step does, such as a verb, may open any.
+    """Checks that the running step declares a service; code that opens the service calls it. Commands may open any.
 
     Raises:
         GraphError: a step works that does not declare the service, so that in a container it would not have it.

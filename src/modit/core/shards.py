@@ -1,4 +1,4 @@
-"""What the shards of a task leave in the run until the last of them joins it: `.parts/TASK/KEY/`."""
+"""Parts of a sharded task's artifacts, kept in `.parts/TASK/KEY/` of the run until the last shard merges them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PARTS_FOLDER = ".parts"
 
 @dataclass(frozen=True)
 class Work:
-    """What a step said of its work.
+    """Result of a step's work.
 
     Attributes:
-        summary: of its outputs.
-        seconds: how long it took; of shards, all of them together.
+        summary: what the step returned.
+        seconds: working time; for shards, the sum.
     """
 
     summary: dict[str, Any]
@@ -44,17 +44,22 @@ class Work:
 
 
 class ShardParts:
-    """The parts of one task's artifacts. Each shard has a small store of its own, written as a whole."""
+    """The parts of one task's artifacts. Each shard publishes its part as a whole, in a store of its own."""
 
     def __init__(self, store: ArtifactStore, task: Task) -> None:
-        """Args: `store` of the run; `task` of one of the shards."""
+        """Opens the parts of a task.
+
+        Args:
+            store: artifacts of the run.
+            task: the task of one of the shards.
+        """
         self.task, self._cache = task, store.cache
         self._all = store.run.at(PARTS_FOLDER, ".".join(filter(None, (task.step.name, task.domain))))
         self._place = self._all.at(task.key[:16])
 
     @property
     def notes(self) -> Storage:
-        """Small files that all shards and later attempts see."""
+        """Folder for small files that all shards and later attempts read."""
         return self._place.at("notes")
 
     def store(self, shard: Shard) -> ArtifactStore:

@@ -45,7 +45,7 @@ class Shard:
 
     @classmethod
     def all_of(cls, count: int) -> list[Shard]:
-        """The shards of so many tasks.
+        """Returns the shards of `count` tasks.
 
         Raises:
             ConfigError: the number is out of range.
@@ -80,7 +80,7 @@ IMAGES = ("data", "train", "features", "release")
 
 @dataclass(frozen=True)
 class Resources:
-    """What one task of a step needs.
+    """Resources of one task of a step.
 
     Attributes:
         cpus: processor cores, > 0.
@@ -97,7 +97,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the pipeline. Edges are not declared: an input finds the step whose output bears its name.
+    """Declaration of a step. Edges are not declared: an input comes from the step whose output has its name.
 
     Attributes:
         name: lower case, unique.
@@ -168,7 +168,7 @@ class Step:
             raise ValueError(f"step {self.name!r} decides the domains, so it cannot run per domain or be sharded")
 
     def shards(self, count: int) -> list[str]:
-        """What `--shard` says to each task where so many share the items; none where one task does all.
+        """Returns the values of `--shard` for `count` tasks that share the items; none if one task does all.
 
         Raises:
             ConfigError: the number is out of range.

@@ -149,7 +149,12 @@ class WindowLedger:
     """
 
     def __init__(self, run: Storage, catalogue: str) -> None:
-        """Args: `run` the run's folder; `catalogue` the address of its input."""
+        """Opens the ledger of a catalogue.
+
+        Args:
+            run: the run's folder.
+            catalogue: address of its input.
+        """
         self.place = run.parent.at(LEDGER_FOLDER, digest_of(catalogue)[:16])
 
     def names_before(self, end: date, most: int) -> list[str]:

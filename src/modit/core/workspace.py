@@ -1,4 +1,4 @@
-"""What a task keeps in its run while it works: unfinished outputs, scratch, a lock, a note for the next attempt."""
+"""The folder of a running task: unfinished outputs, scratch, a lock, and a note for the next attempt."""
 
 from __future__ import annotations
 
@@ -35,7 +35,15 @@ class Workspace:
     def __init__(
         self, run: Storage, step: str, domain: str | None, shard: Shard = WHOLE, folder: Path | None = None
     ) -> None:
-        """Args: `run` the run; `step`, `domain` and `shard` of the task; `folder` to use instead of the task's own."""
+        """Creates the workspace of a task.
+
+        Args:
+            run: the run's folder.
+            step: name of the step.
+            domain: domain of the task, or None.
+            shard: shard of the task.
+            folder: folder to use instead of the task's own.
+        """
         remote = cache_folder() / "work" / hashlib.sha256(run.uri.encode()).hexdigest()[:16]
         base = run.local / WORK_FOLDER if run.local else remote
         self.task = ".".join(filter(None, (step, domain, "" if shard == WHOLE else shard.name)))
@@ -75,19 +83,26 @@ class Workspace:
 
 
 ATTEMPT_FILE = "attempt.json"
-# Outcomes. An attempt that a kill without a word ended, as the kernel does it for memory, stays at work for ever.
-AT_WORK, OUT_OF_MEMORY, ENDED = "at work", "out of memory", "ended"
+# States. An attempt killed by SIGKILL, as the kernel does when memory runs out, stays in state RUNNING.
+RUNNING, OUT_OF_MEMORY, ENDED = "running", "out of memory", "ended"
 
 
 class Attempt:
     """One attempt at a task, noted in the run itself: the next may be made by another process, container or machine.
 
-    The next attempt takes its batches in twice as many parts where this one ran out of memory: it said so, or the
-    kernel of its machine has killed for memory meanwhile, or it ended without a word and nothing tells why.
+    The next attempt takes its batches in twice as many parts if this one ran out of memory: it reported that, or the
+    kernel of its machine has killed processes for memory since, or it was killed and the cause is unknown.
     """
 
     def __init__(self, run: Storage, task: str, key: str, parts: int = 1) -> None:
-        """Args: `run` the run; `task` step and domain; `key` hash of all that it depends on; `parts` if begun."""
+        """Creates an attempt that has not begun.
+
+        Args:
+            run: the run's folder.
+            task: name of the task: step, domain and shard.
+            key: the task's key.
+            parts: number of parts that batches are taken in, of an attempt that another process has begun.
+        """
         self.place, self.key, self.parts = run.at(WORK_FOLDER, task), key, parts
 
     def begin(self) -> int:
@@ -100,12 +115,12 @@ class Attempt:
         self.parts = least_parts()
         if before and before["key"] == self.key:
             self.parts = max(self.parts, before["parts"] * (2 if _died_of_memory(before) else 1))
-        self._note(AT_WORK)
+        self._note(RUNNING)
         return self.parts
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Notes how the work inside ends where it ends badly; that it was memory is never noted over."""
+        """Notes how the work inside fails. A note that memory ran out is not overwritten."""
         try:
             yield
         except BaseException as error:
@@ -117,14 +132,14 @@ class Attempt:
             raise
 
     def finish(self) -> None:
-        """Forgets the attempt: the task is done."""
+        """Removes the note: the task is done."""
         self.place.remove_file(ATTEMPT_FILE)
 
     def _note(self, outcome: str) -> None:
         noted = self.place.read_json(ATTEMPT_FILE) or {}
         if outcome == ENDED and noted.get("outcome") == OUT_OF_MEMORY:
             return  # another process of the team ran out of memory, and this one ended for that
-        seen = noted["kernel"] if outcome != AT_WORK and "kernel" in noted else kernel_kills()
+        seen = noted["kernel"] if outcome != RUNNING and "kernel" in noted else kernel_kills()
         self.place.write_json(ATTEMPT_FILE, {"key": self.key, "parts": self.parts, "outcome": outcome, "kernel": seen})
 
 
@@ -133,4 +148,4 @@ def _died_of_memory(before: dict[str, Any]) -> bool:
     same_machine = seen is not None and now is not None and seen[0] == now[0]
     if same_machine and now is not None and now[1] > seen[1]:
         return True
-    return before["outcome"] == OUT_OF_MEMORY or (before["outcome"] == AT_WORK and not same_machine)
+    return before["outcome"] == OUT_OF_MEMORY or (before["outcome"] == RUNNING and not same_machine)
