@@ -183,6 +183,15 @@ def test_a_skipped_split_leaves_a_page_that_says_so(folder: Path, tmp_path: Path
     assert (tmp_path / "report.html").read_text().count("no pattern_validation case at all") == 2
 
 
+def test_a_domain_that_is_scored_in_part_says_so(folder: Path, tmp_path: Path) -> None:
+    content = load_evaluation(folder)
+    assert "items are scored" not in (folder / "report.html").read_text()
+    content["catalog"]["scored"] = 600
+    report = save_report(tmp_path, {"rare": content}, FACTS)
+    assert "600 items are scored (50.0&thinsp;%); only these count as results" in (tmp_path / "report.html").read_text()
+    assert report["rules"][0].startswith("Every query searches the scored items of the catalogue")
+
+
 def test_a_report_without_any_judged_cell_is_still_a_page(folder: Path, tmp_path: Path) -> None:
     content = load_evaluation(folder)
     content["splits"] = {split: {"cases": 0, "reason": "too small"} for split in content["splits"]}

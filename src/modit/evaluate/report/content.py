@@ -98,9 +98,13 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
     """The rules under which the figures were measured, in words."""
     content = next(iter(domains.values()))
     k, resamples, items = content["k"], content["resamples"], content["catalog"]["items"]
+    partly = any(domain["catalog"]["scored"] < items for domain in domains.values())
+    searched = "the scored items of the catalogue" if partly else f"the whole catalogue of {items:,} items"
+    share = "K results are judged, the same share of the scored items in each domain"
+    judged = share if partly else f"{k} results are judged"
     return [
-        f"Every query searches the whole catalogue of {items:,} items ({content['catalog']['index_kind']} index); the "
-        f"first {k} results are judged. There are no sampled negatives.",
+        f"Every query searches {searched} ({content['catalog']['index_kind']} index); the first {judged}. There are no "
+        "sampled negatives.",
         "The seeds of a case are never counted as results: left out of the list, which is filled up from below.",
         "Item hold-out: the seeds and tails of a case are items that a hash of their id set aside, in patterns that "
         "training saw. Pattern hold-out: whole patterns that no stage which updates weights, and no choice, has seen.",
