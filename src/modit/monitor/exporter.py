@@ -34,14 +34,18 @@ Sample = tuple[str, tuple[str, ...], float]
 
 
 class RunCollector(Collector):
-    """Gives Prometheus what a watcher sees."""
+    """Turns the facts of the newest runs into metrics."""
 
     def __init__(self, watcher: RunWatcher) -> None:
-        """Args: `watcher` of the run root."""
+        """Prepares the collector; nothing is read yet.
+
+        Args:
+            watcher: Of the run root.
+        """
         self._watcher = watcher
 
     def collect(self) -> Iterable[Metric]:
-        """All metrics of this moment."""
+        """All metrics."""
         sight = self._watcher.sight()
         families = {name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in RUN_METRICS.items()}
         for facts in sight.runs:
@@ -50,7 +54,7 @@ class RunCollector(Collector):
         return [*families.values(), *_own(sight)]
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not read the run root."""
+        """No metric, so that registering does not read the run root."""
         return []
 
 
@@ -79,16 +83,16 @@ def _own(sight: Sight) -> Iterator[Metric]:
 
 
 def serve(runs: str, host: str, port: int, newest: int) -> None:
-    """Answers `GET /metrics` until the process is ended.
+    """Answers `GET /metrics` until the process ends.
 
     Args:
-        runs: the run root, a path or an address like s3://.
-        host: address to listen on.
+        runs: The run root, a path or an address like s3://.
+        host: Address to listen on.
         port: 1 to 65535.
-        newest: how many runs to read.
+        newest: Number of runs to read.
     """
     watcher = RunWatcher(runs, newest)
-    watcher.sight()  # the first look asks for the start of every run
+    watcher.sight()  # the first reading asks for the start of every run
     registry = CollectorRegistry()
     registry.register(RunCollector(watcher))
     start_http_server(port, host, registry)

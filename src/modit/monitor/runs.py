@@ -25,18 +25,18 @@ REFUSAL = f"{REFUSED_FOLDER}/validate_logs/outcome.json"
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run came to so far.
+    """The state and figures of a run.
 
     Attributes:
-        name: the run's folder.
-        catalogue: address of its input.
-        preset: size preset.
+        name: The run's folder.
+        catalogue: Address of its input.
+        preset: Size preset.
         state: `unfinished`, `finished`, `skipped` (no new data) or `refused` (the input broke the contract).
-        started: when `run.json` was written, seconds since 1970.
-        finished: when the run ended, seconds since 1970; None while it has not.
-        verdicts: domain -> PASS, FAIL or SKIPPED.
-        quarantine: table -> rows set aside over rows read in the window, in [0, 1].
-        steps: (step, domain or "") -> seconds that the step worked; copies from other runs are left out.
+        started: When `run.json` was written, seconds since 1970.
+        finished: When the run ended, seconds since 1970; None for an unfinished run.
+        verdicts: Domain -> PASS, FAIL, SKIPPED or FAILED.
+        quarantine: Table -> rows set aside over rows read in the window, in [0, 1].
+        steps: (step, domain or "") -> seconds that the step worked; artifacts copied from other runs are left out.
     """
 
     name: str
@@ -51,18 +51,23 @@ class RunFacts:
 
 
 class RunReader:
-    """Reads one run again and again; a file that has not changed since the last time is not read again."""
+    """Reads one run repeatedly; a file is read again only after it has changed."""
 
     def __init__(self, run: Storage, started: float) -> None:
-        """Args: `run` the run's folder; `started` when its `run.json` was written, seconds since 1970."""
+        """Prepares the reader; nothing is read yet.
+
+        Args:
+            run: The run's folder.
+            started: When its `run.json` was written, seconds since 1970.
+        """
         self._run, self._started = run, started
         self._read: dict[str, tuple[str, Json]] = {}
 
     def facts(self) -> RunFacts:
-        """What the run came to so far.
+        """The facts of the run now.
 
         Raises:
-            ArtifactError: one of its files is not what it should be.
+            ArtifactError: One of its files has other content than it should have.
         """
         marks = self._marks()
         try:
@@ -105,7 +110,7 @@ class RunReader:
         return self._run.filesystem.modified(f"{self._run.root}/{name}").timestamp()
 
     def _marks(self) -> dict[str, str]:
-        """Every file of the run with a mark that changes with it: one listing."""
+        """File -> a mark that changes with its content, from one listing."""
         found = self._run.filesystem.find(self._run.root, detail=True)
         start = len(self._run.root) + 1
         return {path[start:]: repr(entry) for path, entry in found.items()}
@@ -121,7 +126,7 @@ class RunReader:
 
 
 def is_fact(name: str) -> bool:
-    """Whether a file of a run says something of it: `run.json`, manifests, the verdict, what explains a refusal."""
+    """Whether the facts come from a file: `run.json`, a manifest, the verdict, or the outcome of a refusal."""
     *folders, file = name.split("/")
     manifest = file == MANIFEST and 1 <= len(folders) <= 2 and not name.startswith((".", REFUSED_FOLDER))
     return manifest or name in (RUN_FILE, REFUSAL, f"verdict/{VERDICT_FILE}")
@@ -134,7 +139,7 @@ def quarantine_shares(tables: Mapping[str, Json]) -> dict[str, float]:
 
 
 def step_seconds(manifests: Mapping[str, Manifest]) -> dict[tuple[str, str], float]:
-    """(step, domain or "") -> seconds; without what was copied from another run."""
+    """(step, domain or "") -> seconds, without artifacts that were copied from another run."""
     return {
         (manifest.step, manifest.domain or ""): manifest.seconds
         for manifest in manifests.values()

@@ -1,4 +1,4 @@
-"""The newest runs of a run root, read at most every so often, however many runs there are."""
+"""Reads the newest runs of a run root at most once in 30 seconds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sight:
-    """What was seen of a run root.
+    """The runs of a run root at one time.
 
     Attributes:
-        runs: the newest runs, newest first.
-        count: of all runs under the root.
-        unreadable: of the newest, those that could not be read.
-        seen: when, seconds since 1970; 0 before the first time.
-        failures: how often the root could not be read since the start.
+        runs: The newest runs, newest first.
+        count: Number of all runs.
+        unreadable: Number of the newest runs that could not be read.
+        seen: Time of the reading, seconds since 1970; 0 before the first.
+        failures: Number of times that the root could not be read since the start.
     """
 
     runs: tuple[RunFacts, ...] = ()
@@ -35,14 +35,20 @@ class Sight:
 
 
 class RunWatcher:
-    """Looks at a run root.
+    """Watches a run root.
 
-    A look costs one listing of the root, one of each of the newest runs, and a read of each of their small files that
-    has changed. A run's start is asked for once.
+    A reading costs one listing of the root, one of each of the newest runs, and a read of each small file that has
+    changed. A run's start is asked for once.
     """
 
     def __init__(self, root: str, newest: int = 50, every: float = 30.0) -> None:
-        """Args: `root` a path or address; `newest` how many runs to read; `every` seconds between two looks."""
+        """Prepares the watcher; nothing is read yet.
+
+        Args:
+            root: A path or address.
+            newest: Number of runs to read.
+            every: Seconds between two readings.
+        """
         self._root, self._newest, self._every = Storage(root), newest, every
         self._started: dict[str, float] = {}
         self._readers: dict[str, RunReader] = {}
@@ -50,7 +56,7 @@ class RunWatcher:
         self._lock = threading.Lock()
 
     def sight(self) -> Sight:
-        """What there is, at most `every` seconds old; what was seen last while the root cannot be read."""
+        """The runs, at most `every` seconds old; the last ones while the root cannot be read."""
         with self._lock:
             if time.monotonic() - self._looked >= self._every:
                 self._sight = self._look_or_keep()

@@ -1,4 +1,4 @@
-"""What adding a domain will take, in labels and in time, as far as past runs tell. Nothing is spent on finding out."""
+"""Estimates what adding a domain will cost: labels, and time by past runs. It computes and labels nothing."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from modit.core.step import Step
 from modit.core.storage import Storage
 from modit.core.workspace import cache_folder
 
-# Newest runs of the same catalogue, preset and overrides that times are taken from.
+# Number of the newest runs of the same catalogue, preset and overrides whose times count.
 PAST_RUNS = 5
 
 
 @dataclass(frozen=True)
 class LabelCosts:
-    """Verdicts of the scorer that the run will take.
+    """Verdicts of the scorer that the run will need.
 
     Attributes:
-        items: how many the catalogue has.
-        asked: items that a function is asked about, each once; 0 where a column has the verdicts.
-        anchors: results of anchors that are labelled, at most.
-        seen: results labelled for a domain in past runs, on average; None where no run says.
+        items: Number of items in the catalogue.
+        asked: Number of items that a scorer function is asked about; 0 where a column has the verdicts.
+        anchors: Largest number of anchors' results that are labelled.
+        seen: Mean number of results labelled for a domain in past runs; None without such a run.
     """
 
     items: int
@@ -37,20 +37,20 @@ class LabelCosts:
 
     @property
     def most(self) -> int:
-        """All of them, at most."""
+        """Largest number of all verdicts."""
         return self.asked + self.anchors
 
 
 @dataclass(frozen=True)
 class DomainPlan:
-    """What adding a domain will take.
+    """The cost of adding a domain.
 
     Attributes:
-        new: the domain.
-        labels: verdicts of the scorer.
-        budget: most of them.
-        seconds: step -> how long past runs took for a domain; empty where none did, None where nothing is computed.
-        runs: how many past runs were looked at.
+        new: The domain.
+        labels: Verdicts of the scorer.
+        budget: Largest allowed number of verdicts.
+        seconds: Step -> times of past runs for a domain; empty without such a run, None where nothing is computed.
+        runs: Number of past runs that were read.
     """
 
     new: NewDomain
@@ -61,12 +61,14 @@ class DomainPlan:
 
     @property
     def expected(self) -> float:
-        """Seconds of all steps one after the other, by the medians."""
+        """Sum of the steps' median seconds."""
         return sum(statistics.median(each) for each in self.seconds.values() if each)
 
     def expect_within_budget(self) -> None:
-        """Raises:
-        ConfigError: it takes more labels than the budget has.
+        """Compares the labels with the budget.
+
+        Raises:
+            ConfigError: The plan needs more labels than the budget has.
         """
         if self.labels.most > self.budget:
             raise ConfigError(
@@ -77,17 +79,17 @@ class DomainPlan:
 
 
 def plan_domain(registry: Registry, config: RunConfig, params: Any, budget: int) -> DomainPlan:
-    """Estimates from the run that the domain is added to, and from others of the same catalogue and sizes beside it.
+    """Estimates from the run that the domain is added to, and from runs of the same catalogue and sizes beside it.
 
     Args:
-        registry: the steps.
-        config: of the run that adds the domain.
-        params: with preset and overrides of that run.
-        budget: most labels.
+        registry: The steps.
+        config: Of the run that adds the domain.
+        params: With preset and overrides of that run.
+        budget: Largest allowed number of labels.
 
     Raises:
-        ConfigError: the run adds no domain, or one that the other run has.
-        ArtifactError: the other run has no catalogue, index or shared checkpoint.
+        ConfigError: The run adds no domain, or one that the other run has.
+        ArtifactError: The other run has no catalogue, index or shared checkpoint.
     """
     new = config.new_domain
     if new is None:
@@ -135,7 +137,7 @@ def _domains(registry: Registry, store: ArtifactStore) -> list[str]:
 
 
 def _past_runs(base: Storage) -> Iterator[Storage]:
-    """The run itself and the newest beside it that had the same work to do."""
+    """The run itself and the newest runs beside it of the same catalogue, preset and overrides."""
     yield base
     config = base.read_json(RUN_FILE) or {}
     same = {name: config.get(name) for name in ("catalogue", "preset", "overrides")}
