@@ -1,4 +1,4 @@
-"""`modit VERB ...`: one verb per thing that a person does; most lie in `verbs.py` of a room. Imports are lazy."""
+"""`modit COMMAND ...`: the command line. Each room adds its own commands; what they need is imported when they run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb.
+    """Runs one command.
 
     Args:
         arguments: the command line without the program's name; that of the process if None.
@@ -40,11 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line: each verb adds its own sub-parser and sets `verb` to its function."""
+    """Returns the command line. Each command adds its own sub-parser and sets `verb` to its function."""
     parser = argparse.ArgumentParser(
-        prog="modit", description="Generative retrieval that keeps a pattern and finds an attribute."
+        prog="modit",
+        description="Generative retrieval that keeps a pattern and finds an attribute.",
+        epilog="modit COMMAND --help shows the options of a command.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16, width=110),
     )
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_data_commands(verbs)
     _add_kfp(verbs)
     add_monitor_commands(verbs)
@@ -57,8 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from modit.core.names import PRESETS
 
-    orders = verbs.add_parser("kfp", help="Kubeflow Pipelines").add_subparsers(required=True, metavar="ORDER")
-    parser = orders.add_parser("submit", help="start the main job on a server, once or on a schedule")
+    orders = verbs.add_parser("kfp", help="submit a pipeline to a server of Kubeflow Pipelines").add_subparsers(
+        required=True, metavar="ORDER"
+    )
+    parser = orders.add_parser("submit", help="start a pipeline on a server, once or on a schedule")
     parser.add_argument("--pipeline", metavar="NAME", help="which pipeline (default: retrain)")
     parser.add_argument("--host", metavar="URL", help="the server's API (default: KF_PIPELINES_ENDPOINT)")
     parser.add_argument("--namespace", help="of a server with several users")

@@ -134,7 +134,7 @@ def test_a_night_that_is_read_back_otherwise_leaves_no_proof(context, monkeypatc
     monkeypatch.setattr(OfflineRows, "append", one_bit_less)
     with pytest.raises(FeatureParityError):
         run(context)
-    assert digests_of(context) == []
+    assert not list(context.root.glob("features/*"))
 
 
 def test_an_attempt_after_a_crash_is_the_same_night_though_the_input_has_no_times(context):

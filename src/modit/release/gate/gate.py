@@ -64,7 +64,7 @@ def judge(
         ArtifactError: What the gate must read is missing, was edited, or is of another run; or a domain occurs twice.
     """
     unjudged = {name: _unjudged(SKIPPED, f"the domain was not trained: {reason}") for name, reason in skipped.items()}
-    broken = {name: _unjudged(FAILED, f"a step failed: {reason}") for name, reason in failed.items()}
+    broken = {name: _unjudged(FAILED, reason) for name, reason in failed.items()}
     names = [*(each.domain for each in evidence), *unjudged, *broken]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ArtifactError(f"domains that the gate got twice: {', '.join(twice)}")

@@ -260,7 +260,7 @@ def test_gate_changes_nothing_that_it_reads_and_its_verdict_is_json():
 def test_the_text_names_every_domain_its_figures_and_its_reasons():
     small = {"pattern_holdout": {"cases": 0, "reason": "small"}}
     found = [evidence("crime", **small), evidence(champion=CHAMPION)]
-    verdict = judge(found, {"western": "too few"}, GateParams(), {"horror": "finetune ran out of memory"})
+    verdict = judge(found, {"western": "too few"}, GateParams(), {"horror": "step finetune failed: out of memory"})
     assert verdict_text(verdict).splitlines() == [
         "crime    FAIL     no champion: absolute thresholds",
         "         - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0)",
@@ -268,7 +268,7 @@ def test_the_text_names_every_domain_its_figures_and_its_reasons():
         "drama    PASS     champion modit-drama/3",
         "         - item-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0)",
         "         - pattern-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0)",
-        "horror   FAILED   a step failed: finetune ran out of memory",
+        "horror   FAILED   step finetune failed: out of memory",
         "western  SKIPPED  the domain was not trained: too few",
         "",
         "verdict: FAIL",
@@ -284,9 +284,9 @@ def test_a_terminal_gets_at_most_25_lines_and_the_file_gets_all():
 
 
 def test_a_domain_that_failed_fails_the_run_and_the_others_are_judged():
-    verdict = judge([evidence()], {}, GateParams(), {"crime": "finetune: TrainingError: loss is NaN"})
+    verdict = judge([evidence()], {}, GateParams(), {"crime": "step finetune failed: loss is NaN"})
     assert verdict["status"] == "FAIL" and verdict["domains"]["drama"]["status"] == "PASS"
-    assert verdict["domains"]["crime"]["reasons"] == ["a step failed: finetune: TrainingError: loss is NaN"]
+    assert verdict["domains"]["crime"]["reasons"] == ["step finetune failed: loss is NaN"]
 
 
 gains = st.floats(-0.4, 0.4, allow_nan=False)
