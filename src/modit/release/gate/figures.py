@@ -214,7 +214,7 @@ def _where(value: Any, place: tuple[int | str, ...]) -> str:
     """The place of a field for people: entries of a list by their name."""
     words = []
     for step in place:
-        value = value[step] if isinstance(value, list) else value.get(step) if isinstance(value, dict) else None
+        value = value[int(step)] if isinstance(value, list) else value.get(step) if isinstance(value, dict) else None
         named = isinstance(step, int) and isinstance(value, dict)
         words.append(str(value.get("name", step)) if named else str(step))
     return ", ".join(words)

@@ -120,7 +120,7 @@ def _unjudged(status: str, text: str) -> Json:
 
 
 def _quality(evidence: Evidence, params: GateParams) -> tuple[dict[str, SplitFigures], list[Finding]]:
-    champion, splits = evidence.champion, {}
+    champion, splits = evidence.champion, dict[str, SplitFigures]()
     findings = _comparable(champion, params)
     label = f"champion {champion.label}" if champion.status == READY else None
     for split in HOLDOUTS:
