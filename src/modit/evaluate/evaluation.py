@@ -58,7 +58,7 @@ class Tuned:
     grid_figures: tuple[float, ...] = ()
 
     def as_json(self, primary: str) -> Json:
-        """Returns the fields for `evaluation.json`, and whether the choice is an end of the grid."""
+        """The fields for `evaluation.json`, and whether the choice is an end of the grid."""
         at_edge = self.value is not None and self.value in (self.grid[0], self.grid[-1])
         return {
             "value": self.value,
@@ -174,7 +174,7 @@ class _SplitJudgement(Generic[Request]):
 
     def _table(self, scores: Mapping[str, Scores], oracles: Mapping[str, Scores]) -> list[Json]:
         table = []
-        for name, value in (scores | oracles).items():
+        for name, value in {**scores, **oracles}.items():
             row = self.rows.get(name)
             kind = row.kind if row else "oracle"
             line = row_json(name, kind, value, self.task.figures, self.cases.clusters, *self._resampling)
@@ -249,7 +249,7 @@ class _SplitJudgement(Generic[Request]):
 
 
 def headline(content: dict[str, Any], primary: str) -> dict[str, Any]:
-    """Returns the primary figure of each split's comparisons by name, or why a split was skipped, for the manifest."""
+    """The primary figure of each split's comparisons by name, or why a split was skipped, for the manifest."""
     return {
         split: {entry["name"]: round(entry[primary]["mean"], 4) for entry in result["comparisons"]}
         if result["cases"]

@@ -11,5 +11,5 @@ AGAINST_AVERAGE, AGAINST_CHAMPION = f"{POLICY} - {AVERAGE}", f"{POLICY} - {CHAMP
 
 
 def against(row: str) -> str:
-    """Returns the name of the comparison of HPPO with a row."""
+    """The name of the comparison of HPPO with a row."""
     return f"{POLICY} - {row}"

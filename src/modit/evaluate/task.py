@@ -132,24 +132,24 @@ class Task(Protocol[Request]):
     primary: str
 
     def cases(self, split: Split) -> CaseSet[Request]:
-        """Returns the cases of a split; a validation split hides the test items from every row."""
+        """The cases of a split; a validation split hides the test items from every row."""
 
     def judge(self, cases: CaseSet[Request], results: Sequence[SearchResult]) -> Scores:
         """Judges one result for each case."""
 
     def slices(self, split: Split, cases: CaseSet[Request], new_items: np.ndarray | None) -> list[Slice[Request]]:
-        """Returns the slices of a split."""
+        """The slices of a split."""
 
     def oracles(
         self, cases: CaseSet[Request], rows: Mapping[str, Row[Request]], results: Mapping[str, list[SearchResult]]
     ) -> dict[str, Scores]:
-        """Returns rows that look at the truth: ceilings, not competitors."""
+        """Rows that look at the truth: ceilings, not competitors."""
 
     def reason_to_skip(self, split: Split) -> str | None:
-        """Returns why a split cannot be judged, or None."""
+        """Why a split cannot be judged, or None."""
 
     def facts(self) -> Json:
-        """Returns what `evaluation.json` says of the task as a whole."""
+        """What `evaluation.json` says of the task as a whole."""
 
     def split_facts(
         self,
@@ -159,11 +159,11 @@ class Task(Protocol[Request]):
         results: Mapping[str, list[SearchResult]],
         resamples: int,
     ) -> Json:
-        """Returns what `evaluation.json` says of a split beside rows, comparisons and slices."""
+        """What `evaluation.json` says of a split beside rows, comparisons and slices."""
 
 
 def mean_of(scores: Scores, figure: Figure) -> float | None:
-    """Returns the mean of a figure over the cases that have it; None where none has."""
+    """The mean of a figure over the cases that have it; None where none has."""
     values = scores[figure.name]
     known = values[~np.isnan(values)] if figure.partial else values
     return float(known.mean()) if len(known) else None
@@ -172,7 +172,7 @@ def mean_of(scores: Scores, figure: Figure) -> float | None:
 def row_json(
     name: str, kind: Kind, scores: Scores, figures: Sequence[Figure], clusters: np.ndarray, seed: int, resamples: int
 ) -> Json:
-    """Returns a row of the table: the mean of each figure, and intervals of those that rows are compared by."""
+    """A row of the table: the mean of each figure, and intervals of those that rows are compared by."""
     row: Json = {"name": name, "kind": kind} | {figure.name: mean_of(scores, figure) for figure in figures}
     for figure in figures:
         if figure.partial:
@@ -185,7 +185,7 @@ def row_json(
 def differences(
     scores: Scores, other: Scores, figures: Sequence[Figure], clusters: np.ndarray, seed: int, resamples: int
 ) -> Json:
-    """Returns the paired difference of each compared figure, with its intervals."""
+    """The paired difference of each compared figure, with its intervals."""
     return {
         figure.name: paired_interval(scores[figure.name] - other[figure.name], clusters, seed, resamples)
         for figure in figures

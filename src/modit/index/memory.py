@@ -37,12 +37,12 @@ class MemoryEstimate:
 
 
 def code_bytes(kind: Kind, dimension: int) -> int:
-    """Returns the bytes that one vector takes in an index of this kind."""
+    """The bytes that one vector takes in an index of this kind."""
     return dimension if kind == "ivf_sq8" else 4 * dimension
 
 
 def training_items(nlist: int) -> int:
-    """Returns the number of items that an inverted file is trained on."""
+    """The number of items that an inverted file is trained on."""
     return TRAIN_POINTS * max(nlist, 256)
 
 

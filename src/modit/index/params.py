@@ -53,7 +53,7 @@ class IndexParams(Section):
         return value
 
     def kind_by_size(self, items: int) -> Kind:
-        """Returns the configured kind, or under "auto" the one that the number of items calls for."""
+        """The configured kind, or under "auto" the one that the number of items calls for."""
         if self.kind != "auto":
             return self.kind
         if items <= self.flat_up_to:
@@ -61,7 +61,7 @@ class IndexParams(Section):
         return "ivf" if items <= self.ivf_up_to else "ivf_sq8"
 
     def lists_for(self, items: int) -> int:
-        """Returns the number of inverted lists for a catalogue of this size."""
+        """The number of inverted lists for a catalogue of this size."""
         if self.nlist:
             return min(self.nlist, items)
         # 39 training points to a centroid is the least at which faiss does not warn.

@@ -210,7 +210,7 @@ def sampler_inputs(info: SamplerInfo, queries: Sequence[Query]) -> SamplerInputs
 
 
 def padded_seeds(queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the seeds of all requests, float32 [n, M, d] with zeros at the end, and where they are, bool [n, M]."""
+    """The seeds of all requests, float32 [n, M, d] with zeros at the end, and where they are, bool [n, M]."""
     return _padded([query.seeds for query in queries])
 
 

@@ -118,7 +118,7 @@ class ClassicalRetriever:
 
 
 def classical_rows(context: EvaluationContext) -> list[TunableRow[Query]]:
-    """Returns the classical rows of a domain."""
+    """The classical rows of a domain."""
     items = TrainingItems(context.catalog.embeddings, context.positive, context.patterns.trainable, context.predictor)
 
     def build(rule: Rule) -> Callable[[float], ClassicalRetriever]:

@@ -57,7 +57,7 @@ class SeedsTask:
         self.seed_count_cases, self.examples = seed_count_cases, examples
 
     def cases(self, split: Split) -> CaseSet[Query]:
-        """Returns the cases of a split as requests; validation splits hide the test items."""
+        """The cases of a split as requests; validation splits hide the test items."""
         return self.case_set(split, self.context.cases[split])
 
     def case_set(self, split: Split, cases: Cases, seeds: np.ndarray | None = None) -> CaseSet[Query]:
@@ -99,7 +99,7 @@ class SeedsTask:
         return self.judge(cases, search_together(self.context.index, vectors, cases.requests))
 
     def slices(self, split: Split, cases: CaseSet[Query], new_items: np.ndarray | None) -> list[Slice[Query]]:
-        """Returns head and tail patterns, new items, and few seeds."""
+        """Head and tail patterns, new items, and few seeds."""
         masks = case_masks(cases.truth, self._labels, self.context.positive, new_items)
         first = self._first_cases(cases.truth)
         few = self.case_set(split, first, shuffled_seeds(first, split, self.noise_seed)[:, :FEW_SEEDS])
@@ -117,7 +117,7 @@ class SeedsTask:
     def oracles(
         self, cases: CaseSet[Query], rows: Mapping[str, Row[Query]], results: Mapping[str, list[SearchResult]]
     ) -> dict[str, Scores]:
-        """Returns the ceiling of the training target, and of choosing among HPPO's candidates."""
+        """The ceiling of the training target, and of choosing among HPPO's candidates."""
         centroid = mean_of_rows(self.context.catalog.embeddings, cases.truth.tails)
         return {
             CENTROID_ORACLE: self.judge_queries(cases, centroid),
@@ -125,7 +125,7 @@ class SeedsTask:
         }
 
     def reason_to_skip(self, split: Split) -> str | None:
-        """Returns which split, this one or its validation split, has no case; None where both have some."""
+        """Which split, this one or its validation split, has no case; None where both have some."""
         for name in (split, split.validation):
             if not len(self.context.cases[name]):
                 patterns = len(self._skipped_patterns(name))
@@ -133,7 +133,7 @@ class SeedsTask:
         return None
 
     def facts(self) -> dict[str, Any]:
-        """Returns K and what the catalogue is."""
+        """K and what the catalogue is."""
         context = self.context
         roles = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
         by_pattern, by_item = context.patterns.pattern_split, context.patterns.item_split
@@ -161,7 +161,7 @@ class SeedsTask:
         results: Mapping[str, list[SearchResult]],
         resamples: int,
     ) -> dict[str, Any]:
-        """Returns examples with titles, the curve over seed counts, and Joint@K if seeds were counted as results."""
+        """Examples with titles, the curve over seed counts, and Joint@K if seeds were counted as results."""
         truth, shown = cases.truth, (names.AVERAGE, names.POLICY)
         first = self._first_cases(truth)
         found = {name: result_rows(cases, results[name]) for name in shown}
@@ -244,12 +244,12 @@ class SeedsTask:
 
 
 def first_cases_of(cases: Cases, count: int) -> Cases:
-    """Returns the first `count` cases; cases take turns over the patterns, so these are stratified too."""
+    """The first `count` cases; cases take turns over the patterns, so these are stratified too."""
     return Cases(cases.seeds[:count], cases.tails[:count], cases.patterns[:count])
 
 
 def result_rows(cases: CaseSet[Query], results: Sequence[SearchResult]) -> np.ndarray:
-    """Returns the rows of all results, int64 [n, K], -1 where fewer were found."""
+    """The rows of all results, int64 [n, K], -1 where fewer were found."""
     rows = np.full((len(results), max(request.k for request in cases.requests)), -1, np.int64)
     for line, result in zip(rows, results, strict=True):
         line[: len(result.rows)] = result.rows
@@ -275,7 +275,7 @@ def within_pattern_auc(queries: np.ndarray, tails: list[np.ndarray], inputs: lis
 
 
 def tail_centroids(embeddings: np.ndarray, tails: np.ndarray, depth: float) -> np.ndarray:
-    """Returns the unit centroid of the last `depth` of each tail, at least one item, [n, d].
+    """The unit centroid of the last `depth` of each tail, at least one item, [n, d].
 
     Args:
         embeddings: [N, d].
