@@ -60,7 +60,7 @@ def add_steps(registry: Registry, run_uri: str, conf: str) -> dict[str, Any]:
     for earlier, later in sorted(registry.edges):
         tasks[earlier] >> tasks[later]
     last = [tasks[name] for name in registry.last_steps]
-    last >> AllDomains(task_id=ALL_DOMAINS, after=registry.last_steps)
+    last >> AllDomains(task_id=ALL_DOMAINS, after=registry.last_steps, on_failure_callback=FailureNotice())
     return tasks
 
 

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 Graph = tuple[set[str], set[tuple[str, str]]]
 
 # What follows the steps in Airflow: the run fails if a domain failed; a person is asked, and the answer is carried out.
-REVIEWS = {"prepare_reviews", "release.review", "release.carry_out", "all_domains"}
+REVIEWS = {"prepare_reviews", "release.review", "release.carry_out"}
+AFTER_STEPS = REVIEWS | {"all_domains"}
 
 AIRFLOW = """
 import json, runpy, sys
@@ -41,7 +42,7 @@ def airflow_graph(home: Path, shards: int = 1, second: Pipeline | None = None) -
     command = [sys.executable, "-c", AIRFLOW, json.dumps([asdict(second)] if second else []), job]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     upstream = json.loads(result.stdout.splitlines()[-1])
-    upstream = {name: before for name, before in upstream.items() if name not in REVIEWS}
+    upstream = {name: before for name, before in upstream.items() if name not in AFTER_STEPS}
     return set(upstream), {(earlier, name) for name, before in upstream.items() for earlier in before}
 
 

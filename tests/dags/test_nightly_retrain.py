@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from graphs import REVIEWS
+from graphs import AFTER_STEPS
 
 from components.registry import REGISTRY
 from modit.core.names import PRESETS
@@ -100,12 +100,12 @@ def parsed(tmp_path_factory):
 
 
 def test_there_is_one_task_for_each_step_and_after_the_last_come_reviews(parsed):
-    assert set(parsed["tasks"]) == {step.name for step in REGISTRY.steps} | REVIEWS
+    assert set(parsed["tasks"]) == {step.name for step in REGISTRY.steps} | AFTER_STEPS
     assert parsed["tasks"]["prepare_reviews"]["upstream"] == [REGISTRY.steps[-1].name]
 
 
 def test_the_edges_are_those_of_the_declarations(parsed):
-    steps = {name: task for name, task in parsed["tasks"].items() if name not in REVIEWS}
+    steps = {name: task for name, task in parsed["tasks"].items() if name not in AFTER_STEPS}
     edges = {(earlier, name) for name, task in steps.items() for earlier in task["upstream"]}
     # Mapping over the eligible domains makes the task that decides them a direct predecessor.
     mapping = {(REGISTRY.domain_step.name, step.name) for step in REGISTRY.steps if step.per_domain}
