@@ -1,1 +1,1 @@
-"""See docs/explanation/architecture.md for what lives in this room."""
+"""Evaluation of a task: cases, rows that answer them, paired bootstrap, comparisons, slices, and the report."""

@@ -1,4 +1,4 @@
-"""Paired bootstrap of per-case figures: whole patterns decide, cases stand beside them (specification section 8)."""
+"""Paired bootstrap of per-case figures over whole patterns, which decides, and over cases (specification section 8)."""
 
 from __future__ import annotations
 

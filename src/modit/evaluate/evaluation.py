@@ -43,7 +43,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What validation says of a classical row.
+    """The choice of a classical row on validation.
 
     Attributes:
         validation: Mean of the primary figure on the validation cases, at the chosen value.
@@ -194,7 +194,7 @@ class _SplitJudgement(Generic[Request]):
         pairs = {
             names.AGAINST_SFT: (names.POLICY, names.SFT),
             names.SFT_GAIN: (names.SFT, names.PRETRAINED),
-            # Against the row that is best on the test cases themselves: harder than any choice made beforehand.
+            # Against the row that is best on the test cases themselves: harder than any choice made on validation.
             names.AGAINST_CLASSICAL: (names.POLICY, on_test),
             names.AGAINST_VALIDATED: (names.POLICY, on_validation),
         } | {names.against(name): (names.POLICY, name) for name in others}

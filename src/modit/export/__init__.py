@@ -1,1 +1,1 @@
-"""Writes a sampler as one ONNX file and proves that the file answers as torch does."""
+"""Export of a sampler as one ONNX file, and the proof that the file answers as torch does."""

@@ -1,1 +1,1 @@
-"""FAISS indexes: build, calibration, search, storage and memory estimate. See docs/explanation/architecture.md."""
+"""FAISS indexes: build, calibration, search, storage and memory estimate."""

@@ -1,9 +1,9 @@
 """Exact top-k inner products at nearly the speed of the matrix product.
 
-Candidates are found with sums in whatever order is fastest: those of few queries by faiss, in a narrow copy
-where there is one, those of many by `modit.index.many`. Their scores are then taken again, *canonical*: the dot product
-of one row and one query, always summed in the same order, so the same pair has the same score in any batch and under
-any mask; equal scores are ordered by row. What was measured: docs/adr/0010-index.md.
+Candidates are found with sums in the fastest order: those of few queries by faiss, in a narrow copy where there is
+one, those of many by `modit.index.many`. Their scores are then computed again in a canonical order of summation: the
+same row and query have the same score in any batch and under any mask. Equal scores are ordered by row.
+Measurements: docs/adr/0010-index.md and docs/adr/0036-index-variants.md.
 
 Letters of shapes: B queries, N items, d dimensions.
 """
@@ -25,12 +25,12 @@ _WIDE = 1024  # longest list that is searched in place of a mask
 
 
 class Candidates(NamedTuple):
-    """What may be the best of a block of queries.
+    """Candidates for the best items of a block of queries.
 
     Attributes:
-        queries: which.
-        rows: of the items, int64 [b, c].
-        least: a score that no other item exceeds but by rounding, float32 [b].
+        queries: The block, as a slice.
+        rows: Rows of the items, int64 [b, c].
+        least: A score that no other item exceeds, except by rounding, float32 [b].
     """
 
     queries: slice
@@ -58,7 +58,7 @@ def exact_search(
 def exact_search_among(
     vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray, narrow: NarrowCopy | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same among some rows, without a copy of them: for fewer than `FEW` queries.
+    """Finds the k greatest inner products among some rows, without a copy of them.
 
     Args:
         vectors: float32 [N, d], C-contiguous.

@@ -47,10 +47,10 @@ def training_items(nlist: int) -> int:
 
 
 def estimate_memory(kind: Kind, items: int, dimension: int, nlist: int = 0, shards: int = 1) -> MemoryEstimate:
-    """Estimates the peak memory of building and searching; what is mapped from files does not count.
+    """Estimates the peak memory of building and searching, without files that are mapped.
 
-    Mapped are the caller's embeddings, usually, and the vectors of an index in several shards: one shard at a time is
-    in memory while it is built, or while the allowed rows of an exact one are copied.
+    The caller's embeddings are usually mapped, and so are the vectors of an index in several shards: one shard is in
+    memory at a time, while it is built or while the allowed rows of an exact index are copied.
 
     Args:
         kind: one of `KINDS`.

@@ -1,6 +1,7 @@
-"""Narrow copies of vectors: a scan of one reads a quarter or half of the bytes, which a single query waits for.
+"""Copies of the vectors in fewer bits, which make the search of a single query faster.
 
-A scan gives candidates and a bound on the score of everything else, so an exact search can start from it.
+A single query waits for memory, and a copy has a quarter or half of the bytes. A scan of the copy returns candidates
+and a bound on the score of all other items, from which the exact search continues.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ _SETTLED = 0.95  # share of the trial's lists that the copy must settle
 
 
 class NarrowCopy(ABC):
-    """A copy of vectors in fewer bits, and how far its scores can be off."""
+    """A copy of vectors in fewer bits, with a bound on the error of its scores."""
 
     @abstractmethod
     def scan(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The best by the copy.
+        """Finds the best items by the scores of the copy.
 
         Args:
             queries: float32 [B, d].
-            count: how many are wanted at least, at most N.
+            count: Least number of rows to return, at most N.
 
         Returns:
-            rows int64 [B, c], c >= count or N, and float32 [B]: a score that no other item exceeds but by rounding.
+            Rows, int64 [B, c] with c >= count, and float32 [B]: a score that no other item exceeds, except by rounding.
         """
 
 
@@ -42,7 +43,6 @@ class HalfCopy(NarrowCopy):
     """
 
     def __init__(self, vectors: np.ndarray) -> None:
-        """Args: `vectors` float32 [N, d], C-contiguous."""
         self._index = _empty(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16)
         self.error = 0.0
         for start in range(0, len(vectors), _BLOCK):
@@ -52,7 +52,7 @@ class HalfCopy(NarrowCopy):
             self.error = max(self.error, float(np.linalg.norm(block - copied, axis=1).max()))
 
     def scan(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `NarrowCopy.scan`."""
+        """Scans the copy; see `NarrowCopy.scan`."""
         scores, rows = self._index.search(queries, min(self._index.ntotal, 2 * count))
         return rows, scores.min(1) + np.float32(self.error) * np.linalg.norm(queries, axis=1)
 
@@ -69,7 +69,6 @@ class ByteCopy(NarrowCopy):
     """
 
     def __init__(self, vectors: np.ndarray) -> None:
-        """Args: `vectors` float32 [N, d], C-contiguous."""
         self._index = _empty(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit_direct_signed)
         self._scale = max(float(vectors.max()), -float(vectors.min())) / _BYTE or 1.0
         self.error = self.longest = 0.0
@@ -82,7 +81,7 @@ class ByteCopy(NarrowCopy):
             self.longest = max(self.longest, float(np.linalg.norm(copied, axis=1).max()))
 
     def scan(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `NarrowCopy.scan`."""
+        """Scans the copy; see `NarrowCopy.scan`."""
         scales = np.maximum(np.abs(queries).max(1, keepdims=True) / np.float32(_BYTE), np.finfo(np.float32).tiny)
         codes = np.rint(queries / scales)
         scores, rows = self._index.search(codes, min(self._index.ntotal, max(256, 4 * count)))

@@ -81,7 +81,7 @@ class RetrievalParams(Section):
     k: Positive | Literal["auto"] = "auto"
 
     def depth(self, items: int) -> int:
-        """K for a catalogue of so many items."""
+        """K for a catalogue of this size."""
         if self.k != "auto":
             return self.k
         return 10 if items < 5_000 else 20 if items < 1_000_000 else 100

@@ -1,4 +1,4 @@
-"""Parts of an index: files that hold a FAISS index over a range of rows each, built one at a time and then mapped."""
+"""An index in several files, each a FAISS index over a range of rows. They are built in turn, then mapped."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from modit.index.narrow import narrow_copy
 
 
 def row_ranges(items: int, parts: int) -> list[range]:
-    """Ranges of rows, one after the other, that differ in length by one at most."""
+    """Consecutive ranges of rows whose lengths differ by at most one."""
     bounds = [items * number // parts for number in range(parts + 1)]
     return [range(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
 
 
 def part_names(parts: int) -> list[str]:
-    """Names of the files of an index in so many parts."""
+    """Names of the files of an index."""
     return ["index.faiss"] if parts == 1 else [f"index-{number:04}.faiss" for number in range(parts)]
 
 
 def write_parts(make: Callable[[range], faiss.Index], items: int, parts: int, folder: Path) -> list[Path]:
-    """Builds part after part and writes it; one is in memory at a time.
+    """Builds and writes the parts in turn, so that one is in memory at a time.
 
     Args:
-        make: builds the index over a range of rows.
+        make: Builds the index over a range of rows.
         items: number of items N.
-        parts: how many, >= 2.
-        folder: where to; made when it is not there.
+        parts: Number of parts, >= 2.
+        folder: Written to; it is made if it is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in part_names(parts)]
@@ -43,7 +43,7 @@ def write_parts(make: Callable[[range], faiss.Index], items: int, parts: int, fo
 
 
 def put_files(files: Sequence[Path], folder: Path) -> None:
-    """Puts parts into another folder, without copying where the file system can link."""
+    """Links the files into another folder, or copies them where the file system cannot link."""
     for file in files:
         try:
             os.link(file, folder / file.name)
@@ -59,8 +59,8 @@ def map_flat(files: Sequence[Path]) -> list[faiss.Index]:
 def map_inverted(files: Sequence[Path]) -> faiss.IndexIVF:
     """One index over the inverted lists of all parts, which stay in their files.
 
-    FAISS puts list after list together while it searches. The parts share their quantiser, and their entries follow
-    each other as they would in one index: so it answers as that one does, bit for bit.
+    FAISS concatenates the lists of the parts while it searches. The parts share their quantiser, and their entries are
+    in the order that a single index would have, so the results are equal bit for bit.
     """
     parts = [faiss.read_index(str(file), faiss.IO_FLAG_MMAP) for file in files]
     lists = faiss.InvertedListsPtrVector()
@@ -77,12 +77,17 @@ def map_inverted(files: Sequence[Path]) -> faiss.IndexIVF:
 class FlatSearch:
     """Exact search over the vectors of one index, or of several one after the other.
 
-    Scores of a pair are the same in any company (`modit.index.exact`), so the best of all parts, put in order, are
-    what one index answers.
+    The score of a pair does not depend on the other items (`modit.index.exact`), so the sorted best results of all
+    parts are those of a single index.
     """
 
     def __init__(self, indexes: Sequence[faiss.Index], with_copies: bool = False) -> None:
-        """Args: `indexes` of the parts, by row; `with_copies`: whether narrow copies speed up few queries."""
+        """Prepares the search.
+
+        Args:
+            indexes: Of the parts, in the order of their rows.
+            with_copies: Whether to keep narrow copies, which speed up searches with few queries.
+        """
         self._indexes = indexes
         self._copies = [narrow_copy(self._vectors(part)) if with_copies else None for part in range(len(indexes))]
         self._rows = row_ranges(sum(index.ntotal for index in indexes), len(indexes))

@@ -1,1 +1,1 @@
-"""What answers requests: sampler by ONNX, look-up of items, retrieval. It never imports torch."""
+"""The answering of requests, without torch: the ONNX sampler, look-up of items, and retrieval."""

@@ -1,4 +1,4 @@
-"""Answers of torch to real questions, kept with the exported file: who loads it can compare, without torch."""
+"""Answers of the torch sampler to real cases, stored beside the exported file, to compare its answers with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from modit.core.errors import ArtifactError
 
 ANSWERS_FILE = "answers.json"
-TOLERANCE = 1e-4  # greatest difference of a query's coordinate between torch and the file
+TOLERANCE = 1e-4  # greatest allowed difference of a query's coordinate between torch and the file
 IDENTICAL_LISTS_MINIMUM = 0.98
 SCORE_TOLERANCE = 1e-5  # items whose scores differ by less may change places
 _DECIMALS = 7
@@ -18,12 +18,12 @@ _DECIMALS = 7
 
 @dataclass(frozen=True)
 class Answer:
-    """A question and what came out.
+    """A request and its result.
 
     Attributes:
-        seeds: ids of the items that were asked with.
-        items: ids of what was found, best first, without the seeds.
-        scores: inner products with the query.
+        seeds: Ids of the seeds.
+        items: Ids of the results, best first, without the seeds.
+        scores: Inner products with the query.
     """
 
     seeds: Sequence[str]
@@ -31,7 +31,7 @@ class Answer:
     scores: Sequence[float]
 
     def equals(self, items: Sequence[str], scores: Sequence[float]) -> bool:
-        """Whether a list is the same; items of equal score may stand in any order, and change with the last."""
+        """Whether a list is the same, with items of equal score in any order, and any of them as the last."""
         if len(items) != len(self.items):
             return False
         mine, last = dict(zip(self.items, self.scores, strict=True)), self.scores[-1] if self.scores else 0.0
@@ -54,10 +54,10 @@ def save_answers(folder: Path, answers: Sequence[Answer]) -> None:
 
 
 def load_answers(folder: Path) -> list[Answer]:
-    """Reads what `save_answers` wrote.
+    """Reads `answers.json`.
 
     Raises:
-        ArtifactError: there is none, or it is damaged.
+        ArtifactError: The file is missing, damaged or empty.
     """
     try:
         answers = [Answer(**entry) for entry in json.loads((folder / ANSWERS_FILE).read_text(encoding="utf-8"))]
@@ -69,10 +69,10 @@ def load_answers(folder: Path) -> list[Answer]:
 
 
 def equal_share(answers: Sequence[Answer], ask: Callable[[Answer], tuple[Sequence[str], Sequence[float]]]) -> float:
-    """Share of the answers that are found again, in [0, 1].
+    """Share of the stored answers that a retriever repeats, in [0, 1].
 
     Args:
-        answers: at least one.
-        ask: gives ids and scores for the seeds of an answer.
+        answers: At least one.
+        ask: Answers the seeds of a stored answer with ids and scores.
     """
     return sum(answer.equals(*ask(answer)) for answer in answers) / len(answers)

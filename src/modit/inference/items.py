@@ -1,4 +1,4 @@
-"""The items that a service answers with: index, vectors of seeds, titles. Domains of one index share it."""
+"""Look-up of items: the index, the vectors of seeds, titles and verdicts. Domains of one index share an object."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Items:
 
     Attributes:
         index: over the whole catalogue.
-        embeddings: float32 [N, d] of the catalogue, memory-mapped: only the seeds' rows are read.
+        embeddings: float32 [N, d] of the catalogue, memory-mapped, because only the rows of seeds are read.
         columns: name -> values [N] of the catalogue's other columns: `title` where the input has it, `attr_DOMAIN`.
         digests: of the index and of the catalogue's files.
     """
@@ -38,7 +38,7 @@ class Items:
     def rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
         """Rows of items, int64 [n]; -1 for an id that is not in the index."""
         ids, order = self.index.item_ids, self._order
-        width = ids.dtype.itemsize // 4  # a longer id is none of these, and would widen the array of all
+        width = ids.dtype.itemsize // 4  # a longer id is not in the index, and would widen the whole array
         wanted = np.array([each[:width] for each in item_ids], dtype=str)
         rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
         # Compared as Python's strings: numpy drops zero characters at the end.

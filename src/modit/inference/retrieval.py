@@ -222,7 +222,7 @@ def _padded(seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def even_selection(seeds: np.ndarray, most: int) -> np.ndarray:
-    """Selects at most so many seeds [m, ...], evenly spaced and in their order."""
+    """Selects at most `most` of the seeds [m, ...], evenly spaced and in their order."""
     if len(seeds) <= most:
         return seeds
     return seeds[np.linspace(0, len(seeds) - 1, most).round().astype(int)]

@@ -18,23 +18,23 @@ _TOKENS_AT_ONCE = 32_768  # bounds the memory of activations: longer batches run
 
 
 class QuerySampler(Protocol):
-    """What makes queries: an exported file, or what stands in its place."""
+    """Generates queries from seeds: an exported file, or a torch model in its place."""
 
     @property
     def info(self) -> SamplerInfo:
-        """What the file says of itself."""
+        """The metadata of the file."""
 
     def queries(
         self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
     ) -> np.ndarray:
-        """As `OnnxSampler.queries`."""
+        """Generates one query for each row; see `OnnxSampler.queries`."""
 
 
 class OnnxSampler:
     """An exported sampler.
 
     Attributes:
-        info: what the file says of itself.
+        info: The metadata of the file.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, info: SamplerInfo) -> None:
@@ -47,12 +47,12 @@ class OnnxSampler:
 
         Args:
             seeds: embeddings [B, M, d], of any length, in any order, M in 1..`info.maximum_seeds`.
-            mask: True for valid seeds, bool [B, M]; at least one a row. What is not valid is not read.
+            mask: True for valid seeds, bool [B, M]; at least one in each row. Other seeds are not read.
             noise: [B, d], of any length but zero.
             guidance: scale >= 0, one for all rows or [B]; None takes `info.guidance`.
 
         Returns:
-            Unit queries, float32 [B, d]. Each is that of its row alone.
+            Unit queries, float32 [B, d]. A query does not depend on the other rows.
 
         Raises:
             ContractError: a shape or type is wrong, a row has no seed, or a valid value is not finite or a zero vector.
@@ -96,7 +96,7 @@ def _check_vectors(name: str, vectors: np.ndarray) -> None:
 
 
 def load_sampler(path: Path, threads: int = 0) -> OnnxSampler:
-    """Loads a file that `export_sampler` wrote.
+    """Loads an exported sampler.
 
     Args:
         path: of the file.

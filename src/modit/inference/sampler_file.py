@@ -1,4 +1,4 @@
-"""What a sampler file says of itself, and what its graph takes and gives. No torch here: serving reads it."""
+"""Metadata of a sampler file, and the inputs and output of its graph. Serving reads this module, so it has no torch."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _PREFIX = "modit."
 
 @dataclass(frozen=True)
 class SamplerInfo:
-    """What a sampler file says of itself.
+    """The metadata of a sampler file.
 
     Attributes:
-        domain: whose sampler it is.
+        domain: Name of the attribute domain.
         dimension: d, width of an embedding.
-        maximum_seeds: m, most seeds of a row; the model was trained with no more.
+        maximum_seeds: m, most seeds of a request; the model was trained with no more.
         steps: Euler steps inside the graph.
         samples: samples averaged into a query, inside the graph.
-        guidance: the scale to serve with.
+        guidance: The scale to serve with.
         model_digest: sha256 of the model file.
         geometry_digest: sha256 of the domain's geometry.
         opset: of the graph.
-        modit_version: that exported it.
-        precision: of the weights.
+        modit_version: Version of modit that exported the file.
+        precision: Type of the weights.
     """
 
     domain: str
@@ -50,7 +50,7 @@ class SamplerInfo:
     precision: str = PRECISION
 
     def as_metadata(self) -> dict[str, str]:
-        """The file's metadata."""
+        """The fields as metadata of an ONNX file."""
         facts = {name: str(value) for name, value in sorted(asdict(self).items())}
         return {_PREFIX + "format": FORMAT} | {_PREFIX + name: value for name, value in facts.items()}
 

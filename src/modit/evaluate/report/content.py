@@ -17,7 +17,7 @@ HEADLINES = ("HPPO - MO-DiT", "MO-DiT - Pre. GR", "HPPO - best classical", "HPPO
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the report says of the run.
+    """Facts of the run for the report.
 
     Attributes:
         catalogue: name of the input.
@@ -114,12 +114,12 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
         "The free number of each classical row is chosen on the validation cases of the matching kind by mean Joint; "
         "the guidance of each model on those of both kinds. "
         "“Best classical” is the row that is best on the test cases themselves, which is harder to beat than "
-        "any choice that could be made beforehand.",
+        "any choice that validation could make.",
         "All rows see the same cases, and all models the same noise for a case.",
         f"Intervals are 95 % of a paired bootstrap with {resamples:,} resamples of whole patterns, because cases of "
         f"one pattern are not independent. With fewer than {MINIMUM_PATTERNS} patterns a cell has no such interval: "
         f"{TOO_FEW}. "
-        "Intervals that resample cases, as the paper does, stand beside it. They are too narrow and decide nothing.",
+        "Intervals that resample cases, as the paper does, are shown too. They are too narrow and decide nothing.",
         "Joint: results with the attribute and in the seeds' pattern. Attr: with the attribute. Same: in the pattern. "
         "Cond: Joint over Attr, averaged over the cases that retrieved the attribute at all. AUC: how often a held-out "
         "high-density item of the group is nearer to the query than a seed.",
