@@ -17,7 +17,7 @@ class OptimizerParams(Section):
     Attributes:
         steps: optimiser steps.
         batch: sequences in a global batch.
-        learning_rate: peak; cosine to `final_ratio` of it.
+        learning_rate: peak; it falls by a cosine to `final_ratio` times the peak.
         warmup: share of the steps with a linear warm-up.
         final_ratio: last learning rate over the peak.
         weight_decay: of AdamW, on matrices only.
