@@ -13,6 +13,8 @@ import pyarrow as pa
 
 EPOCH_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
 _UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+# What writers put for a missing value in a text, but for ids and titles, of which it may be one. In numbers it is NaN.
+_MISSING = "'', 'nan', 'na', 'n/a', '<na>', 'nat', 'null', 'none'"
 # A column of epoch times has the first unit whose limit is above its median: seconds until the year 5138.
 _UNIT_LIMITS = {"s": 1e11, "ms": 1e14, "us": 1e17}
 
@@ -67,7 +69,7 @@ def _parse_text(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str
 def _parse_verdict(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
     if is_text or is_string(kind):
         return f"CAST(TRY_CAST(trim({column}) AS BOOLEAN) AS TINYINT)"
-    return f"CASE WHEN CAST({column} AS DOUBLE) IN (0, 1) THEN CAST({column} AS TINYINT) END"
+    return f"CASE WHEN TRY_CAST({column} AS DOUBLE) IN (0, 1) THEN TRY_CAST({column} AS TINYINT) END"
 
 
 def _parse_integer(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
@@ -181,8 +183,11 @@ def select(name: str, kind: ColumnType, column: str, found: pa.DataType, is_text
         unit: of epoch times.
     """
     raw = identifier(column)
-    if not is_text and pa.types.is_floating(found) and kind is not EMBEDDING:
-        raw = f"CASE WHEN NOT isnan({raw}) THEN {raw} END"  # what pandas writes for a missing value
+    if is_text and kind not in (TEXT, ID):
+        raw = f"CASE WHEN lower(trim({raw})) NOT IN ({_MISSING}) THEN {raw} END"
+    elif not is_text and pa.types.is_floating(found):
+        # not isnan(): DuckDB answers it from the statistics of a Parquet file, which leave NaN out
+        raw = f"CASE WHEN CAST({raw} AS VARCHAR) <> 'nan' THEN {raw} END"
     value = kind.parse(raw, found, is_text, unit or "us")
     unread = f"CASE WHEN {value} IS NULL THEN CAST({raw} AS VARCHAR) END"
     return [f"{value} AS {identifier(name)}", f"{unread} AS {identifier(name + '_text')}"]

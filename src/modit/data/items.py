@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -144,11 +145,13 @@ class _Rows:
         pos: int64 [n], positions in the input.
         item_id: string [n].
         kept: bool [n], rows that no rule has caught yet; changed as rules catch them.
+        caught: rule -> bool [n], rows that it has caught.
     """
 
     pos: np.ndarray
     item_id: pa.Array
     kept: np.ndarray
+    caught: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class _ItemReader:
@@ -170,6 +173,7 @@ class _ItemReader:
         self._ids: list[np.ndarray] = []
         self._titles: list[np.ndarray] = []
         self._log = ProblemLog()
+        self._broken: Counter[str] = Counter()  # rule -> rows, each once, whatever the columns that break it
         self._refused: list[pa.Table] = []
 
     def take(self, batch: pa.RecordBatch) -> None:
@@ -208,7 +212,7 @@ class _ItemReader:
             titles,
             good(self._norms),
             counts,
-            summarise("items", self._log, _RULES, self._rows, self._params).measurements,
+            summarise("items", self._log, _RULES, self._rows, self._params, self._broken).measurements,
             self._layout,
         )
 
@@ -274,6 +278,9 @@ class _ItemReader:
             here = bad[file[bad] == number]
             examples = [f"row {number_in_file[row]}: {shown[int(row)]}" for row in here[:EXAMPLES_SHOWN]]
             self._log.add_rows(rule, self._layout.files[number].name, column, len(here), examples)
+        caught = rows.caught.setdefault(rule, np.zeros(len(rows.pos), dtype=bool))
+        self._broken[rule] += int((broken & ~caught).sum())
+        caught |= broken
         fresh = bad[rows.kept[bad]]
         columns = {
             "pos": rows.pos[fresh],

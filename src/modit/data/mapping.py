@@ -220,7 +220,7 @@ def understand(table: str, files: list[TableFile], mapping: Mapping, engine: Eng
             problems.add("one_order_column", files[0].name, detail=f"columns are {shown}")
         kinds = {name: kind for name, kind in kinds.items() if name not in ORDER_COLUMNS or name in order}
     for name, kind in kinds.items():
-        _check_column(files, name, named.get(name), kind, problems)
+        _check_column(table, files, name, named.get(name), kind, problems)
     _check_same_columns(table, files, problems)
     problems.raise_if_any()
     columns = {name: named[name] for name in kinds if name in named}
@@ -281,13 +281,19 @@ def _domains(file: TableFile, named: dict[str, str], problems: ProblemLog) -> di
     return found
 
 
+def _how_to_map(table: str, name: str, file: TableFile) -> str:
+    unused = next((column for column in file.columns if column not in _COLUMNS[table]), "YOUR_COLUMN")
+    example = f"{table}: {{{name}: {unused}}}"
+    return f"a column of another name is named in mapping.yaml, such as '{example}' (docs/reference/input-contract.md)"
+
+
 def _check_column(
-    files: list[TableFile], name: str, column: str | None, kind: ColumnType, problems: ProblemLog
+    table: str, files: list[TableFile], name: str, column: str | None, kind: ColumnType, problems: ProblemLog
 ) -> None:
     if column is None:
         if name != "title":
-            shown = ", ".join(files[0].columns)
-            problems.add("column_present", files[0].name, name, f"missing; columns are {shown}")
+            detail = f"missing; columns are {', '.join(files[0].columns)}; {_how_to_map(table, name, files[0])}"
+            problems.add("column_present", files[0].name, name, detail)
         return
     for file in files:
         if column not in file.columns:

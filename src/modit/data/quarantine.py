@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,14 @@ class Quarantine:
         return summarise(self._table, log, [check.rule for check in self._checks], total, params)
 
 
-def summarise(table: str, log: ProblemLog, rules: Sequence[str], total: int, params: ValidationParams) -> SetAside:
+def summarise(
+    table: str,
+    log: ProblemLog,
+    rules: Sequence[str],
+    total: int,
+    params: ValidationParams,
+    broken: Mapping[str, int] | None = None,
+) -> SetAside:
     """The share of rows that each rule caught.
 
     Args:
@@ -99,11 +106,12 @@ def summarise(table: str, log: ProblemLog, rules: Sequence[str], total: int, par
         rules: those that rows were held against.
         total: rows that were looked at.
         params: section `validate_logs`.
+        broken: rule -> rows that break it, where a row can break it in several columns; those of the log if None.
     """
     measurements = []
     for rule in dict.fromkeys(rules):
         problems = log.of_rule(rule)
-        rows = sum(problem.count for problem in problems)
+        rows = sum(problem.count for problem in problems) if broken is None else broken.get(rule, 0)
         details = [str(problem) for problem in problems]
         measurements.append(measured(table, rule, rows / total if total else 0.0, params, rows, total, details))
     return SetAside({each.rule: each.rows for each in measurements if each.rows}, measurements)

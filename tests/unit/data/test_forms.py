@@ -501,3 +501,43 @@ def test_pandas_categories_of_a_frame_are_read(tmp_path, expected):
     catalog, labels = read(tmp_path, tmp_path)
     assert_equal(catalog, expected[0])
     assert labels == expected[1]
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+def test_nan_is_no_verdict(kind, tmp_path):
+    content = tables()
+    values = [np.nan if number % 2 else number % 3 == 0 for number in range(ITEMS)]
+    column = pa.array(np.array(values, kind.to_pandas_dtype()), kind)
+    content["items"] = content["items"].set_column(3, "attr_popular", column)
+    write(tmp_path, content)
+    expected = [NOT_SCORED if number % 2 else int(number % 3 == 0) for number in range(ITEMS)]
+    assert read(tmp_path, tmp_path)[0].verdicts["popular"].tolist() == expected
+
+
+@pytest.mark.parametrize("missing", ["", "nan", "NaN", "NA", "N/A", "null", "None", "<NA>"])
+def test_what_writers_put_for_a_missing_verdict_in_a_text_is_no_verdict(missing, tmp_path):
+    content = tables()
+    words = [missing if number % 2 else str(number % 3 == 0) for number in range(ITEMS)]
+    content["items"] = content["items"].set_column(3, "attr_popular", pa.array(words))
+    write(tmp_path, {name: content[name] for name in ("interactions", "retrieval_labels")})
+    (tmp_path / "items.csv").write_text(_csv(content["items"]))
+    expected = [NOT_SCORED if number % 2 else int(number % 3 == 0) for number in range(ITEMS)]
+    assert read(tmp_path, tmp_path)[0].verdicts["popular"].tolist() == expected
+
+
+def test_a_missing_column_says_how_another_name_is_mapped(tmp_path):
+    content = tables()
+    content["items"] = content["items"].rename_columns(["code", *content["items"].column_names[1:]])
+    write(tmp_path, content)
+    with pytest.raises(ContractError, match=r"named in mapping.yaml, such as 'items: \{item_id: code\}'"):
+        validate_logs(tmp_path, tmp_path)
+
+
+def test_an_item_with_two_bad_verdicts_counts_once(tmp_path, capsys):
+    content = tables()
+    for place in (3, 4):
+        column = pa.array([7] * 3 + [0] * 9)
+        content["items"] = content["items"].set_column(place, content["items"].column_names[place], column)
+    write(tmp_path, content)
+    assert main(["check", str(tmp_path)]) == 1
+    assert "- 3 of 12 rows (25.00%), allowed 1.00%" in capsys.readouterr().out
