@@ -162,11 +162,12 @@ def hold_out_patterns(
         TEST: max(params.minimum_held_out, round(params.test_share * len(centroids))),
         VALIDATION: max(params.minimum_held_out, round(params.validation_share * len(centroids))),
     }
-    if eligible.sum() < sum(wanted.values()) + params.minimum_held_out:
+    needed, judged = sum(wanted.values()) + params.minimum_held_out, int(eligible.sum())
+    if judged < needed:
         raise InsufficientDataError(
-            f"{int(eligible.sum())} patterns have the {params.minimum_positives} positives that a judged pattern "
-            f"needs, {sum(wanted.values()) + params.minimum_held_out} such patterns are needed to hold out "
-            f"{wanted[TEST]} for test and {wanted[VALIDATION]} for validation"
+            f"{judged} patterns have the {params.minimum_positives} positives that a judged pattern needs "
+            f"(assign_patterns.minimum_positives), {needed} such patterns are needed to hold out {wanted[TEST]} for test "
+            f"and {wanted[VALIDATION]} for validation"
         )
     medoids = nearest_rows(embeddings, centroids)
     order = np.argsort(hash_unit(item_ids[medoids], "pattern-split"), kind="stable")
