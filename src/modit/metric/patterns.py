@@ -166,8 +166,8 @@ def hold_out_patterns(
     if judged < needed:
         raise InsufficientDataError(
             f"{judged} patterns have the {params.minimum_positives} positives that a judged pattern needs "
-            f"(assign_patterns.minimum_positives), {needed} such patterns are needed to hold out {wanted[TEST]} for test "
-            f"and {wanted[VALIDATION]} for validation"
+            f"(assign_patterns.minimum_positives), {needed} such patterns are needed to hold out {wanted[TEST]} "
+            f"for test and {wanted[VALIDATION]} for validation"
         )
     medoids = nearest_rows(embeddings, centroids)
     order = np.argsort(hash_unit(item_ids[medoids], "pattern-split"), kind="stable")
