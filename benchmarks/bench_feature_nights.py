@@ -20,10 +20,10 @@ import pandas as pd
 
 from modit.features.params import FeatureParams
 from modit.features.parity import references
-from modit.features.publish import Night, publish
+from modit.features.publish import publish
 from modit.features.rows import OfflineRows
 from modit.features.store import open_store
-from modit.features.tables import FeatureTable, metric_view
+from modit.features.tables import FeatureTable, Night, metric_view
 from tests.unit.features.matrices import item_matrix
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "feature_repo"

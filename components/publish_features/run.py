@@ -13,9 +13,9 @@ from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import EMBEDDINGS_FILE, Catalog
 from modit.data.hashing import bucket_of
 from modit.features.parity import write_parity
-from modit.features.publish import Night, publish
+from modit.features.publish import publish
 from modit.features.store import service_name, store_folder
-from modit.features.tables import FeatureTable, feature_tables, newest_interaction
+from modit.features.tables import FeatureTable, Night, feature_tables, newest_interaction
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor
 from modit.release.bundle.embedding_space import Space
@@ -51,7 +51,7 @@ def run(context: StepContext) -> dict[str, object]:
 
 
 def _write_parity(tables: list[FeatureTable], bucket: np.ndarray, context: StepContext) -> None:
-    """Writes which bytes `publish` has just compared with the rows: it raises where one bit differs."""
+    """Records the matrix and tables that `publish` compared the rows with; it raises where one bit differs."""
     matrix = sha256_of_file(context.input("catalog") / EMBEDDINGS_FILE)
     for number in context.shard.buckets:
         chosen = np.flatnonzero(bucket == number)

@@ -70,7 +70,9 @@ def _equal(found: Any, expected: np.ndarray) -> bool:
 
 
 def write_parity(folder: Path, bucket: int, matrix: str, tables: Sequence[FeatureTable]) -> None:
-    """Records what was compared: written only after `publish` found every row equal.
+    """Records the matrix and tables of a night, after `publish` compared every row with them.
+
+    Where the step's summary says `status: older`, nothing was published or compared, and the record is no proof.
 
     Args:
         folder: of the artifact `features`.
@@ -84,7 +86,9 @@ def write_parity(folder: Path, bucket: int, matrix: str, tables: Sequence[Featur
 
 
 def proven_matrix(folder: Path) -> str:
-    """The sha256 of the embeddings that were compared with the published rows, all of them.
+    """Reads the sha256 of the embeddings from the records of all buckets.
+
+    All published rows were compared with them, unless the step's summary says `status: older`.
 
     Args:
         folder: of the artifact `features`.

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,41 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import FeatureParityError, RunBusyError
 from modit.core.locks import locked, locked_range
-from modit.core.step import ALL_BUCKETS
 from modit.core.storage import Storage, digest_of
 from modit.features.changes import append_night, newest_rows
 from modit.features.params import FeatureParams
 from modit.features.parity import compare_online, sample_of
 from modit.features.rows import OfflineRows, RowFile
 from modit.features.store import Published, declarations, open_store, write_config
-from modit.features.tables import FeatureTable
+from modit.features.tables import FeatureTable, Night
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
 _WAIT = 600.0  # seconds
 Lock = Callable[[], AbstractContextManager[None]]
-
-
-@dataclass(frozen=True)
-class Night:
-    """What is published.
-
-    Attributes:
-        as_of: the instant that the features are true for, UTC.
-        run_uri: address of the run.
-        domains: of the run.
-        tables: one for each view, of the items in these buckets.
-        buckets: what the task publishes; other shards publish the others.
-        space: version of the embedding space.
-    """
-
-    as_of: datetime
-    run_uri: str
-    domains: list[str]
-    tables: Sequence[FeatureTable]
-    buckets: range = ALL_BUCKETS
-    space: str = ""
 
 
 def publish(

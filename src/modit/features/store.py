@@ -23,7 +23,7 @@ from modit.core.storage import Storage, digest_of
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-    from modit.features.publish import Night
+    from modit.features.tables import Night
 
 FOLDER_VARIABLE, PROJECT_VARIABLE, REDIS_VARIABLE = "MODIT_FEATURES", "MODIT_FEATURES_PROJECT", "MODIT_REDIS"
 _PUBLISHED, CONFIG_FILE = "published.json", "feature_store.yaml"

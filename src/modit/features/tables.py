@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from modit.core.step import ALL_BUCKETS
 from modit.data.catalog import Catalog
 from modit.features.lookup import EMBEDDING, EMBEDDING_VIEW
 from modit.metric.patterns import Patterns
@@ -58,6 +60,27 @@ class FeatureTable:
             found.update(name.encode())
             found.update(np.ascontiguousarray(values).data)
         return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Night:
+    """What is published.
+
+    Attributes:
+        as_of: the instant that the features are true for, UTC.
+        run_uri: address of the run.
+        domains: of the run.
+        tables: one for each view, of the items in these buckets.
+        buckets: what the task publishes; other shards publish the others.
+        space: version of the embedding space.
+    """
+
+    as_of: datetime
+    run_uri: str
+    domains: list[str]
+    tables: Sequence[FeatureTable]
+    buckets: range = ALL_BUCKETS
+    space: str = ""
 
 
 def feature_tables(

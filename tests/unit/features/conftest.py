@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from modit.features.params import FeatureParams
-from modit.features.publish import Night, publish
+from modit.features.publish import publish
 from modit.features.store import open_store
-from modit.features.tables import FeatureTable
+from modit.features.tables import FeatureTable, Night
 
 REPOSITORY = Path(__file__).resolve().parents[3] / "feature_repo"
 # Recent, so that nothing has expired.

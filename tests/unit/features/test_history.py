@@ -139,8 +139,8 @@ def test_by_default_a_month_of_nights_keeps_its_services():
 
 
 def test_services_that_an_earlier_release_wrote_are_the_oldest():
-    from modit.features.publish import Night
     from modit.features.store import Published
+    from modit.features.tables import Night
 
     before = Published("", ["drama"], {"old": {"domain": "drama", "run_uri": "/runs/old"}})
     after = before.with_night(Night(FIRST, "/runs/new", ["drama"], []), datetime.now(UTC))

@@ -20,8 +20,8 @@ from modit.data.hashing import bucket_of
 from modit.features.changes import find_changes
 from modit.features.lookup import OnlineItems
 from modit.features.parity import compare_online
-from modit.features.publish import Night
 from modit.features.rows import OfflineRows
+from modit.features.tables import Night
 from tests.unit.features.conftest import FIRST, Store, World
 from tests.unit.features.crashing import BATCH, die_at, second_night
 from tests.unit.features.matrices import item_matrix

@@ -14,8 +14,7 @@ import pytest
 
 pytest.importorskip("feast", reason="needs the extra `serve`")
 
-from modit.features.publish import Night
-from modit.features.tables import FeatureTable
+from modit.features.tables import FeatureTable, Night
 from modit.release.bundle.embedding_space import Space
 from modit.serve.feature_seeds import CircuitBreaker
 from tests.unit.features.conftest import RedisServer, Store
