@@ -305,7 +305,7 @@ class _Ragged:
             file.close()
 
     def _write(self, number: int, values: np.ndarray) -> None:
-        self._files[number].write(memoryview(np.ascontiguousarray(values)).cast("B"))
+        self._files[number].write(np.ascontiguousarray(values).view(np.uint8).data)
 
     def _map(self, number: int) -> np.ndarray:
         file: IO[bytes] = self._files[number]

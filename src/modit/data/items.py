@@ -222,12 +222,12 @@ class _ItemReader:
         empty = pc.fill_null(pc.equal(ids, ""), False).to_numpy(zero_copy_only=False)
         for name, prefix in (("item_id", ""), ("embedding", "item_id ")):
             missing = _is_null(batch[name]) & _is_null(batch[f"{name}_text"])
-            yield "not_null", name, missing, lambda row, prefix=prefix: f"{prefix}{ids[row].as_py()!r}"
+            yield "not_null", name, missing, _shown(ids, prefix)
         for name in ("embedding", *(ATTRIBUTE_PREFIX + domain for domain in self._layout.domains)):
             text = batch[f"{name}_text"]
             column = self._layout.columns[name].column
-            yield "readable_value", column, ~_is_null(text), lambda row, text=text: repr(text[row].as_py())
-        yield "item_id_not_empty", "item_id", empty, lambda row: f"{ids[row].as_py()!r}"
+            yield "readable_value", column, ~_is_null(text), _shown(text)
+        yield "item_id_not_empty", "item_id", empty, _shown(ids)
 
     def _vectors(self, column: pa.Array, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
         """The embeddings that have the table's dimension, float32 [n, d], and their rows; sets bad ones aside."""
@@ -317,6 +317,10 @@ class _ItemReader:
         Quarantine(engine, "items", files, checks).set_aside("refused_items", ("item_id", "value"), quarantine)
         counts = engine.rows("SELECT broken, count(*) FROM refused_items GROUP BY broken ORDER BY broken")
         return {_RULES[broken]: count for broken, count in counts}
+
+
+def _shown(column: pa.Array, prefix: str = "") -> Callable[[int], str]:
+    return lambda row: f"{prefix}{column[row].as_py()!r}"
 
 
 def _is_null(column: pa.Array) -> np.ndarray:

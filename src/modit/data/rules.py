@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
+from operator import attrgetter
 
 from modit.data.params import ValidationParams
 
@@ -52,7 +52,7 @@ class Rule:
 
 
 def _number(limit: float | str, params: ValidationParams) -> float:
-    return float(reduce(getattr, limit.split("."), params) if isinstance(limit, str) else limit)
+    return float(attrgetter(limit)(params)) if isinstance(limit, str) else limit
 
 
 def _on_files(meaning: str, *tables: str) -> Rule:

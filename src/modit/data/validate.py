@@ -168,6 +168,7 @@ def inspect(
         if has_table(source, "interactions"):
             found.interactions = read_interactions(job)
             found.measurements += [*contract_measurements("interactions"), *found.interactions.measurements]
+        if found.interactions.layout:
             found.layouts.append(found.interactions.layout)
         if has_table(source, "retrieval_labels"):
             found.labels = read_labels(job, sorted(items.verdicts))
