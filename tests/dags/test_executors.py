@@ -76,7 +76,7 @@ def fields(task):
     return {"command": operator.command_line()}
 
 verbs = ("prepare_reviews", "release.carry_out")
-steps = [task for task in dag.tasks if task.task_id not in (*verbs, "release.review")]
+steps = [task for task in dag.tasks if task.task_id not in (*verbs, "release.review", "all_domains")]
 tasks = {task.task_id: fields(task) for task in steps}
 for name in verbs:
     task = dag.get_task(name)

@@ -52,11 +52,11 @@ def tasks_of(spec):
 def test_the_committed_file_is_what_is_declared(monkeypatch):
     for variable in ("MODIT_IMAGES", "MODIT_SHARDS"):
         monkeypatch.delenv(variable, raising=False)
-    assert main(["--check"]) == 0
+    assert main(["retrain", "--check"]) == 0
 
 
 def test_a_file_that_is_not_current_is_named(tmp_path, capsys):
-    assert main(["--check", "--out", str(tmp_path / "other.yaml")]) == 1
+    assert main(["retrain", "--check", "--out", str(tmp_path / "other.yaml")]) == 1
     assert "make pipelines/retrain.yaml" in capsys.readouterr().err
 
 
@@ -103,9 +103,10 @@ def test_every_task_runs_the_adapter_with_what_kfp_tells_it(containers):
     for step in REGISTRY.steps:
         container = containers[step.name]
         assert container["command"] == ["python", "-m", "pipelines.kfp_task", step.name]
-        timeout = ["--timeout-minutes", f"{step.timeout_minutes:g}"]
-        assert container["args"][:4] == [*timeout, "--executor-input", "{{$}}"]
-        assert container["args"][5::3] == list(step.outputs)
+        last = ["--last"] if step.name in REGISTRY.last_steps else []
+        timeout = ["--timeout-minutes", f"{step.timeout_minutes:g}", "--pipeline", "retrain", *last]
+        assert container["args"][: len(timeout) + 2] == [*timeout, "--executor-input", "{{$}}"]
+        assert container["args"][len(timeout) + 3 :: 3] == list(step.outputs)
 
 
 def test_limits_and_retries_are_those_of_the_declaration(spec, containers):
@@ -135,7 +136,17 @@ def test_images_are_given_for_all_steps_or_by_kind(tmp_path):
     kind = REGISTRY.steps[0].image
     assert Platform().image_of(REGISTRY.steps[0]) == f"modit/{kind}:dev"
     assert Platform("here/all:1").image_of(REGISTRY.steps[0]) == "here/all:1"
-    main(["--out", str(tmp_path / "one.yaml"), "--image", "here/{image}:1", "--image", f"{kind}=there/x@sha256:0"])
+    main(
+        [
+            "retrain",
+            "--out",
+            str(tmp_path / "one.yaml"),
+            "--image",
+            "here/{image}:1",
+            "--image",
+            f"{kind}=there/x@sha256:0",
+        ]
+    )
     images = {
         container["image"] for container in containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()
     }
@@ -145,7 +156,7 @@ def test_images_are_given_for_all_steps_or_by_kind(tmp_path):
 
 def test_an_image_may_come_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("MODIT_IMAGES", "here/all:2")
-    main(["--out", str(tmp_path / "one.yaml")])
+    main(["retrain", "--out", str(tmp_path / "one.yaml")])
     assert {c["image"] for c in containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()} == {
         "here/all:2"
     }
@@ -153,7 +164,7 @@ def test_an_image_may_come_from_the_environment(monkeypatch, tmp_path):
 
 def test_variables_are_given_to_every_task_but_those_of_a_service_to_who_needs_it(tmp_path):
     given = ["A=0", "B=1=2", "MLFLOW_TRACKING_URI=http://mlflow", "MODIT_FEATURES=/data/features"]
-    main(["--out", str(tmp_path / "one.yaml"), *(f"--env={each}" for each in given)])
+    main(["retrain", "--out", str(tmp_path / "one.yaml"), *(f"--env={each}" for each in given)])
     containers = containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text()))
     held = {name: {each["name"]: each["value"] for each in found["env"]} for name, found in containers.items()}
     assert all(found["A"] == "0" and found["B"] == "1=2" for found in held.values())
@@ -166,11 +177,21 @@ def test_variables_are_given_to_every_task_but_those_of_a_service_to_who_needs_i
 def test_a_secret_variable_is_refused_without_its_value(tmp_path, variable):
     name = variable.partition("=")[0]
     with pytest.raises(ConfigError, match=f"^--env {name}=...: the pipeline would show it; .* see --secrets$"):
-        main(["--out", str(tmp_path / "one.yaml"), "--env", variable])
+        main(["retrain", "--out", str(tmp_path / "one.yaml"), "--env", variable])
 
 
 def test_a_task_refers_to_the_secrets_of_the_services_that_its_step_needs(tmp_path):
-    main(["--out", str(tmp_path / "one.yaml"), "--secrets", "our-{service}", "--env", "AWS_ENDPOINT_URL=http://s3"])
+    main(
+        [
+            "retrain",
+            "--out",
+            str(tmp_path / "one.yaml"),
+            "--secrets",
+            "our-{service}",
+            "--env",
+            "AWS_ENDPOINT_URL=http://s3",
+        ]
+    )
     spec, platform = yaml.safe_load_all((tmp_path / "one.yaml").read_text())
     labels = {
         label: executor["container"]["command"][-1] for label, executor in spec["deploymentSpec"]["executors"].items()
@@ -198,7 +219,7 @@ def test_a_task_refers_to_the_secrets_of_the_services_that_its_step_needs(tmp_pa
 
 
 def test_a_claim_lies_in_every_task(tmp_path):
-    main(["--out", str(tmp_path / "one.yaml"), "--claim", "shop-data=/data"])
+    main(["retrain", "--out", str(tmp_path / "one.yaml"), "--claim", "shop-data=/data"])
     _, platform = yaml.safe_load_all((tmp_path / "one.yaml").read_text())
     settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
     mounts = [(each["pvcMount"][0]["constant"], each["pvcMount"][0]["mountPath"]) for each in settings]
@@ -208,7 +229,7 @@ def test_a_claim_lies_in_every_task(tmp_path):
 @pytest.mark.parametrize("claim", ["shop-data", "shop-data=data", "Shop=/data", "=/data"])
 def test_a_claim_without_a_name_or_an_absolute_path_is_refused(tmp_path, claim):
     with pytest.raises(ConfigError, match=f"^--claim '{claim}'; allowed: NAME=PATH"):
-        main(["--out", str(tmp_path / "one.yaml"), "--claim", claim])
+        main(["retrain", "--out", str(tmp_path / "one.yaml"), "--claim", claim])
 
 
 def test_artifacts_are_typed(spec):
@@ -234,11 +255,11 @@ def test_the_pipelines_parameters_are_those_that_the_tasks_read(spec):
         "run",
     }
     not_of_the_run = {"run_root", "run"}
-    assert set(parameters) - not_of_the_run == set(RunConfig.model_fields) - {"promote", "new_domain"}
+    assert set(parameters) - not_of_the_run == set(RunConfig.model_fields) - {"promote", "new_domain", "pipeline"}
 
 
 def test_sharded_steps_are_in_loops_over_their_shards(tmp_path):
-    main(["--out", str(tmp_path / "three.yaml"), "--shards", "3"])
+    main(["retrain", "--out", str(tmp_path / "three.yaml"), "--shards", "3"])
     spec = yaml.safe_load((tmp_path / "three.yaml").read_text())
     graph, found = KfpGraph(spec), {}
     for task in tasks_of(spec).values():
@@ -254,7 +275,7 @@ def test_sharded_steps_are_in_loops_over_their_shards(tmp_path):
 
 def test_a_number_of_shards_out_of_range_is_refused():
     with pytest.raises(ConfigError, match="65 shards; allowed: 1 to 64"):
-        main(["--check", "--shards", "65"])
+        main(["retrain", "--check", "--shards", "65"])
 
 
 def test_unrolled_every_shard_is_a_task():
