@@ -1,1 +1,1 @@
-"""See docs/explanation/architecture.md for what lives in this room."""
+"""HPPO: candidates, their labels on the index, preference pairs and loss, rounds, validation."""

@@ -126,7 +126,7 @@ class RoundLog:
         self.chain(self.before + step, figures)
 
     def rewind(self, step: int) -> None:
-        """Forgets what lies beyond a step of the round."""
+        """Drops the figures of later steps of the round."""
         self.chain.rewind(self.before + step)
 
 

@@ -73,8 +73,8 @@ def build_pairs(
     if served is not None and tolerance is not None:
         eligible = same >= same[:, served, None] - tolerance - slack
     winner = np.where(eligible, joint + slack * same, -np.inf).argmax(1)
-    rival = np.sort(joint, 1)[:, -2] if served is None else joint[:, served]
-    clear = joint[cases, winner] - rival >= margin - slack
+    to_beat = np.sort(joint, 1)[:, -2] if served is None else joint[:, served]
+    clear = joint[cases, winner] - to_beat >= margin - slack
     if served is not None:
         winner = np.where(clear, winner, served)
         clear = np.ones_like(clear)
@@ -110,13 +110,14 @@ class PreferenceStage:
     """HPPO's loss over pairs. Winner, loser, anchor, policy and reference share the same draws of (time, noise)."""
 
     def __init__(self, name: str, data: PairData, reference: MODiT, params: HPPOParams, geometry: Geometry) -> None:
-        """Args.
+        """Freezes a copy of the reference.
 
-        name: of the stage, round included.
-        data: the pairs.
-        reference: the SFT model, always the original one; a copy of it is frozen, it stays as it is.
-        params: section `hppo`; L_FM is summed over d, so logits are of order beta.
-        geometry: of the domain.
+        Args:
+            name: of the stage, round included.
+            data: the pairs.
+            reference: the SFT model, the same in every round; it is not changed.
+            params: section `hppo`; L_FM is summed over d, so logits are of order beta.
+            geometry: of the domain.
         """
         self.name, self.data = name, data
         self.reference = copy.deepcopy(reference).eval().requires_grad_(False)

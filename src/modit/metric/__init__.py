@@ -1,1 +1,1 @@
-"""See docs/explanation/architecture.md for what lives in this room."""
+"""Patterns, density labels and their predictor, the geometry of a domain, trajectories and cases."""

@@ -1,1 +1,1 @@
-"""See docs/explanation/architecture.md for what lives in this room."""
+"""The diffusion transformer, spherical flow matching, the axes of a case and the sampler, in pure torch."""

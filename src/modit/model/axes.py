@@ -2,7 +2,7 @@
 
 A case brings four unit vectors: its *frame* (the mean of its seeds), the *whitened frame* (the same mean as a linear
 discriminant sees it), the direction of predicted density and the attribute's direction. Tokens are offsets from the
-frame with coordinates along the axes, so a model reads relations, not places. All of them turn with the space.
+frame with coordinates along the axes, so a model reads relations, not places. All axes are rotation-equivariant.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Geometry(NamedTuple):
 
     @classmethod
     def blank(cls, dimension: int) -> Geometry:
-        """Of sequences that no domain orders: the frame is their only axis."""
+        """The geometry of sequences that no domain orders: their frame is the only axis."""
         zeros = torch.zeros(dimension)
         return cls(zeros, zeros, zeros, torch.zeros(dimension, dimension))
 

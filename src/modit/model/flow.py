@@ -59,8 +59,9 @@ def geodesic(noise: Tensor, target: Tensor, time: Tensor) -> PathPoint:
 def curvature_weight(time: Tensor, angle: Tensor, kind: CurvatureWeight) -> Tensor:
     """Jacobi weight sinc^2 of the angle remaining to the target (or travelled from the noise); 1 for `none`.
 
-    A transverse velocity error at time t moves the endpoint by (1-t) sinc((1-t) Omega) of it; the weight is that
-    factor's curvature part, squared (Kumar & Patel, arXiv 2602.10099, in the paper's time direction).
+    A velocity error across the path at time t moves the end of the path by (1-t) sinc((1-t) Omega) times the error.
+    The weight is the curvature part of that factor, squared (Kumar & Patel, arXiv 2602.10099, in the paper's time
+    direction).
     """
     if kind == "none":
         return torch.ones_like(time)

@@ -106,11 +106,16 @@ def noise_companions(noise: Tensor, count: int) -> Tensor:
 
 
 class Sampler(nn.Module):
-    """Seeds in any order and number to one unit query: what is validated, judged, exported and served."""
+    """Maps seeds in any order and number to one unit query; validation, evaluation, export and service use it alike."""
 
     def __init__(self, model: MODiT, geometry: Geometry, steps: int, samples: int) -> None:
-        """Args: the velocity field, the domain's geometry (its density direction orders the seeds), Euler steps, and
-        how many samples are averaged into a query.
+        """Keeps the geometry as buffers, so that it is exported with the model.
+
+        Args:
+            model: the velocity field.
+            geometry: of the domain; its density direction orders the seeds.
+            steps: Euler steps.
+            samples: how many samples are averaged into a query.
         """
         super().__init__()
         self.model, self.steps, self.samples = model, steps, samples

@@ -1,1 +1,1 @@
-"""See docs/explanation/architecture.md for what lives in this room."""
+"""The training loop, its stages, checkpoints, several processes, and curves in MLflow."""

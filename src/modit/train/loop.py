@@ -44,7 +44,7 @@ class Log(Protocol):
         ...
 
     def rewind(self, step: int) -> None:
-        """Forgets what lies beyond `step`."""
+        """Drops the figures of later steps than `step`."""
         ...
 
 

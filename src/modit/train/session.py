@@ -23,7 +23,14 @@ class Journal:
     """Collects figures of a stage; a bar on a terminal, plain log lines elsewhere."""
 
     def __init__(self, stage: str, steps: int, logger: logging.Logger, file: Path | None = None) -> None:
-        """Args: the stage's name, its number of steps, where lines go, and the file that survives a crash."""
+        """Starts a curve, or goes on with the one in `file`.
+
+        Args:
+            stage: its name.
+            steps: of the whole stage.
+            logger: for progress where there is no terminal.
+            file: keeps the curve across a crash; None to keep nothing.
+        """
         self.stage, self.steps, self.logger, self.file = stage, steps, logger, file
         self.curve: list[dict[str, float]] = []
         if file and file.exists():
@@ -32,7 +39,7 @@ class Journal:
         self._last_line = 0.0
 
     def rewind(self, step: int) -> None:
-        """Forgets what lies beyond `step`: the steps that a resumed stage does again."""
+        """Drops points after `step`: a resumed stage does those steps again."""
         self.curve = [point for point in self.curve if point["step"] <= step]
         if self.file:
             self.file.write_text("".join(json.dumps(point) + "\n" for point in self.curve))

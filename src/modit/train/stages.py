@@ -47,14 +47,15 @@ class PrefixPrediction:
         geometries: Sequence[Geometry],
         kinds: np.ndarray | None = None,
     ) -> None:
-        """Args.
+        """Keeps the data as tensors.
 
-        name: of the stage.
-        embeddings: [N, d].
-        sequences: rows of the catalogue int32 [S, L], padded with -1 at the end.
-        params: optimiser settings.
-        geometry: of one domain, or of several stacked.
-        kinds: which of them belongs to each sequence [S]; None for the first.
+        Args:
+            name: of the stage.
+            embeddings: [N, d].
+            sequences: rows of the catalogue int32 [S, L], padded with -1 at the end.
+            params: optimiser settings.
+            geometries: of one domain or of several.
+            kinds: which of the geometries belongs to each sequence [S]; None for the first.
         """
         self.name, self.params = name, params
         self.kinds = torch.zeros(len(sequences), dtype=torch.long) if kinds is None else torch.from_numpy(kinds).long()
@@ -116,14 +117,15 @@ class TargetPrediction:
         params: OptimizerParams,
         geometry: Geometry,
     ) -> None:
-        """Args.
+        """Keeps the data as tensors.
 
-        name: of the stage.
-        embeddings: [N, d].
-        seeds: int32 [S, m] in ascending predicted density.
-        targets: unit [S, d], the tail centroids.
-        params: optimiser settings, with draws and full_share.
-        geometry: of the domain.
+        Args:
+            name: of the stage.
+            embeddings: [N, d].
+            seeds: rows of the catalogue int32 [S, m] in ascending predicted density.
+            targets: unit [S, d], the tail centroids.
+            params: optimiser settings, with `draws` and `full_share`.
+            geometry: of the domain.
         """
         self.name, self.params, self.geometry = name, params, geometry
         self.embeddings = torch.from_numpy(np.ascontiguousarray(embeddings))
@@ -178,7 +180,7 @@ def keep_some(seeds: Tensor, full_share: float, generator: torch.Generator) -> t
 
 
 def subset_rows(seeds: np.ndarray, full_share: float, generator: np.random.Generator) -> np.ndarray:
-    """`keep_some` for catalogue rows that are kept on: int32 [n, m], padded with -1."""
+    """Applies `keep_some` to catalogue rows and pads the rest with -1: int32 [n, m]."""
     torch_generator = torch.Generator().manual_seed(int(generator.integers(2**31)))
     ordered, lengths = keep_some(torch.from_numpy(np.ascontiguousarray(seeds)), full_share, torch_generator)
     return np.where(np.arange(seeds.shape[1]) < lengths[:, None].numpy(), ordered.numpy(), -1).astype(np.int32)

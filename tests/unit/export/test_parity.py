@@ -8,11 +8,13 @@ import torch
 
 from modit.export.graph import translate
 from modit.export.parity import ParityError, list_parity, parity_report, tensor_parity
+from modit.export.sampler import export_sampler
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
+from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import OPSET
-from modit.model.sampler import sort_seeds
-from tests.unit.samplers import DIMENSION, SEEDS
+from modit.model.sampler import Sampler, sort_seeds
+from tests.unit.samplers import DIMENSION, SEEDS, describe
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,17 @@ class _Sort(torch.nn.Module):
         return sort_seeds(seeds, mask, torch.zeros(DIMENSION))
 
 
-def test_seeds_of_equal_density_keep_their_order_in_the_graph():
+def test_where_all_seeds_tie_in_density_the_file_answers_as_torch_and_any_order_gives_the_same(sampler, tmp_path):
+    """Equal queries, not near ones: the graph sorts the seeds by their content before anything else reads them."""
+    tied = sampler.geometry._replace(density=torch.zeros(DIMENSION))
+    other = Sampler(sampler.model, tied, sampler.steps, sampler.samples).eval()
+    export_sampler(other, describe(), tmp_path / "sampler.onnx")
+    table = tensor_parity(other, load_sampler(tmp_path / "sampler.onnx", threads=1), seed=0)
+    assert max(row.difference for row in table) < 1e-4
+    assert max(row.shuffled_difference for row in table) < 1e-6
+
+
+def test_seeds_of_equal_density_have_the_same_order_in_the_graph():
     seeds, mask = torch.randn(3, 9, DIMENSION), torch.rand(3, 9) < 0.7
     graph = translate(_Sort(), (seeds, mask), ({}, {}))
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
