@@ -89,7 +89,7 @@ def _parity(context: StepContext, sampler: Sampler, path: Path, index: ItemIndex
     """Compares tensors and retrieved lists of file and torch."""
     catalog, exported = Catalog.load(context.input("catalog")), load_sampler(path)
     seed = derived_seed(context.seed, "parity", context.domain)
-    cases = {split: Cases.load(context.input("cases") / f"{split}.npz").seeds for split in HOLDOUTS}
+    cases = {str(split): Cases.load(context.input("cases") / f"{split}.npz").seeds for split in HOLDOUTS}
     k = context.params.retrieval.depth(len(catalog))
     lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed)
     return parity_report(tensor_parity(sampler, exported, seed), lists)

@@ -28,7 +28,8 @@ def run(context: StepContext) -> dict[str, object]:
 
     reference = load_model(context.input("finetuned") / "model.pt")
     inputs = load_context({name: context.input(name) for name in ARTIFACTS}, context.domain, context.params)
-    seed, best = derived_seed(context.seed, "hppo", context.domain), {}
+    seed = derived_seed(context.seed, "hppo", context.domain)
+    best: dict[str, object] = {}
     for name in names:
         section, folder, scratch = (
             context.params.hppo.model_copy(update={"variant": name}),
