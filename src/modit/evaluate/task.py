@@ -117,19 +117,23 @@ class BaselineModel(Generic[Request]):
 
 
 class Task(Protocol[Request]):
-    """What a caller gives, and how an answer is judged.
+    """What a caller gives, and how an answer is judged."""
 
-    Attributes:
-        name: Of the task.
-        domain: Whose cases these are.
-        figures: How a result list is judged.
-        primary: The figure that decides.
-    """
+    @property
+    def name(self) -> str:
+        """Name of the task."""
 
-    name: str
-    domain: str
-    figures: tuple[Figure, ...]
-    primary: str
+    @property
+    def domain(self) -> str:
+        """Domain of the cases."""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The figures by which a result list is judged."""
+
+    @property
+    def primary(self) -> str:
+        """Name of the figure that decides."""
 
     def cases(self, split: Split) -> CaseSet[Request]:
         """The cases of a split; a validation split hides the test items from every row."""
