@@ -75,7 +75,7 @@ def enough_patterns(findings: Sequence[Finding]) -> list[Finding]:
     most = max(int(each.numbers["patterns"] or 0) for each in required)
     sentence = (
         f"{TOO_FEW} in every split: {most} patterns at most, at least {MINIMUM_PATTERNS} are needed "
-        "(assign_patterns.maximum yields more)"
+        "(a higher assign_patterns.minimum, or a lower minimum_held_out or positives_per_pattern, yields more)"
     )
     return [Finding(PATTERNS, False, sentence, {"patterns": most, "needed": MINIMUM_PATTERNS})]
 

@@ -178,7 +178,7 @@ def test_where_no_split_has_enough_patterns_nothing_passes_and_the_parameter_is_
     found = evidence(champion=champion, item_holdout=few(split(ready), 4), pattern_holdout=few(split(ready), 2))
     assert reasons_of(found) == [
         "too few patterns to tell in every split: 4 patterns at most, at least 5 are needed "
-        "(assign_patterns.maximum yields more)"
+        "(a higher assign_patterns.minimum, or a lower minimum_held_out or positives_per_pattern, yields more)"
     ]
 
 
