@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modit.core.errors import ArtifactChangedError, ArtifactError, ConfigError
+from modit.core.errors import ArtifactChangedError, ArtifactError, SealedError
 from modit.core.storage import Storage, digest_of, partial_beside, sha256_of_file
 
 MANIFEST = "manifest.json"
@@ -298,11 +298,11 @@ def expect_unsealed(run: Storage, domain: str | None, reasons: list[str]) -> Non
         reasons: why the step would write.
 
     Raises:
-        ConfigError: the domain is sealed, or a domain is and what all share would be written.
+        SealedError: the domain is sealed, or a domain is and what all share would be written.
     """
     for name, reason in seals_of(run).items():
         if domain in (None, name):
-            raise ConfigError(
+            raise SealedError(
                 f"{run.uri} is sealed: {reason}. A step would run in it because {'; '.join(reasons)}: "
                 "take another run, or what this one was made with"
             )

@@ -21,6 +21,10 @@ class ConfigError(ModitError):
     """A parameter is outside its range or unknown."""
 
 
+class SealedError(ConfigError):
+    """A step would write into a part of a run that a promoted version relies on; nothing was run."""
+
+
 class ArtifactError(ModitError):
     """An artifact is missing, damaged, or not the one that was pinned."""
 

@@ -12,7 +12,15 @@ from typing import Any, Literal
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, expect_unsealed, list_files, seals_of
 from modit.core.cache import CrossRunCache, copy_artifacts
 from modit.core.context import DeclaredParams, StepContext
-from modit.core.errors import ArtifactError, ConfigError, ContractError, InsufficientDataError, UpstreamFailedError
+from modit.core.errors import (
+    ArtifactError,
+    ConfigError,
+    ContractError,
+    InsufficientDataError,
+    RunBusyError,
+    SealedError,
+    UpstreamFailedError,
+)
 from modit.core.failures import Failures
 from modit.core.key import KeyParts, Task, explain, key_parts
 from modit.core.locks import NightLease
@@ -32,6 +40,9 @@ DOMAINS_FILE = "domains.json"
 
 # Seconds that a shard waits while another one looks for parts or merges them.
 JOIN_WAIT = 600.0
+
+# A task that ended with one of these did not begin to work: it says nothing of the domain.
+_NOTHING_RAN = (RunBusyError, SealedError, UpstreamFailedError)
 
 
 def _own(value: int) -> int:
@@ -169,7 +180,7 @@ class StepRunner:
             try:
                 result = self._execute_noted(step, domain, shard, force, workspace)
             except BaseException as error:
-                if not isinstance(error, UpstreamFailedError):
+                if not isinstance(error, _NOTHING_RAN):
                     failures.note(error)
                 raise
             if result.status != "part":

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from modit.core.errors import ConfigError
-from modit.data.contract import LABEL_SCHEMA
+from modit.data.catalog import RETRIEVAL_LABEL_SCHEMA
 from modit.metric.anchors import logged_labels
 from modit.serve import request_log
 from modit.serve.request_log import LoggedRequest, RequestLog
@@ -57,10 +57,13 @@ def test_lists_are_as_deep_as_the_run_of_the_version_needs(make_bundle, tmp_path
         client.post("/v1/retrieve", json={"domain": "drama", "seeds": {"item_ids": ["item-1"]}, "k": 2})
     rows = rows_of(tmp_path / "retrieval_labels")
     assert len(rows) == min(3 * k, ITEMS - 1)
-    catalog, logs = bundle.catalog, pa.Table.from_pylist(rows, LABEL_SCHEMA)
+    catalog = bundle.catalog
+    place = {item: row for row, item in enumerate(catalog.item_ids.tolist())}
+    known = [row | {"anchor": place[row["anchor_item_id"]], "item": place[row["item_id"]]} for row in rows]
+    logs = pa.Table.from_pylist(known, RETRIEVAL_LABEL_SCHEMA)
     trainable = np.random.default_rng(0).random(len(catalog)) < 0.8
     trainable[catalog.item_ids == "item-1"] = True
-    assert len(logged_labels(logs, catalog, "drama", trainable, k)) == k
+    assert len(logged_labels(logs, "drama", trainable, k)) == k
 
 
 def test_items_that_were_not_scored_are_in_no_list(make_bundle, tmp_path):
