@@ -45,6 +45,7 @@ HPPO_STEPS = ("hppo_round_1", "hppo_variants")
 DOMAINS = ("popular", "quality")
 # Few steps are enough to see what they read; small patterns of a small world are judged with fewer seeds.
 OVERRIDES = {
+    "assign_patterns": {"minimum_held_out": 2},
     "hppo": {"cases": 60, "steps": 3, "batch": 8},
     "finetune": {"blends": [1.0, 0.5, 0.0]},
     "hppo_variants": {"names": ["adaptive"]},
