@@ -37,7 +37,7 @@ PACKAGES = {
         "statsd",
     ],
 }
-# Images that have a variant for accelerators: its target and lock. It bears the name of the image that it replaces.
+# Images that have a variant for accelerators: its target and lock. It has the name of the image that it replaces.
 CUDA = {"train": "train-cuda"}
 # PyPI's own torch holds the CUDA build; === keeps a local build, 2.13.0+cpu, from being taken for it.
 VARIANTS = {"train-cuda": [*PACKAGES["train"], "torch===2.13.0"]}

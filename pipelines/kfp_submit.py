@@ -178,7 +178,7 @@ class Server:
     """Where to submit.
 
     Attributes:
-        host: address of the API, or of the user interface in front of it.
+        host: address of the API, or of the user interface that forwards to it.
         namespace: of a server with several users; None where there is one.
         experiment: under which runs are listed; made when it is missing.
         token: bearer token; None where the server asks for none.

@@ -63,7 +63,7 @@ def manifest(
         trainer: of `trainer_of`.
         pod: of `pod_of`.
         command_line: arguments of `python`, `-m components ...`, that each process of the team runs.
-        deadline: seconds until the cluster ends it, whoever still watches; None for no end.
+        deadline: seconds until the cluster ends the job, even if no process watches it; None for no limit.
     """
     spec: dict[str, Any] = {
         "runtimeRef": {"apiGroup": RESOURCE["group"], "kind": "TrainingRuntime", "name": RUNTIME},

@@ -1,5 +1,5 @@
-"""`python bucket.py NAME`: makes a bucket of the object store once the store answers, and refuses a store that lets a
-second writer make the same file: what is promoted, and who may begin, hangs on that (docs/adr/0026).
+"""`python bucket.py NAME`: makes a bucket once the object store answers. Refuses a store that lets two writers create
+the same file, because promotion and leases depend on exclusive creation (docs/adr/0026).
 """
 
 from __future__ import annotations

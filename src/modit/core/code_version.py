@@ -44,7 +44,7 @@ def code_parts(modules: Sequence[str], packages: tuple[str, ...]) -> dict[str, s
 
 
 def folder_parts(package: str, folders: tuple[str, ...]) -> dict[str, str]:
-    """Hashes of the files of folders that lie beside a package; files whose name starts with `.` do not count.
+    """Returns hashes of the files in folders next to a package, without hidden files.
 
     Args:
         package: name of the package, such as `components`.

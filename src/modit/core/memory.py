@@ -36,7 +36,7 @@ def least_parts() -> int:
 
 
 def batch_parts() -> int:
-    """In how many parts the step at work takes its batches; 1 unless `in_parts` says otherwise."""
+    """The number of parts that the running step splits its batches into: 1 unless `in_parts` sets another."""
     return _PARTS.get()
 
 

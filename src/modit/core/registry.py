@@ -206,7 +206,7 @@ def producers(steps: Iterable[Step]) -> dict[str, Step]:
         steps: the declarations.
 
     Raises:
-        GraphError: two steps bear one name, or an artifact has two writers.
+        GraphError: two steps have the same name, or two steps write one artifact.
     """
     steps = list(steps)
     repeated = [name for name, count in Counter(step.name for step in steps).items() if count > 1]

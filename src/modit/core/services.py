@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from modit.core.errors import GraphError
 
-# Every step reaches it: its run lies there.
+# Every step needs it: it holds the run.
 ARTIFACT_STORE = "artifact_store"
 FEATURE_STORE, REGISTRY = "feature_store", "registry"
 # A password in an address, as of a database, or in Redis' connection string.
@@ -86,7 +86,7 @@ class Handed(NamedTuple):
 
 
 def handed_on(needs: Collection[str], environment: Mapping[str, str]) -> Handed:
-    """What a step gets of an environment.
+    """Selects the variables of an environment that a step may see.
 
     Args:
         needs: what the step declares.

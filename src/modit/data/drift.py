@@ -31,7 +31,7 @@ class Drift:
         test: the two-sample test: "Kolmogorov-Smirnov", or "chi-square" on categories.
         distance: its effect: greatest difference of the distribution functions, or total variation; in [0, 1].
         p_value: of the test.
-        level: what the parameters make of it.
+        level: `ok`, `warn` or `fail`, by the thresholds in the parameters.
     """
 
     column: str

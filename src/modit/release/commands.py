@@ -98,7 +98,7 @@ def _add_promotion(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_order(parser: argparse.ArgumentParser, *, reason: bool) -> None:
-    parser.add_argument("--by", required=True, metavar="WHO", help="who orders it")
+    parser.add_argument("--by", required=True, metavar="WHO", help="name of the person who gives the order")
     parser.add_argument("--reason", default="", required=reason, metavar="TEXT", help="for the release log")
     parser.add_argument(
         "--approval",
@@ -112,7 +112,7 @@ def _add_order(parser: argparse.ArgumentParser, *, reason: bool) -> None:
 def _add_registry(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--registry", metavar="URI", help="the MLflow registry (default: MLFLOW_TRACKING_URI)")
-    chosen.add_argument("--run", metavar="URI", help="a run whose registry lies beside it")
+    chosen.add_argument("--run", metavar="URI", help="a run; the registry next to it is used")
 
 
 def _add_result(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ WITHOUT_ITEM_SHARE = WITHOUT_CLOCK_SHARE = 0.4
 UNKNOWN_ITEM_SHARE = 0.1
 UNKNOWN_ITEM, UNSET_CLOCK = "item-unknown", datetime(1970, 1, 1, 0, 0, 5)
 
-# Where rows are delivered: so many days after their own, in a file of that name.
+# Where rows are delivered: the number of days after their own day, and the name of the file.
 Place: TypeAlias = tuple[int, str]
 Deliveries: TypeAlias = dict[Place, pa.Table]
 ON_TIME: Place = (0, "part.parquet")

@@ -37,7 +37,7 @@ class Difference(_Figures):
     Attributes:
         mean: Of all cases.
         low: Low end of the interval; None with too few patterns to resample.
-        high: High end, likewise.
+        high: High end of the interval; None with too few patterns to resample.
         patterns: How many patterns the cases have.
     """
 
