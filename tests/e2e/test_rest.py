@@ -121,7 +121,7 @@ def test_a_night_ends_in_a_review_of_each_version_and_only_an_answer_moves_a_cha
         page, digest = night.review(index), registered[domain]["digests"]["verdict"]
         assert page["subject"] == f"approve modit-{domain}/1: PASS (verdict {digest[:12]})?"
         assert digest in page["body"] and report_pages(str(runs / "night"))[0] in page["body"]
-        assert "gain over average" in page["body"]
+        assert "points over Average pooling" in page["body"]
         assert f"- [releases](http://serve/releases#{domain})" in page["body"] and "MLflow" not in page["body"]
         assert standing(runs, domain) == (None, [])
     assert night.answer(0, "Approve") == 200
