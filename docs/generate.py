@@ -324,15 +324,14 @@ def alerts() -> str:
 
 def service_metrics() -> str:
     """The metrics of `modit serve`."""
-    from modit.serve.metrics import Metrics
-    from modit.serve.releases import State
+    from modit.serve.metrics import REGISTRY, release_metrics
 
-    registry = Metrics(lambda: State({}, {}))._registry
     rows = []
-    for family in registry.collect():
-        if family.name.startswith("modit"):
-            collector = registry._names_to_collectors.get(family.name)
-            labels = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ())
+    for registry in (REGISTRY, release_metrics([])):
+        for family in registry.collect():
+            if not family.name.startswith("modit"):
+                continue
+            labels = registry._names_to_collectors[family.name]._labelnames  # type: ignore[attr-defined]
             name = family.name + ("_total" if family.type == "counter" else "")
             rows.append([f"`{name}`", family.type, code(labels), family.documentation])
     return table(["metric", "type", "labels", "meaning"], rows)

@@ -21,9 +21,8 @@ PACKAGES = {
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
-    # serve: `modit serve` may run from this image, too
-    # the last one for the files of `mlflow server`, which runs from this image
-    "release": [".[train,index,release,report,versioning,serve,s3]", "boto3"],
+    # boto3 for the files of `mlflow server`, which runs from this image
+    "release": [".[train,index,release,report,versioning,s3]", "boto3"],
     "serve": [".[serve,s3]", "async-timeout"],
     "airflow": [
         "apache-airflow>=3.3",

@@ -7,7 +7,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,23 +15,17 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from modit.serve.oidc import NoKeys, NoToken, OidcSettings, Tokens
-from modit.serve.schema import RequestError
+from modit.serve.schema import RequestError, retry_after
 from modit.serve.settings import KEYS_VARIABLE
 
-_RETRY_SECONDS = "10"
+_RETRY_SECONDS = 10
 _CLIENTS = 10_000  # remembered by the rate limit; one that is forgotten starts anew
 
 
 class Access:
-    """Authenticates requests, by API key or token."""
+    """Authenticates requests, by API key or token. Without keys and issuer every request is let in."""
 
     def __init__(self, keys: tuple[str, ...], oidc: OidcSettings | None) -> None:
-        """Prepares; without keys and issuer every request is let in.
-
-        Args:
-            keys: one of which a request must bring.
-            oidc: whose tokens are accepted instead.
-        """
         self._keys, self._tokens = [key.encode() for key in keys], Tokens(oidc) if oidc else None
         names = [f"one of {KEYS_VARIABLE}"] if keys else []
         self._allowed = "Bearer and " + " or ".join([*names, f"a token of {oidc.issuer}"] if oidc else names)
@@ -58,19 +51,24 @@ class Access:
             try:
                 return "subject " + await asyncio.to_thread(self._tokens.subject, key.decode("latin-1"))
             except NoKeys as error:
-                later = {"Retry-After": _RETRY_SECONDS}
                 message = f"Tokens cannot be checked now: {error}. Try again in {_RETRY_SECONDS} seconds."
+                later = retry_after(_RETRY_SECONDS)
                 raise RequestError("Authorization", str(error), "a token, later", 503, later, message) from error
             except NoToken as error:
                 reason = str(error)
-        headers = {"WWW-Authenticate": _challenge(scope)}
         message = f"The header Authorization does not let you in ({reason}). Needed: {self._allowed}."
+        headers = {"WWW-Authenticate": _challenge(scope)}
         raise RequestError("Authorization", reason, self._allowed, 401, headers, message)
 
 
 def address_of(scope: Scope) -> str:
     """The address of who asks."""
     return str(scope["client"][0]) if scope.get("client") else "unknown"
+
+
+def wants_page(scope: Scope) -> bool:
+    """Whether a browser asks for a page."""
+    return "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def _key_of(authorization: str) -> bytes:
@@ -88,8 +86,7 @@ def _key_of(authorization: str) -> bytes:
 
 def _challenge(scope: Scope) -> str:
     """What a browser answers with a form for the key, where a person opens a page."""
-    wants_page = "text/html" in Headers(scope=scope).get("accept", "")
-    return 'Basic realm="modit: any name, an API key as password", charset="UTF-8"' if wants_page else "Bearer"
+    return 'Basic realm="modit: any name, an API key as password", charset="UTF-8"' if wants_page(scope) else "Bearer"
 
 
 class RateLimit:
@@ -110,18 +107,13 @@ class RateLimit:
 
         More than fit into a bucket are given when it is full, and leave a debt.
 
-        Args:
-            client: whose bucket.
-            count: how many requests.
-
         Returns:
             0.0, or the seconds after which there are enough.
         """
-        now = self._clock()
-        tokens, since = self._buckets.pop(client, (self._most, now))
-        tokens = min(self._most, tokens + (now - since) * self._rate)
+        tokens = self._tokens(client)
         lacking = min(count, self._most) - tokens
-        self._buckets[client] = (tokens if lacking > 0 else tokens - count, now)
+        self._buckets[client] = (tokens if lacking > 0 else tokens - count, self._clock())
+        self._buckets.move_to_end(client)
         if len(self._buckets) > _CLIENTS:
             self._buckets.popitem(last=False)
         return max(0.0, lacking / self._rate)
@@ -132,9 +124,7 @@ class RateLimit:
         Raises:
             RequestError: 429, it has none.
         """
-        tokens, since = self._buckets.get(client, (self._most, self._clock()))
-        if (lacking := 1 - tokens - (self._clock() - since) * self._rate) > 0:
-            raise self._too_many(lacking / self._rate)
+        self._refuse_for((1 - self._tokens(client)) / self._rate)
 
     def spend(self, client: str, count: int = 1) -> None:
         """Takes requests out of a client's bucket, or refuses.
@@ -142,11 +132,16 @@ class RateLimit:
         Raises:
             RequestError: 429, there are not enough.
         """
-        if seconds := self.take(client, count):
-            raise self._too_many(seconds)
+        self._refuse_for(self.take(client, count))
 
-    def _too_many(self, seconds: float) -> RequestError:
-        wait = max(1, math.ceil(seconds))
-        message = f"Too many requests of this client: {self._rate:g} a second are allowed. Try again in {wait} seconds."
-        allowed, later = f"{self._rate:g} a second", {"Retry-After": str(wait)}
-        return RequestError("requests of this client", "too many", allowed, 429, later, message)
+    def _tokens(self, client: str) -> float:
+        now = self._clock()
+        tokens, since = self._buckets.get(client, (self._most, now))
+        return min(self._most, tokens + (now - since) * self._rate)
+
+    def _refuse_for(self, seconds: float) -> None:
+        if seconds > 0:
+            later, allowed = retry_after(seconds), f"{self._rate:g} a second"
+            wait = later["Retry-After"]
+            message = f"Too many requests of this client: {allowed} are allowed. Try again in {wait} seconds."
+            raise RequestError("requests of this client", "too many", allowed, 429, later, message)

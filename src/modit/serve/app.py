@@ -15,15 +15,10 @@ from starlette.routing import Route
 
 from modit import __version__
 from modit.serve import pages
-from modit.serve.access import Access, RateLimit
-from modit.serve.feature_seeds import FeatureSeeds
-from modit.serve.history import ask_history
-from modit.serve.item_annotations import AnnotationLoader
-from modit.serve.metrics import Metrics
-from modit.serve.middleware import RequestMiddleware, refusals, refused, wants_page
-from modit.serve.releases import AskRegistry, Releases, Watcher, ask_registry
-from modit.serve.request_log import RequestLog
-from modit.serve.retrieve import RetrieveTask
+from modit.serve.access import Access, RateLimit, wants_page
+from modit.serve.metrics import metrics_text
+from modit.serve.middleware import RequestMiddleware, refusals, refused
+from modit.serve.releases import AskRegistry
 from modit.serve.schema import (
     BatchAnswer,
     BatchRequest,
@@ -32,13 +27,12 @@ from modit.serve.schema import (
     RequestError,
     RetrieveAnswer,
     RetrieveRequest,
-    sentence,
+    expect_range,
     shown,
 )
 from modit.serve.service import Service
 from modit.serve.settings import Settings
 from modit.serve.tasks import R, Task
-from modit.serve.workers import Workers
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusals, "description": text}
@@ -96,11 +90,10 @@ async def _answer(request: Request, task: Task[R, Any, Any], asked: R) -> Respon
 async def _answer_batch(request: Request, task: Task[R, Any, Any], asked: Sequence[R]) -> Response:
     """Answers a batch of any task. For the rate it counts as its requests."""
     service: Service = request.app.state.service
-    name, count, most = request.state.request_id, len(asked), service.settings.limits.batch
-    if not 1 <= count <= most:
-        raise RequestError("number of requests", count, f"1..{most}")
-    if service.rate and count > 1:
-        service.rate.spend(request.state.client, count - 1)
+    expect_range("number of requests", len(asked), 1, service.settings.limits.batch)
+    if rate := request.app.state.rate:
+        rate.spend(request.state.client, len(asked) - 1)  # the middleware counted one
+    name = request.state.request_id
     answers, facts = await service.workers.run(lambda: service.answer(task, asked, name, "requests.{}."))
     request.state.facts.update(facts)
     content = BatchAnswer[Any](answers=answers).model_dump_json(exclude_unset=True)
@@ -120,15 +113,15 @@ async def healthz() -> dict[str, str]:
 )
 async def readyz(request: Request) -> Response:
     """Answers 503 with the reasons until every wanted domain has had a release, then 200."""
-    service: Service = request.app.state.service
-    content = service.readiness()
+    content = request.app.state.service.readiness()
     return JSONResponse(content, 200 if content["ready"] else 503)
 
 
 @router.get("/metrics", summary="Give the metrics to Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Answers in the text format of Prometheus."""
-    return Response(request.app.state.service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    releases = request.app.state.service.releases.state.releases
+    return Response(metrics_text(releases.values()), media_type=CONTENT_TYPE_LATEST)
 
 
 def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
@@ -138,43 +131,23 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
         settings: how it runs.
         ask: names the versions to answer from; None asks the registry of the settings.
     """
-    figures = Metrics(lambda: releases.state)
+    service = Service(settings, ask)
     rate = RateLimit(settings.rate) if settings.rate else None
-    source = ask or ask_registry(settings.registry, settings.alias)
-    releases = Releases(source, settings.alias, settings.domains, figures.reloaded)
-    history = ask_history(settings.registry)
-    log = RequestLog(settings.log_requests, count=figures.logged) if settings.log_requests else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        watcher = Watcher(releases, settings.reload_seconds)
-        features = None
-        if settings.features:
-            features = FeatureSeeds(settings.features, settings.features_timeout_seconds, figures.looked_up)
-        task = RetrieveTask(settings.limits, features, figures.seeds_read)
-        with Workers(settings.threads, settings.queue, settings.timeout_seconds) as workers:
-            app.state.service = Service(
-                releases, figures, settings, workers, history, task, AnnotationLoader(), features, rate, log
-            )
-            watcher.start()
-            if log:
-                log.start()
+        with service:
             yield
-            watcher.stop()
-        if features:
-            features.close()
-        if log:
-            log.stop()
 
     root = settings.root_path
     app = FastAPI(title="modit", version=__version__, lifespan=lifespan, redoc_url=None, root_path=root)
+    app.state.service, app.state.rate = service, rate
     app.include_router(router)
     app.include_router(pages.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_middleware(
         RequestMiddleware,
-        metrics=figures,
         access=Access(settings.keys, settings.oidc),
         rate=rate,
         wrong_keys=RateLimit(settings.wrong_keys_rate),
@@ -207,8 +180,7 @@ def _refusal_of(problem: dict[str, Any]) -> Refusal:
     """A refusal from what pydantic says of one value."""
     place = ".".join(map(str, problem["loc"][1:]))
     if problem["type"] == "json_invalid":
-        message = f"The body is not JSON: {problem['ctx']['error']} at character {place}."
-        value = f"no JSON at character {place}"
-        return Refusal(field="body", value=value, allowed=problem["ctx"]["error"], message=message)
-    field, value, allowed = shown(place)[1:-1] or "body", shown(problem["input"]), problem["msg"]
-    return Refusal(field=field, value=value, allowed=allowed, message=sentence(field, value, allowed))
+        reason = problem["ctx"]["error"]
+        message = f"The body is not JSON: {reason} at character {place}."
+        return Refusal(field="body", value=f"no JSON at character {place}", allowed=reason, message=message)
+    return RequestError(shown(place)[1:-1] or "body", problem["input"], problem["msg"]).refusal

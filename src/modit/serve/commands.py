@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-from typing import Any
 
 from modit.core.errors import ConfigError
+from modit.core.machine import usable_cores
 
 
 def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,7 +21,12 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("--alias", default="champion", help="of the versions to answer from (default %(default)s)")
     parser.add_argument("--domains", metavar="A,B", help="(default: all that have a version with the alias)")
     parser.add_argument("--reload-seconds", type=float, default=30.0, help="between looks at the registry (30)")
-    parser.add_argument("--threads", type=int, help="requests answered at the same time (default: the usable cores)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=usable_cores(),
+        help="requests answered at the same time (default: the usable cores)",
+    )
     parser.add_argument("--queue", type=int, default=64, help="requests that wait at most (default %(default)s)")
     parser.add_argument("--timeout-seconds", type=float, default=10.0, help="for an answer (default %(default)s)")
     parser.add_argument("--rate", type=float, help="requests a second of one client (default: any number)")
@@ -54,36 +59,19 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 def _serve(given: argparse.Namespace) -> int:
     from modit.serve.settings import FEATURES_VARIABLE, LOG_VARIABLE, Settings, api_keys, chosen, registry_address
 
-    needed: tuple[str, ...] = ("fastapi", "jwt", "uvicorn", "prometheus_client")
     features = chosen(given.features, FEATURES_VARIABLE)
-    if features:
-        needed += ("feast",)
+    needed = ["fastapi", "jwt", "uvicorn", "prometheus_client", *(["feast"] if features else [])]
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
     from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve
 
-    more: dict[str, Any] = {"threads": given.threads} if given.threads is not None else {}
-    if given.domains is not None:
-        more["domains"] = tuple(filter(None, given.domains.split(",")))
-    serve(
-        Settings(
-            registry=registry_address(given.registry),
-            alias=given.alias,
-            host=given.host,
-            port=given.port,
-            reload_seconds=given.reload_seconds,
-            queue=given.queue,
-            timeout_seconds=given.timeout_seconds,
-            rate=given.rate,
-            log_requests=chosen(given.log_requests, LOG_VARIABLE),
-            features=features,
-            features_timeout_seconds=given.features_timeout_seconds,
-            root_path=given.root_path,
-            keys=api_keys(),
-            oidc=OidcSettings.of(os.environ),
-            insecure=given.insecure,
-            **more,
-        )
-    )
+    options = {name: value for name, value in vars(given).items() if name in Settings.__dataclass_fields__}
+    options |= {
+        "registry": registry_address(given.registry),
+        "domains": None if given.domains is None else tuple(filter(None, given.domains.split(","))),
+        "log_requests": chosen(given.log_requests, LOG_VARIABLE),
+        "features": features,
+    }
+    serve(Settings(**options, keys=api_keys(), oidc=OidcSettings.of(os.environ)))
     return 0

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modit.data.vectors import mean_of_rows
 from modit.inference.items import TITLE, Items
 from modit.inference.retrieval import search
 from modit.release.bundle.loading import Release
 from modit.serve.filters import containing
-from modit.serve.item_annotations import ItemAnnotations
 from modit.serve.retrieve import RetrieveTask
-from modit.serve.schema import RequestError, RetrieveRequest, SeedSource
+from modit.serve.schema import RequestError, RetrieveRequest, SeedSource, expect_range
 from modit.serve.settings import Limits
-from modit.serve.tasks import Placed
+from modit.serve.tasks import Placed, values_at
 
 # Items that a title search shows at most, that the page offers without one, and the longest list of results.
 FOUND, OFFERED, MOST_K = 20, 6, 50
@@ -109,31 +109,24 @@ def find(items: Items, text: str, limits: Limits) -> TitleMatches:
     Raises:
         RequestError: the text is too long.
     """
-    most = FOUND if text else OFFERED
     if len(text) > limits.text:
         raise RequestError("search", text, f"at most {limits.text} characters")
-    rows = items.rows_of([text])
-    rows = rows[rows >= 0]
-    titles = items.columns.get(TITLE)
-    if not text or titles is None:
-        rows = np.concatenate([rows, np.arange(0 if text else min(most + 1, len(items.index)))])
-    else:
-        named = pc.indices_nonzero(pc.fill_null(containing(titles, text.encode(errors="replace").decode()), False))
-        rows = np.concatenate([rows, named.slice(0, FOUND + 1).to_numpy().astype(np.int64)])
+    titles, most = items.columns.get(TITLE), FOUND if text else OFFERED
+    rows = np.arange(0 if text else min(most + 1, len(items.index)))
+    if text:
+        rows = items.rows_of([text])
+        rows = rows[rows >= 0]
+        if titles is not None:
+            named = pc.indices_nonzero(pc.fill_null(containing(titles, text.encode(errors="replace").decode()), False))
+            rows = np.concatenate([rows, named.slice(0, FOUND + 1).to_numpy().astype(np.int64)])
     shown = rows[:most]
     return TitleMatches(list(zip(items.ids_of(shown), items.titles_of(shown), strict=True)), len(rows) > most)
-
-
-def titles_at(items: Items, rows: np.ndarray) -> list[str | None]:
-    """Titles of rows [n]; None for an item without a title, or that the index does not have (row -1)."""
-    titles = items.columns.get(TITLE)
-    return [None] * len(rows) if titles is None else titles.take(pa.array(rows, mask=rows < 0)).to_pylist()
 
 
 def compare(
     release: Release,
     task: RetrieveTask,
-    annotations: ItemAnnotations,
+    patterns: np.ndarray | str,
     item_ids: Sequence[str],
     guidance: float | None,
     k: int,
@@ -143,7 +136,7 @@ def compare(
     Args:
         release: that answers.
         task: that reads the seeds and searches, as for the API.
-        annotations: of the release's items.
+        patterns: number of each item's pattern, int32 [N], or why that is not known.
         item_ids: of the seeds.
         guidance: scale; None takes that of the sampler.
         k: items of a list.
@@ -151,40 +144,44 @@ def compare(
     Raises:
         RequestError: a value is not allowed.
     """
-    if not 1 <= k <= MOST_K:
-        raise RequestError("k", k, f"1..{MOST_K}")
+    expect_range("k", k, 1, MOST_K)
     asked = {"domain": release.source.domain, "seeds": {"item_ids": list(item_ids)}, "k": k, "guidance": guidance}
     [query] = task.read([Placed(RetrieveRequest.model_validate(asked))], release)
     [generated] = task.search([query], release)
-    items, seeds = release.items, query.seeds
-    mean = seeds.vectors.mean(0)
-    average = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
-    rows, scores = search(items.index, average, k, seeds.indexed)
+    items, seeds, seed_rows = release.items, query.query.seeds, query.rows
+    average = mean_of_rows(seeds, np.arange(len(seeds))[None])[0]
+    indexed = seed_rows[seed_rows >= 0]
+    rows, scores = search(items.index, average, k, indexed)
     found = [np.asarray(items.embeddings[each], np.float32) for each in (rows, generated.rows)]
-    places, variance = pca_projection(np.concatenate([seeds.vectors, *found, average[None], generated.query[None]]))
-    left = iter(places)
-    pattern = annotations.pattern_of(seeds.rows)
+    places, variance = pca_projection(np.concatenate([seeds, *found, average[None], generated.query[None]]))
+    left, verdicts = iter(places), items.verdicts(release.source.domain)
+    pattern = _main_pattern(patterns, indexed)
 
     def listing(ids: Sequence[str], rows: np.ndarray, scores: Sequence[float | None]) -> Listing:
-        titles = titles_at(items, rows)
-        known = (annotations.verdicts(rows), annotations.in_pattern(rows, pattern))
-        columns = zip(ids, titles, scores, *known, islice(left, len(rows)), strict=True)
-        return Listing([ShownItem(*each) for each in columns])
+        titles, attributes = (values_at(column, rows) for column in (items.columns.get(TITLE), verdicts))
+        inside = [None if pattern is None or row < 0 else bool(patterns[row] == pattern) for row in rows]
+        listed = zip(ids, titles, scores, attributes, inside, islice(left, len(rows)), strict=True)
+        return Listing([ShownItem(*each) for each in listed])
 
     return Comparison(
-        seeds=listing(item_ids, seeds.rows, [None] * len(item_ids)),
+        seeds=listing(item_ids, seed_rows, [None] * len(item_ids)),
         average=listing(items.ids_of(rows), rows, scores.tolist()),
         generated=listing(items.ids_of(generated.rows), generated.rows, generated.scores.tolist()),
         average_at=places[-2],
         generated_at=places[-1],
         cosine=float(average @ generated.query),
         variance=variance,
-        share=annotations.share(),
+        share=None if verdicts is None else pc.mean(verdicts.cast(pa.int8())).as_py(),
         guidance=release.sampler.info.guidance if guidance is None else guidance,
-        problem=annotations.problem,
-        seed_source=seeds.source,
+        problem=patterns if isinstance(patterns, str) else None,
+        seed_source=query.source,
         label=release.source.label,
     )
+
+
+def _main_pattern(patterns: np.ndarray | str, seeds: np.ndarray) -> int | None:
+    """The pattern that most seeds are in, the first of several; None where it is not known."""
+    return None if isinstance(patterns, str) or not len(seeds) else int(np.bincount(patterns[seeds]).argmax())
 
 
 def pca_projection(vectors: np.ndarray) -> tuple[list[Point], float]:
@@ -198,9 +195,8 @@ def pca_projection(vectors: np.ndarray) -> tuple[list[Point], float]:
     """
     centred = vectors.astype(np.float64) - vectors.mean(0)
     _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2] * np.where(
-        axes[:2].sum(1, keepdims=True) < 0, -1, 1
-    )  # an axis has no sign of its own; this fixes one
+    # An axis has no sign of its own; this fixes one.
+    axes = axes[:2] * np.where(axes[:2].sum(1, keepdims=True) < 0, -1, 1)
     flat = np.zeros((len(vectors), 2))
     flat[:, : len(axes)] = centred @ axes.T
     low, high = flat.min(0), flat.max(0)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,8 +28,7 @@ class Filters:
         Args:
             columns: that may be asked for, [N] each: booleans with nulls, and `title`.
         """
-        self._columns, self._lock = dict(columns), threading.Lock()
-        self._masks: OrderedDict[tuple[Condition, ...], np.ndarray] = OrderedDict()
+        self._columns, self._packed = dict(columns), lru_cache(_KEPT)(self._find)
 
     def mask(self, wanted: Filter, limits: Limits) -> np.ndarray | None:
         """Which items satisfy a filter.
@@ -47,37 +45,28 @@ class Filters:
         Raises:
             RequestError: there is no such column, or the value is not of its kind.
         """
-        given = [
-            (keep, each) for keep, part in ((True, wanted.include), (False, wanted.exclude)) for each in part.items()
-        ]
+        given = [(True, *each) for each in wanted.include.items()] + [(False, *each) for each in wanted.exclude.items()]
+        if not given:
+            return None
         if len(given) > limits.conditions:
             raise RequestError("number of filter conditions", len(given), f"0..{limits.conditions}")
-        checked = [self._checked(keep, *each, limits) for keep, each in given]
-        conditions = tuple(sorted(checked, key=repr))  # a value may be a boolean or a text
-        if not conditions:
-            return None
-        with self._lock:
-            packed = self._masks.get(conditions)
-        if packed is None:
-            packed = np.packbits(np.logical_and.reduce([self._holds(*each) for each in conditions]))
-        with self._lock:
-            self._masks[conditions] = packed
-            self._masks.move_to_end(conditions)
-            if len(self._masks) > _KEPT:
-                self._masks.popitem(last=False)
-        return np.unpackbits(packed, count=len(self._columns[conditions[0][1]])).astype(bool)
+        for condition in given:
+            self._check(*condition, limits)
+        packed = self._packed(tuple(sorted(given, key=repr)))  # a value may be a boolean or a text
+        return np.unpackbits(packed, count=len(self._columns[given[0][1]])).astype(bool)
 
-    def _checked(self, keep: bool, column: str, value: bool | str, limits: Limits) -> Condition:
+    def _check(self, keep: bool, column: str, value: bool | str, limits: Limits) -> None:
         field = f"filter.{'include' if keep else 'exclude'}.{column}"
         if column not in self._columns:
             raise RequestError(field, value, f"columns {', '.join(sorted(self._columns)) or '(there are none)'}")
         if column != TITLE:
             if not isinstance(value, bool) and value != UNKNOWN:
                 raise RequestError(field, value, f'true, false or "{UNKNOWN}"')
-            return keep, column, value
-        if not (isinstance(value, str) and 0 < len(value) <= limits.text and _is_utf8(value)):
+        elif not (isinstance(value, str) and 0 < len(value) <= limits.text and _is_utf8(value)):
             raise RequestError(field, value, f"a part of the title, 1..{limits.text} characters of UTF-8")
-        return keep, column, value
+
+    def _find(self, conditions: tuple[Condition, ...]) -> np.ndarray:
+        return np.packbits(np.logical_and.reduce([self._holds(*each) for each in conditions]))
 
     def _holds(self, keep: bool, column: str, value: bool | str) -> np.ndarray:
         values = self._columns[column]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,7 +13,7 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
-from modit.release.model_registry.model_version import PREFIX, NamedVersion, domain_of
+from modit.release.model_registry.model_version import PREFIX, domain_of
 from modit.release.model_registry.refusals import Refused
 from modit.release.model_registry.release_log import LogEntry
 from modit.release.model_registry.release_state import read_release_state
@@ -31,36 +30,26 @@ class Why:
 
     Attributes:
         lines: what it was judged against, and the word or what failed.
-        keys: key of the gate -> its findings, each `holds` and `sentence`; empty where the verdict has none.
+        conditions: key of the gate -> its findings, each `holds` and `sentence`; empty where the verdict has none.
         problem: why there are neither, or None.
     """
 
-    lines: tuple[str, ...] = ()
-    keys: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = ()
+    lines: list[str] = field(default_factory=list)
+    conditions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     problem: str | None = None
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version.
-
-    Attributes:
-        number: within its model.
-        aliases: that name it, sorted.
-        status: "passed" or "rejected" by the gate.
-        created: when it was registered, UTC.
-        tags: as it was registered with.
-        figures: of its verdict.
-        why: it has this verdict; None of an old one without an alias, whose verdict is not read.
-    """
+    """A registered version: `status` is the gate's word, `why` is None where its verdict is not read."""
 
     number: int
-    aliases: tuple[str, ...]
+    aliases: list[str]
     status: str
     created: datetime
     tags: dict[str, str]
     figures: dict[str, float]
-    why: Why | None = None
+    why: Why | None
 
 
 @dataclass(frozen=True)
@@ -69,14 +58,12 @@ class History:
 
     Attributes:
         domain: whose.
-        model: its registered name.
         versions: newest first.
         entries: of the release log, oldest first, each as heading -> value.
         problem: why the log cannot be believed, or None.
     """
 
     domain: str
-    model: str
     versions: list[Version]
     entries: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None
@@ -91,24 +78,22 @@ class History:
         return any(names <= each.figures.keys() for each in self.versions)
 
 
-AskHistory = Callable[[], list[History]]
+@lru_cache(1)
+def _registry(uri: str) -> MlflowRegistry:
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ConfigError(f"registry {uri}: there is no such file")  # MLflow would make it
+    return MlflowRegistry(uri)
 
 
-def ask_history(uri: str) -> AskHistory:
-    """Asks an MLflow registry for all that it knows of modit's models; it is connected to when it is asked first."""
-    connections: list[MlflowRegistry] = []
+def read_histories(uri: str) -> list[History]:
+    """Asks an MLflow registry for all that it knows of modit's models.
 
-    def ask() -> list[History]:
-        if not connections:
-            file = Path(uri.removeprefix("sqlite:///"))
-            if uri.startswith("sqlite:///") and not file.is_file():
-                raise ConfigError(f"registry {uri}: there is no such file")  # MLflow would make it
-            connections.append(MlflowRegistry(uri))
-        registry = connections[0]
-        models = registry.client.search_registered_models(f"name LIKE '{PREFIX}%'")
-        return [_history(registry, model) for model in models]
-
-    return ask
+    Raises:
+        ConfigError: there is no such SQLite file. MLflow, its database and its server have other errors.
+    """
+    registry = _registry(uri)
+    models = registry.client.search_registered_models(f"name LIKE '{PREFIX}%'")
+    return [_history(registry, model) for model in models]
 
 
 def _history(registry: MlflowRegistry, model: Any) -> History:
@@ -116,14 +101,12 @@ def _history(registry: MlflowRegistry, model: Any) -> History:
     found = sorted(client.search_model_versions(f"name = '{model.name}'"), key=lambda each: -int(each.version))
     versions = [_version(client, model, each, number < _READ) for number, each in enumerate(found)]
     try:
-        entries, problem = [_shown(entry) for entry in read_release_state(registry, domain).entries], None
+        return History(domain, versions, [_shown(entry) for entry in read_release_state(registry, domain).entries])
     except Refused as refused:
-        entries, problem = [], str(refused)
-    return History(domain, model.name, versions, entries, problem)
+        return History(domain, versions, problem=str(refused))
 
 
 def _shown(entry: LogEntry) -> dict[str, Any]:
-    source = " ".join(filter(None, (entry.approval.source, entry.approval.id)))
     return {
         "entry": entry.number,
         "time": entry.time,
@@ -133,30 +116,28 @@ def _shown(entry: LogEntry) -> dict[str, Any]:
         "champion before": entry.champion_before,
         "after": entry.champion_after,
         "verdict": entry.verdict_digest[:12],
-        "by way of": source,
+        "by way of": " ".join(filter(None, (entry.approval.source, entry.approval.id))),
         "reason": entry.reason,
     }
 
 
 def _version(client: Any, model: Any, found: Any, is_new: bool) -> Version:
     number, tags = int(found.version), dict(found.tags)
-    aliases = tuple(sorted(alias for alias, named in model.aliases.items() if int(named) == number))
+    aliases = sorted(alias for alias, named in model.aliases.items() if int(named) == number)
     created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
     figures = client.get_run(found.run_id).data.metrics
-    reasons = why(NamedVersion(model.name, number, "", tags)) if is_new or aliases else None
+    reasons = _why(domain_of(model.name), tags) if is_new or aliases else None
     return Version(number, aliases, tags.get("status", ""), created, tags, figures, reasons)
 
 
-def why(version: NamedVersion) -> Why:
+def _why(domain: str, tags: dict[str, str]) -> Why:
     """Reads the verdict in the version's run. One that is not what the version was registered with is not shown."""
     try:
-        verdict = _verdict(version.tags["run_uri"], version.tags["verdict_digest"])
-        judged = verdict["domains"][version.domain]
-        lines = tuple(judged_in_words(judged))
-        keys = tuple((name, tuple(key["findings"])) for name, key in judged.get("keys", {}).items())
+        judged = _verdict(tags["run_uri"], tags["verdict_digest"])["domains"][domain]
+        keys = {name: key["findings"] for name, key in judged.get("keys", {}).items()}
+        return Why(judged_in_words(judged), keys)
     except (ArtifactError, OSError, KeyError, ValueError) as error:
         return Why(problem=f"The verdict cannot be read: {type(error).__name__}: {error}")
-    return Why(lines, keys)
 
 
 @lru_cache(_KEPT_VERDICTS)

@@ -13,8 +13,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from modit.serve.access import Access, RateLimit, address_of
-from modit.serve.metrics import Metrics
+from modit.serve.access import Access, RateLimit, address_of, wants_page
+from modit.serve.metrics import IN_FLIGHT, REQUEST_SECONDS, REQUESTS
 from modit.serve.pages import page
 from modit.serve.schema import Refusal, RequestError
 
@@ -30,7 +30,6 @@ class RequestMiddleware:
     def __init__(
         self,
         app: ASGIApp,
-        metrics: Metrics,
         access: Access,
         rate: RateLimit | None,
         wrong_keys: RateLimit,
@@ -41,16 +40,14 @@ class RequestMiddleware:
 
         Args:
             app: that answers.
-            metrics: count each answer.
             access: authenticates all but the open paths.
             rate: of a client, or None.
             wrong_keys: of an address, for requests that access refuses.
             body_bytes: of a body, at most.
             routes: that are counted under their own name; others are counted as "other".
         """
-        self._app, self._metrics, self._routes = app, metrics, frozenset(routes)
+        self._app, self._routes, self._body_bytes = app, frozenset(routes), body_bytes
         self._access, self._rate, self._wrong_keys = access, rate, wrong_keys
-        self._body_bytes = body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it.
@@ -62,17 +59,16 @@ class RequestMiddleware:
             return
         started, status = time.perf_counter(), 500
         state = scope.setdefault("state", {})
-        request_id = state["request_id"] = uuid.uuid4().hex
-        facts = state.setdefault("facts", {})
+        state["request_id"], state["facts"] = uuid.uuid4().hex, {}
 
         async def noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", state["request_id"].encode())]
             await send(message)
 
-        with self._metrics.in_flight.track_inprogress():
+        with IN_FLIGHT.track_inprogress():
             try:
                 try:
                     await self._let_in(scope)
@@ -81,7 +77,7 @@ class RequestMiddleware:
                 else:
                     await self._app(scope, self._bounded(receive), noting)
             finally:
-                self._note(scope, status, time.perf_counter() - started, facts)
+                self._note(scope, status, time.perf_counter() - started)
 
     async def _let_in(self, scope: Scope) -> None:
         if route_of(scope) not in OPEN:
@@ -119,14 +115,14 @@ class RequestMiddleware:
     def _too_long(self, length: str) -> RequestError:
         return RequestError("body", f"{length} bytes", f"at most {self._body_bytes} bytes", 413)
 
-    def _note(self, scope: Scope, status: int, seconds: float, facts: dict[str, Any]) -> None:
-        route = route_of(scope)
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route, state = route_of(scope), scope["state"]
         route = route if route in self._routes else "other"
-        self._metrics.answered(route, status, seconds)
-        client = scope["client"][0] if scope.get("client") else None
+        REQUESTS.labels(route, str(status)).inc()
+        REQUEST_SECONDS.labels(route).observe(seconds)
         line = {"method": scope["method"], "route": route, "status": status, "ms": round(1000 * seconds, 2)}
-        line["request_id"] = scope["state"]["request_id"]
-        _logger.info("request", extra={FIELDS: {**line, "client": client, **facts}})
+        line |= {"request_id": state["request_id"], "client": address_of(scope), **state["facts"]}
+        _logger.info("request", extra={FIELDS: line})
 
 
 def route_of(scope: Scope) -> str:
@@ -135,22 +131,11 @@ def route_of(scope: Scope) -> str:
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
-def wants_page(scope: Scope) -> bool:
-    """Whether a browser asks for a page."""
-    return "text/html" in Headers(scope=scope).get("accept", "")
-
-
 def refused(error: RequestError, as_page: bool = False) -> Response:
-    """The answer to a request that is refused.
-
-    Args:
-        error: the refusal.
-        as_page: whether a person reads it, rather than a program.
-    """
+    """The answer to a request that is refused: a page for a person, else JSON."""
     if as_page:
         return page("error.html", error.status_code, error.headers, error=error)
-    refusal = Refusal(field=error.field, value=error.value, allowed=error.allowed, message=error.message)
-    return refusals([refusal], error.status_code, error.headers)
+    return refusals([error.refusal], error.status_code, error.headers)
 
 
 def refusals(found: Iterable[Refusal], status: int, headers: Any = None) -> Response:

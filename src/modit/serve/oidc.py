@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import URLError
 
 import jwt
 
@@ -103,9 +102,9 @@ class Tokens:
                 if now - self._tried > _PAUSE_SECONDS:
                     self._tried = now
                     self._fetch(now)
-        age = now - self._fetched
         if not self._keys:
             raise NoKeys(f"no keys of {self._settings.issuer} yet")
+        age = now - self._fetched
         if age > _LONGEST_AGE_SECONDS:
             raise NoKeys(f"the keys of {self._settings.issuer} are {age / 3600:.0f} hours old; it does not answer")
         if kid not in self._keys:
@@ -113,19 +112,18 @@ class Tokens:
         return self._keys[kid]
 
     def _fetch(self, now: float) -> None:
+        issuer = self._settings.issuer
         try:
-            address = self._settings.jwks_uri or _get(_discovery(self._settings.issuer))["jwks_uri"]
+            address = (
+                self._settings.jwks_uri or _get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")["jwks_uri"]
+            )
             found = jwt.PyJWKSet.from_dict(_get(address)).keys
-        except (OSError, URLError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
             if not self._keys:
-                raise NoKeys(f"keys of {self._settings.issuer}: {type(error).__name__}: {error}") from error
+                raise NoKeys(f"keys of {issuer}: {type(error).__name__}: {error}") from error
             return  # those that are known stay good for a while: the issuer may be away
         self._keys = {key.key_id: key for key in found if key.public_key_use in (None, "sig")}
         self._fetched = now
-
-
-def _discovery(issuer: str) -> str:
-    return issuer.rstrip("/") + "/.well-known/openid-configuration"
 
 
 def _get(address: str) -> dict[str, Any]:

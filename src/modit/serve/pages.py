@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,11 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modit.data.splits import HOLDOUTS
-from modit.serve.explore import HEIGHT, MOST_K, WIDTH, TitleMatches, compare, find, titles_at
+from modit.inference.items import TITLE
+from modit.serve.explore import HEIGHT, MOST_K, WIDTH, TitleMatches, compare, find
 from modit.serve.schema import RequestError
 from modit.serve.service import Service
+from modit.serve.tasks import values_at
 
 _HERE = Path(__file__).parent
 _STATIC = {"pages.css": "text/css", "pages.js": "text/javascript", "favicon.svg": "image/svg+xml"}
@@ -75,37 +78,24 @@ async def explore(
 ) -> Response:
     """Shows what the mean of some seeds finds beside what the generated query finds."""
     service: Service = request.app.state.service
-    releases = service.releases.state.releases
-    chosen = domain or next(iter(sorted(releases)), "")
-    seeds = list(dict.fromkeys(seed or []))
-    given: dict[str, Any] = {
-        "domains": sorted(releases),
-        "domain": chosen,
-        "q": q,
-        "seeds": seeds,
-        "guidance": guidance,
-        "k": k,
-    }
-    shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "error": None, "titles": {}, "most_seeds": 0}
+    domains, limits = sorted(service.releases.state.releases), service.settings.limits
+    chosen, seeds = domain or next(iter(domains), ""), list(dict.fromkeys(seed or []))
+    shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "titles": {}, "most_seeds": 0}
 
     def work() -> None:
         release = service.release(chosen)
+        titles, rows = release.items.columns.get(TITLE), release.items.rows_of(seeds)
         shown["most_seeds"] = release.sampler.info.maximum_seeds
-        shown["found"] = find(release.items, q.strip(), service.settings.limits)
-        shown["titles"] = dict(zip(seeds, titles_at(release.items, release.items.rows_of(seeds)), strict=True))
+        shown["found"] = find(release.items, q.strip(), limits)
+        shown["titles"] = dict(zip(seeds, values_at(titles, rows), strict=True))
         if seeds:
             scale = _number("guidance", guidance) if guidance.strip() else None
-            annotations = service.annotations.annotations_of(release)
-            count = int(_number("k", k))
-            shown["view"] = compare(release, service.retrieve, annotations, seeds, scale, count)
+            patterns, count = service.releases.patterns_of(release), int(_number("k", k))
+            shown["view"] = compare(release, service.retrieve, patterns, seeds, scale, count)
 
-    status = 200
-    try:
-        await service.workers.run(work)
-    except RequestError as error:
-        shown["error"], status = error, error.status_code
-    limits: dict[str, Any] = {"most_k": MOST_K, "most_guidance": service.settings.limits.guidance}
-    return page("explore.html", status, **given, **shown, **limits, width=WIDTH, height=HEIGHT)
+    given = {"domains": domains, "domain": chosen, "q": q, "seeds": seeds, "guidance": guidance, "k": k}
+    bounds = {"most_k": MOST_K, "most_guidance": limits.guidance, "width": WIDTH, "height": HEIGHT}
+    return await _worked_out(service, work, "explore.html", shown, **given, **bounds)
 
 
 @router.get("/releases")
@@ -115,10 +105,10 @@ async def releases(
     """Shows the versions of each domain with their verdicts, and compares two of them."""
     service: Service = request.app.state.service
     chosen = sorted(set(version or []))
-    shown: dict[str, Any] = {"histories": [], "pair": None, "names": [], "error": None}
+    shown: dict[str, Any] = {"histories": [], "pair": None, "names": []}
 
     def work() -> None:
-        shown["histories"] = histories = service.history()
+        shown["histories"] = histories = service.histories()
         if chosen:
             of = next((each for each in histories if each.domain == domain), None)
             found = [of.version(number) for number in chosen] if of else []
@@ -127,19 +117,26 @@ async def releases(
                 raise RequestError("version", chosen, "two versions of one domain", message=message)
             shown["pair"], shown["names"] = found, sorted({name for each in found if each for name in each.figures})
 
-    status = 200
+    return await _worked_out(service, work, "releases.html", shown, domain=domain, chosen=chosen, splits=HOLDOUTS)
+
+
+async def _worked_out(
+    service: Service, work: Callable[[], None], name: str, shown: dict[str, Any], **given: Any
+) -> Response:
+    """A page whose content a worker fills into `shown`; where it is refused, the page says why."""
+    error = None
     try:
         await service.workers.run(work)
-    except RequestError as error:
-        shown["error"], status = error, error.status_code
-    return page("releases.html", status, domain=domain, chosen=chosen, splits=HOLDOUTS, **shown)
+    except RequestError as refusal:
+        error = refusal
+    return page(name, error.status_code if error else 200, error=error, **shown, **given)
 
 
 def _number(field: str, text: str) -> float:
     try:
         number = float(text)
-    except ValueError as error:
-        raise RequestError(field, text, "a number") from error
+    except ValueError:
+        number = math.nan
     if not abs(number) < 1e6:
         raise RequestError(field, text, "a number")
     return number

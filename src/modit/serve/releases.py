@@ -1,22 +1,32 @@
-"""Holds the releases that answer now, and the thread that follows the registry."""
+"""Holds the releases that answer now, and follows the registry."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from weakref import WeakKeyDictionary
 
+import numpy as np
+
+from modit.core.artifacts import ArtifactStore
+from modit.core.errors import ArtifactError
+from modit.core.storage import Storage
 from modit.release.bundle.loading import Release, ReleaseSource, load_release
 from modit.release.model_registry.model_version import NamedVersion
 from modit.release.model_registry.registry_access import existing_registry
 from modit.release.model_registry.release_state import ChampionResolver, UnresolvedChampion
+from modit.serve.metrics import RELOADS
 
 _logger = logging.getLogger(__name__)
 _NICE = 10
-REGISTRY, LOADED, FAILED = "registry", "loaded", "failed"
+_REGISTRY = "registry"
 
 AskRegistry = Callable[[], Iterable[NamedVersion | UnresolvedChampion]]
 
@@ -35,70 +45,84 @@ class State:
 
     releases: Mapping[str, Release] = field(default_factory=dict)
     wanted: tuple[str, ...] | None = None
-    problems: Mapping[str, str] = field(default_factory=lambda: {REGISTRY: "not asked yet"})
+    problems: Mapping[str, str] = field(default_factory=lambda: {_REGISTRY: "not asked yet"})
     ready: bool = False
 
 
 class Releases:
-    """The releases of a service. `refresh` is called by one thread at a time, `state` is read by any."""
+    """The releases of a service. `refresh` is called by one thread at a time, all else is read by any."""
 
-    def __init__(
-        self,
-        ask: AskRegistry,
-        alias: str,
-        domains: tuple[str, ...] | None = None,
-        count: Callable[[str], None] = lambda result: None,
-    ) -> None:
+    def __init__(self, ask: AskRegistry, alias: str, domains: tuple[str, ...] | None = None) -> None:
         """Prepares; `refresh` asks and loads.
 
         Args:
             ask: names the versions that have the alias.
             alias: of the versions to answer from.
             domains: to answer for; None takes those that the registry names.
-            count: is told "loaded" or "failed" of each attempt.
         """
         self.state = State(wanted=domains)
-        self._ask, self._alias, self._domains, self._count = ask, alias, domains, count
+        self._ask, self._alias, self._domains = ask, alias, domains
+        self._patterns: WeakKeyDictionary[Release, np.ndarray | str] = WeakKeyDictionary()
+
+    def follow(self, seconds: float, stopped: threading.Event) -> None:
+        """Refreshes at once, then every few seconds, until it is stopped."""
+        if sys.platform == "linux":  # where a thread has a priority of its own: what loads gives way to what answers
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        while True:
+            self.refresh()
+            self.read_patterns()
+            if stopped.wait(seconds):
+                return
 
     def refresh(self) -> None:
         """Asks the registry and loads what is new. A failure is noted and counted, and leaves the old one answering."""
         try:
             named = {version.domain: version for version in self._ask()}
         except Exception as error:  # of MLflow, its database or its server: any of them may be away for a while
-            self._fail(REGISTRY, error)
+            self._fail(_REGISTRY, error)
             return
         wanted = self._domains or tuple(sorted(named.keys() | self.state.releases.keys()))
-        problem = None if wanted else f"no model has a version with the alias {self._alias!r}"
         self.state = replace(self.state, wanted=wanted)
-        self._note(REGISTRY, problem)
+        self._note(_REGISTRY, None if wanted else f"no model has a version with the alias {self._alias!r}")
         for domain in wanted:
             self._refresh_domain(domain, named.get(domain))
         if wanted and set(wanted) <= self.state.releases.keys():
             self.state = replace(self.state, ready=True)
 
+    def read_patterns(self) -> None:
+        """Reads the patterns that pages show, of releases that have none yet: after all of them answer already."""
+        for release in self.state.releases.values():
+            known = self._patterns.get(release)
+            if not isinstance(known, np.ndarray):
+                self._patterns[release] = found = _read_patterns(release)
+                if isinstance(found, str) and found != known:  # said once, not at every look
+                    _logger.warning("%s: %s", release.source.label, found)
+
+    def patterns_of(self, release: Release) -> np.ndarray | str:
+        """Number of the pattern of each item, int32 [N], or why that is not known: a sentence."""
+        loading = "The patterns of this version are being read. Load the page again in a moment."
+        return self._patterns.get(release, loading)
+
     def _refresh_domain(self, domain: str, named: NamedVersion | UnresolvedChampion | None) -> None:
+        if named is None:
+            self._note(domain, f"no version of modit-{domain} has the alias {self._alias!r}")
+            return
         try:
             if isinstance(named, UnresolvedChampion):
                 raise named.error
-            if named is None:
-                self._note(domain, f"no version of modit-{domain} has the alias {self._alias!r}")
-                return
             source, old = ReleaseSource.of(named), self.state.releases.get(domain)
             if old is None or old.source != source:
-                self._swap(load_release(source, self.state.releases.values()))
+                release = load_release(source, self.state.releases.values())
+                self.state = replace(self.state, releases={**self.state.releases, domain: release})
+                RELOADS.labels("loaded").inc()
+                _logger.info("%s answers, from %s with index %s", source.label, source.run_uri, source.index_digest)
         except Exception as error:  # a bundle can be wrong in more ways than can be listed; the old one goes on
             self._fail(domain, error)
         else:
             self._note(domain, None)
 
-    def _swap(self, release: Release) -> None:
-        source = release.source
-        self.state = replace(self.state, releases={**self.state.releases, source.domain: release})
-        self._count(LOADED)
-        _logger.info("%s answers, from %s with index %s", source.label, source.run_uri, source.index_digest)
-
     def _fail(self, name: str, error: Exception) -> None:
-        self._count(FAILED)
+        RELOADS.labels("failed").inc()
         self._note(name, f"{type(error).__name__}: {error}".splitlines()[0])
 
     def _note(self, name: str, problem: str | None) -> None:
@@ -108,30 +132,19 @@ class Releases:
         self.state = replace(self.state, problems=others | ({name: problem} if problem else {}))
 
 
-class Watcher(threading.Thread):
-    """Refreshes at once, then every few seconds, until it is stopped."""
-
-    def __init__(self, releases: Releases, seconds: float) -> None:
-        """Prepares; `start` begins.
-
-        Args:
-            releases: to refresh.
-            seconds: between the end of a refresh and the next.
-        """
-        super().__init__(name="watcher", daemon=True)
-        self._releases, self._seconds, self._stopped = releases, seconds, threading.Event()
-
-    def run(self) -> None:
-        """Until `stop`."""
-        if sys.platform == "linux":  # where a thread has a priority of its own: what loads gives way to what answers
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        self._releases.refresh()
-        while not self._stopped.wait(self._seconds):
-            self._releases.refresh()
-
-    def stop(self) -> None:
-        """Ends it after the refresh that may be going on, which is not waited for."""
-        self._stopped.set()
+def _read_patterns(release: Release) -> np.ndarray | str:
+    source, items = release.source, len(release.items.index)
+    name = f"{source.domain}.npz"
+    try:
+        with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+            store = ArtifactStore(Storage(source.run_uri), Path(folder))
+            with np.load(store.read("patterns", files=(name,)) / name) as stored:
+                labels = stored["labels"]
+    except (ArtifactError, OSError, KeyError, ValueError) as error:
+        return f"The patterns of this version cannot be read: {type(error).__name__}: {error}."
+    if len(labels) != items:
+        return f"The patterns of this version are of {len(labels)} items, its index has {items}."
+    return labels
 
 
 def ask_registry(uri: str, alias: str) -> AskRegistry:
@@ -141,11 +154,5 @@ def ask_registry(uri: str, alias: str) -> AskRegistry:
         uri: of the registry; it is connected to when it is asked first.
         alias: wanted.
     """
-    connections: list[ChampionResolver] = []
-
-    def ask() -> list[NamedVersion | UnresolvedChampion]:
-        if not connections:
-            connections.append(ChampionResolver(existing_registry(uri), alias))
-        return connections[0].versions()
-
-    return ask
+    resolver = cache(lambda: ChampionResolver(existing_registry(uri), alias))
+    return lambda: resolver().versions()

@@ -13,7 +13,6 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import NamedTuple
@@ -28,10 +27,9 @@ from modit.data.contract import LABEL_SCHEMA
 from modit.index.exact import search_threads
 from modit.inference.items import Items
 from modit.release.bundle.loading import Release
+from modit.serve.metrics import LOGGED
 
 TABLE = "retrieval_labels"
-WRITTEN, KNOWN, DROPPED, FAILED = "written", "known", "dropped", "failed"
-RESULTS = (WRITTEN, KNOWN, DROPPED, FAILED)
 # Results that the index is asked for, in K of the version: `label_anchors` drops held-out items, then uses K.
 _LISTED = 3
 _WAITING, _LISTS = 1_000, 2_000
@@ -59,26 +57,19 @@ class LoggedRequest(NamedTuple):
 class RequestLog(threading.Thread):
     """Writes answered requests as labels, in a thread of its own. `add` never waits and never fails."""
 
-    def __init__(
-        self,
-        uri: str,
-        seconds: float = 300.0,
-        lists_a_second: float = 5.0,
-        count: Callable[[str], None] = lambda result: None,
-    ) -> None:
+    def __init__(self, uri: str, seconds: float = 300.0, lists_a_second: float = 5.0) -> None:
         """Checks where to write; `start` begins.
 
         Args:
             uri: an input folder: a path or an address such as `s3://bucket/prefix`.
             seconds: between two files.
             lists_a_second: that the index is asked for at most; a search takes time from those of requests.
-            count: is told what became of a request: one of `RESULTS`.
 
         Raises:
             ConfigError: the folder has its labels in one file, beside which there can be no other.
         """
         super().__init__(name="request log", daemon=True)
-        self._storage, self._seconds, self._pause, self._count = Storage(uri), seconds, 1 / lists_a_second, count
+        self._storage, self._seconds, self._pause = Storage(uri), seconds, 1 / lists_a_second
         single = f"{self._storage.root}/{TABLE}.parquet"
         if self._storage.filesystem.isfile(single):
             raise ConfigError(f"--log-requests {uri}: {single} is there; allowed: a folder {TABLE}/ or none yet")
@@ -92,7 +83,7 @@ class RequestLog(threading.Thread):
         try:
             self._asked.put_nowait(asked)
         except queue.Full:
-            self._count(DROPPED)
+            LOGGED.labels("dropped").inc()
 
     def run(self) -> None:
         """Until `stop`."""
@@ -120,14 +111,14 @@ class RequestLog(threading.Thread):
         try:
             found = self._list_of(asked)
         except Exception as error:  # whatever is wrong with one request, the next one is logged
-            self._count(FAILED)
+            LOGGED.labels("failed").inc()
             _logger.warning("request %s is not logged: %s: %s", asked.request_id, type(error).__name__, error)
-            return
-        if found is None:
-            self._count(KNOWN)
-            return
-        self._lists.append((asked.time.astimezone(UTC).date(), found))
-        self._stopped.wait(self._pause)
+        else:
+            if found is None:
+                LOGGED.labels("known").inc()
+            else:
+                self._lists.append((asked.time.astimezone(UTC).date(), found))
+                self._stopped.wait(self._pause)
 
     def _list_of(self, asked: LoggedRequest) -> pa.Table | None:
         """The list of the first anchor that has none of today; None if there is no such anchor, or nothing to label by.
@@ -157,22 +148,17 @@ class RequestLog(threading.Thread):
             lists = [found for of, found in self._lists if of == day]
             name = f"{TABLE}/date={day}/part-{datetime.now(UTC):%H%M%S}-{uuid.uuid4().hex[:12]}.parquet"
             try:
-                self._write(name, pa.concat_tables(lists))
+                sink = pa.BufferOutputStream()
+                pq.write_table(pa.concat_tables(lists), sink)
+                self._storage.write_bytes(name, sink.getvalue().to_pybytes())
             except Exception as error:  # the place may be away for a while, in as many ways as there are places
                 _logger.warning("%s/%s is not written: %s: %s", self._storage.uri, name, type(error).__name__, error)
                 lost = max(0, len(self._lists) - _LISTS // 2)
                 del self._lists[:lost]
-                for _ in range(lost):
-                    self._count(FAILED)
+                LOGGED.labels("failed").inc(lost)
                 return
             self._lists = [(of, found) for of, found in self._lists if of != day]
-            for _ in lists:
-                self._count(WRITTEN)
-
-    def _write(self, name: str, table: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        self._storage.write_bytes(name, sink.getvalue().to_pybytes())
+            LOGGED.labels("written").inc(len(lists))
 
 
 def _neighbours(items: Items, row: int, count: int) -> np.ndarray:
@@ -185,11 +171,8 @@ def _neighbours(items: Items, row: int, count: int) -> np.ndarray:
 
 def _label_table(asked: LoggedRequest, anchor: str, item_ids: list[str], labels: pa.Array) -> pa.Table:
     """A list in the columns of the input contract."""
-    count = len(item_ids)
-    columns = [
-        pa.repeat(pa.scalar(value, kind), count)
-        for value, kind in ((asked.request_id, LABEL_SCHEMA.types[0]), (asked.time, LABEL_SCHEMA.types[1]))
-    ]
-    columns += [pa.repeat(value, count) for value in (asked.release.source.domain, anchor)]
-    columns += [pa.array(np.arange(1, count + 1, dtype=np.int32)), pa.array(item_ids, pa.string()), labels]
+    count, types = len(item_ids), LABEL_SCHEMA.types
+    of_all = (asked.request_id, asked.time, asked.release.source.domain, anchor)
+    columns = [pa.repeat(pa.scalar(value, kind), count) for value, kind in zip(of_all, types[:4], strict=True)]
+    columns += [pa.array(np.arange(1, count + 1), types[4]), pa.array(item_ids, types[5]), labels]
     return pa.Table.from_arrays(columns, schema=LABEL_SCHEMA)

@@ -6,6 +6,7 @@ What every task has in common (which items may be results, how many, which versi
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -13,55 +14,6 @@ from starlette.exceptions import HTTPException
 
 _LONGEST_SHOWN = 120
 UNKNOWN = "unknown"
-
-
-class RequestError(HTTPException):
-    """A request is refused.
-
-    Attributes:
-        field: of the request, dotted.
-        value: that is refused, as text.
-        allowed: what is allowed instead.
-        message: the same as one sentence, for people.
-    """
-
-    def __init__(
-        self,
-        field: str,
-        value: Any,
-        allowed: str,
-        status: int = 422,
-        headers: dict[str, str] | None = None,
-        message: str | None = None,
-    ) -> None:
-        self.field, self.value, self.allowed = field, shown(value), allowed
-        self._message = message
-        super().__init__(status, self.message, headers)
-
-    @property
-    def message(self) -> str:
-        """What is wrong, as one sentence."""
-        return self._message or sentence(self.field, self.value, self.allowed)
-
-    def within(self, place: str) -> RequestError:
-        """The same refusal, for a request that stands at `place` in a batch."""
-        self.field = place + self.field
-        return self
-
-
-def sentence(field: str, value: str, allowed: str) -> str:
-    """A refusal as one sentence."""
-    return f"The {field} cannot be {value}; allowed: {allowed}."
-
-
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-# Ids are text inside; a caller may give integers, as the catalogue may.
-ItemId = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int)]
-# Lists stop at their first wrong element: there may be a million of them.
-Vector = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]
 
 
 class Refusal(BaseModel):
@@ -86,10 +38,65 @@ class Refusals(BaseModel):
     errors: list[Refusal]
 
 
-class Filter(BaseModel):
-    """Which items may be results: those that satisfy every condition of `include` and none of `exclude`."""
+class RequestError(HTTPException):
+    """A request is refused, for the reason that its `Refusal` gives."""
 
+    def __init__(
+        self,
+        field: str,
+        value: Any,
+        allowed: str,
+        status: int = 422,
+        headers: dict[str, str] | None = None,
+        message: str | None = None,
+    ) -> None:
+        self.field, self.value, self.allowed, self._message = field, shown(value), allowed, message
+        super().__init__(status, self.message, headers)
+
+    @property
+    def message(self) -> str:
+        """What is wrong, as one sentence."""
+        return self._message or f"The {self.field} cannot be {self.value}; allowed: {self.allowed}."
+
+    @property
+    def refusal(self) -> Refusal:
+        """What is wrong, for programs and people."""
+        return Refusal(field=self.field, value=self.value, allowed=self.allowed, message=self.message)
+
+
+def expect_range(field: str, value: float, least: float, most: float) -> None:
+    """Refuses a value outside of a range by a RequestError."""
+    if not least <= value <= most:
+        raise RequestError(field, value, f"{least:g}..{most:g}")
+
+
+def retry_after(seconds: float) -> dict[str, str]:
+    """The header that tells a client when to ask again: in whole seconds, at least one."""
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+def shown(value: Any) -> str:
+    """A value as text of bounded length, in printable ASCII."""
+    text = ascii(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# Ids are text inside; a caller may give integers, as the catalogue may.
+ItemId = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int)]
+# Lists stop at their first wrong element: there may be a million of them.
+Vector = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]
+
+
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Filter(_Strict):
+    """Which items may be results: those that satisfy every condition of `include` and none of `exclude`."""
 
     include: dict[str, bool | str] = Field(
         default={},
@@ -99,10 +106,8 @@ class Filter(BaseModel):
     exclude: dict[str, bool | str] = Field(default={}, description="Columns and values as in `include`.")
 
 
-class ItemsRequest(BaseModel):
+class ItemsRequest(_Strict):
     """What every request for items may say."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     domain: str = Field(description="The attribute that results should have; one of the served domains.")
     k: int = Field(10, description="How many items are wanted.")
@@ -113,10 +118,8 @@ class ItemsRequest(BaseModel):
     return_query: bool = Field(False, description="Whether the answer contains the query vector.")
 
 
-class Seeds(BaseModel):
+class Seeds(_Strict):
     """The seeds, either by id or as vectors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     item_ids: list[ItemId] | None = Field(
         None, fail_fast=True, description="Ids of items. Seeds are never among the results."
@@ -207,10 +210,8 @@ R = TypeVar("R", bound=ItemsRequest)
 A = TypeVar("A", bound=ItemsAnswer)
 
 
-class BatchRequest(BaseModel, Generic[R]):
+class BatchRequest(_Strict, Generic[R]):
     """Several requests at once."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     requests: list[R] = Field(fail_fast=True)
 
@@ -219,9 +220,3 @@ class BatchAnswer(BaseModel, Generic[A]):
     """The answers to the requests of a batch, in their order."""
 
     answers: list[A]
-
-
-def shown(value: Any) -> str:
-    """A value as text of bounded length, in printable ASCII."""
-    text = ascii(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

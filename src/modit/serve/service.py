@@ -2,53 +2,67 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
 from modit.release.bundle.loading import Release
-from modit.serve.access import RateLimit
 from modit.serve.feature_seeds import FeatureSeeds
-from modit.serve.history import AskHistory, History
-from modit.serve.item_annotations import AnnotationLoader
-from modit.serve.metrics import Metrics
-from modit.serve.releases import Releases
+from modit.serve.history import History, read_histories
+from modit.serve.releases import AskRegistry, Releases, ask_registry
 from modit.serve.request_log import LoggedRequest, RequestLog
 from modit.serve.retrieve import RetrieveTask
-from modit.serve.schema import ItemsRequest, RequestError, shown
+from modit.serve.schema import RequestError, retry_after, shown
 from modit.serve.settings import Settings
-from modit.serve.tasks import A, Placed, Q, R, Task
+from modit.serve.tasks import A, Placed, Q, R, Task, TaskQuery
 from modit.serve.workers import Workers
 
 
-@dataclass(frozen=True)
 class Service:
-    """A running service.
+    """A service; it runs while its context is entered.
 
     Attributes:
-        releases: that answer.
-        metrics: of requests.
         settings: how it runs.
+        releases: that answer.
         workers: that answer, so that the event loop stays free.
-        ask_history: asks for the versions of all domains.
-        retrieve: the task of `/v1/retrieve`.
-        annotations: reads what pages show of items.
         features: the online store that seeds are read from, or None.
-        rate: of a client, or None.
-        log: of answered requests, or None.
+        retrieve: the task of `/v1/retrieve`.
     """
 
-    releases: Releases
-    metrics: Metrics
-    settings: Settings
-    workers: Workers
-    ask_history: AskHistory
-    retrieve: RetrieveTask
-    annotations: AnnotationLoader
-    features: FeatureSeeds | None = None
-    rate: RateLimit | None = None
-    log: RequestLog | None = None
+    def __init__(self, settings: Settings, ask: AskRegistry | None = None) -> None:
+        """Prepares; releases are loaded in the background as soon as it runs.
+
+        Args:
+            settings: how it runs.
+            ask: names the versions to answer from; None asks the registry of the settings.
+        """
+        self.settings = settings
+        ask = ask or ask_registry(settings.registry, settings.alias)
+        self.releases = Releases(ask, settings.alias, settings.domains)
+        self.workers = Workers(settings.threads, settings.queue, settings.timeout_seconds)
+        self.features: FeatureSeeds | None = None
+        self._log = RequestLog(settings.log_requests) if settings.log_requests else None
+        self._running = ExitStack()
+
+    def __enter__(self) -> Service:
+        settings, stopped = self.settings, threading.Event()
+        if self._log:
+            self._log.start()
+            self._running.callback(self._log.stop)
+        if settings.features:
+            self.features = FeatureSeeds(settings.features, settings.features_timeout_seconds)
+            self._running.callback(self.features.close)
+        self.retrieve = RetrieveTask(settings.limits, self.features)
+        self._running.enter_context(self.workers)
+        follow = (settings.reload_seconds, stopped)
+        threading.Thread(target=self.releases.follow, args=follow, name="watcher", daemon=True).start()
+        self._running.callback(stopped.set)  # a refresh that may be going on is not waited for
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
 
     def answer(
         self, task: Task[R, Q, A], requests: Sequence[R], request_id: str, field: str = ""
@@ -86,24 +100,16 @@ class Service:
             for number, query, result in zip(these, chosen, task.search(chosen, release), strict=True):
                 answers[number] = task.answer(query, result, release)
         in_order = range(len(requests))
-        self._log(releases, requests, [task.anchors(queries[number]) for number in in_order], request_id)
-        facts = _facts_of(releases, requests, [task.size(queries[number]) for number in in_order])
-        return [answers[number] for number in in_order], facts
+        read = [queries[number] for number in in_order]
+        self._log_all(releases, read, request_id)
+        return [answers[number] for number in in_order], _facts_of(releases, read)
 
-    def _log(
-        self,
-        releases: dict[str, Release],
-        requests: Sequence[ItemsRequest],
-        anchors: list[list[tuple[str, int]]],
-        request_id: str,
-    ) -> None:
-        if self.log is None:
-            return
+    def _log_all(self, releases: dict[str, Release], queries: Sequence[TaskQuery], request_id: str) -> None:
         now = datetime.now(UTC)
-        for number, (request, found) in enumerate(zip(requests, anchors, strict=True)):
-            if found:
-                name = request_id if len(requests) == 1 else f"{request_id}-{number}"
-                self.log.add(LoggedRequest(name, now, found, releases[request.domain]))
+        for number, query in enumerate(queries):
+            if self._log and query.anchors:
+                name = request_id if len(queries) == 1 else f"{request_id}-{number}"
+                self._log.add(LoggedRequest(name, now, query.anchors, releases[query.request.domain]))
 
     def readiness(self) -> dict[str, Any]:
         """Whether every wanted domain has a release, what answers, and what is wrong."""
@@ -117,20 +123,18 @@ class Service:
             problems["features"] = self.features.problem
         return {"ready": state.ready, "releases": answering, "problems": problems}
 
-    def history(self) -> list[History]:
+    def histories(self) -> list[History]:
         """The versions of each domain.
 
         Raises:
             RequestError: the registry does not answer.
         """
         try:
-            return self.ask_history()
+            return read_histories(self.settings.registry)
         except Exception as error:  # of MLflow, its database or its server: any of them may be away for a while
-            later = {"Retry-After": str(max(1, round(self.settings.reload_seconds)))}
             message = "The registry does not answer at the moment; the service goes on with the releases that it has."
-            raise RequestError(
-                "registry", type(error).__name__, "a registry that answers", 503, later, message
-            ) from error
+            later, allowed = retry_after(self.settings.reload_seconds), "a registry that answers"
+            raise RequestError("registry", type(error).__name__, allowed, 503, later, message) from error
 
     def release(self, domain: str) -> Release:
         """What answers for a domain.
@@ -142,26 +146,25 @@ class Service:
         if release := state.releases.get(domain):
             return release
         if state.wanted is None or domain in state.wanted:
-            later = {"Retry-After": str(max(1, round(self.settings.reload_seconds)))}
             message = f"The domain {shown(domain)} has no release yet; /readyz says why. Try again in a moment."
+            later = retry_after(self.settings.reload_seconds)
             raise RequestError("domain", domain, "a domain that has a release", 503, later, message)
         served = ", ".join(sorted(state.wanted))
-        message = (
-            f"There is no domain {shown(domain)}; {f'the domains are {served}' if served else 'there is none yet'}."
-        )
+        found = f"the domains are {served}" if served else "there is none yet"
+        message = f"There is no domain {shown(domain)}; {found}."
         raise RequestError("domain", domain, served or "none yet", 404, message=message)
 
 
-def _facts_of(releases: dict[str, Release], requests: Sequence[ItemsRequest], sizes: list[int]) -> dict[str, Any]:
+def _facts_of(releases: dict[str, Release], queries: Sequence[TaskQuery]) -> dict[str, Any]:
     """The fields of the access log; `seeds` counts the inputs of any task."""
-    if len(requests) == 1:
+    sums = {"seeds": sum(each.size for each in queries), "k": sum(each.request.k for each in queries)}
+    if len(queries) == 1:
         [(domain, release)] = releases.items()
-        return {"domain": domain, "version": release.source.version, "seeds": sizes[0], "k": requests[0].k}
+        return {"domain": domain, "version": release.source.version, **sums}
     named = sorted(releases.items())
     return {
         "domain": ",".join(domain for domain, _ in named),
         "version": ",".join(str(release.source.version) for _, release in named),
-        "requests": len(requests),
-        "seeds": sum(sizes),
-        "k": sum(each.k for each in requests),
+        "requests": len(queries),
+        **sums,
     }

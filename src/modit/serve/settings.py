@@ -16,17 +16,13 @@ KEYS_VARIABLE, FEATURES_VARIABLE, LOG_VARIABLE = "MODIT_API_KEYS", "MODIT_FEATUR
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one request may ask for.
+    """The most that one request may ask for: items, ids to exclude, guidance, and so on.
 
     Attributes:
-        k: items.
-        exclude: ids in `exclude_item_ids`.
-        guidance: scale.
         rounds: runs of the sampler, whose samples are averaged.
         conditions: of a filter.
         text: characters that a title is to contain.
         batch: requests in a batch.
-        body_bytes: of the request's body.
     """
 
     k: int = 1_000
@@ -41,28 +37,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """How the service runs.
+    """How the service runs. Most are the options of `modit serve`, which say what they mean.
 
     Attributes:
-        registry: address of the MLflow registry.
-        alias: of the versions to answer from.
         domains: to answer for; None takes those that have a version with the alias.
-        host: address to listen on.
-        port: to listen on; 0 takes a free one.
-        reload_seconds: between two looks at the registry.
-        threads: requests that are answered at the same time.
-        queue: requests that wait for a thread; more are turned away.
-        timeout_seconds: that a request takes at most.
         rate: requests a second of one client; None for any number.
         wrong_keys_rate: requests a second of one address that bring a wrong key; further ones are refused unread.
         log_requests: input folder that gets answered requests as labels; None: they are not logged.
         keys: one of which a request must bring; empty: none is asked for.
         oidc: whose tokens do as well as a key; None: no token does.
         features: folder of the feature store that seeds are read from; None reads them from the bundle.
-        features_timeout_seconds: that a look-up in the feature store takes at most.
-        root_path: path under which a proxy serves the pages and the API, such as "/modit"; empty for none.
         insecure: whether others than this machine may ask without a key.
-        limits: of a request.
     """
 
     registry: str
@@ -89,12 +74,11 @@ class Settings:
         _require("--alias", self.alias, bool(self.alias), "the name of an alias, such as champion")
         _require("--domains", self.domains, self.domains != (), "names with commas between")
         _require("--port", self.port, 0 <= self.port < 2**16, "0..65535")
-        _require("--reload-seconds", self.reload_seconds, 0 < self.reload_seconds < 1e6, "more than 0, seconds")
         _require("--threads", self.threads, self.threads >= 1, ">= 1")
         _require("--queue", self.queue, self.queue >= 0, ">= 0")
-        _require("--timeout-seconds", self.timeout_seconds, 0 < self.timeout_seconds < 1e6, "more than 0, seconds")
-        seconds = self.features_timeout_seconds
-        _require("--features-timeout-seconds", seconds, 0 < seconds < 1e6, "more than 0, seconds")
+        for name in ("reload_seconds", "timeout_seconds", "features_timeout_seconds"):
+            seconds = getattr(self, name)
+            _require(f"--{name.replace('_', '-')}", seconds, 0 < seconds < 1e6, "more than 0, seconds")
         well_formed = not self.root_path or (self.root_path[0] == "/" and self.root_path[-1] != "/")
         _require("--root-path", self.root_path, well_formed, "a path such as /modit: with / at its start, not its end")
         _require("--rate", self.rate, self.rate is None or 0 < self.rate < 1e6, "more than 0, requests a second")

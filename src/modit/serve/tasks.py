@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from modit.inference.items import Items
 from modit.inference.retrieval import SearchResult
 from modit.release.bundle.loading import Release
 from modit.serve.filters import filters_of
-from modit.serve.item_annotations import verdicts_at
-from modit.serve.schema import ItemsAnswer, ItemsRequest, RequestError, ResultItem
+from modit.serve.schema import ItemsAnswer, ItemsRequest, RequestError, ResultItem, expect_range
 from modit.serve.settings import Limits
 
 R = TypeVar("R", bound=ItemsRequest)
 A = TypeVar("A", bound=ItemsAnswer)
 A_co = TypeVar("A_co", bound=ItemsAnswer, covariant=True)
-Q = TypeVar("Q")
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,30 @@ class Placed(Generic[R]):
         try:
             yield
         except RequestError as error:
-            raise error.within(self.place) from error
+            error.field = self.place + error.field
+            raise
+
+
+@dataclass(frozen=True)
+class TaskQuery(Generic[R]):
+    """A request that was read against the release that will answer it.
+
+    Attributes:
+        request: as it came.
+        size: how many inputs it has, such as seeds.
+        anchors: items, id and row, whose neighbours the log of requests may ask for.
+    """
+
+    request: R
+    size: int
+    anchors: list[tuple[str, int]]
+
+
+Q = TypeVar("Q", bound=TaskQuery)
 
 
 class Task(Protocol[R, Q, A_co]):
-    """One kind of request: what its caller gives, and how it is searched for. `Q` is a request that was read."""
+    """One kind of request: what its caller gives, and how it is searched for."""
 
     def read(self, placed: Sequence[Placed[R]], release: Release) -> list[Q]:
         """Reads requests of one domain against the release that will answer; raises RequestError."""
@@ -56,14 +74,6 @@ class Task(Protocol[R, Q, A_co]):
 
     def answer(self, query: Q, result: SearchResult, release: Release) -> A_co:
         """Makes the answer for the caller."""
-        ...
-
-    def anchors(self, query: Q) -> list[tuple[str, int]]:
-        """Items, id and row, whose neighbours the log of requests may ask for."""
-        ...
-
-    def size(self, query: Q) -> int:
-        """How many inputs, such as seeds, the request has."""
         ...
 
 
@@ -91,12 +101,6 @@ def candidates_of(
     return rows, filters_of(items).mask(request.filter, limits)
 
 
-def expect_range(field: str, value: float, least: float, most: float) -> None:
-    """Refuses a value outside of a range by a RequestError."""
-    if not least <= value <= most:
-        raise RequestError(field, value, f"{least:g}..{most:g}")
-
-
 def answer_fields(request: ItemsRequest, result: SearchResult, release: Release) -> dict[str, Any]:
     """The fields that the answers of all tasks have."""
     source = release.source
@@ -113,9 +117,22 @@ def answer_fields(request: ItemsRequest, result: SearchResult, release: Release)
 
 def _result_items(result: SearchResult, release: Release) -> list[ResultItem]:
     items, rows = release.items, result.rows
-    verdicts = verdicts_at(items.verdicts(release.source.domain), rows)
+    verdicts = values_at(items.verdicts(release.source.domain), rows)
     columns = zip(items.ids_of(rows), result.scores.tolist(), verdicts, items.titles_of(rows), strict=True)
     return [
         ResultItem(item_id=item_id, score=score, verdict=verdict, **({} if title is None else {"title": title}))
         for item_id, score, verdict, title in columns
     ]
+
+
+def values_at(column: pa.ChunkedArray | None, rows: np.ndarray) -> list[Any]:
+    """Values of a column of the catalogue, such as titles or verdicts.
+
+    Args:
+        column: [N] with nulls; None for a column that the catalogue does not have.
+        rows: int64 [n], -1 for an item that the catalogue does not have.
+
+    Returns:
+        n values; None for a null, an item that is not there, or a column that is not there.
+    """
+    return [None] * len(rows) if column is None else column.take(pa.array(rows, mask=rows < 0)).to_pylist()

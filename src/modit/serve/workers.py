@@ -6,21 +6,19 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import TypeVar
 
 from modit.index.exact import search_threads
-from modit.serve.schema import RequestError
+from modit.serve.schema import RequestError, retry_after
 
 T = TypeVar("T")
-_RETRY_SECONDS = 1
 
 
 class Workers:
     """A pool with a bounded queue. Leaving its context waits for the work that has begun, and drops the rest."""
 
     def __init__(self, threads: int, waiting: int, seconds: float) -> None:
-        """Starts the threads.
+        """Prepares the pool.
 
         Args:
             threads: requests that are answered at the same time.
@@ -42,10 +40,9 @@ class Workers:
         """
         with self._lock:
             if self._unfinished >= self._most:
-                later = {"Retry-After": str(_RETRY_SECONDS)}
                 allowed = f"{self._most} requests at a time; ask again later"
                 message = f"The service is busy with {self._most} requests. Try again in a moment."
-                raise RequestError("service", "busy", allowed, 503, later, message)
+                raise RequestError("service", "busy", allowed, 503, retry_after(1), message)
             future = self._pool.submit(work)
             self._unfinished += 1
         future.add_done_callback(self._finished)
@@ -63,7 +60,5 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)

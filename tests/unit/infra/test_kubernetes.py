@@ -15,7 +15,7 @@ from kserve_rules import as_operated
 from rendered import KSERVE, KUBERNETES, OVERLAYS, ROOT, Cluster, external_secrets, render
 
 from modit.cli import build_parser
-from modit.core.services import SERVICES, secret_name
+from modit.core.services import FEATURE_STORE, SERVICES, secret_name
 
 CHECKS = {
     check.__name__: check
@@ -74,7 +74,7 @@ FLOWS = (
     ("mlflow", "postgresql", 5432, True),
     ("mlflow", "airflow-api-server", 8080, False),
     ("modit-serve", "mlflow", 5000, True),
-    ("modit-serve", "redis", 6379, False),
+    ("modit-serve", "redis", 6379, True),
     ("modit-serve", "postgresql", 5432, False),
     ("modit-exporter", "mlflow", 5000, False),
     ("redis", "mlflow", 5000, False),
@@ -149,6 +149,22 @@ def test_a_container_of_modit_starts_with_options_that_its_verb_has(local, name)
     *python, verb = container["command"]
     assert python == ["python", "-m", "modit.cli"]
     build_parser().parse_args([verb, *container["args"]])
+
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, KSERVE])
+def test_the_service_reads_the_feature_store_that_steps_write(rendered, folder):
+    cluster = rendered[folder]
+    steps, name = cluster.settings("airflow"), "modit-serve-predictor" if folder == KSERVE else "modit-serve"
+    spec = cluster.pods[name]["spec"]
+    assert cluster.settings("modit-serve")["MODIT_FEATURES"] == steps["MODIT_FEATURES"]
+    (container,) = spec["containers"]
+    (mount,) = (each for each in container["volumeMounts"] if steps["MODIT_FEATURES"].startswith(each["mountPath"]))
+    (volume,) = (each for each in spec["volumes"] if each["name"] == mount["name"])
+    assert volume["persistentVolumeClaim"] == {"claimName": steps["MODIT_CLAIM"], "readOnly": True}
+    assert mount["readOnly"]
+    (redis,) = (each["valueFrom"]["secretKeyRef"] for each in container["env"] if each["name"] == "MODIT_REDIS")
+    assert redis["name"] == secret_name(steps["MODIT_SECRETS"], FEATURE_STORE)
+    assert cluster.may_talk(name, "redis", 6379)
 
 
 def test_the_guide_makes_every_secret_that_is_listed_with_its_keys():

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from modit.release.bundle.loading import ReleaseSource, load_release
 from modit.serve.app import create_app
+from modit.serve.metrics import REGISTRY
 from modit.serve.settings import Limits, Settings
 from tests.unit.serve.bundles import Bundle
 
@@ -72,6 +73,20 @@ def wait_until(holds, seconds=20):
     while not holds():
         assert time.monotonic() < end, "took too long"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def gained():
+    """Tells what a metric with a label has gained since the start of the test."""
+    before = {}
+
+    def value(name, **labels):
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    for family in REGISTRY.collect():
+        for sample in family.samples:
+            before[sample.name, tuple(sample.labels.items())] = sample.value
+    return lambda name, **labels: value(name, **labels) - before.get((name, tuple(labels.items())), 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,11 @@ import time
 import numpy as np
 import pytest
 
+from modit.core.artifacts import ArtifactStore
 from modit.release.bundle.loading import ReleaseSource, load_release
-from modit.serve import explore, item_annotations
+from modit.serve import explore, releases
 from modit.serve.explore import HEIGHT, WIDTH, compare, find, pca_projection
-from modit.serve.item_annotations import AnnotationLoader
+from modit.serve.releases import Releases
 from modit.serve.retrieve import RetrieveTask
 from modit.serve.settings import Limits
 from tests.unit.serve.conftest import running, wait_until
@@ -21,9 +22,9 @@ from tests.unit.serve.conftest import running, wait_until
 SEEDS = ["item-1", "item-2", "item-3"]
 
 
-def compared(release, seeds, k, loader=None):
-    annotations = (loader or AnnotationLoader()).annotations_of(release)
-    return compare(release, RetrieveTask(Limits()), annotations, seeds, None, k)
+def compared(release, seeds, k, patterns=None):
+    patterns = releases._read_patterns(release) if patterns is None else patterns
+    return compare(release, RetrieveTask(Limits()), patterns, seeds, None, k)
 
 
 def lists_of(page):
@@ -57,22 +58,25 @@ def test_marks_say_attribute_and_the_pattern_that_most_seeds_are_in(release, bun
     assert view.share == pytest.approx(bundle.catalog.positive("drama").mean())
 
 
-def test_patterns_are_read_once_for_a_release_and_a_release_without_them_says_so(make_bundle):
+def test_patterns_are_read_once_for_a_release_and_a_release_without_them_says_so(make_bundle, monkeypatch):
     bundle = make_bundle()
-    release = load_release(ReleaseSource.of(bundle.named("drama")))
+    found = Releases(lambda: [bundle.named("drama")], "champion")
+    found.refresh()
+    release = found.state.releases["drama"]
+    found.read_patterns()
+    read = found.patterns_of(release)
+    found.read_patterns()
+    assert found.patterns_of(release) is read and np.array_equal(read, bundle.patterns)
     (bundle.store.at("patterns").local / "drama.npz").write_bytes(b"damaged")
-    loader = AnnotationLoader()
-    assert loader.annotations_of(release) is loader.annotations_of(release)
-    view = compared(release, SEEDS, 5, loader)
+    view = compared(load_release(ReleaseSource.of(bundle.named("drama"))), SEEDS, 5)
     assert "cannot be read" in view.problem
     assert view.generated.count(attribute=True, pattern=True) is None
     assert view.generated.count(attribute=True) is not None
 
 
 def test_while_patterns_are_read_pages_say_so_and_no_worker_waits_for_them(make_bundle, monkeypatch):
-    bundle, gate, real = make_bundle(), threading.Event(), item_annotations._labels
-    monkeypatch.setattr(item_annotations, "_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(item_annotations, "_labels", lambda *given: gate.wait(20) and real(*given))
+    bundle, gate, real = make_bundle(), threading.Event(), releases._read_patterns
+    monkeypatch.setattr(releases, "_read_patterns", lambda *given: gate.wait(20) and real(*given))
     with running(lambda: [bundle.named("drama")], threads=1) as client:
         asked = {"domain": "drama", "seed": SEEDS}
         assert "patterns of this version are being read" in client.get("/explore", params=asked).text
@@ -84,20 +88,24 @@ def test_while_patterns_are_read_pages_say_so_and_no_worker_waits_for_them(make_
         wait_until(lambda: "being read" not in client.get("/explore", params=asked).text)
 
 
-def test_patterns_that_could_not_be_read_are_tried_again_after_a_while(release, monkeypatch):
-    real, failing = item_annotations._labels, []
+def test_patterns_that_could_not_be_read_are_tried_again_and_said_once(bundle, monkeypatch, caplog):
+    found, real, failing = Releases(lambda: [bundle.named("drama")], "champion"), ArtifactStore.read, []
 
-    def labels(*given):
-        failing.append(given)
-        if len(failing) == 1:
+    def read(store, name, *given, **options):
+        if name == "patterns" and len(failing) < 2:
+            failing.append(name)
             raise OSError("the place is away")
-        return real(*given)
+        return real(store, name, *given, **options)
 
-    monkeypatch.setattr(item_annotations, "_labels", labels)
-    loader = AnnotationLoader()
-    assert [loader.annotations_of(release).patterns is None for _ in range(3)] == [True] * 3 and len(failing) == 1
-    monkeypatch.setattr(item_annotations, "_RETRY_SECONDS", 0)
-    assert loader.annotations_of(release).patterns is not None
+    monkeypatch.setattr(ArtifactStore, "read", read)
+    found.refresh()
+    release = found.state.releases["drama"]
+    for _ in range(2):
+        found.read_patterns()
+        assert found.patterns_of(release).endswith("cannot be read: OSError: the place is away.")
+    assert caplog.text.count("the place is away") == 1
+    found.read_patterns()
+    assert np.array_equal(found.patterns_of(release), bundle.patterns)
 
 
 def test_an_item_that_was_not_scored_is_marked_so(make_bundle):

@@ -13,7 +13,7 @@ from modit.release.model_registry.model_version import domain_of
 from modit.release.model_registry.release_log import APPROVE, OVERRIDE, ROLLBACK
 from modit.release.model_registry.release_state import read_release_state
 from modit.release.promotion.promotion import Order, carry_out
-from modit.serve.releases import FAILED, LOADED, Releases, ask_registry
+from modit.serve.releases import Releases, ask_registry
 from tests.unit.serve.conftest import running, wait_until
 
 ALIAS = "champion"
@@ -83,13 +83,19 @@ def test_no_request_fails_while_the_champion_moves_to_and_fro(database, registry
 
 @pytest.fixture
 def moving(make_bundle):
-    """Releases of a registry that names what `named` holds, and the counts of its attempts."""
-    named, counts = [], []
-    return Releases(lambda: list(named), ALIAS, None, counts.append), named, counts
+    """Releases of a registry that names what `named` holds."""
+    named = []
+    return Releases(lambda: list(named), ALIAS), named
 
 
-def test_a_release_that_cannot_be_loaded_leaves_the_old_one_and_is_said_once(moving, bundle, caplog):
-    releases, named, counts = moving
+@pytest.fixture
+def attempts(gained):
+    """Counts the attempts to load since the start of the test: those that loaded, and those that failed."""
+    return lambda: tuple(gained("modit_reloads_total", result=result) for result in ("loaded", "failed"))
+
+
+def test_a_release_that_cannot_be_loaded_leaves_the_old_one_and_is_said_once(moving, attempts, bundle, caplog):
+    releases, named = moving
     named[:] = [bundle.named("drama", 1)]
     releases.refresh()
     old = releases.state.releases["drama"]
@@ -99,18 +105,18 @@ def test_a_release_that_cannot_be_loaded_leaves_the_old_one_and_is_said_once(mov
         releases.refresh()
     assert releases.state.releases["drama"] is old and releases.state.ready
     assert "modit-drama version 2 was registered with 555" in releases.state.problems["drama"]
-    assert [record.levelname for record in caplog.records].count("WARNING") == 1 and counts == [LOADED, FAILED, FAILED]
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1 and attempts() == (1, 2)
     named[:] = [bundle.named("drama", 3)]
     releases.refresh()
     assert releases.state.releases["drama"].source.version == 3 and not releases.state.problems
 
 
-def test_a_version_that_is_loaded_is_not_loaded_again(moving, bundle):
-    releases, named, counts = moving
+def test_a_version_that_is_loaded_is_not_loaded_again(moving, attempts, bundle):
+    releases, named = moving
     named[:] = [bundle.named("drama", 1)]
     for _ in range(3):
         releases.refresh()
-    assert counts == [LOADED]
+    assert attempts() == (1, 0)
 
 
 def test_a_registry_that_is_away_and_an_alias_that_is_taken_away_stop_nothing(bundle, caplog):
@@ -134,7 +140,7 @@ def test_a_registry_that_is_away_and_an_alias_that_is_taken_away_stop_nothing(bu
 
 
 def test_without_domains_a_registry_without_the_alias_is_not_ready_and_says_so(moving):
-    releases, _, _ = moving
+    releases, _ = moving
     releases.refresh()
     assert releases.state.problems == {"registry": "no model has a version with the alias 'champion'"}
     assert not releases.state.ready
@@ -151,7 +157,7 @@ def test_a_registry_that_is_missing_or_empty_is_not_made(tmp_path):
 
 
 def test_a_domain_that_comes_later_and_cannot_be_loaded_does_not_take_the_others_with_it(moving, bundle):
-    releases, named, _ = moving
+    releases, named = moving
     named[:] = [bundle.named("drama", 1)]
     releases.refresh()
     named.append(bundle.named("crime", 1, index_digest="6" * 64))
@@ -161,7 +167,7 @@ def test_a_domain_that_comes_later_and_cannot_be_loaded_does_not_take_the_others
 
 
 def test_each_domain_answers_as_soon_as_it_is_loaded(moving, bundle):
-    releases, named, _ = moving
+    releases, named = moving
     named[:] = [bundle.named("crime", 1, index_digest="6" * 64), bundle.named("drama", 1)]
     releases.refresh()
     assert set(releases.state.releases) == {"drama"} and not releases.state.ready

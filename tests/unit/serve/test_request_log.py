@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,15 +24,21 @@ def rows_of(folder):
     return [row for file in sorted(folder.rglob("*.parquet")) for row in pq.read_table(file).to_pylist()]
 
 
-def test_a_stopped_service_has_written_what_it_was_asked_with_the_neighbours_of_a_seed(bundle, tmp_path):
+@pytest.fixture
+def became(gained):
+    """Tells how many requests became something in the log since the start of the test."""
+    return lambda result: gained("modit_logged_requests_total", result=result)
+
+
+def test_a_stopped_service_has_written_what_it_was_asked_with_the_neighbours_of_a_seed(bundle, became, tmp_path):
     ids, vectors = bundle.catalog.item_ids, bundle.catalog.embeddings
     with running(lambda: [bundle.named("drama")], log_requests=str(tmp_path)) as client:
         asked = {"domain": "drama", "seeds": {"item_ids": ids[[4, 7]].tolist()}}
         requests = [client.post("/v1/retrieve", json=asked).headers["x-request-id"] for _ in range(3)]
         client.post("/v1/retrieve", json=asked | {"seeds": {"vectors": vectors[:2].tolist()}})
         client.post("/v1/retrieve", json=asked | {"k": 0})
-        figure = 'modit_logged_requests_total{result="known"} 1.0'
-        wait_until(lambda: figure in client.get("/metrics").text)
+        wait_until(lambda: became("known") == 1)
+        assert 'modit_logged_requests_total{result="known"}' in client.get("/metrics").text
         assert list(tmp_path.iterdir()) == []  # an empty folder of labels would be refused
     rows = rows_of(tmp_path / "retrieval_labels")
     assert {row["request_id"] for row in rows} == set(requests[:2])  # the third had no seed left
@@ -101,44 +106,41 @@ def test_a_list_lies_under_the_day_of_its_request_and_each_day_anew(note, tmp_pa
     assert len({row["request_id"] for row in rows_of(tmp_path)}) == 2
 
 
-def test_a_full_log_drops_and_never_waits(note, tmp_path, monkeypatch):
+def test_a_full_log_drops_and_never_waits(note, became, tmp_path, monkeypatch):
     monkeypatch.setattr(request_log, "_WAITING", 3)
-    counts = Counter()
-    log = RequestLog(str(tmp_path), count=lambda result: counts.update([result]))  # not started: nobody takes
+    log = RequestLog(str(tmp_path))  # not started: nobody takes
     begun = time.monotonic()
     for number in range(100):
         note(log, f"item-{number}")
-    assert counts == {"dropped": 97} and time.monotonic() - begun < 1
+    assert became("dropped") == 97 and time.monotonic() - begun < 1
 
 
-def test_what_cannot_be_written_is_tried_again_and_the_oldest_is_given_up(note, tmp_path, monkeypatch):
+def test_what_cannot_be_written_is_tried_again_and_the_oldest_is_given_up(note, became, tmp_path, monkeypatch):
     monkeypatch.setattr(request_log, "_LISTS", 4)
-    counts = Counter()
-    log = RequestLog(str(tmp_path / "x"), 0.02, 1000, lambda result: counts.update([result]))
+    log = RequestLog(str(tmp_path / "x"), 0.02, 1000)
     (tmp_path / "x").write_text("a file where the folder should be")
     for number in range(1, 12):
         note(log, f"item-{number}")
     log.start()
-    wait_until(lambda: log._asked.empty() and counts["failed"])
+    wait_until(lambda: log._asked.empty() and became("failed"))
     (tmp_path / "x").unlink()
-    wait_until(lambda: counts["written"])
+    wait_until(lambda: became("written"))
     log.stop()
     rows = rows_of(tmp_path)
-    assert counts["failed"] + counts["written"] == 11 and counts["written"] <= 4
+    assert became("failed") + became("written") == 11 and became("written") <= 4
     assert "item-11" in {row["anchor_item_id"] for row in rows}
 
 
-def test_a_request_that_cannot_be_noted_does_not_end_the_log(note, release, tmp_path):
-    counts = Counter()
-    log = RequestLog(str(tmp_path), 0.02, 1000, lambda result: counts.update([result]))
+def test_a_request_that_cannot_be_noted_does_not_end_the_log(note, became, release, tmp_path):
+    log = RequestLog(str(tmp_path), 0.02, 1000)
     log.add(LoggedRequest("r", datetime.now(UTC), [("item-1", 1)], None))
     unjudged = replace(release, source=replace(release.source, domain="a domain without a column"))
     log.add(LoggedRequest("s", datetime.now(UTC), [("item-1", 1)], unjudged))
     note(log, "item-1")
     log.start()
-    wait_until(lambda: counts["written"])
+    wait_until(lambda: became("written"))
     log.stop()
-    assert counts == {"failed": 1, "known": 1, "written": 1}
+    assert [became(result) for result in ("failed", "known", "written", "dropped")] == [1, 1, 1, 0]
 
 
 def test_labels_in_one_file_are_refused(tmp_path):
