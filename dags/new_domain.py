@@ -15,7 +15,7 @@ if (REPOSITORY := str(Path(__file__).resolve().parent.parent)) not in sys.path:
 
 from dags.fields import COMMON, RUN, RUN_NAME, RUN_ROOT, RUN_URI, deadline  # noqa: E402
 from dags.notices import send_missed_deadline  # noqa: E402
-from dags.review import add_reviews, verb_task  # noqa: E402
+from dags.review import add_reviews, command_task  # noqa: E402
 from dags.steps import REGISTRY, add_steps  # noqa: E402
 from modit.core.names import DOMAIN_NAME, PRESETS  # noqa: E402
 
@@ -92,8 +92,8 @@ with DAG(
     **COMMON,
 ) as dag:
     budget = "{{ params.label_budget }}"
-    order = {"verb": "plan-domain", "options": {"conf": CONF, "label-budget": budget}}
-    plan = verb_task("plan", order, returns=True, needs=frozenset())
+    order = {"command": "plan-domain", "options": {"conf": CONF, "label-budget": budget}}
+    plan = command_task("plan", order, returns=True, needs=frozenset())
     tasks = add_steps(REGISTRY.of("retrain"), RUN_URI, CONF)
     plan >> tasks["validate_logs"]
     add_reviews({"run": RUN_URI}, after=tasks["register"])

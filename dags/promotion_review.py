@@ -15,7 +15,7 @@ from dags.fields import COMMON, RUN_ROOT  # noqa: E402
 from dags.review import add_reviews  # noqa: E402
 from modit.core.names import DOMAIN_NAME  # noqa: E402
 
-# What a person wants -> the verb that an approval orders.
+# What a person wants -> the command that an approval orders.
 ACTIONS = {
     "review": "approve",
     "promote": "approve",

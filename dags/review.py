@@ -11,8 +11,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOper
 from airflow.sdk import task_group
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
-from dags.executors import TIMEOUT_SCALE, verb_operator
-from dags.executors.step_task import Verb
+from dags.executors import TIMEOUT_SCALE, command_operator
+from dags.executors.step_task import Command
 from dags.notices import FailureNotice, ReviewNotice
 from dags.steps import EXECUTOR
 from modit.core.services import REGISTRY
@@ -40,36 +40,38 @@ def add_reviews(what: dict[str, str], after: Any = None, **fields: Any) -> None:
         after: the task that must be done before, or None.
         fields: of `ReviewOperator`.
     """
-    order = {"verb": "review", "of": what.get("of", ""), "options": {"run": what["run"]}}
-    prepare = verb_task("prepare_reviews", order, returns=True)
+    order = {"command": "review", "of": what.get("of", ""), "options": {"run": what["run"]}}
+    prepare = command_task("prepare_reviews", order, returns=True)
 
     @task_group(group_id="release")
     def release(review: Any) -> None:
-        verb_task("carry_out", ReviewOperator(task_id="review", review=review, **fields).output)
+        command_task("carry_out", ReviewOperator(task_id="review", review=review, **fields).output)
 
     if after is not None:
         after >> prepare
     release.expand(review=prepare.output)
 
 
-def verb_task(task_id: str, order: Any, *, returns: bool = False, needs: frozenset[str] = frozenset({REGISTRY})) -> Any:
-    """A task of `modit VERB`, by the executor that runs the steps. It is not tried again: a refusal stays one.
+def command_task(
+    task_id: str, order: Any, *, returns: bool = False, needs: frozenset[str] = frozenset({REGISTRY})
+) -> Any:
+    """A task of `modit COMMAND`, by the executor that runs the steps. It is not tried again: a refusal stays one.
 
     Args:
         task_id: its name.
-        order: as of `VerbTask`, or the output of a task that gives one.
-        returns: whether the verb's last line is JSON for other tasks.
-        needs: the services that the verb reaches.
+        order: as of `CommandTask`, or the output of a task that gives one.
+        returns: whether the command's last line is JSON for other tasks.
+        needs: the services that the command reaches.
     """
-    operator, verb = verb_operator(EXECUTOR), Verb(task_id, needs)
+    operator, command = command_operator(EXECUTOR), Command(task_id, needs)
     return operator(
         task_id=task_id,
         order=order,
         returns=returns,
         retries=0,
-        execution_timeout=timedelta(minutes=verb.timeout_minutes * TIMEOUT_SCALE),
+        execution_timeout=timedelta(minutes=command.timeout_minutes * TIMEOUT_SCALE),
         on_failure_callback=FailureNotice(),
-        **operator.arguments_for(verb),
+        **operator.arguments_for(command),
     )
 
 
@@ -162,22 +164,22 @@ class ReviewOperator(ApprovalOperator):
         source, by = ("airflow", user["name"]) if user else ("timeout", f"MODIT_REVIEW_HOURS={HOURS:g}")
         outcome = ("approved" if approved else "rejected") if user else f"no answer within {HOURS:g} h"
         ReviewNotice(f"{outcome} by {by}" if user else f"rejected: {outcome}")(context)
-        verb = self.action if approved else self.otherwise
-        if not verb:
+        command = self.action if approved else self.otherwise
+        if not command:
             raise AirflowSkipException(f"{outcome}, by {by}: nothing is done")
         task, run = context["ti"], context["dag_run"]
         place = f"{source}:{run.dag_id}/{run.run_id}/{task.task_id}/{task.map_index}/{task.try_number}"
         reason = self.reason if approved else f"{outcome} in the review {run.dag_id}/{run.run_id}"
-        return self._order(shown, verb, by, place, answer["responded_at"].isoformat(), reason)
+        return self._order(shown, command, by, place, answer["responded_at"].isoformat(), reason)
 
     def _order(
-        self, shown: Mapping[str, str], verb: str, by: str, approval: str, given: str = "", reason: str = ""
+        self, shown: Mapping[str, str], command: str, by: str, approval: str, given: str = "", reason: str = ""
     ) -> dict[str, Any]:
         options = {"run": shown["run"], "by": by, "reason": reason, "approval": approval, "approved-at": given}
-        if verb == "rollback":
+        if command == "rollback":
             number = shown["version"].rpartition("/")[2]
-            return {"verb": verb, "of": shown["domain"], "options": {**options, "to": number}}
-        return {"verb": verb, "of": shown["version"], "options": {**options, "verdict": shown["verdict"]}}
+            return {"command": command, "of": shown["domain"], "options": {**options, "to": number}}
+        return {"command": command, "of": shown["version"], "options": {**options, "verdict": shown["verdict"]}}
 
     def _expect_shown(self, context: Any) -> None:
         """Airflow leaves subject and body of a question as they were when its task is cleared."""

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subprocess.CalledProcessError: pip or docker failed; it has said why.
     """
     parser = argparse.ArgumentParser(prog="python -m infra.images", description=__doc__)
-    parser.add_argument("verb", choices=["lock", "wheels", "build"])
+    parser.add_argument("action", choices=["lock", "wheels", "build"])
     parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"of {', '.join(PACKAGES)}; all if none is named")
     parser.add_argument("--cuda", action="store_true", help="the variant for accelerators, of images that have one")
     parser.add_argument("--base", help="image to build on, with Python 3.11 or apt; default: see infra/Dockerfile")
@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no image {', '.join(unknown)}; allowed: {', '.join(PACKAGES)}")
     for image in chosen.images or PACKAGES:
         target = CUDA.get(image, image) if chosen.cuda else image
-        if chosen.verb == "build":
+        if chosen.action == "build":
             build(target, chosen.tag.format(image=image), chosen.base)
         else:
-            {"lock": lock, "wheels": wheels}[chosen.verb](target)
+            {"lock": lock, "wheels": wheels}[chosen.action](target)
     return 0
 
 
@@ -116,8 +116,8 @@ def build(target: str, tag: str, base: str | None) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def _pip(verb: str) -> list[str]:
-    return [sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check"]
+def _pip(command: str) -> list[str]:
+    return [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check"]
 
 
 def _code_commit() -> str:

@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from dags.executors.step_task import Verb
+from dags.executors.step_task import Command
 from modit.core.step import Step
 
 # Name of a step's image; `{image}` is the kind that the declaration names.
@@ -36,13 +36,13 @@ def operator_of(executor: str, step: Step) -> Any:
     return module.OPERATOR
 
 
-def verb_operator(executor: str) -> Any:
-    """The operator class that runs `modit VERB` on an executor.
+def command_operator(executor: str) -> Any:
+    """The operator class that runs `modit COMMAND` on an executor.
 
     Raises:
         ValueError: there is no such executor.
     """
-    return _module(executor).VERB_OPERATOR
+    return _module(executor).COMMAND_OPERATOR
 
 
 def _module(executor: str) -> Any:
@@ -51,11 +51,11 @@ def _module(executor: str) -> Any:
     return importlib.import_module(f"dags.executors.{EXECUTORS[executor]}")
 
 
-def image_of(step: Step | Verb, pattern: str) -> str:
+def image_of(step: Step | Command, pattern: str) -> str:
     """Name of a step's image.
 
     Args:
-        step: the step, or a verb.
+        step: the step, or a command.
         pattern: such as `modit/{image}:dev`.
     """
     return pattern.format(image=step.image)

@@ -14,7 +14,7 @@ from docker.errors import NotFound
 from docker.types import DeviceRequest, Mount
 
 from dags.executors import GPUS, IMAGES, image_of
-from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
+from dags.executors.step_task import Command, CommandTask, PythonTask, StepTask
 from modit.core.services import handed_on
 from modit.core.step import Step
 
@@ -31,7 +31,7 @@ RIGHTS = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privi
 SCRATCH = Mount(target="/tmp", source=None, type="volume")
 
 
-class DockerTask(CommandTask, DockerOperator):
+class DockerTask(PythonTask, DockerOperator):
     """Runs a command in an image."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -39,7 +39,7 @@ class DockerTask(CommandTask, DockerOperator):
         super().__init__(**kwargs)
 
     @staticmethod
-    def arguments_for(step: Step | Verb) -> dict[str, Any]:
+    def arguments_for(step: Step | Command) -> dict[str, Any]:
         """Image, resources, volumes and environment of a step's container."""
         gpus = step.resources.gpus if GPUS else 0
         handed = handed_on(step.needs, os.environ)
@@ -126,14 +126,14 @@ class DockerStep(StepTask, DockerTask):
         self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
 
-class DockerVerb(VerbTask, DockerTask):
-    """Runs `modit VERB` in the image of its declaration."""
+class DockerCommand(CommandTask, DockerTask):
+    """Runs `modit COMMAND` in the image of its declaration."""
 
     def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
-        """Takes the fields of `VerbTask`, and in `kwargs` what `DockerOperator` takes."""
+        """Takes the fields of `CommandTask`, and in `kwargs` what `DockerOperator` takes."""
         super().__init__(**kwargs)
         self.order, self.returns = order, returns
 
 
 OPERATOR = DockerStep
-VERB_OPERATOR = DockerVerb
+COMMAND_OPERATOR = DockerCommand

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
 from dags.executors import GPUS, IMAGES, TIMEOUT_SCALE, from_json, image_of
-from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
+from dags.executors.step_task import Command, CommandTask, PythonTask, StepTask
 from modit.core.services import handed_on, secret_name, services_of
 from modit.core.step import Step
 
@@ -37,7 +37,7 @@ _RIGHTS = k8s.V1SecurityContext(
 )
 
 
-class KubernetesTask(CommandTask, KubernetesPodOperator):
+class KubernetesTask(PythonTask, KubernetesPodOperator):
     """Runs a command as a pod."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -45,7 +45,7 @@ class KubernetesTask(CommandTask, KubernetesPodOperator):
         super().__init__(**kwargs)
 
     @staticmethod
-    def arguments_for(step: Step | Verb) -> dict[str, Any]:
+    def arguments_for(step: Step | Command) -> dict[str, Any]:
         """Image, resources, volumes, environment and rights of a step's pod."""
         scratch = [("tmp", "/tmp")]
         volumes = [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name, _ in scratch]
@@ -114,7 +114,7 @@ class KubernetesTask(CommandTask, KubernetesPodOperator):
         return found[0].state.terminated if found and found[0].state else None
 
 
-def variables_of(step: Step | Verb) -> list[k8s.V1EnvVar]:
+def variables_of(step: Step | Command) -> list[k8s.V1EnvVar]:
     """Variables of a step's container: values that may be shown, and references to the secrets of its services.
 
     A secret may be missing, and so may a key: pods may have an identity, and a server need not ask who they are. But
@@ -135,14 +135,14 @@ def _reference(name: str, secret: str, optional: bool) -> k8s.V1EnvVar:
     return k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=key))
 
 
-def placement_of(step: Step | Verb) -> dict[str, Any]:
+def placement_of(step: Step | Command) -> dict[str, Any]:
     """Nodes for a step that gets an accelerator; any node for the others."""
     if not (GPUS and step.resources.gpus):
         return {}
     return {"node_selector": GPU_NODE_SELECTOR, "tolerations": GPU_TOLERATIONS}
 
 
-def resources_of(step: Step | Verb) -> k8s.V1ResourceRequirements:
+def resources_of(step: Step | Command) -> k8s.V1ResourceRequirements:
     """Requests and limits of a step's container; memory is a limit, processor time is not."""
     memory, gpus = f"{step.resources.memory_gb * 1024:.0f}Mi", step.resources.gpus if GPUS else 0
     limits = {"memory": memory, **({GPU: str(gpus)} if gpus else {})}
@@ -162,14 +162,14 @@ class KubernetesStep(StepTask, KubernetesTask):
         self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
 
-class KubernetesVerb(VerbTask, KubernetesTask):
-    """Runs `modit VERB` as a pod."""
+class KubernetesCommand(CommandTask, KubernetesTask):
+    """Runs `modit COMMAND` as a pod."""
 
     def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
-        """Takes the fields of `VerbTask`, and in `kwargs` what `KubernetesPodOperator` takes."""
+        """Takes the fields of `CommandTask`, and in `kwargs` what `KubernetesPodOperator` takes."""
         super().__init__(**kwargs)
         self.order, self.returns, self.do_xcom_push = order, returns, returns
 
 
 OPERATOR = KubernetesStep
-VERB_OPERATOR = KubernetesVerb
+COMMAND_OPERATOR = KubernetesCommand

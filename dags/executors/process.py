@@ -13,7 +13,7 @@ import psutil
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
 
-from dags.executors.step_task import CommandTask, StepTask, Verb, VerbTask
+from dags.executors.step_task import Command, CommandTask, PythonTask, StepTask
 from modit.core.memory import kernel_kills
 from modit.core.step import Step
 
@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 GRACE = 10
 
 
-class ProcessTask(CommandTask, BaseOperator):
+class ProcessTask(PythonTask, BaseOperator):
     """Runs a command as a child process."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -30,7 +30,7 @@ class ProcessTask(CommandTask, BaseOperator):
         super().__init__(**kwargs)
 
     @staticmethod
-    def arguments_for(step: Step | Verb) -> dict[str, Any]:
+    def arguments_for(step: Step | Command) -> dict[str, Any]:
         """What the executor takes from the declaration: nothing, the process has what the worker has."""
         return {}
 
@@ -75,14 +75,14 @@ class ProcessStep(StepTask, ProcessTask):
         self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
 
 
-class ProcessVerb(VerbTask, ProcessTask):
-    """Runs `modit VERB` as a child process."""
+class ProcessCommand(CommandTask, ProcessTask):
+    """Runs `modit COMMAND` as a child process."""
 
     def __init__(self, *, order: dict[str, Any], returns: bool = False, **kwargs: Any) -> None:
-        """Takes the fields of `VerbTask`, and in `kwargs` what every operator takes."""
+        """Takes the fields of `CommandTask`, and in `kwargs` what every operator takes."""
         super().__init__(**kwargs)
         self.order, self.returns = order, returns
 
 
 OPERATOR = ProcessStep
-VERB_OPERATOR = ProcessVerb
+COMMAND_OPERATOR = ProcessCommand

@@ -1,4 +1,4 @@
-"""What a task of a step or of a verb is, wherever it runs: its command line, and what its end means."""
+"""What a task of a step or of a command is, wherever it runs: its command line, and what its end means."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ RETRY_POLICY = ExceptionRetryPolicy([MORE_PARTS])
 
 
 @dataclass(frozen=True)
-class Verb:
-    """What a task of `modit VERB` needs; of a step, its declaration says it.
+class Command:
+    """What a task of `modit COMMAND` needs; of a step, its declaration says it.
 
     Attributes:
         name: of the task.
@@ -57,7 +57,7 @@ class Verb:
     timeout_minutes: float = 60.0
 
 
-class CommandTask(ABC):
+class PythonTask(ABC):
     """A task that runs `python ...` and ends as that says."""
 
     # Whether its last line is JSON that other tasks read.
@@ -81,7 +81,7 @@ class CommandTask(ABC):
         """The XCom that the last line makes."""
 
 
-class StepTask(CommandTask):
+class StepTask(PythonTask):
     """A task of a step. Its XCom is the JSON line that the step ends with: addresses and digests, never data.
 
     The XCom of the step that decides the domains is the list of their names, for other steps to be mapped over.
@@ -142,11 +142,11 @@ class StepTask(CommandTask):
         return found.get("domains", found)
 
 
-class VerbTask(CommandTask):
-    """A task of `modit VERB`, in the same places as steps. It is not tried again: a refusal stays one.
+class CommandTask(PythonTask):
+    """A task of `modit COMMAND`, in the same places as steps. It is not tried again: a refusal stays one.
 
     Attributes:
-        order: `verb`, `of` (what it is about, such as modit-popular/3, or none) and `options` (name -> value; empty
+        order: `command`, `of` (what it is about, such as modit-popular/3, or none) and `options` (name -> value; empty
             ones are left out) (templated).
         returns: whether its last line is JSON for other tasks.
     """
@@ -166,15 +166,15 @@ class VerbTask(CommandTask):
             raise AirflowFailException("there is no order: the task before this one gave none")
         options = [f"--{name}={value}" for name, value in self.order["options"].items() if value]
         about = [self.order["of"]] if self.order.get("of") else []
-        return ["-m", "modit.cli", self.order["verb"], *about, *options, *(more if self.returns else ())]
+        return ["-m", "modit.cli", self.order["command"], *about, *options, *(more if self.returns else ())]
 
     def failure(self, status: int, said: object, killed_for_memory: bool = False) -> AirflowException:
-        """The error of a verb that was refused."""
-        return AirflowFailException(f"modit {self.order['verb']} ended with status {status}: {said}")
+        """The error of a command that was refused."""
+        return AirflowFailException(f"modit {self.order['command']} ended with status {status}: {said}")
 
     @staticmethod
     def result(line: Any) -> Any:
-        """What the verb returns; the words that it said last, if it returns nothing."""
+        """What the command returns; the words that it said last, if it returns nothing."""
         try:
             return json.loads(line) if isinstance(line, str) else line
         except ValueError:

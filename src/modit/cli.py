@@ -33,34 +33,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = build_parser().parse_args(arguments)
     try:
-        return chosen.verb(chosen)
+        return chosen.command(chosen)
     except ModitError as error:
         print(f"modit: {error}", file=sys.stderr)
         return 1
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Returns the command line. Each command adds its own sub-parser and sets `verb` to its function."""
+    """Returns the command line. Each command adds its own sub-parser and sets `command` to its function."""
     parser = argparse.ArgumentParser(
         prog="modit",
         description="Generative retrieval that keeps a pattern and finds an attribute.",
         epilog="modit COMMAND --help shows the options of a command.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16, width=110),
     )
-    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_data_commands(verbs)
-    _add_kfp(verbs)
-    add_monitor_commands(verbs)
-    add_release_commands(verbs, _steps)
-    add_serve_commands(verbs)
-    _add_query(verbs)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_data_commands(commands)
+    _add_kfp(commands)
+    add_monitor_commands(commands)
+    add_release_commands(commands, _steps)
+    add_serve_commands(commands)
+    _add_query(commands)
     return parser
 
 
-def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_kfp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from modit.core.names import PRESETS
 
-    orders = verbs.add_parser("kfp", help="submit a pipeline to a server of Kubeflow Pipelines").add_subparsers(
+    orders = commands.add_parser("kfp", help="submit a pipeline to a server of Kubeflow Pipelines").add_subparsers(
         required=True, metavar="ORDER"
     )
     parser = orders.add_parser("submit", help="start a pipeline on a server, once or on a schedule")
@@ -85,7 +85,7 @@ def _add_kfp(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--preset", choices=PRESETS, default="small", help="(default %(default)s)")
     parser.add_argument("--overrides", default="{}", metavar="JSON", help="over the preset")
     parser.add_argument("--window", metavar="START:END", help="days of dated logs, the end not included")
-    parser.set_defaults(verb=_kfp_submit)
+    parser.set_defaults(command=_kfp_submit)
 
 
 def _kfp_submit(chosen: argparse.Namespace) -> int:
@@ -98,8 +98,10 @@ def _kfp_submit(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _add_query(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("query", help="ask a running service for items that are like some and have an attribute")
+def _add_query(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "query", help="ask a running service for items that are like some and have an attribute"
+    )
     parser.add_argument("--domain", required=True, help="the attribute wanted")
     parser.add_argument("--seeds", required=True, metavar="ID,ID", help="items of the index")
     parser.add_argument("-k", type=int, default=10, help="items wanted (default %(default)s)")
@@ -107,7 +109,7 @@ def _add_query(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="the answer as JSON, not as a table")
-    parser.set_defaults(verb=_query)
+    parser.set_defaults(command=_query)
 
 
 def _query(chosen: argparse.Namespace) -> int:

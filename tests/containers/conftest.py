@@ -30,6 +30,6 @@ def images() -> str:
         if not shutil.which("debootstrap"):
             pytest.skip(f"no image {BASE} to build on, and no debootstrap to make one: set MODIT_BASE_IMAGE")
         subprocess.run(["make", "base-image"], cwd=ROOT, check=True)
-    for verb in (["wheels"], ["build", "--tag", TAG, "--base", BASE]):
-        subprocess.run([sys.executable, "-m", "infra.images", *verb], cwd=ROOT, check=True)
+    for arguments in (["wheels"], ["build", "--tag", TAG, "--base", BASE]):
+        subprocess.run([sys.executable, "-m", "infra.images", *arguments], cwd=ROOT, check=True)
     return TAG

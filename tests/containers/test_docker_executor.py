@@ -31,7 +31,7 @@ class Watcher(threading.Thread):
     """Inspects each container that starts with a folder mounted, while it is there.
 
     Attributes:
-        found: the step of each, or the verb, and what the engine says of its container.
+        found: the step of each, or the command, and what the engine says of its container.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -103,7 +103,7 @@ def watched(images, world, folder):
     return digests, watcher.found
 
 
-def test_every_step_and_verb_has_a_container_without_rights_that_goes_with_its_volume(watched):
+def test_every_step_and_command_has_a_container_without_rights_that_goes_with_its_volume(watched):
     _, found = watched
     assert {name for name, _ in found} == {*REGISTRY.by_name, "review"}
     for name, said in found:

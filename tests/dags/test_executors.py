@@ -75,13 +75,13 @@ def fields(task):
         return ApiClient().sanitize_for_serialization(operator.build_pod_request_obj())
     return {"command": operator.command_line()}
 
-verbs = ("prepare_reviews", "release.carry_out")
-steps = [task for task in dag.tasks if task.task_id not in (*verbs, "release.review", "all_domains")]
+commands = ("prepare_reviews", "release.carry_out")
+steps = [task for task in dag.tasks if task.task_id not in (*commands, "release.review", "all_domains")]
 tasks = {task.task_id: fields(task) for task in steps}
-for name in verbs:
+for name in commands:
     task = dag.get_task(name)
     options = {"run": "/data/runs/a", "by": "A B", "reason": ""}
-    task.order = {"verb": "approve", "of": "modit-quality/3", "options": options}
+    task.order = {"command": "approve", "of": "modit-quality/3", "options": options}
     tasks[name] = fields(task)
 edges = sorted((earlier, task.task_id) for task in dag.tasks for earlier in task.upstream_task_ids)
 def kept(task):
@@ -258,7 +258,7 @@ def test_a_pod_has_what_the_declaration_says_and_no_rights_that_it_does_not_need
     assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
 
 
-def test_a_verb_runs_where_the_steps_run_and_only_one_that_returns_something_writes_it(seen):
+def test_a_command_runs_where_the_steps_run_and_only_one_that_returns_something_writes_it(seen):
     command = ["-m", "modit.cli", "approve", "modit-quality/3", "--run=/data/runs/a", "--by=A B"]
     for executor in ("process", "docker"):
         assert seen[executor]["tasks"]["release.carry_out"]["command"] == command

@@ -13,7 +13,7 @@ def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument(
         "--mapping", type=Path, metavar="FILE", help="mapping file (default: mapping.yaml in the folder)"
     )
-    parser.set_defaults(verb=_check)
+    parser.set_defaults(command=_check)
     parser = commands.add_parser("demo-world", help="generate a catalogue in the input contract")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--items", type=int, default=20_000, help="5,000 to 10,000,000 (default %(default)s)")
@@ -34,7 +34,7 @@ def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
         metavar="KIND:DAY",
         help="late, duplicated, malformed, drifting or missing rows on a day, YYYY-MM-DD; repeatable",
     )
-    parser.set_defaults(verb=_demo_world)
+    parser.set_defaults(command=_demo_world)
 
 
 def _check(chosen: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ def add_monitor_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     parser.add_argument("--port", type=int, default=9108, help="(default %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--newest", type=int, default=50, metavar="N", help="runs to read (default %(default)s)")
-    parser.set_defaults(verb=_exporter)
+    parser.set_defaults(command=_exporter)
 
 
 def _exporter(chosen: argparse.Namespace) -> int:

@@ -38,13 +38,13 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
     _add_promotion(commands)
     parser = commands.add_parser("verdict", help="show the verdict of a run, and where its report is")
     parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")
-    parser.set_defaults(verb=_verdict)
+    parser.set_defaults(command=_verdict)
 
     parser = commands.add_parser("review", help="what to look at before a version is promoted")
     parser.add_argument("version", nargs="?", metavar="MODEL_VERSION", help="(default: all that passed in --run)")
     parser.add_argument("--run", metavar="URI", help="the run; with a version, its own run or one beside it")
     _add_result(parser)
-    parser.set_defaults(verb=_review)
+    parser.set_defaults(command=_review)
 
     parser = commands.add_parser("plan-domain", help="what adding a domain to a run will cost; computes nothing")
     parser.add_argument("--conf", required=True, metavar="JSON", help="configuration of the run that adds the domain")
@@ -52,7 +52,7 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
     default = Path(os.environ.get("MODIT_PARAMS", "params.yaml"))
     parser.add_argument("--params", type=Path, default=default, metavar="FILE", help="default: %(default)s")
     _add_result(parser)
-    parser.set_defaults(verb=lambda chosen: _plan(chosen, checkout("a plan")[1]))
+    parser.set_defaults(command=lambda chosen: _plan(chosen, checkout("a plan")[1]))
 
     parser = commands.add_parser("reproduce", help="run a registered model version again and compare digests")
     parser.add_argument("version", metavar="MODEL_VERSION", help="such as modit-popular/3")
@@ -60,7 +60,7 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
     parser.add_argument(
         "--into", type=Path, metavar="DIR", help="folder for data and the new run (default reproduced/MODEL_VERSION)"
     )
-    parser.set_defaults(verb=lambda chosen: _reproduce(chosen, *checkout("reproducing")))
+    parser.set_defaults(command=lambda chosen: _reproduce(chosen, *checkout("reproducing")))
 
 
 def _verdict(chosen: argparse.Namespace) -> int:
@@ -81,20 +81,20 @@ def _add_promotion(commands: Commands[argparse.ArgumentParser]) -> None:
             "--verdict", metavar="SHA256", required=action != "reject", help="of the verdict.json that you looked at"
         )
         _add_order(parser, reason=action != "approve")
-        parser.set_defaults(verb=_order, action=action)
+        parser.set_defaults(command=_order, action=action)
 
     parser = commands.add_parser("rollback", help="make an earlier champion the champion again")
     parser.add_argument("domain", metavar="DOMAIN", help="the domain to roll back")
     parser.add_argument("--to", type=int, metavar="N", help="an earlier champion (default: the one before)")
     _add_order(parser, reason=True)
-    parser.set_defaults(verb=_rollback)
+    parser.set_defaults(command=_rollback)
 
     parser = commands.add_parser("releases", help="versions, verdicts, aliases and the release log")
     parser.add_argument("--domain", help="of the releases to show (default: all)")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--repair", action="store_true", help="set aliases that were moved by hand to the log's")
     _add_registry(parser)
-    parser.set_defaults(verb=_releases)
+    parser.set_defaults(command=_releases)
 
 
 def _add_order(parser: argparse.ArgumentParser, *, reason: bool) -> None:

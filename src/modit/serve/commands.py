@@ -53,7 +53,7 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         help="path under which a reverse proxy serves this service and which it strips, such as /modit",
     )
     parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without MODIT_API_KEYS")
-    parser.set_defaults(verb=_serve)
+    parser.set_defaults(command=_serve)
 
 
 def _serve(given: argparse.Namespace) -> int:

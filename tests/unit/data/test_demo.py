@@ -169,7 +169,7 @@ def test_parameters_out_of_range_are_named_with_their_range(name, value):
 ARGUMENTS = ["demo-world", "--items", "5000", "--days", "1", "--out"]
 
 
-def test_the_verb_writes_once_and_then_says_that_there_is_nothing_to_do(tmp_path, capsys):
+def test_the_command_writes_once_and_then_says_that_there_is_nothing_to_do(tmp_path, capsys):
     out = tmp_path / "deep" / "world"
     assert main([*ARGUMENTS, str(out)]) == 0
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
@@ -178,7 +178,7 @@ def test_the_verb_writes_once_and_then_says_that_there_is_nothing_to_do(tmp_path
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
 
 
-def test_the_verb_refuses_to_replace_another_world_or_folder(world, tmp_path, capsys):
+def test_the_command_refuses_to_replace_another_world_or_folder(world, tmp_path, capsys):
     assert main([*ARGUMENTS, str(world)]) == 1
     assert "holds another demo world" in capsys.readouterr().err
     assert main([*ARGUMENTS, str(tmp_path)]) == 1

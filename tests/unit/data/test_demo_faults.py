@@ -162,7 +162,7 @@ def test_a_fault_that_cannot_be_is_refused_by_name(faults, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_verb_takes_faults_and_a_sound_world_is_another_world(tmp_path, capsys):
+def test_the_command_takes_faults_and_a_sound_world_is_another_world(tmp_path, capsys):
     arguments = ["demo-world", "--items", "5000", "--days", "2", "--out", str(tmp_path / "world")]
     faults = ["--fault", "late:2026-01-01", "--fault", "duplicated:2026-01-02"]
     assert main([*arguments, *faults]) == 0

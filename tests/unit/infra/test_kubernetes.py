@@ -144,11 +144,11 @@ def test_every_listed_secret_is_used(rendered):
 
 
 @pytest.mark.parametrize("name", ["modit-exporter", "modit-serve"])
-def test_a_container_of_modit_starts_with_options_that_its_verb_has(local, name):
+def test_a_container_of_modit_starts_with_options_that_its_command_has(local, name):
     (container,) = local.pods[name]["spec"]["containers"]
-    *python, verb = container["command"]
+    *python, command = container["command"]
     assert python == ["python", "-m", "modit.cli"]
-    build_parser().parse_args([verb, *container["args"]])
+    build_parser().parse_args([command, *container["args"]])
 
 
 @pytest.mark.parametrize("folder", [*OVERLAYS, KSERVE])

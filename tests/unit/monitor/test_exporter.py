@@ -65,6 +65,6 @@ def test_an_empty_root_says_that_there_are_no_runs(scrape):
     assert scrape()[sample("modit_runs")] == 0
 
 
-def test_the_verb_listens_on_loopback_unless_told_otherwise():
+def test_the_command_listens_on_loopback_unless_told_otherwise():
     chosen = build_parser().parse_args(["exporter", "--runs", "runs"])
     assert (chosen.host, chosen.port, chosen.newest) == ("127.0.0.1", 9108, 50)

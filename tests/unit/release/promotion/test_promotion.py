@@ -132,7 +132,7 @@ def test_repair_puts_aliases_back_that_were_moved_by_hand(world: World, capsys):
     assert world.aliases["champion"] == first
 
 
-def test_the_verbs_do_what_they_say_and_say_what_they_did(world: World, capsys):
+def test_the_commands_do_what_they_say_and_say_what_they_did(world: World, capsys):
     where = ["--registry", uri(world), "--by", "ann"]
     first, second = world.version(), world.version(status="FAIL", champion=1)
     verdicts = [world.bundles[number].manifest(world.domain).verdict_digest for number in (first, second)]

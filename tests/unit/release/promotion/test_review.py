@@ -104,7 +104,7 @@ def test_a_verdict_that_was_edited_is_not_shown(run):
         reviews_of_run(str(run))
 
 
-def test_the_verb_shows_it_to_people_and_ends_with_a_line_for_programs(run, capsys, tmp_path):
+def test_the_command_shows_it_to_people_and_ends_with_a_line_for_programs(run, capsys, tmp_path):
     assert main(["review", "--run", str(run), "--result", str(tmp_path / "result.json")]) == 0
     *shown, last = capsys.readouterr().out.splitlines()
     assert f"modit-popular/3: PASS (verdict {DIGEST[:12]})" in shown
@@ -115,6 +115,6 @@ def test_the_verb_shows_it_to_people_and_ends_with_a_line_for_programs(run, caps
     )
 
 
-def test_the_verb_wants_to_know_what_to_review(capsys):
+def test_the_command_wants_to_know_what_to_review(capsys):
     assert main(["review"]) == 1
     assert "Give MODEL_VERSION, or --run" in capsys.readouterr().err
