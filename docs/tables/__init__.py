@@ -1,0 +1,1 @@
+"""The tables that `docs.generate` writes, a module for each subject."""
