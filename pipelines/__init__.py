@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 
-def add_check(parser: argparse.ArgumentParser) -> None:
-    """Adds `--check` to a command line that makes a file."""
+def view_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """The command line of a module that makes a committed file, with `--check`."""
+    parser = argparse.ArgumentParser(prog=f"python -m pipelines.{module}", description=description)
     parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the file is not current")
+    return parser
 
 
 def write_or_check(file: Path, text: str, target: str, *, check: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 from components.registry import REGISTRY
 from modit.core.registry import Registry
 from modit.core.step import Step
-from pipelines import add_check, write_or_check
+from pipelines import view_parser, write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "dvc.yaml"
@@ -54,17 +53,9 @@ def rendered(registry: Registry) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes or checks the file.
-
-    Args:
-        arguments: the command line without the program's name; that of the process if None.
-
-    Returns:
-        0, or 1 when `--check` finds another content.
-    """
-    parser = argparse.ArgumentParser(prog="python -m pipelines.dvc_view", description=__doc__)
-    add_check(parser)
-    return write_or_check(FILE, rendered(REGISTRY), "dvc.yaml", check=parser.parse_args(arguments).check)
+    """Writes `dvc.yaml`, or checks it; returns the exit status."""
+    chosen = view_parser("dvc_view", __doc__).parse_args(arguments)
+    return write_or_check(FILE, rendered(REGISTRY), "dvc.yaml", check=chosen.check)
 
 
 def _stage(registry: Registry, step: Step) -> dict[str, Any]:

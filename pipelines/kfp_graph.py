@@ -45,7 +45,13 @@ def phases(registry: Registry) -> dict[str, int]:
 
 
 class Graph:
-    """Adds the tasks of a pipeline, while KFP calls the function that defines it."""
+    """Adds the tasks of a pipeline, while KFP calls the function that defines it.
+
+    Attributes:
+        tries_again: whether KFP tries a task that failed again.
+    """
+
+    tries_again = True
 
     def __init__(self, registry: Registry, platform: Platform, parameters: Mapping[str, Any]) -> None:
         """Starts without tasks.
@@ -67,7 +73,8 @@ class Graph:
             key: list if isinstance(channel, dsl.Collected) else dsl.Input[artifact_type(channel.name)]
             for key, channel in channels.items()
         }
-        made = component(self.registry, step, name, axes, inputs, said, self.platform.image_of(step))
+        retries = step.retries if self.tries_again else 0
+        made = component(self.registry, step, name, axes, inputs, said, self.platform.image_of(step), retries)
         task = made(**self.parameters, **axes, **channels)
         configure(task, step, self.platform)
         return task
@@ -137,6 +144,8 @@ class LoopedGraph(Graph):
 class UnrolledGraph(Graph):
     """A task for each domain and shard and no control flow, of which `kfp.local` can do too little."""
 
+    tries_again = False
+
     def add_tasks(self, domains: Sequence[str]) -> None:
         """Adds all, for these domains."""
         self.domains = domains
@@ -178,6 +187,7 @@ def component(
     inputs: Mapping[str, Any],
     said: Mapping[str, Any],
     image: str,
+    retries: int,
 ) -> Any:
     """Returns the component of a step.
 
@@ -189,6 +199,7 @@ def component(
         inputs: the annotation of each input.
         said: the annotation of each output parameter.
         image: reference of the image that runs it.
+        retries: how often a task is tried again before its domain is left out.
     """
     parameters = {**RUN_PARAMETERS, **dict.fromkeys(axes, str)}
     outputs = {output: dsl.Output[artifact_type(output)] for output in step.outputs}
@@ -198,10 +209,11 @@ def component(
         references = [part for output in step.outputs for part in ("--reference", output, channels[output].path)]
         module = ["python", "-m", "pipelines.kfp_task", step.name]
         timeout = ["--timeout-minutes", f"{step.timeout_minutes:g}", "--pipeline", registry.pipeline().name]
+        again = ["--retries", str(retries)] if step.per_domain else []
         last = ["--last"] if step.name in registry.last_steps else []
         executor_input = dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER
         return dsl.ContainerSpec(
-            image=image, command=module, args=[*timeout, *last, "--executor-input", executor_input, *references]
+            image=image, command=module, args=[*timeout, *again, *last, "--executor-input", executor_input, *references]
         )
 
     return dsl.container_component(_with_signature(container, name, annotations))
@@ -221,8 +233,9 @@ def configure(task: dsl.PipelineTask, step: Step, platform: Platform) -> None:
         use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
     for claim, path in platform.claims.items():
         mount_pvc(task, claim, path)
-    if step.retries:
-        task.set_retry(step.retries, **BACKOFF)
+    # A task of a domain has one attempt more, which leaves the domain out where all others were killed.
+    if retries := step.retries + step.per_domain:
+        task.set_retry(retries, **BACKOFF)
 
 
 def _with_signature(function: Any, name: str, annotations: Mapping[str, Any]) -> Any:

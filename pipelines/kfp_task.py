@@ -4,7 +4,9 @@ It runs in the step's container, which has no kfp. What KFP keeps of an artifact
 metadata, with the address and digest of the artifact in the run's own store.
 
 A domain that fails does not stop the others: its task succeeds with references that are empty, the run itself notes the
-failure, later tasks of the domain do nothing, and the last task fails. KFP stops the run for a task that crashes.
+failure, later tasks of the domain do nothing, and the last task fails. A refusal is final; a task that crashes is first
+tried again. KFP does not tell a task which attempt it is, so the run keeps count, and KFP tries a task of a domain once
+more than its step declares: if the container of the last attempt was killed, that one only leaves the domain out.
 """
 
 from __future__ import annotations
@@ -20,9 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.command import FAILED, REFUSED, UPSTREAM_FAILED
+from modit.core.failures import note_failure
 from modit.core.names import SKIPPED_NO_DATA
+from modit.core.step import WHOLE, Shard
+from modit.core.storage import Storage, digest_of
 from modit.core.window import named_window
 from pipelines.kfp_platform import DIGEST, DOMAIN, ELIGIBLE_DOMAINS, OUTCOME, SHARD
+
+ATTEMPTS_FOLDER = ".kfp_attempts"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,23 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(arguments)
     executor_input = json.loads(chosen.executor_input)
-    values = executor_input["inputs"]["parameterValues"]
-    command = step_command(chosen.step, values, chosen.pipeline)
-    seconds = 60 * chosen.timeout_minutes * float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
-    try:
-        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        print(f"step {chosen.step}: ended after its timeout of {seconds:g} s", file=sys.stderr)
-        return FAILED
-    print(result.stdout, end="", flush=True)
-    outputs = executor_input["outputs"]
-    if result.returncode in (REFUSED, UPSTREAM_FAILED) and DOMAIN in values:
-        print(f"domain {values[DOMAIN]} is left out from here on; the other domains go on", file=sys.stderr)
-        line: dict[str, Any] = {"outputs": {name: {"uri": "", "digest": ""} for name, _ in chosen.reference}}
-    elif result.returncode:
-        return result.returncode
+    values, outputs = executor_input["inputs"]["parameterValues"], executor_input["outputs"]
+    if DOMAIN in values:
+        status, line = _run_for_domain(chosen, values, digest_of(executor_input))
     else:
-        line = json.loads(result.stdout.splitlines()[-1])
+        status, line, _ = _run_step(chosen, values)
+    if status:
+        return status
     if line.get("outcome") == SKIPPED_NO_DATA and OUTCOME not in outputs.get("parameters", {}):
         print(f"{SKIPPED_NO_DATA}: {line['reason']}; this pipeline cannot leave out the rest", file=sys.stderr)
         return REFUSED
@@ -66,6 +63,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def count_attempt(step: str, values: Mapping[str, Any], task: str) -> int:
+    """Counts the attempts of a task in its run; returns the number of this one, 1 for the first.
+
+    Args:
+        step: its name.
+        values: the task's parameters.
+        task: what KFP's attempts at one task have in common, and no other task has.
+    """
+    place = Storage(run_of(values)).at(ATTEMPTS_FOLDER)
+    name = ".".join([step, *(values[axis].replace("/", "-of-") for axis in (DOMAIN, SHARD) if axis in values), "json"])
+    noted = place.read_json(name) or {}
+    attempt = noted["attempt"] + 1 if noted.get("task") == task else 1
+    place.write_json(name, {"task": task, "attempt": attempt})
+    return attempt
+
+
+def _run_for_domain(chosen: argparse.Namespace, values: Mapping[str, Any], task: str) -> tuple[int, dict[str, Any]]:
+    """Runs the step, or leaves the domain out: then the status is 0, and the references are empty."""
+    line: dict[str, Any] = {}
+    attempt = count_attempt(chosen.step, values, task)
+    if attempt > chosen.retries + 1:
+        status, why = FAILED, f"the container of attempt {attempt - 1} was killed"
+    else:
+        status, line, why = _run_step(chosen, values)
+    is_final = status in (REFUSED, UPSTREAM_FAILED)  # the step itself has noted why
+    if not status or not (is_final or attempt > chosen.retries):
+        return status, line
+    if not is_final:
+        shard = Shard.parse(values.get(SHARD, str(WHOLE)))
+        note_failure(Storage(run_of(values)), chosen.step, values[DOMAIN], shard, why)
+    print(f"domain {values[DOMAIN]} is left out from here on; the other domains go on", file=sys.stderr)
+    return 0, {"outputs": {name: {"uri": "", "digest": ""} for name, _ in chosen.reference}}
+
+
+def _run_step(chosen: argparse.Namespace, values: Mapping[str, Any]) -> tuple[int, dict[str, Any], str]:
+    """Runs the step; returns its exit status, the JSON line that it ended with, and why it failed."""
+    command = step_command(chosen.step, values, chosen.pipeline)
+    seconds = 60 * chosen.timeout_minutes * float(os.environ.get("MODIT_TIMEOUT_SCALE", "1"))
+    try:
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        why = f"ended after its timeout of {seconds:g} s"
+        print(f"step {chosen.step}: {why}", file=sys.stderr)
+        return FAILED, {}, why
+    print(result.stdout, end="", flush=True)
+    if result.returncode:
+        return result.returncode, {}, f"ended with status {result.returncode}"
+    return 0, json.loads(result.stdout.splitlines()[-1]), ""
+
+
+def run_of(values: Mapping[str, Any]) -> str:
+    """Address of the run."""
+    return f"{values['run_root'].rstrip('/')}/{values['run']}"
+
+
 def step_command(step: str, values: Mapping[str, Any], pipeline: str) -> list[str]:
     """The command that runs the step anywhere.
 
@@ -75,10 +127,9 @@ def step_command(step: str, values: Mapping[str, Any], pipeline: str) -> list[st
             that is sharded.
         pipeline: name of the pipeline.
     """
-    run = f"{values['run_root'].rstrip('/')}/{values['run']}"
     axes = [part for name in (DOMAIN, SHARD) if name in values for part in (f"--{name}", values[name])]
     conf = json.dumps(run_conf(values, pipeline))
-    return [sys.executable, "-m", "components", step, "--run", run, "--conf", conf, *axes]
+    return [sys.executable, "-m", "components", step, "--run", run_of(values), "--conf", conf, *axes]
 
 
 def run_conf(values: Mapping[str, Any], pipeline: str) -> dict[str, Any]:
@@ -138,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     # KFP's language has no word for a task's timeout.
     parser.add_argument("--timeout-minutes", type=float, required=True, metavar="M", help="end the step after these")
     parser.add_argument("--pipeline", required=True, metavar="NAME", help="pipeline that the run consists of")
+    parser.add_argument("--retries", type=int, default=0, metavar="N", help="how often a domain's task is tried again")
     parser.add_argument("--last", action="store_true", help="fail if the step did without a domain that had failed")
     parser.add_argument("--executor-input", required=True, metavar="JSON", help="what KFP puts in for {{$}}")
     parser.add_argument(

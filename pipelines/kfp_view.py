@@ -4,7 +4,6 @@ With `--check` it changes nothing and tells whether the committed file is curren
 """
 
 # KFP reads annotations as they stand, so they may not be postponed here.
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from kfp import compiler, dsl
 
 from components.registry import REGISTRY
 from modit.core.registry import Registry
-from pipelines import add_check, write_or_check
+from pipelines import view_parser, write_or_check
 from pipelines.kfp_graph import LoopedGraph, UnrolledGraph
 from pipelines.kfp_platform import RUN_PARAMETERS, Platform, add_platform_arguments, platform_of
 
@@ -81,18 +80,10 @@ def compiled(pipeline: Any) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compiles to a file, or checks the committed one.
-
-    Args:
-        arguments: the command line without the program's name; that of the process if None.
-
-    Returns:
-        0, or 1 when `--check` finds another content.
-    """
-    parser = argparse.ArgumentParser(prog="python -m pipelines.kfp_view", description=__doc__)
+    """Compiles a pipeline to a file, or checks the committed one; returns the exit status."""
+    parser = view_parser("kfp_view", __doc__)
     names = [each.name for each in REGISTRY.pipelines]
     parser.add_argument("pipeline", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
-    add_check(parser)
     parser.add_argument("--out", type=Path, help="file to write (default: the committed one)")
     add_platform_arguments(parser)
     chosen = parser.parse_args(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from modit.core.run_config import RunConfig
+from modit.core.storage import Storage
 from pipelines.kfp_platform import RUN_PARAMETERS
 from pipelines.kfp_task import executor_output, run_conf, step_command
 
@@ -27,8 +29,10 @@ VALUES = {
 }
 # A step that says what it was told and ends as it is told.
 COMPONENTS = """
-import json, os, sys, time
+import json, os, signal, sys, time
 time.sleep(float(os.environ.get("SLEEP", "0")))
+if os.environ["KILL"] == "1":
+    os.kill(os.getppid(), signal.SIGKILL)
 print("a line of the step's own")
 print(json.dumps({"arguments": sys.argv[1:], **json.loads(os.environ["LINE"])}))
 print("what went wrong", file=sys.stderr)
@@ -68,7 +72,7 @@ class Task:
         }
 
     def run(
-        self, line: dict, status: int = 0, last: tuple[str, ...] = (), **more: str
+        self, line: dict, status: int = 0, last: tuple[str, ...] = (), killed: bool = False, **more: str
     ) -> subprocess.CompletedProcess[str]:
         references = [part for name in ("report", "patterns") for part in ("--reference", name, str(self.at(name)))]
         arguments = [
@@ -82,6 +86,7 @@ class Task:
         ]
         paths = os.pathsep.join((str(self.folder), str(ROOT), str(ROOT / "src")))
         environment = {**os.environ, "PYTHONPATH": paths, "LINE": json.dumps(line), "STATUS": str(status), **more}
+        environment |= {"KILL": str(int(killed))}
         command = [sys.executable, "-m", "pipelines.kfp_task", *arguments, *references, *last]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -143,14 +148,62 @@ def test_the_exit_status_is_the_steps_and_nothing_is_handed_on(task, status):
     assert not (task.folder / "kfp_outputs").exists() and not task.at("report").exists()
 
 
-@pytest.mark.parametrize("status", [3, 5])
-def test_a_domain_that_is_refused_hands_on_empty_references_so_that_the_others_go_on(task, status):
-    task.executor_input["inputs"]["parameterValues"] = {**VALUES, "domain": "a"}
+@pytest.fixture
+def of_domain(task):
+    """The task of one domain, in a run on this machine."""
+    values = {**VALUES, "run_root": str(task.folder / "runs"), "domain": "a"}
+    task.executor_input["inputs"]["parameterValues"] = values
     task.executor_input["outputs"]["parameters"].pop("eligible_domains")
-    result = task.run(LINE, status)
+    return task
+
+
+@pytest.mark.parametrize("status", [3, 5])
+def test_a_domain_that_is_refused_hands_on_empty_references_so_that_the_others_go_on(of_domain, status):
+    result = of_domain.run(LINE, status, last=("--retries", "2"))
     assert result.returncode == 0 and "domain a is left out" in result.stderr
-    assert json.loads(task.at("patterns").read_text()) == {"uri": "", "digest": ""}
-    assert task.output()["parameterValues"] == {"outcome": "", "patterns_digest": ""}
+    assert json.loads(of_domain.at("patterns").read_text()) == {"uri": "", "digest": ""}
+    assert of_domain.output()["parameterValues"] == {"outcome": "", "patterns_digest": ""}
+    assert not failures_of(of_domain)  # the step itself notes why
+
+
+def failures_of(task: Task) -> dict[str, dict]:
+    return {path.name: json.loads(path.read_text()) for path in (task.folder / "runs" / "one" / ".failed").glob("*")}
+
+
+@pytest.mark.parametrize("status", [1, 4, 137])
+def test_a_domain_that_crashes_is_tried_again_and_left_out_with_its_last_attempt(of_domain, status):
+    for _ in range(2):
+        assert of_domain.run(LINE, status, last=("--retries", "2")).returncode == status
+        assert not of_domain.at("patterns").exists() and not failures_of(of_domain)
+    assert of_domain.run(LINE, status, last=("--retries", "2")).returncode == 0
+    assert json.loads(of_domain.at("patterns").read_text()) == {"uri": "", "digest": ""}
+    reason = f"ended with status {status}"
+    assert failures_of(of_domain) == {
+        "render_report.a.json": {"step": "render_report", "domain": "a", "reason": reason}
+    }
+
+
+def test_what_a_step_said_of_its_failure_stays(of_domain):
+    noted = {"step": "render_report", "domain": "a", "reason": "RuntimeError: no luck"}
+    Storage(str(of_domain.folder / "runs" / "one" / ".failed")).write_json("render_report.a.json", noted)
+    assert of_domain.run(LINE, 1).returncode == 0
+    assert failures_of(of_domain) == {"render_report.a.json": noted}
+
+
+def test_where_the_container_of_every_attempt_was_killed_the_one_more_leaves_the_domain_out(of_domain):
+    for _ in range(2):
+        assert of_domain.run(LINE, last=("--retries", "1"), killed=True).returncode == -signal.SIGKILL
+    result = of_domain.run(LINE, last=("--retries", "1"))
+    assert result.returncode == 0 and "a line of the step's own" not in result.stdout
+    assert failures_of(of_domain)["render_report.a.json"]["reason"] == "the container of attempt 2 was killed"
+
+
+def test_another_run_of_the_pipeline_counts_anew(of_domain):
+    assert of_domain.run(LINE, 1, last=("--retries", "1")).returncode == 1
+    of_domain.executor_input["outputs"]["artifacts"]["report"]["artifacts"][0]["uri"] = "s3://kfp/second/report"
+    assert of_domain.run(LINE, 1, last=("--retries", "1")).returncode == 1
+    assert of_domain.run(LINE, last=("--retries", "1")).returncode == 0
+    assert json.loads(of_domain.at("patterns").read_text()) == LINE["outputs"]["patterns"]
 
 
 def test_the_last_task_fails_and_names_the_domains_that_failed(task):

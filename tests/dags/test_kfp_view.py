@@ -104,9 +104,10 @@ def test_every_task_runs_the_adapter_with_what_kfp_tells_it(containers):
         container = containers[step.name]
         assert container["command"] == ["python", "-m", "pipelines.kfp_task", step.name]
         last = ["--last"] if step.name in REGISTRY.last_steps else []
-        timeout = ["--timeout-minutes", f"{step.timeout_minutes:g}", "--pipeline", "retrain", *last]
-        assert container["args"][: len(timeout) + 2] == [*timeout, "--executor-input", "{{$}}"]
-        assert container["args"][len(timeout) + 3 :: 3] == list(step.outputs)
+        again = ["--retries", str(step.retries)] if step.per_domain else []
+        options = ["--timeout-minutes", f"{step.timeout_minutes:g}", "--pipeline", "retrain", *again, *last]
+        assert container["args"][: len(options) + 2] == [*options, "--executor-input", "{{$}}"]
+        assert container["args"][len(options) + 3 :: 3] == list(step.outputs)
 
 
 def test_limits_and_retries_are_those_of_the_declaration(spec, containers):
@@ -118,7 +119,8 @@ def test_limits_and_retries_are_those_of_the_declaration(spec, containers):
         assert int(accelerator.get("resourceCount", 0)) == step.resources.gpus
         assert accelerator.get("resourceType", "nvidia.com/gpu") == "nvidia.com/gpu"
         policy = tasks_of(spec)[step.name.replace("_", "-")]["retryPolicy"]
-        assert policy["maxRetryCount"] == step.retries and policy["backoffDuration"] == "30s"
+        # A task of a domain has one attempt more, to leave out the domain where all others were killed.
+        assert policy["maxRetryCount"] == step.retries + step.per_domain and policy["backoffDuration"] == "30s"
 
 
 def test_kfps_own_cache_is_off_everywhere(spec):

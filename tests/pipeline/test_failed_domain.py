@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,7 @@ from modit.core.command import REFUSED, UPSTREAM_FAILED, main
 from modit.core.errors import InsufficientDataError, UpstreamFailedError
 from modit.core.failures import FAILED_FOLDER
 
+ROOT = Path(__file__).resolve().parents[2]
 WHY = "grow: too few numbers"
 
 
@@ -88,3 +93,46 @@ def test_what_follows_a_failed_step_that_runs_once_is_not_run(toy, monkeypatch, 
     assert main(toy.registry, ["read", *arguments]) == REFUSED
     assert main(toy.registry, ["divide", *arguments]) == UPSTREAM_FAILED
     assert "divide: UpstreamFailedError: not run, because step read failed: catalogue" in capsys.readouterr().err
+
+
+@pytest.fixture
+def kfp_run(toy, monkeypatch):
+    """Runs the toy under `kfp.local`; what a container would run is a process. `python -m components` is the toy."""
+    local = pytest.importorskip("kfp.local", reason="needs the extra `kfp`")
+    from kfp.local import docker_task_handler, status
+
+    from pipelines.kfp_platform import Platform
+    from pipelines.kfp_view import kfp_pipeline
+
+    (toy.folder / "components.py").write_text("import runpy\nrunpy.run_module('toysteps', run_name='__main__')\n")
+    paths = (toy.folder, ROOT / "src", ROOT / "tests" / "pipeline", ROOT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
+    monkeypatch.setenv("MODIT_PARAMS", str(toy.folder / "params.yaml"))
+    monkeypatch.chdir(toy.folder)
+
+    def as_process(handler):
+        done = subprocess.run([sys.executable, *handler.full_command[1:]], check=False)
+        return status.Status.FAILURE if done.returncode else status.Status.SUCCESS
+
+    monkeypatch.setattr(docker_task_handler.DockerTaskHandler, "run", as_process)
+    local.init(local.DockerRunner(), str(toy.folder / "kfp"))
+    run = kfp_pipeline(toy.registry.of("toy"), Platform(), ["even", "odd"])
+    where = {"catalogue": toy.conf["catalogue"], "run_root": str(toy.folder / "runs"), "run": "kfp"}
+    return lambda: run(**where, domains="even,odd", preset="tiny", overrides={})
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"), [("TOY_REFUSES", "too few numbers"), ("TOY_KILLED", "ended with status -9")]
+)
+def test_under_kfp_a_domain_that_is_refused_or_crashes_leaves_the_other_to_finish(
+    toy, kfp_run, monkeypatch, variable, reason
+):
+    monkeypatch.setenv(variable, "odd")
+    run = toy.folder / "runs" / "kfp"
+    with pytest.raises(RuntimeError, match="total"):
+        kfp_run()
+    assert set(json.loads((run / "sum" / "sum.json").read_text())) == {"even"}
+    assert json.loads((run / FAILED_FOLDER / "grow.odd.json").read_text())["reason"] == reason
+    monkeypatch.delenv(variable)
+    kfp_run()
+    assert set(json.loads((run / "sum" / "sum.json").read_text())) == {"even", "odd"}

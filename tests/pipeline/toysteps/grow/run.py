@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import time
 
 from modit.core.errors import InsufficientDataError
@@ -12,7 +13,7 @@ def run(context):
     """Counts in scratch how often it was started; with TOY_PAUSE set it waits in the middle, to be killed there.
 
     TOY_BYTES is what it takes up in memory, as much at once as it may; with TOY_FAILS it fails; it refuses
-    the domain TOY_REFUSES.
+    the domain TOY_REFUSES, and is killed for the domain TOY_KILLED.
     """
     numbers = json.loads((context.input("parts") / f"{context.domain}.json").read_text())
     starts = context.scratch / "starts"
@@ -22,6 +23,8 @@ def run(context):
         raise RuntimeError("something else")
     if os.environ.get("TOY_REFUSES") == context.domain:
         raise InsufficientDataError("too few numbers")
+    if os.environ.get("TOY_KILLED") == context.domain:
+        os.kill(os.getpid(), signal.SIGKILL)
     target = context.output("grown")
     noise = stream(context.seed, "grow", context.domain).random(3).tolist()
     (target / "first.json").write_text(json.dumps(noise))
