@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from modit.core.section import Section
+from modit.core.params import Section
 from modit.data.splits import HOLDOUTS, VALIDATIONS, Split
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.task import SeedsTask, first_cases_of

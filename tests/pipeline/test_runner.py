@@ -81,7 +81,7 @@ def test_only_a_changed_module_that_the_step_imports_reruns_it(toy, monkeypatch)
     import toysteps
 
     monkeypatch.setattr(toysteps.__spec__, "submodule_search_locations", [str(packages / "toysteps")])
-    from modit.core.code_version import _source_of
+    from modit.core.key import _source_of
 
     _source_of.cache_clear()
     assert "cached" in toy.runner(run).why("grow", "odd")[0]

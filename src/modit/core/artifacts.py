@@ -1,9 +1,13 @@
-"""The artifact store: folders `ARTIFACT[/DOMAIN]/` of a run, each with a manifest of what it is and who made it."""
+"""The artifact store: folders `ARTIFACT[/DOMAIN]/` of a run, each with a manifest of what it is and who made it.
+
+Artifacts of other runs are found by key: `<parent of the run>/.cache/KEY.json` says which run has them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Collection
@@ -13,9 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modit.core.errors import ArtifactChangedError, ArtifactError, SealedError
+from modit.core.step import Step
 from modit.core.storage import Storage, digest_of, partial_beside, sha256_of_file
+from modit.core.workspace import Workspace
 
 MANIFEST = "manifest.json"
+CACHE_FOLDER = ".cache"
 # Seconds between attempts to read what is published meanwhile; None after the last.
 _PAUSES = (0.1, 0.5, 2.0, 5.0, None)
 _HASHED: dict[tuple[str, int, int, int], str] = {}
@@ -65,11 +72,7 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def only(self, names: Collection[str]) -> Manifest:
-        """The same of some of its files.
-
-        Raises:
-            ArtifactError: one is not among them.
-        """
+        """The same of some of its files; ArtifactError if one is not among them."""
         if missing := sorted(set(names) - {entry.name for entry in self.files}):
             raise ArtifactError(f"artifact {self.kind!r} has no file {', '.join(missing)}")
         files = tuple(entry for entry in self.files if entry.name in names)
@@ -77,11 +80,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], source: str) -> Manifest:
-        """Reads a manifest.
-
-        Raises:
-            ArtifactError: of another schema version, or with other fields.
-        """
+        """Reads a manifest; ArtifactError if it is of another schema version, or has other fields."""
         if value.get("schema_version") != SCHEMA_VERSION:
             found = value.get("schema_version")
             raise ArtifactError(f"{source}: schema_version is {found!r}; this version of modit reads {SCHEMA_VERSION}")
@@ -114,12 +113,7 @@ class ArtifactStore:
     """The artifacts of one run."""
 
     def __init__(self, run: Storage, cache: Path) -> None:
-        """Creates an artifact store.
-
-        Args:
-            run: the run's folder.
-            cache: a local folder for copies of remote artifacts.
-        """
+        """Opens the store of the folder of a run; `cache` is a local folder for copies of remote artifacts."""
         self.run, self.cache = run, cache
 
     def at(self, name: str, domain: str | None = None) -> Storage:
@@ -136,7 +130,7 @@ class ArtifactStore:
         """Returns the manifest of an artifact that must be there.
 
         Raises:
-            ArtifactError: it is not.
+            ArtifactError: it is not there.
             ArtifactChangedError: its files are there without a manifest: it is being published.
         """
         manifest = self.find(name, domain)
@@ -156,9 +150,9 @@ class ArtifactStore:
         return all(sizes.get(entry.name) == entry.size for entry in manifest.files)
 
     def read(self, name: str, domain: str | None = None, files: Collection[str] | None = None) -> Path:
-        """A local folder with the artifact's files, verified.
+        """A local folder with the artifact's files, verified; it must not be written to.
 
-        Local runs give the folder itself; it must not be written to. Remote ones are downloaded once per digest.
+        It is the artifact's own folder in a local run; a remote one is downloaded once per digest.
 
         Args:
             name: of the artifact.
@@ -233,15 +227,10 @@ class ArtifactStore:
 
 
 def verify(folder: Path, manifest: Manifest, source: str | None = None) -> None:
-    """Compares every file with the manifest.
-
-    Args:
-        folder: where the files are.
-        manifest: what they must be.
-        source: how to name the folder in messages, when it is a copy.
+    """Compares every file in a folder with its manifest.
 
     Raises:
-        ArtifactError: a file is missing or differs.
+        ArtifactError: a file is missing or differs; the message names the file in `source` where that is given.
     """
     for entry in manifest.files:
         path = folder / entry.name
@@ -290,15 +279,10 @@ def seals_of(run: Storage) -> dict[str, str]:
 
 
 def expect_unsealed(run: Storage, domain: str | None, reasons: list[str]) -> None:
-    """Refuses to write into a sealed run.
-
-    Args:
-        run: of the step.
-        domain: of its task; None for what all domains share.
-        reasons: why the step would write.
+    """Refuses to run a task, which would write into the run for some `reasons`, where its domain is sealed.
 
     Raises:
-        SealedError: the domain is sealed, or a domain is and what all share would be written.
+        SealedError: the domain is sealed; or any domain is, and the task writes for all domains (None).
     """
     for name, reason in seals_of(run).items():
         if domain in (None, name):
@@ -306,3 +290,58 @@ def expect_unsealed(run: Storage, domain: str | None, reasons: list[str]) -> Non
                 f"{run.uri} is sealed: {reason}. A step would run in it because {'; '.join(reasons)}: "
                 "take another run, or what this one was made with"
             )
+
+
+def record_key(store: ArtifactStore, key: str) -> None:
+    """Notes for other runs that this one has the artifacts of a key; an earlier note stays while it is true."""
+    store.run.parent.at(CACHE_FOLDER).create_json(f"{key}.json", {"run": store.run.uri})
+
+
+def reuse(
+    store: ArtifactStore, step: Step, domain: str | None, key: str, workspace: Workspace
+) -> list[Manifest] | None:
+    """Copies all outputs of a step from the run that has this key.
+
+    Returns:
+        Their manifests, which name their origin; None when no other run has them whole.
+    """
+    notes = store.run.parent.at(CACHE_FOLDER)
+    entry = notes.read_json(f"{key}.json")
+    if entry is None or entry["run"] == store.run.uri:
+        return None
+    other = ArtifactStore(Storage(entry["run"]), store.cache)
+    found = [other.find(name, domain) for name in step.outputs]
+    manifests = [manifest for manifest in found if manifest is not None and manifest.key == key]
+    if len(manifests) < len(step.outputs):
+        # The other run has gone or moved on: the note is no longer true.
+        notes.write_json(f"{key}.json", {"run": store.run.uri})
+        return None
+    try:
+        return copy_artifacts(other, manifests, store, workspace)
+    except ArtifactError as error:
+        logging.getLogger(__name__).warning("not reused: %s", error)
+        return None
+
+
+def copy_artifacts(
+    source: ArtifactStore, manifests: list[Manifest], target: ArtifactStore, workspace: Workspace, **changes: Any
+) -> list[Manifest]:
+    """Copies artifacts of one run into another, byte for byte, by the workspace of the task that wants them.
+
+    Returns:
+        The new manifests: with the fields of `changes`, and the address that each artifact comes from.
+
+    Raises:
+        ArtifactError: one is damaged.
+    """
+    workspace.start_outputs()
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    copies = []
+    for manifest in manifests:
+        folder = source.read(manifest.kind, manifest.domain)
+        shutil.copytree(folder, workspace.output(manifest.kind), dirs_exist_ok=True)
+        origin = manifest.origin or source.at(manifest.kind, manifest.domain).uri
+        copies.append(replace(manifest, origin=origin, created=created, **changes))
+    for copy in copies:
+        target.write(workspace.output(copy.kind), copy)
+    return copies

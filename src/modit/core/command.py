@@ -16,16 +16,16 @@ from types import FrameType
 
 from modit.core.errors import ModitError, TransientError, UpstreamFailedError
 from modit.core.memory import ran_out_of_memory
-from modit.core.output import calm_output, set_up_logging
+from modit.core.output import set_up_logging
 from modit.core.registry import Registry
 from modit.core.run_config import parse_conf
 from modit.core.runner import StepRunner, Team
 from modit.core.step import WHOLE, Shard
 
+# Exit statuses. What failed outside may work the next time.
+FAILED = 1
 # A refusal: trying again changes nothing. Orchestrators do not retry on it.
 REFUSED = 3
-# What failed outside may work the next time.
-FAILED = 1
 # There was too little memory. The next attempt takes its batches in twice as many parts (docs/adr/0021).
 OUT_OF_MEMORY = 4
 # The task was not run, because one that it depends on has failed.
@@ -41,12 +41,12 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
         team: the processes that run the step together; only the first prints.
 
     Returns:
-        0, or 3 after an error that names what to change (2 for a wrong command line, 4 when it ran out of memory, 1
-        for a failure that trying again may cure, or that nobody foresaw).
+        0, or 3 after an error that names what to change; 2 for a wrong command line, 4 when it ran out of memory, 5
+        when a task before it failed, 1 for a failure that trying again may cure, or that nobody foresaw.
     """
     chosen = _parser(registry).parse_args(arguments)
-    with calm_output(), _ended_by_sigterm():
-        set_up_logging()
+    set_up_logging()
+    with _ended_by_sigterm():
         return _run(registry, chosen, team)
 
 

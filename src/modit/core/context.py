@@ -21,7 +21,7 @@ REFUSED_FOLDER = "refused"
 
 
 class DeclaredParams:
-    """The sections that a step declares. Any other is refused: it could change the outputs without changing the key."""
+    """The sections that a step declares. Another one could change the outputs without changing the key: refused."""
 
     def __init__(self, params: RunParams, step: Step) -> None:
         self._params, self._step = params, step
@@ -117,16 +117,11 @@ class StepContext:
         Raises:
             ArtifactError: one is missing.
         """
-        steps, waiting = set(), list(self.step.inputs)
-        while waiting:
-            writer = self._registry.writer[waiting.pop()]
-            if writer.name not in steps:
-                steps.add(writer.name)
-                waiting.extend(writer.inputs)
+        upstream = self._registry.upstream(self.step.inputs)
         return [
             self._store.get(name, domain)
             for step in self._registry.steps
-            if step.name in steps
+            if step.name in upstream
             for name in step.outputs
             for domain in (self.domains if step.per_domain else (None,))
         ]
@@ -171,26 +166,20 @@ class StepContext:
 
     def accepted_windows(self) -> list[dict[str, Any]]:
         """Records of the windows that were accepted last before this one, oldest first; none without a window."""
-        if self.days is None:
-            return []
-        ledger = WindowLedger(self._store.run, self.run_config.catalogue)
-        return ledger.before(self.days.end, self.params.window.history_windows)
+        return self._ledger.before(self.days.end, self.params.window.history_windows) if self.days else []
 
     def accept_window(self, record: dict[str, Any]) -> None:
         """Notes this run's window as accepted; writing it again after a crash changes nothing."""
-        if self.days is not None:
-            WindowLedger(self._store.run, self.run_config.catalogue).accept(self.days, record)
+        if self.days:
+            self._ledger.accept(self.days, record)
 
     def held_back(self) -> str | None:
-        """Why nothing of this run may be promoted, or None: it is a backfill, or not the newest accepted window.
-
-        A domain that is added to a run has no newer version that it could displace.
-        """
+        """Why nothing of this run may be promoted, or None: it is a backfill, or not the newest accepted window."""
         if not self.run_config.promote:
             return "a backfill never promotes"
-        if self.days is None or self.run_config.new_domain:
+        if self.days is None or self.run_config.new_domain:  # a new domain has no newer version to displace
             return None
-        newer = WindowLedger(self._store.run, self.run_config.catalogue).names_after(self.days.end)
+        newer = self._ledger.names_after(self.days.end)
         return f"its window ends {self.days.end}, one that ends {newer[-1][:10]} is accepted" if newer else None
 
     def keep_refused(self, folder: Path) -> str:
@@ -198,6 +187,10 @@ class StepContext:
         place = self._store.run.at(REFUSED_FOLDER, self.step.name)
         place.publish(folder, "facts.json")
         return place.uri
+
+    @property
+    def _ledger(self) -> WindowLedger:
+        return WindowLedger(self._store.run, self.run_config.catalogue)
 
     def _expect_declared(self, name: str, declared: tuple[str, ...], what: str) -> None:
         if name not in declared:

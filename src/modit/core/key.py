@@ -1,15 +1,22 @@
-"""The key of a task: a hash of all that its outputs depend on, kept in parts so that a difference can be named."""
+"""The key of a task: a hash of all that its outputs depend on, kept in parts so that a difference can be named.
+
+The code of a step is a part of it: a hash of each module that the step imports, found without importing any.
+"""
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import importlib.util
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 from modit.core.artifacts import ArtifactStore
-from modit.core.code_version import code_parts, folder_parts
 from modit.core.params import RunParams
 from modit.core.registry import Registry
 from modit.core.run_config import NewDomain, RunConfig
@@ -23,54 +30,64 @@ KeyParts = dict[str, Any]
 STEP_CODE = ("modit.core.context", "modit.core.shards")
 
 # Part of a key, and how to name it where it differs.
-_COMPARED_PARTS = (
-    ("catalogue", "catalogue"),
-    ("history", "accepted windows"),
-    ("watched", "folders beside the run"),
-    ("left_out", "domains that failed"),
-    ("code", "code"),
-)
+_COMPARED_PARTS = {
+    "catalogue": "catalogue",
+    "history": "accepted windows",
+    "watched": "folders beside the run",
+    "left_out": "domains that failed",
+    "code": "code",
+}
 
 
-def key_parts(
-    registry: Registry,
-    step: Step,
-    domain: str | None,
-    store: ArtifactStore,
-    config: RunConfig,
-    params: RunParams,
-    domains: list[str],
-    left_out: dict[str, str],
-) -> KeyParts:
-    """Everything that the step's outputs depend on.
+@dataclass(frozen=True)
+class Task:
+    """What is to be done.
 
-    Args:
-        registry: where the step is from.
-        step: the step.
-        domain: its domain, or None.
-        store: the run's artifacts; all inputs must be there.
-        config: what the run is about.
-        params: with preset and overrides.
-        domains: those to work on, for inputs that are per domain.
-        left_out: eligible domains that have failed -> why.
+    Attributes:
+        step: the declaration.
+        domain: of a step that runs per domain, or None.
+        shard: which share of the items; it is no part of the key.
+        domains: the eligible domains that have not failed.
+        left_out: the eligible domains that have failed -> why.
+        force: do it even if nothing has changed.
+        parts: what the key is made of.
+    """
 
-    Returns:
-        JSON value; `digest_of` it is the key.
+    step: Step
+    domain: str | None
+    shard: Shard = WHOLE
+    domains: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    force: bool = False
+    parts: KeyParts = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all that the outputs depend on."""
+        return digest_of(self.parts)
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Of the step and its domain."""
+        return logging.getLogger(".".join(filter(None, ("modit", self.step.name, self.domain))))
+
+
+def key_parts(registry: Registry, task: Task, store: ArtifactStore, config: RunConfig, params: RunParams) -> KeyParts:
+    """Everything that the outputs of a task depend on: a JSON value, whose `digest_of` is the key.
 
     Raises:
         ArtifactError: an input is missing.
         ConfigError: the catalogue is missing.
     """
+    step = task.step
     if config.new_domain and step.new_domain != "own":
         return _started_from_parts(registry, step, store, config, config.new_domain)
     parts: KeyParts = {
         "step": step.name,
-        "domain": domain,
+        "domain": task.domain,
         "seed": params.seed if config.seed is None else config.seed,
         "params": params.sections(step.params),
-        "inputs": {
-            label: store.get(name, of).digest for label, name, of in _input_places(registry, step, domain, domains)
-        },
+        "inputs": {label: store.get(name, of).digest for label, name, of in _input_places(registry, task)},
         "code": step_code(registry, step),
     }
     if step.reads_catalogue:
@@ -81,9 +98,9 @@ def key_parts(
             parts["window"] = {"start": days.start.isoformat(), "end": days.end.isoformat()}
             parts["history"] = ledger.digests_before(days.end, params.window.history_windows)
     if step.watches:
-        parts["watched"] = _watched(step, domain, store.run.parent)
-    if left_out and not step.per_domain:
-        parts["left_out"] = left_out
+        parts["watched"] = _watched(step, task.domain, store.run.parent)
+    if task.left_out and not step.per_domain:
+        parts["left_out"] = task.left_out
     if step.decides_domains:
         parts["domains"] = config.model_dump(mode="json")["domains"]
     return parts
@@ -112,53 +129,36 @@ def _watched(step: Step, domain: str | None, beside: Storage) -> dict[str, list[
     return {name: sorted(file for file in place.sizes() if file[0] != ".") for name, place in places.items()}
 
 
-def step_code(registry: Registry, step: Step) -> dict[str, str]:
-    """Returns hashes of all that a step imports, of what its context gives it, and of the folders that it uses."""
-    imported = code_parts((registry.run_module(step), *STEP_CODE), ("modit", registry.package))
-    return imported | folder_parts(registry.package, step.uses_folders)
-
-
 def catalogue_parts(catalogue: str, days: Days | None = None, table: str | None = None) -> dict[str, str]:
-    """sha256 of each file of the input, by its relative name; neither times nor places count.
-
-    Args:
-        catalogue: address of the input.
-        days: leave out the daily partitions of other days; None for all files.
-        table: leave out other tables; None for all of them.
-
-    Raises:
-        ConfigError: there is no file at this address.
-    """
+    """sha256 of each file of the input, by its relative name; arguments and errors as of `files_of_days`."""
     storage = Storage(catalogue)
     return {name: storage.sha256(name) for name in files_of_days(storage, days, table)}
 
 
 def explain(before: KeyParts, after: KeyParts) -> list[str]:
     """What differs between two keys, a line each; empty when nothing does."""
-    lines = [
-        f"{name} {before.get(name)!r} -> {after.get(name)!r}"
-        for name in ("seed", "domains", "window", "scorer")
-        if _differ(name, before, after)
-    ]
-    old, new = dict(_flat(before["params"], "params")), dict(_flat(after["params"], "params"))
-    lines += [f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in _changed(old, new)]
+    old, new = (
+        {name: parts.get(name) for name in ("seed", "domains", "window", "scorer")}
+        | dict(_flat(parts["params"], "params"))
+        for parts in (before, after)
+    )
+    lines = [f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in _changed(old, new)]
     lines += [f"input {name} changed" for name in _changed(before["inputs"], after["inputs"])]
-    for name, label in _COMPARED_PARTS:
+    for name, label in _COMPARED_PARTS.items():
         changed = _changed(before.get(name, {}), after.get(name, {}))
         lines += [f"{label} changed: {', '.join(changed)}"] if changed else []
     return lines
 
 
-def _input_places(
-    registry: Registry, step: Step, domain: str | None, domains: list[str]
-) -> Iterator[tuple[str, str, str | None]]:
-    for name in step.inputs:
+def _input_places(registry: Registry, task: Task) -> Iterator[tuple[str, str, str | None]]:
+    """Of each input: its label in the key, its name and its domain."""
+    for name in task.step.inputs:
         if not registry.writer[name].per_domain:
             yield name, name, None
-        elif step.per_domain:
-            yield name, name, domain
+        elif task.step.per_domain:
+            yield name, name, task.domain
         else:
-            yield from ((f"{name}/{each}", name, each) for each in domains)
+            yield from ((f"{name}/{each}", name, each) for each in task.domains)
 
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -174,34 +174,120 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [name for name in sorted({*before, *after}) if before.get(name, missing) != after.get(name, missing)]
 
 
-def _differ(name: str, before: KeyParts, after: KeyParts) -> bool:
-    return before.get(name) != after.get(name)
+def step_code(registry: Registry, step: Step) -> dict[str, str]:
+    """Returns hashes of all that a step imports, of what its context gives it, and of the folders that it uses."""
+    imported = code_parts((registry.run_module(step), *STEP_CODE), ("modit", registry.package))
+    return imported | folder_parts(registry.package, step.uses_folders)
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is to be done.
+def code_parts(modules: Sequence[str], packages: tuple[str, ...]) -> dict[str, str]:
+    """Returns hashes of some modules and of all that they import, directly or not.
 
-    Attributes:
-        step: the declaration.
-        domain: of a step that runs per domain, or None.
-        shard: which share of the items; it is no part of the key.
-        parts: what the key is made of.
-        force: do it even if nothing has changed.
+    Imports inside functions count, imports under `TYPE_CHECKING` do not. Files beside the modules, and in folders below
+    that are no packages, such as templates, count. Comments and layout do not, nor do docstrings unless a module reads
+    `__doc__`.
+
+    Args:
+        modules: names of the first modules, such as `components.pretrain.run`.
+        packages: top-level packages to follow; others are taken as given by the environment.
+
+    Returns:
+        Module (or file beside modules, such as a template) -> 16 hexadecimal digits.
     """
+    found: dict[str, str] = {}
+    sources: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in sources:
+            continue
+        path = _source_of(name)
+        if path is None:
+            continue
+        sources[name] = path
+        found.update(_hashes_of_data_files(path.parent, name if path.stem == "__init__" else name.rpartition(".")[0]))
+        waiting.extend(_imports(path, name, packages))
+    docstrings = any(b"__doc__" in path.read_bytes() for path in sources.values())
+    return dict(sorted((found | {name: _hash_of_source(path, docstrings) for name, path in sources.items()}).items()))
 
-    step: Step
-    domain: str | None
-    shard: Shard = WHOLE
-    parts: KeyParts = field(default_factory=dict)
-    force: bool = False
 
-    @cached_property
-    def key(self) -> str:
-        """Hash of all that the outputs depend on."""
-        return digest_of(self.parts)
+def folder_parts(package: str, folders: tuple[str, ...]) -> dict[str, str]:
+    """Returns the hash of each file in some folders next to a package, such as `feature_repo/sources.py`."""
+    source = _source_of(package)
+    root = source.parent.parent if source else Path()
+    paths = [path for folder in folders for path in (root / folder).iterdir() if path.is_file()]
+    found = {path.relative_to(root).as_posix(): path for path in paths if not path.name.startswith(".")}
+    return {
+        name: _hash_of_source(path) if path.suffix == ".py" else _hash_of_bytes(path)
+        for name, path in sorted(found.items())
+    }
 
-    @property
-    def logger(self) -> logging.Logger:
-        """Of the step and its domain."""
-        return logging.getLogger(".".join(filter(None, ("modit", self.step.name, self.domain))))
+
+@cache
+def _source_of(module: str) -> Path | None:
+    # Parents are located by path, so that nothing is executed.
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top) if top not in sys.modules else sys.modules[top].__spec__
+    if spec is None or spec.submodule_search_locations is None:
+        return Path(spec.origin) if spec and spec.origin and not rest else None
+    for location in spec.submodule_search_locations:
+        base = Path(location).joinpath(*rest)
+        for candidate in (base / "__init__.py", base.with_suffix(".py")):
+            if candidate.is_file() and (rest or candidate.name == "__init__.py"):
+                return candidate
+    return None
+
+
+def _imports(path: Path, module: str, packages: tuple[str, ...]) -> Iterator[str]:
+    package = module if path.stem == "__init__" else module.rpartition(".")[0]
+    for name in _imported_names(_Executed().visit(ast.parse(path.read_bytes())), package):
+        if name.split(".")[0] in packages:
+            parts = name.split(".")
+            yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+
+
+def _imported_names(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield base
+            # `from package import name`: the name may be a module; if not, it has no source of its own.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+class _Executed(ast.NodeTransformer):
+    """Drops what never runs: docstrings, and blocks for type checkers."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            return [self.visit(statement) for statement in node.orelse]
+        return self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
+def _hash_of_source(path: Path, docstrings: bool = False) -> str:
+    tree = ast.parse(path.read_bytes())
+    return hashlib.sha256(ast.dump(tree if docstrings else _Executed().visit(tree)).encode()).hexdigest()[:16]
+
+
+def _hashes_of_data_files(folder: Path, package: str) -> dict[str, str]:
+    """Of the files beside a module, and of those in folders below that hold no modules."""
+    found: dict[str, str] = {}
+    for path in folder.iterdir():
+        if path.name[0] == "." or path.name == "__pycache__":
+            continue
+        if path.is_file() and path.suffix != ".py":
+            found[f"{package}/{path.name}"] = _hash_of_bytes(path)
+        elif path.is_dir() and not any(path.glob("*.py")):
+            found |= _hashes_of_data_files(path, f"{package}/{path.name}")
+    return found
+
+
+def _hash_of_bytes(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import logging
 import os
 import socket
@@ -19,38 +17,7 @@ from filelock import FileLock, Timeout
 from modit.core.errors import ModitError, RunBusyError
 from modit.core.storage import Storage, digest_of
 
-_POLL = 0.1  # seconds
-
-
-@contextlib.contextmanager
-def locked_range(file: Path, taken: range, busy: Callable[[], ModitError], wait: float) -> Iterator[None]:
-    """Holds a range of numbers for this process, side by side with processes that hold others.
-
-    The system keeps such locks for the bytes of a file: byte n stands for number n. They go with the process.
-
-    Args:
-        file: made when it is not there; stays empty.
-        taken: the numbers, without gaps.
-        busy: makes the error to raise.
-        wait: seconds to wait for all of them.
-
-    Raises:
-        ModitError: what `busy` makes.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait
-    with file.open("ab") as held:
-        while True:
-            try:
-                fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB, len(taken), taken.start)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise
-                if time.monotonic() >= deadline:
-                    raise busy() from error
-                time.sleep(_POLL)
-        yield
+LEASE_FOLDER = ".leases"
 
 
 @contextlib.contextmanager
@@ -68,21 +35,37 @@ def locked(folder: Path, busy: Callable[[str], ModitError], wait: float = 0.0, h
     """
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / ".holder"
+    process = f"process {os.getpid()} on {socket.gethostname()}, {datetime.now(UTC).isoformat(timespec='seconds')}"
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(FileLock(folder / ".lock", timeout=wait))
         except Timeout as error:
             raise busy(note.read_text(encoding="utf-8") if note.is_file() else "another process") from error
-        note.write_text(_name(holder), encoding="utf-8")
+        note.write_text(f"{holder} ({process})" if holder else process, encoding="utf-8")
         yield
 
 
-def _name(holder: str) -> str:
-    process = f"process {os.getpid()} on {socket.gethostname()}, {datetime.now(UTC).isoformat(timespec='seconds')}"
-    return f"{holder} ({process})" if holder else process
+@contextlib.contextmanager
+def locked_range(folder: Path, taken: range, busy: Callable[[], ModitError], wait: float) -> Iterator[None]:
+    """Holds a range of numbers for this process, side by side with processes that hold others.
 
+    Args:
+        folder: made when it is not there; gets a lock file for each number.
+        taken: the numbers, ascending, so that two processes never wait for each other.
+        busy: makes the error to raise.
+        wait: seconds to wait for each of them.
 
-LEASE_FOLDER = ".leases"
+    Raises:
+        ModitError: what `busy` makes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            for number in taken:
+                stack.enter_context(FileLock(folder / f"{number}.lock", timeout=wait))
+        except Timeout as error:
+            raise busy() from error
+        yield
 
 
 class Lease:
@@ -90,20 +73,18 @@ class Lease:
 
     Each taking makes the next numbered file, which of several callers exactly one can; only its holder writes that file
     again, to renew it. A holder that died holds the lease until it expires.
+
+    Attributes:
+        place: folder of its files.
+        holder: name of who takes it.
+        doing: what the holder does, for messages.
+        seconds: time after which a lease that is not renewed expires.
+        clock: returns seconds since 1970.
     """
 
     def __init__(
         self, place: Storage, holder: str, doing: str, seconds: float, clock: Callable[[], float] = time.time
     ) -> None:
-        """Creates a lease that is not held.
-
-        Args:
-            place: folder of its files.
-            holder: name of who takes it.
-            doing: what the holder does, for messages.
-            seconds: time after which a lease that is not renewed expires.
-            clock: returns seconds since 1970.
-        """
         self.place, self.holder, self.doing = place, holder, doing
         self.seconds, self.clock = seconds, clock
         self._taken: str | None = None
@@ -128,11 +109,7 @@ class Lease:
         self._write(name)
 
     def expect_held(self) -> None:
-        """Checks that the lease has not been lost.
-
-        Raises:
-            RunBusyError: the lease expired, and another holder took it.
-        """
+        """Raises RunBusyError if the lease expired and another holder took it."""
         if self._newest() != self._taken:
             raise RunBusyError(f"{self.place.uri}: the lease of {self.holder} expired while it slept, another took it")
 
@@ -181,17 +158,7 @@ class Lease:
         return {"holder": self.holder, "doing": self.doing, "expires": self.clock() + self.seconds}
 
 
-class NightLease(Lease):
-    """Lease on a catalogue. It is held between steps too, so that no other run of the catalogue starts meanwhile."""
-
-    def __init__(self, run: Storage, catalogue: str, seconds: float, clock: Callable[[], float] = time.time) -> None:
-        """Creates the lease of a run on its catalogue.
-
-        Args:
-            run: the run's folder.
-            catalogue: address of its input.
-            seconds: time after which a lease that is not renewed expires.
-            clock: returns seconds since 1970.
-        """
-        place = run.parent.at(LEASE_FOLDER, digest_of(catalogue)[:16])
-        super().__init__(place, f"run {run.uri}", "working on this catalogue", seconds, clock)
+def night_lease(run: Storage, catalogue: str, seconds: float, clock: Callable[[], float] = time.time) -> Lease:
+    """A run's lease on its catalogue; held between its steps too, so that no other run of the catalogue starts."""
+    place = run.parent.at(LEASE_FOLDER, digest_of(catalogue)[:16])
+    return Lease(place, f"run {run.uri}", "working on this catalogue", seconds, clock)

@@ -24,11 +24,7 @@ _WORDS = re.compile(
 
 
 def least_parts() -> int:
-    """In how many parts a step takes its batches from the first attempt on: MODIT_BATCH_PARTS, else 1.
-
-    Raises:
-        ConfigError: the variable is no integer of 1 or more.
-    """
+    """In how many parts a step takes its batches from the first attempt on: MODIT_BATCH_PARTS, else 1."""
     value = os.environ.get(VARIABLE) or "1"
     if not value.isdecimal() or int(value) < 1:
         raise ConfigError(f"{VARIABLE} is {value!r}; allowed: an integer of 1 or more")

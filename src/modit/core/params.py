@@ -1,15 +1,24 @@
-"""The parameters that `core/` itself reads, and the base of the assembled parameters of a project."""
+"""Base of the sections of `params.yaml`, the sections that `core/` itself reads, and how overrides are merged."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from modit.core.errors import ConfigError
-from modit.core.section import AtLeastZero, Positive, Section
 
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Weight = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+AtLeastZero = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown fields are refused, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RunnerParams(Section):
@@ -42,7 +51,7 @@ class WindowParams(Section):
 
 
 class RunParams(Section):
-    """Parameters that every project has. A project assembles its own model on this one, with a field per section.
+    """Parameters that every project has. A project adds a field per section to this model.
 
     Attributes:
         seed: of the run; every random stream derives from it.
@@ -57,15 +66,11 @@ class RunParams(Section):
     def sections(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Returns the values of some sections as JSON, as they enter a step's key.
 
-        Args:
-            names: the sections.
-
         Raises:
             ConfigError: there is no such section.
         """
         values = self.model_dump(mode="json", by_alias=True)
-        unknown = sorted(set(names) - set(values))
-        if unknown:
+        if unknown := sorted(set(names) - set(values)):
             raise ConfigError(f"params.yaml has no section {', '.join(unknown)}; known: {', '.join(values)}")
         return {name: values[name] for name in sorted(names)}
 

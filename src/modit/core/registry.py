@@ -49,7 +49,7 @@ class Registry:
 
     Attributes:
         package: name of the package, such as `components`.
-        params_module: name of the module whose `load_params` reads params.yaml.
+        params_module: name of the module whose `load_params(path, preset, overrides)` reads params.yaml.
         modules: module of each step's declaration, by the step's name.
         steps: the steps in an order in which they can run.
         pipelines: the pipelines of these steps; the first is the default.
@@ -79,7 +79,8 @@ class Registry:
     @cached_property
     def last_steps(self) -> tuple[str, ...]:
         """Names of the steps that no other step waits for."""
-        return tuple(step.name for step in self.steps if step.name not in {earlier for earlier, _ in self.edges})
+        earlier = {name for name, _ in self.edges}
+        return tuple(step.name for step in self.steps if step.name not in earlier)
 
     @cached_property
     def domain_step(self) -> Step | None:
@@ -87,21 +88,13 @@ class Registry:
         return next((step for step in self.steps if step.decides_domains), None)
 
     def get(self, name: str) -> Step:
-        """Returns the step of this name.
-
-        Raises:
-            GraphError: there is none; the message lists those that exist.
-        """
+        """Returns the step of this name; GraphError with the known names if there is none."""
         if name not in self.by_name:
             raise GraphError(f"no step {name!r}; known: {', '.join(self.by_name)}")
         return self.by_name[name]
 
     def pipeline(self, name: str | None = None) -> Pipeline:
-        """Returns the pipeline of this name, or the default one.
-
-        Raises:
-            ConfigError: there is none; the message lists those that exist.
-        """
+        """Returns the pipeline of this name, or the default one; ConfigError with the known names if there is none."""
         found = [each for each in self.pipelines if name in (None, each.name)]
         if not found:
             known = ", ".join(each.name for each in self.pipelines)
@@ -109,10 +102,7 @@ class Registry:
         return found[0]
 
     def of(self, pipeline: str | None = None) -> Registry:
-        """Returns the registry of the steps that one pipeline needs, and no others.
-
-        Args:
-            pipeline: its name; None for the default.
+        """Returns the registry of the steps that one pipeline (None: the default) needs, and no others.
 
         Raises:
             ConfigError: there is no such pipeline.
@@ -124,9 +114,6 @@ class Registry:
 
     def upstream(self, artifacts: Iterable[str]) -> set[str]:
         """Returns the names of the steps that write some artifacts, or what those are made from.
-
-        Args:
-            artifacts: their names.
 
         Raises:
             GraphError: no step writes one of them.
@@ -155,12 +142,7 @@ class Registry:
         return importlib.import_module(self.run_module(step)).run
 
     def load_params(self, path: Path, preset: str, overrides: dict[str, Any]) -> RunParams:
-        """Reads the parameters of all steps.
-
-        Args:
-            path: params.yaml.
-            preset: size preset of that file.
-            overrides: over the preset, nested or dotted.
+        """Reads the parameters of all steps, with the preset and the overrides (nested or dotted) over the file.
 
         Raises:
             ConfigError: the file, the preset or a value is not allowed.
@@ -175,9 +157,6 @@ def discover(package: str, params_module: str, pipelines: tuple[Pipeline, ...] =
         package: name of an importable package.
         params_module: name of the module whose `load_params(path, preset, overrides)` reads the steps' parameters.
         pipelines: of these steps; the first is the default.
-
-    Returns:
-        All its steps, ordered.
 
     Raises:
         GraphError: the declarations do not fit together, or not exactly one step decides the domains.
@@ -200,14 +179,7 @@ def discover(package: str, params_module: str, pipelines: tuple[Pipeline, ...] =
 
 
 def producers(steps: Iterable[Step]) -> dict[str, Step]:
-    """Returns the step that writes each artifact.
-
-    Args:
-        steps: the declarations.
-
-    Raises:
-        GraphError: two steps have the same name, or two steps write one artifact.
-    """
+    """Returns the step that writes each artifact; GraphError if a step or an artifact is declared twice."""
     steps = list(steps)
     repeated = [name for name, count in Counter(step.name for step in steps).items() if count > 1]
     if repeated:
@@ -224,11 +196,8 @@ def producers(steps: Iterable[Step]) -> dict[str, Step]:
 def resolve_edges(steps: Iterable[Step]) -> set[Edge]:
     """Returns the pairs (earlier step, later step) that follow from the artifacts' names.
 
-    Args:
-        steps: the declarations.
-
     Raises:
-        GraphError: an input that no step writes, an artifact or step declared twice, or a cycle.
+        GraphError: an input that no step writes, or an artifact or step declared twice.
     """
     steps = list(steps)
     writer = producers(steps)
@@ -238,29 +207,21 @@ def resolve_edges(steps: Iterable[Step]) -> set[Edge]:
             if name not in writer:
                 raise GraphError(f"step {step.name!r} reads {name!r}, which no step writes; known: {sorted(writer)}")
             edges.add((writer[name].name, step.name))
-    _sort(steps, edges)
     return edges
 
 
 def topological_order(steps: Iterable[Step]) -> list[Step]:
     """Returns the steps, each after all that it reads from.
 
-    Args:
-        steps: the declarations.
-
     Raises:
-        GraphError: as `resolve_edges`.
+        GraphError: a cycle, or as `resolve_edges`.
     """
     steps = list(steps)
     by_name = {step.name: step for step in steps}
-    return [by_name[name] for name in _sort(steps, resolve_edges(steps))]
-
-
-def _sort(steps: list[Step], edges: set[Edge]) -> list[str]:
-    sorter: TopologicalSorter[str] = TopologicalSorter({step.name: [] for step in steps})
-    for earlier, later in sorted(edges):
+    sorter: TopologicalSorter[str] = TopologicalSorter({name: [] for name in by_name})
+    for earlier, later in sorted(resolve_edges(steps)):
         sorter.add(later, earlier)
     try:
-        return list(sorter.static_order())
+        return [by_name[name] for name in sorter.static_order()]
     except CycleError as error:
         raise GraphError(f"the steps form a cycle: {' -> '.join(error.args[1])}") from error

@@ -47,11 +47,7 @@ class NewDomain(BaseModel):
         return (module, function) if colon else None
 
     def started_from(self, store: ArtifactStore) -> ArtifactStore:
-        """The artifacts of the run that it starts from.
-
-        Args:
-            store: of the run that adds the domain.
-        """
+        """The artifacts of the run that it starts from; `store` is that of the run that adds the domain."""
         return ArtifactStore(Storage(self.run), store.cache)
 
 
@@ -115,9 +111,6 @@ def open_run(run: Storage, conf: dict[str, Any] | None) -> RunConfig:
 def wanted_config(conf: dict[str, Any]) -> RunConfig:
     """The run that a caller wants. One that adds a domain has what it does not name from the run that it starts from.
 
-    Args:
-        conf: fields of `run.json`.
-
     Raises:
         ConfigError: a field is missing or unknown, or its value is not allowed; or there is no such run.
     """
@@ -132,11 +125,7 @@ def wanted_config(conf: dict[str, Any]) -> RunConfig:
 
 
 def parse_conf(text: str) -> dict[str, Any]:
-    """Reads the argument of `--conf`.
-
-    Raises:
-        ConfigError: it is not a JSON object.
-    """
+    """Reads the argument of `--conf`; ConfigError if it is not a JSON object."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -147,11 +136,7 @@ def parse_conf(text: str) -> dict[str, Any]:
 
 
 def parse_run_config(value: dict[str, Any], source: str) -> RunConfig:
-    """Checks the fields of a run.
-
-    Args:
-        value: the fields.
-        source: how to name them in messages.
+    """Checks the fields of a run, which messages name by their `source`.
 
     Raises:
         ConfigError: a field is missing or unknown, or its value is not allowed.

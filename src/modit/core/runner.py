@@ -9,21 +9,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, expect_unsealed, list_files, seals_of
-from modit.core.cache import CrossRunCache, copy_artifacts
+from modit.core.artifacts import (
+    ArtifactStore,
+    Manifest,
+    copy_artifacts,
+    digest_of_files,
+    expect_unsealed,
+    list_files,
+    record_key,
+    reuse,
+    seals_of,
+)
 from modit.core.context import DeclaredParams, StepContext
 from modit.core.errors import (
     ArtifactError,
     ConfigError,
     ContractError,
     InsufficientDataError,
-    RunBusyError,
-    SealedError,
     UpstreamFailedError,
 )
 from modit.core.failures import Failures
-from modit.core.key import KeyParts, Task, explain, key_parts
-from modit.core.locks import NightLease
+from modit.core.key import Task, explain, key_parts
+from modit.core.locks import night_lease
 from modit.core.memory import in_parts
 from modit.core.names import DOMAIN_NAME, SKIPPED_NO_DATA
 from modit.core.registry import Registry
@@ -34,19 +41,12 @@ from modit.core.step import WHOLE, Shard, Step
 from modit.core.storage import Storage, canonical_json
 from modit.core.workspace import Attempt, Workspace, cache_folder
 
-__all__ = ["StepContext", "StepResult", "StepRunner"]
+__all__ = ["StepContext", "StepResult", "StepRunner", "Team"]
 
 DOMAINS_FILE = "domains.json"
 
 # Seconds that a shard waits while another one looks for parts or merges them.
 JOIN_WAIT = 600.0
-
-# A task that ended with one of these did not begin to work: it says nothing of the domain.
-_NOTHING_RAN = (RunBusyError, SealedError, UpstreamFailedError)
-
-
-def _own(value: int) -> int:
-    return value
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Team:
     """
 
     rank: int = 0
-    share: Callable[[int], int] = _own
+    share: Callable[[int], int] = lambda value: value
 
 
 Status = Literal["ran", "cached", "reused", "helped", "part"]
@@ -107,11 +107,11 @@ class StepRunner:
         conf: dict[str, Any] | None = None,
         team: Team | None = None,
     ) -> None:
-        """Opens the run.
+        """Opens the run at `run_uri`, a path or an fsspec address.
 
         Args:
             registry: the steps.
-            run_uri: the run's folder, a path or an fsspec address.
+            run_uri: the run's folder.
             params_path: params.yaml.
             conf: fields of `run.json`; needed when it is not there yet.
             team: the processes that run the step together; None for this one alone.
@@ -148,10 +148,10 @@ class StepRunner:
         if shard != WHOLE and not step.sharded:
             raise ConfigError(f"--shard {shard}: step {name!r} is not sharded, one task does all of it")
         if self.team.rank:
-            return self._help(Task(step, domain))
+            return self._help(step, domain)
         if self.config.window is None or self.config.new_domain:
             return self._execute(step, domain, shard, force)
-        lease = NightLease(self.run, self.config.catalogue, 60 * self.params.runner.lease_minutes)
+        lease = night_lease(self.run, self.config.catalogue, 60 * self.params.runner.lease_minutes)
         try:
             with lease.held():
                 result = self._execute(step, domain, shard, force)
@@ -176,24 +176,15 @@ class StepRunner:
         with workspace.locked():
             self._check_domain(step, domain)
             failures = Failures(self.run, self.registry, step, domain, shard)
-            failures.start()
-            try:
-                result = self._execute_noted(step, domain, shard, force, workspace)
-            except BaseException as error:
-                if not isinstance(error, _NOTHING_RAN):
-                    failures.note(error)
-                raise
+            with failures.noted():
+                task = self._task(step, domain, shard, force)
+                if shard != WHOLE:
+                    result = self._execute_shard(task, workspace)
+                else:
+                    result = self._found(task, workspace) or self._publish(task, workspace, self._work(task, workspace))
             if result.status != "part":
                 failures.succeeded()
             return result
-
-    def _execute_noted(
-        self, step: Step, domain: str | None, shard: Shard, force: bool, workspace: Workspace
-    ) -> StepResult:
-        task = Task(step, domain, shard, self._key_parts(step, domain), force)
-        if shard != WHOLE:
-            return self._execute_shard(task, workspace)
-        return self._found(task, workspace) or self._publish(task, workspace, self._work(task, workspace))
 
     def _execute_shard(self, task: Task, own: Workspace) -> StepResult:
         """Makes the part of one shard, unless it is there. The last shard to finish merges all parts."""
@@ -230,14 +221,12 @@ class StepRunner:
     def _found(self, task: Task, workspace: Workspace) -> StepResult | None:
         """Returns the artifacts that this run or another one has; None if the step must run."""
         reasons = ["forced"] if task.force else self._reasons(task)
-        if reasons:
-            expect_unsealed(self.run, task.domain, reasons)
-        manifests = self._of_other_runs(task, workspace) if reasons else None
         if not reasons:
             self.team.share(0)
             task.logger.info("cached: nothing that it depends on has changed")
             return self._result(task, "cached", self._present(task))
-        if manifests:
+        expect_unsealed(self.run, task.domain, reasons)
+        if manifests := self._of_other_runs(task, workspace):
             self.team.share(0)
             task.logger.info("reused from %s", manifests[0].origin)
             workspace.finish()
@@ -245,21 +234,21 @@ class StepRunner:
         task.logger.info("runs because %s", "; ".join(reasons))
         return None
 
-    def _help(self, task: Task) -> StepResult:
+    def _help(self, step: Step, domain: str | None) -> StepResult:
         """Computes together with the first process if that asks for it; the output of this process is discarded."""
         if parts := self.team.share(0):
-            task = replace(task, parts=self._key_parts(task.step, task.domain))
+            task = self._task(step, domain)
             with tempfile.TemporaryDirectory(prefix="modit-") as folder:
-                workspace = Workspace(self.run, task.step.name, task.domain, folder=Path(folder))
+                workspace = Workspace(self.run, step.name, domain, folder=Path(folder))
                 with Attempt(self.run, workspace.task, task.key, parts).watched(), in_parts(parts):
                     self._call(task, workspace)
-        return StepResult(task.step.name, task.domain, "helped", {})
+        return StepResult(step.name, domain, "helped", {})
 
     def why(self, name: str, domain: str | None = None, *, force: bool = False) -> list[str]:
         """Says whether `execute` would run the step, and why; a line each."""
         step = self.registry.get(name)
         self._check_domain(step, domain)
-        task = Task(step, domain, parts=self._key_parts(step, domain))
+        task = self._task(step, domain)
         reasons = ["forced"] if force else self._reasons(task)
         if reasons:
             return [f"{name} would run because {reason}" for reason in reasons]
@@ -267,37 +256,35 @@ class StepRunner:
 
     def domains(self) -> list[str]:
         """The eligible domains; empty while they are not decided."""
-        return self._domains_and_reasons()[0]
+        return self._domains_and_skipped()[0]
 
-    def _domains_and_reasons(self) -> tuple[list[str], dict[str, str]]:
+    def _domains_and_skipped(self) -> tuple[list[str], dict[str, str]]:
         deciding = self.registry.domain_step
         if deciding is None or self.store.find(deciding.outputs[0]) is None:
             return [], {}
         content = self.store.read_json(deciding.outputs[0], DOMAINS_FILE)
         return content["domains"], content.get("skipped", {})
 
-    def _domains_of(self, step: Step, domain: str | None) -> tuple[list[str], dict[str, str]]:
-        """The domains that a step works on, and those that it must do without -> why.
+    def _task(self, step: Step, domain: str | None, shard: Shard = WHOLE, force: bool = False) -> Task:
+        """A task with the parts of its key.
 
         Raises:
-            UpstreamFailedError: no domain is left.
+            UpstreamFailedError: no domain is left that it could work on.
         """
         eligible = self.domains()
         failed = Failures(self.run, self.registry, step, domain).left_out()
         left_out = {name: reason for name, reason in failed.items() if name in eligible}
         if eligible and len(left_out) == len(eligible):
             raise UpstreamFailedError(f"not run, because every domain failed: {next(iter(left_out.values()))}")
-        return [name for name in eligible if name not in left_out], left_out
-
-    def _key_parts(self, step: Step, domain: str | None) -> KeyParts:
-        domains, left_out = self._domains_of(step, domain)
-        parts = key_parts(self.registry, step, domain, self.store, self.config, self.params, domains, left_out)
+        domains = tuple(name for name in eligible if name not in left_out)
+        task = Task(step, domain, shard, domains, left_out, force)
+        parts = key_parts(self.registry, task, self.store, self.config, self.params)
         if step.watches and domain in seals_of(self.run) and (made := self.store.find(step.outputs[0], domain)):
             parts["watched"] = made.key_parts.get("watched")  # what came later does not concern what is sealed
-        return parts
+        return replace(task, parts=parts)
 
     def _check_domain(self, step: Step, domain: str | None) -> None:
-        domains, skipped = self._domains_and_reasons()
+        domains, skipped = self._domains_and_skipped()
         if not step.per_domain:
             if domain is not None:
                 raise ConfigError(f"--domain {domain!r}: step {step.name!r} runs once, for all domains")
@@ -331,7 +318,7 @@ class StepRunner:
             return copy_artifacts(other, found, self.store, workspace, key=task.key, key_parts=task.parts)
         if task.force or not (self.params.runner.cross_run_cache and task.step.reusable):
             return None
-        return CrossRunCache(self.store).reuse(task.step, task.domain, task.key, workspace)
+        return reuse(self.store, task.step, task.domain, task.key, workspace)
 
     def _work(self, task: Task, workspace: Workspace) -> Work:
         """Calls the step's `run`, which writes into the workspace."""
@@ -361,18 +348,17 @@ class StepRunner:
             _check_domains(workspace.output(task.step.outputs[0]) / DOMAINS_FILE)
         for manifest in manifests:
             self.store.write(workspace.output(manifest.kind), manifest)
-        CrossRunCache(self.store).record(task.key)
+        record_key(self.store, task.key)
         if task.step.sharded:
             ShardParts(self.store, task).drop()
         workspace.finish()
         return self._result(task, "ran", manifests)
 
     def _context(self, task: Task, workspace: Workspace) -> StepContext:
-        domains, left_out = self._domains_of(task.step, task.domain)
         return StepContext(
             step=task.step,
-            domains=tuple(domains),
-            left_out=left_out,
+            domains=task.domains,
+            left_out=task.left_out,
             params=DeclaredParams(self.params, task.step),
             seed=self.seed,
             run_config=self.config,

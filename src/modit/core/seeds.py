@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import random
 
 import numpy as np
 
 
 def seed_sequence(seed: int, *names: str | int) -> np.random.SeedSequence:
-    """The sequence of (seed, names).
-
-    Args:
-        seed: the run's seed, >= 0.
-        names: what the stream is for, such as a step and a domain.
-    """
+    """The sequence of (seed, names): the run's seed, >= 0, and what the stream is for, such as a step and a domain."""
     hashed = hashlib.sha256("\0".join(str(name) for name in names).encode()).digest()
     return np.random.SeedSequence([seed, *np.frombuffer(hashed, dtype="<u4").tolist()])
 
@@ -27,13 +21,3 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 def derived_seed(seed: int, *names: str | int) -> int:
     """An integer seed in [0, 2^31) for libraries that take one, such as torch, FAISS and scikit-learn."""
     return int(seed_sequence(seed, *names).generate_state(1, dtype=np.uint32)[0] >> 1)
-
-
-def seed_everything(seed: int, *names: str | int) -> np.random.Generator:
-    """Seeds the global streams of Python and numpy, for libraries that use them, and gives a generator of its own.
-
-    Torch is seeded where it is imported, with `torch.manual_seed(derived_seed(seed, *names))`.
-    """
-    random.seed(derived_seed(seed, *names, "python"))
-    np.random.seed(derived_seed(seed, *names, "numpy"))  # noqa: NPY002 - libraries below us read the global stream
-    return stream(seed, *names)

@@ -23,12 +23,7 @@ _PASSWORD = re.compile(r"://.*@|password=", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Service:
-    """What the variables of a service are.
-
-    Attributes:
-        settings: shown, unless the value has a password in it.
-        secrets: never shown.
-    """
+    """The variables of a service: settings may be shown, unless the value has a password in it; secrets never are."""
 
     settings: tuple[str, ...]
     secrets: tuple[str, ...] = ()
@@ -55,43 +50,24 @@ COMMON = ("MODIT_BATCH_PARTS", "MODIT_CACHE", "OMP_NUM_THREADS", "OPENBLAS_CORET
 
 
 def services_of(needs: Collection[str]) -> dict[str, Service]:
-    """The services that a step reaches, by name.
-
-    Args:
-        needs: what it declares.
-    """
+    """The services that a step with these declared `needs` reaches, by name."""
     return {name: service for name, service in SERVICES.items() if name == ARTIFACT_STORE or name in needs}
 
 
 def secret_name(pattern: str, service: str) -> str:
-    """Name of the Kubernetes secret whose keys are a service's variables.
-
-    Args:
-        pattern: such as `modit-{service}`.
-        service: of `SERVICES`.
-    """
+    """Name of the Kubernetes secret whose keys are a service's variables, by a pattern such as `modit-{service}`."""
     return pattern.replace("{service}", service.replace("_", "-"))
 
 
 class Handed(NamedTuple):
-    """Variables that a step gets.
-
-    Attributes:
-        shown: may stand in pages, logs and descriptions.
-        hidden: may not.
-    """
+    """Variables that a step gets: `shown` may stand in pages, logs and descriptions, `hidden` may not."""
 
     shown: dict[str, str]
     hidden: dict[str, str]
 
 
 def handed_on(needs: Collection[str], environment: Mapping[str, str]) -> Handed:
-    """Selects the variables of an environment that a step may see.
-
-    Args:
-        needs: what the step declares.
-        environment: of who starts it.
-    """
+    """Selects the variables of an environment that a step with these declared `needs` may see."""
     names = (*COMMON, *(name for service in services_of(needs).values() for name in service.variables))
     found = {name: environment[name] for name in names if environment.get(name)}
     hidden = {name: value for name, value in found.items() if is_secret(name, value)}
@@ -108,12 +84,7 @@ _working: ContextVar[tuple[str, frozenset[str]] | None] = ContextVar("_working",
 
 @contextmanager
 def reaching(step: str, needs: frozenset[str]) -> Iterator[None]:
-    """Holds a step to its declaration while it works.
-
-    Args:
-        step: its name.
-        needs: what it declares.
-    """
+    """Holds a step to its declared `needs` while it works."""
     token = _working.set((step, needs))
     try:
         yield

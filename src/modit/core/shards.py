@@ -21,24 +21,14 @@ PARTS_FOLDER = ".parts"
 
 @dataclass(frozen=True)
 class Work:
-    """Result of a step's work.
-
-    Attributes:
-        summary: what the step returned.
-        seconds: working time; for shards, the sum.
-    """
+    """Result of a step's work: its summary, and its working time (of shards, the sum)."""
 
     summary: dict[str, Any]
     seconds: float
 
     @classmethod
     def of_shards(cls, step: Step, manifests: Sequence[Manifest]) -> Work:
-        """Returns all shards' work as one.
-
-        Args:
-            step: the declaration.
-            manifests: of one part of each shard.
-        """
+        """Returns all shards' work as one, from the manifest of one part of each."""
         seconds = sum(manifest.seconds or 0.0 for manifest in manifests)
         return cls(combined(step, [manifest.summary for manifest in manifests]), round(seconds, 3))
 
@@ -47,12 +37,7 @@ class ShardParts:
     """The parts of one task's artifacts. Each shard publishes its part as a whole, in a store of its own."""
 
     def __init__(self, store: ArtifactStore, task: Task) -> None:
-        """Opens the parts of a task.
-
-        Args:
-            store: artifacts of the run.
-            task: the task of one of the shards.
-        """
+        """Opens the parts of a task; `task` is that of one of the shards."""
         self.task, self._cache = task, store.cache
         self._all = store.run.at(PARTS_FOLDER, ".".join(filter(None, (task.step.name, task.domain))))
         self._place = self._all.at(task.key[:16])
@@ -99,12 +84,7 @@ class ShardParts:
 
 
 def combined(step: Step, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Returns what the summaries of all shards say together, as the step's declaration says for each field.
-
-    Args:
-        step: with `totals` and `lists`.
-        summaries: one of each shard, in their order.
-    """
+    """Returns what the summaries of all shards, in order, say together: by the step's `totals` and `lists`."""
     names = dict.fromkeys(name for each in summaries for name in each)
     return {name: _combine(step, name, [each[name] for each in summaries if name in each]) for name in names}
 

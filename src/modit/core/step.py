@@ -12,7 +12,10 @@ from modit.core.services import NEEDS
 # Fixed, since a sharded step writes its artifact bucket by bucket: so nothing depends on how many shards there are.
 BUCKETS = 64
 ALL_BUCKETS = range(BUCKETS)
-_TEXT = re.compile(r"([0-9]{1,3})/([0-9]{1,3})")
+_SHARD = re.compile(r"([0-9]{1,3})/([0-9]{1,3})")
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+# The container images that steps run in, targets of infra/Dockerfile: what a step imports decides which.
+IMAGES = ("data", "train", "features", "release")
 
 
 @dataclass(frozen=True)
@@ -33,23 +36,15 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Reads `I/N`.
-
-        Raises:
-            ConfigError: the text is something else, or out of range.
-        """
-        match = _TEXT.fullmatch(text)
+        """Reads `I/N`; ConfigError if the text is something else, or out of range."""
+        match = _SHARD.fullmatch(text)
         if match is None:
             raise ConfigError(f"shard {text!r}; allowed: I/N with 1 <= I <= N <= {BUCKETS}, such as 2/4")
         return cls(int(match[1]), int(match[2]))
 
     @classmethod
     def all_of(cls, count: int) -> list[Shard]:
-        """Returns the shards of `count` tasks.
-
-        Raises:
-            ConfigError: the number is out of range.
-        """
+        """Returns the shards of `count` tasks; ConfigError if the number is out of range."""
         if not 1 <= count <= BUCKETS:
             raise ConfigError(f"{count} shards; allowed: 1 to {BUCKETS}")
         return [cls(number, count) for number in range(1, count + 1)]
@@ -70,12 +65,6 @@ class Shard:
 
 # The shard of a task that nobody shares.
 WHOLE = Shard()
-
-
-NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-# The container images that steps run in, targets of infra/Dockerfile: what a step imports decides which.
-IMAGES = ("data", "train", "features", "release")
 
 
 @dataclass(frozen=True)
@@ -168,10 +157,6 @@ class Step:
             raise ValueError(f"step {self.name!r} decides the domains, so it cannot run per domain or be sharded")
 
     def shards(self, count: int) -> list[str]:
-        """Returns the values of `--shard` for `count` tasks that share the items; none if one task does all.
-
-        Raises:
-            ConfigError: the number is out of range.
-        """
+        """Returns the values of `--shard` for `count` tasks that share the items; none if one task does all."""
         shards = Shard.all_of(count)
         return [str(shard) for shard in shards] if self.sharded and count > 1 else []

@@ -26,7 +26,7 @@ _HERE, _RENAME_EXCHANGE = -100, 2
 
 
 def canonical_json(value: object) -> bytes:
-    """JSON with sorted keys and no spaces, so that equal values give equal bytes."""
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -93,7 +93,7 @@ class Storage:
 
     def write_json(self, name: str, value: object) -> None:
         """Writes a JSON file; readers see the old or the new one, never a part."""
-        self.write_bytes(name, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+        self.write_bytes(name, _lines_of_json(value))
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Writes a file; readers see the old or the new one, never a part."""
@@ -103,15 +103,10 @@ class Storage:
         _write_beside(self.local / name, content).replace(self.local / name)
 
     def create_json(self, name: str, value: object) -> bool:
-        """Writes a JSON file unless it is there already.
-
-        Returns:
-            True if this call wrote it; of several callers at once exactly one does.
-        """
-        content = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        """Writes a JSON file unless it is there; True if this call did. Of several callers at once exactly one does."""
         if self.local is None:
-            return self._create_remote(name, content)
-        partial = _write_beside(self.local / name, content)
+            return self._create_remote(name, _lines_of_json(value))
+        partial = _write_beside(self.local / name, _lines_of_json(value))
         try:
             # A link, unlike a rename, fails when the name is taken.
             (self.local / name).hardlink_to(partial)
@@ -149,11 +144,11 @@ class Storage:
         return {path[len(self.root) + 1 :]: entry["size"] for path, entry in found.items() if path != self.root}
 
     def publish(self, folder: Path, manifest_name: str) -> None:
-        """Puts a finished local folder here, replacing what is there.
+        """Moves a finished local folder here, replacing what is there.
 
-        A local folder takes the place of the old one in one step, where the file system can exchange two folders. A
-        remote one loses its manifest first and gets it last, so that a reader who finds a manifest finds the files that
-        it lists. A reader that meets a change reads again (`ArtifactStore.read`).
+        Where the file system can exchange two folders, a local one replaces the old one in one step. A remote one loses
+        its manifest first and gets it last: who finds a manifest finds its files, or reads again
+        (`ArtifactStore.read`).
         """
         if self.local is not None:
             _swap(folder, self.local)
@@ -168,7 +163,7 @@ class Storage:
         shutil.rmtree(folder)
 
     def remove(self) -> None:
-        """Removes the folder and all that is in it, if it is there."""
+        """Removes the folder with its content, if it is there."""
         if self.local is not None:
             shutil.rmtree(self.local, ignore_errors=True)
         elif self.sizes():
@@ -201,16 +196,18 @@ class Storage:
 
 
 def partial_beside(path: Path) -> Path:
-    """A path to write to before a rename; nobody else's, while numbers of processes repeat among containers."""
+    """A path to write to before a rename; no other process, container or machine has the same."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
 
 
 def _http_status(error: OSError) -> int | None:
-    """Status of the answer that an error of a remote store is made from; s3fs takes 412 for `FileExistsError` only
-    where the store names the condition, as AWS does and others do not.
-    """
+    """Status of the answer behind an error of a remote store; s3fs knows 412 only by AWS' own words."""
     answer = getattr(error.__cause__, "response", None) or {}
     return answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+
+
+def _lines_of_json(value: object) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
 def _write_beside(path: Path, content: bytes) -> Path:
@@ -221,20 +218,21 @@ def _write_beside(path: Path, content: bytes) -> Path:
 
 
 def _swap(folder: Path, target: Path) -> None:
+    """Moves a folder to `target`, and removes what was there."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists() and _exchange(folder, target):
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    old = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
+    old = folder
+    if not target.exists():
+        folder.rename(target)
+    elif not _exchange(folder, target):
+        old = folder.with_name(f"{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
-    folder.rename(target)
+        folder.rename(target)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchanges two paths in one step; returns False where the system or the file system cannot (`man renameat2`)."""
+    """Exchanges two paths in one step; False where the file system cannot (`man renameat2`)."""
     system = ctypes.CDLL(None, use_errno=True)
     if not hasattr(system, "renameat2"):
         return False

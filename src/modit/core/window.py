@@ -36,7 +36,7 @@ class Days:
 
     @property
     def count(self) -> int:
-        """How many days."""
+        """How many days they are."""
         return (self.end - self.start).days
 
     @property
@@ -45,13 +45,9 @@ class Days:
         return datetime.combine(self.end, time(), UTC)
 
     def refuse_future(self, today: date) -> None:
-        """Refuses days that are still to come: such a window would hold back every later night until they have passed.
+        """Raises ConfigError if the window ends after today, UTC: it would hold back every night until that has passed.
 
-        Args:
-            today: UTC; its own day may be read, incomplete as it is.
-
-        Raises:
-            ConfigError: the window ends later than that.
+        Today itself may be read, incomplete as it is.
         """
         latest = today + timedelta(days=1)
         if self.end > latest:
@@ -149,12 +145,6 @@ class WindowLedger:
     """
 
     def __init__(self, run: Storage, catalogue: str) -> None:
-        """Opens the ledger of a catalogue.
-
-        Args:
-            run: the run's folder.
-            catalogue: address of its input.
-        """
         self.place = run.parent.at(LEDGER_FOLDER, digest_of(catalogue)[:16])
 
     def names_before(self, end: date, most: int) -> list[str]:

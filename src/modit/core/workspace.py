@@ -27,23 +27,12 @@ def cache_folder() -> Path:
 
 
 class Workspace:
-    """The folder of a (run, step, domain), or of a shard of that.
-
-    A local run holds it itself, so that outputs are renamed, not copied.
-    """
+    """The folder of a (run, step, domain), or of a shard of that; in a local run, so that outputs are only renamed."""
 
     def __init__(
         self, run: Storage, step: str, domain: str | None, shard: Shard = WHOLE, folder: Path | None = None
     ) -> None:
-        """Creates the workspace of a task.
-
-        Args:
-            run: the run's folder.
-            step: name of the step.
-            domain: domain of the task, or None.
-            shard: shard of the task.
-            folder: folder to use instead of the task's own.
-        """
+        """Names the folder of a task of `step`; `folder` takes the place of the task's own."""
         remote = cache_folder() / "work" / hashlib.sha256(run.uri.encode()).hexdigest()[:16]
         base = run.local / WORK_FOLDER if run.local else remote
         self.task = ".".join(filter(None, (step, domain, "" if shard == WHOLE else shard.name)))
@@ -92,25 +81,16 @@ class Attempt:
 
     The next attempt takes its batches in twice as many parts if this one ran out of memory: it reported that, or the
     kernel of its machine has killed processes for memory since, or it was killed and the cause is unknown.
+
+    Attributes:
+        parts: number of parts that batches are taken in; given for an attempt that another process has begun.
     """
 
     def __init__(self, run: Storage, task: str, key: str, parts: int = 1) -> None:
-        """Creates an attempt that has not begun.
-
-        Args:
-            run: the run's folder.
-            task: name of the task: step, domain and shard.
-            key: the task's key.
-            parts: number of parts that batches are taken in, of an attempt that another process has begun.
-        """
         self.place, self.key, self.parts = run.at(WORK_FOLDER, task), key, parts
 
     def begin(self) -> int:
-        """Notes that the attempt begins.
-
-        Returns:
-            In how many parts to take batches.
-        """
+        """Notes that the attempt begins; returns in how many parts to take batches."""
         before = self.place.read_json(ATTEMPT_FILE)
         self.parts = least_parts()
         if before and before["key"] == self.key:
@@ -145,7 +125,6 @@ class Attempt:
 
 def _died_of_memory(before: dict[str, Any]) -> bool:
     seen, now = before["kernel"], kernel_kills()
-    same_machine = seen is not None and now is not None and seen[0] == now[0]
-    if same_machine and now is not None and now[1] > seen[1]:
-        return True
-    return before["outcome"] == OUT_OF_MEMORY or (before["outcome"] == RUNNING and not same_machine)
+    if seen and now and seen[0] == now[0]:  # the same boot of the same machine
+        return now[1] > seen[1] or before["outcome"] == OUT_OF_MEMORY
+    return before["outcome"] in (OUT_OF_MEMORY, RUNNING)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from modit.core.section import Section, Share, Weight
+from modit.core.params import Section, Share, Weight
 
 
 class DriftParams(Section):

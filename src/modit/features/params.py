@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from modit.core.section import Positive, Section
+from modit.core.params import Positive, Section
 
 
 class FeatureParams(Section):

@@ -59,7 +59,7 @@ def publish(
     """
     started, now = time.monotonic(), created or datetime.now(UTC)
     lock = partial(locked, folder, _busy(folder), _WAIT, f"run {night.run_uri}")
-    with locked_range(folder / ".buckets", night.buckets, partial(_busy(folder), "another run"), _WAIT):
+    with locked_range(folder / ".bucket_locks", night.buckets, partial(_busy(folder), "another run"), _WAIT):
         with lock():
             published, rows = Published.read(folder), OfflineRows(folder)
             if published.as_of and night.as_of < datetime.fromisoformat(published.as_of):

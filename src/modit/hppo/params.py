@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from modit.core.section import Positive, Section, Share, Weight
+from modit.core.params import Positive, Section, Share, Weight
 from modit.train.params import Sharding
 
 Variant = Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"]

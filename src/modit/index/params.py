@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from modit.core.section import AtLeastZero, Positive, Section
+from modit.core.params import AtLeastZero, Positive, Section
 
 Kind = Literal["flat", "ivf", "ivf_sq8"]
 KINDS: tuple[Kind, ...] = ("flat", "ivf", "ivf_sq8")

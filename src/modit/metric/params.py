@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modit.core.section import AtLeastZero, Positive, Section, Share
+from modit.core.params import AtLeastZero, Positive, Section, Share
 
 
 class PatternParams(Section):

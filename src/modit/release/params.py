@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modit.core.section import AtLeastZero, Positive, Section, Share
+from modit.core.params import AtLeastZero, Positive, Section, Share
 
 HoldOut = Literal["item_holdout", "pattern_holdout"]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modit.core.section import AtLeastZero, Positive, Section, Share, Weight
+from modit.core.params import AtLeastZero, Positive, Section, Share, Weight
 
 Sharding = Literal["none", "full", "auto"]
 

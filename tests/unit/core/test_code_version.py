@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from components.registry import REGISTRY
-from modit.core.code_version import _source_of, code_parts, folder_parts
-from modit.core.key import step_code
+from modit.core.key import _source_of, code_parts, folder_parts, step_code
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_the_order_puts_every_step_after_what_it_reads():
 )
 def test_declarations_that_do_not_fit_are_refused(steps, message):
     with pytest.raises(GraphError, match=message):
-        resolve_edges(steps)
+        topological_order(steps)
 
 
 @pytest.mark.parametrize("arguments", [{"name": "Bad-name", "outputs": ("a",)}, {"name": "good"}])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modit.core.errors import RunBusyError
-from modit.core.locks import NightLease
+from modit.core.locks import Lease, night_lease
 from modit.core.storage import Storage
 
 
@@ -26,8 +26,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def lease(tmp_path: Path, run: str, clock: Clock, catalogue: str = "/logs") -> NightLease:
-    return NightLease(Storage(str(tmp_path / run)), catalogue, 600.0, clock)
+def lease(tmp_path: Path, run: str, clock: Clock, catalogue: str = "/logs") -> Lease:
+    return night_lease(Storage(str(tmp_path / run)), catalogue, 600.0, clock)
 
 
 def test_a_second_night_is_refused_and_told_who_holds_the_lease_and_for_how_long(tmp_path, clock):
@@ -84,8 +84,8 @@ def test_nights_of_other_catalogues_are_free(tmp_path, clock):
 
 
 def test_a_long_step_renews_its_lease(tmp_path):
-    short = NightLease(Storage(str(tmp_path / "first")), "/logs", 0.4)
-    other = NightLease(Storage(str(tmp_path / "second")), "/logs", 0.4)
+    short = night_lease(Storage(str(tmp_path / "first")), "/logs", 0.4)
+    other = night_lease(Storage(str(tmp_path / "second")), "/logs", 0.4)
     with short.held():
         time.sleep(1.0)
         with pytest.raises(RunBusyError), other.held():
@@ -93,8 +93,8 @@ def test_a_long_step_renews_its_lease(tmp_path):
 
 
 def test_a_store_that_is_away_for_a_while_does_not_end_the_renewing(tmp_path, monkeypatch, caplog):
-    short = NightLease(Storage(str(tmp_path / "first")), "/logs", 0.8)
-    other = NightLease(Storage(str(tmp_path / "second")), "/logs", 0.8)
+    short = night_lease(Storage(str(tmp_path / "first")), "/logs", 0.8)
+    other = night_lease(Storage(str(tmp_path / "second")), "/logs", 0.8)
     write, failures = Storage.write_json, iter([OSError("the store is away")])
 
     def flaky(self: Storage, name: str, content: object) -> None:
@@ -113,12 +113,12 @@ def test_a_store_that_is_away_for_a_while_does_not_end_the_renewing(tmp_path, mo
 RACE = """
 import sys, time
 from modit.core.errors import RunBusyError
-from modit.core.locks import NightLease
+from modit.core.locks import night_lease
 from modit.core.storage import Storage
 while time.time() < float(sys.argv[2]):
     pass
 try:
-    with NightLease(Storage(sys.argv[1]), "/logs", 600.0).held():
+    with night_lease(Storage(sys.argv[1]), "/logs", 600.0).held():
         print("took")
 except RunBusyError:
     print("busy")

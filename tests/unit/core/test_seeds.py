@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.core.seeds import derived_seed, seed_everything, stream
+from modit.core.seeds import derived_seed, stream
 
 
 @settings(max_examples=50, deadline=None)
@@ -18,13 +16,3 @@ def test_equal_names_give_equal_numbers_and_other_names_others(seed, name, other
     assert np.array_equal(first, stream(seed, name).integers(2**62, size=4))
     assert np.array_equal(first, stream(seed, other).integers(2**62, size=4)) == (name == other)
     assert 0 <= derived_seed(seed, name) < 2**31
-
-
-def test_seeding_everything_fixes_the_global_streams():
-    def draw():
-        own = seed_everything(5, "step")
-        return random.random(), np.random.random(), own.random()  # noqa: NPY002
-
-    first = draw()
-    assert draw() == first
-    assert len(set(first)) == 3

@@ -77,7 +77,7 @@ def test_a_need_that_there_is_not_is_refused_by_name():
         Step("a", outputs=("b",), needs=frozenset({"redis"}))
 
 
-def test_a_step_is_refused_what_it_does_not_declare_and_a_verb_nothing():
+def test_a_step_is_refused_what_it_does_not_declare_and_a_command_nothing():
     with reaching("gate", frozenset({FEATURE_STORE})):
         expect_declared(FEATURE_STORE)
         with pytest.raises(GraphError, match="'gate' does not .* the registry; declared: feature_store"):

@@ -162,7 +162,7 @@ def test_who_publishes_the_same_items_waits_and_is_refused_at_last(sqlite_store,
     ready, done = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
-        with locked_range(sqlite_store.folder / ".buckets", shards[0].buckets, lambda: RunBusyError("held"), 0):
+        with locked_range(sqlite_store.folder / ".bucket_locks", shards[0].buckets, lambda: RunBusyError("held"), 0):
             os.write(ready[1], b"x")
             os.read(done[0], 1)
         os._exit(0)
