@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.registry import REGISTRY
-from dags.demo_nights.checks import observe, read_facts
-from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, STORY, WORLD, Night
+from dags.demo_nights.checks import observe, read_result
+from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, SCENARIO, WORLD, Night
 from dags.demo_nights.table import Ended, departures, night_table
 from dags.launch import airflow_environment, migrate, run_dag
 from modit.core.errors import ModitError
@@ -25,15 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the nights and shows them.
 
     Returns:
-        0 when every night ended as the story says, 1 otherwise.
+        0 when every night ended as the scenario says, 1 otherwise.
     """
     parser = argparse.ArgumentParser(description="Run nights of a demo world under Airflow, one of them bad.")
     parser.add_argument("--runs", default="runs", help="folder of runs; everything goes into demo-nights in it")
-    parser.add_argument("--nights", type=int, choices=range(1, len(STORY) + 1), default=len(STORY), help="how many")
+    parser.add_argument(
+        "--nights", type=int, choices=range(1, len(SCENARIO) + 1), default=len(SCENARIO), help="how many"
+    )
     chosen = parser.parse_args(arguments)
     folder = Path(chosen.runs).resolve() / "demo-nights"
     try:
-        nights = DemoNights(folder).run(STORY[: chosen.nights])
+        nights = DemoNights(folder).run(SCENARIO[: chosen.nights])
     except ModitError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
@@ -58,7 +60,7 @@ class DemoNights:
         # Whatever the shell has: a demo has registry and feature store beside its runs, and touches no other.
         self.environment = airflow_environment(folder) | {TRACKING_VARIABLE: "", FOLDER_VARIABLE: ""}
 
-    def run(self, story: Sequence[Night]) -> list[Ended]:
+    def run(self, scenario: Sequence[Night]) -> list[Ended]:
         """Runs nights one after the other; one that is refused does not end the others.
 
         Raises:
@@ -69,9 +71,9 @@ class DemoNights:
         sound = self._world(())
         change = ItemChange.choose(sound, CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS)
         ended: list[Ended] = []
-        for night in story:
+        for night in scenario:
             deliver(self.catalogue, self._world(night.faults), night.end, change.absent(night.end))
-            published = [each.night.name for each in ended if each.facts.registration]
+            published = [each.night.name for each in ended if each.result.registration]
             ended.append(self._run_night(night, published[-1] if published else None))
         return ended
 
@@ -87,10 +89,10 @@ class DemoNights:
         }
         status, _ = run_dag(REGISTRY.pipeline(), conf, self.environment)
         run = str(self.folder / night.name)
-        facts = read_facts(run)
+        result = read_result(run)
         before_uri = str(self.folder / before) if before else None
-        seen = observe(run, facts, before_uri, self.registry, Storage(str(self.folder / "observed")))
-        return Ended(night, status, facts, seen)
+        seen = observe(run, result, before_uri, self.registry, Storage(str(self.folder / "observed")))
+        return Ended(night, status, result, seen)
 
     def _world(self, faults: Sequence[str]) -> Path:
         world = self.folder / "-".join(["world", *(fault.partition(":")[0] for fault in faults)])

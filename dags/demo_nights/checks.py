@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class NightFacts:
+class NightResult:
     """What the artifacts of a run say; the fields after `data_docs` are empty where the night ended before the gate.
 
     Attributes:
@@ -57,7 +57,7 @@ class Observation:
     """What was seen right after a night. Later nights change it, so it is kept (`observe`).
 
     Attributes:
-        of: digest of the facts that it belongs to.
+        of: digest of the result that it belongs to.
         aliases: `MODEL: ALIAS -> VERSION` of the whole registry, a line each.
         new: ids that the catalogue has and that of the accepted night before had not; empty where a night published
             nothing.
@@ -72,7 +72,7 @@ class Observation:
     wrong: list[str] = field(default_factory=list)
 
 
-def read_facts(run_uri: str) -> NightFacts:
+def read_result(run_uri: str) -> NightResult:
     """Reads what a run has written.
 
     Raises:
@@ -84,12 +84,12 @@ def read_facts(run_uri: str) -> NightFacts:
         outcome = refused.read_json(OUTCOME_FILE)
         if outcome is None:
             raise ArtifactError(f"{run_uri} has neither an artifact validation nor {REFUSED_FOLDER}/validate_logs")
-        return NightFacts(outcome, f"{refused.uri}/{INDEX}")
+        return NightResult(outcome, f"{refused.uri}/{INDEX}")
     outcome, docs = store.read_json("validation", OUTCOME_FILE), data_docs(run_uri)[0]
     if store.find("registration") is None:
-        return NightFacts(outcome, docs)
+        return NightResult(outcome, docs)
     published = store.get("features").summary
-    return NightFacts(
+    return NightResult(
         outcome,
         docs,
         read_verdict(run_uri)["status"],
@@ -99,22 +99,22 @@ def read_facts(run_uri: str) -> NightFacts:
     )
 
 
-def observe(run_uri: str, facts: NightFacts, before: str | None, registry: str, notes: Storage) -> Observation:
+def observe(run_uri: str, result: NightResult, before: str | None, registry: str, notes: Storage) -> Observation:
     """Asks registry, index and online store; a night that was seen already is not asked again.
 
     Args:
         run_uri: the night's run.
-        facts: what it wrote.
+        result: what it wrote.
         before: run of the accepted night before it, or None.
         registry: address of the MLflow registry.
         notes: folder that keeps what was seen.
     """
-    name, of = f"{Storage(run_uri).name}.json", digest_of([facts.outcome, facts.registration])
+    name, of = f"{Storage(run_uri).name}.json", digest_of([result.outcome, result.registration])
     known = notes.read_json(name)
     if known and known["of"] == of:
         return Observation(**known)
     seen = Observation(of, aliases(registry))
-    if facts.registration:
+    if result.registration:
         new, removed = _changed_items(run_uri, before)
         seen = Observation(of, seen.aliases, new, removed, list(_contradictions(run_uri, new, removed)))
     notes.write_json(name, asdict(seen))

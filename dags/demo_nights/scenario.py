@@ -41,7 +41,7 @@ class Night:
     faults: tuple[str, ...] = FAULTS
 
 
-STORY = (
+SCENARIO = (
     Night("2026-01-08", date(2026, 1, 8), "sound; the last day's late sessions are not there yet", ACCEPTED),
     Night(
         "2026-01-09",

@@ -1,4 +1,4 @@
-"""The nights as a table, and where they departed from the story."""
+"""The nights as a table, and where they departed from the scenario."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dags.demo_nights.checks import NightFacts, Observation
+from dags.demo_nights.checks import NightResult, Observation
 from dags.demo_nights.scenario import Night
 from modit.core.storage import Storage
 from modit.data.nightly import ACCEPTED, REFUSED
@@ -33,15 +33,15 @@ class Ended:
     """How a night ended.
 
     Attributes:
-        night: of the story.
+        night: of the scenario.
         status: Airflow's, 0 when no task failed.
-        facts: what the artifacts say.
+        result: what the artifacts say.
         seen: what registry, index and online store answered after it.
     """
 
     night: Night
     status: int
-    facts: NightFacts
+    result: NightResult
     seen: Observation
 
 
@@ -61,7 +61,7 @@ def night_table(nights: Sequence[Ended], folder: Path) -> str:
 
 
 def departures(nights: Sequence[Ended]) -> Iterator[str]:
-    """Where the nights departed from the story, a sentence each."""
+    """Where the nights departed from the scenario, a sentence each."""
     aliases: list[str] = []
     for ended in nights:
         yield from (f"{ended.night.name}: {sentence}" for sentence in _departures(ended, aliases))
@@ -69,20 +69,20 @@ def departures(nights: Sequence[Ended]) -> Iterator[str]:
 
 
 def _departures(ended: Ended, aliases_before: list[str]) -> Iterator[str]:
-    facts, expected = ended.facts, ended.night.expected
-    if facts.outcome["outcome"] != expected:
-        yield f"outcome {facts.outcome['outcome']}, expected {expected}"
+    result, expected = ended.result, ended.night.expected
+    if result.outcome["outcome"] != expected:
+        yield f"outcome {result.outcome['outcome']}, expected {expected}"
     if (ended.status != 0) != (expected == REFUSED):
         yield f"Airflow ended with status {ended.status}"
-    if (expected == ACCEPTED) != bool(facts.versions):
-        yield f"registered {', '.join(facts.versions) or 'nothing'}"
+    if (expected == ACCEPTED) != bool(result.versions):
+        yield f"registered {', '.join(result.versions) or 'nothing'}"
     if expected != ACCEPTED and ended.seen.aliases != aliases_before:
         yield f"aliases were {aliases_before} and are {ended.seen.aliases}"
     yield from ended.seen.wrong
 
 
 def _row(ended: Ended, folder: Path) -> tuple[str, ...]:
-    facts, outcome = ended.facts, ended.facts.outcome
+    result, outcome = ended.result, ended.result.outcome
     rows = outcome["tables"].get("interactions", {})
     aside = [f"{count} {rule}" for rule, count in sorted(rows.get("quarantined", {}).items())]
     window = outcome["window"]
@@ -95,11 +95,11 @@ def _row(ended: Ended, folder: Path) -> tuple[str, ...]:
         str(outcome["late_rows"]),
         outcome["outcome"],
         "; ".join(f"worth a look: {warning}" for warning in outcome["warnings"]) or outcome["reason"],
-        facts.verdict or "-",
-        ", ".join(facts.versions) or "-",
+        result.verdict or "-",
+        ", ".join(result.versions) or "-",
         ", ".join(ended.seen.aliases) or "-",
-        f"{facts.published} / {facts.removed}" if facts.versions else "-",
-        Storage(facts.data_docs).uri.removeprefix(f"{folder}/"),
+        f"{result.published} / {result.removed}" if result.versions else "-",
+        Storage(result.data_docs).uri.removeprefix(f"{folder}/"),
     )
 
 

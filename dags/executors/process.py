@@ -12,10 +12,11 @@ from typing import Any
 import psutil
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
 
 from dags.executors.step_task import Command, CommandTask, PythonTask, StepTask
 from modit.core.memory import kernel_kills
-from modit.core.step import Step
+from modit.core.step import WHOLE, Shard, Step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Seconds from the request to end to the end.
@@ -73,6 +74,22 @@ class ProcessStep(StepTask, ProcessTask):
         """Takes the fields of `StepTask`, and in `kwargs` what every operator takes."""
         super().__init__(**kwargs)
         self.step, self.run_uri, self.conf, self.domain, self.shard = step, run_uri, conf, domain, shard
+
+    def failure(self, status: int, said: object, killed_for_memory: bool = False) -> AirflowException:
+        """The error of a task whose step ended badly; a step that was killed is noted in the run, as it could not be.
+
+        Args:
+            status: of its process, negative for a signal.
+            said: what it said last.
+            killed_for_memory: whether the kernel ended it.
+        """
+        if status < 0:
+            from modit.core.failures import note_failure
+            from modit.core.storage import Storage
+
+            shard = Shard.parse(self.shard or str(WHOLE))
+            note_failure(Storage(self.run_uri), self.step, self.domain, shard, f"ended with status {status}")
+        return super().failure(status, said, killed_for_memory)
 
 
 class ProcessCommand(CommandTask, ProcessTask):

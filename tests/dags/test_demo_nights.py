@@ -1,4 +1,4 @@
-"""The table of the demo's nights, and what it calls a departure from the story."""
+"""The table of the demo's nights, and what it calls a departure from the scenario."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from dags.demo_nights.checks import NightFacts, Observation, read_facts
-from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS, STORY, WORLD
+from dags.demo_nights.checks import NightResult, Observation, read_result
+from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS, SCENARIO, WORLD
 from dags.demo_nights.table import Ended, departures, night_table
 from modit.core.errors import ArtifactError
 from modit.data.demo import DemoFault, write_demo_world
@@ -19,8 +19,8 @@ CHALLENGER = ["modit-quality: challenger -> 1"]
 
 
 def ended(number: int, aliases: list[str], **changes) -> Ended:
-    """A night of the story that ended as it must."""
-    night = STORY[number]
+    """A night of the scenario that ended as it must."""
+    night = SCENARIO[number]
     outcome = {
         "outcome": night.expected,
         "reason": "Because.",
@@ -31,15 +31,15 @@ def ended(number: int, aliases: list[str], **changes) -> Ended:
     }
     accepted = night.expected == "ACCEPTED"
     registration = {"quality": {"model": "modit-quality", "version": 1}, "popular": {"status": "skipped"}}
-    facts = NightFacts(outcome, f"/runs/demo/{night.name}/validation/index.html")
+    result = NightResult(outcome, f"/runs/demo/{night.name}/validation/index.html")
     if accepted:
-        facts = dataclasses.replace(facts, verdict="PASS", registration=registration, published=9, removed=2)
-    fields = {"status": int(night.expected == "REFUSED"), "facts": facts, "seen": Observation("", aliases)} | changes
+        result = dataclasses.replace(result, verdict="PASS", registration=registration, published=9, removed=2)
+    fields = {"status": int(night.expected == "REFUSED"), "result": result, "seen": Observation("", aliases)} | changes
     return Ended(night, **fields)
 
 
 def as_told() -> list[Ended]:
-    return [ended(number, CHALLENGER) for number in range(len(STORY))]
+    return [ended(number, CHALLENGER) for number in range(len(SCENARIO))]
 
 
 def test_nights_as_told_depart_nowhere():
@@ -52,8 +52,8 @@ def test_nights_as_told_depart_nowhere():
         (1, {"status": 1}, "2026-01-09: Airflow ended with status 1"),
         (3, {"status": 0}, "2026-01-11: Airflow ended with status 0"),
         (3, {"seen": Observation("", ["m: champion -> 2"])}, "2026-01-11: aliases were .* and are .*champion -> 2"),
-        (2, {"facts": ended(1, []).facts}, "2026-01-10: outcome ACCEPTED, expected SKIPPED_NO_DATA"),
-        (1, {"facts": ended(2, []).facts}, "2026-01-09: registered nothing"),
+        (2, {"result": ended(1, []).result}, "2026-01-10: outcome ACCEPTED, expected SKIPPED_NO_DATA"),
+        (1, {"result": ended(2, []).result}, "2026-01-09: registered nothing"),
         (1, {"seen": Observation("", CHALLENGER, wrong=["i1 is removed and in the index"])}, "i1 is removed and in"),
     ],
 )
@@ -67,7 +67,7 @@ def test_the_table_has_a_line_a_night_and_addresses_below_the_folder(tmp_path):
     nights = as_told()
     nights[1] = ended(1, CHALLENGER, seen=Observation("", CHALLENGER, ["i7", "i8"], ["i1"]))
     lines = night_table(nights, "/runs/demo").splitlines()
-    assert len({len(line) for line in lines[: 2 + len(STORY)]}) == 1
+    assert len({len(line) for line in lines[: 2 + len(SCENARIO)]}) == 1
     cells = [cell.strip() for cell in lines[3].split("|")[1:-1]]
     assert cells[0:2] == ["2026-01-09", "2026-01-03 to 2026-01-09"]
     assert cells[3:10] == ["70", "3 unknown_item", "5", "ACCEPTED", "Because.", "PASS", "modit-quality/1"]
@@ -78,12 +78,12 @@ def test_the_table_has_a_line_a_night_and_addresses_below_the_folder(tmp_path):
 
 def test_a_run_that_ended_before_its_logs_were_judged_is_named(tmp_path):
     with pytest.raises(ArtifactError, match="has neither an artifact validation nor refused/validate_logs"):
-        read_facts(str(tmp_path))
+        read_result(str(tmp_path))
 
 
 def test_the_world_of_the_story_can_have_its_faults_and_changes(tmp_path):
     write_demo_world(tmp_path / "world", WORLD)
     change = ItemChange.choose(tmp_path / "world", CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS)
     assert (len(change.new), len(change.removed)) == (NEW_ITEMS, REMOVED_ITEMS)
-    for night in STORY:
+    for night in SCENARIO:
         assert FaultPlan(WORLD, [DemoFault.parse(text) for text in night.faults]).faults

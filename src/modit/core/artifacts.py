@@ -92,12 +92,8 @@ class Manifest:
 
 
 def list_files(folder: Path) -> tuple[FileEntry, ...]:
-    """All files below a folder but its manifest, sorted by name.
-
-    Raises:
-        ArtifactError: there is none.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    """All files below a folder but its manifest, sorted by name; ArtifactError if there is none."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST]
     if not paths:
         raise ArtifactError(f"{folder} holds no file; a step writes at least one into each output")
     entries = (FileEntry(p.relative_to(folder).as_posix(), sha256_of_file(p), p.stat().st_size) for p in paths)

@@ -71,11 +71,7 @@ class Storage:
         return self.uri.rpartition("/")[2]
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """The JSON object in a file, or None when there is no such file.
-
-        Raises:
-            ArtifactError: the file is not JSON.
-        """
+        """The JSON object in a file, or None when there is no such file; ArtifactError if it is not JSON."""
         content = self.read_bytes(name)
         if content is None:
             return None
@@ -175,11 +171,7 @@ class Storage:
             self.filesystem.rm_file(f"{self.root}/{name}")
 
     def download(self, name: str, target: Path) -> None:
-        """Copies one file below to a local path.
-
-        Raises:
-            ArtifactError: it is not there.
-        """
+        """Copies one file below to a local path; ArtifactError if it is not there."""
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             self.filesystem.get_file(f"{self.root}/{name}", str(target))

@@ -147,26 +147,25 @@ class WindowLedger:
     def __init__(self, run: Storage, catalogue: str) -> None:
         self.place = run.parent.at(LEDGER_FOLDER, digest_of(catalogue)[:16])
 
-    def names_before(self, end: date, most: int) -> list[str]:
-        """Files of the last windows that ended before a day, oldest first."""
-        return [name for name in self._names() if name[:10] < end.isoformat()][-most:]
-
     def names_after(self, end: date) -> list[str]:
         """Files of the windows that ended after a day."""
         return [name for name in self._names() if name[:10] > end.isoformat()]
 
     def before(self, end: date, most: int) -> list[dict[str, Any]]:
         """Records of the last windows that ended before a day, oldest first."""
-        records = (self.place.read_json(name) for name in self.names_before(end, most))
+        records = (self.place.read_json(name) for name in self._names_before(end, most))
         return [record for record in records if record is not None]
 
     def digests_before(self, end: date, most: int) -> dict[str, str]:
         """sha256 of each of these records, by its file."""
-        return {name: self.place.sha256(name) for name in self.names_before(end, most)}
+        return {name: self.place.sha256(name) for name in self._names_before(end, most)}
 
     def accept(self, days: Days, record: dict[str, Any]) -> None:
         """Notes a window as accepted."""
         self.place.write_json(f"{days.end.isoformat()}_{days.start.isoformat()}.json", record)
+
+    def _names_before(self, end: date, most: int) -> list[str]:
+        return [name for name in self._names() if name[:10] < end.isoformat()][-most:]
 
     def _names(self) -> list[str]:
         return sorted(name for name in self.place.sizes() if name.endswith(".json") and not name.startswith("."))
