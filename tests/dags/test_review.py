@@ -12,7 +12,7 @@ pytest.importorskip("airflow", reason="needs the extra `airflow`")
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from dags import review
-from dags.executors.process import ProcessVerb
+from dags.executors.process import ProcessCommand
 from dags.notices import review_notice
 from dags.review import ReviewOperator, by_hand, links_of
 from modit.cli import build_parser
@@ -41,7 +41,7 @@ def answered(task: ReviewOperator, option: str, user: str | None = "ada", shown:
 
 def parsed(order: dict):
     """The order as `modit` reads it, from the command of the task that carries it out."""
-    command = ProcessVerb(task_id="carry_out", order=order).command_line()
+    command = ProcessCommand(task_id="carry_out", order=order).command_line()
     assert command[:2] == ["-m", "modit.cli"]
     return build_parser().parse_args(command[2:])
 
