@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +75,7 @@ def test_a_reproduction_judges_against_the_champions_of_its_time(toy, registered
     place = Storage(str(toy.folder / "champions"))
     name = "even/champion.json"
     tracked = store.track({"champion": {name: TrackedFile(place, name, place.sha256(name))}})
-    datasets = registered.versions["datasets"] | {"champion": tracked["champion"].as_json()}
+    datasets = registered.versions["datasets"] | {"champion": asdict(tracked["champion"])}
     record = replace(registered, versions=registered.versions | {"datasets": datasets})
     run = reproduce(record, toy.registry, ROOT, toy.folder / "again").run
     variables = ArtifactStore(Storage(str(run)), toy.folder).get("sum").summary["variables"]

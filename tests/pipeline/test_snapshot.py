@@ -18,8 +18,7 @@ from components.registry import REGISTRY
 from components.snapshot import DATASETS
 from modit.core.command import FAILED, main
 from modit.core.errors import ArtifactError
-from modit.release.versioning.dvc_repository import DatasetVersion
-from modit.release.versioning.version_store import VersionStore
+from modit.release.versioning.version_store import DatasetVersion, VersionStore
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "bucket"
@@ -38,11 +37,11 @@ sys.exit(status)
 RUN_STEP = """
 import sys
 from components.__main__ import run
-from modit.release.versioning import dvc_repository
-start, dvc = dvc_repository.DvcRepository.__init__, sys.argv.pop(1)
-def patched(self, folder, remote, wait, command=None):
-    start(self, folder, remote, wait, [sys.executable, dvc])
-dvc_repository.DvcRepository.__init__ = patched
+from modit.release.versioning.version_store import VersionStore
+start, dvc = VersionStore.__init__, sys.argv.pop(1)
+def patched(self, *arguments):
+    start(self, *arguments, command=[sys.executable, dvc])
+VersionStore.__init__ = patched
 sys.exit(run())
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -12,15 +12,15 @@ import torch
 from modit.core.errors import ModitError
 from modit.index.item_index import ItemIndex
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
+from modit.inference.retrieval import Query, SamplerRetriever, SearchResult
 from modit.inference.runtime import OnnxSampler
 from modit.inference.sampler_file import SamplerInfo
 from modit.model.flow import sample_noise
 from modit.model.sampler import Sampler, tie_direction
 
 BATCHES, SCALES = (1, 2, 5, 33), (1.0, 3.0)
-_ORDER_GAP = (
-    1e-4  # seeds nearer in predicted density than this share of its scale are left out: rounding would order them
-)
+# Seeds nearer in predicted density than this share of its scale are left out: rounding would order them.
+_ORDER_GAP = 1e-4
 _CASE_BLOCK = 64
 
 
@@ -38,14 +38,14 @@ class Inputs(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorParity:
-    """One line of the table.
+    """One line of the table: random inputs of B rows with M seeds.
 
     Attributes:
-        batch: rows B.
-        seeds: columns M.
-        guidance: scale.
-        difference: greatest absolute difference of a query coordinate between torch and the file.
-        shuffled_difference: the same between the file's answers to the seeds in two orders.
+        batch: B.
+        seeds: M.
+        guidance: Scale.
+        difference: Greatest absolute difference of a query coordinate between torch and the file.
+        shuffled_difference: The same between the file's answers to the seeds in two orders.
     """
 
     batch: int
@@ -78,12 +78,7 @@ class ListParity:
 
 @dataclass(frozen=True, eq=False)
 class TorchSampler:
-    """The torch sampler in the place of the exported file.
-
-    Attributes:
-        sampler: torch.
-        info: of the file.
-    """
+    """The torch sampler in the place of the exported file, with the file's metadata."""
 
     sampler: Sampler
     info: SamplerInfo
@@ -132,22 +127,33 @@ def list_parity(
     """Compares retrieved lists at the serving guidance.
 
     Args:
-        sampler: torch.
-        exported: the file.
-        index: the staged index.
-        embeddings: the catalogue [N, d].
-        seeds: split -> catalogue rows of each case [n, M], padded with -1.
-        k: length of the lists.
-        seed: of the noise.
+        sampler: Of torch.
+        exported: The file.
+        index: The staged index.
+        embeddings: The catalogue [N, d].
+        seeds: Split -> catalogue rows of each case [n, M], padded with -1.
+        k: Length of the lists.
+        seed: Of the noise.
 
     Raises:
-        ParityError: fewer than `IDENTICAL_LISTS_MINIMUM` of a split's lists are equal.
+        ParityError: Fewer than `IDENTICAL_LISTS_MINIMUM` of a split's lists are equal.
     """
+    by_torch = SamplerRetriever(TorchSampler(sampler, exported.info), index, together=True)
+    by_file = SamplerRetriever(exported, index, together=True)
     table = []
-    for split, rows in seeds.items():
-        if not len(rows):
+    for split, cases in seeds.items():
+        if not len(cases):
             continue
-        row = _compare_lists(split, *_both_queries(sampler, exported, embeddings, rows, seed), rows, index, k)
+        noise = sample_noise((len(cases), embeddings.shape[1]), torch.Generator().manual_seed(seed)).numpy()
+        queries = [
+            Query(embeddings[rows], k, exclude=rows, noise=noise[number : number + 1])
+            for number, rows in enumerate(case[case >= 0] for case in cases)
+        ]
+        blocks = [queries[start : start + _CASE_BLOCK] for start in range(0, len(queries), _CASE_BLOCK)]
+        pairs = [
+            pair for block in blocks for pair in zip(by_torch.retrieve(block), by_file.retrieve(block), strict=True)
+        ]
+        row = _compare_lists(split, pairs, k)
         if row.identical < IDENTICAL_LISTS_MINIMUM:
             raise ParityError(
                 f"domain {exported.info.domain}, {split}: {row.identical:.4f} of {row.cases} lists are equal, at least "
@@ -212,38 +218,19 @@ def _difference(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.abs(first - second).max())
 
 
-@torch.no_grad()
-def _both_queries(
-    sampler: Sampler, exported: OnnxSampler, embeddings: np.ndarray, rows: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    noise = sample_noise((len(rows), embeddings.shape[1]), torch.Generator().manual_seed(seed))
-    guidance = torch.tensor(exported.info.guidance)
-    pairs = []
-    for block in _blocks(len(rows)):
-        seeds, mask = torch.from_numpy(embeddings[np.maximum(rows[block], 0)]), torch.from_numpy(rows[block] >= 0)
-        expected = sampler(seeds, mask, noise[block], guidance).numpy()
-        pairs.append((expected, exported.queries(seeds.numpy(), mask.numpy(), noise[block].numpy())))
-    expected, found = zip(*pairs, strict=True)
-    return np.concatenate(expected), np.concatenate(found)
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    return (slice(start, start + _CASE_BLOCK) for start in range(0, count, _CASE_BLOCK))
-
-
-def _compare_lists(
-    split: str, expected: np.ndarray, found: np.ndarray, rows: np.ndarray, index: ItemIndex, k: int
-) -> ListParity:
-    first, second = index.search(expected, k, exclude=rows), index.search(found, k, exclude=rows)
-    common = np.array([len(np.intersect1d(a, b)) for a, b in zip(first.rows, second.rows, strict=True)])
-    moved = first.rows != second.rows
-    with np.errstate(invalid="ignore"):  # -inf - -inf in empty places, which are equal
-        near = np.abs(first.scores - second.scores) <= SCORE_TOLERANCE
+def _compare_lists(split: str, pairs: Sequence[tuple[SearchResult, SearchResult]], k: int) -> ListParity:
+    """Compares what torch and what the file found for each case."""
     return ListParity(
         split,
-        len(rows),
+        len(pairs),
         k,
-        _difference(expected, found),
-        float((near | ~moved).all(1).mean()),
-        float(common.mean() / k),
+        max(_difference(first.query, second.query) for first, second in pairs),
+        float(np.mean([_equal(first, second) for first, second in pairs])),
+        float(np.mean([len(np.intersect1d(first.rows, second.rows)) / k for first, second in pairs])),
     )
+
+
+def _equal(first: SearchResult, second: SearchResult) -> bool:
+    """Whether two lists are the same, with items of equal score in any order."""
+    moved = first.rows != second.rows
+    return bool((np.abs(first.scores - second.scores)[moved] <= SCORE_TOLERANCE).all())

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
+from modit.core.seeds import derived_seed, stream
 from modit.data.vectors import unit
 from modit.index.exact import exact_search
 from modit.index.memory import TRAIN_POINTS, training_items
@@ -41,14 +42,16 @@ def train_inverted(embeddings: np.ndarray, kind: Kind, params: IndexParams, seed
         embeddings: float32 [N, d], unit length.
         kind: "ivf" or "ivf_sq8".
         params: `nlist` and `threads` are used.
-        seed: Of the training sample and of k-means.
+        seed: Of the training sample and of k-means, which have a stream each.
     """
     items, dimension = embeddings.shape
     nlist = params.lists_for(items)
     index = _untrained(kind, dimension, nlist)
-    index.cp.seed, index.cp.spherical, index.cp.max_points_per_centroid = seed + 1, True, TRAIN_POINTS
+    index.cp.seed, index.cp.spherical = derived_seed(seed, "stage_index", "quantiser"), True
+    index.cp.max_points_per_centroid = TRAIN_POINTS
+    chosen = stream(seed, "stage_index", "training").choice(items, min(items, training_items(nlist)), replace=False)
     with _threads(params.threads):
-        index.train(_sample(embeddings, training_items(nlist), seed))
+        index.train(np.ascontiguousarray(embeddings[np.sort(chosen)], np.float32))
     return index
 
 
@@ -95,7 +98,7 @@ def calibrate(embeddings: np.ndarray, index: faiss.IndexIVF, params: IndexParams
         seed: Of the queries.
     """
     vectors = np.ascontiguousarray(embeddings, np.float32)
-    generator = np.random.default_rng(seed)
+    generator = stream(seed, "stage_index", "calibration")
     rows = np.sort(generator.choice(len(vectors), min(params.calibration_queries, len(vectors)), replace=False))
     trials = [
         _trial(vectors, vectors[rows], rows, params.calibration_k),
@@ -179,14 +182,6 @@ def _untrained(kind: Kind, dimension: int, nlist: int) -> faiss.IndexIVF:
     index.own_fields = True
     quantizer.this.disown()
     return index
-
-
-def _sample_rows(items: int, count: int, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).choice(items, min(items, count), replace=False))
-
-
-def _sample(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
-    return np.ascontiguousarray(embeddings[_sample_rows(len(embeddings), count, seed)], np.float32)
 
 
 @contextmanager

@@ -22,29 +22,20 @@ def write_document(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def read_document(path: Path, kind: type[_Document]) -> _Document:
-    """Reads a JSON file into a dataclass.
-
-    Args:
-        path: The file.
-        kind: The class; pydantic checks every field against its annotation.
+def read_document(path: Path, kind: type[_Document], schema: int | None = None) -> _Document:
+    """Reads a JSON file into a dataclass; pydantic checks every field against its annotation.
 
     Raises:
-        ArtifactError: The file is missing or is not JSON, or a field is missing, unknown or of another type.
+        ArtifactError: As `read_strictly`, and `parse_document`.
     """
-    return parse_document(read_strictly(path), kind, str(path))
+    return parse_document(read_strictly(path, schema), kind, str(path))
 
 
 def parse_document(content: Any, kind: type[_Document], place: str) -> _Document:
     """Turns a JSON value into a dataclass.
 
-    Args:
-        content: The value.
-        kind: The class.
-        place: Where the value is from, for the message.
-
     Raises:
-        ArtifactError: A field is missing, unknown or of another type.
+        ArtifactError: A field is missing, unknown or of another type; the message begins with `place`.
     """
     if is_dataclass(kind) and (missing := [each.name for each in fields(kind) if each.name not in content]):
         raise ArtifactError(f"{place} is not a {kind.__name__}: it lacks {', '.join(missing)}")
@@ -56,12 +47,16 @@ def parse_document(content: Any, kind: type[_Document], place: str) -> _Document
         raise ArtifactError(f"{place} is not a {kind.__name__}: {field}: {first['msg']}") from error
 
 
-def read_strictly(path: Path) -> Any:
+def read_strictly(path: Path, schema: int | None = None) -> Any:
     """A JSON file, without the extensions of Python's parser and without duplicate fields.
 
+    Args:
+        path: The file.
+        schema: The `schema_version` that it must have; None for a file without one.
+
     Raises:
-        ArtifactError: The file is missing or not JSON, a field occurs twice in an object, or a number is NaN or
-            infinite.
+        ArtifactError: The file is missing or not JSON, a field occurs twice in an object, a number is NaN or infinite,
+            or the schema is another one.
     """
 
     def pairs(found: list[tuple[str, Any]]) -> Json:
@@ -74,6 +69,9 @@ def read_strictly(path: Path) -> Any:
         raise ArtifactError(f"{path}: {name} is not a number in JSON")
 
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=pairs, parse_constant=constant)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} is missing or is not JSON: {error}") from error
+    if schema is not None and (found := content.get("schema_version")) != schema:
+        raise ArtifactError(f"{path}: schema_version is {found!r}; this version of modit reads {schema}")
+    return content

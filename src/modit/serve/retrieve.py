@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modit.inference.retrieval import Query, SearchResult, retrieve_all
+from modit.inference.retrieval import Query, SearchResult
 from modit.release.bundle.loading import Release
 from modit.serve.feature_seeds import FeatureSeeds, FoundVectors
 from modit.serve.metrics import SEEDS
@@ -64,7 +64,7 @@ class RetrieveTask:
 
     def search(self, queries: Sequence[SeedQuery], release: Release) -> list[SearchResult]:
         """Runs the sampler once for all queries, and searches the index with each of its vectors."""
-        return retrieve_all(release.sampler, release.items.index, [each.query for each in queries])
+        return release.retriever.retrieve([each.query for each in queries])
 
     def answer(self, query: SeedQuery, result: SearchResult, release: Release) -> RetrieveAnswer:
         """Makes the answer for the caller, and counts its seeds."""

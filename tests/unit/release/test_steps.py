@@ -31,8 +31,8 @@ from modit.release.bundle.bundle import PARTS, Bundle
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.registry_access import tracking_uri
 from modit.release.versioning.code_state import CodeState
-from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.snapshot import save_versions, versions_record
+from modit.release.versioning.version_store import DatasetVersion
 from modit.train.checkpoint import save_model
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.gateworld import FIRST, evidence

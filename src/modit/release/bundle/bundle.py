@@ -15,8 +15,8 @@ from pydantic import with_config
 from modit import __version__
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
-from modit.core.storage import Storage, digest_of, sha256_of_file
-from modit.release.documents import STRICT, Json, parse_document, read_strictly, write_document
+from modit.core.storage import digest_of, sha256_of_file
+from modit.release.documents import STRICT, parse_document, read_strictly, write_document
 
 BUNDLE, BUNDLE_FILE = "bundle", "bundle.json"
 CANARIES_FILE, SPACE_FILE, PARAMS_FILE = "canaries.json", "space.json", "params.json"
@@ -39,13 +39,7 @@ _SCHEMA_VERSION = 3
 @with_config(STRICT)
 @dataclass(frozen=True)
 class Part:
-    """An artifact of the run that belongs to the bundle.
-
-    Attributes:
-        artifact: Its name.
-        domain: Its domain, or None.
-        files: sha256 of each file that counts.
-    """
+    """An artifact of the run that belongs to the bundle, with the sha256 of each file that counts."""
 
     artifact: str
     domain: str | None
@@ -115,9 +109,7 @@ class Bundle:
             ArtifactError: It is missing, of another schema, or a digest differs; the file is named.
         """
         place = folder / BUNDLE_FILE
-        content = read_strictly(place)
-        if content.get("schema_version") != _SCHEMA_VERSION:
-            raise ArtifactError(f"{place} is of another schema; this version of modit reads {_SCHEMA_VERSION}")
+        content = read_strictly(place, _SCHEMA_VERSION)
         stated = content.pop("digest", None)
         bundle = parse_document(content, cls, str(place))
         if bundle.digest != stated:
@@ -130,10 +122,7 @@ class Bundle:
 
 
 def expect_part(store: ArtifactStore, part: Part) -> Path:
-    """Reads an artifact whose files are those of the bundle; of a remote run, this makes a copy.
-
-    Returns:
-        The artifact's folder.
+    """The folder of an artifact whose files are those of the bundle; of a remote run, this makes a copy.
 
     Raises:
         ArtifactError: A file is missing, damaged, or differs from the bundle's; it is named.
@@ -145,12 +134,3 @@ def expect_part(store: ArtifactStore, part: Part) -> Path:
             found = listed.get(name, "missing")
             raise ArtifactError(f"{place}/{name} is not that of the bundle: it is {found}, the bundle has {sha256}")
     return store.read(part.artifact, part.domain, part.files)
-
-
-def read_part(store: ArtifactStore, bundle: Bundle, name: str, file: str) -> Json:
-    """A JSON file of an artifact that a bundle names.
-
-    Raises:
-        ArtifactError: As `expect_part`.
-    """
-    return Storage(str(expect_part(store, bundle.parts[name]))).read_json(file) or {}

@@ -11,8 +11,7 @@ import numpy as np
 
 from modit.core.errors import ArtifactError
 from modit.inference.items import Items
-from modit.inference.retrieval import Query, retrieve
-from modit.inference.runtime import QuerySampler
+from modit.inference.retrieval import Query, Retriever
 from modit.release.documents import read_document
 
 K = 10
@@ -27,7 +26,7 @@ class Canary:
     Attributes:
         seeds: Ids of the seeds.
         query: Unit vector [d].
-        items: Ids of the answer, best first, at most 10.
+        items: Ids of the answer, best first.
         scores: Their scores.
     """
 
@@ -37,11 +36,11 @@ class Canary:
     scores: list[float]
 
 
-def ask(sampler: QuerySampler, items: Items, seeds: Sequence[str]) -> Canary:
-    """Asks as the service does: seeds by id, and no seed among the answers."""
+def ask(retriever: Retriever[Query], items: Items, seeds: Sequence[str], k: int = K) -> Canary:
+    """Asks as the service does: seeds by id, all of them in the index, and no seed among the answers."""
     rows = items.rows_of(seeds)
-    query = Query(items.embeddings[rows].astype(np.float32), min(K, len(items.index)), exclude=rows)
-    found = retrieve(sampler, items.index, query)
+    query = Query(items.embeddings[rows].astype(np.float32), min(k, len(items.index)), exclude=rows)
+    (found,) = retriever.retrieve([query])
     return Canary(list(seeds), found.query.tolist(), items.ids_of(found.rows), found.scores.tolist())
 
 
@@ -61,14 +60,8 @@ def load_canaries(path: Path) -> list[Canary]:
     return canaries
 
 
-def expect_answers(canaries: Sequence[Canary], sampler: QuerySampler, items: Items, source: str) -> None:
-    """Asks the stored queries again and compares the answers.
-
-    Args:
-        canaries: Queries with the expected answers.
-        sampler: Generates the queries.
-        items: Index and ids that are searched.
-        source: Name of the release, for messages.
+def expect_answers(canaries: Sequence[Canary], retriever: Retriever[Query], items: Items, source: str) -> None:
+    """Asks the stored queries again and compares the answers; messages begin with the name of the release, `source`.
 
     Raises:
         ArtifactError: A seed is unknown, or a query, a score or an item differs by more than the tolerance.
@@ -76,7 +69,7 @@ def expect_answers(canaries: Sequence[Canary], sampler: QuerySampler, items: Ite
     for number, canary in enumerate(canaries):
         if unknown := [seed for seed, row in zip(canary.seeds, items.rows_of(canary.seeds), strict=True) if row < 0]:
             raise ArtifactError(f"{source}: canary {number}: the index has no item {unknown[0]!r}")
-        now = ask(sampler, items, canary.seeds)
+        now = ask(retriever, items, canary.seeds)
         if not _close(now.query, canary.query):
             raise ArtifactError(f"{source}: canary {number}: the sampler generates another query than the stored one")
         if not _close(now.scores, canary.scores) or not _same_items(now, canary):

@@ -13,6 +13,7 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.index.params import RetrievalParams
 from modit.inference.items import Items, load_items
+from modit.inference.retrieval import SamplerRetriever
 from modit.inference.runtime import OnnxSampler, load_sampler
 from modit.release.bundle.bundle import (
     BUNDLE,
@@ -82,7 +83,8 @@ class Release:
         source: The version that it is.
         bundle: Its manifest.
         sampler: Turns seeds into a query.
-        items: Turns a query into items.
+        retriever: The sampler with the index: turns a query into rows.
+        items: Turns rows into items.
         space: Of the embeddings that it understands.
         loaded: When it was loaded.
         depth: K of its run, the number of results that its lists were judged by.
@@ -91,6 +93,7 @@ class Release:
     source: ReleaseSource
     bundle: Bundle
     sampler: OnnxSampler
+    retriever: SamplerRetriever
     items: Items
     space: Space
     loaded: datetime
@@ -118,10 +121,11 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Relea
         sampler = _load_sampler(folders["sampler"] / "sampler.onnx", source)
         items = shared or load_items(folders["index"], folders["catalog"], digests)
         space = _expect_space(own, bundle, sampler, items, source)
-        expect_answers(load_canaries(own / CANARIES_FILE), sampler, items, source.label)
+        retriever = SamplerRetriever(sampler, items.index)
+        expect_answers(load_canaries(own / CANARIES_FILE), retriever, items, source.label)
         sections = read_strictly(own / PARAMS_FILE)
     depth = RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items.index))
-    return Release(source, bundle, sampler, items, space, datetime.now(UTC), depth)
+    return Release(source, bundle, sampler, retriever, items, space, datetime.now(UTC), depth)
 
 
 def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:

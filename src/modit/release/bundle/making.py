@@ -12,7 +12,8 @@ from modit.core.storage import sha256_of_file
 from modit.core.window import Days
 from modit.data.splits import HOLDOUTS
 from modit.inference.items import Items, load_items
-from modit.inference.runtime import OnnxSampler, load_sampler
+from modit.inference.retrieval import SamplerRetriever
+from modit.inference.runtime import load_sampler
 from modit.metric.cases import Cases
 from modit.release.bundle.bundle import (
     CANARIES_FILE,
@@ -69,7 +70,8 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     space = Space.of(items.index.item_ids, items.embeddings)
     window = {"start": str(made_of.days.start), "end": str(made_of.days.end)} if made_of.days else None
 
-    save_canaries(_canaries(made_of.folders["cases"], sampler, items), folder / CANARIES_FILE)
+    retriever = SamplerRetriever(sampler, items.index)
+    save_canaries(_canaries(made_of.folders["cases"], retriever, items), folder / CANARIES_FILE)
     space.save(folder / SPACE_FILE)
     write_document(folder / PARAMS_FILE, made_of.params)
     card = model_card(sampler.info, report["run"], judged, window, len(items.index))
@@ -113,13 +115,13 @@ def _judged(made_of: Ingredients) -> Json:
     return judged
 
 
-def _canaries(folder: Path, sampler: OnnxSampler, items: Items) -> list[Canary]:
+def _canaries(folder: Path, retriever: SamplerRetriever, items: Items) -> list[Canary]:
     """The first cases of each split, with as many seeds as the sampler takes."""
     found = []
     for split in HOLDOUTS:
         for row in Cases.load(folder / f"{split}.npz").seeds[:_CANARY_CASES]:
-            seeds = items.ids_of(row[row >= 0][: sampler.info.maximum_seeds])
-            found.append(ask(sampler, items, seeds))
+            seeds = items.ids_of(row[row >= 0][: retriever.sampler.info.maximum_seeds])
+            found.append(ask(retriever, items, seeds))
     if not found:
         raise ArtifactError(f"{folder}: there is no case that could become a canary query")
     return found

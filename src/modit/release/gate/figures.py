@@ -14,12 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from modit.core.errors import ArtifactError
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
+from modit.evaluate.names import (
+    AGAINST_AVERAGE,
+    AGAINST_CHAMPION,
+    AGAINST_CLASSICAL,
+    AGAINST_SFT,
+    AVERAGE,
+    CHAMPION,
+    POLICY,
+    SFT,
+)
 from modit.evaluate.seeds.slices import HEAD, SLICES, TAIL
 from modit.release.documents import Json
 
-POLICY, SFT, AVERAGE, CHAMPION = "HPPO", "MO-DiT", "Average pooling", "Champion"
-AGAINST_AVERAGE, AGAINST_SFT, AGAINST_CLASSICAL = "HPPO - Average pooling", "HPPO - MO-DiT", "HPPO - best classical"
-AGAINST_CHAMPION = "HPPO - Champion"
 _ROUNDING = 2e-6  # evaluations are rounded to 6 decimals
 _TOLERANCE = 1e-5
 

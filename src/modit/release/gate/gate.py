@@ -14,11 +14,12 @@ from typing import Any
 from modit.core.errors import ArtifactError
 from modit.core.params import nested
 from modit.data.splits import HOLDOUTS
+from modit.evaluate.names import AGAINST_AVERAGE, AGAINST_CHAMPION
 from modit.inference.answers import TOLERANCE
 from modit.release.documents import Json, parse_document
 from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
 from modit.release.gate.evidence import Evidence
-from modit.release.gate.figures import AGAINST_AVERAGE, AGAINST_CHAMPION, SplitFigures, read_figures
+from modit.release.gate.figures import SplitFigures, read_figures
 from modit.release.gate.quality import Finding, enough_patterns, items_kept, nothing_judged, split_findings
 from modit.release.gate.servability import CHECKS, LOADS, Check
 from modit.release.params import GateParams

@@ -10,19 +10,12 @@ from dataclasses import dataclass, field
 
 from modit.data.splits import Split
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
-from modit.release.gate.figures import (
-    AGAINST_AVERAGE,
-    AGAINST_CHAMPION,
-    AGAINST_CLASSICAL,
-    AGAINST_SFT,
-    Difference,
-    SliceFigures,
-    SplitFigures,
-)
+from modit.evaluate.names import AGAINST_AVERAGE, AGAINST_CHAMPION, AGAINST_CLASSICAL, AGAINST_SFT, SFT
+from modit.release.gate.figures import Difference, SliceFigures, SplitFigures
 from modit.release.params import GateParams
 
 GAIN, AVERAGE_GAIN = "gain over the champion", "gain over average pooling"
-SFT, CLASSICAL = "MO-DiT", "best classical row"
+CLASSICAL = "best classical row"
 SAME, FLOOR, CASES, SLICE = "Same@K of the champion", "Same@K", "cases", "slice"
 ITEMS, PATTERNS = "items of the champion", "patterns"
 

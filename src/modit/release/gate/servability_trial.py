@@ -18,11 +18,12 @@ from modit.core.errors import ArtifactError, ModitError
 from modit.core.storage import sha256_of_file
 from modit.inference.answers import Answer, equal_share, load_answers
 from modit.inference.items import Items, load_items
-from modit.inference.retrieval import Query, retrieve
-from modit.inference.runtime import OnnxSampler, load_sampler
+from modit.inference.retrieval import Query, SamplerRetriever
+from modit.inference.runtime import load_sampler
+from modit.inference.sampler_file import SAMPLER_FILE
+from modit.release.bundle.canaries import ask
 
 Json = dict[str, Any]
-SAMPLER_FILE = "sampler.onnx"
 _MIB = 1 << 20
 
 
@@ -67,11 +68,11 @@ def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order
         raise ArtifactError(f"{file}: {found}; sampler_digest is {digests['sampler_digest']}")
     sampler = load_sampler(file, threads=1)
     items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
-    stored = load_answers(folders["sampler"])
-    equal = equal_share(stored, lambda answer: _ask(sampler, items, answer))
+    retriever, stored = SamplerRetriever(sampler, items.index), load_answers(folders["sampler"])
+    equal = equal_share(stored, lambda answer: _answer_again(retriever, items, answer))
     seeds = min(sampler.info.maximum_seeds, len(items.index))
-    ask = _questions(sampler, items, seeds, order["k"])
-    p50, p99 = fastest_round(ask, order["warmup"], order["queries"], order["rounds"])
+    question = _questions(retriever, items, seeds, order["k"])
+    p50, p99 = fastest_round(question, order["warmup"], order["queries"], order["rounds"])
     return {
         "equal_lists": equal,
         "lists": len(stored),
@@ -111,24 +112,22 @@ def peak_bytes() -> int:
     raise ModitError("/proc/self/status has no VmHWM: the memory of a trial can be measured on Linux only")
 
 
-def _ask(sampler: OnnxSampler, items: Items, answer: Answer) -> tuple[list[str], list[float]]:
-    rows = items.rows_of(answer.seeds)
-    if (rows < 0).any():
+def _answer_again(retriever: SamplerRetriever, items: Items, answer: Answer) -> tuple[list[str], list[float]]:
+    if (items.rows_of(answer.seeds) < 0).any():
         return [], []
-    question = Query(np.asarray(items.embeddings[rows]), len(answer.items), exclude=rows)
-    found = retrieve(sampler, items.index, question)
-    return items.ids_of(found.rows), found.scores.tolist()
+    found = ask(retriever, items, answer.seeds, len(answer.items))
+    return found.items, found.scores
 
 
-def _questions(sampler: OnnxSampler, items: Items, seeds: int, k: int) -> Callable[[int], None]:
+def _questions(retriever: SamplerRetriever, items: Items, seeds: int, k: int) -> Callable[[int], None]:
     """Asks single queries of `seeds` seeds, each of other items."""
     count = len(items.index)
 
-    def ask(number: int) -> None:
+    def question(number: int) -> None:
         rows = (number * seeds + np.arange(seeds, dtype=np.int64)) % count
-        retrieve(sampler, items.index, Query(np.asarray(items.embeddings[rows]), min(k, count), exclude=rows))
+        retriever.retrieve([Query(np.asarray(items.embeddings[rows]), min(k, count), exclude=rows)])
 
-    return ask
+    return question
 
 
 def _milliseconds(ask: Callable[[int], None], number: int) -> float:

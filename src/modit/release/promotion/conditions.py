@@ -11,16 +11,16 @@ from pathlib import Path
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ModitError
 from modit.core.storage import Storage
-from modit.release.bundle.bundle import SPACE_FILE, Bundle, read_part
+from modit.release.bundle.bundle import SPACE_FILE, Bundle, expect_part
 from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.loading import ReleaseSource, load_release, open_bundle
-from modit.release.documents import Json
+from modit.release.documents import Json, read_strictly
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.model_version import NamedVersion
 from modit.release.model_registry.refusals import Refused
 from modit.release.model_registry.release_log import REJECT, Approval, LogEntry
 from modit.release.model_registry.release_state import ReleaseState
-from modit.release.verdict import PASS
+from modit.release.verdict import PASS, VERDICT_FILE
 
 APPROVAL_HOURS = 24.0
 _CLOCKS_APART = timedelta(minutes=5)
@@ -52,7 +52,7 @@ def check_bundle(version: NamedVersion) -> VerifiedBundle:
         release = load_release(source)
         with tempfile.TemporaryDirectory(prefix="modit-") as folder:
             store = ArtifactStore(Storage(source.run_uri), Path(folder))
-            verdict = read_part(store, release.bundle, "verdict", "verdict.json")
+            verdict = read_strictly(expect_part(store, release.bundle.parts["verdict"]) / VERDICT_FILE)
     except (ModitError, OSError) as error:
         raise Refused("broken_bundle", f"{version.label}: {error}") from error
     for name in ("verdict", "report"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 COMMIT_VARIABLE = "MODIT_CODE_COMMIT"
@@ -16,12 +16,7 @@ _SOURCES = ("src", "components", "feature_repo")
 
 @dataclass(frozen=True)
 class CodeState:
-    """A commit, and whether the files differ from it.
-
-    Attributes:
-        commit: 40 hexadecimal digits, or "unknown" outside of a git checkout.
-        changed: files that a run depends on differ from the commit, or nobody can tell.
-    """
+    """A commit, or "unknown"; and whether the files that a run depends on differ from it, or nobody can tell."""
 
     commit: str
     changed: bool
@@ -30,10 +25,6 @@ class CodeState:
     def is_known(self) -> bool:
         """Whether checking out the commit gives this code."""
         return self.commit != UNKNOWN and not self.changed
-
-    def as_json(self) -> dict[str, str | bool]:
-        """For records."""
-        return asdict(self)
 
     def __str__(self) -> str:
         return self.commit + (_CHANGED if self.changed and self.commit != UNKNOWN else "")
@@ -46,10 +37,9 @@ def parse_code_state(text: str) -> CodeState:
 
 
 def code_state(folder: Path) -> CodeState:
-    """The state of a checkout: MODIT_CODE_COMMIT where it is set, as in an image without git, else what git says.
+    """The state of the checkout with this root: what MODIT_CODE_COMMIT says, as in an image without git, else git.
 
-    Args:
-        folder: the repository's root. An installed package inside somebody else's checkout is "unknown".
+    An installed package inside somebody else's checkout is "unknown".
     """
     if stated := os.environ.get(COMMIT_VARIABLE):
         return parse_code_state(stated)

@@ -15,9 +15,8 @@ from pathlib import Path
 from pydantic import with_config
 
 from modit.core.artifacts import Manifest
-from modit.core.errors import ArtifactError
 from modit.core.run_config import RunConfig
-from modit.release.documents import STRICT, Json, parse_document, read_strictly, write_document
+from modit.release.documents import STRICT, Json, read_document, write_document
 from modit.release.versioning.code_state import CodeState, parse_code_state
 
 RECORD_FILE = "record.json"
@@ -30,15 +29,7 @@ _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "pandas", 
 @with_config(STRICT)
 @dataclass(frozen=True)
 class RecordedArtifact:
-    """An artifact of the recorded run.
-
-    Attributes:
-        kind: Its name.
-        domain: Its domain, or None.
-        step: The step that wrote it.
-        digest: Of the artifact.
-        files: sha256 of each file.
-    """
+    """An artifact of the recorded run, with its digest and the sha256 of each file."""
 
     kind: str
     domain: str | None
@@ -97,27 +88,15 @@ class Record:
         """Reads what `save` wrote.
 
         Raises:
-            ArtifactError: The file is of another schema.
+            ArtifactError: The file is missing, damaged or of another schema.
         """
-        content = read_strictly(path)
-        if (found := content.get("schema_version")) != _SCHEMA_VERSION:
-            raise ArtifactError(f"{path}: schema_version is {found!r}; this version of modit reads {_SCHEMA_VERSION}")
-        return parse_document(content, cls, str(path))
+        return read_document(path, cls, _SCHEMA_VERSION)
 
 
 def record_of(
     run: str, conf: RunConfig, seed: int, lineage: Sequence[Manifest], versions: Json, code: CodeState
 ) -> Record:
-    """Collects the record of a run from the manifests of what was released.
-
-    Args:
-        run: Address of the run.
-        conf: Its configuration.
-        seed: Its seed.
-        lineage: The manifests, in pipeline order; that of `versions` names the remote.
-        versions: Content of `versions.json`.
-        code: The running code.
-    """
+    """Collects the record of a run from the manifests of what was released, in pipeline order (`lineage`)."""
     summaries: Mapping[str, Json] = {manifest.kind: manifest.summary for manifest in lineage}
     return Record(
         run=run,

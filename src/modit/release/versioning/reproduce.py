@@ -22,22 +22,16 @@ from modit.core.storage import Storage
 from modit.core.window import WindowLedger
 from modit.core.workspace import cache_folder
 from modit.release.versioning.code_state import COMMIT_VARIABLE, CodeState, code_state, git
-from modit.release.versioning.dvc_repository import DatasetVersion
 from modit.release.versioning.record import THREADS_VARIABLE, Record, RecordedArtifact, environment
 from modit.release.versioning.snapshot import CHAMPION, CHAMPIONS_VARIABLE, HISTORY, RAW, VERSIONED
-from modit.release.versioning.version_store import VersionStore
+from modit.release.versioning.version_store import DatasetVersion, VersionStore
 
 _MARKER = ".reproduction"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An artifact of the recorded run beside that of the new run.
-
-    Attributes:
-        recorded: The recorded artifact.
-        differing: Names of files that are missing, new or of another content; empty when the digests are equal.
-    """
+    """A recorded artifact, and the names of the files that are missing, new or different in the new run's."""
 
     recorded: RecordedArtifact
     differing: tuple[str, ...]
@@ -177,10 +171,9 @@ def _empty(folder: Path) -> None:
 
 
 def _fetch(record: Record, folder: Path, run: Path) -> tuple[Path, dict[str, str]]:
-    """Fetches the input, under the name that reports show, and the windows that it was compared with.
+    """Fetches the input, under the name that reports show; gives its folder, and the variable that names the champions.
 
-    Returns:
-        The input's folder, and the variable that names the champions of that day.
+    The windows that it was compared with are put beside the new run.
     """
     store = VersionStore(folder / "data", record.remote, holder="reproduce")
     versions = {name: DatasetVersion(**entry) for name, entry in record.versions["datasets"].items()}

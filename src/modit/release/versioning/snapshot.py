@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from modit.core.artifacts import Manifest
@@ -12,8 +13,7 @@ from modit.core.window import WindowLedger
 from modit.core.workspace import cache_folder
 from modit.release.documents import Json, read_strictly, write_document
 from modit.release.versioning.code_state import CodeState
-from modit.release.versioning.dvc_repository import DatasetVersion
-from modit.release.versioning.version_store import Dataset, TrackedFile
+from modit.release.versioning.version_store import Dataset, DatasetVersion, TrackedFile
 
 VERSIONS_FILE = "versions.json"
 VERSIONED, DISABLED = "versioned", "disabled"
@@ -28,7 +28,7 @@ def repository_place(run_uri: str, remote: str) -> tuple[Path, str]:
     """Where versions of the runs beside a run are kept.
 
     Args:
-        run_uri: The run's folder.
+        run_uri: Address of the run.
         remote: As the parameters name it; empty for a folder beside the runs.
 
     Returns:
@@ -43,9 +43,9 @@ def input_datasets(run_uri: str, catalogue: str, lineage: Sequence[Manifest]) ->
     """What the run read from outside, by the hashes that its steps noted when they read it.
 
     Args:
-        run_uri: The run's folder.
+        run_uri: Address of the run.
         catalogue: Address of the input.
-        lineage: Manifests, among them those of the steps that read the input.
+        lineage: Manifests of the run.
 
     Returns:
         `raw`, the input files; and `history`, the records of accepted windows that a window was compared with.
@@ -96,11 +96,11 @@ def versions_record(versions: Mapping[str, DatasetVersion] | None, code: CodeSta
         versions: Dataset -> its version; None when the parameters ask for no snapshot.
         code: The running code.
     """
-    record: Json = {"schema_version": _SCHEMA_VERSION, "code": code.as_json()}
+    record: Json = {"schema_version": _SCHEMA_VERSION, "code": asdict(code)}
     if versions is None:
         reason = "snapshot.enabled is false: the data of this run was not versioned, it cannot be reproduced"
         return record | {"status": DISABLED, "reason": reason, "datasets": {}}
-    return record | {"status": VERSIONED, "datasets": {name: entry.as_json() for name, entry in versions.items()}}
+    return record | {"status": VERSIONED, "datasets": {name: asdict(entry) for name, entry in versions.items()}}
 
 
 def version_tags(record: Json) -> dict[str, str]:
@@ -120,9 +120,4 @@ def load_versions(folder: Path) -> Json:
     Raises:
         ArtifactError: It is missing or of another schema.
     """
-    record = read_strictly(folder / VERSIONS_FILE)
-    if (found := record.get("schema_version")) != _SCHEMA_VERSION:
-        raise ArtifactError(
-            f"{folder / VERSIONS_FILE}: schema_version is {found!r}; this version of modit reads {_SCHEMA_VERSION}"
-        )
-    return record
+    return read_strictly(folder / VERSIONS_FILE, _SCHEMA_VERSION)

@@ -41,7 +41,10 @@ def test_it_names_every_part_and_the_same_ingredients_give_the_same_bytes(run):
 
 def test_a_bundle_of_another_schema_or_without_a_field_is_refused_by_name(run, tmp_path):
     content = json.loads((Path(run.run) / "bundle" / "drama" / "bundle.json").read_text())
-    for change, message in (({"schema_version": 1}, "of another schema"), ({"colour": "red"}, "is not a Bundle")):
+    for change, message in (
+        ({"schema_version": 1}, "schema_version is 1; this version of modit reads 3"),
+        ({"colour": "red"}, "is not a Bundle"),
+    ):
         (tmp_path / "bundle.json").write_text(json.dumps(content | change))
         with pytest.raises(ArtifactError, match=message):
             Bundle.load(tmp_path)
@@ -57,7 +60,7 @@ def test_canaries_of_both_splits_are_asked_and_another_answer_is_named(release, 
     canaries = load_canaries(Path(run.run) / "bundle" / "drama" / "canaries.json")
     assert len(canaries) == 8 and all(len(canary.items) == 10 for canary in canaries)
     assert not any(set(canary.seeds) & set(canary.items) for canary in canaries)
-    expect_answers(canaries, release.sampler, release.items, "it")
+    expect_answers(canaries, release.retriever, release.items, "it")
     first = vars(canaries[0])
     for change, message in (
         ({"query": (-np.array(first["query"])).tolist()}, "another query than the stored one"),
@@ -65,7 +68,7 @@ def test_canaries_of_both_splits_are_asked_and_another_answer_is_named(release, 
         ({"seeds": ["nobody", *first["seeds"][1:]]}, "the index has no item 'nobody'"),
     ):
         with pytest.raises(ArtifactError, match=message):
-            expect_answers([Canary(**first | change)], release.sampler, release.items, "it")
+            expect_answers([Canary(**first | change)], release.retriever, release.items, "it")
 
 
 def test_items_that_tie_at_the_end_of_a_list_may_come_or_not(release, run):
@@ -74,7 +77,7 @@ def test_items_that_tie_at_the_end_of_a_list_may_come_or_not(release, run):
     other = Canary(canary.seeds, canary.query, [*canary.items[:-1], "another"], tied)
     if canary.scores[-2] - canary.scores[-1] > 1e-3:  # the stored scores must be those that come
         other = Canary(canary.seeds, canary.query, [*canary.items[:-1], "another"], canary.scores)
-    expect_answers([other], release.sampler, release.items, "it")
+    expect_answers([other], release.retriever, release.items, "it")
 
 
 def test_a_space_is_the_same_when_items_come_and_go_and_another_when_vectors_move():

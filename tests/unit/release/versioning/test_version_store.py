@@ -11,8 +11,7 @@ import pytest
 
 from modit.core.errors import ArtifactError, ConfigError, LockedError, VersionError
 from modit.core.storage import Storage, sha256_of_file
-from modit.release.versioning.dvc_repository import DatasetVersion
-from modit.release.versioning.version_store import TrackedFile, VersionStore
+from modit.release.versioning.version_store import DatasetVersion, TrackedFile, VersionStore
 
 CONTENT = {"items.parquet": "items", "interactions/day=1/part.parquet": "one", "interactions/day=2/part.parquet": "two"}
 
