@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from modit.core.errors import ArtifactError
 from modit.release.documents import read_strictly, write_document
 from modit.release.gate.champion import Champion
-from modit.release.gate.evidence import Evidence
-from modit.release.gate.gate import judge, overridden_thresholds
+from modit.release.gate.gate import Evidence, judge, overridden_thresholds
 from modit.release.params import GateParams
 from modit.release.verdict import VERDICT_FILE, verdict_text
 from modit.release.versioning.snapshot import load_versions

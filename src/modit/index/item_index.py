@@ -16,7 +16,7 @@ from modit.core.errors import ContractError, MemoryBudgetError
 from modit.index import storage
 from modit.index.exact import order
 from modit.index.inverted import calibrate, filled, search_inverted, train_inverted
-from modit.index.memory import MemoryEstimate, require_memory
+from modit.index.memory import require_memory
 from modit.index.params import IndexParams, Kind
 from modit.index.parts import FlatSearch, map_flat, map_inverted, write_parts
 from modit.index.storage import Content, IndexMeta, TopK
@@ -171,9 +171,9 @@ class ItemIndex:
 def _build(embeddings: np.ndarray, params: IndexParams, seed: int, folder: Path) -> tuple[Content, IndexMeta]:
     items, dimension = embeddings.shape
     kind = params.kind_by_size(items)
-    shards, estimate = require_memory(kind, items, dimension, params)
+    shards, needed = require_memory(kind, items, dimension, params)
     facts: dict[str, Any] = {"items": items, "dimension": dimension, "requested_kind": params.kind}
-    facts |= {"estimated_bytes": estimate.total, "shards": shards}
+    facts |= {"estimated_bytes": needed, "shards": shards}
     if kind == "flat":
         return _made(partial(_flat, embeddings), items, shards, folder), IndexMeta("flat", "exact", **facts)
     trained = train_inverted(embeddings, kind, params, seed)
@@ -189,22 +189,17 @@ def _build(embeddings: np.ndarray, params: IndexParams, seed: int, folder: Path)
     reason = f"{kind} gave way to flat: {found}, {limit}, misses {params.recall_target}"
     _logger.warning(reason)
     del index, content
-    shards, estimate = _require_flat(items, dimension, params, reason)
-    facts |= {"estimated_bytes": estimate.total, "shards": shards}
+    try:
+        shards, needed = require_memory("flat", items, dimension, params)
+    except MemoryBudgetError as error:
+        hint = "Lower recall_target or raise max_probe_share, nlist or the budget"
+        raise MemoryBudgetError(f"{reason}; and {error}. {hint}") from error
+    facts |= {"estimated_bytes": needed, "shards": shards}
     return _made(partial(_flat, embeddings), items, shards, folder), IndexMeta("flat", reason, **facts)
 
 
 def _made(make: Callable[[range], faiss.Index], items: int, shards: int, folder: Path) -> Content:
     return make(range(items)) if shards == 1 else write_parts(make, items, shards, folder)
-
-
-def _require_flat(items: int, dimension: int, params: IndexParams, reason: str) -> tuple[int, MemoryEstimate]:
-    try:
-        return require_memory("flat", items, dimension, params)
-    except MemoryBudgetError as error:
-        raise MemoryBudgetError(
-            f"{reason}; and {error}. Lower recall_target or raise max_probe_share, nlist or the budget"
-        ) from error
 
 
 def _flat(embeddings: np.ndarray, rows: range) -> faiss.Index:

@@ -6,7 +6,7 @@ and a bound on the score of all other items, from which the exact search continu
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from typing import TypeAlias
 
 import faiss
 import numpy as np
@@ -18,23 +18,7 @@ _TRIAL_LIST = 100
 _SETTLED = 0.95  # share of the trial's lists that the copy must settle
 
 
-class NarrowCopy(ABC):
-    """A copy of vectors in fewer bits, with a bound on the error of its scores."""
-
-    @abstractmethod
-    def scan(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Finds the best items by the scores of the copy.
-
-        Args:
-            queries: float32 [B, d].
-            count: Least number of rows to return, at most N.
-
-        Returns:
-            Rows, int64 [B, c] with c >= count, and float32 [B]: a score that no other item exceeds, except by rounding.
-        """
-
-
-class HalfCopy(NarrowCopy):
+class HalfCopy:
     """float16, half the bytes.
 
     Attributes:
@@ -52,12 +36,20 @@ class HalfCopy(NarrowCopy):
             self.error = max(self.error, float(np.linalg.norm(block - copied, axis=1).max()))
 
     def scan(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scans the copy; see `NarrowCopy.scan`."""
+        """Finds the best items by the scores of the copy.
+
+        Args:
+            queries: float32 [B, d].
+            count: Least number of rows to return, at most N.
+
+        Returns:
+            Rows, int64 [B, c] with c >= count, and float32 [B]: a score that no other item exceeds, except by rounding.
+        """
         scores, rows = self._index.search(queries, min(self._index.ntotal, 2 * count))
         return rows, scores.min(1) + np.float32(self.error) * np.linalg.norm(queries, axis=1)
 
 
-class ByteCopy(NarrowCopy):
+class ByteCopy:
     """int8 in one scale for all vectors, a quarter of the bytes; a query is rounded too, in a scale of its own.
 
     With x = x' + r and q = q' + s, x' and q' the rounded ones: q.x = q'.x' + q.r + s.x', so by Cauchy and Schwarz
@@ -81,13 +73,16 @@ class ByteCopy(NarrowCopy):
             self.longest = max(self.longest, float(np.linalg.norm(copied, axis=1).max()))
 
     def scan(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scans the copy; see `NarrowCopy.scan`."""
+        """Finds the best items by the scores of the copy; see `HalfCopy.scan`."""
         scales = np.maximum(np.abs(queries).max(1, keepdims=True) / np.float32(_BYTE), np.finfo(np.float32).tiny)
         codes = np.rint(queries / scales)
         scores, rows = self._index.search(codes, min(self._index.ntotal, max(256, 4 * count)))
         off = self.error * np.linalg.norm(queries, axis=1)
         off += self.longest * np.linalg.norm(queries - codes * scales, axis=1)
         return rows, (scores.min(1) * (scales[:, 0] * np.float32(self._scale)) + off).astype(np.float32)
+
+
+NarrowCopy: TypeAlias = HalfCopy | ByteCopy
 
 
 def narrow_copy(vectors: np.ndarray) -> NarrowCopy:

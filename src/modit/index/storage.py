@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import faiss
 import numpy as np
@@ -33,13 +34,8 @@ class TopK(NamedTuple):
         return int((self.rows < 0).sum())
 
 
-class Search(Protocol):
-    """Finds the k items of greatest inner product for each query."""
-
-    def __call__(self, queries: np.ndarray, k: int, /) -> TopK:
-        """Searches with queries, float32 [B, d]."""
-
-
+# Finds the k items of greatest inner product for each query, float32 [B, d].
+Search: TypeAlias = Callable[[np.ndarray, int], TopK]
 # An index in memory, or the files of its shards.
 Content: TypeAlias = faiss.Index | list[Path]
 FORMAT = 1
@@ -81,34 +77,27 @@ class IndexMeta:
 def digest(content: Content, item_ids: np.ndarray, meta: IndexMeta) -> str:
     """sha256 over the settings that decide answers, the serialised index (streamed, no copy in memory), and the ids.
 
-    Args:
-        content: the index.
-        item_ids: unicode [N].
-        meta: the settings.
-
     Raises:
-        ArtifactError: a file is missing.
+        ArtifactError: A file is missing.
     """
-    hasher = _begin_digest(meta)
+    settings = {"kind": meta.kind, "items": meta.items, "dimension": meta.dimension, "nprobe": meta.nprobe}
+    settings |= {"shards": meta.shards} if meta.shards > 1 else {}
+    hasher = hashlib.sha256(json.dumps({"format": FORMAT, **settings}, sort_keys=True).encode())
     if isinstance(content, faiss.Index):
         faiss.write_index(content, faiss.PyCallbackIOWriter(hasher.update, _BUFFER))
     else:
         for file in content:
-            _hash_file(hasher, file)
-    _hash_ids(hasher, item_ids)
+            with _opened(file) as blocks:
+                while block := blocks.read(_BUFFER):
+                    hasher.update(block)
+    # The type holds the width: without it two lists of ids could share their bytes.
+    hasher.update(f"{item_ids.dtype.str}{item_ids.shape}".encode())
+    hasher.update(np.ascontiguousarray(item_ids).view(np.uint8).data)
     return hasher.hexdigest()
 
 
 def canaries(search: Search, meta: IndexMeta) -> np.ndarray:
-    """Asks an index fixed queries.
-
-    Args:
-        search: Of the index.
-        meta: Of the index.
-
-    Returns:
-        A structured array [8] of `query` [d], `rows` [10] and `scores` [10].
-    """
+    """Asks an index fixed queries; gives a structured array [8] of `query` [d], `rows` [10] and `scores` [10]."""
     queries = np.random.default_rng(0).standard_normal((_CANARIES, meta.dimension)).astype(np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     k = min(_CANARY_K, meta.items)
@@ -120,12 +109,7 @@ def canaries(search: Search, meta: IndexMeta) -> np.ndarray:
 
 
 def verify_canaries(search: Search, meta: IndexMeta, folder: Path) -> None:
-    """Asks the stored canary queries again.
-
-    Args:
-        search: Of the loaded index.
-        meta: Of the loaded index.
-        folder: With the stored answers.
+    """Asks a loaded index the canary queries of its folder again.
 
     Raises:
         ArtifactError: An answer differs by more than the order of nearly equal scores.
@@ -189,9 +173,8 @@ def load(folder: Path, expected: str | None) -> tuple[list[Path], np.ndarray, In
 
 def _read_meta(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path}: missing; allowed: a folder that ItemIndex.save wrote") from error
+        with _opened(path) as file:
+            content = json.load(file)
     except json.JSONDecodeError as error:
         raise ArtifactError(f"{path}: is not JSON: {error}") from error
     names = {"format", "digest", "faiss", *IndexMeta.__dataclass_fields__}
@@ -205,32 +188,17 @@ def _read_meta(path: Path) -> dict[str, Any]:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path}: missing; allowed: a folder that ItemIndex.save wrote") from error
+        with _opened(path) as file:
+            return np.load(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ArtifactError(f"{path}: damaged: {error}") from error
 
 
-def _hash_file(hasher: hashlib._Hash, path: Path) -> None:
+def _opened(path: Path) -> BinaryIO:
     try:
-        with path.open("rb") as file:
-            while block := file.read(_BUFFER):
-                hasher.update(block)
+        return path.open("rb")
     except FileNotFoundError as error:
         raise ArtifactError(f"{path}: missing; allowed: a folder that ItemIndex.save wrote") from error
-
-
-def _begin_digest(meta: IndexMeta) -> hashlib._Hash:
-    settings = {"kind": meta.kind, "items": meta.items, "dimension": meta.dimension, "nprobe": meta.nprobe}
-    settings |= {"shards": meta.shards} if meta.shards > 1 else {}
-    return hashlib.sha256(json.dumps({"format": FORMAT, **settings}, sort_keys=True).encode())
-
-
-def _hash_ids(hasher: hashlib._Hash, item_ids: np.ndarray) -> None:
-    # The type holds the width: without it two lists of ids could share their bytes.
-    hasher.update(f"{item_ids.dtype.str}{item_ids.shape}".encode())
-    hasher.update(np.ascontiguousarray(item_ids).view(np.uint8).data)
 
 
 def _nearly_tied(scores: np.ndarray) -> np.ndarray:

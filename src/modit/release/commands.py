@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from modit.core.errors import ConfigError
 if TYPE_CHECKING:
     from modit.core.registry import Registry
     from modit.release.model_registry.mlflow_registry import MlflowRegistry
-    from modit.release.model_registry.release_log import Approval, LogEntry
-    from modit.release.promotion.review import Review
 
 Commands = argparse._SubParsersAction
 # Gives the folder of the repository and its steps, which the library does not know.
@@ -87,7 +86,7 @@ def _add_promotion(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("domain", metavar="DOMAIN", help="the domain to roll back")
     parser.add_argument("--to", type=int, metavar="N", help="an earlier champion (default: the one before)")
     _add_order(parser, reason=True)
-    parser.set_defaults(command=_rollback)
+    parser.set_defaults(command=_order, action="rollback", version=None, verdict="")
 
     parser = commands.add_parser("releases", help="versions, verdicts, aliases and the release log")
     parser.add_argument("--domain", help="of the releases to show (default: all)")
@@ -120,28 +119,24 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
 
 
 def _order(chosen: argparse.Namespace) -> int:
-    from modit.release.model_registry.model_version import PREFIX, domain_of, parse_version
-    from modit.release.model_registry.release_log import APPROVE, AUTO, CONFIGURATION
+    from modit.release.model_registry.model_version import PREFIX, domain_of, model_name, parse_version
+    from modit.release.model_registry.release_log import APPROVE, AUTO, CONFIGURATION, parse_approval
     from modit.release.promotion.promotion import Order, carry_out
 
-    model, version = parse_version(chosen.version)
-    if not model.startswith(PREFIX):
-        raise ConfigError(f"MODEL_VERSION {chosen.version!r}: allowed: a model that begins with {PREFIX}")
-    approval = _approval(chosen)
+    if chosen.version is None:  # a rollback
+        domain, version = chosen.domain, chosen.to
+    else:
+        model, version = parse_version(chosen.version)
+        if not model.startswith(PREFIX):
+            raise ConfigError(f"MODEL_VERSION {chosen.version!r}: allowed: a model that begins with {PREFIX}")
+        domain = domain_of(model)
+    approval = parse_approval(chosen.approval or "", chosen.approved_at)
     automatic = chosen.action == APPROVE and approval.source == CONFIGURATION
     action = AUTO if automatic else chosen.action
-    order = Order(action, domain_of(model), chosen.by, version, chosen.verdict or "", chosen.reason, approval)
-    _report(carry_out(_registry(chosen), order), model)
-    return 0
-
-
-def _rollback(chosen: argparse.Namespace) -> int:
-    from modit.release.model_registry.model_version import model_name
-    from modit.release.model_registry.release_log import ROLLBACK
-    from modit.release.promotion.promotion import Order, carry_out
-
-    order = Order(ROLLBACK, chosen.domain, chosen.by, chosen.to, "", chosen.reason, _approval(chosen))
-    _report(carry_out(_registry(chosen), order), model_name(chosen.domain))
+    order = Order(action, domain, chosen.by, version, chosen.verdict or "", chosen.reason, approval)
+    entry = carry_out(_registry(chosen), order)
+    about = f"{entry.action} of {model_name(domain)} version {entry.version} is entry {entry.number}"
+    print(f"{about}; the champion is {f'version {entry.champion_after}' if entry.champion_after else 'no version'}")
     return 0
 
 
@@ -157,28 +152,23 @@ def _releases(chosen: argparse.Namespace) -> int:
 
 
 def _review(chosen: argparse.Namespace) -> int:
-    from modit.release.promotion.review import reviews_of_run
+    from modit.release.model_registry.model_version import domain_of, parse_version
+    from modit.release.model_registry.registry_access import existing_registry, registry_uri
+    from modit.release.promotion.review import review_of, reviews_of_run
 
     if chosen.version:
-        reviews = [_review_of_version(chosen.version, chosen.run)]
+        model, number = parse_version(chosen.version)
+        version = existing_registry(registry_uri(chosen.run)).version(domain_of(model), number)
+        tags = version.tags
+        reviews = [review_of(tags["run_uri"], chosen.version, version.domain, tags["verdict_digest"])]
     elif chosen.run:
         reviews = reviews_of_run(chosen.run)
     else:
         raise ConfigError("which review? Give MODEL_VERSION, or --run for all versions of a run that passed")
     for review in reviews:
         print(review.subject, "", review.body, sep="\n")
-    _print_result([review.as_json() for review in reviews], chosen.result)
+    _print_result([asdict(review) for review in reviews], chosen.result)
     return 0
-
-
-def _review_of_version(text: str, run: str | None) -> Review:
-    from modit.release.model_registry.model_version import domain_of, parse_version
-    from modit.release.model_registry.registry_access import existing_registry, registry_uri
-    from modit.release.promotion.review import review_of
-
-    model, number = parse_version(text)
-    version = existing_registry(registry_uri(run)).version(domain_of(model), number)
-    return review_of(version.tags["run_uri"], text, version.domain, version.tags["verdict_digest"])
 
 
 def _plan(chosen: argparse.Namespace, steps: Registry) -> int:
@@ -190,7 +180,7 @@ def _plan(chosen: argparse.Namespace, steps: Registry) -> int:
     plan = plan_domain(steps, config, params, chosen.label_budget)
     print(plan_text(plan))
     plan.expect_within_budget()
-    _print_result({"labels": plan.labels.most, "seconds": round(plan.expected)}, chosen.result)
+    _print_result({"labels": plan.labels, "seconds": round(plan.expected)}, chosen.result)
     return 0
 
 
@@ -208,21 +198,10 @@ def _reproduce(chosen: argparse.Namespace, root: Path, steps: Registry) -> int:
     return 0 if found.first_difference is None else 1
 
 
-def _approval(chosen: argparse.Namespace) -> Approval:
-    from modit.release.model_registry.release_log import parse_approval
-
-    return parse_approval(chosen.approval or "", chosen.approved_at)
-
-
 def _registry(chosen: argparse.Namespace) -> MlflowRegistry:
     from modit.release.model_registry.registry_access import existing_registry, registry_uri
 
     return existing_registry(chosen.registry or registry_uri(chosen.run))
-
-
-def _report(entry: LogEntry, model: str) -> None:
-    champion = f"version {entry.champion_after}" if entry.champion_after else "no version"
-    print(f"{entry.action} of {model} version {entry.version} is entry {entry.number}; the champion is {champion}")
 
 
 def _print_result(value: Any, file: Path | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,44 +20,33 @@ PAST_RUNS = 5
 
 
 @dataclass(frozen=True)
-class LabelCosts:
-    """Verdicts of the scorer that the run will need.
+class DomainPlan:
+    """The cost of adding a domain: verdicts of the scorer, and seconds.
 
     Attributes:
+        new: The domain.
+        budget: Largest allowed number of verdicts.
         items: Number of items in the catalogue.
         asked: Number of items that a scorer function is asked about; 0 where a column has the verdicts.
         anchors: Largest number of anchors' results that are labelled.
         seen: Mean number of results labelled for a domain in past runs; None without such a run.
-    """
-
-    items: int
-    asked: int
-    anchors: int
-    seen: float | None
-
-    @property
-    def most(self) -> int:
-        """Largest number of all verdicts."""
-        return self.asked + self.anchors
-
-
-@dataclass(frozen=True)
-class DomainPlan:
-    """The cost of adding a domain.
-
-    Attributes:
-        new: The domain.
-        labels: Verdicts of the scorer.
-        budget: Largest allowed number of verdicts.
         seconds: Step -> times of past runs for a domain; empty without such a run, None where nothing is computed.
         runs: Number of past runs that were read.
     """
 
     new: NewDomain
-    labels: LabelCosts
     budget: int
+    items: int
+    asked: int
+    anchors: int
+    seen: float | None
     seconds: dict[str, list[float] | None]
     runs: int
+
+    @property
+    def labels(self) -> int:
+        """Largest number of all verdicts."""
+        return self.asked + self.anchors
 
     @property
     def expected(self) -> float:
@@ -70,11 +59,11 @@ class DomainPlan:
         Raises:
             ConfigError: The plan needs more labels than the budget has.
         """
-        if self.labels.most > self.budget:
+        if self.labels > self.budget:
+            hint = "; a scorer that is a column need not be asked" if self.asked else ""
             raise ConfigError(
-                f"new domain {self.new.name}: {self.labels.most:,} labels, the budget is {self.budget:,}; raise it, or "
-                "lower label_anchors.anchors in the overrides"
-                + ("; a scorer that is a column need not be asked" if self.labels.asked else "")
+                f"new domain {self.new.name}: {self.labels:,} labels, the budget is {self.budget:,}; raise it, or "
+                f"lower label_anchors.anchors in the overrides{hint}"
             )
 
 
@@ -100,34 +89,33 @@ def plan_domain(registry: Registry, config: RunConfig, params: Any, budget: int)
         raise ConfigError(f"field new_domain.name: {new.name!r} is a domain of {new.run}; it has {', '.join(there)}")
     items = next(each for each in taken if each.kind == "catalog").summary["tables"]["items"]["accepted"]
     past = [ArtifactStore(run, base.cache) for run in _past_runs(base.run)]
-    seconds = {
-        step.name: None if step.new_domain == "taken" else [s for run in past for s in _seconds(registry, run, step)]
-        for step in registry.steps
-    }
-    depth = params.retrieval.depth(items)
-    labels = LabelCosts(
+    labelled = [run.find("retrieval_labels", domain) for run in past for domain in _domains(registry, run)]
+    rows = [each.summary["rows"] for each in labelled if each]
+    return DomainPlan(
+        new,
+        budget,
         items,
         asked=items if new.entry_point else 0,
-        anchors=min(params.label_anchors.anchors, items) * depth,
-        seen=_labels_seen(registry, past),
+        anchors=min(params.label_anchors.anchors, items) * params.retrieval.depth(items),
+        seen=statistics.mean(rows) if rows else None,
+        seconds={step.name: _seconds(registry, past, step) for step in registry.steps},
+        runs=len(past),
     )
-    return DomainPlan(new, labels, budget, seconds, len(past))
 
 
 def plan_text(plan: DomainPlan) -> str:
     """The plan as lines for people."""
-    labels = plan.labels
-    seen = f" (past runs: {labels.seen:,.0f})" if labels.seen is not None else ""
-    asked = f"{labels.asked:,} items asked of {plan.new.scorer}, " if labels.asked else ""
-    told = "" if labels.asked else f", read from column {plan.new.column}"
+    seen = f" (past runs: {plan.seen:,.0f})" if plan.seen is not None else ""
+    asked = f"{plan.asked:,} items asked of {plan.new.scorer}, " if plan.asked else ""
+    told = "" if plan.asked else f", read from column {plan.new.column}"
     lines = [
-        f"new domain {plan.new.name} on {plan.new.run}: {labels.items:,} items",
-        f"labels: {asked}{labels.anchors:,} results of anchors at most{seen}{told}: {labels.most:,}, "
+        f"new domain {plan.new.name} on {plan.new.run}: {plan.items:,} items",
+        f"labels: {asked}{plan.anchors:,} results of anchors at most{seen}{told}: {plan.labels:,}, "
         f"budget {plan.budget:,}",
         *(f"  {name:<22} {_time(seconds)}" for name, seconds in plan.seconds.items()),
         f"time: about {_clock(plan.expected)}, step after step, by the medians of {plan.runs} past runs",
     ]
-    return "\n".join([*lines, *(["the scorer's own time comes on top"] if labels.asked else [])])
+    return "\n".join([*lines, *(["the scorer's own time comes on top"] if plan.asked else [])])
 
 
 def _domains(registry: Registry, store: ArtifactStore) -> list[str]:
@@ -150,16 +138,16 @@ def _past_runs(base: Storage) -> Iterator[Storage]:
             yield run
 
 
-def _seconds(registry: Registry, run: ArtifactStore, step: Step) -> list[float]:
-    domains: list[str] | list[None] = _domains(registry, run) if step.per_domain else [None]
-    found = [run.find(step.outputs[0], domain) for domain in domains]
+def _seconds(registry: Registry, past: Sequence[ArtifactStore], step: Step) -> list[float] | None:
+    """What a step took for a domain in past runs; None for a step whose outputs are taken as they are."""
+    if step.new_domain == "taken":
+        return None
+    found = [
+        run.find(step.outputs[0], domain)
+        for run in past
+        for domain in (_domains(registry, run) if step.per_domain else [None])
+    ]
     return [each.seconds for each in found if each and each.seconds is not None and each.origin is None]
-
-
-def _labels_seen(registry: Registry, past: list[ArtifactStore]) -> float | None:
-    found = [run.find("retrieval_labels", domain) for run in past for domain in _domains(registry, run)]
-    rows = [each.summary["rows"] for each in found if each]
-    return statistics.mean(rows) if rows else None
 
 
 def _time(seconds: list[float] | None) -> str:

@@ -109,10 +109,10 @@ def test_a_damaged_shard_is_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_shards_need_less_memory_and_as_few_are_taken_as_fit_the_budget() -> None:
-    need = [estimate_memory(kind, 4_000_000, 64, 8192, 8).total for kind in ("flat", "ivf")]
-    one = [estimate_memory(kind, 4_000_000, 64, 8192).total for kind in ("flat", "ivf")]
+    need = [estimate_memory(kind, 4_000_000, 64, 8192, 8) for kind in ("flat", "ivf")]
+    one = [estimate_memory(kind, 4_000_000, 64, 8192) for kind in ("flat", "ivf")]
     assert all(few < many for few, many in zip(need, one, strict=True))
-    config = IndexParams(kind="flat", shards=0, memory_budget_bytes=estimate_memory("flat", 4_000_000, 64, 0, 8).total)
+    config = IndexParams(kind="flat", shards=0, memory_budget_bytes=estimate_memory("flat", 4_000_000, 64, 0, 8))
     assert require_memory("flat", 4_000_000, 64, config)[0] == 8
     assert (
         require_memory("flat", 4_000_000, 64, config.model_copy(update={"memory_budget_bytes": 0, "shards": 3}))[0] == 3

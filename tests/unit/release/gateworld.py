@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modit.release.gate.champion import NONE, READY, Champion
-from modit.release.gate.evidence import Evidence
-from modit.release.gate.gate import judge
+from modit.release.gate.gate import Evidence, judge
 from modit.release.gate.servability import CHECKS
 from modit.release.params import GateParams
 

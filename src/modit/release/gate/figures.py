@@ -1,16 +1,15 @@
 """The figures that the gate reads: taken out of `evaluation.json` and checked against each other.
 
-pydantic checks each number's type and range; what is checked here is that the figures belong together. The names of a
-task (its rows, comparisons, splits and slices) stand at the top, so that another task needs no other gate.
+pydantic checks each number's type and range; what is checked here is that the figures belong together. Rows and
+comparisons have the names of `modit.evaluate.names`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from modit.core.errors import ArtifactError
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
@@ -29,9 +28,26 @@ from modit.release.documents import Json
 
 _ROUNDING = 2e-6  # evaluations are rounded to 6 decimals
 _TOLERANCE = 1e-5
+# What the verdict calls the row that HPPO is compared with.
+_KEYS = {
+    AGAINST_AVERAGE: "average",
+    AGAINST_SFT: "mo_dit",
+    AGAINST_CLASSICAL: "best_classical",
+    AGAINST_CHAMPION: "champion",
+}
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _SignedShare = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+
+
+def _by_name(kind: str, entries: list[Any]) -> dict[str, Any]:
+    """Entries of a list by their names, each of which may occur once."""
+    if not all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in entries):
+        raise ValueError("allowed: entries with a name")
+    names: list[str] = [each["name"] for each in entries]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{kind} {', '.join(twice)} occurs twice")
+    return dict(zip(names, entries, strict=True))
 
 
 class _Figures(BaseModel):
@@ -76,13 +92,12 @@ class _Pair(_Figures):
 
 
 class _Row(_Figures):
-    name: str
     joint: _Share
     same: _Share
 
 
-class _Comparison(_Pair):
-    name: str
+class _Best(_Figures):
+    test: str
 
 
 class SliceFigures(_Figures):
@@ -107,46 +122,81 @@ class SliceFigures(_Figures):
         return self
 
 
-class _Best(_Figures):
-    test: str
-
-
-class _Split(_Figures):
-    cases: Annotated[int, Field(ge=1)]
-    rows: list[_Row]
-    best_classical: _Best
-    comparisons: list[_Comparison]
-    slices_against: str
-    slices: list[SliceFigures]
-
-
-@dataclass(frozen=True)
-class SplitFigures:
+class SplitFigures(_Figures):
     """What the gate looks at in one split of one domain.
 
     Attributes:
+        champion: Whether there is a champion to compare with.
         cases: Number of judged cases.
-        joint: Mean Joint@K of `hppo`, `mo_dit`, `average`, `best_classical` and, if there is one, `champion`.
-        same: Mean Same@K of the same rows.
+        rows: Mean Joint@K and Same@K of each row.
         best_classical: Name of that row.
-        differences: Comparison -> paired difference in Joint@K.
-        same_difference: Paired difference in Same@K to the champion, or None.
+        comparisons: Paired differences in Joint@K and Same@K.
         slices_against: Name of the row that slices are compared with.
         slices: By name.
     """
 
-    cases: int
-    joint: dict[str, float]
-    same: dict[str, float]
-    best_classical: str
-    differences: dict[str, Difference]
-    same_difference: Difference | None
+    champion: bool
+    cases: Annotated[int, Field(ge=1)]
+    rows: Annotated[dict[str, _Row], BeforeValidator(partial(_by_name, "row"))]
+    best_classical: _Best
+    comparisons: Annotated[dict[str, _Pair], BeforeValidator(partial(_by_name, "comparison"))]
     slices_against: str
-    slices: dict[str, SliceFigures]
+    slices: Annotated[dict[str, SliceFigures], BeforeValidator(partial(_by_name, "slice"))]
+
+    @property
+    def compared(self) -> dict[str, str]:
+        """Comparison that the gate reads -> the row that HPPO is compared with."""
+        found = {AGAINST_AVERAGE: AVERAGE, AGAINST_SFT: SFT, AGAINST_CLASSICAL: self.best_classical.test}
+        return found | ({AGAINST_CHAMPION: CHAMPION} if self.champion else {})
+
+    @model_validator(mode="after")
+    def _expect_all(self) -> SplitFigures:
+        """Whether all is there that the gate must read, and the means of the comparisons are those of the rows."""
+        rows = (POLICY, *self.compared.values())
+        needed = (("row", rows, self.rows), ("comparison", self.compared, self.comparisons))
+        for kind, wanted, there in (*needed, ("slice", SLICES, self.slices)):
+            if missing := [name for name in wanted if name not in there]:
+                raise ValueError(f"no {kind} {', '.join(missing)}, which the gate must read")
+        for name, other in self.compared.items():
+            for figure in ("joint", "same"):
+                mean = getattr(self.comparisons[name], figure).mean
+                expected = getattr(self.rows[POLICY], figure) - getattr(self.rows[other], figure)
+                if abs(mean - expected) > _ROUNDING:
+                    raise ValueError(
+                        f"{name}, {figure}: the mean difference is {mean}, that of the rows {expected:.6f}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _expect_slices(self) -> SplitFigures:
+        """Whether slices are compared with the right row, and no case is in neither head nor tail."""
+        against = CHAMPION if self.champion else AVERAGE
+        if self.slices_against != against:
+            raise ValueError(f"slices are compared with {self.slices_against!r}; allowed here: {against!r}")
+        parts = sum(self.slices[name].cases for name in (HEAD, TAIL))
+        if parts != self.cases:
+            raise ValueError(f"{HEAD} and {TAIL} have {parts} cases, the split has {self.cases}")
+        return self
 
     def as_json(self) -> Json:
         """For the verdict."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        rows = {"hppo": POLICY} | {_KEYS[name]: row for name, row in self.compared.items()}
+        same = self.comparisons[AGAINST_CHAMPION].same if self.champion else None
+        return {
+            "cases": self.cases,
+            "joint": {key: self.rows[name].joint for key, name in rows.items()},
+            "same": {key: self.rows[name].same for key, name in rows.items()},
+            "best_classical": self.best_classical.test,
+            "differences": {name: self.comparisons[name].joint.model_dump(by_alias=True) for name in self.compared},
+            "same_difference": same.model_dump(by_alias=True) if same else None,
+            "slices_against": self.slices_against,
+            "slices": {name: _slice_json(self.slices[name]) for name in SLICES},
+        }
+
+
+def _slice_json(found: SliceFigures) -> Json:
+    pair = found.difference.model_dump(by_alias=True) if found.difference else {"joint": None, "same": None}
+    return {"cases": found.cases, "reason": found.reason, **pair}
 
 
 def read_figures(domain: str, split: str, result: Json, champion: bool) -> SplitFigures:
@@ -162,75 +212,10 @@ def read_figures(domain: str, split: str, result: Json, champion: bool) -> Split
         ArtifactError: A row, a comparison or a slice is missing, a figure is not a number or out of its range, or
             figures contradict each other.
     """
-    place = f"evaluation.json, domain {domain}, split {split}"
     try:
-        return _select(_Split.model_validate(result), place, champion)
+        return SplitFigures.model_validate(result | {"champion": champion})
     except ValidationError as error:
         first = error.errors()[0]
-        raise ArtifactError(f"{place}: {_where(result, first['loc'])}: {first['msg']}") from error
-
-
-def _select(found: _Split, place: str, champion: bool) -> SplitFigures:
-    rows, compared = _by_name(found.rows, "row", place), _by_name(found.comparisons, "comparison", place)
-    slices, best = _by_name(found.slices, "slice", place), found.best_classical.test
-    names = {"hppo": POLICY, "average": AVERAGE, "best_classical": best, "mo_dit": SFT}
-    pairs = {AGAINST_AVERAGE: "average", AGAINST_SFT: "mo_dit", AGAINST_CLASSICAL: "best_classical"}
-    if champion:
-        names["champion"], pairs[AGAINST_CHAMPION] = CHAMPION, "champion"
-    needed = (("row", names.values(), rows), ("comparison", pairs, compared), ("slice", SLICES, slices))
-    for kind, wanted, there in needed:
-        if missing := [name for name in wanted if name not in there]:
-            raise ArtifactError(f"{place}: no {kind} {', '.join(missing)}, which the gate must read")
-    for name, other in pairs.items():
-        for figure in ("joint", "same"):
-            mean = getattr(compared[name], figure).mean
-            expected = getattr(rows[POLICY], figure) - getattr(rows[names[other]], figure)
-            if abs(mean - expected) > _ROUNDING:
-                raise ArtifactError(
-                    f"{place}, {name}, {figure}: the mean difference is {mean}, that of the rows {expected:.6f}"
-                )
-    _expect_slices(found, slices, place, CHAMPION if champion else AVERAGE)
-    return SplitFigures(
-        cases=found.cases,
-        joint={key: rows[name].joint for key, name in names.items()},
-        same={key: rows[name].same for key, name in names.items()},
-        best_classical=best,
-        differences={name: compared[name].joint for name in pairs},
-        same_difference=compared[AGAINST_CHAMPION].same if champion else None,
-        slices_against=found.slices_against,
-        slices={name: slices[name] for name in SLICES},
-    )
-
-
-def _expect_slices(found: _Split, slices: Mapping[str, SliceFigures], place: str, against: str) -> None:
-    if found.slices_against != against:
-        raise ArtifactError(f"{place}: slices are compared with {found.slices_against!r}; allowed here: {against!r}")
-    parts = sum(slices[name].cases for name in (HEAD, TAIL))
-    if parts != found.cases:
-        raise ArtifactError(f"{place}: {HEAD} and {TAIL} have {parts} cases, the split has {found.cases}")
-
-
-def _by_name(entries: list[Any], kind: str, place: str) -> dict[str, Any]:
-    names = [entry.name for entry in entries]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ArtifactError(f"{place}: {kind} {', '.join(twice)} occurs twice")
-    return dict(zip(names, entries, strict=True))
-
-
-def _where(value: Any, place: tuple[int | str, ...]) -> str:
-    """The place of a field for people: entries of a list by their name."""
-    words = []
-    for step in place:
-        value = value[int(step)] if isinstance(value, list) else value.get(step) if isinstance(value, dict) else None
-        named = isinstance(step, int) and isinstance(value, dict)
-        words.append(str(value.get("name", step)) if named else str(step))
-    return ", ".join(words)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, SliceFigures):
-        pair = _plain(value.difference) if value.difference else {"joint": None, "same": None}
-        return {"cases": value.cases, "reason": value.reason, **pair}
-    if isinstance(value, BaseModel):
-        return value.model_dump(by_alias=True)
-    return {name: _plain(each) for name, each in value.items()} if isinstance(value, Mapping) else value
+        place = [f"evaluation.json, domain {domain}, split {split}", ", ".join(map(str, first["loc"]))]
+        message = first["msg"].removeprefix("Value error, ")
+        raise ArtifactError(": ".join([*filter(None, place), message])) from error

@@ -7,18 +7,17 @@ documentation states the conditions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
 from modit.core.errors import ArtifactError
 from modit.core.params import nested
 from modit.data.splits import HOLDOUTS
-from modit.evaluate.names import AGAINST_AVERAGE, AGAINST_CHAMPION
+from modit.evaluate.names import AGAINST_AVERAGE, AGAINST_CHAMPION, POLICY
 from modit.inference.answers import TOLERANCE
 from modit.release.documents import Json, parse_document
 from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
-from modit.release.gate.evidence import Evidence
 from modit.release.gate.figures import SplitFigures, read_figures
 from modit.release.gate.quality import Finding, enough_patterns, items_kept, nothing_judged, split_findings
 from modit.release.gate.servability import CHECKS, LOADS, Check
@@ -31,12 +30,50 @@ FIRST = "no champion: absolute thresholds"
 _JUDGING = ("gate", "servability")
 
 
-def overridden_thresholds(overrides: Mapping[str, Any]) -> Json:
-    """The run's overrides of what it is held to, such as `{"gate.noise_floor": 0}`, by name.
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of one domain: the contents of the files that the gate reads.
 
-    Args:
-        overrides: Of the run, nested or dotted.
+    Attributes:
+        domain: Its name.
+        measured: `evaluation.json`.
+        sampler: `sampler.json` of the candidate.
+        champion: As it was fetched.
+        servability: `servability.json`.
+        parity: `parity.json`.
     """
+
+    domain: str
+    measured: Json
+    sampler: Json
+    champion: Champion
+    servability: Json
+    parity: Json
+
+    def verify(self) -> None:
+        """Checks that the parts belong together.
+
+        Raises:
+            ArtifactError: One of them was edited, or is of another run; it is named.
+        """
+        measured, sampler, trial = self.measured, self.sampler, self.servability
+        index = measured.get("catalog", {}).get("index_digest")
+        digests = ("sampler_digest", "index_digest")
+        pairs = (
+            ("evaluation.json: candidate", measured.get("candidate"), "model_digest", sampler.get("model_digest")),
+            ("evaluation.json: champion", measured.get("champion"), "champion.json", self.champion.facts),
+            ("evaluation.json: index_digest", index, "index_digest", sampler.get("index_digest")),
+            *((f"servability.json: {name}", trial.get(name), name, sampler.get(name)) for name in digests),
+        )
+        for what, found, other, expected in pairs:
+            if found is None or found != expected:
+                raise ArtifactError(
+                    f"domain {self.domain}, {what} is {found}; the candidate's {other} is {expected}: not of one run"
+                )
+
+
+def overridden_thresholds(overrides: Mapping[str, Any]) -> Json:
+    """The overrides of a run, nested or dotted, that say what it is held to, such as `{"gate.noise_floor": 0}`."""
     sections = nested(dict(overrides))
     own = {f"{section}.{name}": value for section in _JUDGING for name, value in sections.get(section, {}).items()}
     return dict(sorted(own.items()))
@@ -183,9 +220,9 @@ def _headline(splits: Mapping[str, SplitFigures]) -> dict[str, float]:
     """The main figures, flat, for tables and tags."""
     figures: dict[str, float] = {}
     for split, found in splits.items():
-        figures[f"{split} Joint@K"] = found.joint["hppo"]
-        figures[f"{split} gain over average"] = found.differences[AGAINST_AVERAGE].mean
-        if AGAINST_CHAMPION in found.differences:
-            figures[f"{split} gain over champion"] = found.differences[AGAINST_CHAMPION].mean
-        figures[f"{split} Same@K"] = found.same["hppo"]
+        figures[f"{split} Joint@K"] = found.rows[POLICY].joint
+        figures[f"{split} gain over average"] = found.comparisons[AGAINST_AVERAGE].joint.mean
+        if found.champion:
+            figures[f"{split} gain over champion"] = found.comparisons[AGAINST_CHAMPION].joint.mean
+        figures[f"{split} Same@K"] = found.rows[POLICY].same
     return figures

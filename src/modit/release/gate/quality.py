@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from modit.data.splits import Split
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
-from modit.evaluate.names import AGAINST_AVERAGE, AGAINST_CHAMPION, AGAINST_CLASSICAL, AGAINST_SFT, SFT
+from modit.evaluate.names import AGAINST_AVERAGE, AGAINST_CHAMPION, AGAINST_CLASSICAL, AGAINST_SFT, POLICY, SFT
+from modit.evaluate.seeds.slices import SLICES
 from modit.release.gate.figures import Difference, SliceFigures, SplitFigures
 from modit.release.params import GateParams
 
@@ -84,7 +85,7 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
     """
     found = _against_champion(split, figures, params, champion) if champion else _absolute(split, figures)
     floor = params.item_same_floor if split == Split.ITEM_HOLDOUT else params.pattern_same_floor
-    same, words = figures.same["hppo"], _words(split)
+    same, words = figures.rows[POLICY].same, _words(split)
     findings = [
         *found,
         Finding(
@@ -98,34 +99,33 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
         ),
     ]
     if split in params.classical_splits:
-        other = f"the best classical row ({figures.best_classical})"
-        findings.append(_not_below(f"{split} {CLASSICAL}", words, figures.differences[AGAINST_CLASSICAL], other))
+        other = f"the best classical row ({figures.best_classical.test})"
+        findings.append(_not_below(f"{split} {CLASSICAL}", words, figures.comparisons[AGAINST_CLASSICAL].joint, other))
     return findings
 
 
 def _against_champion(split: str, figures: SplitFigures, params: GateParams, champion: str) -> Iterator[Finding]:
-    words, gain, same = _words(split), figures.differences[AGAINST_CHAMPION], figures.same_difference
+    words, compared = _words(split), figures.comparisons[AGAINST_CHAMPION]
+    gain, same, tolerance = compared.joint, compared.same, params.same_tolerance
     if params.champion_rule == "no_loss":
         yield _no_loss(f"{split} {GAIN}", f"on {words} the change from {champion}", gain, params.noise_floor)
     elif split in params.gain_splits:
         yield _gain(f"{split} {GAIN}", f"on {words} the gain over {champion}", gain, params.noise_floor)
     else:
         yield _not_below(f"{split} {GAIN}", words, gain, champion)
-    if same is not None:
-        tolerance = params.same_tolerance
-        holds = None if same.low is None else same.low >= -tolerance
-        limit = f"the interval may not reach below {-100 * tolerance:.1f}"
-        sentence = f"on {words} Same changes by {same.points}; {limit}"
-        yield Finding(f"{split} {SAME}", holds, sentence, _numbers(same, tolerance=tolerance))
-    for each in figures.slices.values():
+    holds = None if same.low is None else same.low >= -tolerance
+    limit = f"the interval may not reach below {-100 * tolerance:.1f}"
+    sentence = f"on {words} Same changes by {same.points}; {limit}"
+    yield Finding(f"{split} {SAME}", holds, sentence, _numbers(same, tolerance=tolerance))
+    for each in (figures.slices[name] for name in SLICES):
         if each.difference and each.cases >= params.minimum_slice_cases:
             yield _slice(split, each, each.difference.joint, each.difference.same, params.slice_tolerance)
 
 
 def _absolute(split: str, figures: SplitFigures) -> Iterator[Finding]:
-    words, gain = _words(split), figures.differences[AGAINST_AVERAGE]
+    words, gain = _words(split), figures.comparisons[AGAINST_AVERAGE].joint
     yield _gain(f"{split} {AVERAGE_GAIN}", f"on {words} the gain over averaging the seeds", gain, 0.0)
-    yield _not_below(f"{split} {SFT}", words, figures.differences[AGAINST_SFT], SFT)
+    yield _not_below(f"{split} {SFT}", words, figures.comparisons[AGAINST_SFT].joint, SFT)
 
 
 def _gain(name: str, subject: str, gain: Difference, noise_floor: float) -> Finding:

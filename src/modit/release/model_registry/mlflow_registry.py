@@ -36,7 +36,11 @@ _EXPERIMENT = "modit"
 
 
 class MlflowRegistry:
-    """The models of an MLflow server or database."""
+    """The models of an MLflow server or database.
+
+    Attributes:
+        client: The connection, for other records of the same run.
+    """
 
     def __init__(self, uri: str, artifacts: str | None = None) -> None:
         """Connects.
@@ -52,13 +56,8 @@ class MlflowRegistry:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient  # slow to import, and not needed to name a registry
 
-        self._client: MlflowClient = MlflowClient(uri, uri)
+        self.client: MlflowClient = MlflowClient(uri, uri)
         self._artifacts = artifacts
-
-    @property
-    def client(self) -> MlflowClient:
-        """The connection, for other records of the same run."""
-        return self._client
 
     def domains(self) -> list[str]:
         """Domains that have a model, sorted."""
@@ -87,7 +86,7 @@ class MlflowRegistry:
 
     def versions(self, domain: str) -> list[NamedVersion]:
         """All versions of a domain, oldest first."""
-        found = self._client.search_model_versions(f"name = '{model_name(domain)}'")
+        found = self.client.search_model_versions(f"name = '{model_name(domain)}'")
         named = [NamedVersion(each.name, int(each.version), "", dict(each.tags)) for each in found]
         return sorted(named, key=lambda each: each.version)
 
@@ -104,9 +103,9 @@ class MlflowRegistry:
     def point_alias(self, domain: str, alias: str, version: int | None) -> None:
         """Moves an alias, or removes it where `version` is None."""
         if version is None:
-            self._client.delete_registered_model_alias(model_name(domain), alias)
+            self.client.delete_registered_model_alias(model_name(domain), alias)
         else:
-            self._client.set_registered_model_alias(model_name(domain), alias, str(version))
+            self.client.set_registered_model_alias(model_name(domain), alias, str(version))
 
     def model_tags(self, domain: str) -> dict[str, str]:
         """Tags of a domain's model; empty without a model."""
@@ -115,35 +114,38 @@ class MlflowRegistry:
 
     def tag_model(self, domain: str, name: str, value: str) -> None:
         """Sets a tag of a domain's model."""
-        self._client.set_registered_model_tag(model_name(domain), name, value)
+        self.client.set_registered_model_tag(model_name(domain), name, value)
 
     def tag_version(self, version: NamedVersion, name: str, value: str) -> None:
         """Sets a tag of a version."""
-        self._client.set_model_version_tag(version.model, str(version.version), name, value)
+        self.client.set_model_version_tag(version.model, str(version.version), name, value)
 
     def card(self, version: NamedVersion) -> str:
         """The model card that is shown with a version."""
-        return self._client.get_model_version(version.model, str(version.version)).description or ""
+        return self.client.get_model_version(version.model, str(version.version)).description or ""
 
     def show_card(self, version: NamedVersion, card: str) -> None:
         """Replaces the model card that is shown with a version."""
-        self._client.update_model_version(version.model, str(version.version), card)
+        self.client.update_model_version(version.model, str(version.version), card)
 
     def register(self, submission: Submission) -> Registration:
         """Registers a bundle once: the same run and bundle digest give the version that exists already.
 
         A passed version becomes the challenger unless it is held back, or a person has decided on it before.
         """
-        model = submission.model
-        self._ensure_model(submission)
-        version = self._find_version(model, submission) or self._create_version(model, submission)
+        model, domain = submission.model, submission.domain
+        if self._model(domain) is None:
+            self.client.create_registered_model(model)
+        if LOG_TAG not in self.model_tags(domain):
+            self.tag_model(domain, LOG_TAG, ReleaseLog.beside(submission.run_uri, domain).uri)
+        version = self._find_version(submission) or self._create_version(submission)
         for path in submission.files:  # files of an existing version may have changed: its verdict, its record
-            self._client.log_artifact(version.run_id, str(path))
+            self.client.log_artifact(version.run_id, str(path))
         for name, value in submission.tags.items() - version.tags.items():
-            self._client.set_model_version_tag(model, version.version, name, value)
+            self.client.set_model_version_tag(model, version.version, name, value)
         if submission.card and not version.description:
-            self._client.update_model_version(model, version.version, submission.card)
-        number, domain = int(version.version), submission.domain
+            self.client.update_model_version(model, version.version, submission.card)
+        number = int(version.version)
         challenger = submission.verdict == PASS and submission.held_back is None and REVIEW_TAG not in version.tags
         if challenger:
             self.point_alias(domain, ALIAS, number)
@@ -161,51 +163,45 @@ class MlflowRegistry:
         from mlflow.exceptions import MlflowException
 
         try:
-            found = self._client.get_model_version(model, str(version))
+            found = self.client.get_model_version(model, str(version))
             with tempfile.TemporaryDirectory(prefix="modit-") as folder:
-                return Record.load(Path(self._client.download_artifacts(str(found.run_id), RECORD_FILE, folder)))
+                return Record.load(Path(self.client.download_artifacts(str(found.run_id), RECORD_FILE, folder)))
         except (MlflowException, OSError) as error:
             raise ConfigError(f"{model} version {version} has no {RECORD_FILE} in the registry: {error}") from error
 
     def experiment_id(self) -> str:
         """The experiment of modit's runs; it is made where it is missing."""
-        found = self._client.get_experiment_by_name(_EXPERIMENT)
-        return found.experiment_id if found else self._client.create_experiment(_EXPERIMENT, self._artifacts)
+        found = self.client.get_experiment_by_name(_EXPERIMENT)
+        return found.experiment_id if found else self.client.create_experiment(_EXPERIMENT, self._artifacts)
 
-    def _ensure_model(self, submission: Submission) -> None:
-        if self._model(submission.domain) is None:
-            self._client.create_registered_model(submission.model)
-        if LOG_TAG not in self.model_tags(submission.domain):
-            self.tag_model(submission.domain, LOG_TAG, ReleaseLog.beside(submission.run_uri, submission.domain).uri)
-
-    def _find_version(self, model: str, submission: Submission) -> ModelVersion | None:
-        found = self._client.search_model_versions(f"name = '{model}'")
+    def _find_version(self, submission: Submission) -> ModelVersion | None:
+        found = self.client.search_model_versions(f"name = '{submission.model}'")
         return next((each for each in found if submission.key.items() <= each.tags.items()), None)
 
-    def _create_version(self, model: str, submission: Submission) -> ModelVersion:
-        run = self._find_run(submission) or self._client.create_run(
+    def _create_version(self, submission: Submission) -> ModelVersion:
+        run = self._find_run(submission) or self.client.create_run(
             self.experiment_id(), run_name=f"{submission.domain} release", tags=submission.key
         )
         for name, value in submission.metrics.items():
             # MLflow allows no @ in names.
-            self._client.log_metric(run.info.run_id, name.replace("@K", "_at_k").replace(" ", "_"), value)
-        self._client.set_terminated(run.info.run_id)
+            self.client.log_metric(run.info.run_id, name.replace("@K", "_at_k").replace(" ", "_"), value)
+        self.client.set_terminated(run.info.run_id)
         source = f"{run.info.artifact_uri}/{submission.files[0].name}"
-        return self._client.create_model_version(model, source, run.info.run_id, tags=submission.tags)
+        return self.client.create_model_version(submission.model, source, run.info.run_id, tags=submission.tags)
 
     def _find_run(self, submission: Submission) -> Any:
         """The MLflow run of an attempt that ended before the version was made."""
         wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in submission.key.items())
-        found = self._client.search_runs([self.experiment_id()], wanted, max_results=1)
+        found = self.client.search_runs([self.experiment_id()], wanted, max_results=1)
         return found[0] if found else None
 
     def _models(self) -> Sequence[Any]:
-        return self._client.search_registered_models(f"name LIKE '{PREFIX}%'")
+        return self.client.search_registered_models(f"name LIKE '{PREFIX}%'")
 
     def _model(self, domain: str) -> Any:
-        found = self._client.search_registered_models(f"name = '{model_name(domain)}'")
+        found = self.client.search_registered_models(f"name = '{model_name(domain)}'")
         return found[0] if found else None
 
     def _named(self, domain: str, number: int, alias: str = "") -> NamedVersion:
-        found = self._client.get_model_version(model_name(domain), str(number))
+        found = self.client.get_model_version(model_name(domain), str(number))
         return NamedVersion(found.name, number, alias, dict(found.tags))

@@ -45,10 +45,7 @@ def local_registry(run_uri: str) -> str:
 
 
 def registry_uri(run: str | None) -> str:
-    """Address of the registry that a command means: MLFLOW_TRACKING_URI, else that of the run.
-
-    Args:
-        run: A path or an address, or None.
+    """Address of the registry that a command means: MLFLOW_TRACKING_URI, else that of the run (a path or an address).
 
     Raises:
         ConfigError: Neither is given, or the run has no registry of its own.
@@ -91,10 +88,7 @@ def existing_registry(uri: str) -> MlflowRegistry:
 
 
 def has_models(uri: str) -> bool:
-    """Whether a registry may have models: False for a SQLite file that is missing or has none.
-
-    Args:
-        uri: Of the registry; a server is not asked.
+    """Whether a registry may have models: False for a SQLite file that is missing or has none; a server is not asked.
 
     Raises:
         ConfigError: The file is not an MLflow database.
@@ -104,13 +98,9 @@ def has_models(uri: str) -> bool:
 
 
 def runs_in_use(run_uri: str) -> set[str] | None:
-    """Addresses of the runs with a model version that has an alias.
+    """Addresses of the runs with a model version that has an alias, by the registry of a run.
 
-    Args:
-        run_uri: Any run beside the registry.
-
-    Returns:
-        None if the registry does not answer; empty where there is no registry yet.
+    None if the registry does not answer; empty where there is no registry yet.
     """
     from mlflow.exceptions import MlflowException
 

@@ -21,7 +21,7 @@ from modit.release.model_registry.refusals import Refused
 
 LOG_FOLDER = ".releases"
 APPROVE, OVERRIDE, AUTO, ROLLBACK, REJECT = "approve", "override", "auto", "rollback", "reject"
-CONFIGURATION, TIMEOUT = "configuration", "timeout"
+CONFIGURATION, TIMEOUT = "configuration", "timeout"  # a timeout is a review that nobody answered
 SOURCES = ("cli", "airflow", CONFIGURATION, TIMEOUT)
 START = "0" * 64
 _FILE = re.compile(r"(\d{8})\.json")
@@ -33,7 +33,7 @@ class Approval:
     """Where an order came from.
 
     Attributes:
-        source: "cli", "airflow", "configuration", or "timeout" of a review that nobody answered.
+        source: One of `SOURCES`.
         id: Of the approval, valid once; empty for a person at the command line.
         given: When, ISO 8601, or empty.
     """
@@ -46,12 +46,8 @@ class Approval:
 def parse_approval(text: str, given: str = "") -> Approval:
     """Reads `SOURCE:ID`, such as `airflow:RUN/TASK`; an id without a source is from the command line.
 
-    Args:
-        text: Of the approval, or empty.
-        given: When, ISO 8601 with an offset, or empty.
-
     Raises:
-        ConfigError: `given` is not a time.
+        ConfigError: `given` is neither empty nor a time, ISO 8601.
     """
     source = text.partition(":")[0]
     if given:
@@ -73,12 +69,9 @@ class LogEntry:
         time: When, ISO 8601 in UTC.
         who: Ordered it.
         action: approve, override, auto, rollback or reject.
-        version: The version that it is about.
+        version: The version that it is about; so are the digests and `window`, the days of its data.
         champion_before: Version that was the champion, or None.
         champion_after: Version that is the champion from then on, or None.
-        verdict_digest: sha256 of the version's `verdict.json`.
-        bundle_digest: Of the version.
-        window: Of the version's data, or None.
         reason: As the person who ordered it wrote it; may be empty for an approval.
         approval: Where the order came from.
         before: Digest of the entry before, zeros for the first.
@@ -119,14 +112,9 @@ class LogEntry:
 
 
 class ReleaseLog:
-    """The log of one domain."""
+    """The log of one domain, in a folder of its own."""
 
     def __init__(self, place: Storage) -> None:
-        """Opens a log; nothing is read yet.
-
-        Args:
-            place: Folder of its files.
-        """
         self.place = place
 
     @classmethod

@@ -32,15 +32,8 @@ from modit.release.model_registry.release_log import (
 
 @dataclass(frozen=True)
 class ReleaseState:
-    """What the log and the registry agree on.
+    """What the log and the registry agree on: the verified entries, and the version of each alias."""
 
-    Attributes:
-        log: Of the domain.
-        entries: Of the log, verified.
-        aliases: Of the model: alias -> version.
-    """
-
-    log: ReleaseLog
     entries: list[LogEntry]
     aliases: dict[str, int]
 
@@ -71,7 +64,7 @@ def read_release_state(registry: MlflowRegistry, domain: str, *, repair: bool = 
     Args:
         registry: Of the domain's model.
         domain: The domain.
-        repair: Set aliases that were moved by hand to those of the log.
+        repair: Whether to set aliases that were moved by hand to those of the log.
 
     Raises:
         Refused: `unknown_version`: there is no model; `damaged_log`; `other_log`: the registry has seen entries that
@@ -82,7 +75,7 @@ def read_release_state(registry: MlflowRegistry, domain: str, *, repair: bool = 
     entries = log.read()
     if repair or _mirrored(tags.get(HEAD_TAG, ""), log, entries) < len(entries):
         entries = mirror(registry, domain, log)
-    state = ReleaseState(log, entries, registry.aliases(domain))
+    state = ReleaseState(entries, registry.aliases(domain))
     for alias, version in _aliases_of(entries).items():
         if (found := state.aliases.get(alias)) != version:
             raise Refused(
@@ -94,11 +87,7 @@ def read_release_state(registry: MlflowRegistry, domain: str, *, repair: bool = 
 
 
 def mirror(registry: MlflowRegistry, domain: str, log: ReleaseLog) -> list[LogEntry]:
-    """Brings aliases and tags to what the log says, until the log has no newer entry.
-
-    Returns:
-        The log's entries.
-    """
+    """Brings aliases and tags to what the log says, until it has no newer entry; gives the log's entries."""
     while True:
         entries = log.read()
         mirrored = _mirrored(registry.model_tags(domain).get(HEAD_TAG, ""), log, entries)
@@ -158,12 +147,7 @@ def _words(version: int | None) -> str:
 
 @dataclass(frozen=True)
 class UnresolvedChampion:
-    """A domain whose log and registry contradict each other.
-
-    Attributes:
-        domain: The domain.
-        error: The difference.
-    """
+    """A domain whose log and registry contradict each other, with the difference."""
 
     domain: str
     error: Exception

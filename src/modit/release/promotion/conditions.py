@@ -1,4 +1,7 @@
-"""The conditions under which a version becomes the champion. Each is refused under its own name."""
+"""The conditions under which a version becomes the champion.
+
+Each function raises `Refused`, under the name in brackets, where its condition does not hold.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,7 @@ _CLOCKS_APART = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class VerifiedBundle:
-    """A bundle that was loaded and answered its canaries.
-
-    Attributes:
-        bundle: Its manifest.
-        space: Of its embeddings.
-        judged: The domain's part of its verdict.
-    """
+    """A bundle that was loaded and answered its canaries, with the domain's part of its verdict."""
 
     bundle: Bundle
     space: Space
@@ -42,11 +39,7 @@ class VerifiedBundle:
 
 
 def check_bundle(version: NamedVersion) -> VerifiedBundle:
-    """Loads the bundle of a version as the service does, verdict and report included.
-
-    Raises:
-        Refused: `broken_bundle`, with the difference.
-    """
+    """Refuses (`broken_bundle`) what does not load as the service loads it, verdict and report included."""
     try:
         source = ReleaseSource.of(version)
         release = load_release(source)
@@ -65,64 +58,43 @@ def check_bundle(version: NamedVersion) -> VerifiedBundle:
 
 
 def check_verdict_digest(version: NamedVersion, given: str) -> None:
-    """Compares the verdict that the person looked at with that of the version.
-
-    Raises:
-        Refused: `other_verdict`.
-    """
+    """Refuses (`other_verdict`) a digest that is not that of the version's verdict."""
     registered = version.tags.get("verdict_digest")
     if given != registered:
         raise Refused("other_verdict", f"given is {given}; that of {version.label} is {registered}")
 
 
 def check_not_held_back(version: NamedVersion) -> None:
-    """Looks whether registration held the version back.
-
-    Raises:
-        Refused: `held_back`.
-    """
+    """Refuses (`held_back`) a version that registration held back."""
     if held_back := version.tags.get("held_back"):
         raise Refused("held_back", f"{version.label}: {held_back}")
 
 
 def check_passed(version: NamedVersion, verified: VerifiedBundle) -> None:
-    """Looks at the domain's status in the verdict.
-
-    Raises:
-        Refused: `not_passed`.
-    """
+    """Refuses (`not_passed`) a version whose domain did not pass."""
     if (status := verified.judged["status"]) != PASS:
         reasons = " ".join(verified.judged["reasons"])
         raise Refused("not_passed", f"the verdict on {version.label} is {status}: {reasons} (see `modit override`)")
 
 
 def check_not_rejected(version: NamedVersion, state: ReleaseState) -> None:
-    """Looks whether a person rejected the version. A timed-out review does not block a later approval.
-
-    Raises:
-        Refused: `rejected`.
-    """
+    """Refuses (`rejected`) what a person rejected. A timed-out review does not block a later approval."""
     for entry in reversed(state.entries):
         if entry.version == version.version and entry.action == REJECT and not entry.by_timeout:
             raise Refused("rejected", f"{version.label} was rejected by {entry.who}: {entry.reason}")
 
 
 def check_not_champion(version: NamedVersion, state: ReleaseState, hint: str = "") -> None:
-    """Looks whether the version is the champion already.
-
-    Raises:
-        Refused: `is_champion`.
-    """
+    """Refuses (`is_champion`) the version that is the champion already."""
     champion = state.champion
     if champion and champion.version == version.version:
         raise Refused("is_champion", f"{version.label} is the champion since entry {champion.number}{hint}")
 
 
 def check_against_champion(version: NamedVersion, verified: VerifiedBundle, state: ReleaseState) -> None:
-    """Compares with today's champion.
+    """Refuses today's champion itself (`is_champion`), a verdict against another one (`stale_verdict`), and older data.
 
-    Raises:
-        Refused: `is_champion`, `stale_verdict` or `old_interval`.
+    Older data (`old_interval`) ends before the champion's.
     """
     check_not_champion(version, state)
     champion = state.champion
@@ -142,11 +114,7 @@ def check_against_champion(version: NamedVersion, verified: VerifiedBundle, stat
 
 
 def check_space(version: NamedVersion, verified: VerifiedBundle, state: ReleaseState, registry: MlflowRegistry) -> None:
-    """Compares the embedding space with the champion's: callers who send vectors would get other items.
-
-    Raises:
-        Refused: `other_space`.
-    """
+    """Refuses (`other_space`) other embeddings than the champion's: callers who send vectors would get other items."""
     if state.champion is None:
         return
     champion = registry.version(version.domain, state.champion.version)
@@ -162,11 +130,7 @@ def check_space(version: NamedVersion, verified: VerifiedBundle, state: ReleaseS
 
 
 def check_approval(approval: Approval, entries: Sequence[LogEntry], hours: float) -> None:
-    """Refuses an approval that was used before, or is too old.
-
-    Raises:
-        Refused: `approval_used` or `approval_expired`.
-    """
+    """Refuses an approval that was used before (`approval_used`), or is too old (`approval_expired`)."""
     used = next((each for each in entries if approval.id and each.approval.id == approval.id), None)
     if used:
         raise Refused(

@@ -6,13 +6,12 @@ It judges nothing, and moves nothing.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
 from modit.core.storage import Storage, sha256_of_file
 from modit.core.workspace import cache_folder
-from modit.release.documents import Json
 from modit.release.model_registry.model_version import PASSED
 from modit.release.verdict import VERDICT_FILE, data_docs, report_pages, verdict_text
 
@@ -41,16 +40,9 @@ class Review:
     body: str
     thresholds: str = ""
 
-    def as_json(self) -> Json:
-        """For orchestrators: some kilobytes of text, no data."""
-        return asdict(self)
-
 
 def reviews_of_run(run: str) -> list[Review]:
-    """The versions of a run that may be promoted: they passed, and are not held back.
-
-    Args:
-        run: Its address.
+    """The reviews of a run's versions that may be promoted: they passed, and are not held back.
 
     Raises:
         ArtifactError: The run has registered nothing, or an artifact is damaged.

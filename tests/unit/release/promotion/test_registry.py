@@ -39,7 +39,7 @@ def submit(tmp_path):
 def test_passed_version_is_challenger_with_digests_metrics_and_files(registry, submit):
     found = registry.register(submit("drama"))
     assert (found.model, found.version, found.status, found.alias) == ("modit-drama", 1, "passed", ALIAS)
-    version = registry._client.get_model_version_by_alias("modit-drama", ALIAS)
+    version = registry.client.get_model_version_by_alias("modit-drama", ALIAS)
     assert version.tags == {
         "domain": "drama",
         "run_uri": "/runs/one",
@@ -50,9 +50,9 @@ def test_passed_version_is_challenger_with_digests_metrics_and_files(registry, s
         "report_digest": "3" * 64,
         "verdict_digest": "4" * 64,
     }
-    run = registry._client.get_run(version.run_id)
+    run = registry.client.get_run(version.run_id)
     assert run.data.metrics == {"item_holdout_Joint_at_k": 0.5}
-    assert {f.path for f in registry._client.list_artifacts(version.run_id)} == {
+    assert {f.path for f in registry.client.list_artifacts(version.run_id)} == {
         "sampler.onnx",
         "report.html",
         "verdict.json",
@@ -62,9 +62,9 @@ def test_passed_version_is_challenger_with_digests_metrics_and_files(registry, s
 def test_registering_again_makes_no_second_version_or_run(registry, submit):
     first = registry.register(submit("crime"))
     assert registry.register(submit("crime")) == first
-    assert len(registry._client.search_model_versions("name = 'modit-crime'")) == 1
-    experiment = registry._client.get_experiment_by_name("modit").experiment_id
-    assert len(registry._client.search_runs([experiment], "tags.domain = 'crime'")) == 1
+    assert len(registry.client.search_model_versions("name = 'modit-crime'")) == 1
+    experiment = registry.client.get_experiment_by_name("modit").experiment_id
+    assert len(registry.client.search_runs([experiment], "tags.domain = 'crime'")) == 1
 
 
 def test_files_and_facts_of_a_version_that_is_there_are_brought_up_to_date(registry, submit):
@@ -72,9 +72,9 @@ def test_files_and_facts_of_a_version_that_is_there_are_brought_up_to_date(regis
     submission = replace(submit("noir"), facts={"code_commit": "new"})
     submission.files[-1].write_text("another verdict")
     assert registry.register(submission).version == 1
-    version = registry._client.get_model_version("modit-noir", "1")
+    version = registry.client.get_model_version("modit-noir", "1")
     assert version.tags["code_commit"] == "new"
-    kept = registry._client.download_artifacts(version.run_id, "verdict.json")
+    kept = registry.client.download_artifacts(version.run_id, "verdict.json")
     assert Path(kept).read_text() == "another verdict"
 
 
@@ -106,11 +106,11 @@ def test_attempt_that_ended_before_the_version_was_made_goes_on_with_its_run(reg
         raise ConnectionError("gone")
 
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(registry._client, "create_model_version", broken)
+        patch.setattr(registry.client, "create_model_version", broken)
         registry.register(submit("war"))
     assert registry.register(submit("war")).version == 1
-    experiment = registry._client.get_experiment_by_name("modit").experiment_id
-    assert len(registry._client.search_runs([experiment], "tags.domain = 'war'")) == 1
+    experiment = registry.client.get_experiment_by_name("modit").experiment_id
+    assert len(registry.client.search_runs([experiment], "tags.domain = 'war'")) == 1
 
 
 def test_another_bundle_or_run_is_another_version(registry, submit):
@@ -123,8 +123,8 @@ def test_rejected_version_has_no_alias_and_leaves_the_challenger_where_it_is(reg
     registry.register(submit("horror"))
     found = registry.register(submit("horror", "FAIL", sampler="9" * 64))
     assert (found.version, found.status, found.alias) == (2, "rejected", None)
-    assert registry._client.get_model_version("modit-horror", "2").tags["status"] == "rejected"
-    assert registry._client.get_registered_model("modit-horror").aliases == {ALIAS: 1}
+    assert registry.client.get_model_version("modit-horror", "2").tags["status"] == "rejected"
+    assert registry.client.get_registered_model("modit-horror").aliases == {ALIAS: 1}
 
 
 def test_passed_version_that_is_held_back_has_no_alias_and_says_why(registry, submit):
@@ -132,14 +132,14 @@ def test_passed_version_that_is_held_back_has_no_alias_and_says_why(registry, su
     held = replace(submit("poetry", sampler="9" * 64), held_back="a backfill never promotes")
     found = registry.register(held)
     assert (found.status, found.alias, found.held_back) == ("passed", None, "a backfill never promotes")
-    assert registry._client.get_registered_model("modit-poetry").aliases == {ALIAS: 1}
-    assert registry._client.get_model_version("modit-poetry", "2").tags["held_back"] == "a backfill never promotes"
+    assert registry.client.get_registered_model("modit-poetry").aliases == {ALIAS: 1}
+    assert registry.client.get_model_version("modit-poetry", "2").tags["held_back"] == "a backfill never promotes"
 
 
 def test_challenger_that_is_rejected_later_loses_the_alias(registry, submit):
     registry.register(submit("sport"))
     assert registry.register(submit("sport", "FAIL")).version == 1
-    assert registry._client.get_registered_model("modit-sport").aliases == {}
+    assert registry.client.get_registered_model("modit-sport").aliases == {}
 
 
 def test_the_model_says_where_its_release_log_lies(registry, submit):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_the_command_shows_it_to_people_and_ends_with_a_line_for_programs(run, c
     assert (
         json.loads(last)
         == json.loads((tmp_path / "result.json").read_text())
-        == [review.as_json() for review in reviews_of_run(str(run))]
+        == [asdict(review) for review in reviews_of_run(str(run))]
     )
 
 
