@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -28,12 +28,8 @@ class ParityError(ModitError):
     """The exported file does not answer as the torch sampler."""
 
 
-class Inputs(NamedTuple):
-    """Inputs of a sampler: seeds [B, M, d], mask [B, M], noise [B, d]."""
-
-    seeds: torch.Tensor
-    mask: torch.Tensor
-    noise: torch.Tensor
+# Inputs of a sampler: seeds [B, M, d], mask [B, M], noise [B, d].
+Inputs: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -99,12 +95,12 @@ def tensor_parity(sampler: Sampler, exported: OnnxSampler, seed: int) -> list[Te
     Raises:
         ParityError: a difference is over `TOLERANCE`; the message names the case and the difference.
     """
-    generator = torch.Generator().manual_seed(seed)
+    by_torch, generator = TorchSampler(sampler, exported.info), torch.Generator().manual_seed(seed)
     table = []
     for count in sorted({1, min(3, exported.info.maximum_seeds), exported.info.maximum_seeds}):
         for batch in BATCHES:
             inputs = _random_inputs(sampler, batch, count, generator)
-            table += [_compare(sampler, exported, inputs, scale, generator) for scale in SCALES]
+            table += [_compare(by_torch, exported, inputs, scale, generator) for scale in SCALES]
     for row in table:
         for what, value in (("torch", row.difference), ("the same seeds in another order", row.shuffled_difference)):
             if not value <= TOLERANCE:
@@ -185,7 +181,7 @@ def _random_inputs(sampler: Sampler, batch: int, count: int, generator: torch.Ge
     direction = density if density.any() else tie_direction(dimension)
     mask &= _well_ordered(seeds @ direction, mask)
     lengths = 0.5 + torch.rand(batch, count, 1, generator=generator)
-    return Inputs(lengths * seeds, mask, sample_noise((batch, dimension), generator))
+    return (lengths * seeds).numpy(), mask.numpy(), sample_noise((batch, dimension), generator).numpy()
 
 
 def _well_ordered(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -196,22 +192,15 @@ def _well_ordered(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(wide).scatter_(1, order, wide)
 
 
-@torch.no_grad()
 def _compare(
-    sampler: Sampler, exported: OnnxSampler, inputs: Inputs, scale: float, generator: torch.Generator
+    by_torch: TorchSampler, exported: OnnxSampler, inputs: Inputs, scale: float, generator: torch.Generator
 ) -> TensorParity:
-    batch, count = inputs.mask.shape
-    expected = sampler(*inputs, torch.full((batch,), scale)).numpy()
-    found = _exported_queries(exported, inputs, scale)
-    order = torch.randperm(count, generator=generator)
-    shuffled = exported.queries(
-        inputs.seeds[:, order].numpy(), inputs.mask[:, order].numpy(), inputs.noise.numpy(), scale
-    )
+    seeds, mask, noise = inputs
+    batch, count = mask.shape
+    expected, found = (each.queries(*inputs, np.full(batch, scale)) for each in (by_torch, exported))
+    order = torch.randperm(count, generator=generator).numpy()
+    shuffled = exported.queries(seeds[:, order], mask[:, order], noise, scale)
     return TensorParity(batch, count, scale, _difference(expected, found), _difference(found, shuffled))
-
-
-def _exported_queries(exported: OnnxSampler, inputs: Inputs, scale: float) -> np.ndarray:
-    return exported.queries(inputs.seeds.numpy(), inputs.mask.numpy(), inputs.noise.numpy(), scale)
 
 
 def _difference(first: np.ndarray, second: np.ndarray) -> float:

@@ -22,13 +22,7 @@ _NOISE = 0.5  # length of the noise beside the unit mean: a cosine of 0.89 to it
 
 
 class Calibration(NamedTuple):
-    """What the calibration measured.
-
-    Attributes:
-        nprobe: Lists to visit.
-        recall: Share of the exact top-k that came back at that nprobe.
-        reached: Whether recall met the target within the allowed share of lists.
-    """
+    """How many lists to visit, the share of the exact top-k that comes back then, and whether it meets the target."""
 
     nprobe: int
     recall: float
@@ -56,14 +50,7 @@ def train_inverted(embeddings: np.ndarray, kind: Kind, params: IndexParams, seed
 
 
 def filled(trained: faiss.IndexIVF, embeddings: np.ndarray, threads: int, rows: range) -> faiss.IndexIVF:
-    """Copies a trained index and adds some rows to it, under their numbers.
-
-    Args:
-        trained: By `train_inverted`.
-        embeddings: float32 [N, d].
-        threads: Threads of adding.
-        rows: Which of the embeddings to add.
-    """
+    """Copies a trained index and adds some rows of the embeddings, float32 [N, d], under their numbers."""
     index = faiss.clone_index(trained)
     with _threads(threads):
         vectors = np.ascontiguousarray(embeddings[rows.start : rows.stop], np.float32)

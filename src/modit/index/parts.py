@@ -27,14 +27,7 @@ def part_names(parts: int) -> list[str]:
 
 
 def write_parts(make: Callable[[range], faiss.Index], items: int, parts: int, folder: Path) -> list[Path]:
-    """Builds and writes the parts in turn, so that one is in memory at a time.
-
-    Args:
-        make: Builds the index over a range of rows.
-        items: number of items N.
-        parts: Number of parts, >= 2.
-        folder: Written to; it is made if it is missing.
-    """
+    """Makes and writes the parts in turn, each over a range of rows, so that one is in memory at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in part_names(parts)]
     for file, rows in zip(files, row_ranges(items, parts), strict=True):
@@ -82,12 +75,7 @@ class FlatSearch:
     """
 
     def __init__(self, indexes: Sequence[faiss.Index], with_copies: bool = False) -> None:
-        """Prepares the search.
-
-        Args:
-            indexes: Of the parts, in the order of their rows.
-            with_copies: Whether to keep narrow copies, which speed up searches with few queries.
-        """
+        """Takes the indexes in the order of their rows; narrow copies speed up searches with few queries."""
         self._indexes = indexes
         self._copies = [narrow_copy(self._vectors(part)) if with_copies else None for part in range(len(indexes))]
         self._rows = row_ranges(sum(index.ntotal for index in indexes), len(indexes))

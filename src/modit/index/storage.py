@@ -50,16 +50,16 @@ class IndexMeta:
     """What was built and why.
 
     Attributes:
-        kind: the kind that was built.
-        reason: why this kind; where it replaced another, what was measured.
-        items: number of items N.
-        dimension: width d.
-        requested_kind: the configured kind.
-        estimated_bytes: estimated peak memory.
-        nprobe: lists visited per query; 0 for "flat".
-        nlist: number of lists; 0 for "flat".
-        recall: recall measured by the calibration; 1 for "flat".
-        shards: number of files that hold it.
+        kind: The kind that was built.
+        reason: Why this kind; where it replaced another, what was measured.
+        items: Number of items N.
+        dimension: Width d.
+        requested_kind: The configured kind.
+        estimated_bytes: Estimated peak memory.
+        nprobe: Lists visited per query; 0 for "flat".
+        nlist: Number of lists; 0 for "flat".
+        recall: Measured by the calibration; 1 for "flat".
+        shards: Number of files that hold it.
     """
 
     kind: Kind

@@ -20,14 +20,7 @@ from modit.core.runner import StepRunner
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the steps; nothing is taken from a cache.
-
-    Args:
-        arguments: the command line without the program's name; that of the process if None.
-
-    Returns:
-        0, or 3 after an error that names what to change.
-    """
+    """Runs the steps; nothing is taken from a cache. The status is 0, or 3 after an error that names what to change."""
     parser = argparse.ArgumentParser(prog="python -m modit.release.replay", description=__doc__)
     parser.add_argument("--package", required=True, help="of the steps")
     parser.add_argument("--run", required=True, help="folder of the new run")

@@ -92,11 +92,7 @@ def _split_sentence(split: str, figures: Json) -> str:
 
 
 def judged_in_words(domain: Json) -> list[str]:
-    """What a domain was judged against, and the gate's conclusion; without these, its reasons.
-
-    Args:
-        domain: Its part of `verdict.json`.
-    """
+    """What a domain of `verdict.json` was judged against, and the gate's conclusion; without these, its reasons."""
     against = [f"basis: {domain['basis']}"] if domain.get("basis") else []
     if "words" not in domain:
         return [*against, *domain.get("reasons", [])]

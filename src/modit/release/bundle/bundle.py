@@ -16,7 +16,9 @@ from modit import __version__
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import digest_of, sha256_of_file
+from modit.inference.sampler_file import SAMPLER_FILE
 from modit.release.documents import STRICT, parse_document, read_strictly, write_document
+from modit.release.verdict import VERDICT_FILE
 
 BUNDLE, BUNDLE_FILE = "bundle", "bundle.json"
 CANARIES_FILE, SPACE_FILE, PARAMS_FILE = "canaries.json", "space.json", "params.json"
@@ -63,11 +65,9 @@ class Bundle:
         index_digest: Digest of the index, over everything that decides its answers.
         space: Version of the embedding space (`modit.release.bundle.embedding_space`).
         feature_service: `name` in Feast, and `digest` of the rows that were published for it.
-        window: First and last day of the data, `start` and `end` (exclusive), or None for all data.
+        window: Days of the data, `start` and `end` (exclusive), or None for all data.
         status: Of the domain in the verdict, PASS or FAIL.
         retriever: The kind of retriever that answers from the parts.
-        modit_version: The version that made it.
-        schema_version: Of this file.
     """
 
     domain: str
@@ -90,12 +90,12 @@ class Bundle:
     @property
     def verdict_digest(self) -> str:
         """sha256 of `verdict.json`, which an approval names."""
-        return self.parts["verdict"].files["verdict.json"]
+        return self.parts["verdict"].files[VERDICT_FILE]
 
     @property
     def sampler_digest(self) -> str:
         """sha256 of `sampler.onnx`."""
-        return self.parts["sampler"].files["sampler.onnx"]
+        return self.parts["sampler"].files[SAMPLER_FILE]
 
     def save(self, folder: Path) -> None:
         """Writes `bundle.json` into an existing folder."""

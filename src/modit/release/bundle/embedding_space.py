@@ -28,13 +28,7 @@ _SAME_COSINE = 0.99
 @with_config(STRICT)
 @dataclass(frozen=True)
 class Space:
-    """A sample of an embedding space.
-
-    Attributes:
-        dimension: d, width of an embedding.
-        normalisation: Of the embeddings.
-        items: Id -> vector [d], of the items with the smallest hashes.
-    """
+    """A sample of an embedding space of `dimension` d: id -> vector [d] of the items with the smallest hashes."""
 
     dimension: int
     normalisation: str
@@ -42,12 +36,7 @@ class Space:
 
     @classmethod
     def of(cls, item_ids: np.ndarray, embeddings: np.ndarray) -> Space:
-        """The sample of a catalogue.
-
-        Args:
-            item_ids: Unicode [N].
-            embeddings: float32 [N, d].
-        """
+        """The sample of a catalogue: ids, unicode [N], and embeddings, float32 [N, d]."""
         hashed = ((hashlib.sha256(str(name).encode()).digest(), row) for row, name in enumerate(item_ids))
         rows = [row for _, row in heapq.nsmallest(_SAMPLE, hashed)]
         return cls.at([str(item_ids[row]) for row in rows], embeddings[rows])
@@ -69,11 +58,7 @@ class Space:
 
     @classmethod
     def load(cls, path: Path) -> Space:
-        """Reads what `save` wrote.
-
-        Raises:
-            ArtifactError: The file is something else.
-        """
+        """Reads what `save` wrote, strictly."""
         return read_document(path, cls)
 
     def difference(self, other: Space) -> str | None:

@@ -15,6 +15,7 @@ from modit.index.params import RetrievalParams
 from modit.inference.items import Items, load_items
 from modit.inference.retrieval import SamplerRetriever
 from modit.inference.runtime import OnnxSampler, load_sampler
+from modit.inference.sampler_file import SAMPLER_FILE
 from modit.release.bundle.bundle import (
     BUNDLE,
     CANARIES_FILE,
@@ -36,18 +37,7 @@ _SHARED = ("index", "catalog")
 
 @dataclass(frozen=True)
 class ReleaseSource:
-    """A model version and the digests that it was registered with.
-
-    Attributes:
-        model: Registered name.
-        version: Number within the model.
-        alias: The alias that named it.
-        domain: Of the model.
-        run_uri: Address of the run that has the bundle.
-        bundle_digest: Of the bundle.
-        sampler_digest: sha256 of `sampler.onnx`.
-        index_digest: Of the index.
-    """
+    """A model version, the address of the run that has its bundle, and the digests that it was registered with."""
 
     model: str
     version: int
@@ -118,7 +108,7 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Relea
         shared = next((other.items for other in others if other.items.digests == digests), None)
         skipped = _SHARED if shared else ()
         folders = {name: expect_part(store, bundle.parts[name]) for name in PARTS if name not in skipped}
-        sampler = _load_sampler(folders["sampler"] / "sampler.onnx", source)
+        sampler = load_domain_sampler(folders["sampler"], source.domain)
         items = shared or load_items(folders["index"], folders["catalog"], digests)
         space = _expect_space(own, bundle, sampler, items, source)
         retriever = SamplerRetriever(sampler, items.index)
@@ -151,10 +141,15 @@ def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bund
     return folder, bundle
 
 
-def _load_sampler(file: Path, source: ReleaseSource) -> OnnxSampler:
-    sampler = load_sampler(file, threads=1)  # requests share the cores
-    if sampler.info.domain != source.domain:
-        raise ArtifactError(f"{file} is of domain {sampler.info.domain}; {source.label} needs {source.domain}")
+def load_domain_sampler(folder: Path, domain: str) -> OnnxSampler:
+    """Loads the sampler of a folder with one thread, since requests share the cores.
+
+    Raises:
+        ArtifactError: It is missing, damaged or of another domain.
+    """
+    sampler = load_sampler(folder / SAMPLER_FILE, threads=1)
+    if sampler.info.domain != domain:
+        raise ArtifactError(f"{folder / SAMPLER_FILE} is of domain {sampler.info.domain}; needed is {domain}")
     return sampler
 
 

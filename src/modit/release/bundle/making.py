@@ -13,7 +13,6 @@ from modit.core.window import Days
 from modit.data.splits import HOLDOUTS
 from modit.inference.items import Items, load_items
 from modit.inference.retrieval import SamplerRetriever
-from modit.inference.runtime import load_sampler
 from modit.metric.cases import Cases
 from modit.release.bundle.bundle import (
     CANARIES_FILE,
@@ -26,6 +25,7 @@ from modit.release.bundle.bundle import (
 )
 from modit.release.bundle.canaries import Canary, ask, save_canaries
 from modit.release.bundle.embedding_space import Space
+from modit.release.bundle.loading import load_domain_sampler
 from modit.release.bundle.model_card import model_card
 from modit.release.documents import Json, read_strictly, write_document
 
@@ -62,9 +62,7 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     _expect_one_run(made_of)
     parts = {name: _part(made_of.manifests[name], files) for name, files in PARTS.items()}
     report, judged = read_strictly(made_of.folders["report"] / "report.json"), _judged(made_of)
-    sampler = load_sampler(made_of.folders["sampler"] / "sampler.onnx", threads=1)
-    if sampler.info.domain != made_of.domain:
-        raise ArtifactError(f"sampler.onnx is of domain {sampler.info.domain}; the bundle is of {made_of.domain}")
+    sampler = load_domain_sampler(made_of.folders["sampler"], made_of.domain)
     index = read_strictly(made_of.folders["index"] / "meta.json")["digest"]
     items = load_items(made_of.folders["index"], made_of.folders["catalog"], (index, parts["catalog"].digest))
     space = Space.of(items.index.item_ids, items.embeddings)

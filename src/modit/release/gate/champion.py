@@ -23,14 +23,16 @@ from modit.evaluate.task import BaselineModel
 from modit.index.item_index import ItemIndex
 from modit.inference.retrieval import Query, SamplerRetriever
 from modit.inference.runtime import load_sampler
+from modit.inference.sampler_file import SAMPLER_FILE
 from modit.release.bundle.embedding_space import difference_of
+from modit.release.bundle.loading import load_domain_sampler
 from modit.release.documents import STRICT, Json, read_document, write_document
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.model_version import CHAMPION, LOG_TAG, NamedVersion
 from modit.release.model_registry.registry_access import has_models
 from modit.release.model_registry.release_state import resolve_version
 
-CHAMPION_FILE, SAMPLER_FILE, NEW_ITEMS_FILE = "champion.json", "sampler.onnx", "new_items.npy"
+CHAMPION_FILE, NEW_ITEMS_FILE = "champion.json", "new_items.npy"
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
 _FACTS = ("status", "reason", "model", "version", "sampler_digest", "lost_items")
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
@@ -47,11 +49,7 @@ class Champion:
         status: "none": nothing was promoted yet; "ready": it can be judged; "other_space": it works on other
             embeddings; "unreadable": its files are missing, damaged or not what was registered.
         reason: Why it is not ready, or None.
-        model: Registered name, or None.
-        version: Number within the model, or None.
-        run: Address of the run that made it, or None.
-        sampler_digest: sha256 of its `sampler.onnx`, as registered, or None.
-        index_digest: Of the index that it answers from, or None.
+        model: Registered name; this, `version`, `run` (an address) and the digests are as registered, or None.
         lost_items: Share in [0, 1] of the items of its catalogue that today's catalogue lacks; callers would no longer
             find them. None where it cannot be judged.
     """
@@ -81,20 +79,12 @@ class Champion:
 
     @classmethod
     def load(cls, folder: Path) -> Champion:
-        """Reads what `save` wrote.
-
-        Raises:
-            ArtifactError: It is missing, or has other fields.
-        """
+        """Reads what `save` wrote, strictly."""
         return read_document(folder / CHAMPION_FILE, cls)
 
 
 def named_champion(registry: str, domain: str) -> NamedVersion | None:
-    """The champion of a domain; None where nothing was promoted, or there is no registry yet.
-
-    Args:
-        registry: Address of the MLflow registry.
-        domain: The domain.
+    """The champion of a domain by the registry at an address; None where nothing was promoted, or there is none yet.
 
     Raises:
         Refused: The release log and the alias name different versions, as after the alias was moved by hand.
@@ -135,9 +125,7 @@ def _fetch(named: NamedVersion, domain: str, catalog: Catalog, folder: Path) -> 
         file = store.read("sampler", domain) / SAMPLER_FILE
         if (digest := sha256_of_file(file)) != sampler_digest:
             raise ArtifactError(f"{run}: sha256 of {SAMPLER_FILE} is {digest}; the registry has {sampler_digest}")
-        info = load_sampler(file, threads=1).info
-        if info.domain != domain:
-            raise ArtifactError(f"{run}: {SAMPLER_FILE} is of domain {info.domain!r}, not {domain!r}")
+        info = load_domain_sampler(file.parent, domain).info
         items = store.read("catalog", files=(_ITEMS, _EMBEDDINGS))
         ids = np.array(pq.read_table(items / _ITEMS, columns=["item_id"])["item_id"].to_pylist(), dtype=str)
         reason = _other_space(catalog, ids, np.load(items / _EMBEDDINGS, mmap_mode="r"), info.dimension)
@@ -159,13 +147,7 @@ def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimensi
 
 
 def load_champion(champion: Champion, folder: Path, index: ItemIndex) -> BaselineModel[Query] | None:
-    """Loads the champion as a row of the evaluation, which searches today's index; None where it cannot be judged.
-
-    Args:
-        champion: Of the artifact.
-        folder: Of the artifact.
-        index: Of today.
-    """
+    """Loads the champion as a row of the evaluation, which searches today's index; None where it cannot be judged."""
     if champion.status != READY:
         return None
     retriever = SamplerRetriever(load_sampler(folder / SAMPLER_FILE), index, together=True)

@@ -44,13 +44,7 @@ def nothing_judged(split: str, reason: str) -> Finding:
 
 
 def items_kept(lost: float, params: GateParams, champion: str) -> Finding:
-    """The finding on items that callers find today and would no longer find.
-
-    Args:
-        lost: Share of the champion's items that the candidate's catalogue lacks.
-        params: Section `gate`.
-        champion: Its name, for the sentence.
-    """
+    """The finding on items that callers find today and would no longer find: the share `lost` of the champion's."""
     allowed = params.lost_items
     subject = f"{100 * lost:.1f} % of the items of {champion} are not in the candidate's catalogue"
     sentence = f"{subject}; at most {100 * allowed:.1f} % may go"
@@ -58,11 +52,7 @@ def items_kept(lost: float, params: GateParams, champion: str) -> Finding:
 
 
 def enough_patterns(findings: Sequence[Finding]) -> list[Finding]:
-    """A failed finding where no split has enough patterns for the required comparison; else nothing.
-
-    Args:
-        findings: Of all splits.
-    """
+    """A failed finding where no split has enough patterns for the required comparison; else nothing."""
     required = [each for each in findings if each.name.endswith((GAIN, AVERAGE_GAIN))]
     if not required or any(each.holds is not None for each in required):
         return []
@@ -75,14 +65,7 @@ def enough_patterns(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def split_findings(split: str, figures: SplitFigures, params: GateParams, champion: str | None) -> list[Finding]:
-    """The conditions on one split.
-
-    Args:
-        split: Its name.
-        figures: Of the evaluation.
-        params: Section `gate`.
-        champion: Its name; None for a first run, which is judged by absolute thresholds.
-    """
+    """The conditions on one split; `champion` is its name, or None for a first run, judged by absolute thresholds."""
     found = _against_champion(split, figures, params, champion) if champion else _absolute(split, figures)
     floor = params.item_same_floor if split == Split.ITEM_HOLDOUT else params.pattern_same_floor
     same, words = figures.rows[POLICY].same, _words(split)

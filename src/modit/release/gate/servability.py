@@ -92,13 +92,6 @@ def _budget(name: str, what: str, found: float, allowed: float, unit: str) -> Ch
 
 
 def save_servability(folder: Path, checks: list[Check], digests: Json, params: ServabilityParams) -> None:
-    """Writes `servability.json` into an existing folder.
-
-    Args:
-        folder: Of the artifact.
-        checks: Of the trial.
-        digests: `sampler_digest` and `index_digest` of what was tried.
-        params: Section `servability`.
-    """
+    """Writes `servability.json` into an existing folder; `digests` are those of what was tried."""
     content = digests | {"budgets": params.model_dump(), "checks": [asdict(check) for check in checks]}
     write_document(folder / SERVABILITY_FILE, content)

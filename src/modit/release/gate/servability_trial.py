@@ -28,14 +28,7 @@ _MIB = 1 << 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reads the order, a JSON file, and writes the result, another JSON file.
-
-    Args:
-        arguments: The two paths; those of the process if None.
-
-    Returns:
-        0, also where the candidate is refused: the result then has the reason.
-    """
+    """Reads the order and writes the result, two JSON files; of a refused candidate, the result has the reason."""
     order_path, result_path = sys.argv[1:] if arguments is None else arguments
     order = json.loads(Path(order_path).read_text(encoding="utf-8"))
     try:

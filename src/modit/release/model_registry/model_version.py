@@ -29,13 +29,12 @@ def domain_of(model: str) -> str:
 
 @dataclass(frozen=True)
 class Submission:
-    """A judged bundle.
+    """A judged bundle, to be registered as a version of its domain's model.
 
     Attributes:
-        domain: The domain that it answers for.
         verdict: PASS or FAIL, as the gate wrote it.
         run_uri: Address of the pipeline run.
-        digests: Of `bundle`, and sha256 of `sampler`, `index`, `report` and `verdict`.
+        digests: Of `bundle`, `sampler`, `index`, `report` and `verdict`.
         metrics: Figures of the verdict.
         files: To keep with the version; the first is the one that MLflow names as its source.
         facts: Further tags, such as the versions of its data; they do not make it another submission.
@@ -74,15 +73,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Registration:
-    """What registering a submission gave.
-
-    Attributes:
-        model: Registered name.
-        version: Number within the model.
-        status: "passed" or "rejected".
-        alias: "challenger" for a passed version that is not held back, else None.
-        held_back: Why a passed version has no alias.
-    """
+    """What registering a submission gave: the version, and "challenger" as its alias or why it has none."""
 
     model: str
     version: int
@@ -93,14 +84,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class NamedVersion:
-    """A registered version.
-
-    Attributes:
-        model: Registered name.
-        version: Number within the model.
-        alias: The alias that names it, or empty where it was asked for by number.
-        tags: As `Submission.tags` made them.
-    """
+    """A registered version; `alias` is empty where it was asked for by number."""
 
     model: str
     version: int

@@ -32,19 +32,9 @@ NAMES: Final = {
 
 
 class Refused(ModitError):
-    """A promotion, or answering from a version, is refused.
-
-    Attributes:
-        name: One of `NAMES`.
-    """
+    """A promotion, or answering from a version, is refused: one of `NAMES`, and a sentence with what differs."""
 
     def __init__(self, name: str, sentence: str) -> None:
-        """Builds the message.
-
-        Args:
-            name: One of `NAMES`.
-            sentence: The reason, with the values that differ.
-        """
         super().__init__(f"refused ({name}): {sentence}")
         assert name in NAMES, name
         self.name = name

@@ -36,11 +36,7 @@ def tracking_uri(run_uri: str) -> str:
 
 
 def local_registry(run_uri: str) -> str:
-    """Address of the SQLite registry beside a run.
-
-    Raises:
-        ConfigError: The run is remote.
-    """
+    """Address of the SQLite registry beside a run, which must be local."""
     return f"{_SQLITE}{_folder(run_uri)}/mlflow.db"
 
 
@@ -58,11 +54,7 @@ def registry_uri(run: str | None) -> str:
 
 
 def open_registry(run_uri: str) -> MlflowRegistry:
-    """The registry of a run, to write into; a SQLite one is made where it is missing, with its files beside it.
-
-    Raises:
-        ConfigError: As `tracking_uri`.
-    """
+    """The registry of a run, to write into; a SQLite one is made where it is missing, with its files beside it."""
     uri = tracking_uri(run_uri)
     if os.environ.get(TRACKING_VARIABLE):
         local = f"file://{run_uri}/mlflow_artifacts" if Path(run_uri).is_absolute() else None
@@ -82,7 +74,7 @@ def existing_registry(uri: str) -> MlflowRegistry:
         ConfigError: There is no SQLite database, or no model in it.
     """
     path = _file_of(uri)
-    if path is not None and not _has_model(uri, path):
+    if path and not _has_model(uri, path):
         raise ConfigError(f"registry {uri} has no model yet")
     return MlflowRegistry(uri)
 

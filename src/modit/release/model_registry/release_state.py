@@ -48,11 +48,7 @@ class ReleaseState:
 
 
 def release_log_of(tags: Mapping[str, str], domain: str) -> ReleaseLog:
-    """The log that the tags of a domain's model name.
-
-    Raises:
-        Refused: `unknown_version`: there is no model, or `register` did not make it.
-    """
+    """The log that the tags of a domain's model name; refused (`unknown_version`) where there is no such model."""
     if LOG_TAG not in tags:
         raise Refused("unknown_version", f"the registry has no {model_name(domain)} with a release log")
     return ReleaseLog(Storage(tags[LOG_TAG]))
@@ -147,7 +143,7 @@ def _words(version: int | None) -> str:
 
 @dataclass(frozen=True)
 class UnresolvedChampion:
-    """A domain whose log and registry contradict each other, with the difference."""
+    """A domain whose log and registry contradict each other, and how."""
 
     domain: str
     error: Exception
@@ -160,12 +156,7 @@ class ChampionResolver:
     """
 
     def __init__(self, registry: MlflowRegistry, alias: str) -> None:
-        """Prepares the resolver; nothing is read yet.
-
-        Args:
-            registry: Asked each time; an interrupted promotion is finished in it.
-            alias: `champion` and `previous` are given by the log; every other alias is the registry's own.
-        """
+        """Prepares; nothing is read yet. The log gives `champion` and `previous`, the registry every other alias."""
         self._registry, self._alias = registry, alias
         self._known: dict[str, tuple[object, NamedVersion | None]] = {}
 
@@ -190,12 +181,7 @@ class ChampionResolver:
 
 
 def resolve_version(registry: MlflowRegistry, domain: str, alias: str) -> NamedVersion | None:
-    """The version of a domain that the log gives an alias; None where it gave it to none.
-
-    Args:
-        registry: Of the domain's model; an interrupted promotion is finished in it.
-        domain: The domain.
-        alias: `champion` or `previous`.
+    """The version of a domain that the log gives the alias `champion` or `previous`; None where it gave it to none.
 
     Raises:
         Refused: Log and registry contradict each other; the difference is named.

@@ -59,7 +59,7 @@ class Order:
         action: One of the actions of the release log.
         domain: Of the model.
         who: Orders it.
-        version: The version; None of a rollback means the champion before.
+        version: None, of a rollback, means the champion before.
         verdict: sha256 of the `verdict.json` that was looked at; empty for a rollback.
         reason: In words.
         approval: Where the order comes from.
@@ -81,7 +81,7 @@ def carry_out(
     lease_seconds: float = LEASE_SECONDS,
     approval_hours: float = APPROVAL_HOURS,
 ) -> LogEntry:
-    """Checks an order, adds it to the release log, and brings the aliases to what the log says.
+    """Checks an order, adds it to the release log, and brings the aliases to what the log says; gives the new entry.
 
     The same order again, by its approval, gives the entry that it made. A rejection by timeout gives the newest entry
     about its version, if there is one.
@@ -91,9 +91,6 @@ def carry_out(
         order: What to do.
         lease_seconds: Time after which the lease of a promotion that died is free.
         approval_hours: Greatest age of an approval.
-
-    Returns:
-        The entry.
 
     Raises:
         Refused: A condition does not hold; it is named.

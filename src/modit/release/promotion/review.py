@@ -57,13 +57,7 @@ def reviews_of_run(run: str) -> list[Review]:
 
 
 def review_of(run: str, version: str, domain: str, verdict: str) -> Review:
-    """The review of a version.
-
-    Args:
-        run: Address of the run that registered it.
-        version: Such as `modit-popular/3`.
-        domain: Of the model.
-        verdict: sha256 of the `verdict.json` that it was registered with.
+    """The review of a version of a domain that was registered by a run, with the verdict of this sha256.
 
     Raises:
         ArtifactError: An artifact is missing or damaged.

@@ -17,7 +17,7 @@ from pydantic import with_config
 from modit.core.artifacts import Manifest
 from modit.core.run_config import RunConfig
 from modit.release.documents import STRICT, Json, read_document, write_document
-from modit.release.versioning.code_state import CodeState, parse_code_state
+from modit.release.versioning.code_state import CodeState
 
 RECORD_FILE = "record.json"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
@@ -51,7 +51,6 @@ class Record:
     Attributes:
         run: Its address.
         conf: Its `run.json`.
-        seed: Its seed.
         params: Every section that a step read, with preset and overrides.
         code: The checkout that registered it, as text.
         code_parts: Step -> hashes of the modules that it imports.
@@ -59,7 +58,6 @@ class Record:
         remote: Of the DVC repository; empty when nothing was versioned.
         versions: Content of `versions.json`.
         artifacts: In pipeline order.
-        schema_version: Of the file.
     """
 
     run: str
@@ -73,11 +71,6 @@ class Record:
     versions: Json
     artifacts: tuple[RecordedArtifact, ...]
     schema_version: int = _SCHEMA_VERSION
-
-    @property
-    def code_state(self) -> CodeState:
-        """The checkout that registered it."""
-        return parse_code_state(self.code)
 
     def save(self, path: Path) -> None:
         """Writes it as JSON."""

@@ -21,7 +21,7 @@ from modit.core.registry import Registry
 from modit.core.storage import Storage
 from modit.core.window import WindowLedger
 from modit.core.workspace import cache_folder
-from modit.release.versioning.code_state import COMMIT_VARIABLE, CodeState, code_state, git
+from modit.release.versioning.code_state import COMMIT_VARIABLE, CodeState, code_state, git, parse_code_state
 from modit.release.versioning.record import THREADS_VARIABLE, Record, RecordedArtifact, environment
 from modit.release.versioning.snapshot import CHAMPION, CHAMPIONS_VARIABLE, HISTORY, RAW, VERSIONED
 from modit.release.versioning.version_store import DatasetVersion, VersionStore
@@ -75,7 +75,12 @@ def reproduce(record: Record, registry: Registry, repository: Path, folder: Path
     """
     if record.versions["status"] != VERSIONED:
         raise ConfigError(f"run {record.run} cannot be reproduced: {record.versions['reason']}")
-    _empty(folder)
+    marker = folder / _MARKER
+    if folder.is_dir() and any(folder.iterdir()) and not marker.is_file():
+        raise ConfigError(f"{folder} holds something that no reproduction put there; take an empty folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    marker.touch()
     with checkout(record, registry, repository, folder / "code") as (root, words):
         run = folder / "runs" / "run"
         catalogue, champions = _fetch(record, folder, run)
@@ -103,13 +108,11 @@ def reproduction_text(found: Reproduction) -> str:
     for each in found.comparisons:
         verdict = f"DIFFERS in {', '.join(each.differing)}" if each.differing else f"equal  {each.recorded.digest[:16]}"
         lines.append(f"{each.recorded.label:<{width}}  {verdict}")
-    differing = sum(bool(each.differing) for each in found.comparisons)
-    first = found.first_difference
-    lines.append("")
+    differing, first = sum(bool(each.differing) for each in found.comparisons), found.first_difference
     if first is None:
-        lines.append(f"REPRODUCED: all {len(found.comparisons)} artifacts have the recorded digests")
+        lines += ["", f"REPRODUCED: all {len(found.comparisons)} artifacts have the recorded digests"]
     else:
-        lines.append(f"NOT REPRODUCED: {differing} of {len(found.comparisons)} artifacts differ")
+        lines += ["", f"NOT REPRODUCED: {differing} of {len(found.comparisons)} artifacts differ"]
         lines.append(f"first: {first.recorded.label}, {first.differing[0]}, written by {first.recorded.step}")
     changes = [f"  {name}: recorded {was}, here {now}" for name, (was, now) in found.environment.items()]
     return "\n".join([*lines, *(["the environment differs:", *changes] if changes else [])])
@@ -131,7 +134,7 @@ def checkout(record: Record, registry: Registry, repository: Path, folder: Path)
     Raises:
         ConfigError: The recorded code was changed or unknown, or its commit is not in the repository.
     """
-    here, recorded = code_state(repository), record.code_state
+    here, recorded = code_state(repository), parse_code_state(record.code)
     if here.is_known and recorded == here:
         yield repository, f"commit {recorded.commit}, this checkout"
         return
@@ -159,15 +162,6 @@ def changed_steps(record: Record, registry: Registry) -> list[str]:
         for name, parts in record.code_parts.items()
         if name not in registry.by_name or step_code(registry, registry.get(name)) != parts
     ]
-
-
-def _empty(folder: Path) -> None:
-    marker = folder / _MARKER
-    if folder.is_dir() and any(folder.iterdir()) and not marker.is_file():
-        raise ConfigError(f"{folder} holds something that no reproduction put there; take an empty folder")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    marker.touch()
 
 
 def _fetch(record: Record, folder: Path, run: Path) -> tuple[Path, dict[str, str]]:

@@ -90,11 +90,9 @@ def artifact_dataset(names: Sequence[str], lineage: Sequence[Manifest], folders:
 
 
 def versions_record(versions: Mapping[str, DatasetVersion] | None, code: CodeState) -> Json:
-    """The content of `versions.json`; equal content and code give equal bytes wherever the run is.
+    """The content of `versions.json`; `versions` is None when the parameters ask for no snapshot.
 
-    Args:
-        versions: Dataset -> its version; None when the parameters ask for no snapshot.
-        code: The running code.
+    Equal content and code give equal bytes wherever the run is.
     """
     record: Json = {"schema_version": _SCHEMA_VERSION, "code": asdict(code)}
     if versions is None:
