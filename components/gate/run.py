@@ -8,7 +8,6 @@ from modit.core.errors import ArtifactError
 from modit.release.documents import read_strictly, write_document
 from modit.release.gate.champion import Champion
 from modit.release.gate.gate import Evidence, judge, overridden_thresholds
-from modit.release.params import GateParams
 from modit.release.verdict import VERDICT_FILE, verdict_text
 from modit.release.versioning.snapshot import load_versions
 
@@ -22,10 +21,9 @@ def run(context: StepContext) -> dict[str, object]:
     Writes `verdict`: verdict.json, verdict.txt, and its figures alone in metrics.json.
     """
     report = read_strictly(context.input("report") / "report.json")
-    params = GateParams.model_validate(context.params.gate.model_dump())
     failed = context.left_out
     skipped = {name: why for name, why in report["run"]["skipped_domains"].items() if name not in failed}
-    verdict = judge(_evidence(context, set(report["domains"]) - set(failed)), skipped, params, failed)
+    verdict = judge(_evidence(context, set(report["domains"]) - set(failed)), skipped, context.params.gate, failed)
     verdict["overridden"] = overridden_thresholds(context.run_config.overrides)
     verdict["versions"] = load_versions(context.input("versions"))
     figures = {name: domain["figures"] for name, domain in verdict["domains"].items()} | {"status": verdict["status"]}

@@ -110,7 +110,7 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Relea
         folders = {name: expect_part(store, bundle.parts[name]) for name in PARTS if name not in skipped}
         sampler = load_domain_sampler(folders["sampler"], source.domain)
         items = shared or load_items(folders["index"], folders["catalog"], digests)
-        space = _expect_space(own, bundle, sampler, items, source)
+        space = _expect_space(own, sampler, items, source)
         retriever = SamplerRetriever(sampler, items.index)
         expect_answers(load_canaries(own / CANARIES_FILE), retriever, items, source.label)
         sections = read_strictly(own / PARAMS_FILE)
@@ -153,15 +153,10 @@ def load_domain_sampler(folder: Path, domain: str) -> OnnxSampler:
     return sampler
 
 
-def _expect_space(own: Path, bundle: Bundle, sampler: OnnxSampler, items: Items, source: ReleaseSource) -> Space:
-    space = Space.load(own / SPACE_FILE)
-    if space.version != bundle.space:
-        raise ArtifactError(f"{own / SPACE_FILE} is space {space.version}; the bundle has {bundle.space}")
-    for what, dimension in (("sampler", sampler.info.dimension), ("index", items.index.meta.dimension)):
-        if dimension != space.dimension:
-            raise ArtifactError(
-                f"{source.label}: dimension of the {what} is {dimension}, of its space {space.dimension}"
-            )
+def _expect_space(own: Path, sampler: OnnxSampler, items: Items, source: ReleaseSource) -> Space:
+    space, dimension = Space.load(own / SPACE_FILE), sampler.info.dimension
+    if dimension != space.dimension:
+        raise ArtifactError(f"{source.label}: dimension of the sampler is {dimension}, of its space {space.dimension}")
     rows = items.rows_of(list(space.items))
     if (rows < 0).any():
         raise ArtifactError(f"{source.label}: the catalogue lacks items of the sample of its embedding space")

@@ -25,7 +25,7 @@ from modit.inference.retrieval import Query, SamplerRetriever
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.release.bundle.embedding_space import difference_of
-from modit.release.bundle.loading import load_domain_sampler
+from modit.release.bundle.loading import ReleaseSource, load_domain_sampler
 from modit.release.documents import STRICT, Json, read_document, write_document
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.model_version import CHAMPION, LOG_TAG, NamedVersion
@@ -36,7 +36,6 @@ CHAMPION_FILE, NEW_ITEMS_FILE = "champion.json", "new_items.npy"
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
 _FACTS = ("status", "reason", "model", "version", "sampler_digest", "lost_items")
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
-_TAGS = ("run_uri", "sampler_digest", "index_digest")
 _COMPARED_ITEMS = 2_000
 
 
@@ -110,16 +109,15 @@ def fetch_champion(named: NamedVersion | None, domain: str, catalog: Catalog, fo
         try:
             found = _fetch(named, domain, catalog, folder)
         except ArtifactError as error:
-            run, sampler, index = (named.tags.get(name) for name in _TAGS)
-            found = Champion(UNREADABLE, str(error), named.model, named.version, run, sampler, index)
+            tags = (named.tags.get(name) for name in ("run_uri", "sampler_digest", "index_digest"))
+            found = Champion(UNREADABLE, str(error), named.model, named.version, *tags)
     found.save(folder)
     return found
 
 
 def _fetch(named: NamedVersion, domain: str, catalog: Catalog, folder: Path) -> Champion:
-    if missing := [name for name in _TAGS if name not in named.tags]:
-        raise ArtifactError(f"{named.model}/{named.version} has no tag {', '.join(missing)}")
-    run, sampler_digest, index_digest = (named.tags[name] for name in _TAGS)
+    source = ReleaseSource.of(named)
+    run, sampler_digest = source.run_uri, source.sampler_digest
     with tempfile.TemporaryDirectory(prefix="modit-") as cache:
         store = ArtifactStore(Storage(run), Path(cache))
         file = store.read("sampler", domain) / SAMPLER_FILE
@@ -129,7 +127,7 @@ def _fetch(named: NamedVersion, domain: str, catalog: Catalog, folder: Path) -> 
         items = store.read("catalog", files=(_ITEMS, _EMBEDDINGS))
         ids = np.array(pq.read_table(items / _ITEMS, columns=["item_id"])["item_id"].to_pylist(), dtype=str)
         reason = _other_space(catalog, ids, np.load(items / _EMBEDDINGS, mmap_mode="r"), info.dimension)
-        facts = (named.model, named.version, run, sampler_digest, index_digest)
+        facts = (named.model, named.version, run, sampler_digest, source.index_digest)
         if reason:
             return Champion(OTHER_SPACE, reason, *facts)
         shutil.copyfile(file, folder / SAMPLER_FILE)

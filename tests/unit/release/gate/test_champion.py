@@ -147,7 +147,8 @@ def test_a_sampler_that_is_not_the_registered_one_is_unreadable(bundle, tmp_path
     found = fetch_champion(bundle.named("drama", 3, sampler_digest="0" * 64), "drama", bundle.catalog, tmp_path)
     assert found.status == UNREADABLE and "the registry has 0000" in found.reason
     found = fetch_champion(replace(bundle.named("drama"), tags={}), "drama", bundle.catalog, tmp_path)
-    assert found.status == UNREADABLE and "has no tag run_uri, sampler_digest, index_digest" in found.reason
+    assert found.status == UNREADABLE
+    assert "has no tag run_uri, bundle_digest, sampler_digest, index_digest" in found.reason
 
 
 def test_a_champion_file_with_other_fields_is_refused(tmp_path):
