@@ -34,12 +34,9 @@ Inputs: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class TensorParity:
-    """One line of the table: random inputs of B rows with M seeds.
+    """One line of the table: a batch of random inputs, so many seeds each, at a guidance scale.
 
     Attributes:
-        batch: B.
-        seeds: M.
-        guidance: Scale.
         difference: Greatest absolute difference of a query coordinate between torch and the file.
         shuffled_difference: The same between the file's answers to the seeds in two orders.
     """
@@ -53,15 +50,12 @@ class TensorParity:
 
 @dataclass(frozen=True)
 class ListParity:
-    """Lists retrieved for real cases by queries of both.
+    """Lists of k items, retrieved for the cases of a split by queries of both.
 
     Attributes:
-        split: of the cases.
-        cases: number of lists.
-        k: their length.
-        difference: greatest absolute difference of a query coordinate.
-        identical: share of equal lists, equal scores in any order.
-        overlap: mean share of common items.
+        difference: Greatest absolute difference of a query coordinate.
+        identical: Share of equal lists, equal scores in any order.
+        overlap: Mean share of common items.
     """
 
     split: str

@@ -17,13 +17,12 @@ from modit.model.sampler import Sampler
 def export_sampler(sampler: Sampler, info: SamplerInfo, path: Path) -> None:
     """Writes the whole sampler to `path`, under a temporary name first; the same weights and info give the same bytes.
 
-    Inputs of the graph: seeds float32 [B, M, d] of any length and order, mask bool [B, M], noise float32 [B, d],
-    guidance float32 [1] or [B]. Output: query float32 [B, d], unit.
+    Inputs and output of the graph are those of `sampler_graph`.
 
     Args:
-        sampler: on the CPU; it is put into evaluation mode.
-        info: goes into the file's metadata.
-        path: of the file.
+        sampler: On the CPU; it is put into evaluation mode.
+        info: Goes into the file's metadata.
+        path: Of the file.
 
     Raises:
         ArtifactError: `info` does not describe this sampler.

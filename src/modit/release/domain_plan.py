@@ -24,7 +24,6 @@ class DomainPlan:
     """The cost of adding a domain: verdicts of the scorer, and seconds.
 
     Attributes:
-        new: The domain.
         budget: Largest allowed number of verdicts.
         items: Number of items in the catalogue.
         asked: Number of items that a scorer function is asked about; 0 where a column has the verdicts.

@@ -21,14 +21,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Canary:
-    """A query with its answer.
-
-    Attributes:
-        seeds: Ids of the seeds.
-        query: Unit vector [d].
-        items: Ids of the answer, best first.
-        scores: Their scores.
-    """
+    """Ids of seeds, the query that they gave, a unit vector [d], and ids and scores of the items found, best first."""
 
     seeds: list[str]
     query: list[float]

@@ -74,9 +74,9 @@ class Release:
         bundle: Its manifest.
         sampler: Turns seeds into a query.
         retriever: The sampler with the index: turns a query into rows.
-        items: Turns rows into items.
+        items: Turns ids into rows, and rows into items.
         space: Of the embeddings that it understands.
-        loaded: When it was loaded.
+        loaded: When.
         depth: K of its run, the number of results that its lists were judged by.
     """
 

@@ -34,14 +34,13 @@ _CANARY_CASES = 4  # of each hold-out
 
 @dataclass(frozen=True)
 class Ingredients:
-    """Inputs of a bundle.
+    """Inputs of a domain's bundle.
 
     Attributes:
-        domain: The domain that it answers for.
         folders: Artifact of `PARTS` -> folder with its files.
         manifests: Artifact of `PARTS` -> its manifest.
         params: All sections that the run's steps read.
-        feature_service: `name` and `digest`.
+        feature_service: As in the manifest of the bundle.
         days: Of the data, or None.
     """
 

@@ -23,13 +23,9 @@ ITEMS, PATTERNS = "items of the champion", "patterns"
 
 @dataclass(frozen=True)
 class Finding:
-    """One condition of the gate.
+    """One condition of the gate: its name with the split in front, a sentence, and the numbers that it rests on.
 
-    Attributes:
-        name: The condition, with the split in front.
-        holds: Whether it holds; None where there are too few patterns to tell.
-        sentence: The finding as a sentence, with its numbers.
-        numbers: What it rests on.
+    Whether it holds is None where there are too few patterns to tell.
     """
 
     name: str

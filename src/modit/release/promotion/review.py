@@ -20,15 +20,12 @@ REGISTRATION, REGISTRATION_FILE = "registration", "registration.json"
 
 @dataclass(frozen=True)
 class Review:
-    """A model version that somebody may promote, and what they should see before.
+    """A model version that somebody may promote, and what they should see before: a line, and a page in Markdown.
 
     Attributes:
         version: Such as `modit-popular/3`.
-        domain: The domain that it answers for.
         run: Address of the run that registered it.
         verdict: sha256 of the `verdict.json` that is shown; an approval is valid for this one only.
-        subject: A line, with the verdict's digest.
-        body: Markdown.
         thresholds: The run's own overrides of what it is held to, such as `gate.noise_floor = 0`; or empty.
     """
 

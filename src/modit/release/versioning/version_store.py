@@ -60,8 +60,7 @@ class DatasetVersion:
     Attributes:
         path: Its folder in the repository, `DATASET/` and 16 digits of a hash over names and contents.
         md5: DVC's hash of the folder, with the suffix `.dir`.
-        files: Number of files.
-        bytes: Their size.
+        files: Number of files; `bytes` is their size.
     """
 
     path: str
