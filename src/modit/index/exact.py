@@ -39,48 +39,34 @@ class Candidates(NamedTuple):
 
 
 def exact_search(
-    vectors: np.ndarray, queries: np.ndarray, k: int, narrow: NarrowCopy | None = None
+    vectors: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    narrow: NarrowCopy | None = None,
+    allowed: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the k greatest inner products of each query.
 
     Args:
         vectors: float32 [N, d], C-contiguous.
-        queries: float32 [B, d].
-        k: length of the lists, >= 1.
-        narrow: a copy of the vectors, which gives the candidates of fewer than `FEW` queries; the answers are the same.
+        queries: float32 [B, d]; B < `FEW` with a mask.
+        k: Length of the lists, >= 1.
+        narrow: A copy of the vectors, which gives the candidates of fewer than `FEW` queries; the answers are the same.
+        allowed: bool [N], the rows that may be found, without a copy of them; None for all.
 
     Returns:
-        scores float32 [B, k], descending, and rows int64 [B, k], ties by row; -inf and -1 beyond the N-th.
+        scores float32 [B, k], descending, and rows int64 [B, k], ties by row; -inf and -1 beyond the last.
     """
-    return _search(vectors, queries, k, None, narrow)
-
-
-def exact_search_among(
-    vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray, narrow: NarrowCopy | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the k greatest inner products among some rows, without a copy of them.
-
-    Args:
-        vectors: float32 [N, d], C-contiguous.
-        queries: float32 [B, d], B < `FEW`.
-        k: length of the lists, >= 1.
-        allowed: bool [N].
-        narrow: as in `exact_search`; used where most rows are allowed.
-    """
-    wide = 2 * k * len(vectors) // max(1, int(np.count_nonzero(allowed))) + _SLACK
-    if wide <= _WIDE:
-        # The best of all hold the best that are allowed, if they hold enough of them: faster than asking of each row.
-        scores, rows = _search(vectors, queries, wide, None, narrow)
-        hidden = (rows < 0) | ~allowed[rows]
-        kept = np.argsort(hidden, axis=1, kind="stable")[:, :k]
-        if not np.take_along_axis(hidden, kept, 1).any():
-            return np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
-    return _search(vectors, queries, k, allowed, None)
-
-
-def _search(
-    vectors: np.ndarray, queries: np.ndarray, k: int, allowed: np.ndarray | None, narrow: NarrowCopy | None
-) -> tuple[np.ndarray, np.ndarray]:
+    if allowed is not None:
+        wide = 2 * k * len(vectors) // max(1, int(np.count_nonzero(allowed))) + _SLACK
+        if wide <= _WIDE:
+            # The best of all hold the best that are allowed, if they hold enough of them: faster than asking of each.
+            scores, rows = exact_search(vectors, queries, wide, narrow)
+            hidden = (rows < 0) | ~allowed[rows]
+            kept = np.argsort(hidden, axis=1, kind="stable")[:, :k]
+            if not np.take_along_axis(hidden, kept, 1).any():
+                return np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
+        narrow = None
     scores = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.full((len(queries), k), -1, np.int64)
     among = len(vectors) if allowed is None else int(np.count_nonzero(allowed))

@@ -11,7 +11,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from modit.index.exact import FEW, exact_search, exact_search_among, order
+from modit.index.exact import FEW, exact_search, order
 from modit.index.narrow import narrow_copy
 
 
@@ -82,16 +82,7 @@ class FlatSearch:
         self._allowed: tuple[bytes, np.ndarray, np.ndarray] | None = None
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Finds the k greatest inner products.
-
-        Args:
-            queries: float32 [B, d].
-            k: length of the lists.
-            allowed: bool [N], or None for all rows.
-
-        Returns:
-            scores float32 [B, k], descending, and rows int64 [B, k], ties by row; -inf and -1 in empty places.
-        """
+        """Finds what `exact_search` finds in a single index, among the allowed rows, bool [N], or among all."""
         found = [self._search_part(part, queries, k, allowed) for part in range(len(self._indexes))]
         if len(found) == 1:
             return found[0]
@@ -102,14 +93,11 @@ class FlatSearch:
         self, part: int, queries: np.ndarray, k: int, allowed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         start, stop = self._rows[part].start, self._rows[part].stop
-        if allowed is None:
-            scores, rows = exact_search(self._vectors(part), queries, k, self._copies[part])
+        among = None if allowed is None else allowed[start:stop]
+        if among is None or len(queries) < FEW:
+            scores, rows = exact_search(self._vectors(part), queries, k, self._copies[part], among)
             return scores, np.where(rows < 0, -1, rows + start)
-        if len(queries) < FEW:
-            narrow = self._copies[part]
-            scores, rows = exact_search_among(self._vectors(part), queries, k, allowed[start:stop], narrow)
-            return scores, np.where(rows < 0, -1, rows + start)
-        kept, vectors = self._allowed_rows(part, allowed[start:stop])
+        kept, vectors = self._allowed_rows(part, among)
         scores, places = exact_search(vectors, queries, k)
         # Rows ascend in the copy, so ties by place are ties by row. The added -1 is what place -1 reads.
         return scores, np.append(kept + start, -1)[places]

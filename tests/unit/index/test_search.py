@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modit.core.errors import ContractError
-from modit.index.exact import exact_search, exact_search_among
+from modit.index.exact import exact_search
 from modit.index.item_index import ItemIndex
 from modit.index.narrow import ByteCopy, HalfCopy, NarrowCopy, narrow_copy
 from modit.index.params import IndexParams
@@ -121,8 +121,8 @@ def test_a_narrow_copy_changes_no_answer(
     ):
         assert np.array_equal(found, expected)
     allowed = np.random.default_rng(seed).random(items) < share
-    expected = exact_search_among(embeddings, wanted, k, allowed)
-    for found, other in zip(exact_search_among(embeddings, wanted, k, allowed, narrow), expected, strict=True):
+    expected = exact_search(embeddings, wanted, k, allowed=allowed)
+    for found, other in zip(exact_search(embeddings, wanted, k, narrow, allowed), expected, strict=True):
         assert np.array_equal(found, other)
 
 
