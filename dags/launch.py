@@ -18,6 +18,7 @@ from modit.core.errors import ConfigError, ModitError
 from modit.core.machine import usable_cores
 from modit.core.names import PRESETS
 from modit.core.registry import Pipeline
+from modit.core.run_config import json_object
 from modit.core.storage import digest_of
 from modit.core.window import named_window
 from modit.release.verdict import data_docs, read_verdict, report_pages, verdict_text
@@ -143,7 +144,7 @@ def _conf(chosen: argparse.Namespace, runs: Path, environment: dict[str, str]) -
     Raises:
         ConfigError: an argument is not allowed.
     """
-    overrides = _json_object("OVERRIDES", chosen.overrides)
+    overrides = json_object(chosen.overrides or "{}", "OVERRIDES")
     catalogue = _catalogue(chosen, runs, environment)
     domains = "all" if chosen.domains == "all" else sorted(set(chosen.domains.split(",")))
     more = "-".join(filter(None, [chosen.pipeline, f"overrides{digest_of(overrides)[:8]}" if overrides else ""]))
@@ -171,16 +172,6 @@ def _catalogue(chosen: argparse.Namespace, runs: Path, environment: dict[str, st
             "`interactions`, or an address such as s3://bucket/prefix; `modit check PATH` says what is understood of it"
         )
     return str(Path(given).resolve())
-
-
-def _json_object(name: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError as error:
-        raise ConfigError(f"{name}={text}: no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f'{name}={text}; allowed: a JSON object such as {{"pretrain.steps": 100}}')
-    return value
 
 
 def _demo_world(runs: Path, preset: str, environment: dict[str, str]) -> Path:

@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from components.registry import REGISTRY
 from modit.core.errors import ConfigError, ServerError
-from modit.core.run_config import parse_run_config
+from modit.core.run_config import json_object, parse_run_config
 from pipelines.kfp_platform import Platform, platform_of
 from pipelines.kfp_task import run_conf
 from pipelines.kfp_view import IMAGE_KINDS, compiled, job_name, kfp_pipeline
@@ -87,24 +87,9 @@ def parameters_of(chosen: argparse.Namespace, now: datetime) -> dict[str, Any]:
         "domains": chosen.domains,
         "seed": chosen.seed,
         "preset": chosen.preset,
-        "overrides": overrides_of(chosen.overrides),
+        "overrides": json_object(chosen.overrides, "--overrides"),
         "window": window if chosen.window is None else chosen.window,
     }
-
-
-def overrides_of(text: str) -> dict[str, Any]:
-    """Reads `--overrides`.
-
-    Raises:
-        ConfigError: it is not a JSON object.
-    """
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"--overrides {text!r} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f'--overrides {text!r}; allowed: a JSON object such as {{"pretrain.steps": 100}}')
-    return value
 
 
 def check_parameters(parameters: Mapping[str, Any], pipeline: str) -> None:

@@ -106,8 +106,8 @@ def test_a_run_is_named_by_all_its_arguments():
     ("arguments", "said"),
     [
         (["--catalog", "/nowhere/at/all"], "refused: CATALOG=/nowhere/at/all: no such file or folder; allowed: "),
-        (["--overrides", "{"], "refused: OVERRIDES={: no JSON"),
-        (["--overrides", "[]"], "refused: OVERRIDES=[]; allowed: a JSON object"),
+        (["--overrides", "{"], "refused: OVERRIDES '{' is not JSON"),
+        (["--overrides", "[]"], "refused: OVERRIDES '[]'; allowed: a JSON object"),
         (["--pipeline", "nothing"], "refused: no pipeline 'nothing'; allowed: retrain"),
     ],
 )

@@ -41,7 +41,7 @@ RELEASE = {
 RELEASE_SHARED = ("documents", "params", "verdict")
 # What a room may take from outside, where that is limited.
 OUTSIDE = {
-    "core": {"filelock", "pydantic", "fsspec", "numpy", "tqdm"},
+    "core": {"filelock", "pydantic", "fsspec", "numpy"},
     "model": {"torch"},
     "monitor": {"prometheus_client"},
 }

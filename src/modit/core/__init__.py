@@ -1,1 +1,1 @@
-"""See docs/explanation/architecture.md for what lives in this room."""
+"""Artifacts, the declaration of steps and how they run: keys, locks, parameters, storage, errors, seeds, logging."""

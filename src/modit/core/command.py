@@ -18,7 +18,7 @@ from modit.core.errors import ModitError, TransientError, UpstreamFailedError
 from modit.core.memory import ran_out_of_memory
 from modit.core.output import set_up_logging
 from modit.core.registry import Registry
-from modit.core.run_config import parse_conf
+from modit.core.run_config import json_object
 from modit.core.runner import StepRunner, Team
 from modit.core.step import WHOLE, Shard
 
@@ -52,7 +52,7 @@ def main(registry: Registry, arguments: Sequence[str] | None = None, team: Team 
 
 def _run(registry: Registry, chosen: argparse.Namespace, team: Team | None) -> int:
     try:
-        conf = parse_conf(chosen.conf) if chosen.conf is not None else None
+        conf = json_object(chosen.conf) if chosen.conf is not None else None
         runner = StepRunner(registry, chosen.run, chosen.params, conf, team)
         logging.getLogger().setLevel("ERROR" if runner.team.rank else runner.params.runner.log_level)
         if chosen.why:

@@ -124,14 +124,14 @@ def wanted_config(conf: dict[str, Any]) -> RunConfig:
     return parse_run_config(inherited | conf, "--conf")
 
 
-def parse_conf(text: str) -> dict[str, Any]:
-    """Reads the argument of `--conf`; ConfigError if it is not a JSON object."""
+def json_object(text: str, option: str = "--conf") -> dict[str, Any]:
+    """Reads the value of an option; ConfigError if it is not a JSON object."""
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"--conf is not JSON: {error}; found {text!r}") from error
+        raise ConfigError(f"{option} {text!r} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"--conf must be a JSON object, found {text!r}")
+        raise ConfigError(f'{option} {text!r}; allowed: a JSON object, {{"NAME": VALUE, ...}}')
     return value
 
 

@@ -172,10 +172,10 @@ def _review(chosen: argparse.Namespace) -> int:
 
 
 def _plan(chosen: argparse.Namespace, steps: Registry) -> int:
-    from modit.core.run_config import parse_conf, wanted_config
+    from modit.core.run_config import json_object, wanted_config
     from modit.release.domain_plan import plan_domain, plan_text
 
-    config = wanted_config(parse_conf(chosen.conf))
+    config = wanted_config(json_object(chosen.conf))
     params = steps.load_params(chosen.params, config.preset, config.overrides)
     plan = plan_domain(steps, config, params, chosen.label_budget)
     print(plan_text(plan))

@@ -15,7 +15,7 @@ from pathlib import Path
 from modit.core.errors import ModitError
 from modit.core.output import set_up_logging
 from modit.core.registry import discover
-from modit.core.run_config import parse_conf
+from modit.core.run_config import json_object
 from modit.core.runner import StepRunner
 
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_logging()
     wanted, registry = set(chosen.steps.split(",")), discover(chosen.package, "modit.params")
     try:
-        runner = StepRunner(registry, chosen.run, chosen.params, parse_conf(chosen.conf))
+        runner = StepRunner(registry, chosen.run, chosen.params, json_object(chosen.conf))
         for step in registry.steps:
             if step.name in wanted:
                 for domain in runner.domains() if step.per_domain else [None]:

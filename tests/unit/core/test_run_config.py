@@ -7,7 +7,7 @@ import json
 import pytest
 
 from modit.core.errors import ConfigError
-from modit.core.run_config import open_run, parse_conf
+from modit.core.run_config import json_object, open_run
 from modit.core.storage import Storage
 
 
@@ -50,4 +50,4 @@ def test_a_relative_catalogue_is_made_absolute(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
 def test_a_conf_that_is_no_json_object_is_refused(text):
     with pytest.raises(ConfigError, match="--conf"):
-        parse_conf(text)
+        json_object(text)
