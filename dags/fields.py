@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,13 +10,9 @@ from typing import Any
 
 from airflow.sdk import DeadlineAlert, DeadlineReference, Param, SyncCallback
 
+from modit.core.names import PRESETS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-# `modit` may be installed or lie in src.
-if str(REPOSITORY / "src") not in sys.path:
-    sys.path.append(str(REPOSITORY / "src"))
-
-from modit.core.names import PRESETS  # noqa: E402
-
 RUNS = os.environ.get("MODIT_RUNS", str(REPOSITORY / "runs"))
 RUN_URI = "{{ params.run_root }}/{{ params.run or (run_id | replace(':', '-') | replace('+', '_')) }}"
 DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 from airflow.sdk.exceptions import AirflowFailException
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-# `modit` may be installed or lie in src.
-if str(REPOSITORY / "src") not in sys.path:
-    sys.path.append(str(REPOSITORY / "src"))
-
-from components.registry import REGISTRY  # noqa: E402
-from dags.executors import TIMEOUT_SCALE, operator_of  # noqa: E402
-from dags.executors.step_task import RETRY_POLICY  # noqa: E402
-from dags.notices import FailureNotice  # noqa: E402
-from modit.core.registry import Registry  # noqa: E402
-from modit.core.step import Step  # noqa: E402
+from components.registry import REGISTRY
+from dags.executors import TIMEOUT_SCALE, operator_of
+from dags.executors.step_task import RETRY_POLICY
+from dags.notices import FailureNotice
+from modit.core.registry import Registry
+from modit.core.step import Step
 
 __all__ = ["EXECUTOR", "REGISTRY", "add_steps"]
 
