@@ -116,17 +116,17 @@ def validate(logs: Path) -> dict[str, float]:
     from modit.data.items import read_items
     from modit.data.mapping import Mapping
     from modit.data.params import ValidationParams
-    from modit.data.table_job import TableJob
-    from modit.data.window import TimeRules, Window
+    from modit.data.table import Ingest
+    from modit.data.window import Window
 
     params = ValidationParams()
     with tempfile.TemporaryDirectory(prefix="modit-", dir=logs.parent) as name:
         folder = Path(name)
         with Engine(folder, MEMORY_GB) as engine:
-            items = read_items(logs, engine, folder, params, Mapping())
+            ingest = Ingest(logs, engine, folder, Window(), params, Mapping())
+            items = read_items(ingest)
             start, cpu = time.perf_counter(), time.process_time()
-            items.save_ids(engine)
-            found = read_interactions(TableJob(logs, engine, folder, TimeRules(Window()), params, Mapping()))
+            found = read_interactions(ingest)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     start = time.perf_counter()
     import great_expectations  # noqa: F401
@@ -150,10 +150,10 @@ def publish(logs: Path) -> dict[str, float]:
     from modit.data.params import ValidationParams
     from modit.data.profile import learn_codebook, profile
     from modit.data.validate import inspect
-    from modit.data.window import TimeRules, Window
+    from modit.data.window import Window
 
     with tempfile.TemporaryDirectory(prefix="modit-", dir=logs.parent) as folder:
-        found = inspect(logs, Path(folder), ValidationParams(), TimeRules(Window()))
+        found = inspect(logs, Path(folder), ValidationParams(), Window())
         assert found.interactions is not None  # made without bad items
         profile(found.items, found.interactions, None, learn_codebook(found.items.embeddings, 32))
         found.catalog.save(Path(folder))

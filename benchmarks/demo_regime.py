@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modit.data.catalog import POSITIVE
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.data.items import load_items
+from modit.data.validate import validate_logs
 from tests.regime import measure_regime
 
 
@@ -24,7 +24,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = Path(folder) / "world"
             write_demo_world(world, DemoParameters(items=chosen.items, domains=chosen.domains, seed=seed))
-            items = load_items(world)
+            items, _ = validate_logs(world, Path(folder))
         for domain, verdicts in sorted(items.verdicts.items()):
             found = measure_regime(items.embeddings, verdicts == POSITIVE)
             shares = (found.share, found.average.attr, found.average.same, found.average.joint)

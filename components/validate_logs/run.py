@@ -12,7 +12,6 @@ from modit.data.catalog import RETRIEVAL_LABELS
 from modit.data.data_docs import INDEX
 from modit.data.new_domain import extend
 from modit.data.nightly import ACCEPTED, WindowValidator
-from modit.data.validate import ReadOptions
 
 if TYPE_CHECKING:
     from modit.core.run_config import NewDomain
@@ -34,21 +33,23 @@ def run(context: StepContext) -> dict[str, Any]:
         context.days.refuse_future(datetime.now(UTC).date())
     catalog, quarantine, validation = (context.output(name) for name in context.step.outputs)
     params = context.params
-    options = ReadOptions(context.scratch, context.step.resources.memory_gb)
-    history = context.accepted_windows()
-    validator = WindowValidator(params.validate_logs, params.window, context.days, history, options)
+    validator = WindowValidator(
+        params.validate_logs,
+        params.window,
+        context.days,
+        context.accepted_windows(),
+        context.scratch,
+        context.step.resources.memory_gb,
+    )
     try:
         night = validator.run(context.catalogue(), quarantine, validation)
     except ContractError as error:
         quarantine.rename(validation / "quarantine")
         raise ContractError(f"{error}\ndata docs: {context.keep_refused(validation)}/{INDEX}", error.breaches) from None
     found = night.inspection
-    night.catalog.save(catalog)
+    found.catalog.save(catalog)
     if found.labels:
-        pq.write_table(
-            found.labels.as_table(sorted(found.items.verdicts)),
-            catalog / RETRIEVAL_LABELS,
-        )
+        pq.write_table(found.labels.rows, catalog / RETRIEVAL_LABELS)
     if night.record and night.outcome["outcome"] == ACCEPTED:
         context.accept_window(night.record)
     context.logger.info("%s: %s", night.outcome["outcome"], night.outcome["reason"])

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from components.registry import REGISTRY
 from dags.demo_nights.checks import observe, read_result
+from dags.demo_nights.delivery import ItemChange, deliver
 from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, SCENARIO, WORLD, Night
 from dags.demo_nights.table import Ended, departures, night_table
 from dags.launch import airflow_environment, migrate, run_dag
 from modit.core.errors import ModitError
 from modit.core.storage import Storage
 from modit.data.demo import DemoFault, write_demo_world
-from modit.data.demo.delivery import ItemChange, deliver
 from modit.features.store import FOLDER_VARIABLE
 from modit.release.model_registry.registry_access import TRACKING_VARIABLE, local_registry
 

@@ -8,11 +8,11 @@ import re
 import pytest
 
 from dags.demo_nights.checks import NightResult, Observation, read_result
+from dags.demo_nights.delivery import ItemChange
 from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS, SCENARIO, WORLD
 from dags.demo_nights.table import Ended, departures, night_table
 from modit.core.errors import ArtifactError
 from modit.data.demo import DemoFault, write_demo_world
-from modit.data.demo.delivery import ItemChange
 from modit.data.demo.faults import FaultPlan
 
 CHALLENGER = ["modit-quality: challenger -> 1"]

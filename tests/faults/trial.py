@@ -22,7 +22,7 @@ from modit.core.window import Days
 from modit.data.nightly import WindowValidator
 from modit.data.params import ValidationParams
 from modit.data.validate import Inspection, inspect
-from modit.data.window import DAY, TimeRules, Window
+from modit.data.window import DAY, Window
 from tests.faults.injectors import ITEMS, Fault, Logs, Place
 
 _LIST = 10
@@ -108,7 +108,7 @@ class Trial:
         # a list without its bad rows would have holes, so labels are compared as they are
         bare = Logs({name: table for name, table in good.tables.items() if not name.startswith("retrieval_labels")})
         with _folders() as (source, quarantine, _):
-            times = TimeRules(Window.of_days(self._days))
+            times = Window.of_days(self._days)
             alone = inspect(bare.write(source), quarantine, self._params, times)
         return _sequences(found) == _sequences(alone) and _labels_of(found) == labels
 
@@ -193,7 +193,7 @@ def _sequences(found: Inspection) -> tuple[Any, ...]:
 
 def _labels_of(found: Inspection) -> list[tuple[Any, ...]]:
     assert found.labels is not None  # the logs of a trial have labels
-    table = found.labels.as_table(sorted(found.items.verdicts)).to_pydict()
+    table = found.labels.rows.to_pydict()
     for column in ("anchor", "item"):
         table[column] = found.items.item_ids[table[column]].tolist()
     table["timestamp"] = [moment.replace(tzinfo=None) for moment in table["timestamp"]]

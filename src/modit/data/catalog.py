@@ -115,7 +115,9 @@ class Catalog:
         if self.titles is not None:
             columns["title"] = pa.array(self.titles.tolist(), pa.string())
         for domain in self.domains:
-            columns[ATTRIBUTE_PREFIX + domain] = _as_column(self.verdicts[domain])
+            unscored = ~self.scored(domain)
+            mask = unscored if unscored.any() else None
+            columns[ATTRIBUTE_PREFIX + domain] = pa.array(self.positive(domain), mask=mask)
         pq.write_table(pa.table(columns), folder / "items.parquet")
         np.save(folder / EMBEDDINGS_FILE, self.embeddings)
         np.save(folder / "sequence_offsets.npy", self.sequences.offsets)
@@ -128,31 +130,19 @@ class Catalog:
         """Reads what `save` wrote; embeddings and sequences are memory-mapped, copy on write: torch wants writable."""
         table = pq.read_table(folder / "items.parquet")
         verdicts = {
-            name.removeprefix(ATTRIBUTE_PREFIX): _from_column(table[name])
+            name.removeprefix(ATTRIBUTE_PREFIX): pc.fill_null(table[name].cast(pa.int8()), NOT_SCORED).to_numpy()
             for name in table.column_names
             if name.startswith(ATTRIBUTE_PREFIX)
         }
-        titles = np.array(table["title"].to_pylist(), dtype=str) if "title" in table.column_names else None
         times = folder / "sequence_times.npy"
         return cls(
             item_ids=np.array(table["item_id"].to_pylist(), dtype=str),
             embeddings=np.load(folder / EMBEDDINGS_FILE, mmap_mode="c"),
             verdicts=verdicts,
-            titles=titles,
+            titles=np.array(table["title"].to_pylist(), dtype=str) if "title" in table.column_names else None,
             sequences=Sequences(
                 np.load(folder / "sequence_offsets.npy", mmap_mode="c"),
                 np.load(folder / "sequence_items.npy", mmap_mode="c"),
                 np.load(times, mmap_mode="c") if times.exists() else None,
             ),
         )
-
-
-def _as_column(verdicts: np.ndarray) -> pa.Array:
-    """Verdicts int8 [N] as a boolean column: null where an item is not scored."""
-    unscored = verdicts == NOT_SCORED
-    return pa.array(verdicts == POSITIVE, mask=unscored if unscored.any() else None)
-
-
-def _from_column(column: pa.ChunkedArray) -> np.ndarray:
-    """What `_as_column` wrote, int8 [N]."""
-    return pc.fill_null(column.cast(pa.int8()), NOT_SCORED).to_numpy()

@@ -10,11 +10,13 @@ import pyarrow as pa
 
 from modit.core.errors import ContractError
 from modit.data.catalog import ATTRIBUTE_PREFIX, NEGATIVE, NOT_SCORED, POSITIVE
+from modit.data.contract import conversion
+from modit.data.files import TableFile
 from modit.data.items import Items
 from modit.data.mapping import SourceColumn, TableLayout
 from modit.data.params import ValidationParams
-from modit.data.validate import Inspection, ReadOptions, inspect, refuse_nothing_to_learn_from
-from modit.data.window import TimeRules, Window
+from modit.data.validate import Inspection, inspect, refuse_nothing_to_learn_from
+from modit.data.window import Window
 
 # Rows of interactions and of labels that are looked at: a few seconds' work.
 ROWS_MAX = 2_000_000
@@ -32,9 +34,8 @@ def check(source: Path, mapping: Path | None = None, rows_max: int = ROWS_MAX) -
         The text to show, and whether a run would take the folder.
     """
     with TemporaryDirectory(prefix="modit-") as folder:
-        options = ReadOptions(mapping=mapping, rows_max=rows_max)
         try:
-            found = inspect(source, Path(folder), ValidationParams(), TimeRules(Window()), options)
+            found = inspect(source, Path(folder), ValidationParams(), Window(), mapping=mapping, rows_max=rows_max)
             refusal = _refusal(found)
         except ContractError as error:
             return f"{source}: a run would refuse it.\n\n{error}", False
@@ -48,11 +49,10 @@ def check(source: Path, mapping: Path | None = None, rows_max: int = ROWS_MAX) -
 def _refusal(found: Inspection) -> list[str]:
     if found.breached:
         return ["", "why it would be refused (rows count from 0):", *map(str, found.breached)]
-    if found.interactions and found.interactions.order and not found.interactions.counts.sequences:
-        try:
-            refuse_nothing_to_learn_from(found.interactions.counts)
-        except ContractError as error:
-            return ["", str(error)]
+    try:
+        refuse_nothing_to_learn_from(found)
+    except ContractError as error:
+        return ["", str(error)]
     return []
 
 
@@ -61,8 +61,8 @@ def _table(layout: TableLayout, found: Inspection, rows_max: int) -> Iterable[st
     files = first.name if len(layout.files) == 1 else f"{first.name.split('/')[0]}/, {len(layout.files)} files"
     yield f"{layout.table}: {files} ({first.format}), {_rows(layout, found)}"
     for source in layout.columns.values():
-        yield _column(source, first.is_text, found.items)
-    if layout.table != "items" and _read(layout, found) == rows_max:
+        yield _column(source, first, found.items)
+    if layout.table != "items" and found.report.tables[layout.table].rows == rows_max:
         yield f"  looked at the first {rows_max:,} rows; a run reads all of them"
     for each in found.measurements:
         if each.table == layout.table and each.rows and each.rule != "time_order":
@@ -73,22 +73,17 @@ def _table(layout: TableLayout, found: Inspection, rows_max: int) -> Iterable[st
 def _rows(layout: TableLayout, found: Inspection) -> str:
     if layout.table == "items":
         return f"{len(found.items.item_ids):,} items, embeddings of {found.items.embeddings.shape[1]} numbers"
-    if layout.table == "interactions" and found.interactions:
-        counts = found.interactions.counts
-        return f"{counts.rows:,} rows, {counts.sequences:,} sequences of two items and more"
-    return f"{_read(layout, found):,} rows"
+    counts = found.report.tables[layout.table]
+    sequences = f", {counts.sequences:,} sequences of two items and more" if layout.table == "interactions" else ""
+    return f"{counts.rows:,} rows{sequences}"
 
 
-def _read(layout: TableLayout, found: Inspection) -> int:
-    if layout.table == "interactions" and found.interactions:
-        return found.interactions.counts.rows
-    return found.labels.counts.rows if found.labels else 0
-
-
-def _column(source: SourceColumn, is_text: bool, items: Items) -> str:
+def _column(source: SourceColumn, file: TableFile, items: Items) -> str:
     domain = source.name.removeprefix(ATTRIBUTE_PREFIX) if source.name.startswith(ATTRIBUTE_PREFIX) else None
     parts = [f"column {source.column!r}"] if source.column != source.name else []
-    parts += ["text" if is_text else _type(source.found), *([source.note] if source.note else [])]
+    kind = file.columns[source.column]
+    parts += ["text" if file.is_text else _type(kind)]
+    parts += filter(None, [conversion(source.kind, kind, file.is_text, source.unit)])
     text = ", ".join(parts)
     if domain is not None:
         verdicts = items.verdicts[domain]

@@ -88,10 +88,9 @@ def _parse_timestamp(column: str, kind: pa.DataType, is_text: bool, unit: str) -
         return f"epoch_us(CAST({column} AS TIMESTAMPTZ))" if getattr(kind, "tz", None) else f"epoch_us({column})"
     if pa.types.is_floating(kind):
         return epoch.format(f"CAST({column} AS DOUBLE)")
-    factor = EPOCH_UNITS[unit]
-    return (
-        f"TRY_CAST({column} AS BIGINT) // 1000" if unit == "ns" else f"TRY_CAST({column}::HUGEINT * {factor} AS BIGINT)"
-    )
+    if unit == "ns":
+        return f"TRY_CAST({column} AS BIGINT) // 1000"
+    return f"TRY_CAST({column}::HUGEINT * {EPOCH_UNITS[unit]} AS BIGINT)"
 
 
 def _parse_embedding(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
@@ -160,9 +159,7 @@ def is_epoch(kind: pa.DataType, is_text: bool) -> bool:
 def conversion(kind: ColumnType, found: pa.DataType, is_text: bool, unit: str) -> str:
     """How a column is converted on reading, in words; "" where it is read as it is."""
     if kind is TIMESTAMP and is_epoch(found, is_text):
-        if unit:
-            return f"epoch {_UNIT_NAMES[unit]}"
-        return "text read as times"
+        return f"epoch {_UNIT_NAMES[unit]}" if unit else "text read as times"
     if is_text:
         return "" if kind in (TEXT, ID) else f"text read as {kind.name}"
     if kind.plain(found):
@@ -174,13 +171,7 @@ def conversion(kind: ColumnType, found: pa.DataType, is_text: bool, unit: str) -
 def select(name: str, kind: ColumnType, column: str, found: pa.DataType, is_text: bool, unit: str) -> list[str]:
     """The select list of one column: its value as NAME and, where that cannot be read, its text as NAME_text.
 
-    Args:
-        name: of the contract.
-        kind: its type.
-        column: the name in the file.
-        found: its type in the file.
-        is_text: whether the file is CSV or JSON.
-        unit: of epoch times.
+    `name` and `kind` are those of the contract, `column` and `found` those of the file, which may be CSV or JSON.
     """
     raw = identifier(column)
     if is_text and kind not in (TEXT, ID):
@@ -201,3 +192,8 @@ def identifier(name: str) -> str:
 def literal(text: str) -> str:
     """A text in quotes."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    """SQL of a column's value as messages show it: in quotes, or None."""
+    return f"coalesce('''' || {identifier(name)} || '''', 'None')"

@@ -58,24 +58,13 @@ class Drift:
 
 
 def stability_index(now: np.ndarray, reference: np.ndarray) -> float:
-    """Population stability index, sum of (p - q) log(p / q) over bins.
-
-    Args:
-        now: counts [B].
-        reference: counts [B].
-    """
+    """Population stability index of counts [B] in the same bins: the sum of (p - q) log(p / q)."""
     p, q = (np.maximum(counts / counts.sum(), _LEAST_SHARE) for counts in (now, reference))
     return float(((p - q) * np.log(p / q)).sum())
 
 
 def compare(now: Json, reference: Json, params: DriftParams) -> list[Drift]:
-    """Compares the columns that both windows have.
-
-    Args:
-        now: `columns` of this window's profile.
-        reference: those of the reference.
-        params: the levels.
-    """
+    """Compares the columns that both windows have; each argument is `columns` of a profile."""
     shared = [name for name in now if name in reference and now[name]["kind"] == reference[name]["kind"]]
     return [_compare(name, now[name], reference[name], params) for name in shared]
 

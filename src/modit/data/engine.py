@@ -79,6 +79,10 @@ class Engine:
         """The rows of a result, in batches of at most `rows`; a million if None."""
         yield from self._connection.sql(query).to_arrow_reader(rows or BATCH_ROWS)
 
+    def table(self, query: str) -> pa.Table:
+        """All rows of a result."""
+        return self._connection.sql(query).to_arrow_reader(BATCH_ROWS).read_all()
+
     def save(self, name: str, table: pa.Table) -> None:
         """Makes a table of the database from an Arrow table."""
         self._connection.register("_arriving", table)

@@ -18,15 +18,11 @@ from modit.data.params import ValidationParams
 from modit.data.rules import RULES, TABLES
 
 if TYPE_CHECKING:
-    from great_expectations.core import ExpectationSuiteValidationResult
+    from great_expectations.data_context import EphemeralDataContext
 
 DRIFT_SUITE = "drift"
-_DRIFT_LEVELS = {
-    "psi_warn": "warning",
-    "psi_fail": "critical",
-    "distance_warn": "warning",
-    "distance_fail": "critical",
-}
+_DRIFT_LEVELS = ("psi_warn", "psi_fail", "distance_warn", "distance_fail")
+_COLUMNS = ("rule", "rows", "total", "value")
 
 
 @dataclass(frozen=True)
@@ -99,33 +95,23 @@ def judge(measurements: Sequence[Measurement], drifts: Sequence[Drift], params: 
     A batch has a row for each rule: the rows that the engine looked at, those that the rule caught, and their share.
     The limits are those of the rules and of the parameters.
 
-    Args:
-        measurements: what was measured.
-        drifts: how far columns have moved; none without a reference.
-        params: section `validate_logs`.
-
     Raises:
         ConfigError: Great Expectations is not installed.
     """
-    judge_batch, judgement = _Judge(), Judgement()
+    context, judgement = _context(), Judgement()
     for table in TABLES:
         mine = [each for each in measurements if each.table == table and not each.rule.startswith("drift_")]
         if mine:
-            batch = pd.DataFrame(
-                {name: [getattr(each, name) for each in mine] for name in ("rule", "rows", "total", "value")}
-            )
+            batch = pd.DataFrame([{name: getattr(each, name) for name in _COLUMNS} for each in mine])
             rules = [rule for rule in suite_rules(table) if rule in set(batch["rule"])]
             judgement.unmeasured[table] = [rule for rule in suite_rules(table) if rule not in rules]
             expectations = [_of_rule(rule, *RULES[rule].bounds(table, params)) for rule in rules]
-            judgement.suites[table] = judge_batch(table, batch, expectations)
+            judgement.suites[table] = _run_suite(context, table, batch, expectations)
     if drifts:
-        moved = [drift.beyond_chance(params.drift.significance) for drift in drifts]
-        batch = pd.DataFrame(moved, columns=["psi", "distance"])
-        batch.insert(0, "column", [drift.column for drift in drifts])
-        expectations = [
-            _of_drift(level, getattr(params.drift, level), severity) for level, severity in _DRIFT_LEVELS.items()
-        ]
-        judgement.suites[DRIFT_SUITE] = judge_batch(DRIFT_SUITE, batch, expectations)
+        moved = [(drift.column, *drift.beyond_chance(params.drift.significance)) for drift in drifts]
+        batch = pd.DataFrame(moved, columns=["column", "psi", "distance"])
+        expectations = [_of_drift(name, getattr(params.drift, name)) for name in _DRIFT_LEVELS]
+        judgement.suites[DRIFT_SUITE] = _run_suite(context, DRIFT_SUITE, batch, expectations)
     return judgement
 
 
@@ -135,70 +121,59 @@ def _of_rule(rule: str, low: float, high: float) -> dict[str, Any]:
     return _between("value", low, high, rule, "critical") | {"row_condition": Column("rule") == rule}
 
 
-def _of_drift(level: str, high: float, severity: str) -> dict[str, Any]:
+def _of_drift(level: str, high: float) -> dict[str, Any]:
     column = level.partition("_")[0]
-    return _between(column, 0.0, high, f"drift_{column}", severity)
+    return _between(column, 0.0, high, f"drift_{column}", "critical" if level.endswith("fail") else "warning")
 
 
 def _between(column: str, low: float, high: float, rule: str, severity: str) -> dict[str, Any]:
     return {"column": column, "min_value": low, "max_value": high, "severity": severity, "meta": {"rule": rule}}
 
 
-class _Judge:
-    """One context of Great Expectations, in memory, that tells nobody anything."""
-
-    def __init__(self) -> None:
-        os.environ["GX_ANALYTICS_ENABLED"] = "false"
-        try:
-            import great_expectations as gx  # seconds, only where it is needed
-            from great_expectations.data_context.types.base import ProgressBarsConfig
-        except ImportError as error:
-            raise ConfigError(
-                f"validation needs Great Expectations: pip install 'modit[validation]' ({error})"
-            ) from error
-        _quieten()  # importing it sets levels of its own
-        self._gx = gx
-        self._context = gx.get_context(mode="ephemeral")
-        for site in (self._context.variables.data_docs_sites or {}).values():
-            shutil.rmtree(site["store_backend"]["base_directory"], ignore_errors=True)  # a site that we do not use
-        self._context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        self._source = self._context.data_sources.add_pandas("modit")
-
-    def __call__(self, name: str, frame: pd.DataFrame, expectations: list[dict[str, Any]]) -> list[Verdict]:
-        """Runs a suite over a batch."""
-        between = self._gx.expectations.ExpectColumnValuesToBeBetween
-        suite = self._gx.ExpectationSuite(name=name, expectations=[between(**each) for each in expectations])
-        batch = self._source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("window")
-        definition = self._gx.ValidationDefinition(name=name, data=batch, suite=self._context.suites.add(suite))
-        result = self._context.validation_definitions.add(definition).run(
-            batch_parameters={"dataframe": frame}, result_format="COMPLETE"
-        )
-        return _verdicts(result, frame)
-
-
-def _verdicts(result: ExpectationSuiteValidationResult, frame: pd.DataFrame) -> list[Verdict]:
-    verdicts = []
-    for each in result.to_json_dict()["results"]:
-        config = each["expectation_config"]
-        if each["exception_info"].get("raised_exception"):
-            raise ConfigError(f"Great Expectations could not judge {config['meta']['rule']}: {each['exception_info']}")
-        found = config["kwargs"]
-        rule, column = config["meta"]["rule"], found["column"]
-        values = frame.loc[frame["rule"] == rule, column] if "rule" in frame else frame[column]
-        greatest = float(values.max())
-        verdicts.append(
-            Verdict(
-                rule,
-                each["success"],
-                config["severity"] == "critical",
-                f"{greatest:.4g}" if len(values) == 1 else f"at most {greatest:.4g} in {len(values)} columns",
-                f"{found['min_value']:.4g} to {found['max_value']:.4g}",
-            )
-        )
-    return verdicts
-
-
-def _quieten() -> None:
-    for name, known in logging.root.manager.loggerDict.items():
+def _context() -> EphemeralDataContext:
+    """A context of Great Expectations in memory, which tells nobody anything."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    try:
+        import great_expectations as gx  # seconds, only where it is needed
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+    except ImportError as error:
+        raise ConfigError(f"validation needs Great Expectations: pip install 'modit[validation]' ({error})") from error
+    for name, known in logging.root.manager.loggerDict.items():  # importing it sets levels of its own
         if name.partition(".")[0] in ("great_expectations", "posthog") and isinstance(known, logging.Logger):
             known.setLevel(logging.WARNING)
+    context = gx.get_context(mode="ephemeral")
+    for site in (context.variables.data_docs_sites or {}).values():
+        shutil.rmtree(site["store_backend"]["base_directory"], ignore_errors=True)  # a site that we do not use
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return context
+
+
+def _run_suite(
+    context: EphemeralDataContext, name: str, frame: pd.DataFrame, expectations: list[dict[str, Any]]
+) -> list[Verdict]:
+    import great_expectations as gx
+
+    between = gx.expectations.ExpectColumnValuesToBeBetween
+    suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[between(**each) for each in expectations]))
+    asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
+    definition = gx.ValidationDefinition(
+        name=name, data=asset.add_batch_definition_whole_dataframe("window"), suite=suite
+    )
+    found = definition.run(batch_parameters={"dataframe": frame}, result_format="COMPLETE")
+    return [_verdict(each, frame) for each in found.to_json_dict()["results"]]
+
+
+def _verdict(result: dict[str, Any], frame: pd.DataFrame) -> Verdict:
+    config = result["expectation_config"]
+    rule, found = config["meta"]["rule"], config["kwargs"]
+    if result["exception_info"].get("raised_exception"):
+        raise ConfigError(f"Great Expectations could not judge {rule}: {result['exception_info']}")
+    values = (frame[frame["rule"] == rule] if "rule" in frame else frame)[found["column"]]
+    greatest = f"{float(values.max()):.4g}"
+    return Verdict(
+        rule,
+        result["success"],
+        config["severity"] == "critical",
+        greatest if len(values) == 1 else f"at most {greatest} in {len(values)} columns",
+        f"{found['min_value']:.4g} to {found['max_value']:.4g}",
+    )

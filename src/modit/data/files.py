@@ -17,7 +17,7 @@ from modit.core.errors import ContractError
 from modit.core.window import names_partition, partition_day
 from modit.data.contract import literal
 from modit.data.engine import Engine
-from modit.data.problems import ProblemLog
+from modit.data.problems import ProblemLog, breach
 from modit.data.rules import RULES
 
 PARQUET, CSV, JSON = "Parquet", "CSV", "JSON"
@@ -93,7 +93,6 @@ def find_files(source: Path, table: str, engine: Engine) -> list[TableFile]:
     Raises:
         ContractError: there is no such file, there are several, the folder is empty, or a file cannot be read.
     """
-    problems = ProblemLog()
     roots = [source / f"{table}{suffix}" for suffix in FORMATS if (source / f"{table}{suffix}").exists()]
     roots += [source / table] if (source / table).is_dir() else []
     if len(roots) != 1:
@@ -103,36 +102,33 @@ def find_files(source: Path, table: str, engine: Engine) -> list[TableFile]:
             if roots
             else f"neither exists: {source / table}.parquet (or .csv, .jsonl) or {table}/"
         )
-        problems.add("file_present", f"{table}.parquet", detail=state)
-        problems.raise_if_any()
+        raise breach("file_present", f"{table}.parquet", detail=state)
     paths = _data_files(roots[0]) if roots[0].is_dir() else roots
     if not paths:
-        problems.add("file_present", roots[0].name, detail=f"no *.parquet, *.csv or *.jsonl under {roots[0]}")
+        raise breach("file_present", roots[0].name, detail=f"no *.parquet, *.csv or *.jsonl under {roots[0]}")
+    problems = ProblemLog()
     files = [file for path in paths if (file := _open(path, source, engine, problems)) is not None]
     problems.raise_if_any()
     return files
 
 
-def scan(files: Sequence[TableFile], columns: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
+def scan(files: Sequence[TableFile], columns: Sequence[Sequence[str]]) -> str:
     """SQL that yields the rows of files in their order, with `pos`, their position in the input.
 
-    Args:
-        files: the files.
-        columns: for each file, its select list: expressions over its columns with names.
-        numbers: the number of each file.
+    `columns` gives for each file its select list: expressions over its columns with names.
     """
-    selects = []
-    numbered = zip(files, map(tuple, columns), numbers, strict=True)
-    # Parquet files that are read alike are read together; their numbers follow each other
-    alike = itertools.groupby(enumerate(numbered), lambda each: (each[1][0].is_text, each[1][1], each[1][2] - each[0]))
-    for (is_text, chosen, _), group in alike:
-        members = [(file, number) for _, (file, _, number) in group]
+    selects: list[str] = []
+    number = 0
+    # Parquet files that are read alike are read together
+    numbered = zip(files, map(tuple, columns), strict=True)
+    for (is_text, chosen), group in itertools.groupby(numbered, lambda each: (each[0].is_text, each[1])):
+        members = [file for file, _ in group]
         if is_text:
             row = "row_number() OVER () - 1"
-            selects += [_select(chosen, str(number), row, _reader([file])) for file, number in members]
+            selects += [_select(chosen, str(number + n), row, _reader([file])) for n, file in enumerate(members)]
         else:
-            part = f"{members[0][1]} + file_index"
-            selects.append(_select(chosen, part, "file_row_number", _reader([file for file, _ in members])))
+            selects.append(_select(chosen, f"{number} + file_index", "file_row_number", _reader(members)))
+        number += len(members)
     return "\nUNION ALL ".join(selects)
 
 
@@ -143,19 +139,13 @@ def count_rows(files: Sequence[TableFile], engine: Engine) -> int:
     return counted + sum(file.rows or 0 for file in files)
 
 
-def undecodable(files: Sequence[TableFile], columns: Sequence[Sequence[str]], error: Exception) -> Exception:
+def undecodable(files: Sequence[TableFile], columns: Sequence[str], error: Exception) -> Exception:
     """The error for files that the engine could not decode: it names the file, and column and row where it can.
 
-    Args:
-        files: the files.
-        columns: for each file, the names of the columns that were read.
-        error: what the engine said.
-
-    Returns:
-        A `ContractError`; or the error itself where no file is at fault, such as a disk that is full.
+    The error itself is returned where no file is at fault, such as for a disk that is full.
     """
-    for file, names in zip(files, columns, strict=True):
-        for column in names if not file.is_text else ():
+    for file in files:
+        for column in columns if not file.is_text else ():
             row, reason = _first_undecodable_row(file, column)
             if reason:
                 return _unreadable(file.name, f", column '{column}', row {row}", reason)

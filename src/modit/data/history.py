@@ -12,7 +12,6 @@ import numpy as np
 from modit.core.window import Days
 from modit.data.measurements import Measurement, measured
 from modit.data.params import ValidationParams
-from modit.data.profile import rates
 
 Json = Mapping[str, Any]
 _DATED = ("interactions", "retrieval_labels")
@@ -81,15 +80,10 @@ def measure_rates(now: Json, history: Sequence[Json], params: ValidationParams) 
     standard deviations between windows, and four standard errors of this window's share (over lists, for labels).
     """
     found = []
-    for rule, table, name in (
-        ("label_rate", "retrieval_labels", "label_rates"),
-        ("attribute_rate", "items", "attribute_rates"),
-    ):
-        bands = [
-            band
-            for domain, counts in sorted(now.get(name, {}).items())
-            if (band := _band(domain, counts, [rates(record, name) for record in history], params))
-        ]
+    for rule, table in (("label_rate", "retrieval_labels"), ("attribute_rate", "items")):
+        past = [record.get(f"{rule}s", {}) for record in history]
+        rates = sorted(now.get(f"{rule}s", {}).items())
+        bands = [band for domain, counts in rates if (band := _band(domain, counts, past, params))]
         if bands:
             distance = max(distance for distance, _ in bands)
             details = tuple(text for _, text in sorted(bands, reverse=True))
@@ -98,10 +92,11 @@ def measure_rates(now: Json, history: Sequence[Json], params: ValidationParams) 
 
 
 def _band(
-    domain: str, counts: Sequence[int], history: Sequence[dict[str, float]], params: ValidationParams
+    domain: str, counts: Sequence[int], history: Sequence[Json], params: ValidationParams
 ) -> tuple[float, str] | None:
+    """How far the share of a domain lies from the centre of its band, and that in words; None without a band."""
     positives, rows, independent = counts
-    past = [shares[domain] for shares in history if domain in shares]
+    past = [rates[domain][0] / rates[domain][1] for rates in history if rates.get(domain, (0, 0))[1]]
     if not past or not rows:
         return None
     centre, found = float(np.mean(past)), positives / rows

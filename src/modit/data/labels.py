@@ -4,56 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from modit.data.catalog import RETRIEVAL_LABEL_SCHEMA
-from modit.data.contract import literal
+from modit.data.contract import LABEL_COLUMNS, literal
 from modit.data.mapping import TableLayout
 from modit.data.measurements import Measurement
-from modit.data.quarantine import SetAside
 from modit.data.rules import REQUEST_CHECKS, first_broken, label_checks
-from modit.data.table_job import TableJob
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The good rows, sorted by request and rank; numbers instead of ids.
-
-    Attributes:
-        request: int32 [T], requests numbered in the order of the input.
-        time: int64 [T], microseconds.
-        domain: int32 [T], place in the sorted domains of the catalogue.
-        anchor: int32 [T], row of the catalogue.
-        rank: int64 [T], from 1.
-        item: int32 [T], row of the catalogue.
-        label: bool [T].
-    """
-
-    request: np.ndarray
-    time: np.ndarray
-    domain: np.ndarray
-    anchor: np.ndarray
-    rank: np.ndarray
-    item: np.ndarray
-    label: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.request)
-
-    def take(self, chosen: np.ndarray) -> Labels:
-        """The rows under an index or a mask."""
-        return Labels(*(column[chosen] for column in vars(self).values()))
-
-
-@dataclass
-class LabelCounts:
-    """What happened to the rows: `rows` = `outside_window` + quarantined + `kept`."""
-
-    rows: int
-    outside_window: int
-    quarantined: dict[str, int]
-    kept: int
+from modit.data.table import Ingest, RowCounts, Table
 
 
 @dataclass(frozen=True)
@@ -61,120 +19,69 @@ class RetrievalLabels:
     """What the table `retrieval_labels` gave.
 
     Attributes:
-        labels: the good rows.
-        request_ids: the id of each request.
+        rows: the good rows, with rows of the catalogue instead of ids: `modit.data.catalog.RETRIEVAL_LABEL_SCHEMA`.
+            Requests come in the order of the input, the rows of each by rank.
         counts: what happened to the rows.
-        measurements: one for each rule on rows.
+        measurements: one for each rule that was measured.
         layout: the table as it was understood.
     """
 
-    labels: Labels
-    request_ids: pa.Array
-    counts: LabelCounts
+    rows: pa.Table
+    counts: RowCounts
     measurements: list[Measurement]
     layout: TableLayout
 
-    def as_table(self, domains: list[str]) -> pa.Table:
-        """The good rows in the columns of `modit.data.catalog.RETRIEVAL_LABEL_SCHEMA`."""
-        rows = self.labels
-        columns = [
-            self.request_ids.take(pa.array(rows.request)),
-            pa.array(rows.time, pa.timestamp("us", tz="UTC")),
-            pa.array(domains, pa.string()).take(pa.array(rows.domain)),
-            pa.array(rows.anchor, pa.int32()),
-            pa.array(rows.rank, pa.int32()),
-            pa.array(rows.item, pa.int32()),
-            pa.array(rows.label),
-        ]
-        return pa.Table.from_arrays(columns, schema=RETRIEVAL_LABEL_SCHEMA)
 
-
-def read_labels(job: TableJob, domains: list[str]) -> RetrievalLabels:
-    """Reads and checks `retrieval_labels`.
-
-    Args:
-        job: what to read, and how.
-        domains: of the catalogue, sorted.
+def read_labels(ingest: Ingest, domains: list[str]) -> RetrievalLabels:
+    """Reads and checks `retrieval_labels`: rows one by one, then among the rows of their request.
 
     Raises:
         ContractError: the columns are not those of the contract, or a file cannot be read.
     """
-    return _Reader(job.understand("retrieval_labels"), job).read(domains)
-
-
-class _Reader:
-    """Checks rows one by one, then among the rows of their request."""
-
-    def __init__(self, layout: TableLayout, job: TableJob) -> None:
-        self._layout, self._job, self._engine = layout, job, job.engine
-        self._files = job.files(layout)
-        self._row_checks = label_checks(job.times.overlap_days)
-
-    def read(self, domains: list[str]) -> RetrievalLabels:
-        self._job.stage(
-            self._layout,
-            self._files,
+    table, engine = Table("retrieval_labels", ingest), ingest.engine
+    row_checks = label_checks(ingest.window.overlap_days)
+    with table.decoding():
+        engine.run(
             "CREATE OR REPLACE TABLE staged_labels AS SELECT * EXCLUDE (part, day, has_unknown_day), "
-            f"{first_broken(self._row_checks)} AS broken {self._job.scan(self._layout, self._files)}",
+            f"{first_broken(row_checks)} AS broken {table.rows_in_window()}"
         )
-        for statement in (_known(domains), _DELIVERED, _MISSING_RANKS, _AMONG_REQUESTS):
-            self._engine.run(statement)
-        broken = f"{first_broken(REQUEST_CHECKS)} + {len(self._row_checks)}"
-        self._engine.run(
-            "CREATE OR REPLACE TABLE checked_labels AS "
-            f"SELECT * EXCLUDE (broken), {broken} AS broken FROM among_requests"
-        )
-        labels, request_ids = self._good()
-        in_window = self._engine.value("SELECT count(*) FROM staged_labels")
-        aside = self._set_aside(in_window)
-        rows = self._job.count(self._files)
-        counts = LabelCounts(rows, rows - in_window, aside.counts, len(labels))
-        return RetrievalLabels(labels, request_ids, counts, aside.measurements, self._layout)
+    for statement in (_known(domains), _DELIVERED, _MISSING_RANKS, _AMONG_REQUESTS):
+        engine.run(statement)
+    rows = engine.table(_GOOD).cast(RETRIEVAL_LABEL_SCHEMA)
+    values = ", ".join(_AS_TEXT.get(name, name) for name in LABEL_COLUMNS)
+    engine.run(
+        f"CREATE OR REPLACE TABLE refused_labels AS SELECT pos, broken, {values} FROM staged_labels "
+        f"WHERE broken IS NOT NULL UNION ALL SELECT pos, request_broken + {len(row_checks)}, {values} "
+        "FROM among_requests WHERE request_broken IS NOT NULL"
+    )
+    read, in_window = table.count(), engine.value("SELECT count(*) FROM staged_labels")
+    checks = [*row_checks, *REQUEST_CHECKS]
+    quarantined, measurements = table.set_aside("refused_labels", list(table.layout.columns), checks, in_window)
+    counts = RowCounts(read, read - in_window, quarantined, len(rows))
+    return RetrievalLabels(rows, counts, measurements, table.layout)
 
-    def _good(self) -> tuple[Labels, pa.Array]:
-        self._engine.run(
-            "CREATE OR REPLACE TABLE requests AS "
-            "SELECT request_id, CAST(row_number() OVER (ORDER BY min(pos)) - 1 AS INTEGER) AS request "
-            "FROM checked_labels GROUP BY request_id"
-        )
-        columns = self._engine.arrays(
-            "SELECT request, timestamp AS time, domain_number AS domain, anchor, rank, item, label "
-            "FROM checked_labels JOIN requests USING (request_id) WHERE broken IS NULL ORDER BY request, rank, pos"
-        )
-        kinds = (np.int32, np.int64, np.int32, np.int32, np.int64, np.int32, bool)
-        labels = Labels(*(column.astype(kind) for column, kind in zip(columns.values(), kinds, strict=True)))
-        ids = [request for (request,) in self._engine.rows("SELECT request_id FROM requests ORDER BY request")]
-        return labels, pa.array(ids, pa.string())
 
-    def _set_aside(self, in_window: int) -> SetAside:
-        values = {
-            "timestamp": "CAST(make_timestamp(timestamp) AS VARCHAR)",
-            "rank": "CAST(rank AS VARCHAR)",
-            "label": "CASE WHEN label = 1 THEN 'true' ELSE 'false' END",
-        }
-        parsed = ", ".join(
-            f"coalesce({name}_text, CASE WHEN {name} IS NOT NULL THEN {value} END) AS {name}"
-            for name, value in values.items()
-        )
-        columns = f"pos, broken, request_id, {parsed}, domain, anchor_item_id, item_id"
-        self._engine.run(
-            f"CREATE OR REPLACE TABLE refused_labels AS SELECT {columns} FROM staged_labels WHERE broken IS NOT NULL "
-            f"UNION ALL SELECT {columns} FROM checked_labels WHERE broken IS NOT NULL"
-        )
-        checks = [*self._row_checks, *REQUEST_CHECKS]
-        return self._job.set_aside(self._layout, self._files, checks, "refused_labels", in_window)
+# The values of a row that is set aside, as text: what could not be read is as it was written.
+_AS_TEXT = {
+    name: f"coalesce({name}_text, CASE WHEN {name} IS NOT NULL THEN {value} END) AS {name}"
+    for name, value in {
+        "timestamp": "CAST(make_timestamp(timestamp) AS VARCHAR)",
+        "rank": "CAST(rank AS VARCHAR)",
+        "label": "CASE WHEN label = 1 THEN 'true' ELSE 'false' END",
+    }.items()
+}
 
 
 def _known(domains: list[str]) -> str:
-    """Table `known_labels`: the rows that are good by themselves, with the numbers of domain, anchor and item."""
-    numbered = ", ".join(f"({literal(domain)}, {number})" for number, domain in enumerate(domains))
-    names = "CASE WHEN domain IN (SELECT name FROM domains) THEN domain ELSE "
-    names += "trim(regexp_replace(lower(domain), '[^a-z0-9]+', '_', 'g'), '_') END"
+    """Table `known_labels`: the rows that are good by themselves, with the rows of anchor and item in the catalogue."""
+    names = ", ".join(f"({literal(domain)})" for domain in domains)
+    spelled = "CASE WHEN domain IN (SELECT name FROM domains) THEN domain ELSE "
+    spelled += "trim(regexp_replace(lower(domain), '[^a-z0-9]+', '_', 'g'), '_') END"
     return (
-        f"CREATE OR REPLACE TABLE known_labels AS WITH domains (name, number) AS (VALUES {numbered}) "
-        "SELECT labels.*, domains.number AS domain_number, anchors.item AS anchor, found.item "
+        f"CREATE OR REPLACE TABLE known_labels AS WITH domains (name) AS (VALUES {names}) "
+        "SELECT labels.*, domains.name AS domain_name, anchors.item AS anchor, found.item "
         "FROM staged_labels AS labels "
-        f"LEFT JOIN domains ON domains.name = {names} "
+        f"LEFT JOIN domains ON domains.name = {spelled} "
         "LEFT JOIN items AS anchors ON anchors.item_id = labels.anchor_item_id "
         "LEFT JOIN items AS found ON found.item_id = labels.item_id "
         "WHERE labels.broken IS NULL"
@@ -199,9 +106,8 @@ FROM delivered JOIN (SELECT request_id, max(rank) AS greatest FROM known_labels 
 GROUP BY request_id, greatest
 """
 # Each row beside the others of its request. What is usual is what most rows have, of equals what came first.
-_AMONG_REQUESTS = """
-CREATE OR REPLACE TABLE among_requests AS
-SELECT *,
+_AMONG_REQUESTS = f"""
+CREATE OR REPLACE TABLE among_requests AS SELECT *, {first_broken(REQUEST_CHECKS)} AS request_broken FROM (SELECT *,
     first_value(timestamp) OVER (request ORDER BY rows_timestamp DESC, first_timestamp, pos) AS usual_timestamp,
     first_value(domain) OVER (request ORDER BY rows_domain DESC, first_domain, pos) AS usual_domain,
     first_value(anchor_item_id) OVER (request ORDER BY rows_anchor DESC, first_anchor, pos) AS usual_anchor
@@ -215,5 +121,12 @@ FROM (
     FROM known_labels JOIN missing_ranks USING (request_id)
     WINDOW by_timestamp AS (PARTITION BY request_id, timestamp), by_domain AS (PARTITION BY request_id, domain),
         by_anchor AS (PARTITION BY request_id, anchor_item_id)
-) WINDOW request AS (PARTITION BY request_id)
+) WINDOW request AS (PARTITION BY request_id))
+"""
+_GOOD = """
+SELECT request_id, make_timestamptz(timestamp) AS timestamp, domain_name AS domain, anchor, rank, item,
+    CAST(label AS BOOLEAN) AS label
+FROM among_requests JOIN (SELECT request_id, min(pos) AS first_pos FROM among_requests GROUP BY request_id)
+    USING (request_id)
+WHERE request_broken IS NULL ORDER BY first_pos, rank, pos
 """

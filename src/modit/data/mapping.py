@@ -14,7 +14,8 @@ The mapping file lies in the input folder as `mapping.yaml`, `mapping.yml` or `m
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,6 @@ from modit.data.contract import (
     TIMESTAMP,
     VERDICT,
     ColumnType,
-    conversion,
     epoch_unit,
     identifier,
     is_epoch,
@@ -42,7 +42,7 @@ from modit.data.contract import (
 )
 from modit.data.engine import Engine
 from modit.data.files import TableFile, scan, undecodable
-from modit.data.problems import ProblemLog
+from modit.data.problems import ProblemLog, breach
 
 MAPPING_FILES = ("mapping.yaml", "mapping.yml", "mapping.json")
 _COLUMNS: dict[str, dict[str, ColumnType]] = {
@@ -52,27 +52,17 @@ _COLUMNS: dict[str, dict[str, ColumnType]] = {
 }
 # Names that are understood without a mapping file where exactly one of them is there; without case and punctuation.
 _ALIASES = {
-    "item_id": ("itemid", "productid", "movieid", "trackid", "songid", "bookid", "articleid", "asin", "sku", "iid"),
-    "sequence_id": (
-        "sequenceid",
-        "userid",
-        "sessionid",
-        "customerid",
-        "visitorid",
-        "basketid",
-        "playlistid",
-        "orderid",
-        "uid",
-    ),
-    "timestamp": ("timestamp", "time", "datetime", "ts", "eventtime", "createdat"),
-    "position": ("position",),
-    "embedding": ("embedding", "embeddings", "vector", "emb"),
-    "title": ("title", "name", "productname", "itemname"),
-    "request_id": ("requestid", "queryid", "searchid"),
-    "anchor_item_id": ("anchoritemid", "anchorid", "seeditemid"),
-    "domain": ("domain", "attribute"),
-    "rank": ("rank",),
-    "label": ("label", "verdict"),
+    "item_id": "itemid productid movieid trackid songid bookid articleid asin sku iid",
+    "sequence_id": "sequenceid userid sessionid customerid visitorid basketid playlistid orderid uid",
+    "timestamp": "timestamp time datetime ts eventtime createdat",
+    "position": "position",
+    "embedding": "embedding embeddings vector emb",
+    "title": "title name productname itemname",
+    "request_id": "requestid queryid searchid",
+    "anchor_item_id": "anchoritemid anchorid seeditemid",
+    "domain": "domain attribute",
+    "rank": "rank",
+    "label": "label verdict",
 }
 _LABEL_PREFIX = "label_"
 
@@ -86,16 +76,16 @@ class SourceColumn:
         kind: its type in the contract.
         column: its name in the input.
         unit: of epoch times, "" where they are none.
-        found: its Arrow type in the first file.
-        note: what is done on reading, in words; "" for nothing.
     """
 
     name: str
     kind: ColumnType
     column: str
-    unit: str
-    found: pa.DataType
-    note: str
+    unit: str = ""
+
+    def select_from(self, file: TableFile) -> list[str]:
+        """The select list that reads it from a file."""
+        return select(self.name, self.kind, self.column, file.columns[self.column], file.is_text, self.unit)
 
 
 @dataclass(frozen=True)
@@ -122,23 +112,18 @@ class TableLayout:
         """The domains that have verdicts, sorted."""
         return sorted(name.removeprefix(ATTRIBUTE_PREFIX) for name in self.columns if name.startswith(ATTRIBUTE_PREFIX))
 
-    def scan(self, files: Sequence[TableFile], numbers: Sequence[int]) -> str:
-        """SQL that yields rows with `pos`, each column of the contract, and the text of what cannot be read.
+    def scan(self, files: Sequence[TableFile]) -> str:
+        """SQL that yields rows of some files with `pos`, each column of the contract, and the text of unread values."""
+        columns = self.columns.values()
+        return scan(files, [[part for each in columns for part in each.select_from(file)] for file in files])
 
-        Args:
-            files: some of the files; not empty.
-            numbers: the number of each.
-        """
-        lists = [[part for each in self.columns.values() for part in _select_from(file, each)] for file in files]
-        return scan(files, lists, numbers)
-
-    def undecodable(self, files: Sequence[TableFile], error: Exception) -> Exception:
-        """The error for files that the engine could not decode."""
-        return undecodable(files, [[each.column for each in self.columns.values()]] * len(files), error)
-
-
-def _select_from(file: TableFile, source: SourceColumn) -> list[str]:
-    return select(source.name, source.kind, source.column, file.columns[source.column], file.is_text, source.unit)
+    @contextmanager
+    def decoding(self, files: Sequence[TableFile], engine: Engine) -> Iterator[None]:
+        """A block that reads files; an error of the engine becomes a `ContractError` where a file is at fault."""
+        try:
+            yield
+        except engine.Error as error:
+            raise undecodable(files, [each.column for each in self.columns.values()], error) from error
 
 
 class Mapping:
@@ -166,23 +151,20 @@ class Mapping:
         found = file or next((source / name for name in MAPPING_FILES if (source / name).is_file()), None)
         if found is None:
             return cls()
-        problems = ProblemLog()
         try:
             content = yaml.safe_load(found.read_text(encoding="utf-8"))  # JSON is YAML, too
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            content = {}
-            problems.add("mapping_valid", found.name, detail=str(error))
-        _check_mapping(content, found.name, problems)
-        problems.raise_if_any()
+            raise breach("mapping_valid", found.name, detail=str(error)) from error
+        _check_mapping(content, found.name)
         return cls(content, found.name)
 
     def of(self, table: str) -> dict[str, str]:
         """Column of the contract -> column of the input, verdicts as `attr_<domain>`."""
-        named = {key: value for key, value in self.tables.get(table, {}).items() if isinstance(value, str)}
-        named.pop("timestamp_unit", None)
-        domains = self.tables.get(table, {}).get("domains", {})
+        columns = dict(self.tables.get(table, {}))
+        columns.pop("timestamp_unit", None)
+        domains = columns.pop("domains", {})
         pairs = domains.items() if isinstance(domains, dict) else ((column, column) for column in domains)
-        return named | {ATTRIBUTE_PREFIX + domain_name(domain): column for domain, column in pairs}
+        return columns | {ATTRIBUTE_PREFIX + domain_name(domain): column for domain, column in pairs}
 
     def unit(self, table: str) -> str | None:
         """The unit of epoch times that the file names."""
@@ -199,11 +181,7 @@ def domain_name(text: str) -> str:
 def understand(table: str, files: list[TableFile], mapping: Mapping, engine: Engine) -> TableLayout:
     """Finds the columns of the contract in the files of a table.
 
-    Args:
-        table: its name.
-        files: its files.
-        mapping: the mapping file.
-        engine: measures epoch times, to find their unit.
+    The engine measures epoch times, to find their unit.
 
     Raises:
         ContractError: a column is missing, ambiguous, or has a type that the contract does not take.
@@ -221,38 +199,37 @@ def understand(table: str, files: list[TableFile], mapping: Mapping, engine: Eng
         kinds = {name: kind for name, kind in kinds.items() if name not in ORDER_COLUMNS or name in order}
     for name, kind in kinds.items():
         _check_column(table, files, name, named.get(name), kind, problems)
-    _check_same_columns(table, files, problems)
+    if table == "items":
+        _check_same_columns(files, problems)
     problems.raise_if_any()
-    columns = {name: named[name] for name in kinds if name in named}
-    layout = {
-        name: _source_column(files, name, kinds[name], column, mapping.unit(table), engine)
-        for name, column in columns.items()
-    }
-    return TableLayout(table, files, layout)
+    columns = {}
+    for name, kind in kinds.items():
+        if name in named:
+            unit = (mapping.unit(table) or _unit(files, named[name], engine)) if kind is TIMESTAMP else ""
+            columns[name] = SourceColumn(name, kind, named[name], unit)
+    return TableLayout(table, files, columns)
 
 
 def _named(table: str, first: TableFile, mapping: Mapping, problems: ProblemLog) -> dict[str, str]:
     """Column of the contract -> column of the input."""
-    named = dict(mapping.of(table))
+    named = mapping.of(table)
     for name, column in list(named.items()):
         if column not in first.columns:
             detail = f"{mapping.name} says {name} is {column!r}; columns are {', '.join(first.columns)}"
             problems.add("mapping_valid", first.name, column, detail)
             del named[name]
-    for name in _COLUMNS[table]:
-        if name not in named and name in first.columns:
-            named[name] = name
+    named = {name: name for name in _COLUMNS[table] if name in first.columns} | named
     if table == "items":
         named |= _domains(first, named, problems)
-    ordered = any(name in named for name in ORDER_COLUMNS)
+    is_ordered = table == "interactions" and any(name in named for name in ORDER_COLUMNS)
     for name in _COLUMNS[table]:
-        if name not in named and not (table == "interactions" and name in ORDER_COLUMNS and ordered):
+        if name not in named and not (is_ordered and name in ORDER_COLUMNS):
             named |= _by_alias(table, name, first, set(named.values()), problems)
     return named
 
 
 def _by_alias(table: str, name: str, file: TableFile, taken: set[str], problems: ProblemLog) -> dict[str, str]:
-    aliases = (*_ALIASES[name], "id") if (table, name) == ("items", "item_id") else _ALIASES[name]
+    aliases = [*_ALIASES[name].split(), *(["id"] if (table, name) == ("items", "item_id") else [])]
     found = [column for column in file.columns if column not in taken and _plain(column) in aliases]
     if len(found) > 1 and name != "title":
         detail = f"several columns may be it: {', '.join(found)}; name one in mapping.yaml"
@@ -281,32 +258,29 @@ def _domains(file: TableFile, named: dict[str, str], problems: ProblemLog) -> di
     return found
 
 
-def _how_to_map(table: str, name: str, file: TableFile) -> str:
-    unused = next((column for column in file.columns if column not in _COLUMNS[table]), "YOUR_COLUMN")
-    example = f"{table}: {{{name}: {unused}}}"
-    return f"a column of another name is named in mapping.yaml, such as '{example}' (docs/reference/input-contract.md)"
-
-
 def _check_column(
     table: str, files: list[TableFile], name: str, column: str | None, kind: ColumnType, problems: ProblemLog
 ) -> None:
+    first = files[0]
     if column is None:
         if name != "title":
-            detail = f"missing; columns are {', '.join(files[0].columns)}; {_how_to_map(table, name, files[0])}"
-            problems.add("column_present", files[0].name, name, detail)
+            unused = next((each for each in first.columns if each not in _COLUMNS[table]), "YOUR_COLUMN")
+            detail = f"missing; columns are {', '.join(first.columns)}; a column of another name is named in "
+            detail += f"mapping.yaml, such as '{table}: {{{name}: {unused}}}' (docs/reference/input-contract.md)"
+            problems.add("column_present", first.name, name, detail)
         return
     for file in files:
         if column not in file.columns:
             problems.add("column_present", file.name, column, f"missing; columns are {', '.join(file.columns)}")
         elif not file.is_text and not kind.accepts(file.columns[column]):
             problems.add("column_type", file.name, column, f"must be {kind.name}, is {file.columns[column]}")
-    if kind is TIMESTAMP and name == "timestamp":
+    if kind is TIMESTAMP:
         _check_time_zones([file for file in files if column in file.columns], column, problems)
 
 
-def _check_same_columns(table: str, files: list[TableFile], problems: ProblemLog) -> None:
+def _check_same_columns(files: list[TableFile], problems: ProblemLog) -> None:
     """Optional columns of items that the first file does not have."""
-    for file in files[1:] if table == "items" else ():
+    for file in files[1:]:
         for name in file.columns:
             if name not in files[0].columns and (name == "title" or name.startswith(ATTRIBUTE_PREFIX)):
                 problems.add("column_present", files[0].name, name, f"missing here, present in {file.name}")
@@ -321,38 +295,24 @@ def _check_time_zones(files: list[TableFile], column: str, problems: ProblemLog)
             problems.add("column_type", file.name, column, f"time zone {zone}, while {typed[0].name} has {first}")
 
 
-def _source_column(
-    files: list[TableFile], name: str, kind: ColumnType, column: str, unit: str | None, engine: Engine
-) -> SourceColumn:
-    found = files[0].columns[column]
-    if kind is TIMESTAMP and any(is_epoch(file.columns[column], file.is_text) for file in files):
-        unit = unit or _unit(files, column, engine)
-    else:
-        unit = ""
-    note = conversion(kind, found, files[0].is_text, unit)
-    return SourceColumn(name, kind, column, unit, found, note)
-
-
 def _unit(files: list[TableFile], column: str, engine: Engine) -> str:
     """The unit of epoch times by their median in the first file that has any; "" where all times are text."""
-    for number, file in enumerate(files):
+    for file in files:
         if is_epoch(file.columns[column], file.is_text):
-            numbers = [f"TRY_CAST({identifier(column)} AS DOUBLE) AS number"]
+            numbers = scan([file], [[f"TRY_CAST({identifier(column)} AS DOUBLE) AS number"]])
             try:
-                median = engine.value(
-                    f"SELECT median(number) FROM ({scan([file], [numbers], [number])}) WHERE isfinite(number)"
-                )
+                median = engine.value(f"SELECT median(number) FROM ({numbers}) WHERE isfinite(number)")
             except engine.Error as error:
-                raise undecodable([file], [[column]], error) from error
+                raise undecodable([file], [column], error) from error
             if median is not None:
                 return epoch_unit(median)
     return ""
 
 
-def _check_mapping(content: Any, name: str, problems: ProblemLog) -> None:
+def _check_mapping(content: Any, name: str) -> None:
     if not isinstance(content, dict):
-        problems.add("mapping_valid", name, detail=f"is {content!r}; allowed: tables, {', '.join(_COLUMNS)}")
-        return
+        raise breach("mapping_valid", name, detail=f"is {content!r}; allowed: tables, {', '.join(_COLUMNS)}")
+    problems = ProblemLog()
     for table, columns in content.items():
         if table not in _COLUMNS or not isinstance(columns, dict):
             problems.add("mapping_valid", name, table, f"no such table; allowed: {', '.join(_COLUMNS)}")
@@ -368,6 +328,7 @@ def _check_mapping(content: Any, name: str, problems: ProblemLog) -> None:
                 problems.add("mapping_valid", name, key, f"is {value!r}; allowed: domain: column, or a list of columns")
             elif key != "domains" and not isinstance(value, str):
                 problems.add("mapping_valid", name, f"{table}.{key}", f"is {value!r}; allowed: the name of a column")
+    problems.raise_if_any()
 
 
 def _is_name(text: str) -> bool:

@@ -78,29 +78,25 @@ def measured(
 
 
 def contract_measurements(table: str, breaches: Iterable[tuple[str, str, int, str]] = ()) -> list[Measurement]:
-    """How often each rule on files and columns of a table was broken; none may be.
-
-    Args:
-        table: the table.
-        breaches: those of a `ContractError`; of any table.
-    """
-    mine = [breach for breach in breaches if breach[0].partition("/")[0].partition(".")[0] == table]
-    rules = [name for name, rule in RULES.items() if rule.ranges.get(table) == NONE]
-    counts = {name: [(count, text) for _, broken, count, text in mine if broken == name] for name in rules}
-    return [
-        Measurement(table, rule, float(sum(n for n, _ in found)), *NONE, details=tuple(text for _, text in found))  # type: ignore[arg-type]
-        for rule, found in counts.items()
-    ]
+    """How often each rule on files and columns of a table was broken, by the breaches of a `ContractError`."""
+    found = []
+    for name, rule in RULES.items():
+        if rule.ranges.get(table) == NONE:
+            mine = [
+                (count, text)
+                for file, broken, count, text in breaches
+                if broken == name and file.partition("/")[0].partition(".")[0] == table
+            ]
+            details = tuple(text for _, text in mine)
+            found.append(Measurement(table, name, float(sum(n for n, _ in mine)), 0.0, 0.0, details=details))
+    return found
 
 
 def refuse(measurements: Iterable[Measurement]) -> None:
     """Refuses a window for measurements that lie outside their ranges.
 
-    Args:
-        measurements: those that do; nothing happens where there are none.
-
     Raises:
-        ContractError: with rule, count and three examples of each.
+        ContractError: there is such a measurement; with rule, count and three examples of each.
     """
     lines = [str(measurement) for measurement in measurements]
     if lines:

@@ -20,8 +20,11 @@ from modit.core.artifacts import MANIFEST
 from modit.core.errors import ConfigError, ContractError
 from modit.core.run_config import NewDomain
 from modit.data.catalog import NOT_SCORED, Catalog
+from modit.data.contract import VERDICT
 from modit.data.engine import Engine
-from modit.data.items import read_verdicts
+from modit.data.files import find_files
+from modit.data.mapping import Mapping as MappingFile
+from modit.data.mapping import SourceColumn, TableLayout, understand
 from modit.data.nightly import OUTCOME_FILE
 
 # Items that a function is asked about at once; what it said is on disk before the next ones are asked.
@@ -39,64 +42,51 @@ def extend(
     source: Callable[[], Path],
     scratch: Path,
 ) -> dict[str, Any]:
-    """Writes what another run has accepted, with one more domain.
+    """Writes what another run has accepted, with the scorer's verdicts of one more domain.
 
     Args:
         taken: folders of that run's `catalog`, `quarantine` and `validation`.
         outputs: existing folders for the same.
         new: the domain.
-        source: gives the input folder.
-        scratch: folder that survives a crash.
+        source: gives the input folder, asked for only where a column has the verdicts.
+        scratch: folder that survives a crash: no item is asked about twice.
 
     Returns:
         The outcome of that run's validation.
 
     Raises:
         ConfigError: the scorer cannot be found.
-        ContractError: it does not say true or false of every item.
+        ContractError: it does not say true or false of every item, or a column has no verdict of an item.
     """
     for name, folder in taken.items():
         shutil.copytree(folder, outputs[name], dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
-    extended = add_domain(Catalog.load(taken["catalog"]), new, source, scratch)
+    catalog = Catalog.load(taken["catalog"])
+    if new.column:
+        verdicts = _column_verdicts(source(), new.column, catalog.item_ids)
+    else:
+        verdicts = _asked_verdicts(_load_scorer(new), catalog, scratch)
+    extended = replace(catalog, verdicts={**catalog.verdicts, new.name: verdicts.astype(np.int8)})
     extended.save(outputs["catalog"])
     positives = int(extended.positive(new.name).sum())
     logger.info("domain %s is added to %s: %d of %d items", new.name, new.run, positives, len(extended))
     return json.loads((outputs["validation"] / OUTCOME_FILE).read_text(encoding="utf-8"))
 
 
-def add_domain(catalog: Catalog, new: NewDomain, source: Callable[[], Path], scratch: Path) -> Catalog:
-    """The same items in the same order, with the scorer's verdicts of one more domain.
-
-    Args:
-        catalog: accepted by the run that the domain is added to.
-        new: the domain.
-        source: gives the input folder, asked for only where a column has the verdicts.
-        scratch: folder that survives a crash: no item is asked about twice.
-
-    Raises:
-        ConfigError: the scorer cannot be found.
-        ContractError: it does not say true or false of every item.
-    """
-    if new.column:
-        verdicts = column_verdicts(source(), new.column, catalog.item_ids)
-    else:
-        verdicts = asked_verdicts(load_scorer(new), catalog, scratch)
-    return replace(catalog, verdicts={**catalog.verdicts, new.name: verdicts.astype(np.int8)})
-
-
-def column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndarray:
-    """Verdicts of a column of `items`, int8 [N]: true or 1, false or 0, and `NOT_SCORED` where it is null.
-
-    Args:
-        source: the input folder.
-        column: its name.
-        item_ids: whose verdicts, in which order.
-
-    Raises:
-        ContractError: no such column, another type, or an item that the table does not have.
-    """
+def _column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndarray:
+    """Verdicts of a column of `items`, int8 [N], in the order of the ids; `NOT_SCORED` where the column is null."""
     with TemporaryDirectory(prefix="modit-") as folder, Engine(Path(folder)) as engine:
-        found = read_verdicts(source, column, engine)
+        layout = understand("items", find_files(source, "items", engine), MappingFile.load(source), engine)
+        for file in layout.files:
+            kind = file.columns.get(column)
+            if kind is None or not (file.is_text or VERDICT.accepts(kind)):
+                raise ContractError(f"{file.name}, column {column!r}: is {kind or 'missing'}; allowed: {VERDICT.name}")
+        columns = {"item_id": layout.columns["item_id"], "verdict": SourceColumn("verdict", VERDICT, column)}
+        chosen = TableLayout("items", layout.files, columns)
+        with chosen.decoding(layout.files, engine):
+            found = engine.table(chosen.scan(layout.files))
+    unread = found["verdict_text"].drop_null()
+    if len(unread):
+        raise ContractError(f"items, column {column!r}: is {unread[0].as_py()!r}; allowed: {VERDICT.name}")
     rows = pc.index_in(pa.array(item_ids.tolist(), pa.string()), found["item_id"])
     if rows.null_count:
         missing = item_ids[rows.is_null().to_numpy(zero_copy_only=False)]
@@ -104,29 +94,22 @@ def column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndarr
     return pc.fill_null(found["verdict"].take(rows), NOT_SCORED).to_numpy()
 
 
-def asked_verdicts(scorer: Scorer, catalog: Catalog, scratch: Path) -> np.ndarray:
-    """Asks a function about every item, bool [N]; batches that an earlier attempt asked about are read from disk.
-
-    Args:
-        scorer: the function.
-        catalog: the items.
-        scratch: folder for what it said.
-
-    Raises:
-        ContractError: it does not say true or false of every item.
-    """
+def _asked_verdicts(scorer: Scorer, catalog: Catalog, scratch: Path) -> np.ndarray:
+    """Asks a function about every item, bool [N]; batches that an earlier attempt asked about are read from disk."""
     said = []
     for start in range(0, len(catalog), BATCH):
         file = scratch / f"verdicts-{start:010}.npy"
         if not file.exists():
-            asked = items_table(catalog, slice(start, start + BATCH))
-            _keep(file, _checked(scorer(asked), asked))
+            asked = _items_table(catalog, slice(start, start + BATCH))
+            partial = file.with_suffix(".partial.npy")
+            np.save(partial, _checked(scorer(asked), asked))
+            partial.rename(file)
             logger.info("asked the scorer about %d of %d items", start + len(asked), len(catalog))
         said.append(np.load(file))
     return np.concatenate(said)
 
 
-def items_table(catalog: Catalog, rows: slice) -> pa.Table:
+def _items_table(catalog: Catalog, rows: slice) -> pa.Table:
     """Items in the columns of the input contract: `item_id`, `embedding` (unit length) and `title` (null without)."""
     embeddings = np.ascontiguousarray(catalog.embeddings[rows], np.float32)
     count, width = embeddings.shape
@@ -139,12 +122,7 @@ def items_table(catalog: Catalog, rows: slice) -> pa.Table:
     return pa.table(columns)
 
 
-def load_scorer(new: NewDomain) -> Scorer:
-    """The function that is asked.
-
-    Raises:
-        ConfigError: there is no such module or function.
-    """
+def _load_scorer(new: NewDomain) -> Scorer:
     module, name = new.entry_point or ("", "")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -163,9 +141,3 @@ def _checked(verdicts: Sequence[bool] | np.ndarray, asked: pa.Table) -> np.ndarr
             f"the scorer said {found.dtype} {list(found.shape)} of {len(asked)} items; allowed: a bool of each"
         )
     return found
-
-
-def _keep(file: Path, verdicts: np.ndarray) -> None:
-    partial = file.with_suffix(".partial.npy")
-    np.save(partial, verdicts)
-    partial.rename(file)

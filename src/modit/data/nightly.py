@@ -14,18 +14,16 @@ from modit.core.errors import ContractError
 from modit.core.names import SKIPPED_NO_DATA
 from modit.core.params import WindowParams
 from modit.core.window import Days
-from modit.data.catalog import Catalog
 from modit.data.data_docs import write_data_docs
 from modit.data.drift import Drift, compare, measure_drift
 from modit.data.expectations import judge
-from modit.data.history import News, measure_rates, measure_volume, news
-from modit.data.interactions import InteractionCounts
+from modit.data.history import measure_rates, measure_volume, news
 from modit.data.measurements import Measurement, contract_measurements, refuse
 from modit.data.params import ValidationParams
 from modit.data.profile import decode, learn_codebook, profile
 from modit.data.rules import TABLES
-from modit.data.validate import Inspection, ReadOptions, Report, inspect, refuse_nothing_to_learn_from
-from modit.data.window import TimeRules, Window
+from modit.data.validate import Inspection, Report, inspect, refuse_nothing_to_learn_from
+from modit.data.window import Window
 
 Json = dict[str, Any]
 
@@ -47,11 +45,6 @@ class Night:
     outcome: Json
     record: Json | None
 
-    @property
-    def catalog(self) -> Catalog:
-        """The good rows as a catalogue; without sequences where the window has none."""
-        return self.inspection.catalog
-
 
 class WindowValidator:
     """Validates windows of one catalogue.
@@ -61,7 +54,8 @@ class WindowValidator:
         window: section `window`.
         days: the window, or None for everything.
         history: records of the last accepted windows, oldest first.
-        options: where and how to read.
+        scratch: existing folder with some 30 bytes of room for each row of interactions; None for the quarantine.
+        memory_gb: memory of the step in GiB.
     """
 
     def __init__(
@@ -70,11 +64,12 @@ class WindowValidator:
         window: WindowParams,
         days: Days | None,
         history: Sequence[Mapping[str, Any]],
-        options: ReadOptions | None = None,
+        scratch: Path | None = None,
+        memory_gb: float = 4.0,
     ) -> None:
         self._params, self._days, self._history = params, days, list(history)
-        self._options = options
-        self._times = TimeRules(Window.of_days(days), window.overlap_days)
+        self._scratch, self._memory_gb = scratch, memory_gb
+        self._window = Window.of_days(days, window.overlap_days)
 
     def run(self, source: Path, quarantine: Path, validation: Path) -> Night:
         """Reads and judges a window.
@@ -88,28 +83,28 @@ class WindowValidator:
             ContractError: the window is refused; `validation` says why, too.
         """
         try:
-            found = inspect(source, quarantine, self._params, self._times, self._options)
+            found = inspect(
+                source, quarantine, self._params, self._window, scratch=self._scratch, memory_gb=self._memory_gb
+            )
         except ContractError as error:
-            self._explain_unreadable(source, validation, error)
+            broken = [each for table in TABLES for each in contract_measurements(table, error.breaches) if each.value]
+            reason = "Refused before its rows could be read: files or columns break the contract."
+            unreadable = {
+                "outcome": REFUSED,
+                "reason": reason if broken else str(error),
+                "tables": {},
+                "compared_with": None,
+            }
+            self._conclude(validation, self._outcome(source, Report(), {}, [], is_dated=True) | unreadable, broken)
             raise
         found.report.save(quarantine)
         now, drifts = self._compare(found)
-        heard = news(now or {}, self._history)
-        judgement = judge(found.measurements, drifts, self._params)
-        failing = judgement.failing(found.measurements)
-        outcome = self._outcome(source, found.report, heard, failing, drifts, is_dated=_is_dated(found))
-        _write(validation / OUTCOME_FILE, outcome)
-        _write(
-            validation / "facts.json",
-            {"facts": [f.as_json() for f in found.measurements], "drift": list(map(asdict, drifts))},
-        )
-        write_data_docs(validation, outcome, found.measurements, drifts, judgement, self._rows_a_day(now or {}))
-        refuse(failing)
-        has_interactions = found.interactions is not None and found.interactions.order
-        if has_interactions and outcome["outcome"] == ACCEPTED and found.report.interactions.sequences == 0:
-            refuse_nothing_to_learn_from(found.report.interactions)
+        outcome = self._outcome(source, found.report, now or {}, drifts, _is_dated(found))
+        refuse(self._conclude(validation, outcome, found.measurements, drifts, self._rows_a_day(now or {})))
+        if outcome["outcome"] == ACCEPTED:
+            refuse_nothing_to_learn_from(found)
         if now is not None:
-            _write(validation / "profile.json", now)
+            _write_json(validation / "profile.json", now)
         return Night(found, outcome, now)
 
     def _compare(self, found: Inspection) -> tuple[Json | None, list[Drift]]:
@@ -134,21 +129,11 @@ class WindowValidator:
                 return codebook
         return learn_codebook(embeddings, self._params.drift.cells)
 
-    def _outcome(
-        self,
-        source: Path,
-        report: Report,
-        heard: News,
-        failing: Sequence[Measurement],
-        drifts: Sequence[Drift],
-        is_dated: bool = True,
-    ) -> Json:
-        tables = _tables(report)
+    def _outcome(self, source: Path, report: Report, now: Json, drifts: Sequence[Drift], is_dated: bool) -> Json:
+        """Content of `outcome.json` for a window that no suite refuses."""
+        heard, tables = news(now, self._history), _tables(report)
         word, reason = ACCEPTED, "Every rule held within its limits."
-        if failing:
-            rules = ", ".join(dict.fromkeys(f"{fact.rule} ({fact.table})" for fact in failing))
-            word, reason = REFUSED, f"Refused: past the limits of section validate_logs: {rules}."
-        elif self._days is not None and is_dated and not heard.rows:
+        if self._days is not None and is_dated and not heard.rows:
             held = f"that the accepted window {heard.compared_with} did not hold" if heard.compared_with else "at all"
             there = f"{tables['interactions']['accepted']} accepted interactions"
             word = SKIPPED_NO_DATA
@@ -166,23 +151,31 @@ class WindowValidator:
             "significance": self._params.drift.significance,
         }
 
+    def _conclude(
+        self,
+        validation: Path,
+        outcome: Json,
+        measurements: Sequence[Measurement],
+        drifts: Sequence[Drift] = (),
+        rows_a_day: Json | None = None,
+    ) -> list[Measurement]:
+        """Lets the suites judge, writes what they say, and gives the measurements that refuse the window."""
+        judgement = judge(measurements, drifts, self._params)
+        failing = judgement.failing(measurements)
+        if failing and outcome["outcome"] != REFUSED:
+            rules = ", ".join(dict.fromkeys(f"{fact.rule} ({fact.table})" for fact in failing))
+            reason = f"Refused: past the limits of section validate_logs: {rules}."
+            outcome |= {"outcome": REFUSED, "reason": reason}
+        _write_json(validation / OUTCOME_FILE, outcome)
+        facts = {"facts": [each.as_json() for each in measurements], "drift": list(map(asdict, drifts))}
+        _write_json(validation / "facts.json", facts)
+        write_data_docs(validation, outcome, measurements, drifts, judgement, rows_a_day or {})
+        return failing
+
     def _rows_a_day(self, now: Json) -> dict[str, dict[str, int]]:
         dated = {table: now[table]["by_day"] for table in TABLES if now.get(table, {}).get("by_day")}
         names = [str(day) for day in self._days.each()] if self._days else []
         return {table: {day: by_day.get(day, [0])[0] for day in names} for table, by_day in dated.items()}
-
-    def _explain_unreadable(self, source: Path, validation: Path, error: ContractError) -> None:
-        broken = [each for table in TABLES for each in contract_measurements(table, error.breaches) if each.value]
-        judgement = judge(broken, [], self._params)
-        report = Report(0, 0, {}, interactions=InteractionCounts(), retrieval_labels=None)
-        outcome = self._outcome(source, report, News(0, 0, None), broken, [])
-        outcome |= {"outcome": REFUSED, "tables": {}}
-        outcome["reason"] = "Refused before its rows could be read: files or columns break the contract."
-        if not broken:
-            outcome["reason"] = str(error)
-        _write(validation / OUTCOME_FILE, outcome)
-        _write(validation / "facts.json", {"facts": [each.as_json() for each in broken], "drift": []})
-        write_data_docs(validation, outcome, broken, [], judgement, {})
 
 
 def _is_dated(found: Inspection) -> bool:
@@ -191,22 +184,18 @@ def _is_dated(found: Inspection) -> bool:
 
 
 def _tables(report: Report) -> Json:
-    found, quarantined = report.interactions, report.quarantined
-    rows = {"items": (report.items + sum(report.items_quarantined.values()), 0, report.items)}
-    rows["interactions"] = (found.rows, found.outside_window, found.kept + found.in_short_sequences)
-    if report.labels:
-        rows["retrieval_labels"] = (report.labels.rows, report.labels.outside_window, report.labels.kept)
+    in_short = {"interactions": report.interactions.in_short_sequences}
     return {
         table: {
-            "rows": read,
-            "outside_window": outside,
-            "set_aside": sum(quarantined.get(table, {}).values()),
-            "accepted": accepted,
-            "quarantined": quarantined.get(table, {}),
+            "rows": counts.rows,
+            "outside_window": counts.outside_window,
+            "set_aside": sum(counts.quarantined.values()),
+            "accepted": counts.kept + in_short.get(table, 0),
+            "quarantined": counts.quarantined,
         }
-        for table, (read, outside, accepted) in rows.items()
+        for table, counts in report.tables.items()
     }
 
 
-def _write(path: Path, value: Json) -> None:
+def _write_json(path: Path, value: Json) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

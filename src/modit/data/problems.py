@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from modit.core.errors import ContractError
@@ -28,33 +28,24 @@ class Problem:
 
 
 class ProblemLog:
-    """Collects breaches, in constant memory, to report all of them at once."""
+    """Collects breaches of rules on files and columns, to report all of them at once."""
 
     def __init__(self) -> None:
         self._problems: dict[tuple[str, str, str | None], Problem] = {}
 
     def add(self, rule: str, file: str, column: str | None = None, detail: str = "") -> None:
-        """Records one breach that is not tied to a row."""
-        self.add_rows(rule, file, column, 1, [detail] if detail else [])
-
-    def add_rows(self, rule: str, file: str, column: str | None, count: int, examples: Sequence[str]) -> None:
-        """Records breaches in rows of a file.
+        """Records one breach.
 
         Args:
             rule: a key of `RULES`.
             file: name of the file, relative to the input folder.
-            column: the column that breaks the rule; None for the whole row or file.
-            count: how many rows.
-            examples: the first of them, such as "row 3: item_id 'i1'".
+            column: the column that breaks the rule; None for the whole file.
+            detail: what is there, and what is allowed.
         """
-        if count:
-            problem = self._problems.setdefault((rule, file, column), Problem(rule, file, column))
-            problem.count += count
-            problem.examples.extend(examples[: EXAMPLES_SHOWN - len(problem.examples)])
-
-    def of_rule(self, rule: str) -> list[Problem]:
-        """The problems recorded for one rule, in order of appearance."""
-        return [problem for problem in self._problems.values() if problem.rule == rule]
+        problem = self._problems.setdefault((rule, file, column), Problem(rule, file, column))
+        problem.count += 1
+        if detail and len(problem.examples) < EXAMPLES_SHOWN:
+            problem.examples.append(detail)
 
     def raise_if_any(self) -> None:
         """Reports everything that was recorded.
@@ -63,6 +54,15 @@ class ProblemLog:
             ContractError: there is a problem; the message lists all of them.
         """
         if self._problems:
-            lines = "\n".join(f"- {problem}" for problem in self._problems.values())
-            breaches = tuple((p.file, p.rule, p.count, str(p)) for p in self._problems.values())
-            raise ContractError(f"the input breaks the contract (rows count from 0):\n{lines}", breaches)
+            raise _refusal(self._problems.values())
+
+
+def breach(rule: str, file: str, column: str | None = None, detail: str = "") -> ContractError:
+    """The error for one breach; arguments as in `ProblemLog.add`."""
+    return _refusal([Problem(rule, file, column, 1, [detail] if detail else [])])
+
+
+def _refusal(problems: Collection[Problem]) -> ContractError:
+    lines = "\n".join(f"- {problem}" for problem in problems)
+    breaches = tuple((p.file, p.rule, p.count, str(p)) for p in problems)
+    return ContractError(f"the input breaks the contract (rows count from 0):\n{lines}", breaches)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,15 +29,12 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def by_day(key: np.ndarray, place: np.ndarray, fingerprint: np.ndarray) -> dict[str, list[int]]:
-    """Rows of each day, and a sum over them that tells whether they are the same rows.
+    """Rows of each day, and a sum over them that tells whether they are the same rows: YYYY-MM-DD -> [rows, sum].
 
     Args:
         key: int64 [T], microseconds.
         place: int32 [T], the item of each row.
         fingerprint: uint64 [N], a number for each item.
-
-    Returns:
-        YYYY-MM-DD -> [rows, sum].
     """
     if not len(key):
         return {}
@@ -56,14 +52,7 @@ def by_day(key: np.ndarray, place: np.ndarray, fingerprint: np.ndarray) -> dict[
 
 
 def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | None, codebook: np.ndarray) -> Json:
-    """Describes the good rows of a window.
-
-    Args:
-        items: the items.
-        interactions: their table.
-        labels: their table, if there is one.
-        codebook: float32 [C, d], cells of the embedding space.
-    """
+    """Describes the good rows of a window; the codebook, float32 [C, d], has the cells of the embedding space."""
     item_hash = string_hashes(pa.array(items.item_ids.tolist(), pa.string()))
     cells = nearest_centroid(items.embeddings, codebook)
     rows = interactions.rows
@@ -79,10 +68,10 @@ def profile(items: Items, interactions: Interactions, labels: RetrievalLabels | 
         "codebook": encode(codebook),
     }
     if labels is not None:
-        found = labels.labels
-        content["retrieval_labels"] = {"rows": len(found), "by_day": by_day(found.time, found.item, item_hash)}
-        content["label_rates"] = _label_rates(labels, sorted(items.verdicts))
-        content["columns"] |= _label_columns(labels, cells, sorted(items.verdicts))
+        time, item = labels.rows["timestamp"].cast(pa.int64()).to_numpy(), labels.rows["item"].to_numpy()
+        content["retrieval_labels"] = {"rows": len(item), "by_day": by_day(time, item, item_hash)}
+        content["label_rates"] = _label_rates(labels.rows)
+        content["columns"] |= _label_columns(labels.rows, cells)
     return content
 
 
@@ -130,29 +119,23 @@ def _interaction_columns(interactions: Interactions, cells: np.ndarray) -> Json:
     return columns
 
 
-def _label_columns(labels: RetrievalLabels, cells: np.ndarray, domains: list[str]) -> Json:
-    rows = labels.labels
+def _label_columns(rows: pa.Table, cells: np.ndarray) -> Json:
     if not len(rows):
         return {}
-    chosen = rows.take(_spread(len(rows), _COUNTED))
+    chosen = rows.take(pa.array(_spread(len(rows), _COUNTED)))
     return {
-        "retrieval_labels.domain": _categories(np.array(domains)[chosen.domain]),
-        "retrieval_labels.label": _categories(chosen.label.astype(int)),
-        "retrieval_labels.rank": _numbers(chosen.rank),
-        "retrieval_labels.anchor_item_id (cell of its embedding)": _categories(cells[chosen.anchor]),
-        "retrieval_labels.item_id (cell of its embedding)": _categories(cells[chosen.item]),
+        "retrieval_labels.domain": _categories(np.array(chosen["domain"].to_pylist())),
+        "retrieval_labels.label": _categories(chosen["label"].cast(pa.int8()).to_numpy()),
+        "retrieval_labels.rank": _numbers(chosen["rank"].to_numpy()),
+        "retrieval_labels.anchor_item_id (cell of its embedding)": _categories(cells[chosen["anchor"].to_numpy()]),
+        "retrieval_labels.item_id (cell of its embedding)": _categories(cells[chosen["item"].to_numpy()]),
     }
 
 
-def _label_rates(labels: RetrievalLabels, domains: list[str]) -> dict[str, list[int]]:
-    rows = labels.labels
-    positives = np.bincount(rows.domain, weights=rows.label, minlength=len(domains))
-    counts = np.bincount(rows.domain, minlength=len(domains))
-    # labels of one list resemble each other: what counts for the error of a rate is the number of lists
-    first = np.flatnonzero(np.diff(rows.request, prepend=-1))
-    lists = np.bincount(rows.domain[first], minlength=len(domains))
-    columns = zip(domains, positives, counts, lists, strict=True)
-    return {name: [int(p), int(n), int(r)] for name, p, n, r in columns if n}
+def _label_rates(rows: pa.Table) -> dict[str, list[int]]:
+    """Domain -> positives, rows, lists. Labels of one list resemble each other: a rate's error counts lists."""
+    rates = rows.group_by("domain").aggregate([("label", "sum"), ("label", "count"), ("request_id", "count_distinct")])
+    return {domain: counts for domain, *counts in sorted(zip(*rates.to_pydict().values(), strict=True))}
 
 
 def _numbers(values: np.ndarray) -> Json:
@@ -168,8 +151,3 @@ def _categories(values: np.ndarray) -> Json:
 def _spread(count: int, most: int) -> np.ndarray:
     """Up to `most` places, ascending: all, or drawn with replacement (evenly spaced ones fall in step with ranks)."""
     return np.arange(count) if count <= most else np.sort(np.random.default_rng(0).integers(0, count, most))
-
-
-def rates(record: Mapping[str, Any], name: str) -> dict[str, float]:
-    """Shares of a profile's `label_rates` or `attribute_rates`."""
-    return {domain: positives / rows for domain, (positives, rows, _) in record.get(name, {}).items() if rows}

@@ -7,10 +7,12 @@ The quarantine applies the predicates of rules on rows; Great Expectations judge
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 
+from modit.data.contract import LABEL_COLUMNS, identifier, quoted
 from modit.data.params import ValidationParams
 
 TABLES = ("items", "interactions", "retrieval_labels")
@@ -158,57 +160,107 @@ class RowCheck:
         column: the column to name in messages; "" for the whole row.
         broken: SQL predicate over the columns of the scan, true for a row that breaks the rule. A column is null where
             its value is missing or unreadable; COLUMN_text holds the text of an unreadable value.
+        shown: SQL of what messages show of such a row; all of its columns if "".
     """
 
     rule: str
     column: str
     broken: str
+    shown: str = ""
 
 
-def _nulls(rule: str, columns: tuple[str, ...], parsed: tuple[str, ...]) -> list[RowCheck]:
+def _is_missing(name: str) -> str:
+    return f"{name} IS NULL AND {name}_text IS NULL"
+
+
+def _nulls(rule: str, columns: Sequence[str], parsed: Sequence[str]) -> list[RowCheck]:
     """Checks of missing values, then of unreadable ones in the columns that are parsed."""
-    missing = [RowCheck(rule, name, f"{name} IS NULL AND {name}_text IS NULL") for name in columns]
+    missing = [RowCheck(rule, name, _is_missing(name)) for name in columns]
     return missing + [RowCheck("readable_value", name, f"{name} IS NULL") for name in parsed]
 
 
+def far_from_partition(overlap_days: int) -> str:
+    """SQL predicate: the row lies more than `overlap_days` away from the day of its partition."""
+    return f"timestamp < day - {overlap_days * DAY} OR timestamp >= day + {(1 + overlap_days) * DAY}"
+
+
 def _times(overlap_days: int) -> list[RowCheck]:
-    outside = f"timestamp < day - {overlap_days * DAY} OR timestamp >= day + {(1 + overlap_days) * DAY}"
     return [
         RowCheck("timestamp_in_range", "timestamp", IMPOSSIBLE_TIME),
-        RowCheck("timestamp_in_partition", "timestamp", outside),
+        RowCheck("timestamp_in_partition", "timestamp", far_from_partition(overlap_days)),
     ]
 
 
 IMPOSSIBLE_TIME = f"timestamp < {_EARLIEST_US} OR timestamp >= {_LATEST_US}"
 _PARTITION = RowCheck("partition_name", "", "has_unknown_day")
 
+# The length of an embedding of the right dimension: null for another dimension, NaN where a number is missing.
+NORM = (
+    "CASE WHEN len(embedding) = {dimension} THEN CASE WHEN list_count(embedding) < len(embedding) THEN 'nan'::DOUBLE "
+    "ELSE sqrt(list_inner_product(CAST(embedding AS DOUBLE[]), CAST(embedding AS DOUBLE[]))) END END"
+)
+# The greatest number of float32, and one below the least positive one.
+_GREATEST, _LEAST = 3.4028234663852886e38, 1e-45
+_FIRST_BAD = f"list_position(list_transform(embedding, lambda x: coalesce(abs(x) <= {_GREATEST}, false)), false)"
+
+
+def item_checks(attributes: Mapping[str, str], dimension: int, params: ValidationParams) -> list[RowCheck]:
+    """The checks of a row of `items`, in the order in which they claim it.
+
+    `attributes` gives `attr_<domain>` -> its column in the input; all embeddings must have the dimension.
+    """
+    item, low, high = quoted("item_id"), params.embedding_norm_min, params.embedding_norm_max
+    # as text, a number beyond float32 is read as infinite
+    number = f"coalesce(CAST(embedding[{_FIRST_BAD}] AS VARCHAR)::FLOAT, 'nan') || ' at number ' || {_FIRST_BAD} - 1"
+    first_bad = f"coalesce({number}, 'longer than float32 can hold')"
+    measured = f"norm BETWEEN {_LEAST} AND {_GREATEST}"
+    return [
+        RowCheck("not_null", "item_id", "item_id IS NULL", item),
+        RowCheck("not_null", "embedding", _is_missing("embedding"), f"'item_id ' || {item}"),
+        *(
+            RowCheck("readable_value", column, f"{identifier(name + '_text')} IS NOT NULL", quoted(name + "_text"))
+            for name, column in {"embedding": "embedding", **attributes}.items()
+        ),
+        RowCheck("item_id_not_empty", "item_id", "item_id = ''", item),
+        RowCheck(
+            "embedding_dimension",
+            "embedding",
+            f"len(embedding) <> {dimension} OR len(embedding) = 0",
+            f"'not {dimension or 'positive'}: ' || len(embedding)",
+        ),
+        RowCheck("embedding_finite", "embedding", f"NOT norm <= {_GREATEST}", first_bad),
+        RowCheck("embedding_non_zero", "embedding", f"norm < {_LEAST}", "len(embedding) || ' zeros'"),
+        RowCheck(
+            "embedding_norm",
+            "embedding",
+            f"{measured} AND NOT norm BETWEEN {low} AND {high}",
+            f"printf('%.4g', norm) || ', not {low:g} to {high:g}'",
+        ),
+        RowCheck("item_id_unique", "item_id", "is_repeat", f"'item_id ' || {item} || ' again'"),
+    ]
+
 
 def interaction_checks(order: str, overlap_days: int) -> list[RowCheck]:
-    """The checks of a row of `interactions`, in the order in which they claim it.
-
-    Args:
-        order: `timestamp` or `position`.
-        overlap_days: how many days a row may lie away from the day of its partition.
-    """
+    """The checks of a row of `interactions` in the order of `timestamp` or `position`, as they claim it."""
     return [
         _PARTITION,
         *_nulls("null_in_interaction", ("sequence_id", "item_id", order), (order,)),
         RowCheck("empty_sequence_id", "sequence_id", "sequence_id = ''"),
         *(_times(overlap_days) if order == "timestamp" else []),
         RowCheck("unknown_item", "item_id", "item IS NULL"),
+        RowCheck("duplicate_interaction", "item_id", "is_repeat"),
     ]
 
 
 def label_checks(overlap_days: int) -> list[RowCheck]:
     """The checks of a row of `retrieval_labels` by itself."""
-    columns = ("request_id", "timestamp", "domain", "anchor_item_id", "rank", "item_id", "label")
     parsed = ("timestamp", "rank", "label")
-    return [_PARTITION, *_nulls("null_in_label", columns, parsed), *_times(overlap_days)]
+    return [_PARTITION, *_nulls("null_in_label", tuple(LABEL_COLUMNS), parsed), *_times(overlap_days)]
 
 
 # The checks of a row of `retrieval_labels` among the rows of its request; labels.py makes their columns.
 REQUEST_CHECKS = [
-    RowCheck("unknown_label_domain", "domain", "domain_number IS NULL"),
+    RowCheck("unknown_label_domain", "domain", "domain_name IS NULL"),
     RowCheck("unknown_label_item", "anchor_item_id", "anchor IS NULL"),
     RowCheck("unknown_label_item", "item_id", "item IS NULL"),
     RowCheck("rank_positive", "rank", "rank < 1"),
@@ -221,7 +273,17 @@ REQUEST_CHECKS = [
 ]
 
 
-def first_broken(checks: list[RowCheck]) -> str:
+def first_broken(checks: Sequence[RowCheck]) -> str:
     """SQL for the number of the first check that a row breaks; null for a good row."""
     cases = " ".join(f"WHEN {check.broken} THEN {number}" for number, check in enumerate(checks))
     return f"CAST(CASE {cases} END AS UTINYINT)"
+
+
+def all_broken(checks: Sequence[RowCheck]) -> str:
+    """SQL for a list of all checks that a row breaks, as `broken` (its number) and `value`; null for a good row."""
+    cases = ", ".join(
+        f"CASE WHEN {check.broken} THEN {{'broken': {number}, 'value': {check.shown}}} END"
+        for number, check in enumerate(checks)
+    )
+    found = f"list_filter([{cases}], lambda each: each IS NOT NULL)"
+    return f"CASE WHEN {first_broken(checks)} IS NOT NULL THEN {found} END"

@@ -57,17 +57,11 @@ def item_split(item_ids: Iterable[str], test_share: float, validation_share: flo
     Raises:
         ConfigError: a share is out of range.
     """
-    _check_shares(test_share, validation_share)
+    if min(test_share, validation_share) < 0 or test_share + validation_share > 1:
+        shares = f"test_share {test_share} and validation_share {validation_share}"
+        raise ConfigError(f"{shares}: one is below 0, or they add up to more than 1")
     unit = hash_unit(item_ids, salt)
     split = np.full(len(unit), TRAIN, dtype=np.int8)
     split[unit < test_share + validation_share] = VALIDATION
     split[unit < test_share] = TEST
     return split
-
-
-def _check_shares(test_share: float, validation_share: float) -> None:
-    for name, share in (("test_share", test_share), ("validation_share", validation_share)):
-        if not 0.0 <= share <= 1.0:
-            raise ConfigError(f"{name} must be in [0, 1], is {share}")
-    if test_share + validation_share > 1.0:
-        raise ConfigError(f"test_share {test_share} and validation_share {validation_share} add up to more than 1")

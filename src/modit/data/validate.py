@@ -12,14 +12,14 @@ from modit.data.engine import Engine
 from modit.data.files import has_table
 from modit.data.interactions import InteractionCounts, Interactions, read_interactions
 from modit.data.items import Items, read_items
-from modit.data.labels import LabelCounts, RetrievalLabels, read_labels
+from modit.data.labels import RetrievalLabels, read_labels
 from modit.data.mapping import Mapping, TableLayout
-from modit.data.measurements import Measurement, contract_measurements, refuse
+from modit.data.measurements import Measurement, refuse
 from modit.data.params import ValidationParams
-from modit.data.problems import ProblemLog
+from modit.data.problems import breach
 from modit.data.rules import RULES
-from modit.data.table_job import TableJob
-from modit.data.window import TimeRules, Window
+from modit.data.table import Ingest, RowCounts
+from modit.data.window import Window
 
 REPORT_NAME = "report.json"
 
@@ -32,32 +32,36 @@ class Report:
         items: number of items.
         dimension: width of an embedding.
         positives: domain -> number of items with the attribute.
-        unscored: domain -> number of items without a verdict, where there are any.
         interactions: what happened to the interaction rows.
         retrieval_labels: rows of retrieval labels, or None where there are none.
         items_quarantined: rule -> rows of items set aside.
         labels: what happened to the retrieval labels, or None where there are none.
+        unscored: domain -> number of items without a verdict, where there are any.
     """
 
-    items: int
-    dimension: int
-    positives: dict[str, int]
-    interactions: InteractionCounts
-    retrieval_labels: int | None
+    items: int = 0
+    dimension: int = 0
+    positives: dict[str, int] = field(default_factory=dict)
+    interactions: InteractionCounts = field(default_factory=InteractionCounts)
+    retrieval_labels: int | None = None
     items_quarantined: dict[str, int] = field(default_factory=dict)
-    labels: LabelCounts | None = None
+    labels: RowCounts | None = None
     unscored: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, RowCounts]:
+        """What happened to the rows of each table."""
+        set_aside = sum(self.items_quarantined.values())
+        tables = {
+            "items": RowCounts(self.items + set_aside, 0, self.items_quarantined, self.items),
+            "interactions": self.interactions,
+        }
+        return tables | ({"retrieval_labels": self.labels} if self.labels else {})
 
     @property
     def quarantined(self) -> dict[str, dict[str, int]]:
         """Table -> rule -> rows set aside."""
-        labels = self.labels.quarantined if self.labels else {}
-        tables = {
-            "items": self.items_quarantined,
-            "interactions": self.interactions.quarantined,
-            "retrieval_labels": labels,
-        }
-        return {table: counts for table, counts in tables.items() if counts}
+        return {table: counts.quarantined for table, counts in self.tables.items() if counts.quarantined}
 
     def save(self, folder: Path) -> None:
         """Writes `report.json`: the counts, and what each rule of the quarantine means."""
@@ -75,14 +79,18 @@ class Inspection:
         items: the good items.
         interactions: the good interactions; without rows where the input has no such table.
         labels: the good retrieval labels, or None.
-        layouts: the tables as they were understood.
     """
 
     measurements: list[Measurement]
     items: Items
     interactions: Interactions | None = None
     labels: RetrievalLabels | None = None
-    layouts: list[TableLayout] = field(default_factory=list)
+
+    @property
+    def layouts(self) -> list[TableLayout]:
+        """The tables as they were understood."""
+        tables = (self.items, self.interactions, self.labels)
+        return [table.layout for table in tables if table and table.layout]
 
     @property
     def breached(self) -> list[Measurement]:
@@ -112,31 +120,22 @@ class Inspection:
             positives={domain: int((column == POSITIVE).sum()) for domain, column in verdicts.items()},
             interactions=self.interactions.counts if self.interactions else InteractionCounts(),
             retrieval_labels=self.labels.counts.rows if self.labels else None,
-            items_quarantined=self.items.quarantined,
+            items_quarantined=self.items.counts.quarantined,
             labels=self.labels.counts if self.labels else None,
             unscored={domain: count for domain, count in unscored.items() if count},
         )
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """Where and how an input folder is read.
-
-    Attributes:
-        scratch: an existing folder with some 30 bytes of room for each row of interactions; None for the quarantine.
-        memory_gb: memory of the step in GiB.
-        mapping: the mapping file; None for the one in the input folder, if there is one.
-        rows_max: most rows to read of interactions and of retrieval labels; None for all.
-    """
-
-    scratch: Path | None = None
-    memory_gb: float = 4.0
-    mapping: Path | None = None
-    rows_max: int | None = None
-
-
 def inspect(
-    source: Path, quarantine: Path, params: ValidationParams, times: TimeRules, options: ReadOptions | None = None
+    source: Path,
+    quarantine: Path,
+    params: ValidationParams,
+    window: Window,
+    *,
+    scratch: Path | None = None,
+    memory_gb: float = 4.0,
+    mapping: Path | None = None,
+    rows_max: int | None = None,
 ) -> Inspection:
     """Reads an input folder; bad rows go to the quarantine, and nothing is judged yet.
 
@@ -144,8 +143,11 @@ def inspect(
         source: the input folder.
         quarantine: existing folder, gets `TABLE.parquet` with the rows set aside.
         params: section `validate_logs`: how much quarantine is too much.
-        times: the part of time to read, and what a row's time must look like.
-        options: where and how to read.
+        window: the part of time to read.
+        scratch: existing folder with some 30 bytes of room for each row of interactions; None for the quarantine.
+        memory_gb: memory of the step in GiB.
+        mapping: the mapping file; None for the one in the input folder, if there is one.
+        rows_max: most rows to read of interactions and of retrieval labels; None for all.
 
     Raises:
         ContractError: a file or column breaks the contract, so that rows cannot be read.
@@ -155,39 +157,34 @@ def inspect(
             f"{source} is not a folder; an input folder holds items and interactions, "
             "see docs/reference/input-contract.md"
         )
-    options = options or ReadOptions()
-    mapping = Mapping.load(source, options.mapping)
-    with Engine(options.scratch or quarantine, options.memory_gb) as engine:
-        items = read_items(source, engine, quarantine, params, mapping)
-        found = Inspection([*contract_measurements("items"), *items.measurements], items, layouts=[items.layout])
+    names = Mapping.load(source, mapping)
+    with Engine(scratch or quarantine, memory_gb) as engine:
+        ingest = Ingest(source, engine, quarantine, window, params, names, rows_max)
+        items = read_items(ingest)
+        found = Inspection(list(items.measurements), items)
         if found.breached:
             return found
-        items.save_ids(engine)
-        job = TableJob(source, engine, quarantine, times, params, mapping, options.rows_max)
-        found.interactions = Interactions.none()
+        found.interactions = Interactions()
         if has_table(source, "interactions"):
-            found.interactions = read_interactions(job)
-            found.measurements += [*contract_measurements("interactions"), *found.interactions.measurements]
-        if found.interactions.layout:
-            found.layouts.append(found.interactions.layout)
+            found.interactions = read_interactions(ingest)
+            found.measurements += found.interactions.measurements
         if has_table(source, "retrieval_labels"):
-            found.labels = read_labels(job, sorted(items.verdicts))
-            found.measurements += [*contract_measurements("retrieval_labels"), *found.labels.measurements]
-            found.layouts.append(found.labels.layout)
+            found.labels = read_labels(ingest, sorted(items.verdicts))
+            found.measurements += found.labels.measurements
     return found
 
 
-def refuse_nothing_to_learn_from(counts: InteractionCounts) -> None:
-    """Refuses an input without a sequence.
+def refuse_nothing_to_learn_from(found: Inspection) -> None:
+    """Refuses an input with a table of interactions, but without a sequence.
 
     Raises:
-        ContractError: always.
+        ContractError: it has none.
     """
-    in_window = counts.rows - counts.outside_window
-    problems = ProblemLog()
-    detail = f"{counts.rows} rows, {in_window} in the window, {counts.short_sequences_dropped} sequences too short"
-    problems.add("interactions_not_empty", "interactions.parquet", detail=detail)
-    problems.raise_if_any()
+    if found.interactions and found.interactions.order and not found.interactions.counts.sequences:
+        counts = found.interactions.counts
+        in_window = counts.rows - counts.outside_window
+        detail = f"{counts.rows} rows, {in_window} in the window, {counts.short_sequences_dropped} sequences too short"
+        raise breach("interactions_not_empty", "interactions.parquet", detail=detail)
 
 
 def validate_logs(
@@ -207,9 +204,7 @@ def validate_logs(
     Raises:
         ContractError: the input breaks the contract; the message names file, column, row and rule.
     """
-    found = inspect(source, quarantine, params or ValidationParams(), TimeRules(window or Window()))
+    found = inspect(source, quarantine, params or ValidationParams(), window or Window())
     refuse(found.breached)
-    report = found.report
-    if found.interactions and found.interactions.order and report.interactions.sequences == 0:
-        refuse_nothing_to_learn_from(report.interactions)
-    return found.catalog, report
+    refuse_nothing_to_learn_from(found)
+    return found.catalog, found.report

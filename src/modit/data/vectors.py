@@ -23,15 +23,7 @@ def mean_of_rows(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def nearest_centroid(embeddings: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """The nearest centroid (Euclidean) of every embedding.
-
-    Args:
-        embeddings: [N, d].
-        centroids: [C, d].
-
-    Returns:
-        int32 [N]; among equally near centroids the first.
-    """
+    """The nearest centroid (Euclidean) among [C, d] of embeddings [N, d], int32 [N]; of equally near ones the first."""
     half_norm = 0.5 * (centroids**2).sum(1)
     nearest = np.empty(len(embeddings), np.int32)
     rows = at_once(ROWS_AT_ONCE)

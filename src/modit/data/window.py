@@ -1,4 +1,4 @@
-"""The part of time that a run reads, and what a row's time must look like."""
+"""The part of time that a run reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 
 from modit.core.window import Days
 from modit.data.files import ROW_BITS, TableFile
-from modit.data.rules import DAY, IMPOSSIBLE_TIME
+from modit.data.rules import DAY, IMPOSSIBLE_TIME, far_from_partition
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,22 @@ class Window:
     """Which rows to read, by time: `start <= timestamp < end`; None leaves that side open.
 
     Naive times are compared with the stored values as they are; aware ones are converted to UTC.
+
+    Attributes:
+        start: first moment of the window.
+        end: first moment behind it.
+        overlap_days: how many days a row may lie away from the day of its partition.
     """
 
     start: datetime | None = None
     end: datetime | None = None
+    overlap_days: int = 2
 
     @classmethod
-    def of_days(cls, days: Days | None) -> Window:
+    def of_days(cls, days: Days | None, overlap_days: int = 2) -> Window:
         """Whole days of UTC; all of time if None."""
-        return cls() if days is None else cls(_midnight(days.start), _midnight(days.end))
+        sides = () if days is None else (datetime.combine(day, time()) for day in (days.start, days.end))
+        return cls(*sides, overlap_days=overlap_days)
 
     @property
     def is_open(self) -> bool:
@@ -35,36 +42,14 @@ class Window:
         """Whether a file may hold rows of the window, by the day of its folder `date=YYYY-MM-DD`."""
         if file.day is None:
             return True
-        begins, ends = _days_to_micros(file.day), _days_to_micros(file.day) + DAY
-        return (self.end is None or begins < _micros(self.end)) and (self.start is None or ends > _micros(self.start))
-
-    def outside(self) -> str:
-        """SQL predicate over `timestamp` (microseconds): the row lies in another window."""
-        sides = [f"timestamp < {_micros(self.start)}"] if self.start else []
-        sides += [f"timestamp >= {_micros(self.end)}"] if self.end else []
-        return " OR ".join(sides) or "false"
-
-
-@dataclass(frozen=True)
-class TimeRules:
-    """Rules on a row's own time.
-
-    Attributes:
-        window: the part of time to read.
-        overlap_days: how many days a row may lie away from the day of its partition.
-    """
-
-    window: Window
-    overlap_days: int = 2
+        begins = _days_to_micros(file.day)
+        return (self.end is None or begins < _micros(self.end)) and (
+            self.start is None or begins + DAY > _micros(self.start)
+        )
 
     def join(self, files: Sequence[TableFile]) -> str:
-        """SQL that joins the day of their partition to rows.
-
-        Args:
-            files: whose rows they are.
-
-        Returns:
-            A join that adds `day`, in microseconds or null, and `has_unknown_day`.
+        """SQL of a join that adds to the files' rows the `day` of their partition (microseconds or null), and
+        `has_unknown_day`.
         """
         if not any(file.day or file.has_unknown_day for file in files):
             return "CROSS JOIN (SELECT 0 AS part, NULL::BIGINT AS day, false AS has_unknown_day)"
@@ -75,18 +60,16 @@ class TimeRules:
         return f"JOIN (VALUES {', '.join(days)}) AS files (part, day, has_unknown_day) ON part = pos >> {ROW_BITS}"
 
     def inside(self) -> str:
-        """SQL predicate over the rows of a scan that is joined: the row does not belong to another window.
+        """SQL predicate over rows that are joined: the row does not belong to another window.
 
         A row without a time, with an impossible one, or far from its partition is in no window; it is kept, to be set
         aside.
         """
-        far = f"timestamp < day - {self.overlap_days * DAY} OR timestamp >= day + {(1 + self.overlap_days) * DAY}"
-        elsewhere = f"({self.window.outside()}) AND NOT ({IMPOSSIBLE_TIME}) AND NOT coalesce({far}, false)"
+        sides = [f"timestamp < {_micros(self.start)}"] if self.start else []
+        sides += [f"timestamp >= {_micros(self.end)}"] if self.end else []
+        far = f"coalesce({far_from_partition(self.overlap_days)}, false)"
+        elsewhere = f"({' OR '.join(sides) or 'false'}) AND NOT ({IMPOSSIBLE_TIME}) AND NOT {far}"
         return f"NOT coalesce({elsewhere} AND NOT has_unknown_day, false)"
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time())
 
 
 def _micros(moment: datetime) -> int:

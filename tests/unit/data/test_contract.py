@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from modit.core.errors import ContractError
+from modit.data.catalog import Catalog
 from modit.data.contract import LABEL_COLUMNS, LABEL_SCHEMA
-from modit.data.items import load_items
+from modit.data.params import ValidationParams
 from modit.data.rules import RULES
 from modit.data.validate import validate_logs
 
@@ -109,6 +111,12 @@ BROKEN = {
         ["20 sequences too short"],
     ),
 }
+
+
+def load_items(source: Path) -> Catalog:
+    """The catalogue of an input folder in which no row may be bad."""
+    with TemporaryDirectory() as quarantine:
+        return validate_logs(source, Path(quarantine), ValidationParams(item_share_max=0.0))[0]
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -12,8 +12,7 @@ import pytest
 from modit.cli import main
 from modit.core.errors import ConfigError
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.data.demo.geometry import make_geometry
-from modit.data.demo.population import CHUNK_ITEMS, chunk_count, draw_items
+from modit.data.demo.geometry import CHUNK_ITEMS, chunk_count, draw_items, make_geometry
 from modit.data.demo.sessions import Shelf, sessions_of_day
 from modit.data.demo.titles import pattern_names
 from modit.data.validate import validate_logs

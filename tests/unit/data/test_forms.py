@@ -312,15 +312,15 @@ def label_columns(folder: Path) -> None:
 
 def read(folder: Path, tmp_path: Path) -> tuple[Catalog, list[dict]]:
     from modit.data.validate import inspect
-    from modit.data.window import TimeRules, Window
+    from modit.data.window import Window
 
     quarantine = tmp_path / "quarantine"
     quarantine.mkdir(exist_ok=True)
-    found = inspect(folder, quarantine, ValidationParams(), TimeRules(Window()))
+    found = inspect(folder, quarantine, ValidationParams(), Window())
     assert found.breached == []
     assert found.labels is not None
     assert not found.report.quarantined
-    labels = found.labels.as_table(sorted(found.items.verdicts)).to_pylist()
+    labels = found.labels.rows.to_pylist()
     ids = found.items.item_ids
     return found.catalog, [row | {"anchor": str(ids[row["anchor"]]), "item": str(ids[row["item"]])} for row in labels]
 

@@ -10,7 +10,7 @@ import pytest
 
 from modit.data.params import ValidationParams
 from modit.data.validate import inspect
-from modit.data.window import TimeRules, Window
+from modit.data.window import Window
 
 TOLERANT = ValidationParams(label_share_max=1.0, timestamp_share_max=1.0)
 NOON = datetime(2026, 1, 2, 12)
@@ -38,9 +38,9 @@ def read(tables, source, quarantine, rows, name="retrieval_labels.parquet", para
     file = tables.write(source) / name
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), file)
-    found = inspect(source, quarantine, params, TimeRules(Window()))
+    found = inspect(source, quarantine, params, Window())
     aside = pq.read_table(quarantine / "retrieval_labels.parquet").to_pylist()
-    table = found.labels.as_table(["quality"]).to_pylist()
+    table = found.labels.rows.to_pylist()
     return table, {row["row"]: row["rule"] for row in aside}
 
 
@@ -109,11 +109,11 @@ def test_a_file_whose_folder_names_no_day_costs_its_own_rows_and_no_others(folde
     columns = {"sequence_id": ["s0"], "item_id": ["i11"], "timestamp": [NOON]}
     pq.write_table(pa.table(columns), place / "part.parquet")
     for window in (Window(), Window(start=datetime(2026, 1, 1), end=datetime(2026, 1, 2))):
-        found = inspect(source, quarantine, TOLERANT, TimeRules(window))
+        found = inspect(source, quarantine, TOLERANT, window)
         (row,) = pq.read_table(quarantine / "interactions.parquet").to_pylist()
         assert (row["file"], row["rule"]) == (f"interactions/{folder}/part.parquet", "partition_name")
         assert found.report.interactions.kept == 20
-    strict = inspect(source, quarantine, ValidationParams(timestamp_share_max=0.01), TimeRules(Window()))
+    strict = inspect(source, quarantine, ValidationParams(timestamp_share_max=0.01), Window())
     assert [each.rule for each in strict.breached] == ["partition_name"]
 
 
@@ -127,6 +127,6 @@ def test_domains_of_labels_are_written_as_those_of_items_are(tables, source, qua
 
 def test_too_many_bad_labels_name_the_option_that_lets_them_through(tables, source, quarantine):
     read(tables, source, quarantine, request("r1", [1, 2, 2]))
-    breached = inspect(source, quarantine, ValidationParams(), TimeRules(Window())).breached
+    breached = inspect(source, quarantine, ValidationParams(), Window()).breached
     assert [each.rule for each in breached] == ["duplicate_label"]
     assert """OVERRIDES='{"validate_logs.label_share_max": 0.34}'""" in str(breached[0])

@@ -16,8 +16,8 @@ from modit.data.engine import Engine
 from modit.data.interactions import read_interactions
 from modit.data.mapping import Mapping
 from modit.data.params import ValidationParams
-from modit.data.table_job import TableJob
-from modit.data.window import TimeRules, Window
+from modit.data.table import Ingest
+from modit.data.window import Window
 
 TOLERANT = ValidationParams(unknown_item_share_max=1.0, null_share_max=1.0, duplicate_share_max=1.0)
 ITEMS = np.array([f"i{number}" for number in range(6)])
@@ -54,8 +54,7 @@ def _read(source, quarantine, batch_rows=1 << 20, window=None, threads=2):
     ):
         rows = pa.array(np.arange(len(ITEMS), dtype=np.int32))
         engine.save("items", pa.table({"item_id": pa.array(ITEMS.tolist()), "item": rows}))
-        times = TimeRules(window or Window())
-        found = read_interactions(TableJob(source, engine, quarantine, times, TOLERANT, Mapping()))
+        found = read_interactions(Ingest(source, engine, quarantine, window or Window(), TOLERANT, Mapping()))
     sequences, rows = found.sequences, found.rows
     arrays = (sequences.offsets, sequences.items, sequences.times, rows.offsets, rows.item, rows.key)
     plain = [None if array is None else (array.dtype, array.tolist()) for array in arrays]
@@ -112,7 +111,7 @@ def test_no_more_rows_are_held_than_allowed_however_many_there_are(rows, tmp_pat
     }
     pq.write_table(pa.table(columns), tmp_path / "interactions" / "part.parquet")
     held, repeats = [], interactions._repeats
-    monkeypatch.setattr(interactions, "_repeats", lambda rows: held.append(len(rows.item)) or repeats(rows))
+    monkeypatch.setattr(interactions, "_repeats", lambda rows: held.append(rows.shape[1]) or repeats(rows))
     _read(tmp_path, tmp_path, batch_rows=500)
     assert len(held) >= rows / 500
     assert max(held) < 500 + 50  # a batch, and the sequence that the last one cut

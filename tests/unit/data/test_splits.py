@@ -60,8 +60,3 @@ def test_a_larger_test_share_keeps_every_test_item():
 def test_shares_out_of_range_are_refused_with_their_value(test, validation):
     with pytest.raises(ConfigError, match=r"share.*(-0\.1|1\.1|more than 1)"):
         item_split(["a"], test, validation, "salt")
-
-
-def test_a_salt_that_does_not_fit_the_hash_is_refused():
-    with pytest.raises(ConfigError, match="64 bytes"):
-        hash_unit(["a"], "x" * 65)

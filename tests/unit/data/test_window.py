@@ -11,7 +11,7 @@ from modit.core.errors import ContractError
 from modit.core.window import Days
 from modit.data.params import ValidationParams
 from modit.data.validate import inspect, validate_logs
-from modit.data.window import TimeRules, Window
+from modit.data.window import Window
 
 TOLERANT = ValidationParams(
     unknown_item_share_max=1.0, null_share_max=1.0, duplicate_share_max=1.0, timestamp_share_max=1.0
@@ -102,7 +102,7 @@ def test_partitions_and_one_file_give_the_same_window(tables, source, quarantine
     whole = tmp_path / "whole"
     whole.mkdir()
     tables.write(whole)
-    times = TimeRules(_window(2, 4))
+    times = _window(2, 4)
     parts, one = (inspect(folder, quarantine, TOLERANT, times).interactions for folder in (source, whole))
     assert np.array_equal(parts.rows.key, one.rows.key)
     assert np.array_equal(parts.rows.item, one.rows.item)
@@ -112,7 +112,7 @@ def test_rows_that_go_back_in_time_are_measured_and_refused_past_a_limit(tables,
     tables.use_timestamps()
     tables.set("interactions", "timestamp", 9, FIRST)
     tables.write(source)
-    found = inspect(source, quarantine, TOLERANT, TimeRules(Window()))
+    found = inspect(source, quarantine, TOLERANT, Window())
     (fact,) = (fact for fact in found.measurements if fact.rule == "time_order")
     assert (fact.rows, fact.total, fact.is_breached) == (1, 20, False)
     with pytest.raises(ContractError, match=r"1 of 20 rows \(5.00%\), allowed 1.00%"):

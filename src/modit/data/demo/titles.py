@@ -38,11 +38,7 @@ _ATTRIBUTE_WORDS = {
 
 
 def pattern_names(super_pattern: np.ndarray) -> list[str]:
-    """Names like "Vintage oak chair" for patterns; patterns of one super-pattern share the noun.
-
-    Args:
-        super_pattern: int64 [P]; pattern p is the `p // max(super_pattern + 1)`-th of its super-pattern.
-    """
+    """Names like "Vintage oak chair" for patterns, whose super-patterns are int64 [P] and give the noun."""
     supers = int(super_pattern.max()) + 1
     return [_name(pattern // supers, int(group)) for pattern, group in enumerate(super_pattern)]
 
@@ -50,14 +46,9 @@ def pattern_names(super_pattern: np.ndarray) -> list[str]:
 def titles(
     first: int, patterns: np.ndarray, attributes: np.ndarray, names: list[str], domains: tuple[str, ...]
 ) -> list[str]:
-    """Titles like "Vintage oak chair #000123 (bestseller)".
+    """Titles like "Vintage oak chair #000123 (bestseller)" of items from number `first` on.
 
-    Args:
-        first: number of the first item.
-        patterns: int32 [n].
-        attributes: bool [domains, n].
-        names: the names of the patterns.
-        domains: the names of the domains.
+    `patterns` is int32 [n] and indexes `names`; `attributes` is bool [domains, n].
     """
     # one suffix for each of the 2^domains combinations of attributes
     code = (attributes.T @ (1 << np.arange(len(domains)))).tolist()

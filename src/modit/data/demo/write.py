@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from modit.core.errors import ConfigError
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.data.demo.faults import ON_TIME, DemoFault, FaultPlan, Place
-from modit.data.demo.geometry import Geometry, make_geometry
+from modit.data.demo.geometry import Geometry, ItemChunk, chunk_count, draw_items, make_geometry
 from modit.data.demo.parameters import FIRST_DAY, DemoParameters
-from modit.data.demo.population import ItemChunk, chunk_count, draw_items
 from modit.data.demo.sessions import SessionChunk, Shelf, draw_sessions
 from modit.data.demo.titles import pattern_names, titles
 

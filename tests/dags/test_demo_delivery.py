@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from dags.demo_nights.delivery import ItemChange, deliver
 from modit.core.errors import ConfigError
 from modit.data.demo import DemoFault, DemoParameters, write_demo_world
-from modit.data.demo.delivery import ItemChange, deliver
 
 WORLD = DemoParameters(items=5_000, days=5, sessions_per_item=0.2)
 DAY = date(2026, 1, 4)
