@@ -41,11 +41,6 @@ class Drift:
     p_value: float
     level: Level
 
-    @property
-    def table(self) -> str:
-        """The table of the column."""
-        return self.column.partition(".")[0]
-
     def beyond_chance(self, significance: float) -> tuple[float, float]:
         """Index and distance; zeros where chance explains them, as it does a great index of a handful of rows."""
         return (self.psi, self.distance) if self.p_value < significance else (0.0, 0.0)
@@ -72,8 +67,8 @@ def compare(now: Json, reference: Json, params: DriftParams) -> list[Drift]:
 def measure_drift(drifts: list[Drift], params: ValidationParams) -> list[Measurement]:
     """The greatest figures of each table, and the columns beyond the level of warning."""
     found = []
-    for table in dict.fromkeys(drift.table for drift in drifts):
-        mine = [drift for drift in drifts if drift.table == table]
+    for table in dict.fromkeys(drift.column.partition(".")[0] for drift in drifts):
+        mine = [drift for drift in drifts if drift.column.startswith(f"{table}.")]
         moved = [str(d) for d in sorted(mine, key=lambda d: -d.psi) if d.level != "ok"]
         beyond = (drift.beyond_chance(params.drift.significance) for drift in mine)
         psi, distance = (max(each) for each in zip(*beyond, strict=True))

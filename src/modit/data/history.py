@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -19,41 +18,29 @@ _DATED = ("interactions", "retrieval_labels")
 _DEVIATIONS = 4.0
 
 
-@dataclass(frozen=True)
-class News:
-    """What a window has that the last accepted one had not.
-
-    Attributes:
-        rows: accepted rows that are new.
-        late: those of them on days that the last window had read already.
-        compared_with: `START to END` of the last accepted window, or None where there is none.
-    """
-
-    rows: int
-    late: int
-    compared_with: str | None
-
-
-def news(now: Json, history: Sequence[Json]) -> News:
+def news(now: Json, history: Sequence[Json]) -> dict[str, int | str | None]:
     """Counts the accepted rows of interactions and retrieval labels that the last accepted window did not hold.
 
     Days are compared by their rows and by a sum over these rows: a day that was replaced by as many other rows counts
     as one new row.
+
+    Returns:
+        `new_rows`; `late_rows`, those of them on days that the last window had read already; and `compared_with`, the
+        last accepted window as `START to END`, or None where there is none.
     """
     before = history[-1] if history else {}
-    read_until = before.get("end", "")
     new = late = 0
     for table in _DATED:
         known = before.get(table, {}).get("by_day", {})
         for day, (rows, total) in now.get(table, {}).get("by_day", {}).items():
-            there, sum_there = known.get(day, (0, 0))
             # days before the last window began were read by earlier ones
-            if day < before.get("start", ""):
-                continue
-            added = max(rows - there, int(total != sum_there))
-            new += added
-            late += added if day < read_until else 0
-    return News(new, late, f"{before['start']} to {before['end']}" if before else None)
+            if day >= before.get("start", ""):
+                there, sum_there = known.get(day, (0, 0))
+                added = max(rows - there, int(total != sum_there))
+                new += added
+                late += added if day < before.get("end", "") else 0
+    window = f"{before['start']} to {before['end']}" if before else None
+    return {"new_rows": new, "late_rows": late, "compared_with": window}
 
 
 def measure_volume(now: Json, days: Days, history: Sequence[Json], params: ValidationParams) -> list[Measurement]:

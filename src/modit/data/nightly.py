@@ -133,8 +133,9 @@ class WindowValidator:
         """Content of `outcome.json` for a window that no suite refuses."""
         heard, tables = news(now, self._history), _tables(report)
         word, reason = ACCEPTED, "Every rule held within its limits."
-        if self._days is not None and is_dated and not heard.rows:
-            held = f"that the accepted window {heard.compared_with} did not hold" if heard.compared_with else "at all"
+        if self._days is not None and is_dated and not heard["new_rows"]:
+            before = heard["compared_with"]
+            held = f"that the accepted window {before} did not hold" if before else "at all"
             there = f"{tables['interactions']['accepted']} accepted interactions"
             word = SKIPPED_NO_DATA
             reason = f"No new data: {there} from {self._days.start} to {self._days.end}, none {held}."
@@ -143,9 +144,7 @@ class WindowValidator:
             "reason": reason,
             "catalogue": source.name,
             "window": None if self._days is None else {"start": str(self._days.start), "end": str(self._days.end)},
-            "compared_with": heard.compared_with,
-            "new_rows": heard.rows,
-            "late_rows": heard.late,
+            **heard,
             "tables": tables,
             "warnings": [str(drift) for drift in drifts if drift.level == "warn"],
             "significance": self._params.drift.significance,

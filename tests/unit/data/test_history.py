@@ -35,12 +35,12 @@ BEFORE = record("2026-01-01", "2026-01-04", {"2026-01-02": [10, 7], "2026-01-03"
 )
 def test_new_and_late_rows_are_counted_day_by_day(days, new, late):
     found = news(record("2026-01-02", "2026-01-05", days), [BEFORE])
-    assert (found.rows, found.late, found.compared_with) == (new, late, "2026-01-01 to 2026-01-04")
+    assert found == {"new_rows": new, "late_rows": late, "compared_with": "2026-01-01 to 2026-01-04"}
 
 
 def test_everything_is_new_in_the_first_window():
     found = news(BEFORE, [])
-    assert (found.rows, found.late, found.compared_with) == (20, 0, None)
+    assert found == {"new_rows": 20, "late_rows": 0, "compared_with": None}
 
 
 def test_the_sum_of_a_day_depends_on_its_rows_and_not_on_their_order():
