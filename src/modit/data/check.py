@@ -73,9 +73,9 @@ def _table(layout: TableLayout, found: Inspection, rows_max: int) -> Iterable[st
 def _rows(layout: TableLayout, found: Inspection) -> str:
     if layout.table == "items":
         return f"{len(found.items.item_ids):,} items, embeddings of {found.items.embeddings.shape[1]} numbers"
-    counts = found.report.tables[layout.table]
-    sequences = f", {counts.sequences:,} sequences of two items and more" if layout.table == "interactions" else ""
-    return f"{counts.rows:,} rows{sequences}"
+    report = found.report
+    sequences = f", {report.interactions.sequences:,} sequences of two items and more"
+    return f"{report.tables[layout.table].rows:,} rows{sequences if layout.table == 'interactions' else ''}"
 
 
 def _column(source: SourceColumn, file: TableFile, items: Items) -> str:

@@ -89,7 +89,7 @@ class WindowValidator:
         except ContractError as error:
             broken = [each for table in TABLES for each in contract_measurements(table, error.breaches) if each.value]
             reason = "Refused before its rows could be read: files or columns break the contract."
-            unreadable = {
+            unreadable: Json = {
                 "outcome": REFUSED,
                 "reason": reason if broken else str(error),
                 "tables": {},

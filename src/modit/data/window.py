@@ -30,8 +30,9 @@ class Window:
     @classmethod
     def of_days(cls, days: Days | None, overlap_days: int = 2) -> Window:
         """Whole days of UTC; all of time if None."""
-        sides = () if days is None else (datetime.combine(day, time()) for day in (days.start, days.end))
-        return cls(*sides, overlap_days=overlap_days)
+        if days is None:
+            return cls(overlap_days=overlap_days)
+        return cls(datetime.combine(days.start, time()), datetime.combine(days.end, time()), overlap_days)
 
     @property
     def is_open(self) -> bool:
