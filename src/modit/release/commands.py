@@ -28,12 +28,7 @@ _ORDERS = {
 
 
 def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: Checkout) -> None:
-    """Adds the commands to the command line.
-
-    Args:
-        commands: Sub-parsers of the command line.
-        checkout: Called with what needs the repository; gives its folder and its steps.
-    """
+    """Adds the commands to the command line; `checkout` is called with what needs the repository."""
     _add_promotion(commands)
     parser = commands.add_parser("verdict", help="show the verdict of a run, and where its report is")
     parser.add_argument("--run", required=True, metavar="URI", help="the run's folder: a path or an address like s3://")

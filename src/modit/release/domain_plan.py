@@ -69,11 +69,7 @@ class DomainPlan:
 def plan_domain(registry: Registry, config: RunConfig, params: Any, budget: int) -> DomainPlan:
     """Estimates from the run that the domain is added to, and from runs of the same catalogue and sizes beside it.
 
-    Args:
-        registry: The steps.
-        config: Of the run that adds the domain.
-        params: With preset and overrides of that run.
-        budget: Largest allowed number of labels.
+    `config` is of the run that adds the domain; `params` have its preset and overrides.
 
     Raises:
         ConfigError: The run adds no domain, or one that the other run has.

@@ -72,13 +72,9 @@ class Space:
 
 
 def difference_of(vectors: np.ndarray, others: np.ndarray) -> str | None:
-    """Why two embeddings of the same items are of two spaces, as a sentence; None where most vectors agree.
+    """Why two embeddings of the same n items [n, d] are of two spaces, as a sentence; None where most vectors agree.
 
     An item whose content changed has another vector in the same space, so not all vectors have to agree.
-
-    Args:
-        vectors: Unit length [n, d].
-        others: Of the same items, in the same order [n, d].
     """
     if len(vectors) < _LEAST_IN_COMMON:
         return f"only {len(vectors)} of the compared items are in both catalogues, {_LEAST_IN_COMMON} are needed"

@@ -38,15 +38,7 @@ The code is Apache-2.0. Whether the weights may be passed on depends on the trai
 
 
 def model_card(info: SamplerInfo, run: Json, judged: Json, window: dict[str, str] | None, items: int) -> str:
-    """The card as Markdown.
-
-    Args:
-        info: Of the sampler.
-        run: `catalogue`, `preset` and `seed` of the run.
-        judged: The domain's part of `verdict.json`.
-        window: Days of the data, or None.
-        items: Number of items in the index.
-    """
+    """The card as Markdown; `run` is that of `report.json`, `judged` the domain's part of `verdict.json`."""
     return _TEMPLATE.format(
         domain=info.domain,
         seeds=info.maximum_seeds,

@@ -97,11 +97,7 @@ def named_champion(registry: str, domain: str) -> NamedVersion | None:
 def fetch_champion(named: NamedVersion | None, domain: str, catalog: Catalog, folder: Path) -> Champion:
     """Writes `champion.json` and, of a champion that can be judged, `sampler.onnx` and `new_items.npy`.
 
-    Args:
-        named: The version, as the registry names it; None without one.
-        domain: The domain.
-        catalog: Of today. `new_items.npy` has for each of its items whether the champion's catalogue lacked it.
-        folder: Existing, of the artifact.
+    The last has for each item of today's catalogue whether the champion's catalogue lacked it.
     """
     if named is None:
         found = Champion(NONE, f"no version of modit-{domain} has the alias {CHAMPION}")

@@ -200,13 +200,7 @@ def _slice_json(found: SliceFigures) -> Json:
 
 
 def read_figures(domain: str, split: str, result: Json, champion: bool) -> SplitFigures:
-    """Takes the gate's figures out of one split of an evaluation.
-
-    Args:
-        domain: For messages.
-        split: For messages.
-        result: The split's part of `evaluation.json`.
-        champion: Whether the champion must be among the rows.
+    """Takes the gate's figures out of one split of an `evaluation.json`; a champion must then be among the rows.
 
     Raises:
         ArtifactError: A row, a comparison or a slice is missing, a figure is not a number or out of its range, or

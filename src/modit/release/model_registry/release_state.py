@@ -57,10 +57,7 @@ def release_log_of(tags: Mapping[str, str], domain: str) -> ReleaseLog:
 def read_release_state(registry: MlflowRegistry, domain: str, *, repair: bool = False) -> ReleaseState:
     """Reads log and registry, and finishes in the registry what an interrupted promotion left undone.
 
-    Args:
-        registry: Of the domain's model.
-        domain: The domain.
-        repair: Whether to set aliases that were moved by hand to those of the log.
+    With `repair`, aliases that were moved by hand are set to those of the log.
 
     Raises:
         Refused: `unknown_version`: there is no model; `damaged_log`; `other_log`: the registry has seen entries that

@@ -12,12 +12,7 @@ _TAGS = ("status", "run_uri", "verdict_digest", "bundle_digest", "held_back")
 
 
 def overview(registry: MlflowRegistry, domain: str, *, repair: bool = False) -> Json:
-    """A domain's releases.
-
-    Args:
-        registry: Of the model.
-        domain: The domain.
-        repair: Set aliases that were moved by hand to those of the log.
+    """A domain's releases; with `repair`, aliases that were moved by hand are set to those of the log.
 
     Returns:
         `domain`, `model`, `log` (its address), `champion`, `previous`, `challenger` (numbers or None), `versions`,

@@ -120,13 +120,7 @@ def reproduction_text(found: Reproduction) -> str:
 
 @contextmanager
 def checkout(record: Record, registry: Registry, repository: Path, folder: Path) -> Iterator[tuple[Path, str]]:
-    """The code of the record: this checkout where its code is the same, else a git worktree of the commit.
-
-    Args:
-        record: Of the version.
-        registry: The present steps.
-        repository: Root of the present checkout.
-        folder: For the worktree, which is removed afterwards.
+    """The code of the record: this checkout where its code is the same, else a git worktree of the commit in `folder`.
 
     Yields:
         The root of the code, and its name for people.

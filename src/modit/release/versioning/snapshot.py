@@ -25,14 +25,9 @@ _SCHEMA_VERSION = 1
 
 
 def repository_place(run_uri: str, remote: str) -> tuple[Path, str]:
-    """Where versions of the runs beside a run are kept.
+    """Where versions of the runs beside a run are kept: the folder of the DVC repository, and the remote's address.
 
-    Args:
-        run_uri: Address of the run.
-        remote: As the parameters name it; empty for a folder beside the runs.
-
-    Returns:
-        The folder of the DVC repository, which is local for remote runs too; and the remote's address.
+    The folder is local for remote runs too. An empty `remote` stands for a folder beside the runs.
     """
     beside = Storage(run_uri).parent.at(REPOSITORY_FOLDER)
     folder = beside.local or cache_folder() / "versions" / digest_of(beside.uri)[:16]
@@ -40,12 +35,7 @@ def repository_place(run_uri: str, remote: str) -> tuple[Path, str]:
 
 
 def input_datasets(run_uri: str, catalogue: str, lineage: Sequence[Manifest]) -> dict[str, Dataset]:
-    """What the run read from outside, by the hashes that its steps noted when they read it.
-
-    Args:
-        run_uri: Address of the run.
-        catalogue: Address of the input.
-        lineage: Manifests of the run.
+    """What a run read from outside, by the hashes that its steps noted in their manifests when they read it.
 
     Returns:
         `raw`, the input files; and `history`, the records of accepted windows that a window was compared with.
@@ -72,10 +62,7 @@ def _noted(part: str, place: Storage, lineage: Sequence[Manifest]) -> Dataset:
 def artifact_dataset(names: Sequence[str], lineage: Sequence[Manifest], folders: Mapping[str, Path]) -> Dataset:
     """The files of some artifacts as `ARTIFACT/DOMAIN/file`; a part that is the same for all is left out.
 
-    Args:
-        names: Of the artifacts.
-        lineage: Their manifests, among others.
-        folders: `ARTIFACT` or `ARTIFACT/DOMAIN` -> folder with its files.
+    `folders` has the folder of each `ARTIFACT` or `ARTIFACT/DOMAIN`; `lineage`, their manifests and others.
     """
     dataset = {}
     for manifest in lineage:
