@@ -40,7 +40,7 @@ def read_verdict(run_uri: str) -> Json:
 
 
 def verdict_text(verdict: Json, most: int | None = MOST_LINES) -> str:
-    """A verdict as lines for a terminal: each domain with its figures, and why it was not passed; None for all lines."""
+    """A verdict as at most so many lines (None: all): each domain with its figures, and why it was not passed."""
     if verdict["status"] == SKIPPED_NO_DATA:
         return f"{verdict['reason']}\n\nverdict: {SKIPPED_NO_DATA}"
     width = max((len(name) for name in verdict["domains"]), default=0)
