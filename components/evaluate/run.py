@@ -8,10 +8,11 @@ from components.evaluate import HPPO_OUTPUTS
 from modit.core.seeds import derived_seed
 from modit.core.storage import sha256_of_file
 from modit.evaluate import names
-from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
+from modit.evaluate.evaluation import EvaluationSettings, headline
 from modit.evaluate.records import read_records, read_rounds, read_variants, round_guidance
+from modit.evaluate.seeds.both_scopes import evaluate_domain
 from modit.evaluate.seeds.context import EvaluationContext
-from modit.evaluate.seeds.rows import classical_rows, model_row
+from modit.evaluate.seeds.rows import model_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.storage import save_evaluation, save_tables
 from modit.release.gate.champion import Champion, load_champion
@@ -46,7 +47,7 @@ def run(context: StepContext) -> dict[str, object]:
         rows.append(model_row(variant.row, variant.folder / "model.pt", task, sampler, scale))
     champion = Champion.load(context.input("champion"))
     baseline = load_champion(champion, context.input("champion"), domain.index)
-    evaluation = evaluate_task(task, classical_rows(domain), rows, settings, baseline)
+    evaluation = evaluate_domain(task, rows, settings, baseline)
     # What was judged, for the gate: the candidate by its file, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[names.POLICY]) / "model.pt")}
     records |= {"champion": champion.facts, "sampler": {"steps": sampler.steps, "samples": sampler.samples}}

@@ -38,6 +38,17 @@ class Split(StrEnum):
         return {"item": "new items of known patterns", "pattern": "patterns never seen"}[self.kind]
 
 
+class ResultScope(StrEnum):
+    """Which items may be results of a case.
+
+    The discovery scope holds only items whose verdict nobody has used: those whose role is test, or validation for
+    choices. It is what the system is for: where a verdict is known, a filter finds the item.
+    """
+
+    DISCOVERY = "discovery"
+    WHOLE_CATALOGUE = "whole_catalogue"
+
+
 VALIDATIONS = (Split.ITEM_VALIDATION, Split.PATTERN_VALIDATION)
 HOLDOUTS = (Split.ITEM_HOLDOUT, Split.PATTERN_HOLDOUT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -13,12 +13,15 @@ from modit.data.splits import HOLDOUTS, Split
 from modit.evaluate import names
 from modit.evaluate.storage import SCHEMA_VERSION, Evaluation
 from modit.evaluate.task import (
+    KINDS,
     BaselineModel,
     CaseSet,
     Json,
+    Kind,
     Request,
     Row,
     Scores,
+    Setting,
     Slice,
     Task,
     TunableRow,
@@ -35,38 +38,35 @@ class EvaluationSettings:
     Attributes:
         seed: Of the resampling.
         resamples: B of the bootstrap.
+        details: Whether slices and what the task adds to a split (curves, examples) are judged, beside the rows.
     """
 
     seed: int = 0
     resamples: int = 10_000
+    details: bool = True
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The choice of a classical row on validation.
+    """The choice of a row's setting on validation.
 
     Attributes:
-        validation: Mean of the primary figure on the validation cases, at the chosen value.
-        value: The chosen value; None for a row without a free number.
-        grid: Values tried, ascending.
-        grid_figures: Mean of the primary figure at each.
+        setting: The chosen one; empty for a row that nothing can be chosen of.
+        validation: Mean of the primary figure on the validation cases, at the chosen setting.
+        tried: How many settings were tried.
     """
 
+    setting: Setting
     validation: float
-    value: float | None = None
-    grid: tuple[float, ...] = ()
-    grid_figures: tuple[float, ...] = ()
+    tried: int
 
     def as_json(self, primary: str) -> Json:
-        """The fields for `evaluation.json`, and whether the choice is an end of the grid."""
-        at_edge = self.value is not None and self.value in (self.grid[0], self.grid[-1])
-        return {
-            "value": self.value,
-            "grid": self.grid,
-            "at_edge": at_edge,
-            f"validation_{primary}": self.validation,
-            f"grid_{primary}": self.grid_figures,
-        }
+        """The fields for `evaluation.json`."""
+        return {"setting": dict(self.setting), "tried": self.tried, f"validation_{primary}": self.validation}
+
+
+# Makes rows from others at their chosen settings, such as their reranked lists.
+Derive = Callable[[Mapping[str, Row[Request]]], Sequence[TunableRow[Request]]]
 
 
 def evaluate_task(
@@ -75,6 +75,7 @@ def evaluate_task(
     models: Sequence[Row[Request]],
     settings: EvaluationSettings,
     champion: BaselineModel[Request] | None = None,
+    derive: Derive[Request] | None = None,
 ) -> Evaluation:
     """Judges all rows of a domain on its held-out cases.
 
@@ -86,6 +87,7 @@ def evaluate_task(
         models: Rows that are models; the four of `names.STAGES` must be among them, others are variants.
         settings: Seed and size of the bootstrap.
         champion: A row, and what slices are compared with; without one, that is average pooling.
+        derive: Makes further rows from the others at their chosen settings; they are tuned in the same way.
 
     Raises:
         ConfigError: A stage is missing or a row occurs twice.
@@ -98,14 +100,13 @@ def evaluate_task(
         if reason:
             splits[str(split)] = {"cases": 0, "reason": reason}
             continue
-        tuned = {row.name: tune(task, row, task.cases(split.validation)) for row in classical}
-        chosen = [
-            Row(row.name, "classical", row.build(tuned[row.name].value or 0.0), {"tuned": tuned[row.name]})
-            for row in classical
-        ]
-        rows: list[Row[Request]] = [*chosen, *models]
-        rows += [Row(names.CHAMPION, "champion", champion.retriever)] if champion else []
-        judged = _SplitJudgement(task, split, task.cases(split), {row.name: row for row in rows}, settings, champion)
+        validation = task.cases(split.validation)
+        rows = {row.name: row for row in [*(choose(task, row, validation) for row in classical), *models]}
+        derived = [choose(task, row, validation) for row in derive(rows)] if derive else []
+        others = [Row(names.CHAMPION, "champion", champion.retriever)] if champion else []
+        ordered = sorted([*rows.values(), *derived, *others], key=lambda row: KINDS.index(row.kind))
+        rows = {row.name: row for row in ordered}
+        judged = _SplitJudgement(task, split, task.cases(split), rows, settings, champion)
         splits[str(split)], arrays = judged.run()
         per_case |= arrays
     content = {
@@ -119,8 +120,8 @@ def evaluate_task(
     return Evaluation(content | task.facts(), per_case)
 
 
-def tune(task: Task[Request], row: TunableRow[Request], validation: CaseSet[Request]) -> Tuned:
-    """Chooses the free number of a classical row.
+def choose(task: Task[Request], row: TunableRow[Request], validation: CaseSet[Request]) -> Row[Request]:
+    """Chooses the setting of a row and makes the row at it.
 
     Args:
         task: Judges the results.
@@ -128,18 +129,12 @@ def tune(task: Task[Request], row: TunableRow[Request], validation: CaseSet[Requ
         validation: Cases of the matching kind, at least one.
 
     Returns:
-        The choice; of equal figures, that of the smaller value.
+        The row; of equal settings, at the first of the grid. Its `setting` holds the choice as `tuned`.
     """
-
-    def figure(value: float) -> float:
-        results = row.build(value).retrieve(validation.requests)
-        return float(task.judge(validation, results)[task.primary].mean())
-
-    if not row.grid:
-        return Tuned(figure(0.0))
-    figures = tuple(figure(value) for value in row.grid)
+    figures = [float(task.decide(validation, results).mean()) for results in row.answers(validation.requests)]
     best = int(np.argmax(figures))
-    return Tuned(figures[best], row.grid[best], row.grid, figures)
+    tuned = Tuned(row.grid[best], figures[best], len(figures))
+    return Row(row.name, row.kind, row.build(tuned.setting), {"tuned": tuned})
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,11 +160,10 @@ class _SplitJudgement(Generic[Request]):
             "patterns": len(np.unique(self.cases.clusters)),
             "validation_cases": len(self.task.cases(self.split.validation)),
             "rows": self._table(scores, oracles),
-            "slices_against": self.against,
-            "slices": self._slices(scores),
-        }
-        content |= self._comparisons(scores)
-        content |= self.task.split_facts(self.split, self.cases, self.rows, results, self.settings.resamples)
+        } | self._comparisons(scores)
+        if self.settings.details:
+            content |= {"slices_against": self.against, "slices": self._slices(scores)}
+            content |= self.task.split_facts(self.split, self.cases, self.rows, results, self.settings.resamples)
         return content, self._per_case(scores | oracles)
 
     def _table(self, scores: Mapping[str, Scores], oracles: Mapping[str, Scores]) -> list[Json]:
@@ -186,11 +180,11 @@ class _SplitJudgement(Generic[Request]):
         return table
 
     def _comparisons(self, scores: Mapping[str, Scores]) -> Json:
-        tuned = {name: row.setting["tuned"] for name, row in self.rows.items() if row.kind == "classical"}
-        on_test = _greatest({name: float(scores[name][self.task.primary].mean()) for name in tuned})
-        on_validation = _greatest({name: choice.validation for name, choice in tuned.items()})
-        variants = [name for name, row in self.rows.items() if row.kind == "model" and name not in names.STAGES]
-        others = [*tuned, *variants, *([names.CHAMPION] if self.champion else [])]
+        classical, two_stage = self._named("classical"), self._named("two_stage")
+        on_test = _greatest({name: float(scores[name][self.task.primary].mean()) for name in classical})
+        on_validation = _greatest({name: self.rows[name].setting["tuned"].validation for name in classical})
+        variants = [name for name in self._named("model") if name not in names.STAGES]
+        others = [*classical, *two_stage, *variants, *self._named("champion")]
         pairs = {
             names.AGAINST_SFT: (names.POLICY, names.SFT),
             names.SFT_GAIN: (names.SFT, names.PRETRAINED),
@@ -198,13 +192,20 @@ class _SplitJudgement(Generic[Request]):
             names.AGAINST_CLASSICAL: (names.POLICY, on_test),
             names.AGAINST_VALIDATED: (names.POLICY, on_validation),
         } | {names.against(name): (names.POLICY, name) for name in others}
+        best = {"test": on_test, "validation": on_validation}
+        if two_stage:
+            best["two_stage"] = _greatest({name: float(scores[name][self.task.primary].mean()) for name in two_stage})
+            pairs[names.AGAINST_TWO_STAGE] = (names.reranked(names.POLICY), best["two_stage"])
         return {
-            "best_classical": {"test": on_test, "validation": on_validation},
+            "best_classical": best,
             "comparisons": [
                 {"name": name, "row": row, "against": other} | self._differences(scores[row], scores[other], None)
                 for name, (row, other) in pairs.items()
             ],
         }
+
+    def _named(self, kind: Kind) -> list[str]:
+        return [name for name, row in self.rows.items() if row.kind == kind]
 
     def _slices(self, scores: Mapping[str, Scores]) -> list[Json]:
         new_items = self.champion.new_items if self.champion else None

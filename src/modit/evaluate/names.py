@@ -5,9 +5,17 @@ from __future__ import annotations
 PRETRAINED, CONTINUED, SFT, POLICY = "Pre. GR", "CPT only", "MO-DiT", "HPPO"
 STAGES = (PRETRAINED, CONTINUED, SFT, POLICY)
 AVERAGE, CHAMPION = "Average pooling", "Champion"
+FIXED_MOVE, LOCAL_FEEDBACK = "Fixed move", "Local feedback"
+FILTER = "Filter on all verdicts"
 AGAINST_SFT, SFT_GAIN = f"{POLICY} - {SFT}", f"{SFT} - {PRETRAINED}"
 AGAINST_CLASSICAL, AGAINST_VALIDATED = f"{POLICY} - best classical", f"{POLICY} - best classical by validation"
 AGAINST_AVERAGE, AGAINST_CHAMPION = f"{POLICY} - {AVERAGE}", f"{POLICY} - {CHAMPION}"
+AGAINST_TWO_STAGE = f"{POLICY} + rerank - best two-stage"
+
+
+def reranked(row: str) -> str:
+    """The name of a row whose lists are reranked."""
+    return f"{row} + rerank"
 
 
 def against(row: str) -> str:

@@ -16,7 +16,7 @@ from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
 
 EVALUATION_FILE, PER_CASE_FILE = "evaluation.json", "per_case.npz"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _DECIMALS = 6
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -13,10 +13,16 @@ from modit.evaluate.bootstrap import paired_interval
 from modit.inference.retrieval import Retriever, SearchResult
 
 Request = TypeVar("Request")
+Asked = TypeVar("Asked", contravariant=True)
 Json = dict[str, Any]
 # Figures of each case, name -> float64 [n].
 Scores = dict[str, np.ndarray]
-Kind = Literal["classical", "model", "champion", "oracle"]
+# What a row was set to, by name; every number or word in it was chosen on validation cases.
+Setting = Mapping[str, Any]
+# `classical` rows answer with one query, `two_stage` ones rerank the list of a classical one.
+Kind = Literal["classical", "two_stage", "model", "champion", "oracle"]
+# In the order of the table.
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -88,19 +94,26 @@ class Row(Generic[Request]):
     setting: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class TunableRow(Generic[Request]):
-    """A classical row. Its free number, where it has one, is chosen on validation cases.
+class TunableRow(Protocol[Asked]):
+    """A row whose setting is chosen on validation cases."""
 
-    Attributes:
-        name: Of the row.
-        build: Makes the retriever for a value of the free number.
-        grid: Values to choose from, ascending; empty for a row without a free number.
-    """
+    @property
+    def name(self) -> str:
+        """Name of the row."""
 
-    name: str
-    build: Callable[[float], Retriever[Request]]
-    grid: tuple[float, ...] = ()
+    @property
+    def kind(self) -> Kind:
+        """Kind of the row."""
+
+    @property
+    def grid(self) -> Sequence[Setting]:
+        """Settings to choose from, at least one."""
+
+    def build(self, setting: Setting) -> Retriever[Asked]:
+        """Makes the retriever for a setting."""
+
+    def answers(self, requests: Sequence[Asked]) -> Iterator[list[SearchResult]]:
+        """Answers all requests at each setting of the grid in turn; work that settings share is done once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +153,9 @@ class Task(Protocol[Request]):
 
     def judge(self, cases: CaseSet[Request], results: Sequence[SearchResult]) -> Scores:
         """Judges one result for each case."""
+
+    def decide(self, cases: CaseSet[Request], results: Sequence[SearchResult]) -> np.ndarray:
+        """The primary figure alone of one result for each case, float64 [n]; settings are chosen by its mean."""
 
     def slices(self, split: Split, cases: CaseSet[Request], new_items: np.ndarray | None) -> list[Slice[Request]]:
         """The slices of a split."""

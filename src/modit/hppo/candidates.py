@@ -32,6 +32,12 @@ class SeedMeans(NamedTuple):
     whitened: np.ndarray
 
 
+def blended(means: SeedMeans) -> tuple[np.ndarray, ...]:
+    """The unit blends [n, d] of the seeds' means, in the order of `BLENDS`."""
+    mean, best, whitened = means
+    return tuple(map(unit, (mean, mean + best, best, mean + whitened, whitened, best + whitened)))
+
+
 def build_pool(
     static: np.ndarray,
     fan: np.ndarray,
@@ -94,10 +100,8 @@ def axis_candidates(means: SeedMeans, directions: np.ndarray, steps: tuple[float
     Returns:
         [n, len(BLENDS) (1 + a len(steps)), d]: for each blend no step, then every direction of every length.
     """
-    mean, best, whitened = means
-    blends = (mean, mean + best, best, mean + whitened, whitened, best + whitened)
     offsets = _steps_along(directions, steps)
-    return np.concatenate([unit(unit(blend)[:, None] + offsets) for blend in blends], 1)
+    return np.concatenate([unit(blend[:, None] + offsets) for blend in blended(means)], 1)
 
 
 def move_candidates(served: np.ndarray, means: SeedMeans, directions: np.ndarray, params: HPPOParams) -> np.ndarray:

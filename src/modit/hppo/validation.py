@@ -14,7 +14,7 @@ import torch
 from modit.core.context import DeclaredParams
 from modit.core.memory import at_once
 from modit.data.catalog import Catalog
-from modit.data.splits import VALIDATIONS, Split
+from modit.data.splits import VALIDATIONS, ResultScope, Split
 from modit.index.item_index import ItemIndex
 from modit.metric.cases import Cases
 from modit.metric.list_metrics import list_metrics, visible_depth
@@ -160,7 +160,7 @@ def load_validator(folders: Mapping[str, Path], domain: str, params: DeclaredPar
     catalog = Catalog.load(folders["catalog"])
     patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
     stored = {split: Cases.load(folders["cases"] / f"{split}.npz") for split in VALIDATIONS}
-    visible = patterns.visible_for_validation & catalog.scored(domain)
+    visible = patterns.may_be_results(Split.ITEM_VALIDATION, ResultScope.DISCOVERY) & catalog.scored(domain)
     return Validator(
         embeddings=catalog.embeddings,
         positive=catalog.positive(domain),

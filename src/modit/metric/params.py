@@ -24,14 +24,14 @@ class PatternParams(Section):
         view_granularities: factors on the number of patterns, used in turn by the views.
     """
 
-    positives_per_pattern: Positive = 70
+    positives_per_pattern: Positive = 50
     minimum: Positive = 8
     maximum: Positive = 60
     minimum_positives: Positive = 24
     minimum_negatives: AtLeastZero = 100
     minimum_held_out: Positive = 2
     test_share: Share = 1 / 6
-    validation_share: Share = 1 / 8
+    validation_share: Share = 1 / 6
     item_test_share: Share = 0.3
     item_validation_share: Share = 0.15
     views: Positive = 12

@@ -15,7 +15,7 @@ from modit.core.memory import at_once
 from modit.core.seeds import derived_seed
 from modit.data.catalog import NEGATIVE, POSITIVE
 from modit.data.hashing import hash_unit
-from modit.data.splits import TEST, TRAIN, VALIDATION, Split
+from modit.data.splits import TEST, TRAIN, VALIDATION, ResultScope, Split
 from modit.data.vectors import ROWS_AT_ONCE, nearest_centroid
 from modit.metric.params import PatternParams
 
@@ -50,6 +50,13 @@ class Patterns:
     def visible_for_validation(self) -> np.ndarray:
         """Bool [N]: items that choices on validation cases may see: all but the test items."""
         return self.role != TEST
+
+    def may_be_results(self, split: Split, scope: ResultScope) -> np.ndarray:
+        """Items that may be results of a split's cases, bool [N]; validation cases never see a test item."""
+        validation = split.validation is split
+        if scope is ResultScope.DISCOVERY:
+            return self.role == (VALIDATION if validation else TEST)
+        return self.visible_for_validation if validation else np.ones(len(self.labels), bool)
 
     def members_of(self, split: Split) -> np.ndarray:
         """Items that may stand in a case of the split, bool [N].

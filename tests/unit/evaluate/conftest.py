@@ -11,10 +11,11 @@ import torch
 from modit.data.catalog import Catalog, Sequences
 from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import nearest_centroid, unit
-from modit.evaluate.evaluation import EvaluationSettings, evaluate_task
+from modit.evaluate.evaluation import EvaluationSettings
+from modit.evaluate.seeds.both_scopes import evaluate_domain
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.models import Generator
-from modit.evaluate.seeds.rows import classical_rows, generator_row
+from modit.evaluate.seeds.rows import generator_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.storage import Evaluation
 from modit.evaluate.task import BaselineModel, Row
@@ -74,7 +75,7 @@ def build_context(titles: bool = True) -> EvaluationContext:
     empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
     catalog = Catalog(ids, items.embeddings, {"rare": items.positive.astype(np.int8)}, names, empty)
     index = ItemIndex.build(items.embeddings, ids, IndexParams(kind="flat", threads=1))
-    return EvaluationContext(catalog, "rare", patterns, predictor, geometry, index, cases, k=10)
+    return EvaluationContext(catalog, "rare", patterns, predictor, geometry, index, cases, k=20)
 
 
 def build_generator(context: EvaluationContext, seed: int) -> Generator:
@@ -101,7 +102,7 @@ def evaluate(
     """The whole evaluation of a domain."""
     task = SeedsTask(context, NOISE_SEED, **sizes)
     settings = EvaluationSettings(seed=NOISE_SEED, resamples=resamples)
-    return evaluate_task(task, classical_rows(context), models, settings, champion)
+    return evaluate_domain(task, models, settings, champion)
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,12 @@ import pytest
 
 from modit.core.errors import ArtifactError, ConfigError
 from modit.data.splits import HOLDOUTS, Split
+from modit.evaluate import names
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS
 from modit.evaluate.names import AVERAGE
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.models import Generator, fan_queries
-from modit.evaluate.seeds.rows import choose_guidance, model_row
+from modit.evaluate.seeds.rows import RERANKED, choose_guidance, model_row
 from modit.evaluate.seeds.task import BEST_ORACLE, CENTROID_ORACLE, SeedsTask, result_rows
 from modit.evaluate.storage import Evaluation, load_evaluation, save_evaluation
 from modit.evaluate.task import CaseSet, Row
@@ -25,7 +26,16 @@ from modit.train.checkpoint import save_model
 from modit.train.params import SamplerParams
 from tests.unit.evaluate.conftest import MODELS, evaluate
 
-CLASSICAL = [AVERAGE, "Global attribute centroid", "Rocchio", "Density step", "Best-scored seeds"]
+CLASSICAL = [
+    AVERAGE,
+    "Global attribute centroid",
+    "Rocchio",
+    "Density step",
+    "Best-scored seeds",
+    names.FIXED_MOVE,
+    names.LOCAL_FEEDBACK,
+]
+TWO_STAGE = [names.reranked(name) for name in RERANKED]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +49,10 @@ def rows_of(evaluation: Evaluation, split: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("split", HOLDOUTS)
 def test_every_row_is_judged_on_both_splits(evaluation: Evaluation, split: str) -> None:
-    assert list(rows_of(evaluation, split)) == [*CLASSICAL, *MODELS, CENTROID_ORACLE, BEST_ORACLE]
+    assert list(rows_of(evaluation, split)) == [
+        *(*CLASSICAL, *TWO_STAGE, *MODELS, names.reranked("HPPO")),
+        *(names.FILTER, CENTROID_ORACLE, BEST_ORACLE),
+    ]
 
 
 @pytest.mark.parametrize("split", HOLDOUTS)
@@ -59,7 +72,8 @@ def test_comparisons_are_differences_of_the_rows(evaluation: Evaluation, split: 
     rows = rows_of(evaluation, split)
     comparisons = {entry["name"]: entry for entry in evaluation.content["splits"][split]["comparisons"]}
     named = {"HPPO - MO-DiT", "MO-DiT - Pre. GR", "HPPO - best classical", "HPPO - HPPO adaptive"}
-    assert named | {f"HPPO - {name}" for name in CLASSICAL} <= set(comparisons)
+    named |= {"HPPO + rerank - best two-stage"}
+    assert named | {f"HPPO - {name}" for name in [*CLASSICAL, *TWO_STAGE]} <= set(comparisons)
     for entry in comparisons.values():
         for figure in ("joint", "same"):
             difference = rows[entry["row"]][figure] - rows[entry["against"]][figure]
@@ -72,6 +86,7 @@ def test_the_headline_classical_row_is_the_best_on_test(evaluation: Evaluation, 
     assert rows[content["best_classical"]["test"]]["joint"] == max(rows[name]["joint"] for name in CLASSICAL)
     best = max(CLASSICAL, key=lambda name: rows[name]["tuned"]["validation_joint"])
     assert content["best_classical"]["validation"] == best
+    assert rows[content["best_classical"]["two_stage"]]["joint"] == max(rows[name]["joint"] for name in TWO_STAGE)
 
 
 @pytest.mark.parametrize("split", HOLDOUTS)
@@ -139,20 +154,20 @@ def test_items_that_are_not_scored_are_no_results_and_k_keeps_the_same_share(
     hidden = generator.choice(free, len(free) // 2, replace=False)
     verdicts[hidden] = -1
     partly = replace(context, catalog=replace(context.catalog, verdicts={"rare": verdicts}))
-    share = (verdicts >= 0).mean()
-    assert partly.judged_k == round(10 * share) < 10
-    assert not (partly.visible & (verdicts < 0)).any()
+    for split in Split:
+        allowed = partly.allowed(split)
+        assert not (allowed & (verdicts < 0)).any()
+        assert partly.depth(split) == max(5, round(20 * allowed.mean()))
     task = SeedsTask(partly)
     for split in Split:
         cases = task.cases(split)
         results = models[3].retriever.retrieve(cases.requests)
         for seeds, request, result in zip(cases.truth.seeds, cases.requests, results, strict=True):
             scores = context.catalog.embeddings @ result.query
-            test_items = ~context.patterns.visible_for_validation if split.validation is split else []
-            scores[hidden], scores[seeds[seeds >= 0]], scores[test_items] = -1, -1, -1
+            scores[~partly.allowed(split)], scores[seeds[seeds >= 0]] = -1, -1
             assert set(result.rows) == set(np.argsort(-scores, kind="stable")[: request.k])
     content = evaluate(partly, models, resamples=50).content
-    assert content["k"] == partly.judged_k and content["catalog"]["scored"] == (verdicts >= 0).sum()
+    assert content["k"] == partly.depth(Split.ITEM_HOLDOUT) and content["catalog"]["scored"] == (verdicts >= 0).sum()
 
 
 def test_examples_show_what_was_retrieved_and_escape_nothing(evaluation: Evaluation) -> None:
@@ -160,7 +175,7 @@ def test_examples_show_what_was_retrieved_and_escape_nothing(evaluation: Evaluat
     assert {example["pattern"] for example in examples} == {0, 1}
     for example in examples:
         assert set(example["lists"]) == {AVERAGE, "HPPO"}
-        assert all(len(entries) == 10 for entries in example["lists"].values())
+        assert all(len(entries) == evaluation.content["k"] for entries in example["lists"].values())
         shares = np.mean([entry["attribute"] and entry["pattern"] for entry in example["lists"]["HPPO"]])
         assert example["joint"]["HPPO"] == pytest.approx(shares)
 
@@ -201,7 +216,7 @@ def test_the_same_evaluation_gives_the_same_bytes(
 
 def test_an_evaluation_of_another_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text(json.dumps({"schema_version": 0}))
-    with pytest.raises(ArtifactError, match="schema_version is 0; this version of modit reads 3"):
+    with pytest.raises(ArtifactError, match="schema_version is 0; this version of modit reads 4"):
         load_evaluation(tmp_path)
 
 

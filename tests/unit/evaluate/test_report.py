@@ -187,9 +187,8 @@ def test_a_domain_that_is_scored_in_part_says_so(folder: Path, tmp_path: Path) -
     content = load_evaluation(folder)
     assert "items are scored" not in (folder / "report.html").read_text()
     content["catalog"]["scored"] = 600
-    report = save_report(tmp_path, {"rare": content}, FACTS)
-    assert "600 items are scored (50.0&thinsp;%); only these count as results" in (tmp_path / "report.html").read_text()
-    assert report["rules"][0].startswith("Every query searches the scored items of the catalogue")
+    save_report(tmp_path, {"rare": content}, FACTS)
+    assert "600 items are scored (50.0&thinsp;%)" in (tmp_path / "report.html").read_text()
 
 
 def test_a_report_without_any_judged_cell_is_still_a_page(folder: Path, tmp_path: Path) -> None:
@@ -217,9 +216,31 @@ def test_marks_say_what_the_intervals_say(interval: dict[str, Any], style: str) 
     assert f'class="{style}"' in mark(interval)
 
 
-def test_a_choice_at_the_end_of_its_range_is_said(folder: Path) -> None:
-    tuned = {"value": 10.0, "at_edge": True}
-    assert setting({"name": "Rocchio", "guidance": None, "tuned": tuned}) == "weight 10 (end)"
+def test_what_validation_chose_is_said_in_words() -> None:
+    tuned = {"setting": {"blend": "mean", "length": 0.6}}
+    assert setting({"name": "Fixed move", "guidance": None, "tuned": tuned}) == "blend mean, length 0.6"
+    assert setting({"name": "HPPO", "guidance": 2.0, "tuned": None}) == "guidance 2"
+    assert setting({"name": "Average pooling", "guidance": None, "tuned": {"setting": {}}}) == ""
+
+
+def test_joint_by_known_verdicts_is_a_plot_and_a_table(folder: Path, outline: Outline) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    curve = report["domains"]["rare"]["splits"]["item_holdout"]["verdict_counts"]
+    known = [point["count"] for point in curve]
+    assert known[:1] == [100] and known == sorted(set(known))
+    text, page = "".join(outline.words), (folder / "report.html").read_text()
+    for name, interval in curve[-1].items():
+        if name != "count":
+            assert f"{100 * interval['mean']:.1f}" in text
+            assert f"{name}, {known[-1]:,} verdicts: {100 * interval['mean']:.1f} %" in page
+
+
+def test_the_whole_catalogue_stands_beside_discovery(folder: Path, outline: Outline) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    whole = report["whole_catalogue"]["cells"]
+    assert [cell["split"] for cell in whole] == ["item_holdout", "pattern_holdout"]
+    assert [cell["joint"]["average"] for cell in whole] != [cell["joint"]["average"] for cell in report["cells"]]
+    assert "In the whole catalogue" in "".join(outline.words)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0.003), (-15.2, 13.9), (0, 0), (97.1, 97.2), (2, 2)])

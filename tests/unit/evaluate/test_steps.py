@@ -85,7 +85,9 @@ def test_evaluate_and_render_report_write_what_they_declare(step_context: Folder
     summary = run_evaluate(step_context)
     assert set(summary) == {"item_holdout", "pattern_holdout"}
     content = json.loads((step_context.root / "evaluation" / "evaluation.json").read_text())
-    assert content["k"] == step_context.params.retrieval.depth(1_200)
+    share = content["catalog"]["may_be_results"] / 1_200
+    assert content["k"] == max(5, round(share * step_context.params.retrieval.depth(1_200)))
+    assert content["whole_catalogue"]["k"] == step_context.params.retrieval.depth(1_200)
     assert list(content["training"]) == sorted(["pretrained", "continued", "finetuned", *HPPO_OUTPUTS])
     with np.load(step_context.root / "evaluation" / "per_case.npz") as stored:
         assert stored["item_holdout/HPPO/joint"].shape == (24,)
@@ -133,7 +135,8 @@ def test_variants_are_rows_after_hppo_at_the_guidance_that_their_own_validation_
     content = json.loads((with_variants.root / "evaluation" / "evaluation.json").read_text())
     for split in content["splits"].values():
         models = [(row["name"], row["guidance"]) for row in split["rows"] if row["kind"] == "model"]
-        assert models[3:] == [("HPPO", 2.0), ("HPPO off-policy", 3.0), ("HPPO adaptive", 3.0)]
+        variants = [("HPPO off-policy", 3.0), ("HPPO adaptive", 3.0)]
+        assert models[3:] == [("HPPO", 2.0), *variants, ("HPPO + rerank", None)]
         joint = {row["name"]: row["joint"] for row in split["rows"]}
         assert joint["HPPO off-policy"] != joint["HPPO adaptive"]
         compared = {entry["name"] for entry in split["comparisons"]}

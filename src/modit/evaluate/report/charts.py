@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from modit.evaluate import names
 from modit.evaluate.bootstrap import direction
 from modit.evaluate.report.svg import Canvas, Frame, Scale, framed, nice_ticks
 
@@ -20,10 +22,24 @@ COLORS = {
     "Pre. GR": "#b8c4c2",
     "Average pooling": "#d97706",
 }
-_KIND_COLORS = {"classical": "#d97706", "model": "#6d5bd0", "champion": "#be185d", "oracle": "#6b7280"}
+_KIND_COLORS = {
+    "classical": "#d97706",
+    "two_stage": "#b45309",
+    "model": "#6d5bd0",
+    "champion": "#be185d",
+    "oracle": "#6b7280",
+}
+# The rows of the chart over verdicts; reranked rows are dashed, in the colour of the row that they rerank.
+VERDICT_COLORS = {
+    names.POLICY: "#1d4ed8",
+    names.AVERAGE: "#d97706",
+    names.FIXED_MOVE: "#6d5bd0",
+    names.LOCAL_FEEDBACK: "#15803d",
+}
 _LABEL_GAP = 14.0
 _FIELDS = ("case_low", "case_high", "pattern_low", "pattern_high")
 _MOST_POINTS = 240
+_TICK_GAP = 0.12  # of labels on the logarithmic axis, in powers of ten
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,36 @@ def _spread(heights: Sequence[float], low: float, high: float) -> list[float]:
         placed[index] = min(placed[index], ceiling)
         ceiling = placed[index] - _LABEL_GAP
     return placed
+
+
+def verdict_lines(curve: Sequence[Json], k: int) -> Markup | None:
+    """Joint@K of each row against the number of known verdicts; None with a single number of them.
+
+    Args:
+        curve: as `modit.evaluate.seeds.verdict_counts.verdict_curve` returns it.
+        k: of the title.
+    """
+    if len(curve) < 2:  # noqa: PLR2004 - a line needs two points
+        return None
+    ticks = {math.log10(point["count"]): f"{point['count']:,}" for point in curve}
+    if len(curve) > 2 and list(ticks)[-1] - list(ticks)[-2] < _TICK_GAP:  # noqa: PLR2004 - the one before the last
+        ticks[list(ticks)[-2]] = ""
+    rows = [name for name in curve[-1] if name != "count"]
+    greatest = max(100 * point[name]["mean"] for point in curve for name in rows)
+    titles = ("known verdicts", f"Joint@{k}, %")
+    frame = framed((640, 380), f"Joint at {k} by known verdicts", ticks, nice_ticks(0, greatest), titles, right=190)
+    heights = _spread([frame.y(100 * curve[-1][name]["mean"]) for name in rows], 14, 330)
+    for name, height in zip(rows, heights, strict=True):
+        first = name.removesuffix(names.reranked(""))
+        color, edge = VERDICT_COLORS[first], frame.x.end + 14
+        points = [(frame.x(x), frame.y(100 * point[name]["mean"])) for x, point in zip(ticks, curve, strict=True)]
+        frame.canvas.path(points, color, "curve" if name == first else "curve dashed")
+        for (x, y), point in zip(points, curve, strict=True):
+            tip = f"{name}, {point['count']:,} verdicts: {100 * point[name]['mean']:.1f} %"
+            frame.canvas.circle(x, y, 3, color, name != first, tip)
+        frame.canvas.line(points[-1][0] + 5, points[-1][1], edge - 3, height, "leader")
+        frame.canvas.text(edge, height + 4, name, "strong" if first == names.POLICY else "tick")
+    return frame.canvas.render()
 
 
 def stage_bars(rows: Sequence[Json], k: int) -> Markup:

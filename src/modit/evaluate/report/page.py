@@ -10,14 +10,31 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from modit.data.splits import HOLDOUTS
+from modit.evaluate import names
 from modit.evaluate.bootstrap import TOO_FEW, direction
 from modit.evaluate.records import VARIANT_WORDS
-from modit.evaluate.report.charts import COLORS, Series, forest, lines, stage_bars, tradeoff
+from modit.evaluate.report.charts import COLORS, Series, forest, lines, stage_bars, tradeoff, verdict_lines
 
 Json = dict[str, Any]
 
 FIGURES = ("auc", "attr", "same", "joint", "cond")
 STAGE_NAMES = {"pretrained": "pretraining", "continued": "continued pretraining", "finetuned": "fine-tuning"}
+# The rows of the headline and what is compared, in words.
+MEANS = (
+    ("average", "averaging the seeds"),
+    ("best_classical", "best classical row"),
+    ("mo_dit", "MO-DiT"),
+    ("hppo", "HPPO"),
+    ("best_two_stage", "best two-stage row"),
+    ("hppo_reranked", "HPPO + rerank"),
+)
+COMPARISONS = (
+    (names.AGAINST_SFT, "HPPO against MO-DiT, the same model before preference alignment"),
+    (names.AGAINST_CLASSICAL, "HPPO against the best classical row, which answers with one closed-form query"),
+    (names.AGAINST_TWO_STAGE, "HPPO with a reranked list against the best classical row with one"),
+    (names.AGAINST_AVERAGE, "HPPO against averaging the seeds"),
+    (names.SFT_GAIN, "MO-DiT against the pretrained generator"),
+)
 _MARKS = {1: ("▲", "up"), 0: ("–", "level"), -1: ("▼", "down"), None: ("?", "unknown")}
 _EVALUATION_COLOR = {"item": "#1d4ed8", "pattern": "#b45309"}
 
@@ -38,7 +55,9 @@ def render_page(report: Json) -> str:
         "setting": setting,
         "decimals": decimals,
     }
+    environment.globals |= {"MEANS": MEANS, "COMPARISONS": COMPARISONS, "greatest_mean": _greatest_mean}
     environment.globals["best_of"] = best_of
+    environment.globals["whole_k"] = next(iter(report["domains"].values()))["whole_catalogue"]["k"]
     environment.globals["split_words"] = {split: split.description for split in HOLDOUTS}
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     return template.render(
@@ -85,14 +104,11 @@ def mark(interval: Json) -> Markup:
 
 
 def setting(row: Json) -> str:
-    """The chosen number of a classical row, or the guidance of a model."""
+    """What validation chose for a row, in words: its setting, or the guidance of a model."""
+    chosen = row["tuned"]["setting"] if row["tuned"] else {}
     if row["guidance"] is not None:
-        return f"guidance {row['guidance']:g}"
-    tuned = row["tuned"]
-    if not tuned or tuned["value"] is None:
-        return ""
-    name = "share" if row["name"] == "Best-scored seeds" else "weight"
-    return f"{name} {tuned['value']:g}" + (" (end)" if tuned["at_edge"] else "")
+        chosen = {"guidance": row["guidance"]} | chosen
+    return ", ".join(f"{name} {value if isinstance(value, str) else f'{value:g}'}" for name, value in chosen.items())
 
 
 def best_of(rows: Sequence[Json]) -> dict[str, float]:
@@ -101,11 +117,19 @@ def best_of(rows: Sequence[Json]) -> dict[str, float]:
     return {figure: max((row[figure] for row in fair if row[figure] is not None), default=0.0) for figure in FIGURES}
 
 
+def _greatest_mean(means: Json) -> float:
+    return max(means[key] for key, _ in MEANS)
+
+
 def _forests(cells: Sequence[Json]) -> list[tuple[str, Markup]]:
     judged = [cell for cell in cells if cell["cases"]]
     if not judged:
         return []
-    names = {"HPPO - MO-DiT": "HPPO minus MO-DiT", "HPPO - best classical": "HPPO minus best classical row"}
+    titles = {
+        names.AGAINST_SFT: "HPPO minus MO-DiT",
+        names.AGAINST_CLASSICAL: "HPPO minus best classical row",
+        names.AGAINST_TWO_STAGE: "HPPO + rerank minus best two-stage row",
+    }
     return [
         (
             title,
@@ -114,14 +138,19 @@ def _forests(cells: Sequence[Json]) -> list[tuple[str, Markup]]:
                 title,
             ),
         )
-        for name, title in names.items()
+        for name, title in titles.items()
     ]
 
 
 def _domain_view(name: str, content: Json) -> Json:
     k = content["k"]
     splits = [
-        {"name": split, "result": result, **(_split_charts(result, k) if result["cases"] else {})}
+        {
+            "name": split,
+            "result": result,
+            "whole": content["whole_catalogue"]["splits"][split],
+            **(_split_charts(result, k) if result["cases"] else {}),
+        }
         for split, result in sorted(content["splits"].items())
     ]
     return {
@@ -157,6 +186,7 @@ def _split_charts(result: Json, k: int) -> Json:
         "tradeoff": tradeoff(result["rows"], k),
         "stages": stage_bars(result["rows"], k),
         "seed_counts": _seed_count_chart(result["seed_counts"], k),
+        "verdict_counts": verdict_lines(result["verdict_counts"], k),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
@@ -120,7 +120,7 @@ class Frame:
 def framed(
     size: tuple[int, int],
     label: str,
-    x_ticks: Sequence[float],
+    x_ticks: Sequence[float] | Mapping[float, str],
     y_ticks: Sequence[float],
     titles: tuple[str, str],
     right: int = 16,
@@ -130,7 +130,8 @@ def framed(
     Args:
         size: width and height in pixels.
         label: for screen readers.
-        x_ticks: ascending; empty for a categorical axis that the caller labels.
+        x_ticks: ascending, with labels where they are not the numbers; empty for a categorical axis that the caller
+            labels.
         y_ticks: ascending.
         titles: of the x and the y axis.
         right: margin for labels beyond the plot.
@@ -138,15 +139,16 @@ def framed(
     width, height = size
     canvas = Canvas(width, height, label)
     left, top, bottom = 52, 14, 42
-    limits = (x_ticks[0], x_ticks[-1]) if x_ticks else (0.0, 1.0)
+    labels = x_ticks if isinstance(x_ticks, Mapping) else {tick: f"{tick:g}" for tick in x_ticks}
+    limits = (min(labels), max(labels)) if labels else (0.0, 1.0)
     x = Scale(*limits, left, width - right)
     y = Scale(y_ticks[0], y_ticks[-1], height - bottom, top)
     for tick in y_ticks:
         canvas.line(left, y(tick), width - right, y(tick), "grid")
         canvas.text(left - 7, y(tick) + 4, f"{tick:g}", anchor="end")
-    for tick in x_ticks:
+    for tick, words in labels.items():
         canvas.line(x(tick), height - bottom, x(tick), height - bottom + 4, "axis-line")
-        canvas.text(x(tick), height - bottom + 17, f"{tick:g}", anchor="middle")
+        canvas.text(x(tick), height - bottom + 17, words, anchor="middle")
     canvas.line(left, height - bottom, width - right, height - bottom, "axis-line")
     canvas.text((left + width - right) / 2, height - 6, titles[0], "axis", "middle")
     canvas.side_text(13, (top + height - bottom) / 2, titles[1])

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from modit.data.catalog import Catalog
-from modit.data.splits import Split
+from modit.data.splits import ResultScope, Split
 from modit.index.item_index import ItemIndex
 from modit.index.params import RetrievalParams
 from modit.metric.cases import Cases
+from modit.metric.evidence import KnownVerdicts
 from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor, DomainGeometry
@@ -31,7 +32,8 @@ class EvaluationContext:
         geometry: Of the domain.
         index: Over the whole catalogue.
         cases: Split -> its cases.
-        k: K, results judged where all items are scored.
+        k: K, results judged where all items may be results.
+        scope: Which items may be results.
     """
 
     catalog: Catalog
@@ -42,6 +44,7 @@ class EvaluationContext:
     index: ItemIndex
     cases: Mapping[str, Cases]
     k: int
+    scope: ResultScope = ResultScope.DISCOVERY
 
     @classmethod
     def load(cls, folders: Mapping[str, Path], domain: str, retrieval: RetrievalParams) -> EvaluationContext:
@@ -71,27 +74,25 @@ class EvaluationContext:
 
     @cached_property
     def scored(self) -> np.ndarray:
-        """Items that the scorer has judged, bool [N]; only they count as results."""
+        """Items that the scorer has judged, bool [N]; only they can be judged as results."""
         return self.catalog.scored(self.domain)
 
     @cached_property
-    def judged(self) -> np.ndarray | None:
-        """Items that may be results on the hold-outs, bool [N]; None for all."""
-        return None if self.scored.all() else self.scored
+    def known_verdicts(self) -> KnownVerdicts:
+        """The verdicts that a row may use: those of scored training items."""
+        known = self.patterns.trainable & self.scored
+        return KnownVerdicts(self.catalog.embeddings, self.positive, known, self.index)
+
+    def allowed(self, split: Split) -> np.ndarray:
+        """Items that may be results of a split's cases, bool [N]: scored ones in the scope. Always the same object."""
+        if split not in self._allowed:
+            self._allowed[split] = self.patterns.may_be_results(split, self.scope) & self.scored
+        return self._allowed[split]
+
+    def depth(self, split: Split) -> int:
+        """Results judged: the same share of the items that may be results as K is of all."""
+        return visible_depth(self.k, len(self.catalog), int(self.allowed(split).sum()))
 
     @cached_property
-    def visible(self) -> np.ndarray:
-        """Items that may be results on validation, bool [N]: scored ones that are no test items."""
-        return self.patterns.visible_for_validation & self.scored
-
-    @property
-    def judged_k(self) -> int:
-        """Results judged on the hold-outs: the same share of the items that may be results as K is of all."""
-        if self.judged is None:
-            return self.k
-        return visible_depth(self.k, len(self.catalog), int(self.scored.sum()))
-
-    @property
-    def validation_k(self) -> int:
-        """Results judged on validation: the same share of the items that may be results."""
-        return visible_depth(self.k, len(self.catalog), int(self.visible.sum()))
+    def _allowed(self) -> dict[Split, np.ndarray]:
+        return {}

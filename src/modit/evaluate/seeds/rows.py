@@ -2,129 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from modit.data.splits import VALIDATIONS
-from modit.data.vectors import unit
 from modit.evaluate import names
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.models import Generator, fan_queries
+from modit.evaluate.seeds.queries import RULES, ClosedFormRetriever, DomainKnowledge, Rule, SeedFeatures
 from modit.evaluate.seeds.task import SeedsTask
-from modit.evaluate.task import Row, TunableRow
+from modit.evaluate.task import Kind, Row, Setting
 from modit.index.item_index import ItemIndex
-from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
-from modit.metric.predictor import DensityPredictor
+from modit.inference.rerank import RerankRetriever, StoredLogOdds, fetch_deeper, rerank
+from modit.inference.retrieval import Query, Retriever, SearchResult, search_together
+from modit.metric.attribute_model import fit_attribute_models
 from modit.model.axes import Geometry
 from modit.model.sampler import Sampler
 from modit.train.checkpoint import load_model
 from modit.train.params import SamplerParams
 
-# Weight 0 is average pooling; at 10 a query is within 6 degrees of the limit: both ends of the grid are natural ones.
-_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-# From the one best seed of each case (shares below 1/m) to all of them, which is average pooling.
-_SHARES = (0.001, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
-
-
-@dataclass(frozen=True)
-class TrainingItems:
-    """What classical rows may learn from: training items only.
-
-    Attributes:
-        embeddings: [N, d].
-        positive: bool [N].
-        trainable: bool [N].
-        predictor: The domain's density predictor.
-    """
-
-    embeddings: np.ndarray
-    positive: np.ndarray
-    trainable: np.ndarray
-    predictor: DensityPredictor
-
-    @cached_property
-    def positive_centroid(self) -> np.ndarray:
-        """Unit mean of all training positives [d]."""
-        return unit(np.asarray(self.embeddings[self.positive & self.trainable]).mean(0))
-
-
-# Training items, requests and the free number to unit queries [n, d].
-Rule = Callable[[TrainingItems, Sequence[Query], float], np.ndarray]
-
-
-def average_pooling(items: TrainingItems, requests: Sequence[Query], _: float = 0.0) -> np.ndarray:
-    """Takes the mean of the seeds."""
-    return unit(padded_seeds(requests)[0].sum(1))
-
-
-def global_attribute_centroid(items: TrainingItems, requests: Sequence[Query], _: float = 0.0) -> np.ndarray:
-    """Retrieves by the attribute alone: the same query for every request."""
-    return np.repeat(items.positive_centroid[None], len(requests), 0)
-
-
-def rocchio(items: TrainingItems, requests: Sequence[Query], weight: float) -> np.ndarray:
-    """Adds `weight` times the centroid of all training positives to the seeds' mean (Rocchio 1971, no negatives)."""
-    return unit(average_pooling(items, requests) + weight * items.positive_centroid)
-
-
-def density_step(items: TrainingItems, requests: Sequence[Query], weight: float) -> np.ndarray:
-    """Moves the seeds' mean by `weight` along the unit direction of the density predictor."""
-    return unit(average_pooling(items, requests) + weight * unit(items.predictor.direction))
-
-
-def best_scored_seeds(items: TrainingItems, requests: Sequence[Query], share: float) -> np.ndarray:
-    """Takes the mean of the `share` of the seeds with the highest predicted density, at least one."""
-    seeds, mask = padded_seeds(requests)
-    score = np.where(mask, items.predictor.predict(seeds), -np.inf)
-    counts = np.maximum(1, np.round(share * mask.sum(1))).astype(int)
-    # Of equal scores the later seed counts as the higher one, as in the cases' ascending order.
-    rank = np.argsort(np.argsort(score, axis=1, kind="stable"), axis=1, kind="stable")
-    kept = rank >= mask.shape[1] - counts[:, None]
-    return unit((seeds * kept[..., None]).sum(1))
-
-
-RULES: dict[str, tuple[Rule, tuple[float, ...]]] = {
-    names.AVERAGE: (average_pooling, ()),
-    "Global attribute centroid": (global_attribute_centroid, ()),
-    "Rocchio": (rocchio, _WEIGHTS),
-    "Density step": (density_step, _WEIGHTS),
-    "Best-scored seeds": (best_scored_seeds, _SHARES),
-}
+# How much deeper than K a list is fetched to be reranked, and the weight of the log-odds beside the inner product.
+_DEPTHS = (3, 6, 12, 25)
+_ODDS_WEIGHTS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
+# The single-query rows whose lists are reranked: what a user has at hand, and the two strongest.
+RERANKED = (names.AVERAGE, names.FIXED_MOVE, names.LOCAL_FEEDBACK)
 
 
 @dataclass(frozen=True, eq=False)
-class ClassicalRetriever:
-    """A rule at a value of its free number.
+class ClosedFormRow:
+    """A rule with its grid.
 
     Attributes:
+        name: Of the row.
         rule: Makes the queries.
-        items: What the rule may use.
+        grid: Settings to choose from.
+        domain: What the rule may use.
         index: Searched.
-        value: The free number.
     """
 
+    name: str
     rule: Rule
-    items: TrainingItems
+    grid: Sequence[Setting]
+    domain: DomainKnowledge
     index: ItemIndex
-    value: float = 0.0
+    kind: Kind = "classical"
 
-    def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
-        """Answers requests that share `k` and `allowed`."""
-        return search_together(self.index, self.rule(self.items, requests, self.value), requests)
+    def build(self, setting: Setting) -> Retriever[Query]:
+        """Makes the retriever for a setting."""
+        return ClosedFormRetriever(self.rule, self.domain, self.index, setting)
+
+    def answers(self, requests: Sequence[Query]) -> Iterator[list[SearchResult]]:
+        """Answers all requests at each setting; what the seeds say is computed once."""
+        seeds = SeedFeatures(self.domain, requests)
+        for setting in self.grid:
+            yield search_together(self.index, self.rule(seeds, setting), requests)
 
 
-def classical_rows(context: EvaluationContext) -> list[TunableRow[Query]]:
-    """The classical rows of a domain."""
-    items = TrainingItems(context.catalog.embeddings, context.positive, context.patterns.trainable, context.predictor)
+@dataclass(frozen=True, eq=False)
+class RerankedRow:
+    """Another row whose lists are fetched deeper and reordered by the log-odds of the attribute.
 
-    def build(rule: Rule) -> Callable[[float], ClassicalRetriever]:
-        return lambda value: ClassicalRetriever(rule, items, context.index, value)
+    Attributes:
+        name: Of the row.
+        kind: Of the row.
+        first: The other row, at its chosen setting.
+        log_odds: Kind of attribute model -> its log-odds of items.
+    """
 
-    return [TunableRow(name, build(rule), grid) for name, (rule, grid) in RULES.items()]
+    name: str
+    kind: Kind
+    first: Retriever[Query]
+    log_odds: Mapping[str, StoredLogOdds]
+
+    @property
+    def grid(self) -> Sequence[Setting]:
+        """Every attribute model, depth and weight."""
+        return [
+            {"model": model, "depth": depth, "weight": weight}
+            for model in self.log_odds
+            for depth in _DEPTHS
+            for weight in _ODDS_WEIGHTS
+        ]
+
+    def build(self, setting: Setting) -> Retriever[Query]:
+        """Makes the retriever for a setting."""
+        return RerankRetriever(self.first, self.log_odds[setting["model"]], setting["depth"], setting["weight"])
+
+    def answers(self, requests: Sequence[Query]) -> Iterator[list[SearchResult]]:
+        """Answers all requests at each setting, from one search of the greatest depth."""
+        lists = fetch_deeper(self.first, requests, max(_DEPTHS))
+        odds = {model: [stored(found.rows) for found in lists] for model, stored in self.log_odds.items()}
+        for setting in self.grid:
+            yield [
+                rerank(found, own, request.k, setting["depth"], setting["weight"])
+                for found, own, request in zip(lists, odds[setting["model"]], requests, strict=True)
+            ]
+
+
+def closed_form_rows(context: EvaluationContext) -> list[ClosedFormRow]:
+    """The rows of a domain that answer with one closed-form query."""
+    domain = DomainKnowledge(context.known_verdicts, context.predictor, context.geometry)
+    return [ClosedFormRow(name, rule, grid, domain, context.index) for name, (rule, grid) in RULES.items()]
+
+
+class Reranking:
+    """Reranks the lists of rows with the attribute models of a domain, which are fitted once."""
+
+    def __init__(self, context: EvaluationContext, seed: int) -> None:
+        """Fits the attribute models on the known verdicts.
+
+        Args:
+            context: The domain.
+            seed: Of the models.
+        """
+        models = fit_attribute_models(context.known_verdicts, seed)
+        embeddings = context.catalog.embeddings
+        self._log_odds = {kind: StoredLogOdds.of(embeddings, model.log_odds) for kind, model in models.items()}
+
+    def rows(self, rows: Mapping[str, Row[Query]]) -> list[RerankedRow]:
+        """The rows to tune: those of `RERANKED`, and HPPO.
+
+        Args:
+            rows: The single-query rows and the models at their settings.
+        """
+        classical = [
+            RerankedRow(names.reranked(name), "two_stage", rows[name].retriever, self._log_odds) for name in RERANKED
+        ]
+        policy = RerankedRow(names.reranked(names.POLICY), "model", rows[names.POLICY].retriever, self._log_odds)
+        return [*classical, policy]
 
 
 def model_row(

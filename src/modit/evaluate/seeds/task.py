@@ -17,10 +17,11 @@ from modit.evaluate.seeds.examples import titled_examples
 from modit.evaluate.seeds.models import Generator, case_noise, fan_queries
 from modit.evaluate.seeds.seed_counts import counts_for, in_case_order, shuffled_seeds
 from modit.evaluate.seeds.slices import DEFINITIONS, FEW, FEW_SEEDS, NEW, NO_CHAMPION, SLICES, case_masks
+from modit.evaluate.seeds.verdict_counts import verdict_curve
 from modit.evaluate.task import CaseSet, Figure, Row, Scores, Slice
 from modit.inference.retrieval import Query, SearchResult, search_together
 from modit.metric.cases import Cases
-from modit.metric.list_metrics import list_metrics
+from modit.metric.list_metrics import ListMetrics, list_metrics
 
 CENTROID_ORACLE, BEST_ORACLE = "Oracle tail centroid", "Oracle best of 8"
 FAN = (1.0, 2.0, 3.0, 6.0)
@@ -71,7 +72,7 @@ class SeedsTask:
         context, validation = self.context, split.validation is split
         asked = cases.seeds if seeds is None else seeds
         noise = case_noise(len(cases), context.catalog.dimension, _VALIDATION_NOISE if validation else self.noise_seed)
-        k, allowed = (context.validation_k, context.visible) if validation else (context.judged_k, context.judged)
+        k, allowed = context.depth(split), context.allowed(split)
         requests = [
             Query(
                 np.asarray(context.catalog.embeddings[rows[rows >= 0]], np.float32),
@@ -87,12 +88,16 @@ class SeedsTask:
     def judge(self, cases: CaseSet[Query], results: Sequence[SearchResult]) -> Scores:
         """Judges one result for each case; places that stay empty count as misses."""
         truth: Cases = cases.truth
-        metrics = list_metrics(result_rows(cases, results), self.context.positive, self._labels, truth.patterns)
+        metrics = self._list_metrics(cases, results)
         embeddings = self.context.catalog.embeddings
         tails = [np.asarray(embeddings[rows[rows >= 0]]) for rows in truth.tails]
         seeds = [np.asarray(embeddings[rows[rows >= 0]]) for rows in truth.seeds]
         auc = within_pattern_auc(np.stack([result.query for result in results]), tails, seeds)
         return {"auc": auc, "attr": metrics.attr, "same": metrics.same, "joint": metrics.joint, "cond": metrics.cond}
+
+    def decide(self, cases: CaseSet[Query], results: Sequence[SearchResult]) -> np.ndarray:
+        """Joint@K of one result for each case, float64 [n]."""
+        return self._list_metrics(cases, results).joint
 
     def judge_queries(self, cases: CaseSet[Query], vectors: np.ndarray) -> Scores:
         """Searches with one query vector for each case, unit [n, d], and judges the results."""
@@ -117,9 +122,17 @@ class SeedsTask:
     def oracles(
         self, cases: CaseSet[Query], rows: Mapping[str, Row[Query]], results: Mapping[str, list[SearchResult]]
     ) -> dict[str, Scores]:
-        """The ceiling of the training target, and of choosing among HPPO's candidates."""
-        centroid = mean_of_rows(self.context.catalog.embeddings, cases.truth.tails)
+        """The ceilings of the training target and of choosing among HPPO's candidates, and the filter that needs all.
+
+        The filter takes the positives nearest to the seeds' mean: what a user does where every verdict is stored.
+        """
+        context = self.context
+        centroid = mean_of_rows(context.catalog.embeddings, cases.truth.tails)
+        positives = cases.requests[0].allowed & context.positive
+        stored = [replace(request, allowed=positives) for request in cases.requests]
+        average = np.stack([result.query for result in results[names.AVERAGE]])
         return {
+            names.FILTER: self.judge(cases, search_together(context.index, average, stored)),
             CENTROID_ORACLE: self.judge_queries(cases, centroid),
             BEST_ORACLE: self._best_of_candidates(cases, _generator(rows), results[names.POLICY]),
         }
@@ -138,12 +151,14 @@ class SeedsTask:
         roles = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
         by_pattern, by_item = context.patterns.pattern_split, context.patterns.item_split
         return {
-            "k": context.judged_k,
-            "validation_k": context.validation_k,
+            "scope": context.scope,
+            "k": context.depth(Split.ITEM_HOLDOUT),
+            "validation_k": context.depth(Split.ITEM_VALIDATION),
             "catalog": {
                 "items": len(context.catalog),
                 "dimension": context.catalog.dimension,
                 "scored": int(context.scored.sum()),
+                "may_be_results": int(context.allowed(Split.ITEM_HOLDOUT).sum()),
                 "positives": int(context.positive.sum()),
                 "train_items": int(context.patterns.trainable.sum()),
                 "patterns": {name: int((by_pattern == value).sum()) for name, value in roles.items()},
@@ -161,7 +176,7 @@ class SeedsTask:
         results: Mapping[str, list[SearchResult]],
         resamples: int,
     ) -> dict[str, Any]:
-        """Examples with titles, the curve over seed counts, and Joint@K if seeds were counted as results."""
+        """Examples with titles, the curves over verdicts and seeds, and Joint@K if seeds were counted as results."""
         truth, shown = cases.truth, (names.AVERAGE, names.POLICY)
         first = self._first_cases(truth)
         found = {name: result_rows(cases, results[name]) for name in shown}
@@ -170,6 +185,7 @@ class SeedsTask:
             "seeds": [int(truth.lengths.min()), int(np.median(truth.lengths)), int(truth.lengths.max())],
             "seeds_counted": {name: self._seeds_counted(cases, results[name]) for name in shown},
             "examples": titled_examples(self.context, truth, found, self.examples),
+            "verdict_counts": self._verdict_counts(cases, rows, resamples),
             "seed_counts": self._seed_counts(split, first, rows, resamples),
             "seed_count_cases": len(first),
         }
@@ -178,6 +194,10 @@ class SeedsTask:
     def _labels(self) -> np.ndarray:
         return self.context.patterns.labels
 
+    def _list_metrics(self, cases: CaseSet[Query], results: Sequence[SearchResult]) -> ListMetrics:
+        rows = result_rows(cases, results)
+        return list_metrics(rows, self.context.positive, self._labels, cases.truth.patterns)
+
     def _first_cases(self, cases: Cases) -> Cases:
         return first_cases_of(cases, self.seed_count_cases)
 
@@ -185,6 +205,12 @@ class SeedsTask:
         """Patterns that have items in the split but no case: too small to be judged. Ascending."""
         present = np.unique(self._labels[self.context.patterns.members_of(split)])
         return [int(pattern) for pattern in np.setdiff1d(present, self.context.cases[split].patterns)]
+
+    def _verdict_counts(
+        self, cases: CaseSet[Query], rows: Mapping[str, Row[Query]], resamples: int
+    ) -> list[dict[str, Any]]:
+        context = self.context
+        return verdict_curve(self, cases, rows, context.known_verdicts, context.k, self.noise_seed, resamples)
 
     def _seed_counts(
         self, split: Split, cases: Cases, rows: Mapping[str, Row[Query]], resamples: int
@@ -237,7 +263,7 @@ class SeedsTask:
         static = [tail_centroids(embeddings, cases.truth.tails, depth) for depth in DEPTHS]
         scored = [self.judge_queries(cases, queries) for queries in [*own, *fan, *static]]
         # Joint is a multiple of 1/K, so a Same that weighs less than 1/K decides ties only.
-        weight = 1 / (2 * self.context.judged_k)
+        weight = 1 / (2 * cases.requests[0].k)
         best = np.stack([scores["joint"] + weight * scores["same"] for scores in scored]).argmax(0)
         case = np.arange(len(cases))
         return {name: np.stack([scores[name] for scores in scored])[best, case] for name in scored[0]}

@@ -1,0 +1,210 @@
+"""Closed-form queries: what a user would try before training anything.
+
+Each rule turns requests and a setting into unit query vectors [n, d]; its grid holds the settings that validation
+chooses from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from modit.data.vectors import unit
+from modit.evaluate import names
+from modit.evaluate.task import Setting
+from modit.hppo.candidates import BLENDS, SeedMeans, blended
+from modit.index.item_index import ItemIndex
+from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
+from modit.metric.evidence import (
+    PROBE_NEGATIVES,
+    PROBE_POSITIVES,
+    KnownVerdicts,
+    feedback_direction,
+    local_probe,
+)
+from modit.metric.predictor import DensityPredictor, DomainGeometry
+
+_BEST_SHARE = 1 / 3
+# Weight 0 is average pooling; at 10 a query is within 6 degrees of the limit: both ends of the grid are natural ones.
+_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+# From the one best seed of each case (shares below 1/m) to all of them, which is average pooling.
+_SHARES = (0.001, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
+_NEGATIVE_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
+_STEPS = ("density", "attribute", "both")
+_LENGTHS = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0)
+_LOCAL_STEPS, _LOCAL_LENGTHS = ("density", "attribute"), (0.3, 0.6, 1.0)
+_EVIDENCE_COUNTS = (10, 30, 100)
+_PROBE = "probe"
+_EVIDENCE = (*map(str, _EVIDENCE_COUNTS), _PROBE)
+_EVIDENCE_WEIGHTS = (0.3, 0.6, 1.0, 1.5, 2.5)
+
+
+@dataclass(frozen=True, eq=False)
+class DomainKnowledge:
+    """What closed-form queries may learn from: known verdicts, and what is fitted on them.
+
+    Attributes:
+        verdicts: The known ones.
+        predictor: The domain's density predictor.
+        geometry: Of the domain.
+    """
+
+    verdicts: KnownVerdicts
+    predictor: DensityPredictor
+    geometry: DomainGeometry
+
+    @cached_property
+    def positive_centroid(self) -> np.ndarray:
+        """Unit mean of all known positives [d]."""
+        return unit(np.asarray(self.verdicts.embeddings[self.verdicts.positives]).mean(0))
+
+    @cached_property
+    def negative_centroid(self) -> np.ndarray:
+        """Unit mean of all known negatives [d]."""
+        return unit(np.asarray(self.verdicts.embeddings[self.verdicts.negatives]).mean(0))
+
+    @cached_property
+    def steps(self) -> dict[str, np.ndarray]:
+        """Unit directions [d] of the steps."""
+        density, attribute = self.geometry.density, self.geometry.attribute
+        return {"density": density, "attribute": attribute, "both": unit(density + attribute)}
+
+
+@dataclass(frozen=True, eq=False)
+class SeedFeatures:
+    """What the rules read of the seeds of requests; each part is computed when a rule first asks for it.
+
+    Attributes:
+        domain: What is known.
+        requests: With their seeds.
+    """
+
+    domain: DomainKnowledge
+    requests: Sequence[Query]
+    _nearest: dict[bool, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """Unit mean of the seeds [n, d]."""
+        return unit(padded_seeds(self.requests)[0].sum(1))
+
+    def best_seeds(self, share: float) -> np.ndarray:
+        """Unit mean of the `share` of the seeds with the highest predicted density, at least one seed [n, d]."""
+        seeds, mask = padded_seeds(self.requests)
+        score = np.where(mask, self.domain.predictor.predict(seeds), -np.inf)
+        counts = np.maximum(1, np.round(share * mask.sum(1))).astype(int)
+        # Of equal scores the later seed counts as the higher one, as in the cases' ascending order.
+        rank = np.argsort(np.argsort(score, axis=1, kind="stable"), axis=1, kind="stable")
+        kept = rank >= mask.shape[1] - counts[:, None]
+        return unit((seeds * kept[..., None]).sum(1))
+
+    @cached_property
+    def blends(self) -> dict[str, np.ndarray]:
+        """Unit blends of the seeds' means, name -> [n, d]."""
+        geometry = self.domain.geometry
+        whitened = unit((self.mean - geometry.mean) @ geometry.whitening)
+        return dict(zip(BLENDS, blended(SeedMeans(self.mean, self.best_seeds(_BEST_SHARE), whitened)), strict=True))
+
+    @cached_property
+    def evidence(self) -> dict[str, np.ndarray]:
+        """Directions that the known verdicts near the seeds' mean give, name -> [n, d]."""
+        verdicts = self.domain.verdicts
+        positives = verdicts.nearest(self.mean, max(*_EVIDENCE_COUNTS, PROBE_POSITIVES), positive=True)
+        negatives = verdicts.nearest(self.mean, max(*_EVIDENCE_COUNTS, PROBE_NEGATIVES), positive=False)
+        directions = {
+            str(count): feedback_direction(verdicts.embeddings, positives[:, :count], negatives[:, :count])
+            for count in _EVIDENCE_COUNTS
+        }
+        probe = local_probe(verdicts.embeddings, positives[:, :PROBE_POSITIVES], negatives[:, :PROBE_NEGATIVES])
+        return directions | {_PROBE: probe}
+
+
+Rule = Callable[[SeedFeatures, Setting], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedFormRetriever:
+    """A rule at a setting.
+
+    Attributes:
+        rule: Makes the queries.
+        domain: What the rule may use.
+        index: Searched.
+        setting: Of the rule.
+    """
+
+    rule: Rule
+    domain: DomainKnowledge
+    index: ItemIndex
+    setting: Setting
+
+    def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
+        """Answers requests that share `k` and `allowed`."""
+        return search_together(self.index, self.rule(SeedFeatures(self.domain, requests), self.setting), requests)
+
+
+def average_pooling(seeds: SeedFeatures, _: Setting) -> np.ndarray:
+    """Takes the mean of the seeds."""
+    return seeds.mean
+
+
+def global_attribute_centroid(seeds: SeedFeatures, _: Setting) -> np.ndarray:
+    """Retrieves by the attribute alone: the same query for every request."""
+    return np.repeat(seeds.domain.positive_centroid[None], len(seeds.requests), 0)
+
+
+def rocchio(seeds: SeedFeatures, setting: Setting) -> np.ndarray:
+    """Adds the centroid of all known positives and subtracts that of all known negatives (Rocchio 1971)."""
+    domain, weight = seeds.domain, setting["weight"]
+    move = domain.positive_centroid - setting["negatives"] * domain.negative_centroid
+    return unit(seeds.mean + weight * move)
+
+
+def density_step(seeds: SeedFeatures, setting: Setting) -> np.ndarray:
+    """Moves the seeds' mean along the unit direction of the density predictor."""
+    return unit(seeds.mean + setting["weight"] * unit(seeds.domain.predictor.direction))
+
+
+def best_scored_seeds(seeds: SeedFeatures, setting: Setting) -> np.ndarray:
+    """Takes the mean of the `share` of the seeds with the highest predicted density, at least one."""
+    return seeds.best_seeds(setting["share"])
+
+
+def fixed_move(seeds: SeedFeatures, setting: Setting) -> np.ndarray:
+    """Moves a blend of the seeds' means by one step along the domain's density, its attribute, or both."""
+    return unit(seeds.blends[setting["blend"]] + setting["length"] * seeds.domain.steps[setting["step"]])
+
+
+def local_feedback(seeds: SeedFeatures, setting: Setting) -> np.ndarray:
+    """Moves a blend along a global step and along what the known verdicts near the seeds say.
+
+    That is the nearest positives' mean minus the nearest negatives', or the direction of a local probe.
+    """
+    moved = seeds.blends[setting["blend"]] + setting["length"] * seeds.domain.steps[setting["step"]]
+    return unit(moved + setting["weight"] * seeds.evidence[setting["evidence"]])
+
+
+def _grid(**values: Sequence[float | str]) -> tuple[Setting, ...]:
+    return tuple(dict(zip(values, each, strict=True)) for each in product(*values.values()))
+
+
+RULES: dict[str, tuple[Rule, tuple[Setting, ...]]] = {
+    names.AVERAGE: (average_pooling, ({},)),
+    "Global attribute centroid": (global_attribute_centroid, ({},)),
+    "Rocchio": (rocchio, _grid(weight=_WEIGHTS, negatives=_NEGATIVE_WEIGHTS)),
+    "Density step": (density_step, _grid(weight=_WEIGHTS)),
+    "Best-scored seeds": (best_scored_seeds, _grid(share=_SHARES)),
+    names.FIXED_MOVE: (
+        fixed_move,
+        _grid(blend=BLENDS, step=("density",), length=(0.0,)) + _grid(blend=BLENDS, step=_STEPS, length=_LENGTHS),
+    ),
+    names.LOCAL_FEEDBACK: (
+        local_feedback,
+        _grid(blend=BLENDS, step=("density",), length=(0.0,), evidence=_EVIDENCE, weight=_EVIDENCE_WEIGHTS)
+        + _grid(blend=BLENDS, step=_LOCAL_STEPS, length=_LOCAL_LENGTHS, evidence=_EVIDENCE, weight=_EVIDENCE_WEIGHTS),
+    ),
+}

@@ -1,0 +1,119 @@
+"""Joint@K against the number of known verdicts: what each row makes of a hundred verdicts, a thousand, and all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from modit.core.seeds import derived_seed, stream
+from modit.data.vectors import unit
+from modit.evaluate import names
+from modit.evaluate.bootstrap import paired_interval
+from modit.evaluate.seeds.queries import ClosedFormRetriever, DomainKnowledge
+from modit.evaluate.task import CaseSet, Row, Task
+from modit.inference.rerank import RerankRetriever, StoredLogOdds
+from modit.inference.retrieval import Query, Retriever
+from modit.metric.attribute_model import fit_attribute_models
+from modit.metric.evidence import KnownVerdicts
+from modit.metric.predictor import fit_geometry, fit_predictor
+
+COUNTS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+_FEWEST_OF_A_KIND = 5
+
+
+def verdict_curve(
+    task: Task[Query],
+    cases: CaseSet[Query],
+    rows: Mapping[str, Row[Query]],
+    verdicts: KnownVerdicts,
+    k: int,
+    seed: int,
+    resamples: int,
+) -> list[dict[str, Any]]:
+    """Judges rows that know a part of the verdicts only.
+
+    What is fitted on verdicts (density, attribute, attribute models, evidence) is fitted on the part. Settings stay as
+    chosen with all of them, and so do the weights of models: HPPO has been trained on all.
+
+    Args:
+        task: Judges the results.
+        cases: Of a hold-out.
+        rows: At their chosen settings; closed-form rows, reranked rows and models are taken.
+        verdicts: All that may be known.
+        k: Neighbours that the density of an item is measured over.
+        seed: Of the parts, which are nested, and of the models.
+        resamples: Of the bootstrap.
+
+    Returns:
+        For each count, `count` and the interval of Joint@K of every row; the last count is that of all verdicts.
+    """
+    shown = [names.AVERAGE, names.FIXED_MOVE, names.LOCAL_FEEDBACK, names.POLICY]
+    shown += [names.reranked(name) for name in shown]
+    curve = []
+    for count, part in nested_parts(verdicts, seed):
+        knowledge = knowledge_of(part, k, seed)
+        models = fit_attribute_models(part, seed)
+        log_odds = {kind: StoredLogOdds.of(part.embeddings, model.log_odds) for kind, model in models.items()}
+        point: dict[str, Any] = {"count": count}
+        for row in (rows[name] for name in shown if name in rows):
+            results = _informed(row, row.retriever, knowledge, log_odds).retrieve(cases.requests)
+            point[row.name] = paired_interval(task.decide(cases, results), cases.clusters, seed, resamples)
+        curve.append(point)
+    return curve
+
+
+def _informed(
+    row: Row[Query], retriever: Retriever[Query], knowledge: DomainKnowledge, log_odds: Mapping[str, StoredLogOdds]
+) -> Retriever[Query]:
+    """The retriever of a row with other knowledge; a model keeps its own."""
+    if isinstance(retriever, ClosedFormRetriever):
+        return replace(retriever, domain=knowledge)
+    if isinstance(retriever, RerankRetriever):
+        kind = row.setting["tuned"].setting["model"]
+        return replace(retriever, first=_informed(row, retriever.first, knowledge, log_odds), log_odds=log_odds[kind])
+    return retriever
+
+
+def nested_parts(verdicts: KnownVerdicts, seed: int) -> list[tuple[int, KnownVerdicts]]:
+    """Parts of the known verdicts, each holding the one before; the last is all of them.
+
+    A count whose part has fewer than five verdicts of a kind is left out.
+    """
+    known = np.flatnonzero(verdicts.known)
+    order = stream(seed, "verdict-counts").permutation(known)
+    parts = []
+    for count in [*(count for count in COUNTS if count < len(known)), len(known)]:
+        mask = np.zeros(len(verdicts.known), bool)
+        mask[order[:count]] = True
+        part = replace(verdicts, known=mask)
+        if min(part.positives.sum(), part.negatives.sum()) >= _FEWEST_OF_A_KIND:
+            parts.append((count, part))
+    return parts
+
+
+def knowledge_of(verdicts: KnownVerdicts, k: int, seed: int) -> DomainKnowledge:
+    """Fits density and attribute on known verdicts alone.
+
+    The density of a known item is the share of positives among the K nearest other known items.
+
+    Args:
+        verdicts: The known ones.
+        k: K; at most half of the known items.
+        seed: Of samples.
+    """
+    rows = np.flatnonzero(verdicts.known)
+    embeddings = np.asarray(verdicts.embeddings)[rows]
+    neighbours = min(k, max(1, len(rows) // 2))
+    found = verdicts.index.search(embeddings, neighbours, allowed=verdicts.known, exclude=rows[:, None]).rows
+    predictor = fit_predictor(embeddings, verdicts.positive[found].mean(1))
+    geometry = fit_geometry(
+        verdicts.embeddings,
+        verdicts.positive,
+        verdicts.known,
+        predictor.direction,
+        derived_seed(seed, "geometry"),
+    )
+    return DomainKnowledge(verdicts, replace(predictor, direction=unit(predictor.direction)), geometry)

@@ -1,0 +1,88 @@
+"""The second stage: a list that was fetched deeper than asked, reordered by score and by the odds of the attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from modit.inference.retrieval import Query, Retriever, SearchResult
+
+
+class LogOdds(Protocol):
+    """Gives the log-odds that items have the attribute."""
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """The log-odds of rows of the index [n], float64 [n]."""
+
+
+@dataclass(frozen=True, eq=False)
+class RerankRetriever:
+    """Takes `depth` times K results of another retriever and orders them by inner product + weight * log-odds.
+
+    Attributes:
+        first: Answers with the longer lists.
+        log_odds: Of the attribute.
+        depth: Length of its lists as a multiple of K, >= 1.
+        weight: Of the log-odds, >= 0.
+    """
+
+    first: Retriever[Query]
+    log_odds: LogOdds
+    depth: int
+    weight: float
+
+    def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
+        """Answers requests as `first` does."""
+        lists = fetch_deeper(self.first, requests, self.depth)
+        return [
+            rerank(found, self.log_odds(found.rows), request.k, self.depth, self.weight)
+            for found, request in zip(lists, requests, strict=True)
+        ]
+
+
+def fetch_deeper(first: Retriever[Query], requests: Sequence[Query], depth: int) -> list[SearchResult]:
+    """Lists of `depth` times the length that the requests ask for."""
+    return first.retrieve([replace(request, k=depth * request.k) for request in requests])
+
+
+def rerank(found: SearchResult, log_odds: np.ndarray, k: int, depth: int, weight: float) -> SearchResult:
+    """Orders the first `depth` times k items of a list anew and keeps k.
+
+    Args:
+        found: The list, best first; it may be longer.
+        log_odds: Of its items [n].
+        k: Items kept.
+        depth: How far down the list items are taken from, as a multiple of k.
+        weight: Of the log-odds beside the inner product.
+
+    Returns:
+        The same query with the rows kept; the scores are those that they were ordered by. Equal ones keep their order.
+    """
+    reach = depth * k
+    score = found.scores[:reach] + np.float32(weight) * log_odds[:reach].astype(np.float32)
+    order = np.argsort(-score, kind="stable")[:k]
+    return SearchResult(found.query, found.rows[order], score[order])
+
+
+@dataclass(frozen=True, eq=False)
+class StoredLogOdds:
+    """Log-odds of all items, computed when an item is first asked for."""
+
+    embeddings: np.ndarray
+    model: Callable[[np.ndarray], np.ndarray]
+    _values: np.ndarray
+
+    @classmethod
+    def of(cls, embeddings: np.ndarray, model: Callable[[np.ndarray], np.ndarray]) -> StoredLogOdds:
+        """Of a model that takes embeddings [n, d]."""
+        return cls(embeddings, model, np.full(len(embeddings), np.nan))
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """The log-odds of rows of the index [n], float64 [n]."""
+        missing = np.unique(rows[np.isnan(self._values[rows])])
+        if len(missing):
+            self._values[missing] = self.model(np.asarray(self.embeddings)[missing])
+        return self._values[rows]
