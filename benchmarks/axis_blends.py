@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from modit.data.splits import VALIDATIONS, Split
-from modit.hppo.candidates import BLENDS, axis_candidates
+from modit.hppo.candidates import axis_candidates
 from modit.hppo.params import HPPOParams
-from modit.hppo.round import RoundCases, RoundContext, load_context, seed_means, step_directions
+from modit.hppo.round import RoundCases, RoundContext, case_blends, load_context
 from modit.hppo.validation import Validator
 from modit.metric.list_metrics import list_metrics
+from modit.model.axes import Geometry
+from modit.model.readout import BLENDS, step_directions
 from modit.params import Params, load_params
 
 STEPS = HPPOParams().axis_steps
@@ -30,8 +32,8 @@ def blend_figures(context: RoundContext, split: Split) -> np.ndarray:
     """Mean Joint of every blend along every direction at its best step [blends, directions]; step 0 takes part."""
     validator = context.validator
     seeds, patterns = validator.cases[split]
-    means = seed_means(context, RoundCases(seeds, seeds, patterns, patterns))
-    queries = axis_candidates(means, step_directions(context), STEPS)
+    blends = case_blends(context, RoundCases(seeds, seeds, patterns, patterns))
+    queries = axis_candidates(blends, step_directions(Geometry.of(context.geometry)).numpy(), STEPS)
     joint = [_joint(validator, queries[:, number], seeds, patterns) for number in range(queries.shape[1])]
     table = np.array(joint).reshape(len(BLENDS), 1 + len(STEPS) * len(DIRECTIONS))
     stepped = table[:, 1:].reshape(len(BLENDS), len(STEPS), len(DIRECTIONS)).max(1)

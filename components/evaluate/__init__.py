@@ -19,6 +19,7 @@ STEP = Step(
         "finetuned",
         *HPPO_OUTPUTS,
         "hppo_variants",
+        "readout",
         "sampler",
         "champion",
     ),

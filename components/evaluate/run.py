@@ -14,7 +14,9 @@ from modit.evaluate.seeds.both_scopes import evaluate_domain
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.rows import model_row
 from modit.evaluate.seeds.task import SeedsTask
-from modit.evaluate.storage import save_evaluation, save_tables
+from modit.evaluate.storage import read_json, save_evaluation, save_tables
+from modit.model.axes import Geometry
+from modit.model.readout import READOUT_FILE, readout_of_json
 from modit.release.gate.champion import Champion, load_champion
 
 if TYPE_CHECKING:
@@ -39,9 +41,16 @@ def run(context: StepContext) -> dict[str, object]:
     # These two, and variants, are judged at the scale that HPPO validated them at; others choose by the same rule here.
     guidance = dict(zip((names.SFT, names.POLICY), round_guidance(records["rounds"]), strict=True))
     rows = []
+    readout = read_json(context.input("readout") / READOUT_FILE)
+    geometry = Geometry.of(domain.geometry)
     for name, artifact in _STAGES.items():
         model, knows_domain = context.input(artifact) / "model.pt", artifact != "pretrained"
-        rows.append(model_row(name, model, task, sampler, guidance.get(name), knows_domain))
+        own = readout_of_json(readout, geometry) if name == names.POLICY else None
+        rows.append(model_row(name, model, task, sampler, guidance.get(name), knows_domain, own))
+    # The parts of what HPPO serves.
+    for name, share in ((names.NETWORK, 1.0), (names.VOTE, 0.0)):
+        part = readout_of_json(readout | {"share": share}, geometry)
+        rows.append(model_row(name, model, task, sampler, guidance[names.POLICY], readout=part))
     for variant in variants.trained:
         _, scale = round_guidance(read_rounds(variant.folder))
         rows.append(model_row(variant.row, variant.folder / "model.pt", task, sampler, scale))
@@ -50,7 +59,11 @@ def run(context: StepContext) -> dict[str, object]:
     evaluation = evaluate_domain(task, rows, settings, baseline)
     # What was judged, for the gate: the candidate by its file, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[names.POLICY]) / "model.pt")}
-    records |= {"champion": champion.facts, "sampler": {"steps": sampler.steps, "samples": sampler.samples}}
+    records |= {
+        "readout": readout,
+        "champion": champion.facts,
+        "sampler": {"steps": sampler.steps, "samples": sampler.samples},
+    }
     save_evaluation(context.output("evaluation"), evaluation, records)
     save_tables(context.output("evaluation"), records)
     return headline(evaluation.content, task.primary)

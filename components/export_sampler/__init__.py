@@ -8,7 +8,7 @@ from modit.core.step import Resources, Step
 MODEL = HPPO_OUTPUTS[-1]
 STEP = Step(
     name="export_sampler",
-    inputs=("catalog", "predictor", "cases", "index", MODEL),
+    inputs=("catalog", "predictor", "cases", "index", MODEL, "readout"),
     outputs=("sampler",),
     params=("retrieval", "build_trajectories", "sampler"),
     per_domain=True,

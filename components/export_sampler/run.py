@@ -12,6 +12,7 @@ from modit.core.seeds import derived_seed
 from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog
 from modit.data.splits import HOLDOUTS
+from modit.evaluate.storage import read_json
 from modit.export.parity import TorchSampler, list_parity, parity_report, tensor_parity
 from modit.export.sampler import export_sampler, serving_guidance
 from modit.index.item_index import ItemIndex
@@ -22,6 +23,7 @@ from modit.inference.sampler_file import SAMPLER_FILE, SamplerInfo
 from modit.metric.cases import Cases
 from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
+from modit.model.readout import READOUT_FILE, readout_of_json
 from modit.model.sampler import Sampler
 from modit.train.checkpoint import load_model
 
@@ -33,7 +35,7 @@ _ANSWERS, _ANSWER_ITEMS = 16, 10
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads the last HPPO model, the domain's geometry and cases; writes `sampler`.
+    """Reads the last HPPO model, the readout, the domain's geometry and cases; writes `sampler`.
 
     The artifact: sampler.onnx, parity.json, answers.json, sampler.json.
 
@@ -59,7 +61,8 @@ def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
     params = context.params
     model_file, geometry_file = context.input(MODEL) / "model.pt", context.input("predictor") / "geometry.npz"
     geometry = Geometry.of(DomainGeometry.load(geometry_file))
-    sampler = Sampler(load_model(model_file), geometry, params.sampler.steps, params.sampler.samples).eval()
+    readout = readout_of_json(read_json(context.input("readout") / READOUT_FILE), geometry)
+    sampler = Sampler(load_model(model_file), geometry, params.sampler.steps, params.sampler.samples, readout).eval()
     info = SamplerInfo(
         domain=context.domain,
         dimension=sampler.model.config.dimension,
@@ -69,6 +72,7 @@ def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
         guidance=serving_guidance(context.input(MODEL) / "rounds.json"),
         model_digest=sha256_of_file(model_file),
         geometry_digest=sha256_of_file(geometry_file),
+        network_share=float(readout.share),
     )
     return sampler, info
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 PRETRAINED, CONTINUED, SFT, POLICY = "Pre. GR", "CPT only", "MO-DiT", "HPPO"
 STAGES = (PRETRAINED, CONTINUED, SFT, POLICY)
+# What HPPO's served query is made of, each part by itself.
+NETWORK, VOTE = f"{POLICY}, network alone", f"{POLICY}, vote alone"
 AVERAGE, CHAMPION = "Average pooling", "Champion"
 FIXED_MOVE, LOCAL_FEEDBACK = "Fixed move", "Local feedback"
 FILTER = "Filter on all verdicts"

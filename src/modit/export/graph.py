@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -25,6 +25,7 @@ from modit.inference.sampler_file import INPUTS, OPSET, OUTPUT, GraphValue, grap
 from modit.model.axes import case_axes
 from modit.model.dit import ConditionCache
 from modit.model.flow import euler_step, normalize
+from modit.model.readout import seed_blends, vote
 from modit.model.sampler import Sampler, guided_velocity, guided_visibility, noise_companions, sort_seeds
 
 _SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
@@ -45,6 +46,20 @@ class Conditions(nn.Module):
         ordered, lengths = sort_seeds(normalize(seeds), mask, geometry.density)
         cache = self.sampler.model.encode(ordered, lengths, case_axes(ordered, lengths, geometry))
         return (normalize(noise_companions(noise, self.sampler.samples)), *_flat(cache))
+
+
+class Vote(nn.Module):
+    """The vote of a sampler's readout: seeds [B, M, d] and mask [B, M] to unit vectors [B, d]."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        super().__init__()
+        self.sampler = sampler
+
+    def forward(self, seeds: Tensor, mask: Tensor) -> Tensor:
+        """The unit vote."""
+        geometry = self.sampler.geometry
+        ordered, lengths = sort_seeds(normalize(seeds), mask, geometry.density)
+        return vote(seed_blends(ordered, lengths, geometry), self.sampler.readout)
 
 
 class GuidedStep(nn.Module):
@@ -74,16 +89,24 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
     seeds = torch.randn(_EXAMPLE_BATCH, _EXAMPLE_SEEDS, dimension)
     mask = torch.ones(_EXAMPLE_BATCH, _EXAMPLE_SEEDS, dtype=torch.bool)
     batch, count = torch.export.Dim("batch"), torch.export.Dim("count")
-    first = Conditions(sampler).eval()
-    example = (seeds, mask, seeds[:, 0])
-    once = translate(first, example, ({0: batch, 1: count}, {0: batch, 1: count}, {0: batch}))
-    z, *cached = first(*example)
-    tokens = torch.export.Dim("tokens")
-    shapes = [_dynamic(value, batch, tokens) for value in cached]
-    shapes[-1] = {0: batch}  # the axes of the case are always as many
-    arguments = (z, torch.zeros(1, 1), torch.ones(_EXAMPLE_BATCH, 1), cached)
-    step = translate(GuidedStep(sampler).eval(), arguments, ({0: batch}, {}, {0: batch}, shapes))
-    return _join(once, step, dimension, sampler.steps)
+    graph = _JoinedGraph(dimension)
+    queries = []
+    if sampler.uses_network:
+        first = Conditions(sampler).eval()
+        example = (seeds, mask, seeds[:, 0])
+        once = translate(first, example, ({0: batch, 1: count}, {0: batch, 1: count}, {0: batch}))
+        z, *cached = first(*example)
+        tokens = torch.export.Dim("tokens")
+        shapes = [_dynamic(value, batch, tokens) for value in cached]
+        shapes[-1] = {0: batch}  # the axes of the case are always as many
+        arguments = (z, torch.zeros(1, 1), torch.ones(_EXAMPLE_BATCH, 1), cached)
+        step = translate(GuidedStep(sampler).eval(), arguments, ({0: batch}, {}, {0: batch}, shapes))
+        queries.append((graph.add_network(once, step, sampler.steps), float(sampler.readout.share)))
+    if sampler.votes:
+        shapes_of_seeds = ({0: batch, 1: count}, {0: batch, 1: count})
+        voted = translate(Vote(sampler).eval(), (seeds, mask), shapes_of_seeds)
+        queries.append((graph.add_vote(voted), 1 - float(sampler.readout.share)))
+    return graph.finish(queries)
 
 
 def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, ...]) -> onnx.GraphProto:
@@ -145,32 +168,67 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _join(once: onnx.GraphProto, step: onnx.GraphProto, dimension: int, steps: int) -> onnx.ModelProto:
-    """Main graph: conditions, then `steps` copies of the step, each fed by the one before."""
-    weights = _Weights()
-    renamed = dict(zip((value.name for value in once.input), INPUTS, strict=False))
-    nodes = list(_copied(once, "conditions", renamed, weights))
-    z, *cached = (renamed[value.name] for value in once.output)
-    axis = weights.add("samples_axis", np.array([1], np.int64))
-    nodes += [
-        helper.make_node("Shape", ["noise"], ["batch_size"], start=0, end=1),
-        helper.make_node("Expand", ["guidance", "batch_size"], ["guidance_rows"]),
-        helper.make_node("Unsqueeze", ["guidance_rows", axis], ["guidance_column"]),
-    ]
-    for index in range(steps):
-        time = weights.add(f"time_{index}", np.array([[index / steps]], np.float32))
-        renamed = dict(zip((value.name for value in step.input), (z, time, "guidance_column", *cached), strict=True))
-        nodes += _copied(step, f"step_{index}", renamed, weights)
-        z = renamed[step.output[0].name]
-    nodes += [
-        helper.make_node("ReduceMean", [z, axis], ["mean_of_samples"], keepdims=0),
-        helper.make_node("LpNormalization", ["mean_of_samples"], [OUTPUT], axis=-1, p=2),
-    ]
-    declared = [_declared(each) for each in graph_inputs(dimension)], [_declared(graph_output(dimension))]
-    graph = helper.make_graph(nodes, "sampler", *declared, weights.initializers)
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="modit"
-    )
+class _JoinedGraph:
+    """The main graph, to which translated parts are added one after another."""
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self._weights = _Weights()
+        self._nodes: list[onnx.NodeProto] = []
+        self._rows = self._weights.add("rows_axis", np.array([1], np.int64))
+
+    def add_network(self, once: onnx.GraphProto, step: onnx.GraphProto, steps: int) -> str:
+        """Adds conditions, then `steps` copies of the step, each fed by the one before.
+
+        Returns:
+            The name of the unit mean of the samples [B, d].
+        """
+        renamed = dict(zip((value.name for value in once.input), INPUTS, strict=False))
+        self._nodes += _copied(once, "conditions", renamed, self._weights)
+        z, *cached = (renamed[value.name] for value in once.output)
+        self._nodes += [
+            helper.make_node("Shape", ["noise"], ["batch_size"], start=0, end=1),
+            helper.make_node("Expand", ["guidance", "batch_size"], ["guidance_rows"]),
+            helper.make_node("Unsqueeze", ["guidance_rows", self._rows], ["guidance_column"]),
+        ]
+        for index in range(steps):
+            time = self._weights.add(f"time_{index}", np.array([[index / steps]], np.float32))
+            given = (z, time, "guidance_column", *cached)
+            renamed = dict(zip((value.name for value in step.input), given, strict=True))
+            self._nodes += _copied(step, f"step_{index}", renamed, self._weights)
+            z = renamed[step.output[0].name]
+        self._nodes += [
+            helper.make_node("ReduceMean", [z, self._rows], ["mean_of_samples"], keepdims=0),
+            helper.make_node("LpNormalization", ["mean_of_samples"], ["network_query"], axis=-1, p=2),
+        ]
+        return "network_query"
+
+    def add_vote(self, voted: onnx.GraphProto) -> str:
+        """Adds the vote of fixed moves and returns its name."""
+        renamed = dict(zip((value.name for value in voted.input), INPUTS, strict=False))
+        self._nodes += _copied(voted, "vote", renamed, self._weights)
+        return renamed[voted.output[0].name]
+
+    def finish(self, queries: Sequence[tuple[str, float]]) -> onnx.ModelProto:
+        """The model whose output is the unit sum of queries by name, each with its weight."""
+        if len(queries) == 1:
+            self._nodes.append(helper.make_node("Identity", [queries[0][0]], [OUTPUT]))
+        else:
+            scaled = []
+            for name, weight in queries:
+                factor = self._weights.add(f"share_of_{name}", np.array(weight, np.float32))
+                scaled.append(f"scaled_{name}")
+                self._nodes.append(helper.make_node("Mul", [name, factor], [scaled[-1]]))
+            self._nodes += [
+                helper.make_node("Sum", scaled, ["sum_of_queries"]),
+                helper.make_node("LpNormalization", ["sum_of_queries"], [OUTPUT], axis=-1, p=2),
+            ]
+        dimension, initializers = self._dimension, self._weights.initializers
+        declared = [_declared(each) for each in graph_inputs(dimension)], [_declared(graph_output(dimension))]
+        graph = helper.make_graph(self._nodes, "sampler", *declared, initializers)
+        return helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="modit"
+        )
 
 
 def _declared(value: GraphValue) -> onnx.ValueInfoProto:
@@ -191,7 +249,7 @@ class _Weights:
 
     def take(self, tensor: TensorProto, name: Callable[[], str]) -> str:
         """Adds a tensor under a name that is asked for only if no equal one is there."""
-        value = np.ascontiguousarray(numpy_helper.to_array(tensor))
+        value = numpy_helper.to_array(tensor)  # ascontiguousarray would give a scalar an axis
         key = (tensor.data_type, value.shape, value.tobytes())
         if key not in self._known:
             self._known[key] = name()

@@ -14,35 +14,17 @@ from modit.data.vectors import mean_of_rows, unit
 from modit.hppo.params import HPPOParams
 from modit.index.item_index import ItemIndex
 from modit.metric.list_metrics import list_metrics
+from modit.model.readout import BLENDS
 
-BLENDS = ("mean", "mean + best", "best", "mean + whitened", "whitened", "best + whitened")
-
-
-class SeedMeans(NamedTuple):
-    """What the pool takes from the seeds of each case; unit vectors [n, d].
-
-    Attributes:
-        mean: of all seeds.
-        best: of the third of the seeds with the highest predicted density.
-        whitened: the whitened frame (`modit.model.axes`).
-    """
-
-    mean: np.ndarray
-    best: np.ndarray
-    whitened: np.ndarray
-
-
-def blended(means: SeedMeans) -> tuple[np.ndarray, ...]:
-    """The unit blends [n, d] of the seeds' means, in the order of `BLENDS`."""
-    mean, best, whitened = means
-    return tuple(map(unit, (mean, mean + best, best, mean + whitened, whitened, best + whitened)))
+# The seeds' means among the blends: of all seeds, of the best third of them, and whitened.
+_MEANS = [BLENDS.index(name) for name in ("mean", "best", "whitened")]
 
 
 def build_pool(
     static: np.ndarray,
     fan: np.ndarray,
     served: np.ndarray,
-    means: SeedMeans,
+    blends: np.ndarray,
     directions: np.ndarray,
     params: HPPOParams,
 ) -> np.ndarray:
@@ -52,7 +34,7 @@ def build_pool(
         static: [n, s, d].
         fan: the policy's queries at the guidance scales of the fan [n, f, d].
         served: its query at the serving scale [n, d].
-        means: of the seeds.
+        blends: of the seeds, unit [n, 6, d] in the order of `BLENDS`.
         directions: unit [a, d].
         params: section `hppo`.
 
@@ -65,9 +47,9 @@ def build_pool(
     if params.use_policy:
         parts.append(fan)
     if params.use_axes:
-        parts.append(axis_candidates(means, directions, params.axis_steps))
+        parts.append(axis_candidates(blends, directions, params.axis_steps))
     if params.use_moves:
-        parts.append(move_candidates(served, means, directions, params))
+        parts.append(move_candidates(served, blends[:, _MEANS], directions, params))
     return np.concatenate(parts, 1)
 
 
@@ -89,11 +71,11 @@ def static_candidates(
     return np.stack([mean_of_rows(embeddings, trajectories[:, -count:]) for count in counts], 1)
 
 
-def axis_candidates(means: SeedMeans, directions: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
+def axis_candidates(blends: np.ndarray, directions: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
     """Every blend of the seeds' means with every step along every direction: what the readout can write at once.
 
     Args:
-        means: of the seeds.
+        blends: of the seeds, unit [n, 6, d].
         directions: unit [a, d].
         steps: lengths of the steps; 0 is added.
 
@@ -101,22 +83,24 @@ def axis_candidates(means: SeedMeans, directions: np.ndarray, steps: tuple[float
         [n, len(BLENDS) (1 + a len(steps)), d]: for each blend no step, then every direction of every length.
     """
     offsets = _steps_along(directions, steps)
-    return np.concatenate([unit(blend[:, None] + offsets) for blend in blended(means)], 1)
+    return unit(blends[:, :, None] + offsets).reshape(len(blends), -1, blends.shape[-1])
 
 
-def move_candidates(served: np.ndarray, means: SeedMeans, directions: np.ndarray, params: HPPOParams) -> np.ndarray:
+def move_candidates(served: np.ndarray, means: np.ndarray, directions: np.ndarray, params: HPPOParams) -> np.ndarray:
     """Moves the served query back to the seeds and along the directions.
 
     Args:
         served: the policy's queries [n, d].
-        means: of the seeds.
+        means: of the seeds, unit [n, 3, d].
         directions: unit [a, d].
         params: section `hppo`, with `pull_steps` and `move_steps`.
 
     Returns:
         Every combination of a pull (none included) with a step (none included), without the one that moves nothing.
     """
-    pulls = [served] + [served + step * toward for step in params.pull_steps for toward in means]
+    pulls = [served] + [
+        served + step * means[:, place] for step in params.pull_steps for place in range(means.shape[1])
+    ]
     offsets = _steps_along(directions, params.move_steps)
     return np.concatenate([unit(unit(pulled)[:, None] + offsets) for pulled in pulls], 1)[:, 1:]
 

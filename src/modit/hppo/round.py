@@ -18,8 +18,8 @@ from modit.core.context import DeclaredParams
 from modit.core.memory import at_once
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
-from modit.data.vectors import mean_of_rows, unit
-from modit.hppo.candidates import Labels, SeedMeans, build_pool, label_candidates, static_candidates
+from modit.data.vectors import mean_of_rows
+from modit.hppo.candidates import Labels, build_pool, label_candidates, static_candidates
 from modit.hppo.params import HPPOParams
 from modit.hppo.preferences import PairData, Pairs, PreferenceStage, build_pairs, shrink_to_kind
 from modit.hppo.validation import Validator, load_validator
@@ -28,9 +28,10 @@ from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import PatternViews
 from modit.metric.predictor import DomainGeometry
 from modit.metric.trajectories import Trajectories
-from modit.model.axes import AXES, Geometry, case_axes
+from modit.model.axes import Geometry
 from modit.model.dit import MODiT
-from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
+from modit.model.readout import step_directions
+from modit.model.sampler import CASES_AT_ONCE, Sampler, blends_of_seeds, generate_queries
 from modit.train.distributed import from_first
 from modit.train.loop import Log, train
 from modit.train.params import OptimizerParams, SamplerParams
@@ -38,8 +39,6 @@ from modit.train.stages import subset_rows
 
 # The artifacts that `load_context` reads.
 ARTIFACTS = ("catalog", "patterns", "predictor", "trajectories", "cases", "index")
-# Share of the seeds whose mean is `SeedMeans.best`.
-_BEST_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -209,8 +208,8 @@ def label_round(
     queries = generate_queries(sampler, embeddings, rows, (*params.fan, guidance), seed, block).numpy()
     tail = cases.trajectories.shape[1] - cases.seeds.shape[1]
     static = static_candidates(context.embeddings, cases.trajectories, tail, params.static_depths)
-    means, directions = seed_means(context, cases), step_directions(context)
-    pool = build_pool(static, queries[:, :-1], queries[:, -1], means, directions, params)
+    directions = step_directions(Geometry.of(context.geometry)).numpy()
+    pool = build_pool(static, queries[:, :-1], queries[:, -1], case_blends(context, cases), directions, params)
     labels = label_candidates(
         context.index,
         pool,
@@ -225,28 +224,11 @@ def label_round(
     return LabelledPool(pool, labels)
 
 
-def step_directions(context: RoundContext) -> np.ndarray:
-    """Directions of predicted density, of the attribute, and the middle of both: unit [3, d]."""
-    density, attribute = context.geometry.density, context.geometry.attribute
-    return np.stack([density, attribute, unit(density + attribute)])
-
-
-def seed_means(context: RoundContext, cases: RoundCases) -> SeedMeans:
-    """The means of each case's seeds; two of them are axes that the model reads."""
+def case_blends(context: RoundContext, cases: RoundCases) -> np.ndarray:
+    """The blends of each case's seeds, unit [n, 6, d]."""
     rows = torch.from_numpy(cases.seeds).long()
     seeds = torch.from_numpy(np.asarray(context.embeddings))[rows.clamp_min(0)]
-    axes = case_axes(seeds, (rows >= 0).sum(1), Geometry.of(context.geometry)).numpy()
-    best = best_scored(cases.seeds, np.asarray(context.embeddings) @ context.geometry.density, _BEST_SHARE)
-    mean, whitened = axes[:, AXES.index("frame")], axes[:, AXES.index("whitened_frame")]
-    return SeedMeans(mean, mean_of_rows(context.embeddings, best), whitened)
-
-
-def best_scored(seeds: np.ndarray, density: np.ndarray, share: float) -> np.ndarray:
-    """Keeps the `share` of each row's seeds with the highest predicted density; others become -1 [n, m]."""
-    score = np.where(seeds >= 0, density[seeds], -np.inf)
-    rank = (-score).argsort(1, kind="stable").argsort(1)
-    kept = np.maximum(1, np.round(share * (seeds >= 0).sum(1))).astype(int)
-    return np.where(rank < kept[:, None], seeds, -1)
+    return blends_of_seeds(seeds, rows >= 0, Geometry.of(context.geometry)).numpy()
 
 
 def choose_pairs(labels: Labels, params: HPPOParams) -> Pairs:

@@ -17,7 +17,7 @@ from modit.data.catalog import Catalog
 from modit.data.splits import VALIDATIONS, ResultScope, Split
 from modit.index.item_index import ItemIndex
 from modit.metric.cases import Cases
-from modit.metric.list_metrics import list_metrics, visible_depth
+from modit.metric.list_metrics import ListMetrics, list_metrics, visible_depth
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
@@ -64,7 +64,7 @@ class Validator:
         embeddings: unit [N, d].
         positive: bool [N].
         patterns: of the domain.
-        visible: items that may be results, bool [N]: scored ones that are not test items.
+        visible: items that may be results, bool [N]: scored ones whose role is validation.
         cases: seeds int32 [n, m] and pattern [n] of both validation splits.
         geometry: of the domain.
         index: the staged index.
@@ -89,20 +89,33 @@ class Validator:
         (item_joint, item_same), (pattern_joint, pattern_same) = item[best].tolist(), pattern[best].tolist()
         return ValidationScore(item_joint, item_same, pattern_joint, pattern_same, self.sampler.guidance[best])
 
-    def _means(self, model: MODiT, split: Split) -> np.ndarray:
-        """Mean Joint and Same for each guidance scale [G, 2]; zeros where the split has no cases."""
-        seeds, patterns = self.cases[split]
-        scales = self.sampler.guidance
-        means = np.zeros((len(scales), 2))
-        if not len(seeds):
-            return means
+    def seeds(self, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+        """The seeds of a split's cases [n, m, d], and where they are, bool [n, m]."""
+        rows = torch.from_numpy(self.cases[split][0]).long()
+        return torch.from_numpy(np.asarray(self.embeddings))[rows.clamp_min(0)], rows >= 0
+
+    def queries(self, model: MODiT, split: Split, guidance: Sequence[float]) -> torch.Tensor:
+        """A model's queries for a split's cases at several guidance scales, unit [n, G, d]."""
         sampler = Sampler(model, Geometry.of(self.geometry), self.sampler.steps, self.sampler.samples)
         embeddings = torch.from_numpy(np.asarray(self.embeddings))
-        rows, block = torch.from_numpy(seeds).long(), at_once(CASES_AT_ONCE)
-        queries = generate_queries(sampler, embeddings, rows, scales, _NOISE_SEED, block).numpy()
+        rows, block = torch.from_numpy(self.cases[split][0]).long(), at_once(CASES_AT_ONCE)
+        return generate_queries(sampler, embeddings, rows, guidance, _NOISE_SEED, block)
+
+    def judge(self, split: Split, queries: np.ndarray) -> ListMetrics:
+        """Searches with a unit query for each case of a split [n, d] and judges the lists."""
+        seeds, patterns = self.cases[split]
+        found = self.index.search(queries, self.k, allowed=self.visible, exclude=seeds).rows
+        return list_metrics(found, self.positive, self.patterns.labels, patterns)
+
+    def _means(self, model: MODiT, split: Split) -> np.ndarray:
+        """Mean Joint and Same for each guidance scale [G, 2]; zeros where the split has no cases."""
+        scales = self.sampler.guidance
+        means = np.zeros((len(scales), 2))
+        if not len(self.cases[split][0]):
+            return means
+        queries = self.queries(model, split, scales).numpy()
         for number in range(len(scales)):
-            found = self.index.search(queries[:, number], self.k, allowed=self.visible, exclude=seeds).rows
-            metrics = list_metrics(found, self.positive, self.patterns.labels, patterns)
+            metrics = self.judge(split, queries[:, number])
             means[number] = metrics.joint.mean(), metrics.same.mean()
         return means
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modit import __version__
 from modit.core.errors import ArtifactError
@@ -35,6 +36,7 @@ class SamplerInfo:
         opset: of the graph.
         modit_version: Version of modit that exported the file.
         precision: Type of the weights.
+        network_share: How much of a query is the network's, in [0, 1]; the rest is a vote of fixed moves.
     """
 
     domain: str
@@ -48,6 +50,7 @@ class SamplerInfo:
     opset: int = OPSET
     modit_version: str = __version__
     precision: str = PRECISION
+    network_share: float = 1.0
 
     def as_metadata(self) -> dict[str, str]:
         """The fields as metadata of an ONNX file."""
@@ -66,10 +69,12 @@ class SamplerInfo:
             raise ArtifactError(f"{source}: metadata field format is {facts.get('format')!r}; allowed: {FORMAT!r}")
         if facts.setdefault("precision", PRECISION) != PRECISION:
             raise ArtifactError(f"{source}: metadata field precision is {facts['precision']!r}; allowed: {PRECISION!r}")
+        facts.setdefault("network_share", "1.0")
         missing = [name for name in cls.__dataclass_fields__ if name not in facts]
         if missing:
             raise ArtifactError(f"{source}: metadata lacks {', '.join(missing)}; export the sampler again")
-        kinds = {"dimension": int, "maximum_seeds": int, "steps": int, "samples": int, "guidance": float, "opset": int}
+        whole, real = ("dimension", "maximum_seeds", "steps", "samples", "opset"), ("guidance", "network_share")
+        kinds: dict[str, Callable[[str], Any]] = dict.fromkeys(whole, int) | dict.fromkeys(real, float)
         return cls(**{name: kinds.get(name, str)(facts[name]) for name in cls.__dataclass_fields__})
 
 

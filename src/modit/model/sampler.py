@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import ConditionCache, MODiT, Visibility, query_visibility
 from modit.model.flow import euler_step, normalize, sample_noise
+from modit.model.readout import Readout, mix, seed_blends, vote
 
 # More cases are taken in turns, which bounds the memory.
 CASES_AT_ONCE = 256
@@ -44,6 +45,11 @@ def sort_seeds(seeds: Tensor, mask: Tensor, density_direction: Tensor) -> tuple[
         order = torch.argsort(score, dim=1, stable=True)
         ordered, mask = torch.gather(ordered, 1, order[..., None].expand_as(ordered)), mask.gather(1, order)
     return ordered, mask.sum(1)
+
+
+def blends_of_seeds(seeds: Tensor, mask: Tensor, geometry: Geometry) -> Tensor:
+    """The unit blends of seeds [B, M, d] in any order, where `mask` [B, M] says that they are, [B, 6, d]."""
+    return seed_blends(*sort_seeds(normalize(seeds), mask, geometry.density), geometry)
 
 
 def guided_visibility(cache: ConditionCache, count: int) -> Visibility:
@@ -108,24 +114,36 @@ def noise_companions(noise: Tensor, count: int) -> Tensor:
 class Sampler(nn.Module):
     """Maps seeds in any order and number to one unit query; validation, evaluation, export and service use it alike."""
 
-    def __init__(self, model: MODiT, geometry: Geometry, steps: int, samples: int) -> None:
-        """Keeps the geometry as buffers, so that it is exported with the model.
+    def __init__(
+        self, model: MODiT, geometry: Geometry, steps: int, samples: int, readout: Readout | None = None
+    ) -> None:
+        """Keeps geometry and readout as buffers, so that they are exported with the model.
 
         Args:
             model: the velocity field.
             geometry: of the domain; its density direction orders the seeds.
             steps: Euler steps.
             samples: how many samples are averaged into a query.
+            readout: what is added to the network's query; None takes the network's alone.
         """
         super().__init__()
         self.model, self.steps, self.samples = model, steps, samples
+        self.uses_network = readout is None or readout.uses_network
+        self.votes = readout is not None and float(readout.share) < 1
         for name, part in geometry._asdict().items():
             self.register_buffer(name, part)
+        for name, part in (readout or Readout.of_network(geometry))._asdict().items():
+            self.register_buffer(f"readout_{name}", part)
 
     @property
     def geometry(self) -> Geometry:
         """Of the domain."""
         return Geometry(*(self.get_buffer(name) for name in Geometry._fields))
+
+    @property
+    def readout(self) -> Readout:
+        """What is added to the network's query."""
+        return Readout(*(self.get_buffer(f"readout_{name}") for name in Readout._fields))
 
     def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
         """One query for each row.
@@ -144,6 +162,15 @@ class Sampler(nn.Module):
     def fan(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
         """Queries at several guidance scales [B, G] from the same noise [B, d] -> [B, G, d]."""
         ordered, lengths = sort_seeds(normalize(seeds), mask, self.geometry.density)
+        if not self.votes:
+            return self._network(ordered, lengths, noise, guidance)
+        voted = vote(seed_blends(ordered, lengths, self.geometry), self.readout)[:, None]
+        if not self.uses_network:
+            return voted.expand(-1, guidance.shape[1], -1)
+        return mix(self._network(ordered, lengths, noise, guidance), voted, self.readout.share)
+
+    def _network(self, ordered: Tensor, lengths: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
+        """The network's own queries at scales [B, G] -> [B, G, d]."""
         start = noise_companions(noise, self.samples).repeat(1, guidance.shape[1], 1)
         scales = guidance.repeat_interleave(self.samples, 1)
         samples = sample_queries(self.model, ordered, lengths, self.geometry, start, scales, self.steps)

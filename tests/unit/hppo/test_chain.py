@@ -11,7 +11,7 @@ import torch
 from modit.hppo import chain
 from modit.hppo.chain import ChainState, advance, best_blend, improves, run_chain
 from modit.hppo.params import HPPOParams
-from modit.hppo.round import best_scored, draw_cases
+from modit.hppo.round import draw_cases
 from modit.hppo.validation import ValidationScore, interpolate, score_blends
 from modit.metric.trajectories import Trajectories
 from modit.train.session import Journal
@@ -248,9 +248,3 @@ def test_cases_are_trajectories_with_subsets_of_their_seeds():
         assert np.array_equal(cases.trajectories[row], items[cases.views[row]])
         assert set(seeds[seeds >= 0]) <= set(items[cases.views[row], :8])
         assert cases.patterns[row] == cases.views[row] + 10
-
-
-def test_best_scored_seeds_are_the_densest_third_of_each_row():
-    density = np.array([0.1, 0.9, 0.5, 0.7, 0.3, 0.2])
-    found = best_scored(np.array([[0, 1, 2, 3, 4, 5], [4, 0, -1, -1, -1, -1]]), density, 1 / 3)
-    assert found.tolist() == [[-1, 1, -1, 3, -1, -1], [4, -1, -1, -1, -1, -1]]

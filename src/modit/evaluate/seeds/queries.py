@@ -12,11 +12,11 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
+import torch
 
 from modit.data.vectors import unit
 from modit.evaluate import names
 from modit.evaluate.task import Setting
-from modit.hppo.candidates import BLENDS, SeedMeans, blended
 from modit.index.item_index import ItemIndex
 from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
 from modit.metric.evidence import (
@@ -27,15 +27,15 @@ from modit.metric.evidence import (
     local_probe,
 )
 from modit.metric.predictor import DensityPredictor, DomainGeometry
+from modit.model.axes import Geometry
+from modit.model.readout import BLENDS, MOVES, STEPS, step_directions
+from modit.model.sampler import blends_of_seeds
 
-_BEST_SHARE = 1 / 3
 # Weight 0 is average pooling; at 10 a query is within 6 degrees of the limit: both ends of the grid are natural ones.
 _WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 # From the one best seed of each case (shares below 1/m) to all of them, which is average pooling.
 _SHARES = (0.001, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 _NEGATIVE_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
-_STEPS = ("density", "attribute", "both")
-_LENGTHS = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0)
 _LOCAL_STEPS, _LOCAL_LENGTHS = ("density", "attribute"), (0.3, 0.6, 1.0)
 _EVIDENCE_COUNTS = (10, 30, 100)
 _PROBE = "probe"
@@ -70,8 +70,7 @@ class DomainKnowledge:
     @cached_property
     def steps(self) -> dict[str, np.ndarray]:
         """Unit directions [d] of the steps."""
-        density, attribute = self.geometry.density, self.geometry.attribute
-        return {"density": density, "attribute": attribute, "both": unit(density + attribute)}
+        return dict(zip(STEPS, step_directions(Geometry.of(self.geometry)).numpy(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +104,9 @@ class SeedFeatures:
     @cached_property
     def blends(self) -> dict[str, np.ndarray]:
         """Unit blends of the seeds' means, name -> [n, d]."""
-        geometry = self.domain.geometry
-        whitened = unit((self.mean - geometry.mean) @ geometry.whitening)
-        return dict(zip(BLENDS, blended(SeedMeans(self.mean, self.best_seeds(_BEST_SHARE), whitened)), strict=True))
+        seeds, mask = (torch.from_numpy(part) for part in padded_seeds(self.requests))
+        blends = blends_of_seeds(seeds, mask, Geometry.of(self.domain.geometry)).numpy()
+        return {name: blends[:, place] for place, name in enumerate(BLENDS)}
 
     @cached_property
     def evidence(self) -> dict[str, np.ndarray]:
@@ -200,7 +199,7 @@ RULES: dict[str, tuple[Rule, tuple[Setting, ...]]] = {
     "Best-scored seeds": (best_scored_seeds, _grid(share=_SHARES)),
     names.FIXED_MOVE: (
         fixed_move,
-        _grid(blend=BLENDS, step=("density",), length=(0.0,)) + _grid(blend=BLENDS, step=_STEPS, length=_LENGTHS),
+        tuple(move._asdict() for move in MOVES),
     ),
     names.LOCAL_FEEDBACK: (
         local_feedback,

@@ -20,6 +20,7 @@ from modit.inference.rerank import RerankRetriever, StoredLogOdds, fetch_deeper,
 from modit.inference.retrieval import Query, Retriever, SearchResult, search_together
 from modit.metric.attribute_model import fit_attribute_models
 from modit.model.axes import Geometry
+from modit.model.readout import Readout
 from modit.model.sampler import Sampler
 from modit.train.checkpoint import load_model
 from modit.train.params import SamplerParams
@@ -142,6 +143,7 @@ def model_row(
     params: SamplerParams,
     guidance: float | None = None,
     knows_domain: bool = True,
+    readout: Readout | None = None,
 ) -> Row[Query]:
     """Makes a row from a `model.pt`.
 
@@ -151,6 +153,7 @@ def model_row(
         task: Its validation cases choose the guidance.
         params: Steps, samples and the scales to choose from.
         guidance: Of the row; None takes the one that validation prefers.
+        readout: What is added to the network's query; None for nothing.
         knows_domain: False for a model trained before any domain: it is judged without the domain's axes, as trained.
 
     Raises:
@@ -159,7 +162,7 @@ def model_row(
     context = task.context
     blank = Geometry.blank(context.catalog.dimension)
     geometry = Geometry.of(context.geometry) if knows_domain else blank
-    sampler = Sampler(load_model(path), geometry, params.steps, params.samples).eval()
+    sampler = Sampler(load_model(path), geometry, params.steps, params.samples, readout).eval()
     scale = choose_guidance(task, sampler, params.guidance) if guidance is None else guidance
     return generator_row(name, Generator(sampler, scale, context.index))
 

@@ -1,0 +1,28 @@
+"""Chooses the readout of a domain on validation cases."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from components.choose_readout import MODEL
+from modit.export.sampler import serving_guidance
+from modit.hppo.readout import choose_readout
+from modit.hppo.validation import load_validator
+from modit.model.readout import READOUT_FILE
+from modit.train.checkpoint import load_model
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads the last HPPO model, the domain's geometry and validation cases; writes `readout`: readout.json."""
+    folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
+    validator = load_validator(folders, context.domain, context.params)
+    folder = context.input(MODEL)
+    choice = choose_readout(load_model(folder / "model.pt"), serving_guidance(folder / "rounds.json"), validator)
+    text = json.dumps(choice.as_json(), indent=1, sort_keys=True) + "\n"
+    (context.output("readout") / READOUT_FILE).write_text(text, encoding="utf-8")
+    context.logger.info("the network's share of the served query: %g", choice.share)
+    return {"share": choice.share}

@@ -1,0 +1,145 @@
+"""The readout: what is served is a weighted sum of the network's query and of fixed moves from the seeds.
+
+A *fixed move* is a blend of the seeds' means plus one step along a direction of the domain. A *vote* is the mean of
+many such moves, each weighted by what it reached on validation. `share` says how much of the query is the network's;
+with 0 the network is not run at all (docs/adr/0043).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from modit.model.axes import AXES, Geometry, case_axes
+from modit.model.flow import normalize
+
+READOUT_FILE = "readout.json"
+BLENDS = ("mean", "mean + best", "best", "mean + whitened", "whitened", "best + whitened")
+STEPS = ("density", "attribute", "both")
+# Share of the seeds, those of highest predicted density, whose mean is `best`.
+BEST_SHARE = 1 / 3
+
+
+class Move(NamedTuple):
+    """A fixed move.
+
+    Attributes:
+        blend: One of `BLENDS`.
+        step: One of `STEPS`: along the density, along the attribute, or between both.
+        length: Of the step; 0 takes none.
+    """
+
+    blend: str
+    step: str
+    length: float
+
+
+LENGTHS = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0)
+# Every blend as it is, and with every step of every length.
+MOVES = tuple(Move(blend, STEPS[0], 0.0) for blend in BLENDS) + tuple(
+    Move(blend, step, length) for blend in BLENDS for step in STEPS for length in LENGTHS
+)
+
+
+class Readout(NamedTuple):
+    """A vote, and the network's share beside it.
+
+    Attributes:
+        share: Of the network's query, in [0, 1].
+        blends: Number of each move's blend, int64 [V].
+        steps: Each move's step [V, d].
+        weights: Of the moves, [V], summing to 1.
+    """
+
+    share: Tensor
+    blends: Tensor
+    steps: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, share: float, moves: Sequence[Move], weights: Sequence[float], geometry: Geometry) -> Readout:
+        """A readout of moves by name.
+
+        Args:
+            share: Of the network's query, in [0, 1].
+            moves: V of them, at least one.
+            weights: Of the moves, [V].
+            geometry: Of the domain.
+        """
+        directions = dict(zip(STEPS, step_directions(geometry), strict=True))
+        total = torch.tensor(list(weights), dtype=torch.float32)
+        return cls(
+            torch.tensor(share, dtype=torch.float32),
+            torch.tensor([BLENDS.index(move.blend) for move in moves]),
+            torch.stack([move.length * directions[move.step] for move in moves]),
+            total / total.sum(),
+        )
+
+    @classmethod
+    def of_network(cls, geometry: Geometry) -> Readout:
+        """The network's query alone."""
+        return cls.of(1.0, [Move("mean", "density", 0.0)], [1.0], geometry)
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether the network has to be run."""
+        return float(self.share) > 0
+
+
+def step_directions(geometry: Geometry) -> Tensor:
+    """The unit directions of `STEPS`, [3, d]."""
+    return torch.stack([geometry.density, geometry.attribute, normalize(geometry.density + geometry.attribute)])
+
+
+def seed_blends(ordered: Tensor, lengths: Tensor, geometry: Geometry) -> Tensor:
+    """The unit blends of each case's seeds, in the order of `BLENDS`.
+
+    Args:
+        ordered: Unit seeds [B, M, d] in ascending predicted density, valid ones first, padding zero.
+        lengths: How many are valid [B].
+        geometry: Of the domain.
+
+    Returns:
+        [B, 6, d].
+    """
+    axes = case_axes(ordered, lengths, geometry)
+    mean, whitened = axes[:, AXES.index("frame")], axes[:, AXES.index("whitened_frame")]
+    kept = torch.clamp(torch.round(BEST_SHARE * lengths), min=1)[:, None]
+    place = torch.arange(ordered.shape[1], device=ordered.device)[None]
+    among_best = (place >= lengths[:, None] - kept) & (place < lengths[:, None])
+    best = normalize((ordered * among_best[..., None]).sum(1))
+    blends = (mean, mean + best, best, mean + whitened, whitened, best + whitened)
+    return normalize(torch.stack(blends, 1))
+
+
+def vote(blends: Tensor, readout: Readout) -> Tensor:
+    """The unit vote of a readout's moves, [B, d], from the blends of each case [B, 6, d]."""
+    moved = normalize(torch.index_select(blends, 1, readout.blends) + readout.steps)
+    return normalize((moved * readout.weights[:, None]).sum(1))
+
+
+def mix(query: Tensor, voted: Tensor, share: Tensor) -> Tensor:
+    """The served query share * query + (1 - share) * vote, unit; the last axis is that of the embedding."""
+    return normalize(share * query + (1 - share) * voted)
+
+
+def readout_json(share: float, moves: Sequence[Move], weights: Sequence[float]) -> dict[str, Any]:
+    """The share, and the moves with their weights, for JSON."""
+    voted = [move._asdict() | {"weight": round(weight, 6)} for move, weight in zip(moves, weights, strict=True)]
+    return {"share": share, "moves": voted}
+
+
+def readout_of_json(content: dict[str, Any], geometry: Geometry) -> Readout:
+    """Reads what `readout_json` made.
+
+    Raises:
+        ValueError: A name is none of `BLENDS` or `STEPS`.
+    """
+    moves = [Move(entry["blend"], entry["step"], entry["length"]) for entry in content["moves"]]
+    for move in moves:
+        if move.blend not in BLENDS or move.step not in STEPS:
+            raise ValueError(f"move {move} is not known; allowed: blends {BLENDS}, steps {STEPS}")
+    return Readout.of(content["share"], moves, [entry["weight"] for entry in content["moves"]], geometry)

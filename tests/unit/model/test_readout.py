@@ -1,0 +1,119 @@
+"""The readout: fixed moves, their vote, and the network's share beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from modit.export.graph import sampler_graph
+from modit.model.axes import Geometry
+from modit.model.dit import DiTConfig, MODiT
+from modit.model.flow import normalize
+from modit.model.readout import BLENDS, MOVES, STEPS, Move, Readout, readout_json, readout_of_json, step_directions
+from modit.model.sampler import Sampler, blends_of_seeds
+from tests.unit.conftest import DIMENSION, draw_geometry
+
+VOTERS = (Move("best", "attribute", 0.6), Move("mean + whitened", "both", 1.3), Move("mean", "density", 0.0))
+WEIGHTS = (0.5, 0.3, 0.2)
+
+
+@pytest.fixture
+def geometry() -> Geometry:
+    return draw_geometry(seed=3)
+
+
+def sampler_with(geometry: Geometry, readout: Readout | None) -> Sampler:
+    torch.manual_seed(0)
+    model = MODiT(DiTConfig(DIMENSION, width=16, depth=1, heads=2, copy_heads=2)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return Sampler(model, geometry, 2, 2, readout).eval()
+
+
+def inputs(cases: int = 4, seeds: int = 9) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.rand(cases, seeds, generator=generator) > 0.3
+    mask[:, 0] = True
+    drawn = (
+        torch.randn(cases, seeds, DIMENSION, generator=generator),
+        torch.randn(cases, DIMENSION, generator=generator),
+    )
+    return drawn[0], mask, drawn[1], torch.full((cases,), 2.0)
+
+
+@torch.no_grad()
+def queries(geometry: Geometry, share: float) -> torch.Tensor:
+    return sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))(*inputs())
+
+
+def test_moves_are_every_blend_as_it_is_and_with_every_step() -> None:
+    assert len(set(MOVES)) == len(MOVES) == len(BLENDS) * (1 + 10 * len(STEPS))
+
+
+@torch.no_grad()
+def test_a_vote_is_the_weighted_mean_of_its_moves(geometry: Geometry) -> None:
+    seeds, mask, _, _ = inputs()
+    blends = dict(zip(BLENDS, blends_of_seeds(seeds, mask, geometry).unbind(1), strict=True))
+    directions = dict(zip(STEPS, step_directions(geometry), strict=True))
+    moved = [normalize(blends[move.blend] + move.length * directions[move.step]) for move in VOTERS]
+    expected = normalize(sum(weight * query for weight, query in zip(WEIGHTS, moved, strict=True)))
+    torch.testing.assert_close(queries(geometry, 0.0), expected, atol=1e-6, rtol=0)
+
+
+def test_the_share_goes_from_the_vote_to_the_network(geometry: Geometry) -> None:
+    voted, network = queries(geometry, 0.0), queries(geometry, 1.0)
+    torch.testing.assert_close(network, sampler_with(geometry, None)(*inputs()))
+    torch.testing.assert_close(queries(geometry, 0.3), normalize(0.3 * network + 0.7 * voted), atol=1e-6, rtol=0)
+    assert (voted - network).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_without_a_share_the_network_is_not_run(geometry: Geometry) -> None:
+    sampler = sampler_with(geometry, Readout.of(0.0, VOTERS, WEIGHTS, geometry))
+    sampler.model = None  # type: ignore[assignment]
+    torch.testing.assert_close(sampler(*inputs()), queries(geometry, 0.0))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_the_order_of_the_seeds_changes_nothing(geometry: Geometry, share: float) -> None:
+    seeds, mask, noise, guidance = inputs()
+    order = torch.tensor([8, 3, 1, 0, 2, 7, 6, 5, 4])
+    sampler = sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))
+    found = sampler(seeds[:, order], mask[:, order], noise, guidance)
+    torch.testing.assert_close(found, sampler(seeds, mask, noise, guidance), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("cases", "seeds"), [(1, 1), (5, 9)])
+@torch.no_grad()
+def test_the_exported_graph_answers_as_torch(geometry: Geometry, share: float, cases: int, seeds: int) -> None:
+    sampler = sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))
+    session = onnxruntime.InferenceSession(sampler_graph(sampler).SerializeToString())
+    given = inputs(cases, seeds)
+    names = ("seeds", "mask", "noise", "guidance")
+    found = session.run(None, {name: part.numpy() for name, part in zip(names, given, strict=True)})[0]
+    np.testing.assert_allclose(found, sampler(*given).numpy(), atol=1e-5)
+
+
+def test_an_exported_vote_holds_no_network(geometry: Geometry) -> None:
+    sizes = {
+        share: len(
+            sampler_graph(sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))).SerializeToString()
+        )
+        for share in (0.0, 0.3)
+    }
+    assert sizes[0.0] < sizes[0.3] / 3
+
+
+def test_a_readout_comes_back_from_json(geometry: Geometry) -> None:
+    stored = readout_json(0.3, VOTERS, WEIGHTS)
+    for one, other in zip(readout_of_json(stored, geometry), Readout.of(0.3, VOTERS, WEIGHTS, geometry), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_an_unknown_move_is_refused_by_name(geometry: Geometry) -> None:
+    stored = readout_json(0.3, [Move("median", "density", 0.1)], [1.0])
+    with pytest.raises(ValueError, match="blend='median'.*allowed: blends"):
+        readout_of_json(stored, geometry)
