@@ -21,6 +21,7 @@ from modit.hppo.params import VARIANTS
 from modit.inference.retrieval import Query
 from modit.params import Params
 from modit.release.gate.champion import NONE, Champion
+from modit.model.readout import Move, readout_json
 from modit.train.checkpoint import save_model
 
 
@@ -49,9 +50,11 @@ class FolderContext:
 def _write_artifacts(root: Path, context: EvaluationContext, models: list[Row[Query]]) -> None:
     stages = dict(zip(("pretrained", "continued", "finetuned"), models, strict=False))
     stages |= dict.fromkeys(HPPO_OUTPUTS, models[3])
-    for name in ("catalog", "patterns", "predictor", "cases", "index", "hppo_variants", "champion", *stages):
+    for name in ("catalog", "patterns", "predictor", "cases", "index", "hppo_variants", "champion", "readout", *stages):
         (root / name).mkdir()
     Champion(NONE, "nothing was promoted").save(root / "champion")
+    readout = readout_json(0.5, [Move("mean", "density", 0.6), Move("best", "both", 0.3)], [0.7, 0.3])
+    (root / "readout" / "readout.json").write_text(json.dumps(readout))
     (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": []}))
     context.catalog.save(root / "catalog")
     context.patterns.save(root / "patterns" / "rare.npz")
@@ -111,6 +114,8 @@ def with_variants(step_context: FolderContext, models: list[Row[Query]], tmp_pat
     """The same run with two variants, whose validation chose the scale 3 before a round that was not kept."""
     root = tmp_path / "run"
     shutil.copytree(step_context.root, root)
+    readout = readout_json(0.5, [Move("mean", "density", 0.6), Move("best", "both", 0.3)], [0.7, 0.3])
+    (root / "readout" / "readout.json").write_text(json.dumps(readout))
     (root / "hppo_variants" / "variants.json").write_text(
         json.dumps({"hppo": "pareto", "names": ["off_policy", "adaptive"]})
     )
@@ -136,7 +141,8 @@ def test_variants_are_rows_after_hppo_at_the_guidance_that_their_own_validation_
     for split in content["splits"].values():
         models = [(row["name"], row["guidance"]) for row in split["rows"] if row["kind"] == "model"]
         variants = [("HPPO off-policy", 3.0), ("HPPO adaptive", 3.0)]
-        assert models[3:] == [("HPPO", 2.0), *variants, ("HPPO + rerank", None)]
+        parts = [("HPPO, network alone", 2.0), ("HPPO, vote alone", 2.0)]
+        assert models[3:] == [("HPPO", 2.0), *parts, *variants, ("HPPO + rerank", None)]
         joint = {row["name"]: row["joint"] for row in split["rows"]}
         assert joint["HPPO off-policy"] != joint["HPPO adaptive"]
         compared = {entry["name"] for entry in split["comparisons"]}
