@@ -203,7 +203,7 @@ def test_anchors_are_labelled_among_trainable_items(run, domain):
 
 @pytest.mark.parametrize("domain", DOMAINS)
 @pytest.mark.parametrize("step", HPPO_STEPS)
-def test_hppo_is_rewarded_by_trainable_items_and_validated_without_test_items(run, step, domain):
+def test_hppo_is_rewarded_by_trainable_items_and_validated_on_those_that_nobody_learns_from(run, step, domain):
     patterns = run.patterns[domain]
     rewards, validations = [], []
     for search in run.recorder.searches[f"{step}.{domain}"]:
@@ -212,22 +212,22 @@ def test_hppo_is_rewarded_by_trainable_items_and_validated_without_test_items(ru
         assert search["allowed"][found].all()
         if np.array_equal(search["allowed"], patterns.trainable):
             rewards.append(found)
-        elif np.array_equal(search["allowed"], patterns.visible_for_validation):
+        elif np.array_equal(search["allowed"], patterns.role == VALIDATION):
             validations.append(found)
         else:
             pytest.fail("a search sees other items than those that it may")
     assert rewards
     assert validations
     assert not run.held_out(domain)[np.concatenate(rewards)].any()
-    assert (patterns.role[np.concatenate(validations)] != TEST).all()
+    assert (patterns.role[np.concatenate(validations)] == VALIDATION).all()
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_finetuning_asks_the_index_to_choose_its_weights_and_test_items_are_hidden_from_it(run, domain):
+def test_finetuning_chooses_its_weights_by_searches_among_validation_items(run, domain):
     searches = run.recorder.searches[f"finetune.{domain}"]
     assert searches
     for search in searches:
-        assert np.array_equal(search["allowed"], run.patterns[domain].visible_for_validation)
+        assert np.array_equal(search["allowed"], run.patterns[domain].role == VALIDATION)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

@@ -14,7 +14,7 @@ from components.registry import REGISTRY
 from modit.core.runner import StepRunner
 from modit.data.catalog import NOT_SCORED, Catalog
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.data.splits import VALIDATIONS, Split
+from modit.data.splits import VALIDATION, VALIDATIONS, Split
 from modit.index.item_index import ItemIndex
 from modit.metric.anchors import read_labels
 from modit.metric.cases import Cases
@@ -104,7 +104,7 @@ def test_labels_trajectories_and_cases_hold_scored_items_alone(run, catalog):
 def test_validation_and_labels_of_candidates_see_scored_items_alone_in_lists_of_their_share(run, catalog):
     patterns, scored = Patterns.load(run[0].store.read("patterns") / f"{DOMAIN}.npz"), catalog.scored(DOMAIN)
     wanted = {
-        "validation": patterns.visible_for_validation & scored,
+        "validation": (patterns.role == VALIDATION) & scored,
         "candidates": patterns.trainable & scored,
     }
     seen = {name: [k for allowed, k in run[1] if np.array_equal(allowed, mask)] for name, mask in wanted.items()}
