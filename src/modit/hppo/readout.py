@@ -6,12 +6,12 @@ exp(Joint / temperature), and what they agree on remains (docs/adr/0043).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from modit.data.splits import VALIDATIONS
+from modit.data.splits import VALIDATIONS, Split
 from modit.hppo.validation import Validator
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
@@ -34,7 +34,7 @@ class ReadoutChoice(NamedTuple):
         moves: Those that vote, the heaviest first.
         weights: Of the moves, summing to 1.
         shares: Share -> kind of validation -> mean Joint@K.
-        best_move: The mean Joint@K over both kinds of the best single move.
+        best_move: The mean Joint@K over patterns of the best single move.
     """
 
     share: float
@@ -56,7 +56,9 @@ class ReadoutChoice(NamedTuple):
 
 
 def choose_readout(model: MODiT, guidance: float, validator: Validator) -> ReadoutChoice:
-    """Chooses moves, weights and share on both kinds of validation cases, which weigh the same.
+    """Chooses moves and weights on the patterns of both kinds of validation, and the share by the mean of both kinds.
+
+    For the share both kinds weigh the same: a network that memorises its patterns gains on items and loses on patterns.
 
     Args:
         model: The last of HPPO.
@@ -73,24 +75,46 @@ def choose_readout(model: MODiT, guidance: float, validator: Validator) -> Reado
     blends = {split: blends_of_seeds(*validator.seeds(split), geometry) for split in kinds}
     network = {split: validator.queries(model, split, [guidance])[:, 0] for split in kinds}
 
-    def joint(readout: Readout) -> np.ndarray:
-        """Mean Joint@K of each kind."""
+    def joint(readout: Readout) -> dict[Split, np.ndarray]:
+        """Joint@K of each kind's cases."""
         queries = {split: mix(network[split], vote(blends[split], readout), readout.share) for split in kinds}
-        return np.array([validator.judge(split, found.numpy()).joint.mean() for split, found in queries.items()])
+        return {split: validator.judge(split, found.numpy()).joint for split, found in queries.items()}
 
-    figures = np.array([joint(Readout.of(0.0, [move], [1.0], geometry)).mean() for move in MOVES])
+    patterns = {split: validator.cases[split][1] for split in kinds}
+    alone = [joint(Readout.of(0.0, [move], [1.0], geometry)) for move in MOVES]
+    figures = np.array([mean_over_patterns(found, patterns) for found in alone])
     moves, weights = voters(figures)
     by_share = {share: joint(Readout.of(share, moves, weights, geometry)) for share in SHARES}
-    best = max(SHARES, key=lambda share: (round(by_share[share].mean(), 9), -share))
-    shares = {share: dict(zip(map(str, kinds), values.tolist(), strict=True)) for share, values in by_share.items()}
+    shares = {
+        share: {str(split): float(values.mean()) for split, values in found.items()}
+        for share, found in by_share.items()
+    }
+    best = max(SHARES, key=lambda share: (round(sum(shares[share].values()), 9), -share))
     return ReadoutChoice(best, moves, weights, shares, float(figures.max()))
+
+
+def mean_over_patterns(joint: Mapping[Split, np.ndarray], patterns: Mapping[Split, np.ndarray]) -> float:
+    """The mean over the patterns of all kinds of the mean Joint@K of a pattern's cases.
+
+    A fixed move has learnt no pattern, so both kinds tell the same of it, and its patterns are what is independent.
+
+    Args:
+        joint: Of the cases of each kind.
+        patterns: Of the same cases.
+    """
+    means = [
+        values[patterns[split] == pattern].mean()
+        for split, values in joint.items()
+        for pattern in np.unique(patterns[split])
+    ]
+    return float(np.mean(means))
 
 
 def voters(joint: np.ndarray) -> tuple[list[Move], list[float]]:
     """The moves that vote, the heaviest first, and their weights.
 
     Args:
-        joint: Mean Joint@K of every move of `MOVES`, in [0, 1].
+        joint: Mean Joint@K over patterns of every move of `MOVES`, in [0, 1].
     """
     weight = np.exp((joint - joint.max()) / TEMPERATURE)
     order = np.argsort(-weight, kind="stable")[:VOTERS]

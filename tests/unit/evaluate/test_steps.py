@@ -19,9 +19,9 @@ from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.task import Row
 from modit.hppo.params import VARIANTS
 from modit.inference.retrieval import Query
+from modit.model.readout import Move, readout_json
 from modit.params import Params
 from modit.release.gate.champion import NONE, Champion
-from modit.model.readout import Move, readout_json
 from modit.train.checkpoint import save_model
 
 

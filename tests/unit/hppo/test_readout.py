@@ -9,7 +9,7 @@ import pytest
 
 from modit.data.splits import VALIDATIONS, ResultScope, Split
 from modit.evaluate.seeds.context import EvaluationContext
-from modit.hppo.readout import SHARES, VOTERS, choose_readout, voters
+from modit.hppo.readout import SHARES, VOTERS, choose_readout, mean_over_patterns, voters
 from modit.hppo.validation import Validator
 from modit.model.readout import MOVES
 from modit.train.params import SamplerParams
@@ -73,3 +73,9 @@ def test_one_kind_of_validation_is_enough_and_none_is_refused(context: Evaluatio
     assert set(one.shares[0.0]) == {"item_validation"}
     with pytest.raises(ValueError, match="neither kind of validation has a case"):
         choose_readout(model, 2.0, replace(validator, cases=dict.fromkeys(VALIDATIONS, empty)))
+
+
+def test_every_pattern_weighs_the_same_however_many_cases_it_has() -> None:
+    joint = {Split.ITEM_VALIDATION: np.array([0.2, 0.4, 0.9]), Split.PATTERN_VALIDATION: np.array([0.0, 0.0])}
+    patterns = {Split.ITEM_VALIDATION: np.array([1, 1, 2]), Split.PATTERN_VALIDATION: np.array([3, 3])}
+    assert mean_over_patterns(joint, patterns) == pytest.approx((0.3 + 0.9 + 0.0) / 3)
