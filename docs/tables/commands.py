@@ -15,10 +15,11 @@ WIDTH = 110  # columns
 
 def commands() -> str:
     """What `modit COMMAND --help` prints, for every command."""
-    return "\n" + "".join(_helps(_modit(), "modit"))
+    return "\n" + "".join(_helps(modit_parser(), "modit"))
 
 
-def _modit() -> argparse.ArgumentParser:
+def modit_parser() -> argparse.ArgumentParser:
+    """The parser of the command `modit`."""
     from modit.cli import build_parser
 
     return build_parser()

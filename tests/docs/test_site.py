@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from docs import generate
+from docs.tables.commands import modit_parser
+from docs.tables.fields import attributes
 from tests.docs.pages import PAGES, ROOT
 
 PROGRAM = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir"]
@@ -82,12 +84,12 @@ def test_every_parameter_has_a_meaning():
 
     for name, field in Params.model_fields.items():
         if hasattr(field.annotation, "model_fields"):
-            missing = set(field.annotation.model_fields) - set(generate.attributes(field.annotation))
+            missing = set(field.annotation.model_fields) - set(attributes(field.annotation))
             assert missing == set(), f"section {name}: no meaning of {missing} in the docstring"
 
 
 def test_every_option_of_a_command_has_a_help():
-    for parser in _parsers(generate._modit()):
+    for parser in _parsers(modit_parser()):
         for action in parser._actions:
             assert action.help or not action.option_strings, f"{parser.prog}: {action.option_strings} has no help"
 

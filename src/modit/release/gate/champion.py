@@ -105,8 +105,8 @@ def fetch_champion(named: NamedVersion | None, domain: str, catalog: Catalog, fo
         try:
             found = _fetch(named, domain, catalog, folder)
         except ArtifactError as error:
-            tags = (named.tags.get(name) for name in ("run_uri", "sampler_digest", "index_digest"))
-            found = Champion(UNREADABLE, str(error), named.model, named.version, *tags)
+            run_uri, sampler, index = (named.tags.get(name) for name in ("run_uri", "sampler_digest", "index_digest"))
+            found = Champion(UNREADABLE, str(error), named.model, named.version, run_uri, sampler, index)
     found.save(folder)
     return found
 
