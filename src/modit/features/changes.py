@@ -18,7 +18,7 @@ from modit.core.errors import FeatureParityError
 from modit.core.step import ALL_BUCKETS
 from modit.data.hashing import bucket_of
 from modit.features.lookup import shown
-from modit.features.rows import BATCH_ROWS, OfflineRows, RowFile, down_to_complete
+from modit.features.rows import BATCH_ROWS, OfflineRows, RowFile
 from modit.features.tables import FeatureTable
 
 
@@ -34,85 +34,8 @@ class Changes:
     rows: np.ndarray
     removed: np.ndarray
 
-    def __bool__(self) -> bool:
-        return bool(len(self.rows) or len(self.removed))
-
-
-def find_changes(table: FeatureTable, files: Sequence[RowFile], buckets: range = ALL_BUCKETS) -> Changes:
-    """Compares a table with the state of its view, bit by bit.
-
-    Args:
-        table: what should be.
-        files: of the view, newest first.
-        buckets: in which the items of the table lie; rows of others are left out.
-    """
-    known = pd.Index(table.item_ids)
-    differs = np.ones(len(table), bool)
-    removed: list[np.ndarray] = []
-    names = list(table.columns)
-    for batch in newest_rows(files, ["item_id", *names], buckets=buckets):
-        ids = _ids(batch)
-        place, live = known.get_indexer(ids), _is_live(batch.column(1))
-        removed.append(ids[(place < 0) & live])
-        here = (place >= 0) & live
-        same = [_same(batch[name], here, table.columns[name], place[here]) for name in names]
-        differs[place[here]] = ~np.logical_and.reduce(same)
-    return Changes(np.flatnonzero(differs), np.concatenate(removed) if removed else np.empty(0, dtype=str))
-
-
-def newest_rows(
-    files: Sequence[RowFile],
-    columns: list[str] | None = None,
-    rows: int = BATCH_ROWS,
-    buckets: range = ALL_BUCKETS,
-) -> Iterator[pa.RecordBatch]:
-    """Streams the newest row of every item.
-
-    Args:
-        files: newest first.
-        columns: to read, `item_id` first; all if None.
-        rows: most rows of a batch.
-        buckets: leaves out the items of others.
-    """
-    seen: set[str] = set()
-    for number, file in enumerate(files):
-        shared = not set(file.buckets) <= set(buckets)
-        for batch in file.batches(columns, rows):
-            if shared:
-                batch = batch.filter(pa.array(np.isin(bucket_of(batch["item_id"]), buckets)))
-            ids = batch["item_id"].to_pylist()
-            if seen:
-                batch = batch.filter(pa.array([each not in seen for each in ids], pa.bool_()))
-            if number < len(files) - 1:
-                seen.update(ids)
-            if len(batch):
-                yield batch
-
-
-def _ids(batch: pa.RecordBatch) -> np.ndarray:
-    return np.array(batch["item_id"].to_pylist(), dtype=str)
-
-
-def _is_live(column: pa.Array) -> np.ndarray:
-    return column.is_valid().to_numpy(zero_copy_only=False)
-
-
-def _same(column: pa.Array, here: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Bool [n]: whether the chosen rows of a column have the bits of rows of an array."""
-    stored, expected = column.filter(pa.array(here)), np.ascontiguousarray(values[place])
-    if values.ndim == 1:
-        found = stored.to_numpy(zero_copy_only=False).astype(values.dtype)
-        return _bits(found) == _bits(expected)
-    same = pc.equal(pc.list_value_length(stored), values.shape[1]).to_numpy(zero_copy_only=False)
-    found = stored.filter(pa.array(same)).flatten().to_numpy().reshape(-1, values.shape[1])
-    same[same] = (_bits(found) == _bits(expected[same])).all(1)
-    return same
-
-
-def _bits(values: np.ndarray) -> np.ndarray:
-    # One pattern for all NaNs: null comes back as another NaN than it went.
-    plain = np.where(np.isnan(values), np.float32(np.nan), values) if values.dtype.kind == "f" else values
-    return plain.view(f"u{values.dtype.itemsize}")
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.removed)
 
 
 def append_night(
@@ -142,29 +65,92 @@ def append_night(
     Raises:
         FeatureParityError: what was written is read back otherwise.
     """
-    files = down_to_complete(rows.files(table.view, buckets=buckets), buckets)
+    files = down_to_complete(rows.files(table.view, buckets), buckets)
     changes = find_changes(table, files, buckets)
-    if (expires and not (files and files[0].event == as_of)) or _is_much(changes, files, len(table), buckets):
+    # Of a file's rows those of these buckets, about: the number of shards may have changed since.
+    shares = (each.count * len(set(each.buckets) & set(buckets)) / len(each.buckets) for each in files[:-1])
+    is_much = len(changes) > 0 and len(changes) + sum(shares) > len(table)
+    if is_much or (expires and not (files and files[0].event == as_of)):
         changes = Changes(np.arange(len(table)), changes.removed)
     if changes:
         rows.append(table, changes.rows, changes.removed, as_of, created, buckets)
-        _read_back(rows, table, buckets)
+        if wrong := find_changes(table, down_to_complete(rows.files(table.view, buckets), buckets), buckets):
+            ids = [*table.item_ids[wrong.rows].tolist(), *wrong.removed.tolist()]
+            raise FeatureParityError(f"{table.view}: {len(ids)} of {len(table)} items differ offline: {shown(ids)}")
     return changes
 
 
-def _is_much(changes: Changes, files: Sequence[RowFile], items: int, buckets: range) -> bool:
-    added = len(changes.rows) + len(changes.removed)
-    return added > 0 and added + sum(_share(file, buckets) for file in files[:-1]) > items
+def down_to_complete(files: Sequence[RowFile], buckets: range = ALL_BUCKETS) -> list[RowFile]:
+    """Those of some files, newest first, that say the state of every item of some buckets: the rest is history."""
+    left = set(buckets)
+    for number, file in enumerate(files, start=1):
+        left -= set(file.buckets) if file.complete else set()
+        if not left:
+            return list(files[:number])
+    return list(files)
 
 
-def _share(file: RowFile, buckets: range) -> float:
-    """How many of a file's rows are of some buckets, about: the number of shards may have changed since."""
-    return file.count * len(set(file.buckets).intersection(buckets)) / len(file.buckets)
+def find_changes(table: FeatureTable, files: Sequence[RowFile], buckets: range = ALL_BUCKETS) -> Changes:
+    """Compares a table with the state of its view, bit by bit.
+
+    Args:
+        table: what should be.
+        files: of the view, newest first.
+        buckets: in which the items of the table lie; rows of others are left out.
+    """
+    known, names = pd.Index(table.item_ids), list(table.columns)
+    differs = np.ones(len(table), bool)
+    removed = [np.empty(0, dtype=str)]
+    for batch in newest_rows(files, ["item_id", *names], buckets=buckets):
+        ids = np.array(batch["item_id"].to_pylist(), dtype=str)
+        place, live = known.get_indexer(ids), batch.column(1).is_valid().to_numpy(zero_copy_only=False)
+        removed.append(ids[(place < 0) & live])
+        here = (place >= 0) & live
+        same = [_same(batch[name].filter(pa.array(here)), table.columns[name][place[here]]) for name in names]
+        differs[place[here]] = ~np.logical_and.reduce(same)
+    return Changes(np.flatnonzero(differs), np.concatenate(removed))
 
 
-def _read_back(rows: OfflineRows, table: FeatureTable, buckets: range) -> None:
-    files = down_to_complete(rows.files(table.view, buckets=buckets), buckets)
-    wrong = find_changes(table, files, buckets)
-    if wrong:
-        ids = [*table.item_ids[wrong.rows].tolist(), *wrong.removed.tolist()]
-        raise FeatureParityError(f"{table.view}: {len(ids)} of {len(table)} items differ offline: {shown(ids)}")
+def newest_rows(
+    files: Sequence[RowFile],
+    columns: list[str] | None = None,
+    rows: int = BATCH_ROWS,
+    buckets: range = ALL_BUCKETS,
+) -> Iterator[pa.RecordBatch]:
+    """Streams the newest row of every item.
+
+    Args:
+        files: newest first.
+        columns: to read, `item_id` first; all if None.
+        rows: most rows of a batch.
+        buckets: leaves out the items of others.
+    """
+    seen: set[str] = set()
+    for number, file in enumerate(files):
+        has_others = not set(file.buckets) <= set(buckets)
+        for batch in file.batches(columns, rows):
+            if has_others:
+                batch = batch.filter(pa.array(np.isin(bucket_of(batch["item_id"]), buckets)))
+            ids = batch["item_id"].to_pylist()
+            if seen:
+                batch = batch.filter(pa.array([each not in seen for each in ids], pa.bool_()))
+            if number < len(files) - 1:
+                seen.update(ids)
+            if len(batch):
+                yield batch
+
+
+def _same(stored: pa.Array, expected: np.ndarray) -> np.ndarray:
+    """Bool [n]: whether the values of a column have the bits of those of an array [n] or [n, d]."""
+    if expected.ndim == 1:
+        return _bits(stored.to_numpy(zero_copy_only=False).astype(expected.dtype)) == _bits(expected)
+    same = pc.equal(pc.list_value_length(stored), expected.shape[1]).to_numpy(zero_copy_only=False)
+    found = stored.filter(pa.array(same)).flatten().to_numpy().reshape(-1, expected.shape[1])
+    same[same] = (_bits(found) == _bits(expected[same])).all(1)
+    return same
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    # One pattern for all NaNs: null comes back as another NaN than it went.
+    plain = np.where(np.isnan(values), np.float32(np.nan), values) if values.dtype.kind == "f" else values
+    return np.ascontiguousarray(plain).view(f"u{values.dtype.itemsize}")

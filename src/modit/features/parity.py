@@ -25,13 +25,7 @@ def sample_of(table: FeatureTable, size: int) -> np.ndarray:
 
 
 def compare_online(store: FeatureStore, table: FeatureTable, rows: np.ndarray) -> list[str]:
-    """Ids of those rows that the online store answers otherwise.
-
-    Args:
-        store: with the table's view applied.
-        table: what the run computed.
-        rows: int [n], of the table.
-    """
+    """Ids of those rows, int [n], that the online store answers otherwise than a table says."""
     if not len(rows):
         return []  # a shard without an item; Feast refuses to be asked for none
     answer = store.get_online_features(references(table), {"item_id": table.item_ids[rows].tolist()}).to_dict()
@@ -59,10 +53,10 @@ def differing(table: FeatureTable, rows: np.ndarray, answer: Any) -> list[str]:
 
 
 def _equal(found: Any, expected: np.ndarray) -> bool:
-    if found is None:
-        return expected.ndim == 0 and bool(np.isnan(expected))
     if expected.ndim == 0 and np.isnan(expected):
-        return bool(np.isnan(found))
+        return found is None or bool(np.isnan(found))
+    if found is None:
+        return False
     # A Python float holds a float32 exactly; one that was rounded elsewhere is caught by the way back.
     value = np.asarray(found, dtype=expected.dtype)
     exact = np.array_equal(np.asarray(found, np.float64), value.astype(np.float64))

@@ -58,8 +58,12 @@ def publish(
         RunBusyError: another process publishes the same items, or holds the store, for longer than ten minutes.
     """
     started, now = time.monotonic(), created or datetime.now(UTC)
-    lock = partial(locked, folder, _busy(folder), _WAIT, f"run {night.run_uri}")
-    with locked_range(folder / ".bucket_locks", night.buckets, partial(_busy(folder), "another run"), _WAIT):
+
+    def busy(who: str) -> RunBusyError:
+        return RunBusyError(f"{folder} is being published to by {who}; waited {_WAIT:g} s")
+
+    lock = partial(locked, folder, busy, _WAIT, f"run {night.run_uri}")
+    with locked_range(folder / ".bucket_locks", night.buckets, partial(busy, "another run"), _WAIT):
         with lock():
             published, rows = Published.read(folder), OfflineRows(folder)
             if published.as_of and night.as_of < datetime.fromisoformat(published.as_of):
@@ -75,9 +79,7 @@ def publish(
         with lock():
             store = open_store(folder)
             dropped = _apply(store, declarations(repo, folder))
-        online = _materialise(
-            store, Materialiser(store, rows, params, lock, night.buckets), night.tables, params.sample
-        )
+        online = _materialise(Materialiser(store, rows, params, lock, night.buckets), night.tables, params.sample)
     return {
         "status": "published",
         "written": {view: len(found.rows) for view, found in changes.items()},
@@ -98,11 +100,12 @@ def _apply(store: FeatureStore, declared: list[Any]) -> list[str]:
     return dropped
 
 
-def _materialise(
-    store: FeatureStore, materialiser: Materialiser, tables: Sequence[FeatureTable], size: int
-) -> dict[str, int]:
+def _materialise(materialiser: Materialiser, tables: Sequence[FeatureTable], size: int) -> dict[str, int]:
+    """Writes all views online, compares a sample of each, and returns the rows that were written."""
+    store, written = materialiser.store, {}
     views = [store.get_feature_view(table.view) for table in tables]
-    written = {view.name: materialiser.run(view) for view in views}
+    for view in views:
+        written[view.name] = materialiser.run(view)
     for view, table in zip(views, tables, strict=True):
         sample = sample_of(table, size)
         if compare_online(store, table, sample):
@@ -113,10 +116,6 @@ def _materialise(
                 f"{view.name}: {len(wrong)} of {len(sample)} items differ online, first {wrong[0]}"
             )
     return written
-
-
-def _busy(folder: Path) -> Callable[[str], RunBusyError]:
-    return lambda who: RunBusyError(f"{folder} is being published to by {who}; waited {_WAIT:g} s")
 
 
 class Materialiser:
@@ -148,23 +147,20 @@ class Materialiser:
         self._notes, self._name = Storage(str(rows.folder.parent)), f"online-buckets-{kind}.json"
 
     def run(self, view: FeatureView, everything: bool = False) -> int:
-        """Brings a view up to date.
-
-        Args:
-            view: as registered.
-            everything: writes all items again, whatever is noted.
-
-        Returns:
-            Rows written.
-        """
+        """Brings a view up to date, or with `everything` writes all items again; returns the number of rows written."""
         files = self.rows.files(view.name, buckets=self.buckets)
         noted = {} if everything else self._noted().get(view.name, {})
         pending = [file for file in files if self._mask(file) & ~noted.get(file.path.name, 0)]
         if not pending:
             return 0
         start = min(min(pending).event, files[0].event - self.overlap)
+        written = 0
         with self._writing():
-            written = self._write(view, [file for file in files if file.event >= start])
+            newest = newest_rows([each for each in files if each.event >= start], rows=self.batch, buckets=self.buckets)
+            for batch in newest:
+                # Not `write_to_online_store`: it drops a batch without a single value, such as one of removed items.
+                self.store.provider.ingest_df(view, batch.to_pandas())
+                written += len(batch)
         with self.lock():
             self.store.refresh_registry()  # another shard may have written since
             self.store.registry.apply_materialization(view, self.store.project, start, files[0].event)
@@ -184,11 +180,3 @@ class Materialiser:
 
     def _mask(self, file: RowFile) -> int:
         return sum(1 << bucket for bucket in file.buckets if bucket in self.buckets)
-
-    def _write(self, view: FeatureView, files: Sequence[RowFile]) -> int:
-        written = 0
-        for batch in newest_rows(files, rows=self.batch, buckets=self.buckets):
-            # Not `write_to_online_store`: it drops a batch without a single value, such as one of removed items.
-            self.store.provider.ingest_df(view, batch.to_pandas())
-            written += len(batch)
-        return written

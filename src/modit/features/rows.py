@@ -9,7 +9,7 @@ has one; it is not looked for before the newest file with all items of its bucke
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,22 +59,13 @@ class RowFile:
 
 
 class OfflineRows:
-    """The rows of all views, below one folder."""
+    """The rows of all views, below the folder of one feature store."""
 
     def __init__(self, folder: Path) -> None:
-        """Prepares to read and write the rows of the feature store in a folder."""
         self.folder, self._partial = folder / "rows", folder / ".partial"
 
-    def files(
-        self,
-        view: str,
-        buckets: range = ALL_BUCKETS,
-    ) -> list[RowFile]:
-        """The files of a view, newest first.
-
-        Args:
-            view: its name.
-            buckets: leaves out files without any item of these.
+    def files(self, view: str, buckets: range = ALL_BUCKETS) -> list[RowFile]:
+        """The files of a view that have items of some buckets, newest first.
 
         Raises:
             ArtifactError: a parquet file there is not one of ours.
@@ -104,29 +95,26 @@ class OfflineRows:
         shard = "" if buckets == ALL_BUCKETS else f"-{buckets[0]:02}-{buckets[-1]:02}"
         partial = self._partial / f"{table.view}{shard}.parquet"
         partial.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(partial, _schema(table)) as writer:
+        types = {name: _type(values) for name, values in table.columns.items()}
+        schema = pa.schema({"item_id": pa.string(), **types, EVENT: _TIME, CREATED: _TIME})
+
+        def batch(ids: np.ndarray, columns: list[pa.Array]) -> pa.RecordBatch:
+            times = [pa.repeat(pa.scalar(time, _TIME), len(ids)) for time in (event, created)]
+            return pa.record_batch([pa.array(ids.tolist(), pa.string()), *columns, *times], schema=schema)
+
+        with pq.ParquetWriter(partial, schema) as writer:
             for start in range(0, len(rows), BATCH_ROWS):
                 chosen = rows[start : start + BATCH_ROWS]
-                columns = [_column(values[chosen]) for values in table.columns.values()]
-                writer.write_batch(_batch(table, table.item_ids[chosen], columns, event, created))
+                writer.write_batch(
+                    batch(table.item_ids[chosen], [_column(values[chosen]) for values in table.columns.values()])
+                )
             if len(removed):
-                columns = [pa.nulls(len(removed), _type(values)) for values in table.columns.values()]
-                writer.write_batch(_batch(table, removed, columns, event, created))
+                writer.write_batch(batch(removed, [pa.nulls(len(removed), each) for each in types.values()]))
         complete = len(rows) == len(table)
         name = f"{event.strftime(_STAMP)}-{created.strftime(_STAMP)}{'-all' if complete else ''}{shard}.parquet"
         target = self.folder / table.view / name
         target.parent.mkdir(parents=True, exist_ok=True)
         return RowFile(event, created, partial.replace(target), complete, buckets)
-
-
-def down_to_complete(files: Sequence[RowFile], buckets: range = ALL_BUCKETS) -> list[RowFile]:
-    """Those of some files, newest first, that say the state of every item of some buckets: the rest is history."""
-    left = set(buckets)
-    for number, file in enumerate(files, start=1):
-        left -= set(file.buckets) if file.complete else set()
-        if not left:
-            return list(files[:number])
-    return list(files)
 
 
 def _parse(path: Path) -> RowFile:
@@ -150,15 +138,3 @@ def _column(values: np.ndarray) -> pa.Array:
         offsets = np.arange(len(values) + 1, dtype=np.int32) * np.int32(values.shape[1])
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
     return pa.array(values, from_pandas=True)  # NaN becomes null
-
-
-def _schema(table: FeatureTable) -> pa.Schema:
-    features = {name: _type(values) for name, values in table.columns.items()}
-    return pa.schema({"item_id": pa.string(), **features, EVENT: _TIME, CREATED: _TIME})
-
-
-def _batch(
-    table: FeatureTable, ids: np.ndarray, columns: list[pa.Array], event: datetime, created: datetime
-) -> pa.RecordBatch:
-    times = [pa.repeat(pa.scalar(time, _TIME), len(ids)) for time in (event, created)]
-    return pa.record_batch([pa.array(ids.tolist(), pa.string()), *columns, *times], schema=_schema(table))

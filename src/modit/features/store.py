@@ -47,11 +47,11 @@ class Published:
 
     @classmethod
     def read(cls, folder: Path) -> Published:
-        """Of a store; empty while nothing is published."""
+        """The content of the store in a folder; empty while nothing is published."""
         return cls(**(Storage(str(folder)).read_json(_PUBLISHED) or {}))
 
     def write(self, folder: Path) -> None:
-        """Into a store, as a whole."""
+        """Replaces the content of the store in a folder."""
         Storage(str(folder)).write_json(_PUBLISHED, asdict(self))
 
     def with_night(self, night: Night, now: datetime) -> Published:
@@ -110,25 +110,19 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def write_config(repo: Path, folder: Path) -> None:
-    """Writes `feature_store.yaml` into a store, for all who open it.
+    """Writes `feature_store.yaml` into a store, from the template in `feature_repo/`, for all who open it.
 
     Its paths are relative to the folder, so that the folder may be mounted elsewhere. Where `MODIT_REDIS` has an
     address, the online store is Redis; the address itself, which may hold a password, stays in the variable.
 
-    Args:
-        repo: the folder `feature_repo`.
-        folder: of the store.
-
     Raises:
         ConfigError: the template is missing or has other placeholders.
     """
-    file = repo / CONFIG_FILE
+    file, given = repo / CONFIG_FILE, environment(folder) | {FOLDER_VARIABLE: "."}
     try:
-        text = string.Template(file.read_text(encoding="utf-8")).substitute(
-            environment(folder) | {FOLDER_VARIABLE: "."}
-        )
+        text = string.Template(file.read_text(encoding="utf-8")).substitute(given)
     except (KeyError, FileNotFoundError) as error:
-        raise ConfigError(f"{file}: {error!r}; placeholders are {', '.join(environment(folder))}") from error
+        raise ConfigError(f"{file}: {error!r}; placeholders are {', '.join(given)}") from error
     content: dict[str, Any] = yaml.safe_load(text)
     if os.environ.get(REDIS_VARIABLE):
         # Without skip_dedup Feast drops a correction of the same night: it compares event times alone.
@@ -169,18 +163,20 @@ def declarations(repo: Path, folder: Path) -> list[Any]:
 @contextlib.contextmanager
 def _as_working_folder(repo: Path, variables: dict[str, str]) -> Iterator[None]:
     """Feast imports the files of a repository as top-level modules, by their path from the working folder."""
-    modules = [path.stem for path in repo.glob("*.py")]
-    hidden = {name: sys.modules.pop(name) for name in modules if name in sys.modules}
-    before = {name: os.environ.get(name) for name in variables}
+    before, modules, paths = os.environ.copy(), sys.modules.copy(), sys.path.copy()
+    names = {path.stem for path in repo.glob("*.py")}
+    for name in names:
+        sys.modules.pop(name, None)
     os.environ.update(variables)
     sys.path.insert(0, str(repo))
     try:
         with contextlib.chdir(repo):
             yield
     finally:
-        sys.path.remove(str(repo))
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        for name in modules:
+        sys.path[:] = paths
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)
+        for name in names:
             sys.modules.pop(name, None)
-        sys.modules.update(hidden)
+        sys.modules.update({name: modules[name] for name in names & modules.keys()})

@@ -44,11 +44,7 @@ class FeatureTable:
         return len(self.item_ids)
 
     def take(self, rows: np.ndarray) -> FeatureTable:
-        """The same of some items only.
-
-        Args:
-            rows: int64 [n].
-        """
+        """The same of some items only, int64 [n]."""
         columns = {name: values[rows] for name, values in self.columns.items()}
         return FeatureTable(self.view, self.item_ids[rows], columns)
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow as pa
 
 from modit.core.errors import UnknownItemError
-from modit.features.changes import newest_rows
+from modit.features.changes import down_to_complete, newest_rows
 from modit.features.lookup import EMBEDDING_VIEW, shown
-from modit.features.rows import OfflineRows, RowFile, down_to_complete
+from modit.features.rows import OfflineRows, RowFile
 
 
 def files_until(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from modit.core.errors import FeatureParityError, UnknownItemError
-from modit.features.changes import append_night, find_changes
+from modit.features.changes import append_night, down_to_complete, find_changes
 from modit.features.params import FeatureParams
-from modit.features.rows import OfflineRows, down_to_complete
+from modit.features.rows import OfflineRows
 from modit.features.tables import FeatureTable
 from tests.unit.features.conftest import FIRST, World
 from tests.unit.features.matrices import files_until, item_matrix
