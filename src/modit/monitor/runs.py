@@ -69,14 +69,15 @@ class RunReader:
         Raises:
             ArtifactError: One of its files has other content than it should have.
         """
-        marks = self._marks()
+        found = self._run.filesystem.find(self._run.root, detail=True)
+        # File -> a mark that changes with its content, from one listing.
+        marks = {path.removeprefix(f"{self._run.root}/"): repr(entry) for path, entry in found.items()}
         try:
-            return self._facts({name: self._json(name, mark) for name, mark in marks.items() if is_fact(name)})
+            return self._facts({name: self._json(name, mark) for name, mark in marks.items() if _is_fact(name)})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{self._run.uri}: a file lacks or misstates {error}") from error
 
     def _facts(self, files: Mapping[str, Json]) -> RunFacts:
-        config = files[RUN_FILE]
         manifests = {
             name.removesuffix(f"/{MANIFEST}"): Manifest.from_json(content, name)
             for name, content in files.items()
@@ -84,36 +85,35 @@ class RunReader:
         }
         state, finished = self._end(manifests, files)
         validated = manifests[VALIDATION].summary if VALIDATION in manifests else files.get(REFUSAL, {})
+        tables = validated.get("tables", {})
+        in_window = {table: counts["rows"] - counts["outside_window"] for table, counts in tables.items()}
         verdict = files.get(f"verdict/{VERDICT_FILE}", {"domains": {}})
         return RunFacts(
             name=self._run.name,
-            catalogue=config["catalogue"],
-            preset=config["preset"],
+            catalogue=files[RUN_FILE]["catalogue"],
+            preset=files[RUN_FILE]["preset"],
             state=state,
             started=self._started,
             finished=finished,
             verdicts={domain: judged["status"] for domain, judged in verdict["domains"].items()},
-            quarantine=quarantine_shares(validated.get("tables", {})),
-            steps=step_seconds(manifests),
+            quarantine={table: tables[table]["set_aside"] / rows for table, rows in in_window.items() if rows > 0},
+            steps={
+                (each.step, each.domain or ""): each.seconds
+                for each in manifests.values()
+                if each.seconds is not None and each.origin is None
+            },
         )
 
     def _end(self, manifests: Mapping[str, Manifest], files: Mapping[str, Json]) -> tuple[str, float | None]:
+        """The run's state, and when it ended."""
+        validation = manifests.get(VALIDATION)
         if LAST in manifests:
-            return FINISHED, seconds_of(manifests[LAST].created)
-        if VALIDATION not in manifests:
-            return (REFUSED, self._modified(REFUSAL)) if REFUSAL in files else (UNFINISHED, None)
-        validation = manifests[VALIDATION]
-        skipped = validation.summary.get("outcome") == SKIPPED_NO_DATA
-        return (SKIPPED, seconds_of(validation.created)) if skipped else (UNFINISHED, None)
-
-    def _modified(self, name: str) -> float:
-        return self._run.filesystem.modified(f"{self._run.root}/{name}").timestamp()
-
-    def _marks(self) -> dict[str, str]:
-        """File -> a mark that changes with its content, from one listing."""
-        found = self._run.filesystem.find(self._run.root, detail=True)
-        start = len(self._run.root) + 1
-        return {path[start:]: repr(entry) for path, entry in found.items()}
+            return FINISHED, datetime.fromisoformat(manifests[LAST].created).timestamp()
+        if validation and validation.summary.get("outcome") == SKIPPED_NO_DATA:
+            return SKIPPED, datetime.fromisoformat(validation.created).timestamp()
+        if not validation and REFUSAL in files:
+            return REFUSED, self._run.filesystem.modified(f"{self._run.root}/{REFUSAL}").timestamp()
+        return UNFINISHED, None
 
     def _json(self, name: str, mark: str) -> Json:
         known = self._read.get(name)
@@ -125,28 +125,8 @@ class RunReader:
         return known[1]
 
 
-def is_fact(name: str) -> bool:
+def _is_fact(name: str) -> bool:
     """Whether the facts come from a file: `run.json`, a manifest, the verdict, or the outcome of a refusal."""
     *folders, file = name.split("/")
     manifest = file == MANIFEST and 1 <= len(folders) <= 2 and not name.startswith((".", REFUSED_FOLDER))
     return manifest or name in (RUN_FILE, REFUSAL, f"verdict/{VERDICT_FILE}")
-
-
-def quarantine_shares(tables: Mapping[str, Json]) -> dict[str, float]:
-    """Rows set aside over rows in the window, in [0, 1], of each table that has rows in the window."""
-    rows = {table: counts["rows"] - counts["outside_window"] for table, counts in tables.items()}
-    return {table: tables[table]["set_aside"] / count for table, count in rows.items() if count > 0}
-
-
-def step_seconds(manifests: Mapping[str, Manifest]) -> dict[tuple[str, str], float]:
-    """(step, domain or "") -> seconds, without artifacts that were copied from another run."""
-    return {
-        (manifest.step, manifest.domain or ""): manifest.seconds
-        for manifest in manifests.values()
-        if manifest.seconds is not None and manifest.origin is None
-    }
-
-
-def seconds_of(time: str) -> float:
-    """Seconds since 1970 of an ISO time."""
-    return datetime.fromisoformat(time).timestamp()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from modit.core.errors import ArtifactError
 from modit.core.run_config import RUN_FILE
@@ -59,49 +60,39 @@ class RunWatcher:
         """The runs, at most `every` seconds old; the last ones while the root cannot be read."""
         with self._lock:
             if time.monotonic() - self._looked >= self._every:
-                self._sight = self._look_or_keep()
+                last = self._sight
+                try:
+                    self._sight = self._look()
+                except Exception as error:  # each kind of store has errors of its own
+                    logger.warning("%s cannot be read: %r", self._root.uri, error)
+                    self._sight = replace(last, failures=last.failures + 1)
                 self._looked = time.monotonic()
             return self._sight
 
-    def _look_or_keep(self) -> Sight:
-        last = self._sight
-        try:
-            return self._look(last.failures)
-        except Exception as error:  # each kind of store has errors of its own
-            logger.warning("%s cannot be read: %r", self._root.uri, error)
-            return Sight(last.runs, last.count, last.unreadable, last.seen, last.failures + 1)
-
-    def _look(self, failures: int) -> Sight:
+    def _look(self) -> Sight:
         self._started = self._starts()
         newest = sorted(self._started, key=lambda name: (self._started[name], name), reverse=True)[: self._newest]
         known = self._readers
         self._readers = {
             name: known.get(name) or RunReader(self._root.at(name), self._started[name]) for name in newest
         }
-        found = [facts for reader in self._readers.values() if (facts := _read(reader)) is not None]
-        return Sight(tuple(found), len(self._started), len(newest) - len(found), time.time(), failures)
+        found = []
+        for reader in self._readers.values():
+            try:
+                found.append(reader.facts())
+            except ArtifactError as error:
+                logger.warning("a run is left out: %s", error)
+        return Sight(tuple(found), len(self._started), len(newest) - len(found), time.time(), self._sight.failures)
 
     def _starts(self) -> dict[str, float]:
         """Run -> when its `run.json` was written; a folder without one is no run, or not yet."""
-        files = self._root.filesystem
+        files, starts = self._root.filesystem, {}
         entries = files.ls(self._root.root, detail=True)
         names = [entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"]
-        starts = {}
         for name in names:
-            if name.startswith("."):
-                continue
-            try:
-                known = self._started.get(name)
-                path = f"{self._root.root}/{name}/{RUN_FILE}"
-                starts[name] = files.modified(path).timestamp() if known is None else known
-            except FileNotFoundError:
-                continue
+            if name in self._started:
+                starts[name] = self._started[name]
+            elif not name.startswith("."):
+                with suppress(FileNotFoundError):
+                    starts[name] = files.modified(f"{self._root.root}/{name}/{RUN_FILE}").timestamp()
         return starts
-
-
-def _read(reader: RunReader) -> RunFacts | None:
-    try:
-        return reader.facts()
-    except ArtifactError as error:
-        logger.warning("a run is left out: %s", error)
-        return None

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -32,7 +33,7 @@ from modit.serve.schema import (
 )
 from modit.serve.service import Service
 from modit.serve.settings import Settings
-from modit.serve.tasks import R, Task
+from modit.serve.tasks import A, R, Task
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusals, "description": text}
@@ -61,7 +62,8 @@ async def retrieve(asked: RetrieveRequest, request: Request) -> Response:
 
     The same request gets the same answer as long as the same version answers and the vectors of its seeds are the same.
     """
-    return await _answer(request, request.app.state.service.retrieve, asked)
+    [answer] = await _answers(request, request.app.state.service.retrieve, [asked])
+    return _as_json(answer)
 
 
 @router.post(
@@ -75,29 +77,24 @@ async def retrieve_batch(asked: BatchRequest[RetrieveRequest], request: Request)
 
     If one request is refused, the whole batch is refused.
     """
-    return await _answer_batch(request, request.app.state.service.retrieve, asked.requests)
+    answers = await _answers(request, request.app.state.service.retrieve, asked.requests, "requests.{}.")
+    return _as_json(BatchAnswer[Any](answers=answers))
 
 
-async def _answer(request: Request, task: Task[R, Any, Any], asked: R) -> Response:
-    """Answers one request of any task."""
-    service: Service = request.app.state.service
-    request.state.facts["domain"] = shown(asked.domain)
-    answers, facts = await service.workers.run(lambda: service.answer(task, [asked], request.state.request_id))
-    request.state.facts.update(facts)
-    return Response(answers[0].model_dump_json(exclude_unset=True), media_type="application/json")
-
-
-async def _answer_batch(request: Request, task: Task[R, Any, Any], asked: Sequence[R]) -> Response:
-    """Answers a batch of any task. For the rate it counts as its requests."""
-    service: Service = request.app.state.service
+async def _answers(request: Request, task: Task[R, Any, A], asked: Sequence[R], field: str = "") -> list[A]:
+    """Answers requests of any task, which count one by one for the rate; `field` is the place of each in a batch."""
+    service, state = request.app.state.service, request.state
     expect_range("number of requests", len(asked), 1, service.settings.limits.batch)
     if rate := request.app.state.rate:
-        rate.spend(request.state.client, len(asked) - 1)  # the middleware counted one
-    name = request.state.request_id
-    answers, facts = await service.workers.run(lambda: service.answer(task, asked, name, "requests.{}."))
-    request.state.facts.update(facts)
-    content = BatchAnswer[Any](answers=answers).model_dump_json(exclude_unset=True)
-    return Response(content, media_type="application/json")
+        rate.spend(state.client, len(asked) - 1)  # the middleware counted one
+    state.facts["domain"] = shown(",".join(sorted({each.domain for each in asked})))
+    answers, facts = await service.workers.run(lambda: service.answer(task, asked, state.request_id, field))
+    state.facts.update(facts)
+    return answers
+
+
+def _as_json(answer: BaseModel) -> Response:
+    return Response(answer.model_dump_json(exclude_unset=True), media_type="application/json")
 
 
 @router.get("/healthz", summary="Tell whether the process is alive")

@@ -24,12 +24,10 @@ _MLFLOW = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGINT or SIGTERM; requests that are being answered are finished.
-
-    Args:
-        settings: how.
-    """
-    set_up_json_logging()
+    """Serves until SIGINT or SIGTERM; requests that are being answered are finished."""
+    set_up_logging()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonFormatter())
     sys.setswitchinterval(_SWITCH_SECONDS)
     for name, value in _MLFLOW.items():
         os.environ.setdefault(name, value)
@@ -59,10 +57,3 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
         return json.dumps(content)
-
-
-def set_up_json_logging() -> None:
-    """The log lines of the whole process."""
-    set_up_logging()
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(JsonFormatter())

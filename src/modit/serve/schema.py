@@ -17,19 +17,12 @@ UNKNOWN = "unknown"
 
 
 class Refusal(BaseModel):
-    """Why a request was refused.
+    """Why a request was refused."""
 
-    Attributes:
-        field: of the request, dotted.
-        value: that is refused, as text, shortened.
-        allowed: what is allowed instead.
-        message: the same as one sentence, for people.
-    """
-
-    field: str
-    value: str
-    allowed: str
-    message: str
+    field: str = Field(description="Field of the request, dotted.")
+    value: str = Field(description="The value that is refused, as text, shortened.")
+    allowed: str = Field(description="What is allowed instead.")
+    message: str = Field(description="The same as one sentence, for people.")
 
 
 class Refusals(BaseModel):
@@ -145,65 +138,46 @@ class RetrieveRequest(ItemsRequest):
 
 
 class ResultItem(BaseModel):
-    """A result.
+    """A result."""
 
-    Attributes:
-        item_id: its id.
-        score: its inner product with the query.
-        verdict: the scorer's stored verdict for the domain: true, false, or null where the item was not scored.
-        title: its title, where the catalogue has one.
-    """
-
-    item_id: str
-    score: float
-    verdict: bool | None
-    title: str | None = None
+    item_id: str = Field(description="Id of the item.")
+    score: float = Field(description="Its inner product with the query.")
+    verdict: bool | None = Field(
+        description="The scorer's stored verdict for the domain: true, false, or null where the item was not scored."
+    )
+    title: str | None = Field(None, description="Its title, where the catalogue has one.")
 
 
 class SeedSource(BaseModel):
-    """Where the vectors of the seeds were read.
+    """Where the vectors of the seeds were read."""
 
-    Attributes:
-        features: how many come from the online feature store.
-        bundle: how many come from the catalogue of the bundle.
-        problem: why the feature store was not used, where one is configured and was not.
-    """
-
-    features: int
-    bundle: int
-    problem: str | None = None
+    features: int = Field(description="How many come from the online feature store.")
+    bundle: int = Field(description="How many come from the catalogue of the bundle.")
+    problem: str | None = Field(
+        None, description="Why the feature store was not used, where one is configured and was not."
+    )
 
 
 class ItemsAnswer(BaseModel):
-    """Results, best first, and the model version that answered.
+    """Results, best first, and the model version that answered."""
 
-    Attributes:
-        items: the results, best first; fewer than `k` only if no more items may be results.
-        query: the query vector, if it was asked for.
-        domain: that was asked for.
-        model: registered name of the model that answered.
-        version: of the model.
-        alias: that names the version.
-        index_digest: of the index that was searched.
-    """
-
-    items: list[ResultItem]
-    query: list[float] | None = None
-    domain: str
-    model: str
-    version: int
-    alias: str
-    index_digest: str
+    items: list[ResultItem] = Field(
+        description="The results, best first; fewer than `k` only if no more items may be results."
+    )
+    query: list[float] | None = Field(None, description="The query vector, if it was asked for.")
+    domain: str = Field(description="The domain that was asked for.")
+    model: str = Field(description="Registered name of the model that answered.")
+    version: int = Field(description="Version of the model.")
+    alias: str = Field(description="Alias that names the version.")
+    index_digest: str = Field(description="Digest of the index that was searched.")
 
 
 class RetrieveAnswer(ItemsAnswer):
-    """The answer to a request with seeds.
+    """The answer to a request with seeds."""
 
-    Attributes:
-        seed_source: where the vectors of the seeds were read; present where the seeds are ids.
-    """
-
-    seed_source: SeedSource | None = None
+    seed_source: SeedSource | None = Field(
+        None, description="Where the vectors of the seeds were read; present where the seeds are ids."
+    )
 
 
 R = TypeVar("R", bound=ItemsRequest)
