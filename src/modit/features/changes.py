@@ -106,7 +106,7 @@ def find_changes(table: FeatureTable, files: Sequence[RowFile], buckets: range =
         place, live = known.get_indexer(ids), batch.column(1).is_valid().to_numpy(zero_copy_only=False)
         removed.append(ids[(place < 0) & live])
         here = (place >= 0) & live
-        same = [_same(batch[name].filter(pa.array(here)), table.columns[name][place[here]]) for name in names]
+        same = [same_bits(batch[name].filter(pa.array(here)), table.columns[name][place[here]]) for name in names]
         differs[place[here]] = ~np.logical_and.reduce(same)
     return Changes(np.flatnonzero(differs), np.concatenate(removed))
 
@@ -140,17 +140,22 @@ def newest_rows(
                 yield batch
 
 
-def _same(stored: pa.Array, expected: np.ndarray) -> np.ndarray:
-    """Bool [n]: whether the values of a column have the bits of those of an array [n] or [n, d]."""
-    if expected.ndim == 1:
-        return _bits(stored.to_numpy(zero_copy_only=False).astype(expected.dtype)) == _bits(expected)
-    same = pc.equal(pc.list_value_length(stored), expected.shape[1]).to_numpy(zero_copy_only=False)
-    found = stored.filter(pa.array(same)).flatten().to_numpy().reshape(-1, expected.shape[1])
-    same[same] = (_bits(found) == _bits(expected[same])).all(1)
-    return same
+def same_bits(stored: pa.Array, expected: np.ndarray) -> np.ndarray:
+    """Bool [n]: whether the values of a column have the bits of those of an array [n] or [n, d]; null is NaN."""
+    if expected.ndim == 2:
+        same = _true(pc.equal(pc.list_value_length(stored), expected.shape[1]))
+        found = stored.filter(pa.array(same)).flatten().to_numpy().reshape(-1, expected.shape[1])
+        same[same] = (_bits(found) == _bits(expected[same])).all(1)
+        return same
+    if expected.dtype.kind == "f":
+        return _bits(stored.to_numpy(zero_copy_only=False)) == _bits(expected)
+    return _true(pc.equal(stored, pa.array(expected)))
+
+
+def _true(found: pa.BooleanArray) -> np.ndarray:
+    return pc.fill_null(found, False).to_numpy(zero_copy_only=False)
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
     # One pattern for all NaNs: null comes back as another NaN than it went.
-    plain = np.where(np.isnan(values), np.float32(np.nan), values) if values.dtype.kind == "f" else values
-    return np.ascontiguousarray(plain).view(f"u{values.dtype.itemsize}")
+    return np.where(np.isnan(values), np.float32(np.nan), values).view(f"u{values.dtype.itemsize}")

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from modit.core.errors import ArtifactError
 from modit.core.step import ALL_BUCKETS
 from modit.data.hashing import hash_unit
+from modit.features.changes import same_bits
 from modit.features.lookup import shown
+from modit.features.rows import arrow_type
 from modit.features.tables import FeatureTable
 
 if TYPE_CHECKING:
@@ -45,22 +48,11 @@ def differing(table: FeatureTable, rows: np.ndarray, answer: Any) -> list[str]:
         rows: int [n], of the table.
         answer: feature name -> n values, a mapping or a frame.
     """
-    return [
-        str(table.item_ids[row])
-        for number, row in enumerate(rows)
-        if not all(_equal(answer[name][number], values[row]) for name, values in table.columns.items())
+    same = [
+        same_bits(pa.array(answer[name], arrow_type(values), from_pandas=True), values[rows])
+        for name, values in table.columns.items()
     ]
-
-
-def _equal(found: Any, expected: np.ndarray) -> bool:
-    if expected.ndim == 0 and np.isnan(expected):
-        return found is None or bool(np.isnan(found))
-    if found is None:
-        return False
-    # A Python float holds a float32 exactly; one that was rounded elsewhere is caught by the way back.
-    value = np.asarray(found, dtype=expected.dtype)
-    exact = np.array_equal(np.asarray(found, np.float64), value.astype(np.float64))
-    return exact and value.shape == expected.shape and value.tobytes() == np.asarray(expected).tobytes()
+    return table.item_ids[rows[~np.logical_and.reduce(same)]].tolist()
 
 
 def write_parity(folder: Path, bucket: int, matrix: str, tables: Sequence[FeatureTable]) -> None:

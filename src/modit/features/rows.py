@@ -95,7 +95,7 @@ class OfflineRows:
         shard = "" if buckets == ALL_BUCKETS else f"-{buckets[0]:02}-{buckets[-1]:02}"
         partial = self._partial / f"{table.view}{shard}.parquet"
         partial.parent.mkdir(parents=True, exist_ok=True)
-        types = {name: _type(values) for name, values in table.columns.items()}
+        types = {name: arrow_type(values) for name, values in table.columns.items()}
         schema = pa.schema({"item_id": pa.string(), **types, EVENT: _TIME, CREATED: _TIME})
 
         def batch(ids: np.ndarray, columns: list[pa.Array]) -> pa.RecordBatch:
@@ -128,7 +128,8 @@ def _parse(path: Path) -> RowFile:
     return RowFile(event, created, path, match[3] is not None, buckets)
 
 
-def _type(values: np.ndarray) -> pa.DataType:
+def arrow_type(values: np.ndarray) -> pa.DataType:
+    """Type of the rows' column for a feature of a table."""
     scalar = pa.from_numpy_dtype(values.dtype)
     return pa.list_(scalar) if values.ndim == 2 else scalar
 
