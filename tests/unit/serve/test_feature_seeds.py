@@ -151,6 +151,20 @@ def test_removed_items_and_those_of_tonight_follow_the_store_without_a_restart(b
         assert ask(client, NEW).status_code == 422
 
 
+def test_the_folder_of_the_store_may_be_mounted_read_only(bundle, store, serve):
+    """Root may write anywhere, so the test looks at what is there before and after."""
+    store.publish(night_of(bundle))
+
+    def files():
+        return {path: path.stat().st_mtime_ns for path in store.folder.rglob("*")}
+
+    before = files()
+    with serve() as client:
+        wait_until_open(client)
+        assert source_of(client, "item-1", NEW) == {"features": 2, "bundle": 0}
+    assert files() == before
+
+
 @pytest.mark.parametrize("kind", ["another encoder", "another dimension"])
 def test_embeddings_of_another_space_are_refused_and_the_answer_says_so(bundle, store, serve, kind):
     catalog = bundle.catalog
