@@ -28,6 +28,18 @@ def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
         help="how much of an attribute's direction all patterns share, 0 to 1 (default %(default)s)",
     )
     parser.add_argument(
+        "--nonlinear-domains",
+        type=int,
+        default=0,
+        help="how many of the last domains have an attribute that is not linear in the embedding (default %(default)s)",
+    )
+    parser.add_argument(
+        "--scored-share",
+        type=float,
+        default=1.0,
+        help="share of the items that the scorer has judged, 0.02 to 1; others have no verdict (default %(default)s)",
+    )
+    parser.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -55,6 +67,8 @@ def _demo_world(chosen: argparse.Namespace) -> int:
         dimension=chosen.dimension,
         days=chosen.days,
         shared_direction=chosen.shared_direction,
+        nonlinear_domains=chosen.nonlinear_domains,
+        scored_share=chosen.scored_share,
     )
     written = write_demo_world(chosen.out, parameters, [DemoFault.parse(text) for text in chosen.fault])
     print(f"{chosen.out}: {'written' if written else 'the same demo world is there already, nothing to do'}")

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from modit.cli import main
 from modit.core.errors import ConfigError
@@ -190,3 +192,56 @@ def test_a_world_that_was_interrupted_is_written_anew(tmp_path, world):
     write_demo_world(tmp_path / "world", SMALL)
     assert _contents(tmp_path / "world") == _contents(world)
     assert not partial.exists()
+
+
+NONLINEAR = DemoParameters(items=20_000, domains=4, days=1, nonlinear_domains=3)
+
+
+def test_domains_that_are_not_linear_have_their_share_and_no_linear_map_finds_them():
+    chunk = draw_items(NONLINEAR, make_geometry(NONLINEAR), 0)
+    train = np.arange(len(chunk.patterns)) % 2 == 0
+    scores = []
+    for share, positive in zip(NONLINEAR.shares, chunk.attributes, strict=True):
+        assert 0.7 * share < positive.mean() < 1.4 * share
+        probe = LogisticRegression(max_iter=500).fit(chunk.embeddings[train], positive[train])
+        scores.append(roc_auc_score(positive[~train], probe.decision_function(chunk.embeddings[~train])))
+    linear, *others = scores
+    assert linear > 0.7
+    assert max(others) < 0.65
+
+
+@pytest.mark.parametrize("domain", [1, 2, 3])
+def test_a_shape_says_where_in_its_pattern_the_attribute_is(domain):
+    geometry = make_geometry(NONLINEAR)
+    chunk = draw_items(NONLINEAR, geometry, 0)
+    offsets = chunk.embeddings - geometry.centres[chunk.patterns]
+    first, second = (
+        np.einsum("nd,nd->n", offsets, directions[domain, chunk.patterns])
+        for directions in (geometry.directions, geometry.second_directions)
+    )
+    shape = {1: np.abs(first), 2: np.hypot(first, second), 3: np.sign(first * second)}[domain]
+    positive = chunk.attributes[domain]
+    assert shape[positive].mean() > shape[~positive].mean() + 0.3 * shape.std()
+
+
+def test_verdicts_beyond_the_scored_share_are_null_and_nothing_else_changes(tmp_path):
+    worlds = {share: DemoParameters(items=5_000, days=1, scored_share=share) for share in (1.0, 0.1)}
+    tables = {}
+    for share, parameters in worlds.items():
+        write_demo_world(tmp_path / str(share), parameters)
+        tables[share] = pq.read_table(tmp_path / str(share) / "items.parquet")
+    assert tables[0.1]["embedding"].equals(tables[1.0]["embedding"])
+    for domain in worlds[0.1].domain_names:
+        part, whole = (tables[share][f"attr_{domain}"].to_pylist() for share in (0.1, 1.0))
+        known = [verdict is not None for verdict in part]
+        assert 0.08 < np.mean(known) < 0.12
+        assert all(one == other for one, other, there in zip(part, whole, known, strict=True) if there)
+    scored = [
+        [verdict is not None for verdict in tables[0.1][f"attr_{name}"].to_pylist()] for name in ("quality", "safety")
+    ]
+    assert scored[0] != scored[1]
+
+
+def test_more_domains_that_are_not_linear_than_domains_are_refused():
+    with pytest.raises(ConfigError, match="nonlinear_domains must be at most the 2 domains, is 3"):
+        DemoParameters(domains=2, nonlinear_domains=3)

@@ -8,6 +8,8 @@ z ~ N(0, I), n ~ N(0, (r^2 / d) I), u_y shared by all patterns and orthonormal, 
 `shared_direction`. The scorer of domain y sees the standardised projection of o on w_{y,p} with noise, and says yes
 with a steep logistic probability: the attribute is dense far out on w_{y,p}, and rare at the centre, which is where an
 average of seeds retrieves. The centres are orthogonal to all u_y, so that a linear map can find the shared directions.
+
+In a domain that is not linear the scorer sees a shape (`modit.data.demo.shapes`) of two such projections instead.
 """
 
 from __future__ import annotations
@@ -17,11 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from modit.data.demo.parameters import POPULARITY_DOMAIN, DemoParameters
+from modit.data.demo.shapes import score_sample, shaped_score
 
 GEOMETRY_STREAM, ITEM_STREAM = 0, 1
+_SECOND_STREAM, _SCORED_STREAM = 5, 6
 # Part of the world's definition: another chunk size is another world.
 CHUNK_ITEMS = 20_000
 _POPULARITY_SIGMA = 1.4
+# Of the scores of a shape and of the noise, every so many take part in the search for a threshold.
+_SHAPE_STEP, _GRID_STEP = 100, 40
 _POPULARITY_FROM_SCORE = 0.75
 
 
@@ -34,6 +40,8 @@ class Geometry:
         centres: float32 [P, d], unit length.
         directions: float32 [Y, P, d], unit length.
         projection_std: float32 [Y, P], standard deviation of the offset's projection on its direction.
+        second_directions: float32 [Y, P, d], unit length; only domains that are not linear read them.
+        second_std: float32 [Y, P], the same of the projection on those.
         thresholds: float32 [Y, P], where the scorer's probability is one half.
         size_cdf: float64 [P], cumulative share of items.
     """
@@ -42,6 +50,8 @@ class Geometry:
     centres: np.ndarray
     directions: np.ndarray
     projection_std: np.ndarray
+    second_directions: np.ndarray
+    second_std: np.ndarray
     thresholds: np.ndarray
     size_cdf: np.ndarray
 
@@ -56,16 +66,18 @@ def make_geometry(parameters: DemoParameters) -> Geometry:
     local = _unit(rng.standard_normal((domains, count, dimension)))
     weight = parameters.shared_direction
     directions = _unit(np.sqrt(weight) * shared[:, None] + np.sqrt(1 - weight) * local)
-    overlap = np.einsum("ypd,xpd->ypx", directions, directions)
-    variance = parameters.attribute_spread**2 * (overlap**2).sum(2) + parameters.ordinary_spread**2 / dimension
+    second = _second_directions(parameters, directions)
     shift = parameters.prevalence_spread * rng.standard_normal((domains, count))
-    thresholds = np.array([_threshold(share, parameters) for share in parameters.shares])[:, None] + shift
+    levels = [_threshold(share, parameters, domain) for domain, share in enumerate(parameters.shares)]
+    thresholds = np.array(levels)[:, None] + shift
     sizes = (1.0 + np.arange(count)) ** -parameters.size_skew
     return Geometry(
         super_pattern=super_pattern,
         centres=centres.astype(np.float32),
         directions=directions.astype(np.float32),
-        projection_std=np.sqrt(variance).astype(np.float32),
+        projection_std=_projection_std(parameters, directions, directions),
+        second_directions=second.astype(np.float32),
+        second_std=_projection_std(parameters, second, directions),
         thresholds=thresholds.astype(np.float32),
         size_cdf=np.cumsum(sizes / sizes.sum()),
     )
@@ -85,16 +97,42 @@ def _centres(
     return _unit(centres - (centres @ shared.T) @ shared)
 
 
-def _threshold(share: float, parameters: DemoParameters) -> float:
-    # The score is Gaussian: projection, noise and the pattern's shift add up. Bisection on its expected verdict.
+def _second_directions(parameters: DemoParameters, directions: np.ndarray) -> np.ndarray:
+    """Unit directions orthogonal to the first ones of their domain [Y, P, d], partly shared by all patterns."""
+    rng = parameters.generator(_SECOND_STREAM)
+    domains, count, dimension = directions.shape
+    shared, local = rng.standard_normal((domains, 1, dimension)), rng.standard_normal((domains, count, dimension))
+    weight = parameters.shared_direction
+    drawn = np.sqrt(weight) * _unit(shared) + np.sqrt(1 - weight) * _unit(local)
+    return _unit(drawn - (drawn * directions).sum(-1, keepdims=True) * directions)
+
+
+def _projection_std(parameters: DemoParameters, onto: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Standard deviation of the offset's projection on unit vectors [Y, P, d], float32 [Y, P]."""
+    overlap = np.einsum("ypd,xpd->ypx", onto, directions)
+    ordinary = parameters.ordinary_spread**2 / parameters.dimension
+    return np.sqrt(parameters.attribute_spread**2 * (overlap**2).sum(2) + ordinary).astype(np.float32)
+
+
+def _threshold(share: float, parameters: DemoParameters, domain: int) -> float:
+    """Where the scorer's probability is one half, so that the expected verdict is `share`, by bisection."""
     grid = np.linspace(-8.0, 8.0, 4_001)
     density = np.exp(-(grid**2) / 2)
     density /= density.sum()
-    score = grid * np.sqrt(1.0 + parameters.scorer_noise**2 + parameters.prevalence_spread**2)
+    shape = parameters.shape_of(domain)
+    if shape is None:
+        # The score is Gaussian: projection, noise and the pattern's shift add up.
+        scores = grid * np.sqrt(1.0 + parameters.scorer_noise**2 + parameters.prevalence_spread**2)
+        weights = density
+    else:
+        spread = np.sqrt(parameters.scorer_noise**2 + parameters.prevalence_spread**2)
+        sample = score_sample(shape)[::_SHAPE_STEP, None] + spread * grid[::_GRID_STEP]
+        scores = sample.ravel()
+        weights = np.tile(density[::_GRID_STEP] / density[::_GRID_STEP].sum(), len(sample)) / len(sample)
     low, high = -20.0, 40.0
     for _ in range(60):
         middle = (low + high) / 2
-        expected = float(density @ logistic(parameters.scorer_steepness * (score - middle)))
+        expected = float(weights @ logistic(parameters.scorer_steepness * (scores - middle)))
         low, high = (middle, high) if expected > share else (low, middle)
     return (low + high) / 2
 
@@ -112,6 +150,7 @@ class ItemChunk:
         patterns: int32 [n].
         embeddings: float32 [n, d], unit length.
         attributes: bool [domains, n].
+        scored: bool [domains, n], whether the verdict is known.
         popularity: float32 [n], positive, log-normal: how often an item is met inside its pattern.
     """
 
@@ -119,6 +158,7 @@ class ItemChunk:
     patterns: np.ndarray
     embeddings: np.ndarray
     attributes: np.ndarray
+    scored: np.ndarray
     popularity: np.ndarray
 
 
@@ -140,7 +180,8 @@ def draw_items(parameters: DemoParameters, geometry: Geometry, chunk: int) -> It
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     probability = logistic(parameters.scorer_steepness * (scores - geometry.thresholds[:, patterns]))
     attributes = rng.random(scores.shape) < probability
-    return ItemChunk(first, patterns, embeddings, attributes, _popularity(parameters, scores, rng))
+    scored = parameters.generator(_SCORED_STREAM, chunk).random(scores.shape) < parameters.scored_share
+    return ItemChunk(first, patterns, embeddings, attributes, scored, _popularity(parameters, scores, rng))
 
 
 def chunk_count(parameters: DemoParameters) -> int:
@@ -157,8 +198,13 @@ def _score(
     rng: np.random.Generator,
 ) -> np.ndarray:
     projection = np.einsum("nd,nd->n", offsets, geometry.directions[domain, patterns])
+    score = projection / geometry.projection_std[domain, patterns]
+    shape = parameters.shape_of(domain)
+    if shape is not None:
+        second = np.einsum("nd,nd->n", offsets, geometry.second_directions[domain, patterns])
+        score = shaped_score(shape, score, second / geometry.second_std[domain, patterns]).astype(np.float32)
     noise = rng.standard_normal(len(patterns), dtype=np.float32)
-    return projection / geometry.projection_std[domain, patterns] + np.float32(parameters.scorer_noise) * noise
+    return score + np.float32(parameters.scorer_noise) * noise
 
 
 def _popularity(parameters: DemoParameters, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:

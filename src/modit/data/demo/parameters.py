@@ -30,6 +30,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "scorer_steepness": (0.1, 100.0),
     "prevalence_spread": (0.0, 1.0),
     "size_skew": (0.0, 1.0),
+    "nonlinear_domains": (0, len(DOMAIN_NAMES)),
+    "scored_share": (0.02, 1.0),
 }
 
 
@@ -53,6 +55,10 @@ class DemoParameters:
         scorer_steepness: slope of the scorer's logistic.
         prevalence_spread: standard deviation over patterns of the scorer's threshold.
         size_skew: exponent of the Zipf law of pattern sizes, 0 for equal sizes.
+        nonlinear_domains: how many of the last domains have an attribute that is not linear in the embedding: two
+            regions, a ring and an interaction of two directions, in turn (`modit.data.demo.shapes`).
+        scored_share: expected share of items that the scorer has judged, in each domain by itself, 0.02 to 1; the
+            verdict of the others is null.
     """
 
     items: int = 20_000
@@ -69,17 +75,28 @@ class DemoParameters:
     scorer_steepness: float = 6.0
     prevalence_spread: float = 0.2
     size_skew: float = 0.4
+    nonlinear_domains: int = 0
+    scored_share: float = 1.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"demo world: {name} must be in [{low:,}, {high:,}], is {value}")
+        if self.nonlinear_domains > self.domains:
+            raise ConfigError(
+                f"demo world: nonlinear_domains must be at most the {self.domains} domains, is {self.nonlinear_domains}"
+            )
 
     @property
     def domain_names(self) -> tuple[str, ...]:
         """Names of the domains, in the order of their directions."""
         return DOMAIN_NAMES[: self.domains]
+
+    def shape_of(self, domain: int) -> int | None:
+        """The number of the shape of a domain that is not linear; None for a linear one."""
+        number = domain - (self.domains - self.nonlinear_domains)
+        return number if number >= 0 else None
 
     @property
     def shares(self) -> np.ndarray:

@@ -95,8 +95,8 @@ def _item_table(parameters: DemoParameters, chunk: ItemChunk, names: list[str]) 
     domains = parameters.domain_names
     columns = [
         pa.array([_item_id(number) for number in numbers], pa.string()),
-        pa.array(titles(chunk.first, chunk.patterns, chunk.attributes, names, domains), pa.string()),
-        *(pa.array(column) for column in chunk.attributes),
+        pa.array(titles(chunk.first, chunk.patterns, chunk.attributes & chunk.scored, names, domains), pa.string()),
+        *(pa.array(column, mask=~scored) for column, scored in zip(chunk.attributes, chunk.scored, strict=True)),
         pa.FixedSizeListArray.from_arrays(pa.array(chunk.embeddings.ravel()), parameters.dimension),
     ]
     return pa.table(columns, schema=_item_schema(parameters))
