@@ -188,12 +188,12 @@ def test_a_run_without_a_window_reads_everything_and_is_compared_with_nothing(lo
 
 CRASH = """
 import os, signal, sys
-from modit.data import quarantine
-write = quarantine.pq.ParquetWriter.write_table
+from modit.data import table
+write = table.pq.ParquetWriter.write_table
 def write_and_die(self, *arguments, **more):
     write(self, *arguments, **more)
     os.kill(os.getpid(), signal.SIGKILL)
-quarantine.pq.ParquetWriter.write_table = write_and_die
+table.pq.ParquetWriter.write_table = write_and_die
 from components.registry import REGISTRY
 from modit.core.command import main
 sys.exit(main(REGISTRY))
