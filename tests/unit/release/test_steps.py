@@ -26,6 +26,7 @@ from modit.index.params import IndexParams
 from modit.inference.answers import load_answers
 from modit.metric.cases import Cases
 from modit.metric.predictor import DomainGeometry
+from modit.model.readout import Move, readout_json
 from modit.params import Params
 from modit.release.bundle.bundle import PARTS, Bundle
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
@@ -71,7 +72,7 @@ class Context(SimpleNamespace):
 def context(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs") / "run"
     root.mkdir()
-    for name in ("catalog", "index", "cases", "predictor", MODEL, "report", "versions", "scratch"):
+    for name in ("catalog", "index", "cases", "predictor", MODEL, "readout", "report", "versions", "scratch"):
         (root / name).mkdir()
     generator = np.random.default_rng(5)
     vectors = generator.normal(size=(200, DIMENSION)).astype(np.float32)
@@ -97,6 +98,8 @@ def context(tmp_path_factory):
     (root / "hppo_variants" / "adaptive").mkdir(parents=True)
     (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": ["adaptive"]}))
     (root / "hppo_variants" / "adaptive" / "curve.json").write_text(json.dumps([{"step": 1, "loss": 0.5}]))
+    readout = readout_json(0.5, [Move("mean", "density", 0.6), Move("best", "both", 0.3)], [0.7, 0.3])
+    (root / "readout" / "readout.json").write_text(json.dumps(readout))
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
     (root / "features").mkdir()
     for bucket in ALL_BUCKETS:
