@@ -149,7 +149,7 @@ class Task(Protocol[Request]):
         """Name of the figure that decides."""
 
     def cases(self, split: Split) -> CaseSet[Request]:
-        """The cases of a split; a validation split hides the test items from every row."""
+        """The cases of a split; no result of a validation split is a test item."""
 
     def judge(self, cases: CaseSet[Request], results: Sequence[SearchResult]) -> Scores:
         """Judges one result for each case."""

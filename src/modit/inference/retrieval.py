@@ -77,7 +77,7 @@ class SamplerRetriever:
     together: bool = False
 
     def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
-        """Answers all requests in one run of the sampler.
+        """Answers all requests in one run of the sampler: the queries equal those of one by one to 1e-5.
 
         Raises:
             ContractError: The sampler or the index refuses a value.
@@ -108,16 +108,7 @@ def retrieve(sampler: QuerySampler, index: ItemIndex, query: Query) -> SearchRes
     Raises:
         ContractError: The sampler or the index refuses a value.
     """
-    return retrieve_all(sampler, index, [query])[0]
-
-
-def retrieve_all(sampler: QuerySampler, index: ItemIndex, queries: Sequence[Query]) -> list[SearchResult]:
-    """Does the same for several requests in one run of the sampler: the queries equal those of one by one to 1e-5.
-
-    Raises:
-        ContractError: The sampler or the index refuses a value.
-    """
-    return SamplerRetriever(sampler, index).retrieve(queries)
+    return SamplerRetriever(sampler, index).retrieve([query])[0]
 
 
 def search_together(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:

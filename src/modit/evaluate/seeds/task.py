@@ -58,7 +58,7 @@ class SeedsTask:
         self.seed_count_cases, self.examples = seed_count_cases, examples
 
     def cases(self, split: Split) -> CaseSet[Query]:
-        """The cases of a split as requests; validation splits hide the test items."""
+        """The cases of a split as requests; the scope says which items may be results."""
         return self.case_set(split, self.context.cases[split])
 
     def case_set(self, split: Split, cases: Cases, seeds: np.ndarray | None = None) -> CaseSet[Query]:
