@@ -69,6 +69,10 @@ class Tuned:
 Derive = Callable[[Mapping[str, Row[Request]]], Sequence[TunableRow[Request]]]
 
 
+# The rows of a hold-out by name, or why it cannot be judged.
+SplitRows = Mapping[str, Row[Request]] | str
+
+
 def evaluate_task(
     task: Task[Request],
     classical: Sequence[TunableRow[Request]],
@@ -77,9 +81,7 @@ def evaluate_task(
     champion: BaselineModel[Request] | None = None,
     derive: Derive[Request] | None = None,
 ) -> Evaluation:
-    """Judges all rows of a domain on its held-out cases.
-
-    A split without cases, or without validation cases to tune the classical rows on, is skipped with its reason.
+    """Chooses the settings of all rows of a domain and judges them on its held-out cases.
 
     Args:
         task: With its cases.
@@ -92,20 +94,56 @@ def evaluate_task(
     Raises:
         ConfigError: A stage is missing or a row occurs twice.
     """
+    return judge_rows(task, choose_rows(task, classical, models, champion, derive), settings, champion)
+
+
+def choose_rows(
+    task: Task[Request],
+    classical: Sequence[TunableRow[Request]],
+    models: Sequence[Row[Request]],
+    champion: BaselineModel[Request] | None = None,
+    derive: Derive[Request] | None = None,
+) -> dict[Split, SplitRows[Request]]:
+    """The rows of each hold-out at the settings that the validation cases of its kind prefer, in the table's order.
+
+    A hold-out without cases, or without validation cases to choose on, has its reason instead. The arguments are those
+    of `evaluate_task`.
+    """
     _check_names([row.name for row in models])
-    splits: Json = {}
-    per_case: dict[str, np.ndarray] = {}
+    chosen: dict[Split, SplitRows[Request]] = {}
     for split in HOLDOUTS:
-        reason = task.reason_to_skip(split)
-        if reason:
-            splits[str(split)] = {"cases": 0, "reason": reason}
+        if reason := task.reason_to_skip(split):
+            chosen[split] = reason
             continue
         validation = task.cases(split.validation)
         rows = {row.name: row for row in [*(choose(task, row, validation) for row in classical), *models]}
         derived = [choose(task, row, validation) for row in derive(rows)] if derive else []
         others = [Row(names.CHAMPION, "champion", champion.retriever)] if champion else []
         ordered = sorted([*rows.values(), *derived, *others], key=lambda row: KINDS.index(row.kind))
-        rows = {row.name: row for row in ordered}
+        chosen[split] = {row.name: row for row in ordered}
+    return chosen
+
+
+def judge_rows(
+    task: Task[Request],
+    chosen: Mapping[Split, SplitRows[Request]],
+    settings: EvaluationSettings,
+    champion: BaselineModel[Request] | None = None,
+) -> Evaluation:
+    """Judges rows on the held-out cases of a task.
+
+    Args:
+        task: With its cases.
+        chosen: As `choose_rows` returns it.
+        settings: Seed and size of the bootstrap.
+        champion: What slices are compared with; without one, that is average pooling.
+    """
+    splits: Json = {}
+    per_case: dict[str, np.ndarray] = {}
+    for split, rows in chosen.items():
+        if isinstance(rows, str):
+            splits[str(split)] = {"cases": 0, "reason": rows}
+            continue
         judged = _SplitJudgement(task, split, task.cases(split), rows, settings, champion)
         splits[str(split)], arrays = judged.run()
         per_case |= arrays

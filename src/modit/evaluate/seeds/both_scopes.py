@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from modit.data.splits import ResultScope
-from modit.evaluate.evaluation import EvaluationSettings, evaluate_task
+from modit.evaluate.evaluation import EvaluationSettings, choose_rows, judge_rows
 from modit.evaluate.seeds.rows import Reranking, closed_form_rows
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.storage import Evaluation
@@ -24,8 +24,8 @@ def evaluate_domain(
 ) -> Evaluation:
     """Judges all rows of a domain.
 
-    Classical and reranked rows are chosen anew for the whole catalogue, where the verdicts of results may be known to
-    them; models answer with the same queries.
+    All settings are chosen in the discovery scope. In the whole catalogue the same rows answer, and classical ones may
+    find items whose verdict they know.
 
     Args:
         task: In the discovery scope.
@@ -36,11 +36,10 @@ def evaluate_domain(
     Returns:
         The evaluation in the discovery scope, with `whole_catalogue` beside it: rows and comparisons only.
     """
-    reranking = Reranking(task.context, settings.seed)
+    derive = Reranking(task.context, settings.seed).rows
+    rows = choose_rows(task, closed_form_rows(task.context), models, champion, derive)
+    found = judge_rows(task, rows, settings, champion)
     whole = SeedsTask(replace(task.context, scope=ResultScope.WHOLE_CATALOGUE), task.noise_seed)
-    found, beside = (
-        evaluate_task(each, closed_form_rows(each.context), models, details, champion, reranking.rows)
-        for each, details in ((task, settings), (whole, replace(settings, details=False)))
-    )
+    beside = judge_rows(whole, rows, replace(settings, details=False), champion)
     part = {name: beside.content[name] for name in ("scope", "k", "validation_k", "splits")}
     return Evaluation(found.content | {WHOLE_CATALOGUE: part}, found.per_case)

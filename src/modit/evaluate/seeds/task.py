@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from modit.evaluate.seeds.examples import titled_examples
 from modit.evaluate.seeds.models import Generator, case_noise, fan_queries
 from modit.evaluate.seeds.seed_counts import counts_for, in_case_order, shuffled_seeds
 from modit.evaluate.seeds.slices import DEFINITIONS, FEW, FEW_SEEDS, NEW, NO_CHAMPION, SLICES, case_masks
-from modit.evaluate.seeds.verdict_counts import verdict_curve
+from modit.evaluate.seeds.verdict_counts import Informed, informed_by_parts, verdict_curve
 from modit.evaluate.task import CaseSet, Figure, Row, Scores, Slice
 from modit.inference.retrieval import Query, SearchResult, search_together
 from modit.metric.cases import Cases
@@ -185,7 +186,7 @@ class SeedsTask:
             "seeds": [int(truth.lengths.min()), int(np.median(truth.lengths)), int(truth.lengths.max())],
             "seeds_counted": {name: self._seeds_counted(cases, results[name]) for name in shown},
             "examples": titled_examples(self.context, truth, found, self.examples),
-            "verdict_counts": self._verdict_counts(cases, rows, resamples),
+            "verdict_counts": verdict_curve(self, cases, rows, self._parts, self.noise_seed, resamples),
             "seed_counts": self._seed_counts(split, first, rows, resamples),
             "seed_count_cases": len(first),
         }
@@ -206,11 +207,9 @@ class SeedsTask:
         present = np.unique(self._labels[self.context.patterns.members_of(split)])
         return [int(pattern) for pattern in np.setdiff1d(present, self.context.cases[split].patterns)]
 
-    def _verdict_counts(
-        self, cases: CaseSet[Query], rows: Mapping[str, Row[Query]], resamples: int
-    ) -> list[dict[str, Any]]:
-        context = self.context
-        return verdict_curve(self, cases, rows, context.known_verdicts, context.k, self.noise_seed, resamples)
+    @cached_property
+    def _parts(self) -> list[Informed]:
+        return informed_by_parts(self.context.known_verdicts, self.context.k, self.noise_seed)
 
     def _seed_counts(
         self, split: Split, cases: Cases, rows: Mapping[str, Row[Query]], resamples: int

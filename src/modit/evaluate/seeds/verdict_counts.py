@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,56 +24,79 @@ COUNTS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 _FEWEST_OF_A_KIND = 5
 
 
+@dataclass(frozen=True, eq=False)
+class Informed:
+    """What a part of the verdicts tells.
+
+    Attributes:
+        count: How many verdicts.
+        knowledge: What closed-form queries may use.
+        log_odds: Kind of attribute model -> its log-odds of items.
+    """
+
+    count: int
+    knowledge: DomainKnowledge
+    log_odds: Mapping[str, StoredLogOdds]
+
+
+def informed_by_parts(verdicts: KnownVerdicts, k: int, seed: int) -> list[Informed]:
+    """Fits density, attribute and attribute models on nested parts of the verdicts; the last part is all of them.
+
+    Args:
+        verdicts: All that may be known.
+        k: Neighbours that the density of an item is measured over.
+        seed: Of the parts and of the models.
+    """
+    found = []
+    for count, part in nested_parts(verdicts, seed):
+        models = fit_attribute_models(part, seed)
+        log_odds = {kind: StoredLogOdds.of(part.embeddings, model.log_odds) for kind, model in models.items()}
+        found.append(Informed(count, knowledge_of(part, k, seed), log_odds))
+    return found
+
+
 def verdict_curve(
     task: Task[Query],
     cases: CaseSet[Query],
     rows: Mapping[str, Row[Query]],
-    verdicts: KnownVerdicts,
-    k: int,
+    parts: Sequence[Informed],
     seed: int,
     resamples: int,
 ) -> list[dict[str, Any]]:
     """Judges rows that know a part of the verdicts only.
 
-    What is fitted on verdicts (density, attribute, attribute models, evidence) is fitted on the part. Settings stay as
-    chosen with all of them, and so do the weights of models: HPPO has been trained on all.
+    Settings stay as chosen with all verdicts, and so do the weights of models: HPPO has been trained on all.
 
     Args:
         task: Judges the results.
         cases: Of a hold-out.
-        rows: At their chosen settings; closed-form rows, reranked rows and models are taken.
-        verdicts: All that may be known.
-        k: Neighbours that the density of an item is measured over.
-        seed: Of the parts, which are nested, and of the models.
+        rows: At their chosen settings; some closed-form and reranked rows and HPPO are taken.
+        parts: As `informed_by_parts` returns them.
+        seed: Of the bootstrap.
         resamples: Of the bootstrap.
 
     Returns:
-        For each count, `count` and the interval of Joint@K of every row; the last count is that of all verdicts.
+        For each part, `count` and the interval of Joint@K of every row.
     """
     shown = [names.AVERAGE, names.FIXED_MOVE, names.LOCAL_FEEDBACK, names.POLICY]
     shown += [names.reranked(name) for name in shown]
     curve = []
-    for count, part in nested_parts(verdicts, seed):
-        knowledge = knowledge_of(part, k, seed)
-        models = fit_attribute_models(part, seed)
-        log_odds = {kind: StoredLogOdds.of(part.embeddings, model.log_odds) for kind, model in models.items()}
-        point: dict[str, Any] = {"count": count}
+    for part in parts:
+        point: dict[str, Any] = {"count": part.count}
         for row in (rows[name] for name in shown if name in rows):
-            results = _informed(row, row.retriever, knowledge, log_odds).retrieve(cases.requests)
+            results = _informed(row, row.retriever, part).retrieve(cases.requests)
             point[row.name] = paired_interval(task.decide(cases, results), cases.clusters, seed, resamples)
         curve.append(point)
     return curve
 
 
-def _informed(
-    row: Row[Query], retriever: Retriever[Query], knowledge: DomainKnowledge, log_odds: Mapping[str, StoredLogOdds]
-) -> Retriever[Query]:
-    """The retriever of a row with other knowledge; a model keeps its own."""
+def _informed(row: Row[Query], retriever: Retriever[Query], part: Informed) -> Retriever[Query]:
+    """The retriever of a row with the knowledge of a part; a model keeps its own."""
     if isinstance(retriever, ClosedFormRetriever):
-        return replace(retriever, domain=knowledge)
+        return replace(retriever, domain=part.knowledge)
     if isinstance(retriever, RerankRetriever):
-        kind = row.setting["tuned"].setting["model"]
-        return replace(retriever, first=_informed(row, retriever.first, knowledge, log_odds), log_odds=log_odds[kind])
+        log_odds = part.log_odds[row.setting["tuned"].setting["model"]]
+        return replace(retriever, first=_informed(row, retriever.first, part), log_odds=log_odds)
     return retriever
 
 
