@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from modit.metric.evidence import KnownVerdicts
 
@@ -42,7 +43,8 @@ class LogisticModel:
 
     def log_odds(self, embeddings: np.ndarray) -> np.ndarray:
         """The log-odds, float64 [n]."""
-        return np.clip(self._model.decision_function(embeddings), -_CLIP, _CLIP)
+        with threadpool_limits(1):
+            return np.clip(self._model.decision_function(embeddings), -_CLIP, _CLIP)
 
 
 class NeighbourModel:
@@ -78,7 +80,8 @@ class TreesModel:
 
     def log_odds(self, embeddings: np.ndarray) -> np.ndarray:
         """The log-odds, float64 [n]."""
-        return np.clip(self._model.decision_function(embeddings), -_CLIP, _CLIP)
+        with threadpool_limits(1):
+            return np.clip(self._model.decision_function(embeddings), -_CLIP, _CLIP)
 
 
 class MeanModel:
@@ -111,7 +114,8 @@ def fit_attribute_models(known: KnownVerdicts, seed: int) -> dict[str, Attribute
     Returns:
         Kind -> model.
     """
-    models = {kind: fit(known, seed) for kind, fit in KINDS.items()}
+    with threadpool_limits(1):  # the bytes do not depend on the machine, and busy cores are not waited for
+        models = {kind: fit(known, seed) for kind, fit in KINDS.items()}
     return models | {MEAN: MeanModel(*models.values())}
 
 
