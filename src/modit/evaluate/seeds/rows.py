@@ -28,6 +28,8 @@ from modit.train.params import SamplerParams
 # How much deeper than K a list is fetched to be reranked, and the weight of the log-odds beside the inner product.
 _DEPTHS = (3, 6, 12, 25)
 _ODDS_WEIGHTS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
+# Many small searches cost more than one large one.
+_QUERIES_AT_ONCE = 4_096
 # The single-query rows whose lists are reranked: what a user has at hand, and the two strongest.
 RERANKED = (names.AVERAGE, names.FIXED_MOVE, names.LOCAL_FEEDBACK)
 
@@ -56,10 +58,14 @@ class ClosedFormRow:
         return ClosedFormRetriever(self.rule, self.domain, self.index, setting)
 
     def answers(self, requests: Sequence[Query]) -> Iterator[list[SearchResult]]:
-        """Answers all requests at each setting; what the seeds say is computed once."""
-        seeds = SeedFeatures(self.domain, requests)
-        for setting in self.grid:
-            yield search_together(self.index, self.rule(seeds, setting), requests)
+        """Answers all requests at each setting; what the seeds say is computed once, settings are searched together."""
+        seeds, count = SeedFeatures(self.domain, requests), len(requests)
+        at_once = max(1, _QUERIES_AT_ONCE // count)
+        for start in range(0, len(self.grid), at_once):
+            settings = self.grid[start : start + at_once]
+            queries = np.concatenate([self.rule(seeds, setting) for setting in settings])
+            found = search_together(self.index, queries, [*requests] * len(settings))
+            yield from (found[first : first + count] for first in range(0, len(found), count))
 
 
 @dataclass(frozen=True, eq=False)
