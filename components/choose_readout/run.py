@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from components.choose_readout import MODEL
-from modit.export.sampler import serving_guidance
+from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.hppo.readout import choose_readout
 from modit.hppo.validation import load_validator
 from modit.model.readout import READOUT_FILE
@@ -21,7 +21,7 @@ def run(context: StepContext) -> dict[str, object]:
     folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
     validator = load_validator(folders, context.domain, context.params)
     folder = context.input(MODEL)
-    choice = choose_readout(load_model(folder / "model.pt"), serving_guidance(folder / "rounds.json"), validator)
+    choice = choose_readout(load_model(folder / MODEL_FILE), serving_guidance(folder), validator)
     text = json.dumps(choice.as_json(), indent=1, sort_keys=True) + "\n"
     (context.output("readout") / READOUT_FILE).write_text(text, encoding="utf-8")
     context.logger.info("the network's share of the served query: %g", choice.share)

@@ -14,7 +14,8 @@ from modit.data.catalog import Catalog
 from modit.data.splits import HOLDOUTS
 from modit.evaluate.storage import read_json
 from modit.export.parity import TorchSampler, list_parity, parity_report, tensor_parity
-from modit.export.sampler import export_sampler, serving_guidance
+from modit.export.sampler import export_sampler
+from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.index.item_index import ItemIndex
 from modit.inference.answers import Answer, save_answers
 from modit.inference.retrieval import Query, retrieve
@@ -59,9 +60,10 @@ def run(context: StepContext) -> dict[str, object]:
 def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
     """The torch sampler, and what its file will say of itself."""
     params = context.params
-    model_file, geometry_file = context.input(MODEL) / "model.pt", context.input("predictor") / "geometry.npz"
+    model_file, geometry_file = context.input(MODEL) / MODEL_FILE, context.input("predictor") / "geometry.npz"
     geometry = Geometry.of(DomainGeometry.load(geometry_file))
-    readout = readout_of_json(read_json(context.input("readout") / READOUT_FILE), geometry)
+    readout_file = context.input("readout") / READOUT_FILE
+    readout = readout_of_json(read_json(readout_file), geometry)
     sampler = Sampler(load_model(model_file), geometry, params.sampler.steps, params.sampler.samples, readout).eval()
     info = SamplerInfo(
         domain=context.domain,
@@ -69,9 +71,10 @@ def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
         maximum_seeds=params.build_trajectories.seeds,
         steps=sampler.steps,
         samples=sampler.samples,
-        guidance=serving_guidance(context.input(MODEL) / "rounds.json"),
+        guidance=serving_guidance(context.input(MODEL)),
         model_digest=sha256_of_file(model_file),
         geometry_digest=sha256_of_file(geometry_file),
+        readout_digest=sha256_of_file(readout_file),
         network_share=float(readout.share),
     )
     return sampler, info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import onnx
@@ -38,16 +37,3 @@ def export_sampler(sampler: Sampler, info: SamplerInfo, path: Path) -> None:
     temporary = path.with_suffix(path.suffix + ".tmp")
     temporary.write_bytes(model.SerializeToString(deterministic=True))
     temporary.replace(path)
-
-
-def serving_guidance(rounds: Path) -> float:
-    """The scale that validation chose for the exported model: the one of the best round kept in `rounds.json`.
-
-    Raises:
-        ArtifactError: the file names none.
-    """
-    try:
-        kept = [record for record in json.loads(rounds.read_text(encoding="utf-8"))["rounds"] if record["kept"]]
-        return float(max(kept, key=lambda record: record["joint"])["guidance"])
-    except (OSError, KeyError, ValueError) as error:
-        raise ArtifactError(f"{rounds}: field rounds names no kept round with joint and guidance: {error}") from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modit.core.errors import ArtifactError
 from modit.hppo.params import HPPOParams
 from modit.hppo.round import RoundContext, run_round
 from modit.hppo.validation import Blend, ValidationScore, score_blends
@@ -18,6 +19,22 @@ from modit.train.checkpoint import load_model, save_model
 from modit.train.distributed import from_first
 from modit.train.loop import Log
 from modit.train.session import Journal
+
+MODEL_FILE, ROUNDS_FILE = "model.pt", "rounds.json"
+
+
+def serving_guidance(folder: Path) -> float:
+    """The scale that validation chose for the model of an HPPO artifact: that of its best kept round.
+
+    Raises:
+        ArtifactError: `rounds.json` names none.
+    """
+    path = folder / ROUNDS_FILE
+    try:
+        kept = [record for record in json.loads(path.read_text(encoding="utf-8"))["rounds"] if record["kept"]]
+        return float(max(kept, key=lambda record: record["joint"])["guidance"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtifactError(f"{path}: field rounds names no kept round with joint and guidance: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -42,14 +59,14 @@ class ChainState:
     @classmethod
     def load(cls, folder: Path) -> ChainState:
         """Reads what `save` wrote."""
-        stored = json.loads((folder / "rounds.json").read_text())
-        return cls(load_model(folder / "model.pt"), stored["rounds"], stored["stopped"])
+        stored = json.loads((folder / ROUNDS_FILE).read_text())
+        return cls(load_model(folder / MODEL_FILE), stored["rounds"], stored["stopped"])
 
     def save(self, folder: Path) -> None:
         """Writes model.pt and rounds.json."""
-        save_model(folder / "model.pt", self.model)
+        save_model(folder / MODEL_FILE, self.model)
         content = {"rounds": self.rounds, "stopped": self.stopped}
-        (folder / "rounds.json").write_text(json.dumps(content, indent=1) + "\n")
+        (folder / ROUNDS_FILE).write_text(json.dumps(content, indent=1) + "\n")
 
     def save_whole(self, folder: Path) -> None:
         """Writes a folder that is either complete or not there."""
