@@ -41,7 +41,8 @@ def run(context: StepContext) -> dict[str, object]:
     # These two, and variants, are judged at the scale that HPPO validated them at; others choose by the same rule here.
     guidance = dict(zip((names.SFT, names.POLICY), round_guidance(records["rounds"]), strict=True))
     rows = []
-    readout = read_json(context.input("readout") / READOUT_FILE)
+    readout_file = context.input("readout") / READOUT_FILE
+    readout = read_json(readout_file)
     geometry = Geometry.of(domain.geometry)
     for name, artifact in _STAGES.items():
         model, knows_domain = context.input(artifact) / "model.pt", artifact != "pretrained"
@@ -57,8 +58,9 @@ def run(context: StepContext) -> dict[str, object]:
     champion = Champion.load(context.input("champion"))
     baseline = load_champion(champion, context.input("champion"), domain.index)
     evaluation = evaluate_domain(task, rows, settings, baseline)
-    # What was judged, for the gate: the candidate by its file, the champion by its version.
+    # What was judged, for the gate: the candidate by its files, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[names.POLICY]) / "model.pt")}
+    records |= {"candidate_readout": sha256_of_file(readout_file)}
     records |= {
         "readout": readout,
         "champion": champion.facts,

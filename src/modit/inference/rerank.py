@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from modit.inference.retrieval import Query, Retriever, SearchResult
 
-
-class LogOdds(Protocol):
-    """Gives the log-odds that items have the attribute."""
-
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """The log-odds of rows of the index [n], float64 [n]."""
+# Rows of the index [n] to the log-odds that they have the attribute, float64 [n].
+LogOdds = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,7 @@ class SamplerInfo:
         opset: of the graph.
         modit_version: Version of modit that exported the file.
         precision: Type of the weights.
+        readout_digest: sha256 of the readout file; empty in files of before it.
         network_share: How much of a query is the network's, in [0, 1]; the rest is a vote of fixed moves.
     """
 
@@ -50,6 +51,7 @@ class SamplerInfo:
     opset: int = OPSET
     modit_version: str = __version__
     precision: str = PRECISION
+    readout_digest: str = ""
     network_share: float = 1.0
 
     def as_metadata(self) -> dict[str, str]:
@@ -69,7 +71,7 @@ class SamplerInfo:
             raise ArtifactError(f"{source}: metadata field format is {facts.get('format')!r}; allowed: {FORMAT!r}")
         if facts.setdefault("precision", PRECISION) != PRECISION:
             raise ArtifactError(f"{source}: metadata field precision is {facts['precision']!r}; allowed: {PRECISION!r}")
-        facts.setdefault("network_share", "1.0")
+        facts = {"readout_digest": "", "network_share": "1.0"} | facts
         missing = [name for name in cls.__dataclass_fields__ if name not in facts]
         if missing:
             raise ArtifactError(f"{source}: metadata lacks {', '.join(missing)}; export the sampler again")
@@ -96,8 +98,9 @@ class GraphValue(NamedTuple):
 def graph_inputs(dimension: int) -> tuple[GraphValue, ...]:
     """The inputs of a sampler over embeddings of this width, in the order of `INPUTS`."""
     kinds = (FLOAT, BOOL, FLOAT, FLOAT)
+    dims: tuple[tuple[str | int, ...], ...]
     dims = (("batch", "count", dimension), ("batch", "count"), ("batch", dimension), ("scales",))
-    return tuple(GraphValue(*each) for each in zip(INPUTS, kinds, dims, strict=True))
+    return tuple(GraphValue(name, kind, axes) for name, kind, axes in zip(INPUTS, kinds, dims, strict=True))
 
 
 def graph_output(dimension: int) -> GraphValue:

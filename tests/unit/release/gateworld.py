@@ -10,7 +10,12 @@ from modit.release.gate.servability import CHECKS
 from modit.release.params import GateParams
 
 PARITY = {"status": "passed", "tolerance": 1e-4, "greatest_difference": 2e-6}
-SAMPLER = {"model_digest": "a" * 64, "sampler_digest": "b" * 64, "index_digest": "c" * 64}
+SAMPLER = {
+    "model_digest": "a" * 64,
+    "readout_digest": "9" * 64,
+    "sampler_digest": "b" * 64,
+    "index_digest": "c" * 64,
+}
 FIRST = Champion(NONE, "no version of modit-drama has the alias champion")
 CHAMPION = Champion(READY, None, "modit-drama", 3, "/runs/old", "d" * 64, "e" * 64, lost_items=0.0)
 GAINS = {"HPPO - Average pooling": 0.1, "HPPO - MO-DiT": 0.03, "HPPO - best classical": 0.01, "HPPO - Champion": 0.03}
@@ -69,6 +74,7 @@ def evidence(domain: str = "drama", champion: Champion = FIRST, **splits: dict[s
     ready = champion.status == READY
     measured = {
         "candidate": SAMPLER["model_digest"],
+        "candidate_readout": SAMPLER["readout_digest"],
         "champion": champion.facts,
         "catalog": {"index_digest": SAMPLER["index_digest"]},
         "splits": {"item_holdout": split(ready), "pattern_holdout": split(ready)} | splits,

@@ -126,7 +126,8 @@ def context(tmp_path_factory):
 def write_what_the_gate_reads(root, facts):
     """As `evaluate`, `render_report`, `fetch_champion` and `check_servability` would, of this sampler."""
     found = evidence()
-    content = found.measured | {"candidate": facts["model_digest"], "catalog": {"index_digest": facts["index_digest"]}}
+    judged = {"candidate": facts["model_digest"], "candidate_readout": facts["readout_digest"]}
+    content = found.measured | judged | {"catalog": {"index_digest": facts["index_digest"]}}
     run = {"skipped_domains": {"western": "too few"}, "catalogue": "books", "preset": "tiny", "seed": 0}
     report = {"run": run, "domains": {"drama": content}}
     digests = {name: facts[name] for name in ("sampler_digest", "index_digest")}

@@ -7,7 +7,7 @@ chooses from.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
@@ -84,7 +84,6 @@ class SeedFeatures:
 
     domain: DomainKnowledge
     requests: Sequence[Query]
-    _nearest: dict[bool, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def mean(self) -> np.ndarray:

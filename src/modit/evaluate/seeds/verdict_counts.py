@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from modit.core.seeds import derived_seed, stream
-from modit.data.vectors import unit
 from modit.evaluate import names
 from modit.evaluate.bootstrap import paired_interval
 from modit.evaluate.seeds.queries import ClosedFormRetriever, DomainKnowledge
@@ -132,11 +131,6 @@ def knowledge_of(verdicts: KnownVerdicts, k: int, seed: int) -> DomainKnowledge:
     neighbours = min(k, max(1, len(rows) // 2))
     found = verdicts.index.search(embeddings, neighbours, allowed=verdicts.known, exclude=rows[:, None]).rows
     predictor = fit_predictor(embeddings, verdicts.positive[found].mean(1))
-    geometry = fit_geometry(
-        verdicts.embeddings,
-        verdicts.positive,
-        verdicts.known,
-        predictor.direction,
-        derived_seed(seed, "geometry"),
-    )
-    return DomainKnowledge(verdicts, replace(predictor, direction=unit(predictor.direction)), geometry)
+    fitted_on = (verdicts.embeddings, verdicts.positive, verdicts.known)
+    geometry = fit_geometry(*fitted_on, predictor.direction, derived_seed(seed, "geometry"))
+    return DomainKnowledge(verdicts, predictor, geometry)

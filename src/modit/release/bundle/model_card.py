@@ -13,7 +13,7 @@ _TEMPLATE = """\
 
 A query generator for the attribute `{domain}`. From 1 to {seeds} seed items it generates a query whose nearest items
 are similar to the seeds and have the attribute. One ONNX file, {steps} steps, {samples} samples averaged, embeddings of
-{dimension} numbers, guidance {guidance:g}.
+{dimension} numbers, guidance {guidance:g}. {readout}
 
 - Data: `{catalogue}`, {days}; {items:,} items.
 - Made with preset `{preset}`, seed {seed}.
@@ -46,6 +46,7 @@ def model_card(info: SamplerInfo, run: Json, judged: Json, window: dict[str, str
         samples=info.samples,
         dimension=info.dimension,
         guidance=info.guidance,
+        readout=_readout(info.network_share),
         catalogue=run["catalogue"],
         days=f"{window['start']} to the day before {window['end']}" if window else "all that the input had",
         items=items,
@@ -56,6 +57,15 @@ def model_card(info: SamplerInfo, run: Json, judged: Json, window: dict[str, str
         table="\n".join(_table(judged["splits"])),
         limits="\n".join(f"- {limit}" for limit in _limits(info)),
     )
+
+
+def _readout(share: float) -> str:
+    """What the query is made of, as a sentence."""
+    if share == 0:
+        return "The query is a vote of fixed moves from the seeds; no network is run."
+    if share == 1:
+        return "The query is the network's alone."
+    return f"The network has a share of {share:g} in the query; the rest is a vote of fixed moves from the seeds."
 
 
 def _table(splits: Json) -> list[str]:

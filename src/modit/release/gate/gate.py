@@ -59,8 +59,10 @@ class Evidence:
         measured, sampler, trial = self.measured, self.sampler, self.servability
         index = measured.get("catalog", {}).get("index_digest")
         digests = ("sampler_digest", "index_digest")
+        model, readout = ("model_digest", "readout_digest")
         pairs = (
-            ("evaluation.json: candidate", measured.get("candidate"), "model_digest", sampler.get("model_digest")),
+            ("evaluation.json: candidate", measured.get("candidate"), model, sampler.get(model)),
+            ("evaluation.json: candidate_readout", measured.get("candidate_readout"), readout, sampler.get(readout)),
             ("evaluation.json: champion", measured.get("champion"), "champion.json", self.champion.facts),
             ("evaluation.json: index_digest", index, "index_digest", sampler.get("index_digest")),
             *((f"servability.json: {name}", trial.get(name), name, sampler.get(name)) for name in digests),

@@ -42,6 +42,13 @@ def test_attack_evaluation_is_of_another_run():
     refused(found, "domain drama, evaluation.json: candidate is ffff.*not of one run")
 
 
+def test_attack_another_readout_is_exported_than_was_judged():
+    """The network's share is edited before the export -> the readout of the evaluation is not the candidate's."""
+    found = evidence(champion=CHAMPION)
+    found.sampler["readout_digest"] = "f" * 64
+    refused(found, "domain drama, evaluation.json: candidate_readout is 9999.*ffff.*not of one run")
+
+
 def test_attack_evaluation_was_made_on_another_index():
     """The candidate was judged on an easier catalogue -> the index of the evaluation is not the candidate's."""
     found = evidence()
