@@ -85,14 +85,17 @@ def interval_text(interval: Json) -> str:
     return f"[{percent(interval['pattern_low'])}, {percent(interval['pattern_high'])}]"
 
 
-def difference_text(interval: Json, kind: str = "pattern") -> str:
+def difference_text(interval: Json, kind: str = "pattern", brief: bool = False) -> str:
     """The mean with its interval, +mean [low, high], in percentage points.
 
     Args:
         interval: As `paired_interval` returns it.
         kind: "pattern" or "case", which are resampled.
+        brief: Leave out the words where there is no interval, because a mark beside it says so.
     """
     mean, low, high = f"{100 * interval['mean']:+.1f}", interval[f"{kind}_low"], interval[f"{kind}_high"]
+    if low is None and brief:
+        return mean.replace("-", "−")
     bounds = TOO_FEW if low is None else f"{100 * low:+.1f}, {100 * high:+.1f}"
     return f"{mean} [{bounds}]".replace("-", "−")
 
