@@ -1,4 +1,4 @@
-"""Chooses what is served: how much of the query is the network's, and which fixed moves vote beside it."""
+"""Chooses what is served: how much of the query is the network's, and which moves vote beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STEP = Step(
     name="choose_readout",
     inputs=("catalog", "patterns", "predictor", "cases", "index", MODEL),
     outputs=("readout",),
-    params=("retrieval", "sampler"),
+    params=("retrieval", "sampler", "build_trajectories"),
     per_domain=True,
     image="train",
     resources=Resources(cpus=2, memory_gb=8),

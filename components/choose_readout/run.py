@@ -6,22 +6,28 @@ import json
 from typing import TYPE_CHECKING
 
 from components.choose_readout import MODEL
+from modit.core.seeds import derived_seed
 from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.hppo.readout import choose_readout
-from modit.hppo.validation import load_validator
+from modit.hppo.validation import load_folds, load_validator
 from modit.model.readout import READOUT_FILE
 from modit.train.checkpoint import load_model
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
+# Parts that what training sees is dealt into, and cases of each kind of validation in each.
+FOLDS, FOLD_CASES = 4, 60
+
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads the last HPPO model, the domain's geometry and validation cases; writes `readout`: readout.json."""
+    """Reads the last HPPO model, the domain's items, geometry and validation cases; writes `readout`: readout.json."""
     folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
     validator = load_validator(folders, context.domain, context.params)
     folder = context.input(MODEL)
-    choice = choose_readout(load_model(folder / MODEL_FILE), serving_guidance(folder), validator)
+    seed = derived_seed(context.seed, "choose_readout", context.domain)
+    folds = load_folds(folders, context.domain, context.params, FOLDS, FOLD_CASES, seed)
+    choice = choose_readout(load_model(folder / MODEL_FILE), serving_guidance(folder), validator, folds)
     text = json.dumps(choice.as_json(), indent=1, sort_keys=True) + "\n"
     (context.output("readout") / READOUT_FILE).write_text(text, encoding="utf-8")
     context.logger.info("the network's share of the served query: %g", choice.share)

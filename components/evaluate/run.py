@@ -56,7 +56,7 @@ def run(context: StepContext) -> dict[str, object]:
         _, scale = round_guidance(read_rounds(variant.folder))
         rows.append(model_row(variant.row, variant.folder / "model.pt", task, sampler, scale))
     champion = Champion.load(context.input("champion"))
-    baseline = load_champion(champion, context.input("champion"), domain.index)
+    baseline = load_champion(champion, context.input("champion"), domain.index, domain.known_verdicts)
     evaluation = evaluate_domain(task, rows, settings, baseline)
     # What was judged, for the gate: the candidate by its files, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[names.POLICY]) / "model.pt")}

@@ -18,10 +18,11 @@ from modit.export.sampler import export_sampler
 from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.index.item_index import ItemIndex
 from modit.inference.answers import Answer, save_answers
-from modit.inference.retrieval import Query, retrieve
+from modit.inference.retrieval import Query, SamplerRetriever
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE, SamplerInfo
 from modit.metric.cases import Cases
+from modit.metric.evidence import KnownVerdicts
 from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.readout import READOUT_FILE, readout_of_json
@@ -49,7 +50,8 @@ def run(context: StepContext) -> dict[str, object]:
     export_sampler(sampler, info, file)
     index = ItemIndex.load(context.input("index"))
     parity = _parity(context, sampler, file, index)
-    save_answers(folder, _answers(context, TorchSampler(sampler, info), index))
+    answers = _answers(context, SamplerRetriever(TorchSampler(sampler, info), index, verdicts=_verdicts(context)))
+    save_answers(folder, answers)
     digests = {"sampler_digest": sha256_of_file(file), "index_digest": index.digest}
     for name, content in (("parity.json", parity), ("sampler.json", asdict(info) | digests)):
         (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -76,18 +78,25 @@ def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
         geometry_digest=sha256_of_file(geometry_file),
         readout_digest=sha256_of_file(readout_file),
         network_share=float(readout.share),
+        uses_evidence=readout.uses_evidence,
     )
     return sampler, info
 
 
-def _answers(context: StepContext, sampler: TorchSampler, index: ItemIndex) -> list[Answer]:
+def _verdicts(context: StepContext) -> KnownVerdicts:
+    """All stored verdicts, which are the evidence of a service."""
+    catalog, domain = Catalog.load(context.input("catalog")), context.domain
+    return KnownVerdicts(catalog.embeddings, catalog.positive(domain), catalog.scored(domain))
+
+
+def _answers(context: StepContext, retriever: SamplerRetriever) -> list[Answer]:
     """What the service has to answer to real cases, by torch."""
     embeddings, answers = Catalog.load(context.input("catalog")).embeddings, []
     for split in HOLDOUTS:
         for seeds in Cases.load(context.input("cases") / f"{split}.npz").seeds[:_ANSWERS]:
             rows = seeds[seeds >= 0]
-            found = retrieve(sampler, index, Query(embeddings[rows], _ANSWER_ITEMS, exclude=rows))
-            ids = index.item_ids
+            (found,) = retriever.retrieve([Query(embeddings[rows], _ANSWER_ITEMS, exclude=rows)])
+            ids = retriever.index.item_ids
             answers.append(Answer(ids[rows].tolist(), ids[found.rows].tolist(), found.scores.tolist()))
     return answers
 
@@ -98,5 +107,5 @@ def _parity(context: StepContext, sampler: Sampler, path: Path, index: ItemIndex
     seed = derived_seed(context.seed, "parity", context.domain)
     cases = {str(split): Cases.load(context.input("cases") / f"{split}.npz").seeds for split in HOLDOUTS}
     k = context.params.retrieval.depth(len(catalog))
-    lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed)
+    lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed, _verdicts(context))
     return parity_report(tensor_parity(sampler, exported, seed), lists)

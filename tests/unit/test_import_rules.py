@@ -23,7 +23,7 @@ ROOMS = {
     "train": {"core", "data", "metric", "model"},
     "hppo": {"core", "data", "index", "metric", "model", "train"},
     "inference": {"core", "data", "index", "metric"},
-    "export": {"core", "index", "model", "inference"},
+    "export": {"core", "index", "metric", "model", "inference"},
     "evaluate": {"core", "data", "index", "metric", "model", "train", "hppo", "inference"},
     "release": {"core", "data", "index", "metric", "model", "inference", "evaluate"},
     "monitor": {"core", "release"},

@@ -25,7 +25,7 @@ from modit.inference.sampler_file import INPUTS, OPSET, OUTPUT, GraphValue, grap
 from modit.model.axes import case_axes
 from modit.model.dit import ConditionCache
 from modit.model.flow import euler_step, normalize
-from modit.model.readout import seed_blends, vote
+from modit.model.readout import EVIDENCE, seed_blends, vote
 from modit.model.sampler import Sampler, guided_velocity, guided_visibility, noise_companions, sort_seeds
 
 _SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
@@ -49,17 +49,17 @@ class Conditions(nn.Module):
 
 
 class Vote(nn.Module):
-    """The vote of a sampler's readout: seeds [B, M, d] and mask [B, M] to unit vectors [B, d]."""
+    """The vote of a sampler's readout: seeds [B, M, d], mask [B, M] and evidence [B, E, d] to unit vectors [B, d]."""
 
     def __init__(self, sampler: Sampler) -> None:
         super().__init__()
         self.sampler = sampler
 
-    def forward(self, seeds: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, seeds: Tensor, mask: Tensor, evidence: Tensor | None = None) -> Tensor:
         """The unit vote."""
         geometry = self.sampler.geometry
         ordered, lengths = sort_seeds(normalize(seeds), mask, geometry.density)
-        return vote(seed_blends(ordered, lengths, geometry), self.sampler.readout)
+        return vote(seed_blends(ordered, lengths, geometry), self.sampler.readout, evidence)
 
 
 class GuidedStep(nn.Module):
@@ -83,7 +83,7 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
 
     Returns:
         A model with inputs seeds float32 [B, M, d], mask bool [B, M], noise float32 [B, d], guidance float32 [1] or [B]
-        (a graph input has one rank), and output query float32 [B, d].
+        (a graph input has one rank), evidence float32 [B, E, d], and output query float32 [B, d].
     """
     dimension = sampler.model.config.dimension
     seeds = torch.randn(_EXAMPLE_BATCH, _EXAMPLE_SEEDS, dimension)
@@ -103,8 +103,12 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
         step = translate(GuidedStep(sampler).eval(), arguments, ({0: batch}, {}, {0: batch}, shapes))
         queries.append((graph.add_network(once, step, sampler.steps), float(sampler.readout.share)))
     if sampler.votes:
-        shapes_of_seeds = ({0: batch, 1: count}, {0: batch, 1: count})
-        voted = translate(Vote(sampler).eval(), (seeds, mask), shapes_of_seeds)
+        given: tuple[Tensor, ...] = (seeds, mask)
+        dynamic: tuple[dict[int, Any], ...] = ({0: batch, 1: count}, {0: batch, 1: count})
+        if sampler.uses_evidence:
+            given += (torch.randn(_EXAMPLE_BATCH, len(EVIDENCE), dimension),)
+            dynamic += ({0: batch},)
+        voted = translate(Vote(sampler).eval(), given, dynamic)
         queries.append((graph.add_vote(voted), 1 - float(sampler.readout.share)))
     return graph.finish(queries)
 
@@ -204,8 +208,9 @@ class _JoinedGraph:
         return "network_query"
 
     def add_vote(self, voted: onnx.GraphProto) -> str:
-        """Adds the vote of fixed moves and returns its name."""
-        renamed = dict(zip((value.name for value in voted.input), INPUTS, strict=False))
+        """Adds the vote of moves and returns its name."""
+        names = ("seeds", "mask", "evidence")
+        renamed = dict(zip((value.name for value in voted.input), names, strict=False))
         self._nodes += _copied(voted, "vote", renamed, self._weights)
         return renamed[voted.output[0].name]
 

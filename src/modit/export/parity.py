@@ -15,7 +15,9 @@ from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TO
 from modit.inference.retrieval import Query, SamplerRetriever, SearchResult
 from modit.inference.runtime import OnnxSampler
 from modit.inference.sampler_file import SamplerInfo
+from modit.metric.evidence import KnownVerdicts
 from modit.model.flow import sample_noise
+from modit.model.readout import EVIDENCE
 from modit.model.sampler import Sampler, tie_direction
 
 BATCHES, SCALES = (1, 2, 5, 33), (1.0, 3.0)
@@ -28,8 +30,8 @@ class ParityError(ModitError):
     """The exported file does not answer as the torch sampler."""
 
 
-# Inputs of a sampler: seeds [B, M, d], mask [B, M], noise [B, d].
-Inputs: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Inputs of a sampler: seeds [B, M, d], mask [B, M], noise [B, d], evidence [B, E, d].
+Inputs: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,18 @@ class TorchSampler:
 
     @torch.no_grad()
     def queries(
-        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+        self,
+        seeds: np.ndarray,
+        mask: np.ndarray,
+        noise: np.ndarray,
+        guidance: float | np.ndarray | None = None,
+        evidence: np.ndarray | None = None,
     ) -> np.ndarray:
         """As `OnnxSampler.queries`."""
         scale = torch.as_tensor(self.info.guidance if guidance is None else guidance, dtype=torch.float32)
         inputs = (torch.from_numpy(np.ascontiguousarray(part)) for part in (seeds, mask, noise))
-        return self.sampler(*inputs, scale).numpy()
+        known = None if evidence is None else torch.from_numpy(np.ascontiguousarray(evidence))
+        return self.sampler(*inputs, scale, known).numpy()
 
 
 def tensor_parity(sampler: Sampler, exported: OnnxSampler, seed: int) -> list[TensorParity]:
@@ -113,6 +121,7 @@ def list_parity(
     seeds: dict[str, np.ndarray],
     k: int,
     seed: int,
+    verdicts: KnownVerdicts | None = None,
 ) -> list[ListParity]:
     """Compares retrieved lists at the serving guidance.
 
@@ -124,12 +133,13 @@ def list_parity(
         seeds: Split -> catalogue rows of each case [n, M], padded with -1.
         k: Length of the lists.
         seed: Of the noise.
+        verdicts: The known ones.
 
     Raises:
         ParityError: Fewer than `IDENTICAL_LISTS_MINIMUM` of a split's lists are equal.
     """
-    by_torch = SamplerRetriever(TorchSampler(sampler, exported.info), index, together=True)
-    by_file = SamplerRetriever(exported, index, together=True)
+    by_torch = SamplerRetriever(TorchSampler(sampler, exported.info), index, True, verdicts)
+    by_file = SamplerRetriever(exported, index, True, verdicts)
     table = []
     for split, cases in seeds.items():
         if not len(cases):
@@ -175,7 +185,9 @@ def _random_inputs(sampler: Sampler, batch: int, count: int, generator: torch.Ge
     direction = density if density.any() else tie_direction(dimension)
     mask &= _well_ordered(seeds @ direction, mask)
     lengths = 0.5 + torch.rand(batch, count, 1, generator=generator)
-    return (lengths * seeds).numpy(), mask.numpy(), sample_noise((batch, dimension), generator).numpy()
+    noise = sample_noise((batch, dimension), generator)
+    evidence = sample_noise((batch, len(EVIDENCE), dimension), generator)
+    return (lengths * seeds).numpy(), mask.numpy(), noise.numpy(), evidence.numpy()
 
 
 def _well_ordered(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -189,11 +201,12 @@ def _well_ordered(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def _compare(
     by_torch: TorchSampler, exported: OnnxSampler, inputs: Inputs, scale: float, generator: torch.Generator
 ) -> TensorParity:
-    seeds, mask, noise = inputs
+    seeds, mask, noise, evidence = inputs
     batch, count = mask.shape
-    expected, found = (each.queries(*inputs, np.full(batch, scale)) for each in (by_torch, exported))
+    scales = np.full(batch, scale)
+    expected, found = (each.queries(seeds, mask, noise, scales, evidence) for each in (by_torch, exported))
     order = torch.randperm(count, generator=generator).numpy()
-    shuffled = exported.queries(seeds[:, order], mask[:, order], noise, scale)
+    shuffled = exported.queries(seeds[:, order], mask[:, order], noise, scale, evidence)
     return TensorParity(batch, count, scale, _difference(expected, found), _difference(found, shuffled))
 
 

@@ -13,13 +13,16 @@ import torch
 
 from modit.core.context import DeclaredParams
 from modit.core.memory import at_once
+from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Catalog
 from modit.data.splits import VALIDATIONS, ResultScope, Split
 from modit.index.item_index import ItemIndex
-from modit.metric.cases import Cases
+from modit.metric.cases import Cases, build_cases
+from modit.metric.evidence import KnownVerdicts
 from modit.metric.list_metrics import ListMetrics, list_metrics, visible_depth
 from modit.metric.patterns import Patterns
-from modit.metric.predictor import DomainGeometry
+from modit.metric.predictor import DomainGeometry, fit_on_verdicts
+from modit.metric.trajectories import density_ranks
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
@@ -70,6 +73,7 @@ class Validator:
         index: the staged index.
         sampler: how queries are drawn.
         k: results judged.
+        known: items whose verdict may be evidence, bool [N]: scored ones that training sees.
     """
 
     embeddings: np.ndarray
@@ -81,6 +85,12 @@ class Validator:
     index: ItemIndex
     sampler: SamplerParams
     k: int
+    known: np.ndarray
+
+    @property
+    def verdicts(self) -> KnownVerdicts:
+        """The evidence."""
+        return KnownVerdicts(self.embeddings, self.positive, self.known)
 
     def score(self, model: MODiT) -> ValidationScore:
         """Retrieves for every validation case at every scale, and takes the best scale by mean Joint of both kinds."""
@@ -184,4 +194,43 @@ def load_validator(folders: Mapping[str, Path], domain: str, params: DeclaredPar
         index=ItemIndex.load(folders["index"]),
         sampler=params.sampler,
         k=visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(visible.sum())),
+        known=patterns.trainable & catalog.scored(domain),
     )
+
+
+def load_folds(
+    folders: Mapping[str, Path], domain: str, params: DeclaredParams, count: int, cases: int, seed: int
+) -> list[Validator]:
+    """Validators on what training sees, each with a part of it held out (docs/adr/0045).
+
+    Density and attribute are fitted on the rest, which is the evidence. Only what has learnt from none of the held-out
+    verdicts can be judged on them: moves can, a trained network cannot.
+
+    Args:
+        folders: of `catalog`, `patterns` and `index`.
+        domain: which one.
+        params: of the run.
+        count: folds.
+        cases: of each kind of validation in each fold.
+        seed: of folds, cases and fits.
+    """
+    catalog, index = Catalog.load(folders["catalog"]), ItemIndex.load(folders["index"])
+    patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
+    positive, scored, depth = catalog.positive(domain), catalog.scored(domain), params.retrieval.depth(len(catalog))
+    found = []
+    for number, fold in enumerate(patterns.training_folds(count, stream(seed, "folds"))):
+        known = fold.trainable & scored
+        verdicts = KnownVerdicts(catalog.embeddings, positive, known)
+        predictor, geometry = fit_on_verdicts(verdicts, index, depth, derived_seed(seed, "fold", number))
+        ranks = density_ranks(predictor.predict(catalog.embeddings), catalog.item_ids)
+        drawn: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for split in VALIDATIONS:
+            generator = stream(seed, "fold-cases", number, split)
+            own, _ = build_cases(fold, positive, scored, ranks, split, cases, params.build_trajectories, generator)
+            drawn[split] = (own.seeds, own.patterns)
+        visible = fold.may_be_results(Split.ITEM_VALIDATION, ResultScope.DISCOVERY) & scored
+        k = visible_depth(depth, len(catalog), int(visible.sum()))
+        found.append(
+            Validator(catalog.embeddings, positive, fold, visible, drawn, geometry, index, params.sampler, k, known)
+        )
+    return found

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.core.errors import ArtifactError
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.index.item_index import ItemIndex
+from modit.metric.evidence import KnownVerdicts
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
 TITLE = "title"
@@ -56,6 +58,13 @@ class Items:
     def verdicts(self, domain: str) -> pa.ChunkedArray | None:
         """The scorer's verdict of every item, [N] with null where an item was not scored; None for other domains."""
         return self.columns.get(ATTRIBUTE_PREFIX + domain)
+
+    def known_verdicts(self, domain: str) -> KnownVerdicts | None:
+        """The stored verdicts of a domain as evidence; None where the catalogue has no such column."""
+        if (column := self.verdicts(domain)) is None:
+            return None
+        positive, known = pc.fill_null(column, False).to_numpy(), column.is_valid().to_numpy()
+        return KnownVerdicts(self.embeddings, positive, known)
 
     @cached_property
     def _order(self) -> np.ndarray:

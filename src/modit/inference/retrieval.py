@@ -10,9 +10,12 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from modit.core.seeds import stream
+from modit.data.vectors import unit
 from modit.index.item_index import ItemIndex
+from modit.inference.items import Items
 from modit.inference.runtime import QuerySampler
 from modit.inference.sampler_file import SamplerInfo
+from modit.metric.evidence import DIRECTIONS, KnownVerdicts
 
 _NO_ROWS = np.empty(0, np.int64)
 Request = TypeVar("Request", contravariant=True)
@@ -70,11 +73,13 @@ class SamplerRetriever:
         sampler: An exported file, or a torch model in its place.
         index: Searched.
         together: Search with all queries at once, which is faster for many and imports torch; the results are equal.
+        verdicts: The known ones; read by a sampler that has local moves.
     """
 
     sampler: QuerySampler
     index: ItemIndex
     together: bool = False
+    verdicts: KnownVerdicts | None = None
 
     def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
         """Answers all requests in one run of the sampler: the queries equal those of one by one to 1e-5.
@@ -82,8 +87,14 @@ class SamplerRetriever:
         Raises:
             ContractError: The sampler or the index refuses a value.
         """
-        queries = generate_queries(self.sampler, requests)
+        queries = generate_queries(self.sampler, requests, self.verdicts)
         return (search_together if self.together else _search_each)(self.index, queries, requests)
+
+
+def retriever_over(sampler: QuerySampler, items: Items) -> SamplerRetriever:
+    """What answers for a sampler's domain over a catalogue, as the service does: every stored verdict is evidence."""
+    verdicts = items.known_verdicts(sampler.info.domain) if sampler.info.uses_evidence else None
+    return SamplerRetriever(sampler, items.index, verdicts=verdicts)
 
 
 class SamplerInputs(NamedTuple):
@@ -94,21 +105,25 @@ class SamplerInputs(NamedTuple):
         mask: True for valid seeds, bool [B, M].
         noise: float32 [B, d].
         guidance: float32 [B].
+        evidence: float32 [B, E, d]; zeros where no verdict is known or the sampler has no local move.
     """
 
     seeds: np.ndarray
     mask: np.ndarray
     noise: np.ndarray
     guidance: np.ndarray
+    evidence: np.ndarray
 
 
-def retrieve(sampler: QuerySampler, index: ItemIndex, query: Query) -> SearchResult:
+def retrieve(
+    sampler: QuerySampler, index: ItemIndex, query: Query, verdicts: KnownVerdicts | None = None
+) -> SearchResult:
     """Generates a query from the seeds of one request and searches with it.
 
     Raises:
         ContractError: The sampler or the index refuses a value.
     """
-    return SamplerRetriever(sampler, index).retrieve([query])[0]
+    return SamplerRetriever(sampler, index, verdicts=verdicts).retrieve([query])[0]
 
 
 def search_together(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
@@ -166,24 +181,27 @@ def search(
     return found.rows[0][there], found.scores[0][there]
 
 
-def generate_queries(sampler: QuerySampler, queries: Sequence[Query]) -> np.ndarray:
+def generate_queries(
+    sampler: QuerySampler, queries: Sequence[Query], verdicts: KnownVerdicts | None = None
+) -> np.ndarray:
     """Generates a query vector for each request.
 
     Args:
         sampler: Averages its own samples in each round (docs/adr/0006).
         queries: At least one; `seeds`, `guidance`, `rounds` and `noise` are used.
+        verdicts: The known ones; None: none is known.
 
     Returns:
         Unit float32 [n, d].
     """
     rows = np.repeat(np.arange(len(queries)), [query.rounds for query in queries])
-    vectors = sampler.queries(*sampler_inputs(sampler.info, queries))
+    vectors = sampler.queries(*sampler_inputs(sampler.info, queries, verdicts))
     if len(rows) == len(queries):
         return vectors
     return np.stack([_mean(vectors[rows == number]) for number in range(len(queries))])
 
 
-def sampler_inputs(info: SamplerInfo, queries: Sequence[Query]) -> SamplerInputs:
+def sampler_inputs(info: SamplerInfo, queries: Sequence[Query], verdicts: KnownVerdicts | None = None) -> SamplerInputs:
     """Puts requests into the form that a sampler takes: a row for each round of each request, in their order.
 
     The order of a request's seeds changes nothing. Of more seeds than the sampler takes, it is given an even selection.
@@ -196,8 +214,23 @@ def sampler_inputs(info: SamplerInfo, queries: Sequence[Query]) -> SamplerInputs
         request_noise(info.domain, each, query.rounds) if query.noise is None else query.noise
         for each, query in zip(ordered, queries, strict=True)
     ]
+    evidence = evidence_of(info, mean_of_seeds(seeds, mask), verdicts)
     rows = np.repeat(np.arange(len(queries)), rounds)
-    return SamplerInputs(seeds[rows], mask[rows], np.concatenate(noise), np.array(scales, np.float32)[rows])
+    return SamplerInputs(
+        seeds[rows], mask[rows], np.concatenate(noise), np.array(scales, np.float32)[rows], evidence[rows]
+    )
+
+
+def evidence_of(info: SamplerInfo, points: np.ndarray, verdicts: KnownVerdicts | None) -> np.ndarray:
+    """What the known verdicts say near points [n, d], float32 [n, E, d]; zeros for a sampler that does not ask."""
+    if info.uses_evidence and verdicts is not None:
+        return verdicts.directions(points)
+    return np.zeros((len(points), DIRECTIONS, info.dimension), np.float32)
+
+
+def mean_of_seeds(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Unit means of the unit seeds of each request, float32 [n, d]; `mask` [n, M] says where seeds [n, M, d] are."""
+    return unit((unit(seeds) * mask[..., None]).sum(1))
 
 
 def padded_seeds(queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as status
 from modit.core.errors import ArtifactError, ContractError
 from modit.core.memory import at_once
 from modit.inference.sampler_file import INPUTS, OUTPUT, SamplerInfo
+from modit.metric.evidence import DIRECTIONS
 
 _UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
 _TOKENS_AT_ONCE = 32_768  # bounds the memory of activations: longer batches run in blocks
@@ -25,7 +27,12 @@ class QuerySampler(Protocol):
         """The metadata of the file."""
 
     def queries(
-        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+        self,
+        seeds: np.ndarray,
+        mask: np.ndarray,
+        noise: np.ndarray,
+        guidance: float | np.ndarray | None = None,
+        evidence: np.ndarray | None = None,
     ) -> np.ndarray:
         """Generates one query for each row; see `OnnxSampler.queries`."""
 
@@ -39,9 +46,16 @@ class OnnxSampler:
 
     def __init__(self, session: onnxruntime.InferenceSession, info: SamplerInfo) -> None:
         self._session, self.info = session, info
+        # A file of before evidence has one input less.
+        self._reads = {value.name for value in session.get_inputs()}
 
     def queries(
-        self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: float | np.ndarray | None = None
+        self,
+        seeds: np.ndarray,
+        mask: np.ndarray,
+        noise: np.ndarray,
+        guidance: float | np.ndarray | None = None,
+        evidence: np.ndarray | None = None,
     ) -> np.ndarray:
         """One query for each row.
 
@@ -50,6 +64,8 @@ class OnnxSampler:
             mask: True for valid seeds, bool [B, M]; at least one in each row. Other seeds are not read.
             noise: [B, d], of any length but zero.
             guidance: scale >= 0, one for all rows or [B]; None takes `info.guidance`.
+            evidence: what the known verdicts near the seeds say [B, E, d]; None: none is known. A file that does not
+                use evidence reads none.
 
         Returns:
             Unit queries, float32 [B, d]. A query does not depend on the other rows.
@@ -64,14 +80,25 @@ class OnnxSampler:
         seeds = np.where(mask[..., None], seeds, 0).astype(np.float32)
         _check_vectors("seeds", seeds[mask])
         _check_vectors("noise", noise)
+        if evidence is not None and (
+            evidence.shape != self._evidence(len(seeds)).shape or not np.isfinite(evidence).all()
+        ):
+            raise ContractError(
+                f"evidence has shape {evidence.shape}; allowed: {(len(seeds), DIRECTIONS, self.info.dimension)}, finite"
+            )
         scales = np.broadcast_to(scales, len(seeds))
+        evidence = self._evidence(len(seeds)) if evidence is None else evidence
         step = max(1, at_once(_TOKENS_AT_ONCE) // (seeds.shape[1] + 1))
         blocks = [slice(start, start + step) for start in range(0, len(seeds), step)]
-        return np.concatenate([self._run(seeds[b], mask[b], noise[b].astype(np.float32), scales[b]) for b in blocks])
+        given = (seeds, mask, noise.astype(np.float32), np.ascontiguousarray(scales), evidence.astype(np.float32))
+        return np.concatenate([self._run([value[block] for value in given]) for block in blocks])
 
-    def _run(self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray, guidance: np.ndarray) -> np.ndarray:
-        given = (seeds, mask, noise, np.ascontiguousarray(guidance))
-        return self._session.run([OUTPUT], dict(zip(INPUTS, given, strict=True)))[0]
+    def _run(self, given: Sequence[np.ndarray]) -> np.ndarray:
+        inputs = {name: value for name, value in zip(INPUTS, given, strict=True) if name in self._reads}
+        return self._session.run([OUTPUT], inputs)[0]
+
+    def _evidence(self, rows: int) -> np.ndarray:
+        return np.zeros((rows, DIRECTIONS, self.info.dimension), np.float32)
 
     def _check_shapes(self, seeds: np.ndarray, mask: np.ndarray, noise: np.ndarray) -> None:
         d, most = self.info.dimension, self.info.maximum_seeds

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from modit import __version__
 from modit.core.errors import ArtifactError
+from modit.metric.evidence import DIRECTIONS
 
 SAMPLER_FILE = "sampler.onnx"
 FORMAT = "modit-sampler/1"
 PRECISION = "float32"
 OPSET = 20
-INPUTS = ("seeds", "mask", "noise", "guidance")
+INPUTS = ("seeds", "mask", "noise", "guidance", "evidence")
 OUTPUT = "query"
 FLOAT, BOOL = "float32", "bool"
 _PREFIX = "modit."
@@ -37,7 +38,8 @@ class SamplerInfo:
         modit_version: Version of modit that exported the file.
         precision: Type of the weights.
         readout_digest: sha256 of the readout file; empty in files of before it.
-        network_share: How much of a query is the network's, in [0, 1]; the rest is a vote of fixed moves.
+        network_share: How much of a query is the network's, in [0, 1]; the rest is a vote of moves.
+        uses_evidence: Whether a move goes along what the known verdicts near the seeds say.
     """
 
     domain: str
@@ -53,6 +55,7 @@ class SamplerInfo:
     precision: str = PRECISION
     readout_digest: str = ""
     network_share: float = 1.0
+    uses_evidence: bool = False
 
     def as_metadata(self) -> dict[str, str]:
         """The fields as metadata of an ONNX file."""
@@ -71,12 +74,13 @@ class SamplerInfo:
             raise ArtifactError(f"{source}: metadata field format is {facts.get('format')!r}; allowed: {FORMAT!r}")
         if facts.setdefault("precision", PRECISION) != PRECISION:
             raise ArtifactError(f"{source}: metadata field precision is {facts['precision']!r}; allowed: {PRECISION!r}")
-        facts = {"readout_digest": "", "network_share": "1.0"} | facts
+        facts = {"readout_digest": "", "network_share": "1.0", "uses_evidence": "False"} | facts
         missing = [name for name in cls.__dataclass_fields__ if name not in facts]
         if missing:
             raise ArtifactError(f"{source}: metadata lacks {', '.join(missing)}; export the sampler again")
         whole, real = ("dimension", "maximum_seeds", "steps", "samples", "opset"), ("guidance", "network_share")
         kinds: dict[str, Callable[[str], Any]] = dict.fromkeys(whole, int) | dict.fromkeys(real, float)
+        kinds["uses_evidence"] = "True".__eq__
         return cls(**{name: kinds.get(name, str)(facts[name]) for name in cls.__dataclass_fields__})
 
 
@@ -97,9 +101,14 @@ class GraphValue(NamedTuple):
 
 def graph_inputs(dimension: int) -> tuple[GraphValue, ...]:
     """The inputs of a sampler over embeddings of this width, in the order of `INPUTS`."""
-    kinds = (FLOAT, BOOL, FLOAT, FLOAT)
-    dims: tuple[tuple[str | int, ...], ...]
-    dims = (("batch", "count", dimension), ("batch", "count"), ("batch", dimension), ("scales",))
+    kinds = (FLOAT, BOOL, FLOAT, FLOAT, FLOAT)
+    dims: tuple[tuple[str | int, ...], ...] = (
+        ("batch", "count", dimension),
+        ("batch", "count"),
+        ("batch", dimension),
+        ("scales",),
+        ("batch", DIRECTIONS, dimension),
+    )
     return tuple(GraphValue(name, kind, axes) for name, kind, axes in zip(INPUTS, kinds, dims, strict=True))
 
 

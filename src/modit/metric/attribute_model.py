@@ -8,11 +8,14 @@ from typing import Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from modit.core.memory import at_once
 from modit.metric.evidence import KnownVerdicts
 
 # More known verdicts are sampled: no model below gains from more, and trees take minutes.
 _SAMPLE = 100_000
 _NEIGHBOURS, _PRIOR_WEIGHT = 30, 2.0
+# Items whose neighbours are looked up at a time, which bounds the memory.
+_AT_ONCE = 256
 _CLIP = 6.0
 
 
@@ -52,16 +55,20 @@ class NeighbourModel:
 
     def __init__(self, known: KnownVerdicts, seed: int) -> None:
         """Keeps the known verdicts; nothing is fitted."""
-        self._known = known
+        rows = _sample(known, seed)
+        self._items = np.ascontiguousarray(known.embeddings[rows], np.float32)
+        self._positive = known.positive[rows]
         self._rate = float(known.positive[known.known].mean())
 
     def log_odds(self, embeddings: np.ndarray) -> np.ndarray:
         """The log-odds, float64 [n]."""
-        known = self._known
-        count = min(_NEIGHBOURS, int(known.known.sum()))
-        rows = known.index.search(np.asarray(embeddings, np.float32), count, allowed=known.known).rows
-        positives = (known.positive[rows] & (rows >= 0)).sum(1)
-        share = (positives + _PRIOR_WEIGHT * self._rate) / ((rows >= 0).sum(1) + _PRIOR_WEIGHT)
+        count, step = min(_NEIGHBOURS, len(self._items)), at_once(_AT_ONCE)
+        positives = np.zeros(len(embeddings))
+        for start in range(0, len(embeddings), step):
+            scores = np.asarray(embeddings[start : start + step], np.float32) @ self._items.T
+            nearest = np.argpartition(-scores, count - 1, 1)[:, :count]
+            positives[start : start + step] = self._positive[nearest].sum(1)
+        share = (positives + _PRIOR_WEIGHT * self._rate) / (count + _PRIOR_WEIGHT)
         return np.clip(np.log(share) - np.log1p(-share), -_CLIP, _CLIP)
 
 

@@ -1,18 +1,30 @@
 """Evidence: the known verdicts near a point of the space, and the directions that they give.
 
-Shape legend: n points, c nearest known items, d width of an embedding, N items.
+The look-up is an exact search over a sample of the known items, so it costs the same however large the catalogue is.
+Training, evaluation and service use it alike.
+
+Shape legend: n points, c nearest known items, d width of an embedding, N items, E = 4 directions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from modit.core.memory import at_once
+from modit.core.seeds import stream
 from modit.data.vectors import mean_of_rows, unit
-from modit.index.item_index import ItemIndex
 
+# The directions of a point: the means of the 10, 30 and 100 nearest items of both verdicts, and a local probe.
+FEEDBACK_COUNTS = (10, 30, 100)
 PROBE_POSITIVES, PROBE_NEGATIVES = 100, 200
+DIRECTIONS = len(FEEDBACK_COUNTS) + 1
+# Known items of a verdict that are searched, and numbers in their matrix: more are sampled.
+_MOST_ROWS, _MOST_NUMBERS = 32_768, 2**23
+# Numbers of the items near the points that are taken at a time, which bounds the memory.
+_NUMBERS_AT_ONCE = 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +35,11 @@ class KnownVerdicts:
         embeddings: Unit [N, d].
         positive: Items with the attribute, bool [N]; read where `known` only.
         known: Items whose verdict is known, bool [N].
-        index: Over all items.
     """
 
     embeddings: np.ndarray
     positive: np.ndarray
     known: np.ndarray
-    index: ItemIndex
 
     @property
     def positives(self) -> np.ndarray:
@@ -42,7 +52,7 @@ class KnownVerdicts:
         return self.known & ~self.positive
 
     def nearest(self, points: np.ndarray, count: int, positive: bool) -> np.ndarray:
-        """The nearest known items of one verdict.
+        """The nearest of the known items of one verdict that are searched.
 
         Args:
             points: Unit float32 [n, d].
@@ -50,14 +60,58 @@ class KnownVerdicts:
             positive: Which verdict.
 
         Returns:
-            Rows int64 [n, c], nearest first, padded with -1 where fewer are known.
+            Rows int64 [n, c], nearest first, padded with -1 where fewer are known. Of equally near ones the first.
         """
-        allowed = self.positives if positive else self.negatives
+        rows, matrix = self._searched[positive]
         found = np.full((len(points), count), -1, np.int64)
-        there = min(count, int(allowed.sum()))
-        if there:
-            found[:, :there] = self.index.search(points, there, allowed=allowed).rows
+        there, step = min(count, len(rows)), self._points_at_once
+        for start in range(0, len(points) if there else 0, step):
+            scores = np.asarray(points[start : start + step], np.float32) @ matrix.T
+            found[start : start + step, :there] = rows[_best(scores, there)]
         return found
+
+    def directions(self, points: np.ndarray) -> np.ndarray:
+        """What the known verdicts near each point say: where its positives lie, seen from its negatives.
+
+        Args:
+            points: Unit [n, d].
+
+        Returns:
+            float32 [n, E, d], in the order of `modit.model.readout.EVIDENCE`; zeros where no verdict is known.
+        """
+        points = np.asarray(points, np.float32)
+        found = np.zeros((len(points), DIRECTIONS, points.shape[1]), np.float32)
+        step = self._points_at_once
+        for start in range(0, len(points), step):
+            block = points[start : start + step]
+            positives = self.nearest(block, max(*FEEDBACK_COUNTS, PROBE_POSITIVES), positive=True)
+            negatives = self.nearest(block, max(*FEEDBACK_COUNTS, PROBE_NEGATIVES), positive=False)
+            own = found[start : start + step]
+            for place, count in enumerate(FEEDBACK_COUNTS):
+                own[:, place] = feedback_direction(self.embeddings, positives[:, :count], negatives[:, :count])
+            own[:, -1] = local_probe(self.embeddings, positives[:, :PROBE_POSITIVES], negatives[:, :PROBE_NEGATIVES])
+        return found
+
+    @property
+    def _points_at_once(self) -> int:
+        return at_once(max(1, _NUMBERS_AT_ONCE // ((PROBE_POSITIVES + PROBE_NEGATIVES) * self.embeddings.shape[1])))
+
+    @cached_property
+    def _searched(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Rows, ascending, and their embeddings: of the negatives, then of the positives."""
+        return self._sample(self.negatives), self._sample(self.positives)
+
+    def _sample(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows, most = np.flatnonzero(mask), min(_MOST_ROWS, _MOST_NUMBERS // self.embeddings.shape[1])
+        if len(rows) > most:
+            rows = np.sort(stream(0, "known-verdicts").choice(rows, most, replace=False))
+        return rows, np.ascontiguousarray(self.embeddings[rows], np.float32)
+
+
+def _best(scores: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` greatest scores of each line [n, r], greatest first; of equal ones the first."""
+    places = np.sort(np.argpartition(-scores, count - 1, 1)[:, :count], 1)
+    return np.take_along_axis(places, np.argsort(-np.take_along_axis(scores, places, 1), 1, kind="stable"), 1)
 
 
 def feedback_direction(embeddings: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
@@ -87,8 +141,12 @@ def local_probe(embeddings: np.ndarray, positives: np.ndarray, negatives: np.nda
     items = np.asarray(embeddings)[np.where(mask, rows, 0)].astype(np.float64)
     items = (items - (items * mask[..., None]).sum(1, keepdims=True) / count[..., None]) * mask[..., None]
     verdicts = np.where(np.arange(rows.shape[1]) < positives.shape[1], 1.0, 0.0) * mask
-    verdicts = (verdicts - verdicts.sum(1, keepdims=True) / count) * mask
-    covariance = items.transpose(0, 2, 1) @ items
-    ridge = np.trace(covariance, axis1=1, axis2=2) / covariance.shape[1]
-    covariance += np.maximum(ridge, 1e-9)[:, None, None] * np.eye(covariance.shape[1])
-    return unit(np.linalg.solve(covariance, (items * verdicts[..., None]).sum(1)[..., None])[..., 0])
+    verdicts = ((verdicts - verdicts.sum(1, keepdims=True) / count) * mask)[..., None]
+    transposed, width = items.transpose(0, 2, 1), items.shape[2]
+    ridge = np.maximum((items**2).sum((1, 2)) / width, 1e-9)[:, None, None]
+    # (X'X + r I)^-1 X'y = X' (XX' + r I)^-1 y: the smaller of the two systems is solved.
+    if width <= items.shape[1]:
+        weights = np.linalg.solve(transposed @ items + ridge * np.eye(width), transposed @ verdicts)
+    else:
+        weights = transposed @ np.linalg.solve(items @ transposed + ridge * np.eye(items.shape[1]), verdicts)
+    return unit(weights[..., 0])

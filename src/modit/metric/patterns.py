@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,29 @@ class Patterns:
             Split.PATTERN_HOLDOUT: pattern_role == TEST,
         }[split]
 
+    def training_folds(self, count: int, generator: np.random.Generator) -> list[Patterns]:
+        """Splits for cross-validation among what training sees: in each fold a part of it is held out for validation.
+
+        That part is a share 1 / count of the training patterns, each in one fold, and of the items of the others, each
+        in one fold. What training does not see is TEST in all of them, so no fold shows it.
+
+        Args:
+            count: Folds, at least 2.
+            generator: Draws the parts.
+        """
+        hidden_items = np.where(self.item_split == TRAIN, TRAIN, TEST).astype(np.int8)
+        hidden_patterns = np.where(self.pattern_split == TRAIN, TRAIN, TEST).astype(np.int8)
+        item_fold = _equal_parts(hidden_items == TRAIN, count, generator)
+        pattern_fold = _equal_parts(hidden_patterns == TRAIN, count, generator)
+        return [
+            replace(
+                self,
+                item_split=np.where(item_fold == fold, VALIDATION, hidden_items).astype(np.int8),
+                pattern_split=np.where(pattern_fold == fold, VALIDATION, hidden_patterns).astype(np.int8),
+            )
+            for fold in range(count)
+        ]
+
     def save(self, path: Path) -> None:
         """Writes one `.npz`."""
         save_arrays(
@@ -87,6 +110,14 @@ class Patterns:
         """Reads what `save` wrote."""
         with np.load(path) as stored:
             return cls(**{name: stored[name] for name in stored.files})
+
+
+def _equal_parts(mask: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Deals the places of a mask [n] into parts of nearly equal size: the number of each one's part, else -1."""
+    part = np.full(len(mask), -1)
+    places = generator.permutation(np.flatnonzero(mask))
+    part[places] = np.arange(len(places)) % count
+    return part
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modit.core.arrays import save_arrays
+from modit.core.seeds import derived_seed, stream
 from modit.data.hashing import hash_unit
 from modit.data.vectors import nearest_centroid, unit
 from modit.metric.patterns import Patterns, cluster
+
+if TYPE_CHECKING:  # the images that fit no predictor have no FAISS
+    from modit.index.item_index import ItemIndex
+    from modit.metric.evidence import KnownVerdicts
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class DomainGeometry:
 
 _DENSITY_ALPHAS, _PROBE_ALPHAS = np.logspace(-2, 4, 13), np.logspace(-1, 4, 11)
 _SAMPLE = 200_000
+_ANCHORS = 20_000
 
 
 def fit_predictor(embeddings: np.ndarray, density: np.ndarray) -> DensityPredictor:
@@ -119,6 +126,31 @@ def fit_geometry(
     return DomainGeometry(
         unit(density_direction), unit(probe.coef_), mean.astype(np.float32), whitening.astype(np.float32)
     )
+
+
+def fit_on_verdicts(
+    verdicts: KnownVerdicts, index: ItemIndex, k: int, seed: int
+) -> tuple[DensityPredictor, DomainGeometry]:
+    """Fits density and attribute on known verdicts alone.
+
+    The density of a known item is the share of positives among the k nearest other known items.
+
+    Args:
+        verdicts: The known ones; density is measured at no more than 20,000 of them.
+        index: Over all items.
+        k: At most half of the known items are taken.
+        seed: Of the samples.
+    """
+    known = np.flatnonzero(verdicts.known)
+    rows = known
+    if len(rows) > _ANCHORS:
+        rows = np.sort(stream(seed, "verdict-anchors").choice(rows, _ANCHORS, replace=False))
+    embeddings = np.asarray(verdicts.embeddings)[rows]
+    neighbours = min(k, max(1, len(known) // 2))
+    found = index.search(embeddings, neighbours, allowed=verdicts.known, exclude=rows[:, None]).rows
+    predictor = fit_predictor(embeddings, verdicts.positive[found].mean(1))
+    fitted_on = (verdicts.embeddings, verdicts.positive, verdicts.known)
+    return predictor, fit_geometry(*fitted_on, predictor.direction, derived_seed(seed, "geometry"))
 
 
 def validate_predictor(

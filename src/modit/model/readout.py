@@ -1,8 +1,11 @@
 """The readout: what is served is a weighted sum of the network's query and of fixed moves from the seeds.
 
-A *fixed move* is a blend of the seeds' means plus one step along a direction of the domain. A *vote* is the mean of
-many such moves, each weighted by what it reached on validation. `share` says how much of the query is the network's;
-with 0 the network is not run at all (docs/adr/0043).
+A *move* is a blend of the seeds' means plus one step along a direction of the domain, and a *local* move goes along the
+evidence too: what the known verdicts near the seeds say. A *vote* is the mean of many moves, each weighted by what it
+reached on validation. `share` says how much of the query is the network's; with 0 the network is not run at all
+(docs/adr/0043, docs/adr/0045).
+
+Shape legend: B cases, V moves, d width of an embedding, E = 4 evidence directions.
 """
 
 from __future__ import annotations
@@ -19,29 +22,44 @@ from modit.model.flow import normalize
 READOUT_FILE = "readout.json"
 BLENDS = ("mean", "mean + best", "best", "mean + whitened", "whitened", "best + whitened")
 STEPS = ("density", "attribute", "both")
+# What known verdicts near the seeds say: nearest positives minus nearest negatives of so many, and a local probe.
+EVIDENCE = ("10", "30", "100", "probe")
 # Share of the seeds, those of highest predicted density, whose mean is `best`.
 BEST_SHARE = 1 / 3
 
 
 class Move(NamedTuple):
-    """A fixed move.
+    """A move from the seeds.
 
     Attributes:
         blend: One of `BLENDS`.
         step: One of `STEPS`: along the density, along the attribute, or between both.
         length: Of the step; 0 takes none.
+        evidence: One of `EVIDENCE`.
+        evidence_weight: Of the evidence; 0 takes none, which is a fixed move.
     """
 
     blend: str
     step: str
     length: float
+    evidence: str = EVIDENCE[0]
+    evidence_weight: float = 0.0
 
 
 LENGTHS = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0)
 # Every blend as it is, and with every step of every length.
-MOVES = tuple(Move(blend, STEPS[0], 0.0) for blend in BLENDS) + tuple(
+FIXED_MOVES = tuple(Move(blend, STEPS[0], 0.0) for blend in BLENDS) + tuple(
     Move(blend, step, length) for blend in BLENDS for step in STEPS for length in LENGTHS
 )
+_LOCAL_STEPS = ((STEPS[0], 0.0),) + tuple((step, length) for step in STEPS[:2] for length in (0.3, 0.6, 1.0))
+LOCAL_MOVES = tuple(
+    Move(blend, step, length, evidence, weight)
+    for blend in BLENDS
+    for step, length in _LOCAL_STEPS
+    for evidence in EVIDENCE
+    for weight in (0.3, 0.6, 1.0, 1.5, 2.5)
+)
+MOVES = FIXED_MOVES + LOCAL_MOVES
 
 
 class Readout(NamedTuple):
@@ -51,12 +69,14 @@ class Readout(NamedTuple):
         share: Of the network's query, in [0, 1].
         blends: Number of each move's blend, int64 [V].
         steps: Each move's step [V, d].
+        evidence: Weight of each evidence direction in each move [V, E].
         weights: Of the moves, [V], summing to 1.
     """
 
     share: Tensor
     blends: Tensor
     steps: Tensor
+    evidence: Tensor
     weights: Tensor
 
     @classmethod
@@ -75,6 +95,7 @@ class Readout(NamedTuple):
             torch.tensor(share, dtype=torch.float32),
             torch.tensor([BLENDS.index(move.blend) for move in moves]),
             torch.stack([move.length * directions[move.step] for move in moves]),
+            torch.tensor([[move.evidence_weight * (move.evidence == name) for name in EVIDENCE] for move in moves]),
             total / total.sum(),
         )
 
@@ -87,6 +108,11 @@ class Readout(NamedTuple):
     def uses_network(self) -> bool:
         """Whether the network has to be run."""
         return float(self.share) > 0
+
+    @property
+    def uses_evidence(self) -> bool:
+        """Whether known verdicts near the seeds have to be looked up."""
+        return float(self.share) < 1 and bool(self.evidence.any())
 
 
 def step_directions(geometry: Geometry) -> Tensor:
@@ -115,9 +141,21 @@ def seed_blends(ordered: Tensor, lengths: Tensor, geometry: Geometry) -> Tensor:
     return normalize(torch.stack(blends, 1))
 
 
-def vote(blends: Tensor, readout: Readout) -> Tensor:
-    """The unit vote of a readout's moves, [B, d], from the blends of each case [B, 6, d]."""
-    moved = normalize(torch.index_select(blends, 1, readout.blends) + readout.steps)
+def vote(blends: Tensor, readout: Readout, evidence: Tensor | None = None) -> Tensor:
+    """The unit vote of a readout's moves.
+
+    Args:
+        blends: Of each case's seeds, unit [B, 6, d].
+        readout: V moves.
+        evidence: Directions of each case [B, E, d]; None where none is known, as zeros.
+
+    Returns:
+        [B, d].
+    """
+    moved = torch.index_select(blends, 1, readout.blends) + readout.steps
+    if evidence is not None:
+        moved = moved + readout.evidence @ evidence
+    moved = normalize(moved)
     return normalize((moved * readout.weights[:, None]).sum(1))
 
 
@@ -136,10 +174,10 @@ def readout_of_json(content: dict[str, Any], geometry: Geometry) -> Readout:
     """Reads what `readout_json` made.
 
     Raises:
-        ValueError: A name is none of `BLENDS` or `STEPS`.
+        ValueError: A name is none of `BLENDS`, `STEPS` or `EVIDENCE`.
     """
-    moves = [Move(entry["blend"], entry["step"], entry["length"]) for entry in content["moves"]]
+    moves = [Move(**{name: entry[name] for name in Move._fields if name in entry}) for entry in content["moves"]]
     for move in moves:
-        if move.blend not in BLENDS or move.step not in STEPS:
-            raise ValueError(f"move {move} is not known; allowed: blends {BLENDS}, steps {STEPS}")
+        if move.blend not in BLENDS or move.step not in STEPS or move.evidence not in EVIDENCE:
+            raise ValueError(f"move {move} is not known; allowed: blends {BLENDS}, steps {STEPS}, evidence {EVIDENCE}")
     return Readout.of(content["share"], moves, [entry["weight"] for entry in content["moves"]], geometry)

@@ -130,6 +130,7 @@ class Sampler(nn.Module):
         self.model, self.steps, self.samples = model, steps, samples
         self.uses_network = readout is None or readout.uses_network
         self.votes = readout is not None and float(readout.share) < 1
+        self.uses_evidence = readout is not None and readout.uses_evidence
         for name, part in geometry._asdict().items():
             self.register_buffer(name, part)
         for name, part in (readout or Readout.of_network(geometry))._asdict().items():
@@ -145,7 +146,9 @@ class Sampler(nn.Module):
         """What is added to the network's query."""
         return Readout(*(self.get_buffer(f"readout_{name}") for name in Readout._fields))
 
-    def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
+    def forward(
+        self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor, evidence: Tensor | None = None
+    ) -> Tensor:
         """One query for each row.
 
         Args:
@@ -153,18 +156,21 @@ class Sampler(nn.Module):
             mask: True for valid seeds [B, M]; at least one a row.
             noise: [B, d], of any length.
             guidance: scale, [] or [B].
+            evidence: directions of the known verdicts near the seeds [B, E, d]; None: none is known.
 
         Returns:
             Unit queries [B, d].
         """
-        return self.fan(seeds, mask, noise, guidance.expand(noise.shape[0])[:, None])[:, 0]
+        return self.fan(seeds, mask, noise, guidance.expand(noise.shape[0])[:, None], evidence)[:, 0]
 
-    def fan(self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
+    def fan(
+        self, seeds: Tensor, mask: Tensor, noise: Tensor, guidance: Tensor, evidence: Tensor | None = None
+    ) -> Tensor:
         """Queries at several guidance scales [B, G] from the same noise [B, d] -> [B, G, d]."""
         ordered, lengths = sort_seeds(normalize(seeds), mask, self.geometry.density)
         if not self.votes:
             return self._network(ordered, lengths, noise, guidance)
-        voted = vote(seed_blends(ordered, lengths, self.geometry), self.readout)[:, None]
+        voted = vote(seed_blends(ordered, lengths, self.geometry), self.readout, evidence)[:, None]
         if not self.uses_network:
             return voted.expand(-1, guidance.shape[1], -1)
         return mix(self._network(ordered, lengths, noise, guidance), voted, self.readout.share)

@@ -38,7 +38,6 @@ KNOWN = KnownVerdicts(
     EMBEDDINGS,
     positive=np.array([False, False, True, True]),
     known=np.array([True, True, True, False]),
-    index=INDEX,
 )
 DOMAIN = DomainKnowledge(
     KNOWN,
@@ -86,7 +85,7 @@ def test_a_fixed_move_steps_from_a_blend_along_density_attribute_or_both() -> No
 
 
 def test_local_feedback_moves_towards_the_nearest_positives_and_away_from_the_nearest_negatives() -> None:
-    setting = {"blend": "mean", "step": "density", "length": 0.0, "evidence": "10", "weight": 1.0}
+    setting = {"blend": "mean", "step": "density", "length": 0.0, "evidence": "10", "evidence_weight": 1.0}
     # Items 0 and 1 are known negatives, 2 the only known positive; 3 is positive, but nobody knows.
     np.testing.assert_allclose(local_feedback(SEEDS, setting)[1], unit(np.array([-HALF, 1 - HALF, 1, 0])), atol=1e-6)
 

@@ -31,6 +31,7 @@ def test_file_is_valid_onnx_with_dynamic_batch_and_seed_count(sampler_file):
         "mask": ["batch", "count"],
         "noise": ["batch", 8],
         "guidance": ["scales"],
+        "evidence": ["batch", 4, 8],
     }
 
 

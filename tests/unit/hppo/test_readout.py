@@ -9,7 +9,7 @@ import pytest
 
 from modit.data.splits import VALIDATIONS, ResultScope, Split
 from modit.evaluate.seeds.context import EvaluationContext
-from modit.hppo.readout import SHARES, VOTERS, choose_readout, mean_over_patterns, voters
+from modit.hppo.readout import MIDDLE, SHARES, VOTERS, choose_readout, choose_share, mean_of_kinds, voters
 from modit.hppo.validation import Validator
 from modit.model.readout import MOVES
 from modit.train.params import SamplerParams
@@ -33,6 +33,7 @@ def validator_of(context: EvaluationContext) -> Validator:
         context.index,
         SamplerParams(steps=2, samples=2, guidance=(2.0,)),
         context.depth(Split.ITEM_VALIDATION),
+        context.known_verdicts.known,
     )
 
 
@@ -45,13 +46,13 @@ def test_a_move_two_points_behind_weighs_a_third_and_few_vote() -> None:
     assert len(moves) == VOTERS and sum(weights) == pytest.approx(1)
 
 
-def test_a_network_that_does_not_help_gets_no_share(context: EvaluationContext) -> None:
+def test_a_network_that_does_harm_gets_hardly_a_share(context: EvaluationContext) -> None:
     """The world's attribute has one direction, and the network is untrained: only the vote finds it."""
     model = build_generator(context, 1).sampler.model
     choice = choose_readout(model, 2.0, validator_of(context))
     figures = {share: np.mean(list(by_kind.values())) for share, by_kind in choice.shares.items()}
     assert list(figures) == list(SHARES)
-    assert choice.share == 0 and figures[0.0] == max(figures.values()) > figures[1.0] + 0.2
+    assert choice.share <= 0.15 and figures[0.0] == max(figures.values()) > figures[1.0] + 0.2
     assert all(move.length > 0 for move in choice.moves[:5])
 
 
@@ -75,7 +76,26 @@ def test_one_kind_of_validation_is_enough_and_none_is_refused(context: Evaluatio
         choose_readout(model, 2.0, replace(validator, cases=dict.fromkeys(VALIDATIONS, empty)))
 
 
-def test_every_pattern_weighs_the_same_however_many_cases_it_has() -> None:
-    joint = {Split.ITEM_VALIDATION: np.array([0.2, 0.4, 0.9]), Split.PATTERN_VALIDATION: np.array([0.0, 0.0])}
-    patterns = {Split.ITEM_VALIDATION: np.array([1, 1, 2]), Split.PATTERN_VALIDATION: np.array([3, 3])}
-    assert mean_over_patterns(joint, patterns) == pytest.approx((0.3 + 0.9 + 0.0) / 3)
+def test_every_pattern_weighs_the_same_in_its_kind_and_both_kinds_weigh_the_same() -> None:
+    items, patterns = Split.ITEM_VALIDATION, Split.PATTERN_VALIDATION
+    judged = [
+        (items, np.array([1, 1, 2]), np.array([[0.2, 0.4, 0.9]])),
+        (items, np.array([1]), np.array([[0.0]])),
+        (patterns, np.array([3, 3]), np.array([[0.5, 0.7]])),
+    ]
+    assert mean_of_kinds(judged) == pytest.approx([((0.3 + 0.9 + 0.0) / 3 + 0.6) / 2])
+
+
+def shares_of(joint_by_pattern: list[list[float]]) -> float:
+    """The share chosen where each pattern has one case, of figures [share][pattern] of one kind."""
+    joint = np.array(joint_by_pattern)
+    return choose_share({Split.ITEM_VALIDATION: joint}, {Split.ITEM_VALIDATION: np.arange(joint.shape[1])})
+
+
+def test_the_middle_share_is_taken_unless_another_is_clearly_better() -> None:
+    noise = [[0.5, 0.4, 0.6, 0.3]] * len(SHARES)
+    noise[0] = [0.8, 0.2, 0.7, 0.15]  # better on average, and not in every pattern
+    assert shares_of(noise) == MIDDLE
+    clear = [[0.5, 0.4, 0.6, 0.3]] * len(SHARES)
+    clear[0] = [0.6, 0.51, 0.7, 0.4]
+    assert shares_of(clear) == 0

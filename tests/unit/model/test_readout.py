@@ -1,4 +1,4 @@
-"""The readout: fixed moves, their vote, and the network's share beside it."""
+"""The readout: moves, their vote, and the network's share beside it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,34 @@ import pytest
 import torch
 
 from modit.export.graph import sampler_graph
+from modit.inference.sampler_file import INPUTS
+from modit.metric.evidence import DIRECTIONS, FEEDBACK_COUNTS
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
-from modit.model.readout import BLENDS, MOVES, STEPS, Move, Readout, readout_json, readout_of_json, step_directions
+from modit.model.readout import (
+    BLENDS,
+    EVIDENCE,
+    FIXED_MOVES,
+    LOCAL_MOVES,
+    MOVES,
+    STEPS,
+    Move,
+    Readout,
+    readout_json,
+    readout_of_json,
+    step_directions,
+)
 from modit.model.sampler import Sampler, blends_of_seeds
 from tests.unit.conftest import DIMENSION, draw_geometry
 
-VOTERS = (Move("best", "attribute", 0.6), Move("mean + whitened", "both", 1.3), Move("mean", "density", 0.0))
-WEIGHTS = (0.5, 0.3, 0.2)
+VOTERS = (
+    Move("best", "attribute", 0.6),
+    Move("mean + whitened", "both", 1.3),
+    Move("mean", "density", 0.0),
+    Move("mean", "density", 0.3, "30", 1.5),
+)
+WEIGHTS = (0.4, 0.3, 0.2, 0.1)
 
 
 @pytest.fixture
@@ -32,7 +51,7 @@ def sampler_with(geometry: Geometry, readout: Readout | None) -> Sampler:
     return Sampler(model, geometry, 2, 2, readout).eval()
 
 
-def inputs(cases: int = 4, seeds: int = 9) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def inputs(cases: int = 4, seeds: int = 9) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(1)
     mask = torch.rand(cases, seeds, generator=generator) > 0.3
     mask[:, 0] = True
@@ -40,7 +59,8 @@ def inputs(cases: int = 4, seeds: int = 9) -> tuple[torch.Tensor, torch.Tensor, 
         torch.randn(cases, seeds, DIMENSION, generator=generator),
         torch.randn(cases, DIMENSION, generator=generator),
     )
-    return drawn[0], mask, drawn[1], torch.full((cases,), 2.0)
+    evidence = torch.randn(cases, len(EVIDENCE), DIMENSION, generator=generator)
+    return drawn[0], mask, drawn[1], torch.full((cases,), 2.0), evidence
 
 
 @torch.no_grad()
@@ -48,16 +68,39 @@ def queries(geometry: Geometry, share: float) -> torch.Tensor:
     return sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))(*inputs())
 
 
-def test_moves_are_every_blend_as_it_is_and_with_every_step() -> None:
-    assert len(set(MOVES)) == len(MOVES) == len(BLENDS) * (1 + 10 * len(STEPS))
+def test_fixed_moves_are_every_blend_as_it_is_and_with_every_step_and_no_move_is_there_twice() -> None:
+    assert len(FIXED_MOVES) == len(BLENDS) * (1 + 10 * len(STEPS))
+    assert len(set(MOVES)) == len(MOVES) == len(FIXED_MOVES) + len(LOCAL_MOVES)
+    assert not any(move.evidence_weight for move in FIXED_MOVES) and all(move.evidence_weight for move in LOCAL_MOVES)
+
+
+def test_the_directions_of_evidence_are_those_that_the_look_up_gives() -> None:
+    assert (*map(str, FEEDBACK_COUNTS), "probe") == EVIDENCE and len(EVIDENCE) == DIRECTIONS
+
+
+@torch.no_grad()
+def test_without_known_verdicts_a_local_move_is_a_fixed_one(geometry: Geometry) -> None:
+    *given, evidence = inputs()
+    local, fixed = (
+        sampler_with(geometry, Readout.of(0.0, [move], [1.0], geometry))
+        for move in (Move("best", "attribute", 0.6, "probe", 1.5), Move("best", "attribute", 0.6))
+    )
+    torch.testing.assert_close(local(*given), fixed(*given))
+    torch.testing.assert_close(local(*given, torch.zeros_like(evidence)), fixed(*given))
+    assert (local(*given, evidence) - fixed(*given, evidence)).abs().max() > 0.1
+    assert local.uses_evidence and not fixed.uses_evidence
 
 
 @torch.no_grad()
 def test_a_vote_is_the_weighted_mean_of_its_moves(geometry: Geometry) -> None:
-    seeds, mask, _, _ = inputs()
+    seeds, mask, _, _, evidence = inputs()
+    near = dict(zip(EVIDENCE, evidence.unbind(1), strict=True))
     blends = dict(zip(BLENDS, blends_of_seeds(seeds, mask, geometry).unbind(1), strict=True))
     directions = dict(zip(STEPS, step_directions(geometry), strict=True))
-    moved = [normalize(blends[move.blend] + move.length * directions[move.step]) for move in VOTERS]
+    moved = [
+        normalize(blends[move.blend] + move.length * directions[move.step] + move.evidence_weight * near[move.evidence])
+        for move in VOTERS
+    ]
     expected = normalize(sum(weight * query for weight, query in zip(WEIGHTS, moved, strict=True)))
     torch.testing.assert_close(queries(geometry, 0.0), expected, atol=1e-6, rtol=0)
 
@@ -78,11 +121,11 @@ def test_without_a_share_the_network_is_not_run(geometry: Geometry) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_the_order_of_the_seeds_changes_nothing(geometry: Geometry, share: float) -> None:
-    seeds, mask, noise, guidance = inputs()
+    seeds, mask, noise, guidance, evidence = inputs()
     order = torch.tensor([8, 3, 1, 0, 2, 7, 6, 5, 4])
     sampler = sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))
-    found = sampler(seeds[:, order], mask[:, order], noise, guidance)
-    torch.testing.assert_close(found, sampler(seeds, mask, noise, guidance), atol=1e-6, rtol=0)
+    found = sampler(seeds[:, order], mask[:, order], noise, guidance, evidence)
+    torch.testing.assert_close(found, sampler(seeds, mask, noise, guidance, evidence), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -92,8 +135,7 @@ def test_the_exported_graph_answers_as_torch(geometry: Geometry, share: float, c
     sampler = sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))
     session = onnxruntime.InferenceSession(sampler_graph(sampler).SerializeToString())
     given = inputs(cases, seeds)
-    names = ("seeds", "mask", "noise", "guidance")
-    found = session.run(None, {name: part.numpy() for name, part in zip(names, given, strict=True)})[0]
+    found = session.run(None, {name: part.numpy() for name, part in zip(INPUTS, given, strict=True)})[0]
     np.testing.assert_allclose(found, sampler(*given).numpy(), atol=1e-5)
 
 

@@ -81,7 +81,7 @@ class EvaluationContext:
     def known_verdicts(self) -> KnownVerdicts:
         """The verdicts that a row may use: those of scored training items."""
         known = self.patterns.trainable & self.scored
-        return KnownVerdicts(self.catalog.embeddings, self.positive, known, self.index)
+        return KnownVerdicts(self.catalog.embeddings, self.positive, known)
 
     def allowed(self, split: Split) -> np.ndarray:
         """Items that may be results of a split's cases, bool [N]: scored ones in the scope. Always the same object."""

@@ -10,7 +10,8 @@ import torch
 
 from modit.core.memory import at_once
 from modit.index.item_index import ItemIndex
-from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
+from modit.inference.retrieval import Query, SearchResult, mean_of_seeds, padded_seeds, search_together
+from modit.metric.evidence import KnownVerdicts
 from modit.model.flow import sample_noise
 from modit.model.sampler import CASES_AT_ONCE, Sampler
 
@@ -23,15 +24,17 @@ class Generator:
         sampler: The model with the order of its seeds and its steps.
         guidance: The scale at which it is judged.
         index: Searched.
+        verdicts: The known ones, for a readout with local moves.
     """
 
     sampler: Sampler
     guidance: float
     index: ItemIndex
+    verdicts: KnownVerdicts | None = None
 
     def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
         """Answers requests that share `k` and `allowed`."""
-        vectors = fan_queries(self.sampler, requests, [self.guidance])[:, 0]
+        vectors = fan_queries(self.sampler, requests, [self.guidance], self.verdicts)[:, 0]
         return search_together(self.index, vectors, requests)
 
 
@@ -41,24 +44,32 @@ def case_noise(cases: int, dimension: int, seed: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def fan_queries(sampler: Sampler, requests: Sequence[Query], guidance: Sequence[float]) -> np.ndarray:
+def fan_queries(
+    sampler: Sampler, requests: Sequence[Query], guidance: Sequence[float], verdicts: KnownVerdicts | None = None
+) -> np.ndarray:
     """Generates queries at several guidance scales from the noise of each request.
 
     Args:
         sampler: The model.
         requests: With noise.
         guidance: R scales.
+        verdicts: The known ones, read where the sampler has local moves.
 
     Returns:
         Unit float32 [n, R, d].
     """
-    seeds, mask = (torch.from_numpy(part) for part in padded_seeds(requests))
+    padded = padded_seeds(requests)
+    seeds, mask = (torch.from_numpy(part) for part in padded)
+    evidence = None
+    if sampler.uses_evidence and verdicts is not None:
+        evidence = torch.from_numpy(verdicts.directions(mean_of_seeds(*padded)))
     noise = torch.from_numpy(np.concatenate([_noise_of(request) for request in requests]))
     parts, block = [], at_once(CASES_AT_ONCE)
     for start in range(0, len(requests), block):
         rows = slice(start, start + block)
         scales = torch.tensor(list(guidance), dtype=torch.float32).expand(len(seeds[rows]), -1)
-        parts.append(sampler.fan(seeds[rows], mask[rows], noise[rows], scales))
+        known = None if evidence is None else evidence[rows]
+        parts.append(sampler.fan(seeds[rows], mask[rows], noise[rows], scales, known))
     return torch.cat(parts).numpy()
 
 

@@ -19,16 +19,10 @@ from modit.evaluate import names
 from modit.evaluate.task import Setting
 from modit.index.item_index import ItemIndex
 from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
-from modit.metric.evidence import (
-    PROBE_NEGATIVES,
-    PROBE_POSITIVES,
-    KnownVerdicts,
-    feedback_direction,
-    local_probe,
-)
+from modit.metric.evidence import KnownVerdicts
 from modit.metric.predictor import DensityPredictor, DomainGeometry
 from modit.model.axes import Geometry
-from modit.model.readout import BLENDS, MOVES, STEPS, step_directions
+from modit.model.readout import BLENDS, EVIDENCE, FIXED_MOVES, LOCAL_MOVES, STEPS, Move, step_directions
 from modit.model.sampler import blends_of_seeds
 
 # Weight 0 is average pooling; at 10 a query is within 6 degrees of the limit: both ends of the grid are natural ones.
@@ -36,11 +30,6 @@ _WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.
 # From the one best seed of each case (shares below 1/m) to all of them, which is average pooling.
 _SHARES = (0.001, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 _NEGATIVE_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
-_LOCAL_STEPS, _LOCAL_LENGTHS = ("density", "attribute"), (0.3, 0.6, 1.0)
-_EVIDENCE_COUNTS = (10, 30, 100)
-_PROBE = "probe"
-_EVIDENCE = (*map(str, _EVIDENCE_COUNTS), _PROBE)
-_EVIDENCE_WEIGHTS = (0.3, 0.6, 1.0, 1.5, 2.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,15 +99,8 @@ class SeedFeatures:
     @cached_property
     def evidence(self) -> dict[str, np.ndarray]:
         """Directions that the known verdicts near the seeds' mean give, name -> [n, d]."""
-        verdicts = self.domain.verdicts
-        positives = verdicts.nearest(self.mean, max(*_EVIDENCE_COUNTS, PROBE_POSITIVES), positive=True)
-        negatives = verdicts.nearest(self.mean, max(*_EVIDENCE_COUNTS, PROBE_NEGATIVES), positive=False)
-        directions = {
-            str(count): feedback_direction(verdicts.embeddings, positives[:, :count], negatives[:, :count])
-            for count in _EVIDENCE_COUNTS
-        }
-        probe = local_probe(verdicts.embeddings, positives[:, :PROBE_POSITIVES], negatives[:, :PROBE_NEGATIVES])
-        return directions | {_PROBE: probe}
+        directions = self.domain.verdicts.directions(self.mean)
+        return {name: directions[:, place] for place, name in enumerate(EVIDENCE)}
 
 
 Rule = Callable[[SeedFeatures, Setting], np.ndarray]
@@ -183,11 +165,15 @@ def local_feedback(seeds: SeedFeatures, setting: Setting) -> np.ndarray:
     That is the nearest positives' mean minus the nearest negatives', or the direction of a local probe.
     """
     moved = seeds.blends[setting["blend"]] + setting["length"] * seeds.domain.steps[setting["step"]]
-    return unit(moved + setting["weight"] * seeds.evidence[setting["evidence"]])
+    return unit(moved + setting["evidence_weight"] * seeds.evidence[setting["evidence"]])
 
 
 def _grid(**values: Sequence[float | str]) -> tuple[Setting, ...]:
     return tuple(dict(zip(values, each, strict=True)) for each in product(*values.values()))
+
+
+def _fixed(move: Move) -> Setting:
+    return {"blend": move.blend, "step": move.step, "length": move.length}
 
 
 RULES: dict[str, tuple[Rule, tuple[Setting, ...]]] = {
@@ -196,13 +182,6 @@ RULES: dict[str, tuple[Rule, tuple[Setting, ...]]] = {
     "Rocchio": (rocchio, _grid(weight=_WEIGHTS, negatives=_NEGATIVE_WEIGHTS)),
     "Density step": (density_step, _grid(weight=_WEIGHTS)),
     "Best-scored seeds": (best_scored_seeds, _grid(share=_SHARES)),
-    names.FIXED_MOVE: (
-        fixed_move,
-        tuple(move._asdict() for move in MOVES),
-    ),
-    names.LOCAL_FEEDBACK: (
-        local_feedback,
-        _grid(blend=BLENDS, step=("density",), length=(0.0,), evidence=_EVIDENCE, weight=_EVIDENCE_WEIGHTS)
-        + _grid(blend=BLENDS, step=_LOCAL_STEPS, length=_LOCAL_LENGTHS, evidence=_EVIDENCE, weight=_EVIDENCE_WEIGHTS),
-    ),
+    names.FIXED_MOVE: (fixed_move, tuple(_fixed(move) for move in FIXED_MOVES)),
+    names.LOCAL_FEEDBACK: (local_feedback, tuple(move._asdict() for move in LOCAL_MOVES)),
 }

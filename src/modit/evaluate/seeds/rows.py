@@ -170,7 +170,7 @@ def model_row(
     geometry = Geometry.of(context.geometry) if knows_domain else blank
     sampler = Sampler(load_model(path), geometry, params.steps, params.samples, readout).eval()
     scale = choose_guidance(task, sampler, params.guidance) if guidance is None else guidance
-    return generator_row(name, Generator(sampler, scale, context.index))
+    return generator_row(name, Generator(sampler, scale, context.index, context.known_verdicts))
 
 
 def generator_row(name: str, generator: Generator) -> Row[Query]:

@@ -209,7 +209,7 @@ class SeedsTask:
 
     @cached_property
     def _parts(self) -> list[Informed]:
-        return informed_by_parts(self.context.known_verdicts, self.context.k, self.noise_seed)
+        return informed_by_parts(self.context.known_verdicts, self.context.index, self.context.k, self.noise_seed)
 
     def _seed_counts(
         self, split: Split, cases: Cases, rows: Mapping[str, Row[Query]], resamples: int
@@ -257,7 +257,7 @@ class SeedsTask:
         """
         embeddings = self.context.catalog.embeddings
         others = [scale for scale in FAN if scale != policy.guidance]
-        fan = fan_queries(policy.sampler, cases.requests, others).transpose(1, 0, 2)
+        fan = fan_queries(policy.sampler, cases.requests, others, policy.verdicts).transpose(1, 0, 2)
         own = [np.stack([result.query for result in served])] if len(others) < len(FAN) else []
         static = [tail_centroids(embeddings, cases.truth.tails, depth) for depth in DEPTHS]
         scored = [self.judge_queries(cases, queries) for queries in [*own, *fan, *static]]

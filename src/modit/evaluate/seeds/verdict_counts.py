@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from modit.core.seeds import derived_seed, stream
+from modit.core.seeds import stream
 from modit.evaluate import names
 from modit.evaluate.bootstrap import paired_interval
+from modit.evaluate.seeds.models import Generator
 from modit.evaluate.seeds.queries import ClosedFormRetriever, DomainKnowledge
 from modit.evaluate.task import CaseSet, Row, Task
+from modit.index.item_index import ItemIndex
 from modit.inference.rerank import RerankRetriever, StoredLogOdds
 from modit.inference.retrieval import Query, Retriever
 from modit.metric.attribute_model import fit_attribute_models
 from modit.metric.evidence import KnownVerdicts
-from modit.metric.predictor import fit_geometry, fit_predictor
+from modit.metric.predictor import fit_on_verdicts
 
 COUNTS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 _FEWEST_OF_A_KIND = 5
@@ -38,11 +40,12 @@ class Informed:
     log_odds: Mapping[str, StoredLogOdds]
 
 
-def informed_by_parts(verdicts: KnownVerdicts, k: int, seed: int) -> list[Informed]:
+def informed_by_parts(verdicts: KnownVerdicts, index: ItemIndex, k: int, seed: int) -> list[Informed]:
     """Fits density, attribute and attribute models on nested parts of the verdicts; the last part is all of them.
 
     Args:
         verdicts: All that may be known.
+        index: Over all items.
         k: Neighbours that the density of an item is measured over.
         seed: Of the parts and of the models.
     """
@@ -50,7 +53,7 @@ def informed_by_parts(verdicts: KnownVerdicts, k: int, seed: int) -> list[Inform
     for count, part in nested_parts(verdicts, seed):
         models = fit_attribute_models(part, seed)
         log_odds = {kind: StoredLogOdds.of(part.embeddings, model.log_odds) for kind, model in models.items()}
-        found.append(Informed(count, knowledge_of(part, k, seed), log_odds))
+        found.append(Informed(count, DomainKnowledge(part, *fit_on_verdicts(part, index, k, seed)), log_odds))
     return found
 
 
@@ -90,9 +93,11 @@ def verdict_curve(
 
 
 def _informed(row: Row[Query], retriever: Retriever[Query], part: Informed) -> Retriever[Query]:
-    """The retriever of a row with the knowledge of a part; a model keeps its own."""
+    """The retriever of a row with the knowledge of a part; a model keeps its weights and looks up that part."""
     if isinstance(retriever, ClosedFormRetriever):
         return replace(retriever, domain=part.knowledge)
+    if isinstance(retriever, Generator):
+        return replace(retriever, verdicts=part.knowledge.verdicts)
     if isinstance(retriever, RerankRetriever):
         log_odds = part.log_odds[row.setting["tuned"].setting["model"]]
         return replace(retriever, first=_informed(row, retriever.first, part), log_odds=log_odds)
@@ -114,23 +119,3 @@ def nested_parts(verdicts: KnownVerdicts, seed: int) -> list[tuple[int, KnownVer
         if min(part.positives.sum(), part.negatives.sum()) >= _FEWEST_OF_A_KIND:
             parts.append((count, part))
     return parts
-
-
-def knowledge_of(verdicts: KnownVerdicts, k: int, seed: int) -> DomainKnowledge:
-    """Fits density and attribute on known verdicts alone.
-
-    The density of a known item is the share of positives among the K nearest other known items.
-
-    Args:
-        verdicts: The known ones.
-        k: K; at most half of the known items.
-        seed: Of samples.
-    """
-    rows = np.flatnonzero(verdicts.known)
-    embeddings = np.asarray(verdicts.embeddings)[rows]
-    neighbours = min(k, max(1, len(rows) // 2))
-    found = verdicts.index.search(embeddings, neighbours, allowed=verdicts.known, exclude=rows[:, None]).rows
-    predictor = fit_predictor(embeddings, verdicts.positive[found].mean(1))
-    fitted_on = (verdicts.embeddings, verdicts.positive, verdicts.known)
-    geometry = fit_geometry(*fitted_on, predictor.direction, derived_seed(seed, "geometry"))
-    return DomainKnowledge(verdicts, predictor, geometry)

@@ -13,7 +13,7 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.index.params import RetrievalParams
 from modit.inference.items import Items, load_items
-from modit.inference.retrieval import SamplerRetriever
+from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.inference.runtime import OnnxSampler, load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.release.bundle.bundle import (
@@ -111,7 +111,7 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Relea
         sampler = load_domain_sampler(folders["sampler"], source.domain)
         items = shared or load_items(folders["index"], folders["catalog"], digests)
         space = _expect_space(own, sampler, items, source)
-        retriever = SamplerRetriever(sampler, items.index)
+        retriever = retriever_over(sampler, items)
         expect_answers(load_canaries(own / CANARIES_FILE), retriever, items, source.label)
         sections = read_strictly(own / PARAMS_FILE)
     depth = RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items.index))

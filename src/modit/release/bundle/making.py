@@ -12,7 +12,7 @@ from modit.core.storage import sha256_of_file
 from modit.core.window import Days
 from modit.data.splits import HOLDOUTS
 from modit.inference.items import Items, load_items
-from modit.inference.retrieval import SamplerRetriever
+from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.metric.cases import Cases
 from modit.release.bundle.bundle import (
     CANARIES_FILE,
@@ -67,7 +67,7 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     space = Space.of(items.index.item_ids, items.embeddings)
     window = {"start": str(made_of.days.start), "end": str(made_of.days.end)} if made_of.days else None
 
-    retriever = SamplerRetriever(sampler, items.index)
+    retriever = retriever_over(sampler, items)
     save_canaries(_canaries(made_of.folders["cases"], retriever, items), folder / CANARIES_FILE)
     space.save(folder / SPACE_FILE)
     write_document(folder / PARAMS_FILE, made_of.params)

@@ -24,6 +24,7 @@ from modit.index.item_index import ItemIndex
 from modit.inference.retrieval import Query, SamplerRetriever
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
+from modit.metric.evidence import KnownVerdicts
 from modit.release.bundle.embedding_space import difference_of
 from modit.release.bundle.loading import ReleaseSource, load_domain_sampler
 from modit.release.documents import STRICT, Json, read_document, write_document
@@ -140,9 +141,14 @@ def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimensi
     return difference_of(np.asarray(vectors[then[some]]), np.asarray(catalog.embeddings[today[some]]))
 
 
-def load_champion(champion: Champion, folder: Path, index: ItemIndex) -> BaselineModel[Query] | None:
-    """Loads the champion as a row of the evaluation, which searches today's index; None where it cannot be judged."""
+def load_champion(
+    champion: Champion, folder: Path, index: ItemIndex, verdicts: KnownVerdicts | None = None
+) -> BaselineModel[Query] | None:
+    """Loads the champion as a row of the evaluation; None where it cannot be judged.
+
+    It searches today's index and reads the verdicts that the candidate reads.
+    """
     if champion.status != READY:
         return None
-    retriever = SamplerRetriever(load_sampler(folder / SAMPLER_FILE), index, together=True)
+    retriever = SamplerRetriever(load_sampler(folder / SAMPLER_FILE), index, True, verdicts)
     return BaselineModel(retriever, np.load(folder / NEW_ITEMS_FILE))

@@ -18,7 +18,7 @@ from modit.core.errors import ArtifactError, ModitError
 from modit.core.storage import sha256_of_file
 from modit.inference.answers import Answer, equal_share, load_answers
 from modit.inference.items import Items, load_items
-from modit.inference.retrieval import Query, SamplerRetriever
+from modit.inference.retrieval import Query, SamplerRetriever, retriever_over
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.release.bundle.canaries import ask
@@ -61,7 +61,7 @@ def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order
         raise ArtifactError(f"{file}: {found}; sampler_digest is {digests['sampler_digest']}")
     sampler = load_sampler(file, threads=1)
     items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
-    retriever, stored = SamplerRetriever(sampler, items.index), load_answers(folders["sampler"])
+    retriever, stored = retriever_over(sampler, items), load_answers(folders["sampler"])
     equal = equal_share(stored, lambda answer: _answer_again(retriever, items, answer))
     seeds = min(sampler.info.maximum_seeds, len(items.index))
     question = _questions(retriever, items, seeds, order["k"])
