@@ -49,8 +49,7 @@ def run(context: StepContext) -> dict[str, object]:
         own = readout_of_json(readout, geometry) if name == names.POLICY else None
         rows.append(model_row(name, model, task, sampler, guidance.get(name), knows_domain, own))
     # The parts of what HPPO serves.
-    for name, share in ((names.NETWORK, 1.0), (names.VOTE, 0.0)):
-        part = readout_of_json(readout | {"share": share}, geometry)
+    for name, part in ((names.NETWORK, None), (names.VOTE, readout_of_json(readout | {"share": 0.0}, geometry))):
         rows.append(model_row(name, model, task, sampler, guidance[names.POLICY], readout=part))
     for variant in variants.trained:
         _, scale = round_guidance(read_rounds(variant.folder))

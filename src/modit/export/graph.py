@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from modit.export.translations import TRANSLATIONS
-from modit.inference.sampler_file import INPUTS, OPSET, OUTPUT, GraphValue, graph_inputs, graph_output
+from modit.inference.sampler_file import EVIDENCE_INPUT, INPUTS, OPSET, OUTPUT, GraphValue, graph_inputs, graph_output
 from modit.model.axes import case_axes
 from modit.model.dit import ConditionCache
 from modit.model.flow import euler_step, normalize
@@ -49,17 +49,22 @@ class Conditions(nn.Module):
 
 
 class Vote(nn.Module):
-    """The vote of a sampler's readout: seeds [B, M, d], mask [B, M] and evidence [B, E, d] to unit vectors [B, d]."""
+    """The vote of a sampler's readout: seeds [B, M, d], mask [B, M] and what it reads besides, to unit vectors [B, d].
+
+    That is the network's query [B, d] and the evidence [B, E, d], each where the readout uses it.
+    """
 
     def __init__(self, sampler: Sampler) -> None:
         super().__init__()
         self.sampler = sampler
 
-    def forward(self, seeds: Tensor, mask: Tensor, evidence: Tensor | None = None) -> Tensor:
+    def forward(self, seeds: Tensor, mask: Tensor, *read: Tensor) -> Tensor:
         """The unit vote."""
-        geometry = self.sampler.geometry
-        ordered, lengths = sort_seeds(normalize(seeds), mask, geometry.density)
-        return vote(seed_blends(ordered, lengths, geometry), self.sampler.readout, evidence)
+        sampler, left = self.sampler, list(read)
+        network = left.pop(0) if sampler.uses_network else None
+        evidence = left.pop(0) if sampler.uses_evidence else None
+        ordered, lengths = sort_seeds(normalize(seeds), mask, sampler.geometry.density)
+        return vote(seed_blends(ordered, lengths, sampler.geometry), sampler.readout, evidence, network)
 
 
 class GuidedStep(nn.Module):
@@ -90,7 +95,7 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
     mask = torch.ones(_EXAMPLE_BATCH, _EXAMPLE_SEEDS, dtype=torch.bool)
     batch, count = torch.export.Dim("batch"), torch.export.Dim("count")
     graph = _JoinedGraph(dimension)
-    queries = []
+    query = ""
     if sampler.uses_network:
         first = Conditions(sampler).eval()
         example = (seeds, mask, seeds[:, 0])
@@ -101,16 +106,14 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
         shapes[-1] = {0: batch}  # the axes of the case are always as many
         arguments = (z, torch.zeros(1, 1), torch.ones(_EXAMPLE_BATCH, 1), cached)
         step = translate(GuidedStep(sampler).eval(), arguments, ({0: batch}, {}, {0: batch}, shapes))
-        queries.append((graph.add_network(once, step, sampler.steps), float(sampler.readout.share)))
+        query = graph.add_network(once, step, sampler.steps)
     if sampler.votes:
-        given: tuple[Tensor, ...] = (seeds, mask)
-        dynamic: tuple[dict[int, Any], ...] = ({0: batch, 1: count}, {0: batch, 1: count})
+        read = {query: seeds[:, 0]} if query else {}
         if sampler.uses_evidence:
-            given += (torch.randn(_EXAMPLE_BATCH, len(EVIDENCE), dimension),)
-            dynamic += ({0: batch},)
-        voted = translate(Vote(sampler).eval(), given, dynamic)
-        queries.append((graph.add_vote(voted), 1 - float(sampler.readout.share)))
-    return graph.finish(queries)
+            read[EVIDENCE_INPUT] = torch.randn(_EXAMPLE_BATCH, len(EVIDENCE), dimension)
+        dynamic = ({0: batch, 1: count}, {0: batch, 1: count}, ({0: batch},) * len(read))
+        query = graph.add_vote(translate(Vote(sampler).eval(), (seeds, mask, *read.values()), dynamic), list(read))
+    return graph.finish(query)
 
 
 def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, ...]) -> onnx.GraphProto:
@@ -207,27 +210,16 @@ class _JoinedGraph:
         ]
         return "network_query"
 
-    def add_vote(self, voted: onnx.GraphProto) -> str:
-        """Adds the vote of moves and returns its name."""
-        names = ("seeds", "mask", "evidence")
-        renamed = dict(zip((value.name for value in voted.input), names, strict=False))
+    def add_vote(self, voted: onnx.GraphProto, read: Sequence[str]) -> str:
+        """Adds the vote of moves, which reads seeds, mask and other values by name, and returns its name."""
+        names = ("seeds", "mask", *read)
+        renamed = dict(zip((value.name for value in voted.input), names, strict=True))
         self._nodes += _copied(voted, "vote", renamed, self._weights)
         return renamed[voted.output[0].name]
 
-    def finish(self, queries: Sequence[tuple[str, float]]) -> onnx.ModelProto:
-        """The model whose output is the unit sum of queries by name, each with its weight."""
-        if len(queries) == 1:
-            self._nodes.append(helper.make_node("Identity", [queries[0][0]], [OUTPUT]))
-        else:
-            scaled = []
-            for name, weight in queries:
-                factor = self._weights.add(f"share_of_{name}", np.array(weight, np.float32))
-                scaled.append(f"scaled_{name}")
-                self._nodes.append(helper.make_node("Mul", [name, factor], [scaled[-1]]))
-            self._nodes += [
-                helper.make_node("Sum", scaled, ["sum_of_queries"]),
-                helper.make_node("LpNormalization", ["sum_of_queries"], [OUTPUT], axis=-1, p=2),
-            ]
+    def finish(self, query: str) -> onnx.ModelProto:
+        """The model whose output is the query of a name."""
+        self._nodes.append(helper.make_node("Identity", [query], [OUTPUT]))
         dimension, initializers = self._dimension, self._weights.initializers
         declared = [_declared(each) for each in graph_inputs(dimension)], [_declared(graph_output(dimension))]
         graph = helper.make_graph(self._nodes, "sampler", *declared, initializers)

@@ -1,7 +1,7 @@
-"""The last choice of a domain: which moves vote, and how much of the served query is the network's.
+"""The last choice of a domain: which moves vote, and how much of the network's query is in them.
 
 A move that is best on a few validation patterns is often best by chance. So all of them vote, each with the weight
-exp(Joint / temperature), and they are judged on folds of the training patterns too (docs/adr/0043, docs/adr/0045).
+exp(Joint / temperature), and they are judged on folds of the training patterns too (docs/adr/0043, docs/adr/0046).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from modit.hppo.validation import Validator
 from modit.metric.list_metrics import list_metrics
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
-from modit.model.readout import MOVES, Move, Readout, mix, readout_json, vote
+from modit.model.readout import MOVES, Move, Readout, readout_json, vote
 from modit.model.sampler import blends_of_seeds
 
 # What the network's share is chosen from. The middle one is taken unless it is clearly worse than another.
@@ -90,9 +90,11 @@ class _Exam(NamedTuple):
         blends = blends_of_seeds(*validator.seeds(split), geometry)
         return cls(validator, split, patterns, geometry, blends, torch.from_numpy(evidence))
 
-    def voted(self, moves: Sequence[Move], weights: Sequence[float]) -> Tensor:
-        """The vote of moves, unit [n, d]."""
-        return vote(self.blends, Readout.of(0.0, moves, weights, self.geometry), self.evidence)
+    def voted(
+        self, moves: Sequence[Move], weights: Sequence[float], share: float = 0.0, network: Tensor | None = None
+    ) -> Tensor:
+        """The vote of moves, unit [n, d], with a share of the network's queries [n, d]."""
+        return vote(self.blends, Readout.of(share, moves, weights, self.geometry), self.evidence, network)
 
     def joint(self, queries: Tensor) -> np.ndarray:
         """Joint@K of several queries for each case: [G, n, d] -> [G, n]."""
@@ -132,8 +134,8 @@ def choose_readout(
     moves, weights = voters(figures)
     by_share = {}
     for split, exam in exams.items():
-        network, voted = validator.queries(model, split, [guidance])[:, 0], exam.voted(moves, weights)
-        by_share[split] = exam.joint(torch.stack([mix(network, voted, torch.tensor(share)) for share in SHARES]))
+        network = validator.queries(model, split, [guidance])[:, 0]
+        by_share[split] = exam.joint(torch.stack([exam.voted(moves, weights, share, network) for share in SHARES]))
     shares = {
         share: {str(split): float(joint[place].mean()) for split, joint in by_share.items()}
         for place, share in enumerate(SHARES)

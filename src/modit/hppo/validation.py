@@ -201,7 +201,7 @@ def load_validator(folders: Mapping[str, Path], domain: str, params: DeclaredPar
 def load_folds(
     folders: Mapping[str, Path], domain: str, params: DeclaredParams, count: int, cases: int, seed: int
 ) -> list[Validator]:
-    """Validators on what training sees, each with a part of it held out (docs/adr/0045).
+    """Validators on what training sees, each with a part of it held out (docs/adr/0046).
 
     Density and attribute are fitted on the rest, which is the evidence. Only what has learnt from none of the held-out
     verdicts can be judged on them: moves can, a trained network cannot.

@@ -15,7 +15,8 @@ SAMPLER_FILE = "sampler.onnx"
 FORMAT = "modit-sampler/1"
 PRECISION = "float32"
 OPSET = 20
-INPUTS = ("seeds", "mask", "noise", "guidance", "evidence")
+EVIDENCE_INPUT = "evidence"
+INPUTS = ("seeds", "mask", "noise", "guidance", EVIDENCE_INPUT)
 OUTPUT = "query"
 FLOAT, BOOL = "float32", "bool"
 _PREFIX = "modit."
@@ -38,7 +39,7 @@ class SamplerInfo:
         modit_version: Version of modit that exported the file.
         precision: Type of the weights.
         readout_digest: sha256 of the readout file; empty in files of before it.
-        network_share: How much of a query is the network's, in [0, 1]; the rest is a vote of moves.
+        network_share: How much of the network's query is in place of the moves' starts, in [0, 1].
         uses_evidence: Whether a move goes along what the known verdicts near the seeds say.
     """
 

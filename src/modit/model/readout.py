@@ -1,9 +1,9 @@
-"""The readout: what is served is a weighted sum of the network's query and of fixed moves from the seeds.
+"""The readout: what is served is a vote of moves that start from the seeds and from the network's query.
 
-A *move* is a blend of the seeds' means plus one step along a direction of the domain, and a *local* move goes along the
-evidence too: what the known verdicts near the seeds say. A *vote* is the mean of many moves, each weighted by what it
-reached on validation. `share` says how much of the query is the network's; with 0 the network is not run at all
-(docs/adr/0043, docs/adr/0045).
+A *move* is a blend of the seeds' means plus one step along a direction of the domain. The network's query, which has
+learnt where to go from the seeds, takes a share of its place. A *local* move then goes along the evidence too: what the
+known verdicts near the seeds say. A *vote* is the mean of many moves, each weighted by what it reached on validation.
+With a share of 0 the network is not run at all (docs/adr/0043, docs/adr/0046).
 
 Shape legend: B cases, V moves, d width of an embedding, E = 4 evidence directions.
 """
@@ -63,10 +63,10 @@ MOVES = FIXED_MOVES + LOCAL_MOVES
 
 
 class Readout(NamedTuple):
-    """A vote, and the network's share beside it.
+    """A vote, and the network's share in it.
 
     Attributes:
-        share: Of the network's query, in [0, 1].
+        share: Of the network's query in place of a move's blend and step, in [0, 1].
         blends: Number of each move's blend, int64 [V].
         steps: Each move's step [V, d].
         evidence: Weight of each evidence direction in each move [V, E].
@@ -84,7 +84,7 @@ class Readout(NamedTuple):
         """A readout of moves by name.
 
         Args:
-            share: Of the network's query, in [0, 1].
+            share: Of the network's query in place of a move's blend and step, in [0, 1].
             moves: V of them, at least one.
             weights: Of the moves, [V].
             geometry: Of the domain.
@@ -99,11 +99,6 @@ class Readout(NamedTuple):
             total / total.sum(),
         )
 
-    @classmethod
-    def of_network(cls, geometry: Geometry) -> Readout:
-        """The network's query alone."""
-        return cls.of(1.0, [Move("mean", "density", 0.0)], [1.0], geometry)
-
     @property
     def uses_network(self) -> bool:
         """Whether the network has to be run."""
@@ -112,7 +107,7 @@ class Readout(NamedTuple):
     @property
     def uses_evidence(self) -> bool:
         """Whether known verdicts near the seeds have to be looked up."""
-        return float(self.share) < 1 and bool(self.evidence.any())
+        return bool(self.evidence.any())
 
 
 def step_directions(geometry: Geometry) -> Tensor:
@@ -141,27 +136,28 @@ def seed_blends(ordered: Tensor, lengths: Tensor, geometry: Geometry) -> Tensor:
     return normalize(torch.stack(blends, 1))
 
 
-def vote(blends: Tensor, readout: Readout, evidence: Tensor | None = None) -> Tensor:
+def vote(blends: Tensor, readout: Readout, evidence: Tensor | None = None, network: Tensor | None = None) -> Tensor:
     """The unit vote of a readout's moves.
+
+    A move of blend b, step s, evidence weights w, with share a of the network's query q and evidence E, is
+    a |b + s| q + (1 - a) (b + s) + w E, and the vote is the unit weighted mean of the unit moves.
 
     Args:
         blends: Of each case's seeds, unit [B, 6, d].
         readout: V moves.
         evidence: Directions of each case [B, E, d]; None where none is known, as zeros.
+        network: The network's unit queries [B, d]; None leaves it out, as a share of 0 does.
 
     Returns:
         [B, d].
     """
     moved = torch.index_select(blends, 1, readout.blends) + readout.steps
+    if network is not None:
+        length = torch.sqrt((moved * moved).sum(-1, keepdim=True))
+        moved = readout.share * length * network[:, None] + (1 - readout.share) * moved
     if evidence is not None:
         moved = moved + readout.evidence @ evidence
-    moved = normalize(moved)
-    return normalize((moved * readout.weights[:, None]).sum(1))
-
-
-def mix(query: Tensor, voted: Tensor, share: Tensor) -> Tensor:
-    """The served query share * query + (1 - share) * vote, unit; the last axis is that of the embedding."""
-    return normalize(share * query + (1 - share) * voted)
+    return normalize((normalize(moved) * readout.weights[:, None]).sum(1))
 
 
 def readout_json(share: float, moves: Sequence[Move], weights: Sequence[float]) -> dict[str, Any]:

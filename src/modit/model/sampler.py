@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import ConditionCache, MODiT, Visibility, query_visibility
 from modit.model.flow import euler_step, normalize, sample_noise
-from modit.model.readout import Readout, mix, seed_blends, vote
+from modit.model.readout import Readout, seed_blends, vote
 
 # More cases are taken in turns, which bounds the memory.
 CASES_AT_ONCE = 256
@@ -124,16 +124,16 @@ class Sampler(nn.Module):
             geometry: of the domain; its density direction orders the seeds.
             steps: Euler steps.
             samples: how many samples are averaged into a query.
-            readout: what is added to the network's query; None takes the network's alone.
+            readout: the vote that is served; None takes the network's query as it is.
         """
         super().__init__()
         self.model, self.steps, self.samples = model, steps, samples
+        self.votes = readout is not None
         self.uses_network = readout is None or readout.uses_network
-        self.votes = readout is not None and float(readout.share) < 1
         self.uses_evidence = readout is not None and readout.uses_evidence
         for name, part in geometry._asdict().items():
             self.register_buffer(name, part)
-        for name, part in (readout or Readout.of_network(geometry))._asdict().items():
+        for name, part in readout._asdict().items() if readout else ():
             self.register_buffer(f"readout_{name}", part)
 
     @property
@@ -143,7 +143,7 @@ class Sampler(nn.Module):
 
     @property
     def readout(self) -> Readout:
-        """What is added to the network's query."""
+        """The vote that is served."""
         return Readout(*(self.get_buffer(f"readout_{name}") for name in Readout._fields))
 
     def forward(
@@ -170,10 +170,11 @@ class Sampler(nn.Module):
         ordered, lengths = sort_seeds(normalize(seeds), mask, self.geometry.density)
         if not self.votes:
             return self._network(ordered, lengths, noise, guidance)
-        voted = vote(seed_blends(ordered, lengths, self.geometry), self.readout, evidence)[:, None]
+        blends = seed_blends(ordered, lengths, self.geometry)
         if not self.uses_network:
-            return voted.expand(-1, guidance.shape[1], -1)
-        return mix(self._network(ordered, lengths, noise, guidance), voted, self.readout.share)
+            return vote(blends, self.readout, evidence)[:, None].expand(-1, guidance.shape[1], -1)
+        network = self._network(ordered, lengths, noise, guidance)
+        return torch.stack([vote(blends, self.readout, evidence, queries) for queries in network.unbind(1)], 1)
 
     def _network(self, ordered: Tensor, lengths: Tensor, noise: Tensor, guidance: Tensor) -> Tensor:
         """The network's own queries at scales [B, G] -> [B, G, d]."""

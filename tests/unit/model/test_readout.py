@@ -105,11 +105,16 @@ def test_a_vote_is_the_weighted_mean_of_its_moves(geometry: Geometry) -> None:
     torch.testing.assert_close(queries(geometry, 0.0), expected, atol=1e-6, rtol=0)
 
 
-def test_the_share_goes_from_the_vote_to_the_network(geometry: Geometry) -> None:
-    voted, network = queries(geometry, 0.0), queries(geometry, 1.0)
-    torch.testing.assert_close(network, sampler_with(geometry, None)(*inputs()))
-    torch.testing.assert_close(queries(geometry, 0.3), normalize(0.3 * network + 0.7 * voted), atol=1e-6, rtol=0)
-    assert (voted - network).abs().max() > 0.1
+@torch.no_grad()
+def test_the_network_takes_a_share_of_the_place_where_a_move_starts(geometry: Geometry) -> None:
+    network = sampler_with(geometry, None)(*inputs())
+    seeds, mask, *_, evidence = inputs()
+    start = blends_of_seeds(seeds, mask, geometry)[:, BLENDS.index("mean")] + 0.3 * geometry.density
+    length = start.norm(dim=-1, keepdim=True)
+    for share in (0.0, 0.3, 1.0):
+        moved = share * length * network + (1 - share) * start + 1.5 * evidence[:, EVIDENCE.index("30")]
+        found = sampler_with(geometry, Readout.of(share, [VOTERS[-1]], [1.0], geometry))(*inputs())
+        torch.testing.assert_close(found, normalize(moved), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
