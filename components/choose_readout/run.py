@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from components.choose_readout import MODEL
 from modit.core.seeds import derived_seed
+from modit.data.catalog import Catalog
 from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.hppo.readout import choose_readout
-from modit.hppo.validation import load_folds, load_validator
+from modit.hppo.validation import fold_validators, load_validator
 from modit.model.readout import READOUT_FILE
 from modit.train.checkpoint import load_model
 
@@ -26,9 +27,10 @@ def run(context: StepContext) -> dict[str, object]:
     validator = load_validator(folders, context.domain, context.params)
     folder = context.input(MODEL)
     seed = derived_seed(context.seed, "choose_readout", context.domain)
-    folds = load_folds(folders, context.domain, context.params, FOLDS, FOLD_CASES, seed)
+    catalog, patterns = Catalog.load(folders["catalog"]), validator.patterns
+    folds = fold_validators(catalog, patterns, context.domain, validator.index, context.params, FOLDS, FOLD_CASES, seed)
     choice = choose_readout(load_model(folder / MODEL_FILE), serving_guidance(folder), validator, folds)
     text = json.dumps(choice.as_json(), indent=1, sort_keys=True) + "\n"
     (context.output("readout") / READOUT_FILE).write_text(text, encoding="utf-8")
-    context.logger.info("the network's share of the served query: %g", choice.share)
+    context.logger.info("the network's share of the vote: %g", choice.share)
     return {"share": choice.share}

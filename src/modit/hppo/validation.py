@@ -198,8 +198,15 @@ def load_validator(folders: Mapping[str, Path], domain: str, params: DeclaredPar
     )
 
 
-def load_folds(
-    folders: Mapping[str, Path], domain: str, params: DeclaredParams, count: int, cases: int, seed: int
+def fold_validators(
+    catalog: Catalog,
+    patterns: Patterns,
+    domain: str,
+    index: ItemIndex,
+    params: DeclaredParams,
+    count: int,
+    cases: int,
+    seed: int,
 ) -> list[Validator]:
     """Validators on what training sees, each with a part of it held out (docs/adr/0046).
 
@@ -207,15 +214,15 @@ def load_folds(
     verdicts can be judged on them: moves can, a trained network cannot.
 
     Args:
-        folders: of `catalog`, `patterns` and `index`.
+        catalog: items and verdicts.
+        patterns: of the domain.
         domain: which one.
-        params: of the run.
+        index: over all items.
+        params: of the run: sections `retrieval`, `sampler` and `build_trajectories`.
         count: folds.
         cases: of each kind of validation in each fold.
         seed: of folds, cases and fits.
     """
-    catalog, index = Catalog.load(folders["catalog"]), ItemIndex.load(folders["index"])
-    patterns = Patterns.load(folders["patterns"] / f"{domain}.npz")
     positive, scored, depth = catalog.positive(domain), catalog.scored(domain), params.retrieval.depth(len(catalog))
     found = []
     for number, fold in enumerate(patterns.training_folds(count, stream(seed, "folds"))):

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from modit.data.splits import VALIDATIONS, ResultScope, Split
+from modit.data.splits import TRAIN, VALIDATION, VALIDATIONS, ResultScope, Split
+from modit.data.vectors import unit
 from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.seeds.models import Generator
+from modit.evaluate.seeds.queries import SeedFeatures
+from modit.evaluate.seeds.task import SeedsTask
 from modit.hppo.readout import MIDDLE, SHARES, VOTERS, choose_readout, choose_share, mean_of_kinds, voters
-from modit.hppo.validation import Validator
-from modit.model.readout import MOVES
+from modit.hppo.validation import Validator, fold_validators
+from modit.index.params import RetrievalParams
+from modit.inference.retrieval import search_together
+from modit.metric.params import SequenceParams
+from modit.model.axes import Geometry
+from modit.model.readout import MOVES, Readout
+from modit.model.sampler import Sampler
 from modit.train.params import SamplerParams
 from tests.unit.evaluate.conftest import build_context, build_generator
 
@@ -19,6 +29,17 @@ from tests.unit.evaluate.conftest import build_context, build_generator
 @pytest.fixture(scope="module")
 def context() -> EvaluationContext:
     return build_context()
+
+
+PARAMS = SimpleNamespace(
+    retrieval=RetrievalParams(k=20),
+    sampler=SamplerParams(steps=2, samples=2, guidance=(2.0,)),
+    build_trajectories=SequenceParams(length=12, seeds=8, minimum_case_seeds=4),
+)
+
+
+def folds_of(context: EvaluationContext) -> list[Validator]:
+    return fold_validators(context.catalog, context.patterns, "rare", context.index, PARAMS, 3, 12, 0)
 
 
 def validator_of(context: EvaluationContext) -> Validator:
@@ -61,8 +82,53 @@ def test_the_choice_sees_no_verdict_of_a_test_item(context: EvaluationContext) -
     hidden = ~context.patterns.visible_for_validation
     flipped = {"rare": np.where(hidden, ~context.positive, context.positive).astype(np.int8)}
     other = replace(context, catalog=replace(context.catalog, verdicts=flipped))
-    expected = choose_readout(model, 2.0, validator_of(context)).as_json()
-    assert choose_readout(model, 2.0, validator_of(other)).as_json() == expected
+    expected = choose_readout(model, 2.0, validator_of(context), folds_of(context)).as_json()
+    assert choose_readout(model, 2.0, validator_of(other), folds_of(other)).as_json() == expected
+
+
+def test_no_item_is_evidence_and_result_in_a_fold_and_none_of_them_is_held_out_from_training(
+    context: EvaluationContext,
+) -> None:
+    folds = folds_of(context)
+    for fold in folds:
+        assert fold.known.any() and fold.visible.any() and not (fold.known & fold.visible).any()
+        assert not ((fold.known | fold.visible) & ~context.patterns.trainable).any()
+        for seeds, _ in fold.cases.values():
+            assert len(seeds) and fold.visible[seeds[seeds >= 0]].all()
+    held_out = np.sum([fold.patterns.pattern_split == VALIDATION for fold in folds], 0)
+    np.testing.assert_array_equal(held_out, context.patterns.pattern_split == TRAIN)
+
+
+def test_shuffled_verdicts_give_the_readout_no_gain(context: EvaluationContext) -> None:
+    """A leak of a result's own verdict, or of one that a choice must not see, would show here first."""
+    generator, gains = np.random.default_rng(5), []
+    for _ in range(4):
+        verdicts = generator.permutation(context.catalog.verdicts["rare"])
+        other = replace(context, catalog=replace(context.catalog, verdicts={"rare": verdicts}))
+        model = build_generator(other, 1).sampler.model
+        choice = choose_readout(model, 2.0, validator_of(other), folds_of(other))
+        geometry = Geometry.of(other.geometry)
+        readout = Readout.of(0.0, choice.moves, choice.weights, geometry)
+        sampler = Sampler(model, geometry, 2, 2, readout).eval()
+        task = SeedsTask(other)
+        cases = task.cases(Split.ITEM_HOLDOUT)
+        served = Generator(sampler, 2.0, other.index, other.known_verdicts).retrieve(cases.requests)
+        average = search_together(other.index, SeedFeatures(None, cases.requests).mean, cases.requests)
+        gains.append(task.decide(cases, served).mean() - task.decide(cases, average).mean())
+    assert np.mean(gains) < 0.04
+
+
+def test_evidence_helps_where_no_direction_of_the_whole_domain_does(context: EvaluationContext) -> None:
+    """Each pattern has its attribute on its own side: only the verdicts near the seeds say on which."""
+    generator = np.random.default_rng(7)
+    sides = unit(generator.standard_normal(context.patterns.centroids.shape))
+    offsets = context.catalog.embeddings - context.patterns.centroids[context.patterns.labels]
+    positive = (offsets * sides[context.patterns.labels]).sum(1) > 0.04
+    catalog = replace(context.catalog, verdicts={"rare": positive.astype(np.int8)})
+    other = replace(context, catalog=catalog)
+    choice = choose_readout(build_generator(other, 1).sampler.model, 2.0, validator_of(other), folds_of(other))
+    voting = {name: weight for name, weight in zip(choice.moves, choice.weights, strict=True) if name.evidence_weight}
+    assert sum(voting.values()) > 0.8
 
 
 def test_one_kind_of_validation_is_enough_and_none_is_refused(context: EvaluationContext) -> None:
