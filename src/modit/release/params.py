@@ -33,7 +33,8 @@ class GateParams(Section):
         minimum_cases: fewest cases of a split that a verdict may rest on.
         item_same_floor: least Same@K of HPPO on held-out items.
         pattern_same_floor: least Same@K of HPPO on held-out patterns.
-        classical_splits: splits on which HPPO must not be significantly below the best classical row.
+        classical_splits: splits on which HPPO must not be significantly below the best classical row, nor its reranked
+            list below the best two-stage row.
         champion_rule: what is asked of Joint@K beside the champion's: "gain", or "no_loss": on every split its interval
             must end above -`noise_floor` at the low end, so that an equal model may bring a newer index into service.
         gain_splits: splits on which "gain" asks that Joint@K is significantly above the champion's, by more than

@@ -18,21 +18,24 @@ from modit.evaluate.names import (
     AGAINST_CHAMPION,
     AGAINST_CLASSICAL,
     AGAINST_SFT,
+    AGAINST_TWO_STAGE,
     AVERAGE,
     CHAMPION,
     POLICY,
     SFT,
+    reranked,
 )
 from modit.evaluate.seeds.slices import HEAD, SLICES, TAIL
 from modit.release.documents import Json
 
 _ROUNDING = 2e-6  # evaluations are rounded to 6 decimals
 _TOLERANCE = 1e-5
-# What the verdict calls the row that HPPO is compared with.
+# What the verdict calls the rows that HPPO, and HPPO with a reranked list, are compared with.
 _KEYS = {
     AGAINST_AVERAGE: "average",
     AGAINST_SFT: "mo_dit",
     AGAINST_CLASSICAL: "best_classical",
+    AGAINST_TWO_STAGE: "best_two_stage",
     AGAINST_CHAMPION: "champion",
 }
 
@@ -98,6 +101,7 @@ class _Row(_Figures):
 
 class _Best(_Figures):
     test: str
+    two_stage: str
 
 
 class SliceFigures(_Figures):
@@ -129,7 +133,7 @@ class SplitFigures(_Figures):
         champion: Whether there is a champion to compare with.
         cases: Number of judged cases.
         rows: Mean Joint@K and Same@K of each row.
-        best_classical: Name of that row.
+        best_classical: Names of the best row that asks one query, `test`, and of the best that reranks, `two_stage`.
         comparisons: Paired differences in Joint@K and Same@K.
         slices_against: Name of the row that slices are compared with.
         slices: By name.
@@ -144,23 +148,25 @@ class SplitFigures(_Figures):
     slices: Annotated[dict[str, SliceFigures], BeforeValidator(partial(_by_name, "slice"))]
 
     @property
-    def compared(self) -> dict[str, str]:
-        """Comparison that the gate reads -> the row that HPPO is compared with."""
-        found = {AGAINST_AVERAGE: AVERAGE, AGAINST_SFT: SFT, AGAINST_CLASSICAL: self.best_classical.test}
-        return found | ({AGAINST_CHAMPION: CHAMPION} if self.champion else {})
+    def compared(self) -> dict[str, tuple[str, str]]:
+        """Comparison that the gate reads -> its two rows: HPPO's, and the other."""
+        others = {AGAINST_AVERAGE: AVERAGE, AGAINST_SFT: SFT, AGAINST_CLASSICAL: self.best_classical.test}
+        others |= {AGAINST_CHAMPION: CHAMPION} if self.champion else {}
+        found = {name: (POLICY, other) for name, other in others.items()}
+        return found | {AGAINST_TWO_STAGE: (reranked(POLICY), self.best_classical.two_stage)}
 
     @model_validator(mode="after")
     def _expect_all(self) -> SplitFigures:
         """Whether all is there that the gate must read, and the means of the comparisons are those of the rows."""
-        rows = (POLICY, *self.compared.values())
+        rows = [row for pair in self.compared.values() for row in pair]
         needed = (("row", rows, self.rows), ("comparison", self.compared, self.comparisons))
         for kind, wanted, there in (*needed, ("slice", SLICES, self.slices)):
             if missing := [name for name in wanted if name not in there]:
                 raise ValueError(f"no {kind} {', '.join(missing)}, which the gate must read")
-        for name, other in self.compared.items():
+        for name, (row, other) in self.compared.items():
             for figure in ("joint", "same"):
                 mean = getattr(self.comparisons[name], figure).mean
-                expected = getattr(self.rows[POLICY], figure) - getattr(self.rows[other], figure)
+                expected = getattr(self.rows[row], figure) - getattr(self.rows[other], figure)
                 if abs(mean - expected) > _ROUNDING:
                     raise ValueError(
                         f"{name}, {figure}: the mean difference is {mean}, that of the rows {expected:.6f}"
@@ -180,13 +186,15 @@ class SplitFigures(_Figures):
 
     def as_json(self) -> Json:
         """For the verdict."""
-        rows = {"hppo": POLICY} | {_KEYS[name]: row for name, row in self.compared.items()}
+        rows = {"hppo": POLICY, "hppo_reranked": reranked(POLICY)}
+        rows |= {_KEYS[name]: other for name, (_, other) in self.compared.items()}
         same = self.comparisons[AGAINST_CHAMPION].same if self.champion else None
         return {
             "cases": self.cases,
             "joint": {key: self.rows[name].joint for key, name in rows.items()},
             "same": {key: self.rows[name].same for key, name in rows.items()},
             "best_classical": self.best_classical.test,
+            "best_two_stage": self.best_classical.two_stage,
             "differences": {name: self.comparisons[name].joint.model_dump(by_alias=True) for name in self.compared},
             "same_difference": same.model_dump(by_alias=True) if same else None,
             "slices_against": self.slices_against,

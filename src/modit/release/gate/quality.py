@@ -10,13 +10,21 @@ from dataclasses import dataclass, field
 
 from modit.data.splits import Split
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
-from modit.evaluate.names import AGAINST_AVERAGE, AGAINST_CHAMPION, AGAINST_CLASSICAL, AGAINST_SFT, POLICY, SFT
+from modit.evaluate.names import (
+    AGAINST_AVERAGE,
+    AGAINST_CHAMPION,
+    AGAINST_CLASSICAL,
+    AGAINST_SFT,
+    AGAINST_TWO_STAGE,
+    POLICY,
+    SFT,
+)
 from modit.evaluate.seeds.slices import SLICES
 from modit.release.gate.figures import Difference, SliceFigures, SplitFigures
 from modit.release.params import GateParams
 
 GAIN, AVERAGE_GAIN = "gain over the champion", "gain over average pooling"
-CLASSICAL = "best classical row"
+CLASSICAL, TWO_STAGE = "best classical row", "best two-stage row"
 SAME, FLOOR, CASES, SLICE = "Same@K of the champion", "Same@K", "cases", "slice"
 ITEMS, PATTERNS = "items of the champion", "patterns"
 
@@ -80,6 +88,9 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
     if split in params.classical_splits:
         other = f"the best classical row ({figures.best_classical.test})"
         findings.append(_not_below(f"{split} {CLASSICAL}", words, figures.comparisons[AGAINST_CLASSICAL].joint, other))
+        other = f"the best two-stage row ({figures.best_classical.two_stage})"
+        reranked = figures.comparisons[AGAINST_TWO_STAGE].joint
+        findings.append(_not_below(f"{split} {TWO_STAGE}", words, reranked, other, "its reranked list"))
     return findings
 
 
@@ -119,10 +130,10 @@ def _no_loss(name: str, subject: str, change: Difference, noise_floor: float) ->
     return Finding(name, holds, f"{subject} is {change.points}{needed}", _numbers(change, noise_floor=noise_floor))
 
 
-def _not_below(name: str, words: str, difference: Difference, other: str) -> Finding:
+def _not_below(name: str, words: str, difference: Difference, other: str, subject: str = "it") -> Finding:
     holds = None if difference.high is None else difference.high >= 0
     verb = {None: "cannot be compared with", True: "is not below", False: "is significantly below"}[holds]
-    return Finding(name, holds, f"on {words} it {verb} {other}: {difference.points}", _numbers(difference))
+    return Finding(name, holds, f"on {words} {subject} {verb} {other}: {difference.points}", _numbers(difference))
 
 
 def _slice(split: str, found: SliceFigures, joint: Difference, same: Difference, tolerance: float) -> Finding:

@@ -113,6 +113,17 @@ def test_the_best_classical_row_counts_on_the_configured_splits_with_a_champion_
 
 
 @pytest.mark.parametrize("champion", [None, CHAMPION])
+def test_the_reranked_list_must_not_be_below_the_best_two_stage_row_which_the_finding_names(champion):
+    given = {"champion": champion} if champion else {}
+    found = evidence(**given, item_holdout=split(bool(champion), **{"HPPO + rerank - best two-stage": -0.05}))
+    (reason,) = reasons_of(found)
+    assert reason.startswith(
+        "on item-holdout its reranked list is significantly below the best two-stage row (Rocchio + rerank): -5.0"
+    )
+    assert status_of(found, classical_splits=()) == "PASS"
+
+
+@pytest.mark.parametrize("champion", [None, CHAMPION])
 def test_same_below_its_floor_fails_with_a_champion_too_or_it_could_be_lost_little_by_little(champion):
     given = {"champion": champion} if champion else {}
     found = evidence(**given)
