@@ -80,7 +80,8 @@ def airflow_environment(runs: Path) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "MODIT_RUNS": str(runs),
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(usable_cores())),
+        # Domains run side by side: with all cores for each task, threads would wait for each other.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // 2))),
     }
 
 
