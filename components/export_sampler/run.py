@@ -50,8 +50,8 @@ def run(context: StepContext) -> dict[str, object]:
     export_sampler(sampler, info, file)
     index = ItemIndex.load(context.input("index"))
     parity = _parity(context, sampler, file, index)
-    answers = _answers(context, SamplerRetriever(TorchSampler(sampler, info), index, verdicts=_verdicts(context)))
-    save_answers(folder, answers)
+    verdicts = KnownVerdicts.stored(Catalog.load(context.input("catalog")), context.domain)
+    save_answers(folder, _answers(context, SamplerRetriever(TorchSampler(sampler, info), index, verdicts=verdicts)))
     digests = {"sampler_digest": sha256_of_file(file), "index_digest": index.digest}
     for name, content in (("parity.json", parity), ("sampler.json", asdict(info) | digests)):
         (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -83,12 +83,6 @@ def _sampler(context: StepContext) -> tuple[Sampler, SamplerInfo]:
     return sampler, info
 
 
-def _verdicts(context: StepContext) -> KnownVerdicts:
-    """All stored verdicts, which are the evidence of a service."""
-    catalog, domain = Catalog.load(context.input("catalog")), context.domain
-    return KnownVerdicts(catalog.embeddings, catalog.positive(domain), catalog.scored(domain))
-
-
 def _answers(context: StepContext, retriever: SamplerRetriever) -> list[Answer]:
     """What the service has to answer to real cases, by torch."""
     embeddings, answers = Catalog.load(context.input("catalog")).embeddings, []
@@ -107,5 +101,6 @@ def _parity(context: StepContext, sampler: Sampler, path: Path, index: ItemIndex
     seed = derived_seed(context.seed, "parity", context.domain)
     cases = {str(split): Cases.load(context.input("cases") / f"{split}.npz").seeds for split in HOLDOUTS}
     k = context.params.retrieval.depth(len(catalog))
-    lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed, _verdicts(context))
+    verdicts = KnownVerdicts.stored(catalog, context.domain)
+    lists = list_parity(sampler, exported, index, catalog.embeddings, cases, k, seed, verdicts)
     return parity_report(tensor_parity(sampler, exported, seed), lists)

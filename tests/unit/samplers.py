@@ -4,10 +4,12 @@ import torch
 
 from modit.inference.sampler_file import SamplerInfo
 from modit.model.dit import DiTConfig, MODiT
+from modit.model.readout import Move, Readout
 from modit.model.sampler import Sampler
 from tests.unit.conftest import draw_geometry
 
 DIMENSION, SEEDS, STEPS, SAMPLES = 8, 12, 2, 3
+SHARE, MOVES = 0.6, (Move("mean", "density", 0.3, "30", 1.0), Move("best", "both", 0.6))
 
 
 def build_sampler(copy_heads=2, depth=2, samples=SAMPLES):
@@ -17,7 +19,9 @@ def build_sampler(copy_heads=2, depth=2, samples=SAMPLES):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return Sampler(model, draw_geometry(DIMENSION, 8), STEPS, samples).eval()
+    geometry = draw_geometry(DIMENSION, 8)
+    readout = Readout.of(SHARE, MOVES, [0.7, 0.3], geometry)
+    return Sampler(model, geometry, STEPS, samples, readout).eval()
 
 
 def describe(**changes):
@@ -30,5 +34,7 @@ def describe(**changes):
         "guidance": 3.0,
         "model_digest": "a" * 64,
         "geometry_digest": "b" * 64,
+        "network_share": SHARE,
+        "uses_evidence": True,
     }
     return SamplerInfo(**facts | changes)

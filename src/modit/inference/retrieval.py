@@ -115,17 +115,6 @@ class SamplerInputs(NamedTuple):
     evidence: np.ndarray
 
 
-def retrieve(
-    sampler: QuerySampler, index: ItemIndex, query: Query, verdicts: KnownVerdicts | None = None
-) -> SearchResult:
-    """Generates a query from the seeds of one request and searches with it.
-
-    Raises:
-        ContractError: The sampler or the index refuses a value.
-    """
-    return SamplerRetriever(sampler, index, verdicts=verdicts).retrieve([query])[0]
-
-
 def search_together(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
     """Searches with many query vectors at once.
 

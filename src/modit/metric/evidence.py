@@ -15,6 +15,7 @@ import numpy as np
 
 from modit.core.memory import at_once
 from modit.core.seeds import stream
+from modit.data.catalog import Catalog
 from modit.data.vectors import mean_of_rows, unit
 
 # The directions of a point: the means of the 10, 30 and 100 nearest items of both verdicts, and a local probe.
@@ -40,6 +41,11 @@ class KnownVerdicts:
     embeddings: np.ndarray
     positive: np.ndarray
     known: np.ndarray
+
+    @classmethod
+    def stored(cls, catalog: Catalog, domain: str) -> KnownVerdicts:
+        """Every verdict of a catalogue, which is what a service may use."""
+        return cls(catalog.embeddings, catalog.positive(domain), catalog.scored(domain))
 
     @property
     def positives(self) -> np.ndarray:

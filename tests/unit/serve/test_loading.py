@@ -124,9 +124,9 @@ sys.modules["torch"] = None  # importing it fails
 import modit.serve.run
 from modit.release.bundle.loading import ReleaseSource, load_release
 from modit.release.model_registry.model_version import NamedVersion
-from modit.inference.retrieval import Query, retrieve
+from modit.inference.retrieval import Query
 release = load_release(ReleaseSource.of(NamedVersion("modit-drama", 1, "champion", {tags})))
-print(len(retrieve(release.sampler, release.items.index, Query(release.items.embeddings[:3], 20)).rows))
+print(len(release.retriever.retrieve([Query(release.items.embeddings[:3], 20)])[0].rows))
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)

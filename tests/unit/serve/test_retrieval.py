@@ -8,7 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modit.inference.retrieval import Query, request_noise, retrieve
+from modit.data.vectors import unit
+from modit.inference.retrieval import Query, request_noise
+from modit.metric.evidence import KnownVerdicts
 from tests.unit.samplers import DIMENSION, SAMPLES, SEEDS
 from tests.unit.serve.bundles import ITEMS
 
@@ -32,11 +34,13 @@ def ask(client, **question):
 def test_an_answer_is_what_sampler_and_index_give(client, bundle, release, rows, k, guidance, rounds, excluded):
     ids, vectors = bundle.catalog.item_ids, bundle.catalog.embeddings[rows]
     vectors = vectors[sorted(range(len(rows)), key=lambda row: vectors[row].tobytes())]
+    verdicts = KnownVerdicts.stored(bundle.catalog, "drama")
     queries = release.sampler.queries(
         np.tile(vectors, (rounds, 1, 1)),
         np.ones((rounds, len(rows)), bool),
         request_noise("drama", vectors, rounds),
         guidance,
+        np.repeat(verdicts.directions(unit(vectors.mean(0, keepdims=True))), rounds, 0),
     )
     query = queries[0] if rounds == 1 else queries.mean(0) / np.linalg.norm(queries.mean(0))
     expected = release.items.index.search(query[None], k, exclude=[np.unique(rows + excluded)])
@@ -79,12 +83,15 @@ def test_a_longer_list_goes_on_where_the_shorter_ends_and_never_has_a_seed(clien
 def test_the_query_is_the_one_of_the_sampler(bundle, release, sampler):
     vectors = bundle.catalog.embeddings[:7]
     vectors = vectors[sorted(range(7), key=lambda row: vectors[row].tobytes())]
-    found = retrieve(release.sampler, release.items.index, Query(vectors, 5, guidance=2.0))
-    noise = request_noise("drama", vectors, 1)
+    (found,) = release.retriever.retrieve([Query(vectors, 5, guidance=2.0)])
+    noise, verdicts = request_noise("drama", vectors, 1), KnownVerdicts.stored(bundle.catalog, "drama")
+    evidence = torch.from_numpy(verdicts.directions(unit(vectors.mean(0, keepdims=True))))
     with torch.no_grad():
         inputs = (torch.from_numpy(vectors)[None], torch.ones(1, 7, dtype=torch.bool), torch.from_numpy(noise))
-        expected = sampler(*inputs, torch.tensor(2.0))[0].numpy()
+        expected = sampler(*inputs, torch.tensor(2.0), evidence)[0].numpy()
+        without = sampler(*inputs, torch.tensor(2.0))[0].numpy()
     np.testing.assert_allclose(found.query, expected, atol=1e-4)
+    assert np.abs(expected - without).max() > 0.01
 
 
 def test_guidance_is_the_exported_one_when_not_given(client, bundle):
@@ -104,7 +111,7 @@ def test_noise_differs_by_domain_and_seeds_and_grows_by_rounds():
 def test_more_items_than_there_are_gives_all_others(release):
     seeds = release.items.embeddings[:2]
     exclude = np.arange(ITEMS - 4)
-    found = retrieve(release.sampler, release.items.index, Query(seeds, 10, exclude=exclude))
+    (found,) = release.retriever.retrieve([Query(seeds, 10, exclude=exclude)])
     assert sorted(found.rows) == list(range(ITEMS - 4, ITEMS))
     assert (np.diff(found.scores) <= 0).all()
 

@@ -13,7 +13,8 @@ import pytest
 from modit.export.parity import TorchSampler
 from modit.index.item_index import ItemIndex
 from modit.inference.answers import Answer, equal_share, load_answers, save_answers
-from modit.inference.retrieval import Query, retrieve
+from modit.inference.retrieval import Query, SamplerRetriever
+from modit.metric.evidence import KnownVerdicts
 from modit.release.gate import servability_trial as trial
 from modit.release.gate.servability import CHECKS, judge_trial, save_servability, try_in_fresh_process
 from modit.release.params import ServabilityParams
@@ -32,11 +33,11 @@ def bundle(sampler_file, sampler, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trial")
     bundle = Bundle(str(folder / "run"), folder, sampler_file, ("drama",))
     index, catalog = ItemIndex.load(Path(bundle.run) / "index"), bundle.catalog
-    answers = []
+    verdicts = KnownVerdicts.stored(catalog, "drama")
+    by_torch, answers = SamplerRetriever(TorchSampler(sampler, describe()), index, verdicts=verdicts), []
     for start in range(6):
         rows = np.arange(start, start + 12)
-        torch_sampler = TorchSampler(sampler, describe())
-        found = retrieve(torch_sampler, index, Query(catalog.embeddings[rows], 10, exclude=rows))
+        (found,) = by_torch.retrieve([Query(catalog.embeddings[rows], 10, exclude=rows)])
         answers.append(
             Answer(catalog.item_ids[rows].tolist(), catalog.item_ids[found.rows].tolist(), found.scores.tolist())
         )
