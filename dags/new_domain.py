@@ -17,7 +17,7 @@ from dags.fields import COMMON, RUN, RUN_NAME, RUN_ROOT, RUN_URI, deadline  # no
 from dags.notices import send_missed_deadline  # noqa: E402
 from dags.review import add_reviews, command_task  # noqa: E402
 from dags.steps import REGISTRY, add_steps  # noqa: E402
-from modit.core.names import DOMAIN_NAME, PRESETS  # noqa: E402
+from modit.core.names import DOMAIN_NAME, PRESETS, SCORER  # noqa: E402
 
 PARAMS = {
     "domain": Param(
@@ -33,13 +33,14 @@ PARAMS = {
     "label_budget": Param(
         type="integer",
         minimum=1,
-        description="Most verdicts of the scorer that may be taken; a plan that needs more is refused.",
+        description="Most verdicts of the scorer: a function is asked about no more items, a larger file is refused.",
     ),
     "scorer": Param(
         "",
         type="string",
-        pattern="^([A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?)?$",
-        description="A boolean column of `items`, or `package.module:function`; empty: the column `attr_<domain>`.",
+        pattern=SCORER,
+        description="A boolean column of `items`, `package.module:function`, or the address of a file (CSV, Parquet, "
+        "JSON lines) of `item_id` and `verdict`; empty: the column `attr_<domain>`.",
     ),
     "catalogue": Param(
         None,
@@ -72,7 +73,8 @@ PARAMS = {
 CONF = (
     "{{ dict({'domains': [params.domain], 'catalogue': params.catalogue, 'seed': params.seed,"
     " 'preset': params.preset, 'overrides': params.overrides, 'new_domain': {'name': params.domain,"
-    " 'scorer': params.scorer, 'run': params.run_root ~ '/' ~ params.start_from}}.items()"
+    " 'scorer': params.scorer, 'run': params.run_root ~ '/' ~ params.start_from,"
+    " 'label_budget': params.label_budget}}.items()"
     " | rejectattr(1, 'none')) | tojson }}"
 )
 
@@ -91,8 +93,7 @@ with DAG(
     params=PARAMS,
     **COMMON,
 ) as dag:
-    budget = "{{ params.label_budget }}"
-    order = {"command": "plan-domain", "options": {"conf": CONF, "label-budget": budget}}
+    order = {"command": "plan-domain", "options": {"conf": CONF}}
     plan = command_task("plan", order, returns=True, needs=frozenset())
     tasks = add_steps(REGISTRY.of("retrain"), RUN_URI, CONF)
     plan >> tasks["validate_logs"]

@@ -104,7 +104,7 @@ def test_a_new_domain_has_the_deadline_of_a_night(tmp_path, monkeypatch, hours, 
 
 
 def test_what_is_not_given_of_a_new_domain_is_left_to_the_run_that_it_starts_from(tmp_path):
-    new = {"name": "new", "scorer": "our.module:score", "run": "/r/a"}
+    new = {"name": "new", "scorer": "our.module:score", "run": "/r/a", "label_budget": 1}
     given = {"domain": "new", "start_from": "a", "scorer": "our.module:score", "label_budget": 1}
     assert json.loads(look("new_domain", tmp_path, **given)["conf"]) == {"domains": ["new"], "new_domain": new}
     more = json.loads(look("new_domain", tmp_path, **given, seed=0, overrides={})["conf"])

@@ -182,9 +182,9 @@ def test_a_version_is_reviewed_by_hand_and_what_must_not_be_is_refused(server, r
 def test_a_domain_is_added_within_its_budget_and_nothing_else_changes(server, runs, night, inbox):
     fields = {"domain": "added", "scorer": "attr_quality", "start_from": "night", "run_root": str(runs), "run": "added"}
     before, champions = digests(runs / "night"), [standing(runs, domain) for domain in DOMAINS]
-    dear = server.start("new_domain", **fields, label_budget=10)
-    dear.wait_for(lambda: dear.over)
-    assert dear.state == "failed" and dear.tasks["plan", -1] == "failed" and not (runs / "added").exists()
+    poor = server.start("new_domain", **fields | {"scorer": "our_scorer:score"}, label_budget=10)
+    poor.wait_for(lambda: poor.over)
+    assert poor.state == "failed" and poor.tasks["plan", -1] == "failed" and not (runs / "added").exists()
     run: Run = server.start("new_domain", **fields, label_budget=10_000)
     assert answered(run, "Approve") == "success" and standing(runs, "added") == (1, [("approve", 1, "admin")])
     assert told_late(inbox, run) == 1 and digests(runs / "night") == before

@@ -6,10 +6,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
 from components.registry import REGISTRY
+from modit.cli import main
 from modit.core.errors import ConfigError, ContractError
 from modit.core.run_config import wanted_config
 from modit.core.runner import StepRunner
@@ -69,8 +72,10 @@ def attributes_of(world: Path) -> list[str]:
     return [name[5:] for name in pq.read_schema(world / "items.parquet").names if name.startswith("attr_")]
 
 
-def adding(base: StepRunner, name: str, run: str, scorer: str = "", **fields) -> StepRunner:
-    new = {"name": name, "run": base.run.uri, "scorer": scorer}
+def adding(
+    base: StepRunner, name: str, run: str, scorer: str = "", label_budget: int | None = None, **fields
+) -> StepRunner:
+    new = {"name": name, "run": base.run.uri, "scorer": scorer, "label_budget": label_budget}
     conf = base.config.model_dump(mode="json") | {"domains": [name], "new_domain": new} | fields
     return StepRunner(REGISTRY, str(base.run.parent.local / run), PARAMS, conf)
 
@@ -147,6 +152,55 @@ def test_a_function_is_asked_about_every_item_once_though_it_fails_in_between(ba
     assert "code changed: our_scorer" in added.why("validate_logs")[0]
 
 
+ALWAYS = """
+asked = []
+
+def score(items):
+    asked.extend(items["item_id"].to_pylist())
+    return [title.endswith("(handpicked)") for title in items["title"].to_pylist()]
+"""
+
+
+def test_a_function_is_asked_about_no_more_items_than_the_budget_and_a_larger_one_adds_to_them(
+    base, tmp_path, monkeypatch
+):
+    runner, _ = base
+    (tmp_path / "frugal_scorer.py").write_text(ALWAYS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = {}
+    for budget in (1_500, 3_000):
+        added = adding(runner, "frugal", f"frugal-{budget}", "frugal_scorer:score", label_budget=budget)
+        added.execute("validate_logs")
+        catalog = Catalog.load(added.store.read("catalog"))
+        asked[budget] = set(sys.modules["frugal_scorer"].asked)
+        sys.modules["frugal_scorer"].asked.clear()
+        assert set(catalog.item_ids[catalog.scored("frugal")]) == asked[budget] and len(asked[budget]) == budget
+    assert asked[1_500] < asked[3_000]
+
+
+def test_a_file_of_some_verdicts_may_be_the_scorer_and_the_rest_is_not_scored(base, tmp_path):
+    runner, (_, second, _) = base
+    listed = pq.read_table(Path(runner.config.catalogue) / "items.parquet", columns=["item_id", f"attr_{second}"])
+    pyarrow.csv.write_csv(listed.slice(0, 3_000), tmp_path / "verdicts.csv")
+    added = adding(runner, second, "by-file", str(tmp_path / "verdicts.csv"))
+    statuses = run_steps(added, SHARED_STEPS)
+    assert (statuses["validate_logs"], statuses["build_trajectories"]) == ("ran", "ran")
+    catalog = Catalog.load(added.store.read("catalog"))
+    said = dict(zip(*(listed.slice(0, 3_000)[name].to_pylist() for name in listed.column_names), strict=True))
+    scored = catalog.scored(second)
+    assert set(catalog.item_ids[scored]) == set(said)
+    assert [said[item] for item in catalog.item_ids[scored]] == catalog.positive(second)[scored].tolist()
+    assert set(run_steps(added, SHARED_STEPS).values()) == {"cached"}
+    pyarrow.csv.write_csv(listed.slice(0, 2_999), tmp_path / "verdicts.csv")
+    assert "file of verdicts changed" in added.why("validate_logs")[0]
+
+
+def test_a_file_of_verdicts_that_is_not_there_is_refused(base, tmp_path):
+    runner, (_, second, _) = base
+    with pytest.raises(ConfigError, match=r"gone\.csv' cannot be read"):
+        adding(runner, second, "gone", str(tmp_path / "gone.csv")).execute("validate_logs")
+
+
 @pytest.mark.parametrize(("scorer", "what"), [("no_such_module:score", "No module"), ("json:nothing", "no attribute")])
 def test_a_function_that_is_not_there_is_refused(base, scorer, what):
     runner, _ = base
@@ -160,10 +214,10 @@ def test_a_run_that_adds_a_domain_has_no_other(base):
         adding(runner, second, "both", domains=[first, second])
 
 
-def planned(base: StepRunner, name: str, budget: int, scorer: str = "", **fields):
-    conf = {"new_domain": {"name": name, "run": base.run.uri, "scorer": scorer}, **fields}
-    config = wanted_config(conf)
-    return plan_domain(REGISTRY, config, load_params(PARAMS, config.preset, config.overrides), budget)
+def planned(base: StepRunner, name: str, budget: int | None, scorer: str = "", **fields):
+    new = {"name": name, "run": base.run.uri, "scorer": scorer, "label_budget": budget}
+    config = wanted_config({"new_domain": new, **fields})
+    return plan_domain(REGISTRY, config, load_params(PARAMS, config.preset, config.overrides))
 
 
 def test_a_plan_tells_time_and_labels_of_past_runs_and_what_it_does_not_name_is_as_in_the_run_before(base):
@@ -173,22 +227,77 @@ def test_a_plan_tells_time_and_labels_of_past_runs_and_what_it_does_not_name_is_
     plan = planned(StepRunner(REGISTRY, str(alone), PARAMS), second, 10_000)
     seen = runner.store.get("retrieval_labels", first).summary["rows"]
     # 500 anchors of the preset, each with 20 results, of which the index finds all.
-    assert (plan.items, plan.asked, plan.anchors, plan.seen) == (5_000, 0, 10_000, seen)
+    assert (plan.items, plan.labels, plan.looked_up, plan.seen) == (5_000, 0, 10_000, seen)
     assert plan.seconds["pretrain"] is None and plan.seconds["finetune"] == []
     assert plan.seconds["label_anchors"] == [runner.store.get("retrieval_labels", first).seconds]
     assert plan.runs == 1 and plan.expected == pytest.approx(sum(each[0] for each in plan.seconds.values() if each))
     text = plan_text(plan)
-    assert f"read from column attr_{second}: 10,000, budget 10,000" in text
+    assert f"none asked, read from column attr_{second}; budget 10,000, 10,000 left" in text
     assert "pretrain               taken as it is" in text and "finetune               no past run says" in text
 
 
-def test_a_plan_over_the_budget_is_refused_and_says_what_to_lower(base):
+def test_a_function_is_planned_to_be_asked_about_the_budget_and_never_about_more_than_the_catalogue(base):
     runner, (_, second, _) = base
-    plan = planned(runner, second, 14_999, "our:score")
-    assert plan.labels == 15_000
-    with pytest.raises(ConfigError, match=r"15,000 labels, the budget is 14,999; raise it, or lower label_anchors"):
+    assert [planned(runner, second, budget, "our:score").labels for budget in (None, 6_000, 4_999)] == [
+        5_000,
+        5_000,
+        4_999,
+    ]
+    plan = planned(runner, second, 1_200, "our:score")
+    plan.expect_within_budget()
+    assert "1,200 asked of our:score; budget 1,200, 0 left" in plan_text(plan)
+
+
+def test_a_plan_for_fewer_verdicts_than_training_needs_is_refused(base):
+    runner, (_, second, _) = base
+    plan = planned(runner, second, 100, "our:score")
+    with pytest.raises(ConfigError, match=r"100 verdicts will be asked for, training needs at least \d+ positive"):
         plan.expect_within_budget()
-    planned(runner, second, 14_999, "our:score", overrides={"label_anchors.anchors": 400}).expect_within_budget()
+
+
+def test_the_verdicts_of_a_file_count_and_a_file_with_too_few_or_more_than_the_budget_is_refused(base, tmp_path):
+    runner, (_, second, _) = base
+    listed = pq.read_table(Path(runner.config.catalogue) / "items.parquet", columns=["item_id", f"attr_{second}"])
+    file = tmp_path / "verdicts.csv"
+    pyarrow.csv.write_csv(listed, file)
+    plan = planned(runner, second, 6_000, str(file))
+    positives = sum(listed[f"attr_{second}"].to_pylist())
+    plan.expect_within_budget()
+    assert (plan.labels, plan.positives) == (5_000, positives)
+    assert f"5,000 in {file}, {positives:,} of them positive; budget 6,000, 1,000 left" in plan_text(plan)
+    with pytest.raises(ConfigError, match=r"5,000 verdicts in .*verdicts\.csv, the budget is 4,999"):
+        planned(runner, second, 4_999, str(file)).expect_within_budget()
+    pyarrow.csv.write_csv(listed.slice(0, 50), file)
+    with pytest.raises(ConfigError, match=r"training needs at least .*`modit score-next` lists more"):
+        planned(runner, second, None, str(file)).expect_within_budget()
+    file.write_text("item_id,verdict\nnobody,1\n")
+    with pytest.raises(ContractError, match=r"row 0 \(from 0\), column 'item_id': is 'nobody'"):
+        planned(runner, second, None, str(file))
+
+
+def test_a_list_of_items_to_score_is_filled_in_and_becomes_the_verdicts_so_far(base, tmp_path, capsys):
+    runner, (first, second, _) = base
+    catalog = Catalog.load(runner.store.read("catalog"))
+    listed = pq.read_table(Path(runner.config.catalogue) / "items.parquet", columns=["item_id", f"attr_{second}"])
+    verdict = dict(zip(*(listed[name].to_pylist() for name in listed.column_names), strict=True))
+    ask, known = tmp_path / "ask.csv", tmp_path / "known.csv"
+    order = ["score-next", "--run", runner.run.uri, "--out", str(ask)]
+    assert main([*order, "--count", "60", "--label-budget", "100"]) == 0
+    assert (
+        "60 items to score, beside 0 scored (0 positive); the budget of 100 then has 40 left" in capsys.readouterr().out
+    )
+    table = pyarrow.csv.read_csv(ask)
+    assert table.column_names == ["item_id", "title", "verdict"] and table["verdict"].null_count == 60
+    filled = [int(verdict[item]) for item in table["item_id"].to_pylist()]
+    pyarrow.csv.write_csv(table.set_column(2, "verdict", pa.array(filled)), known)
+    more = [*order, "--verdicts", str(known), "--label-budget", "100"]
+    assert main([*more, "--count", "41"]) == 1 and "allowed: 1 to 40" in capsys.readouterr().err
+    assert main([*more, "--count", "40"]) == 0
+    again = pyarrow.csv.read_csv(ask)["item_id"].to_pylist()
+    assert len(again) == 40 and not set(again) & set(table["item_id"].to_pylist())
+    assert main([*order, "--domain", first, "--count", "1"]) == 1 and "5,000 are scored" in capsys.readouterr().err
+    assert main([*order, "--domain", "absent", "--count", "1"]) == 1 and f"allowed: {first}" in capsys.readouterr().err
+    assert set(again) <= set(catalog.item_ids)
 
 
 def test_a_domain_that_the_run_has_is_not_added_again(base):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from modit.core.artifacts import ArtifactStore
+from modit.core.errors import ConfigError
 from modit.core.params import RunParams
 from modit.core.registry import Registry
 from modit.core.run_config import NewDomain, RunConfig
@@ -32,6 +33,7 @@ STEP_CODE = ("modit.core.context", "modit.core.shards")
 # Part of a key, and how to name it where it differs.
 _COMPARED_PARTS = {
     "catalogue": "catalogue",
+    "verdicts": "file of verdicts",
     "history": "accepted windows",
     "watched": "folders beside the run",
     "left_out": "domains that failed",
@@ -118,9 +120,19 @@ def _started_from_parts(
         if new.entry_point:
             module = new.entry_point[0]
             parts["code"] |= code_parts((module,), (module.split(".")[0],))
+            parts["label_budget"] = new.label_budget
+        elif new.file:
+            parts["verdicts"] = {new.file: _sha256_of(new.file)}
         else:
             parts["catalogue"] = catalogue_parts(config.catalogue, table="items")
     return parts
+
+
+def _sha256_of(file: str) -> str:
+    try:
+        return Storage(file).sha256()
+    except OSError as error:
+        raise ConfigError(f"scorer {file!r} cannot be read: {error}; allowed: a file that is there") from error
 
 
 def _watched(step: Step, domain: str | None, beside: Storage) -> dict[str, list[str]]:
@@ -138,7 +150,7 @@ def catalogue_parts(catalogue: str, days: Days | None = None, table: str | None 
 def explain(before: KeyParts, after: KeyParts) -> list[str]:
     """What differs between two keys, a line each; empty when nothing does."""
     old, new = (
-        {name: parts.get(name) for name in ("seed", "domains", "window", "scorer")}
+        {name: parts.get(name) for name in ("seed", "domains", "window", "scorer", "label_budget")}
         | dict(_flat(parts["params"], "params"))
         for parts in (before, after)
     )

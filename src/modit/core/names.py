@@ -7,6 +7,11 @@ import re
 # A domain's name, everywhere: in the column `attr_<domain>`, in folders of a run and in addresses of the service.
 DOMAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
+# How the name of a file with verdicts ends: as the formats of `modit.data.files` do.
+VERDICT_FILE = r"[.](parquet|(csv|tsv|json|jsonl|ndjson)([.]gz)?)$"
+# The scorer of a new domain: nothing, a column of `items`, `package.module:function`, or a file with verdicts.
+SCORER = rf"^$|^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?$|{VERDICT_FILE}"
+
 # The size presets that params.yaml must offer; here, because a DAG file may not read YAML when it is parsed.
 PRESETS = ("tiny", "small", "base", "paper")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,13 +12,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
-from modit.core.names import DOMAIN_NAME, PRESETS
+from modit.core.names import DOMAIN_NAME, PRESETS, SCORER, VERDICT_FILE
 from modit.core.params import Seed
 from modit.core.storage import Storage
 from modit.core.window import NamedWindow
 
-# A column of `items`, or a function of a module: `column`, `package.module:function`.
-SCORER = r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?$"
+
+def _absolute_file(scorer: str) -> str:
+    return _absolute(scorer) if re.search(VERDICT_FILE, scorer) else scorer
 
 
 class NewDomain(BaseModel):
@@ -26,25 +28,33 @@ class NewDomain(BaseModel):
     Attributes:
         name: of the domain.
         run: address of the run whose catalogue, index and shared checkpoint it takes.
-        scorer: a column of `items`, or `package.module:function`; empty for the column `attr_NAME`.
+        scorer: a column of `items`, `package.module:function`, or the address of a file with an item id and a verdict
+            in each row; empty for the column `attr_NAME`. A name that ends as a file's does is a file.
+        label_budget: most verdicts of the scorer; a function is asked about no more items. None for no limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, StringConstraints(pattern=rf"^{DOMAIN_NAME.pattern}$")]
     run: Annotated[str, Field(min_length=1), AfterValidator(lambda uri: Storage(uri).uri)]
-    scorer: Annotated[str, StringConstraints(pattern=rf"{SCORER}|^$")] = ""
+    scorer: Annotated[str, StringConstraints(pattern=SCORER), AfterValidator(_absolute_file)] = ""
+    label_budget: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def file(self) -> str | None:
+        """Address of the file with the scorer's verdicts; None where they come from elsewhere."""
+        return self.scorer if re.search(VERDICT_FILE, self.scorer) else None
 
     @property
     def column(self) -> str | None:
-        """The column of `items` with the scorer's verdicts; None where a function is asked."""
-        return None if ":" in self.scorer else self.scorer or f"attr_{self.name}"
+        """The column of `items` with the scorer's verdicts; None where they come from elsewhere."""
+        return None if self.file or self.entry_point else self.scorer or f"attr_{self.name}"
 
     @property
     def entry_point(self) -> tuple[str, str] | None:
-        """Module and name of the function that is asked; None where a column has the verdicts."""
+        """Module and name of the function that is asked; None where the verdicts come from elsewhere."""
         module, colon, function = self.scorer.partition(":")
-        return (module, function) if colon else None
+        return (module, function) if colon and not self.file else None
 
     def started_from(self, store: ArtifactStore) -> ArtifactStore:
         """The artifacts of the run that it starts from; `store` is that of the run that adds the domain."""

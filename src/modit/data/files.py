@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -110,6 +111,20 @@ def find_files(source: Path, table: str, engine: Engine) -> list[TableFile]:
     files = [file for path in paths if (file := _open(path, source, engine, problems)) is not None]
     problems.raise_if_any()
     return files
+
+
+def open_file(path: Path, engine: Engine) -> TableFile:
+    """Opens a file that is a table by itself, whatever its name; its format shows in how the name ends.
+
+    Raises:
+        ContractError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise breach("file_present", path.name, detail=f"missing: {path}")
+    problems = ProblemLog()
+    file = _open(path, path.parent, engine, problems)
+    problems.raise_if_any()
+    return cast("TableFile", file)
 
 
 def scan(files: Sequence[TableFile], columns: Sequence[Sequence[str]]) -> str:

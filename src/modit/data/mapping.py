@@ -49,7 +49,10 @@ _COLUMNS: dict[str, dict[str, ColumnType]] = {
     "items": {"item_id": ID, "embedding": EMBEDDING, "title": TEXT},
     "interactions": {"sequence_id": ID, "item_id": ID, **ORDER_COLUMNS},
     "retrieval_labels": LABEL_COLUMNS,
+    "verdicts": {"item_id": ID, "verdict": VERDICT},
 }
+# A file of verdicts stands alone: its columns have the contract's names or one of those below.
+_MAPPED = [table for table in _COLUMNS if table != "verdicts"]
 # Names that are understood without a mapping file where exactly one of them is there; without case and punctuation.
 _ALIASES = {
     "item_id": "itemid productid movieid trackid songid bookid articleid asin sku iid",
@@ -63,6 +66,7 @@ _ALIASES = {
     "domain": "domain attribute",
     "rank": "rank",
     "label": "label verdict",
+    "verdict": "verdict label",
 }
 _LABEL_PREFIX = "label_"
 
@@ -229,7 +233,7 @@ def _named(table: str, first: TableFile, mapping: Mapping, problems: ProblemLog)
 
 
 def _by_alias(table: str, name: str, file: TableFile, taken: set[str], problems: ProblemLog) -> dict[str, str]:
-    aliases = [*_ALIASES[name].split(), *(["id"] if (table, name) == ("items", "item_id") else [])]
+    aliases = [*_ALIASES[name].split(), *(["id"] if name == "item_id" and table in ("items", "verdicts") else [])]
     found = [column for column in file.columns if column not in taken and _plain(column) in aliases]
     if len(found) > 1 and name != "title":
         detail = f"several columns may be it: {', '.join(found)}; name one in mapping.yaml"
@@ -265,8 +269,12 @@ def _check_column(
     if column is None:
         if name != "title":
             unused = next((each for each in first.columns if each not in _COLUMNS[table]), "YOUR_COLUMN")
-            detail = f"missing; columns are {', '.join(first.columns)}; a column of another name is named in "
-            detail += f"mapping.yaml, such as '{table}: {{{name}: {unused}}}' (docs/reference/input-contract.md)"
+            detail = f"missing; columns are {', '.join(first.columns)}"
+            if table in _MAPPED:
+                detail += (
+                    f"; a column of another name is named in mapping.yaml, such as '{table}: {{{name}: {unused}}}'"
+                )
+                detail += " (docs/reference/input-contract.md)"
             problems.add("column_present", first.name, name, detail)
         return
     for file in files:
@@ -311,11 +319,11 @@ def _unit(files: list[TableFile], column: str, engine: Engine) -> str:
 
 def _check_mapping(content: Any, name: str) -> None:
     if not isinstance(content, dict):
-        raise breach("mapping_valid", name, detail=f"is {content!r}; allowed: tables, {', '.join(_COLUMNS)}")
+        raise breach("mapping_valid", name, detail=f"is {content!r}; allowed: tables, {', '.join(_MAPPED)}")
     problems = ProblemLog()
     for table, columns in content.items():
-        if table not in _COLUMNS or not isinstance(columns, dict):
-            problems.add("mapping_valid", name, table, f"no such table; allowed: {', '.join(_COLUMNS)}")
+        if table not in _MAPPED or not isinstance(columns, dict):
+            problems.add("mapping_valid", name, table, f"no such table; allowed: {', '.join(_MAPPED)}")
             continue
         extra = {"items": {"domains"}}.get(table, {"timestamp_unit"})
         for key, value in columns.items():

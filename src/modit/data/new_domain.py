@@ -1,4 +1,4 @@
-"""The scorer's verdicts of a domain that is added to an accepted catalogue: read from a column, or asked for."""
+"""The scorer's verdicts of a domain that is added to an accepted catalogue: of a column, of a file, or asked for."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from modit.data.catalog import NOT_SCORED, Catalog
 from modit.data.contract import VERDICT
 from modit.data.engine import Engine
 from modit.data.files import find_files
+from modit.data.hashing import hash_unit
 from modit.data.mapping import Mapping as MappingFile
 from modit.data.mapping import SourceColumn, TableLayout, understand
 from modit.data.nightly import OUTCOME_FILE
+from modit.data.verdict_file import read_verdicts
 
 # Items that a function is asked about at once; what it said is on disk before the next ones are asked.
 BATCH = 1_024
@@ -56,15 +58,19 @@ def extend(
 
     Raises:
         ConfigError: the scorer cannot be found.
-        ContractError: it does not say true or false of every item, or a column has no verdict of an item.
+        ContractError: a function does not say true or false of an item, a column lacks an item, or a file of verdicts
+            has a fault.
     """
     for name, folder in taken.items():
         shutil.copytree(folder, outputs[name], dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
     catalog = Catalog.load(taken["catalog"])
-    if new.column:
+    if new.file:
+        verdicts = read_verdicts(new.file, catalog.item_ids, new.name)
+    elif new.column:
         verdicts = _column_verdicts(source(), new.column, catalog.item_ids)
     else:
-        verdicts = _asked_verdicts(_load_scorer(new), catalog, scratch)
+        rows = asked_rows(catalog.item_ids, new.label_budget)
+        verdicts = _asked_verdicts(_load_scorer(new), catalog, rows, scratch)
     extended = replace(catalog, verdicts={**catalog.verdicts, new.name: verdicts.astype(np.int8)})
     extended.save(outputs["catalog"])
     positives = int(extended.positive(new.name).sum())
@@ -94,22 +100,41 @@ def _column_verdicts(source: Path, column: str, item_ids: np.ndarray) -> np.ndar
     return pc.fill_null(found["verdict"].take(rows), NOT_SCORED).to_numpy()
 
 
-def _asked_verdicts(scorer: Scorer, catalog: Catalog, scratch: Path) -> np.ndarray:
-    """Asks a function about every item, bool [N]; batches that an earlier attempt asked about are read from disk."""
-    said = []
-    for start in range(0, len(catalog), BATCH):
+def asked_rows(item_ids: np.ndarray, budget: int | None) -> np.ndarray:
+    """The items that a function is asked about: all, or as many as the budget allows.
+
+    They are drawn by the hash of the id, so a larger budget adds items to those of a smaller one. No item is preferred:
+    the held-out ones among them stay a fair sample of the catalogue, which the evaluation needs.
+
+    Args:
+        item_ids: of the catalogue [N].
+        budget: most items; None for no limit.
+
+    Returns:
+        Rows, ascending.
+    """
+    if budget is None or budget >= len(item_ids):
+        return np.arange(len(item_ids))
+    return np.sort(np.argsort(hash_unit(item_ids, "label-budget"), kind="stable")[:budget])
+
+
+def _asked_verdicts(scorer: Scorer, catalog: Catalog, rows: np.ndarray, scratch: Path) -> np.ndarray:
+    """Asks a function about items, int8 [N]; batches that an earlier attempt asked about are read from disk."""
+    verdicts = np.full(len(catalog), NOT_SCORED, np.int8)
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
         file = scratch / f"verdicts-{start:010}.npy"
         if not file.exists():
-            asked = _items_table(catalog, slice(start, start + BATCH))
+            asked = _items_table(catalog, batch)
             partial = file.with_suffix(".partial.npy")
             np.save(partial, _checked(scorer(asked), asked))
             partial.rename(file)
-            logger.info("asked the scorer about %d of %d items", start + len(asked), len(catalog))
-        said.append(np.load(file))
-    return np.concatenate(said)
+            logger.info("asked the scorer about %d of %d items", start + len(asked), len(rows))
+        verdicts[batch] = np.load(file)
+    return verdicts
 
 
-def _items_table(catalog: Catalog, rows: slice) -> pa.Table:
+def _items_table(catalog: Catalog, rows: np.ndarray) -> pa.Table:
     """Items in the columns of the input contract: `item_id`, `embedding` (unit length) and `title` (null without)."""
     embeddings = np.ascontiguousarray(catalog.embeddings[rows], np.float32)
     count, width = embeddings.shape

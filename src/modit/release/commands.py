@@ -42,11 +42,24 @@ def add_release_commands(commands: Commands[argparse.ArgumentParser], checkout: 
 
     parser = commands.add_parser("plan-domain", help="what adding a domain to a run will cost; computes nothing")
     parser.add_argument("--conf", required=True, metavar="JSON", help="configuration of the run that adds the domain")
-    parser.add_argument("--label-budget", required=True, type=int, metavar="N", help="largest number of labels")
+    parser.add_argument(
+        "--label-budget", type=int, metavar="N", help="most verdicts (default: new_domain.label_budget in --conf)"
+    )
     default = Path(os.environ.get("MODIT_PARAMS", "params.yaml"))
     parser.add_argument("--params", type=Path, default=default, metavar="FILE", help="default: %(default)s")
     _add_result(parser)
     parser.set_defaults(command=lambda chosen: _plan(chosen, checkout("a plan")[1]))
+
+    parser = commands.add_parser("score-next", help="which items to score next for a domain, and what that costs")
+    parser.add_argument("--run", required=True, metavar="URI", help="a run; its catalogue is read")
+    parser.add_argument("--count", required=True, type=int, metavar="N", help="items to list")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="CSV to write: item_id, title, verdict")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--verdicts", metavar="FILE", help="verdicts so far: CSV, Parquet or JSON lines (default: none)")
+    known.add_argument("--domain", metavar="NAME", help="a domain of the run, whose other items are to be scored")
+    parser.add_argument("--label-budget", type=int, metavar="N", help="most verdicts, with those so far")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same items (default %(default)s)")
+    parser.set_defaults(command=_score_next)
 
     parser = commands.add_parser("reproduce", help="run a registered model version again and compare digests")
     parser.add_argument("version", metavar="MODEL_VERSION", help="such as modit-popular/3")
@@ -170,12 +183,31 @@ def _plan(chosen: argparse.Namespace, steps: Registry) -> int:
     from modit.core.run_config import json_object, wanted_config
     from modit.release.domain_plan import plan_domain, plan_text
 
-    config = wanted_config(json_object(chosen.conf))
+    conf = json_object(chosen.conf)
+    if chosen.label_budget is not None and conf.get("new_domain"):
+        conf["new_domain"]["label_budget"] = chosen.label_budget
+    config = wanted_config(conf)
     params = steps.load_params(chosen.params, config.preset, config.overrides)
-    plan = plan_domain(steps, config, params, chosen.label_budget)
+    plan = plan_domain(steps, config, params)
     print(plan_text(plan))
     plan.expect_within_budget()
     _print_result({"labels": plan.labels, "seconds": round(plan.expected)}, chosen.result)
+    return 0
+
+
+def _score_next(chosen: argparse.Namespace) -> int:
+    from modit.release.scoring_list import write_scoring_list
+
+    found = write_scoring_list(
+        chosen.run,
+        chosen.out,
+        chosen.count,
+        verdicts=chosen.verdicts,
+        domain=chosen.domain,
+        budget=chosen.label_budget,
+        seed=chosen.seed,
+    )
+    print(found)
     return 0
 
 
