@@ -48,9 +48,7 @@ def measure(embeddings: np.ndarray, positive: np.ndarray, choose: Chooser, seed:
         verdicts[rows] = np.where(positive[pool[rows]], POSITIVE, NEGATIVE)
         known = np.zeros(len(embeddings), bool)
         known[pool] = verdicts != NOT_SCORED
-        # The model reads no index.
-        model = LogisticModel(KnownVerdicts(embeddings, positive, known, index=None), seed)  # type: ignore[arg-type]
-        score = model.log_odds(embeddings)
+        score = LogisticModel(KnownVerdicts(embeddings, positive, known), seed).log_odds(embeddings)
         aucs = [roc_auc_score(positive[rows], score[rows]) for rows in (apart, np.flatnonzero(~known))]
         found.append((*aucs, float((known & positive).sum())))
     return found
