@@ -100,25 +100,46 @@ def _kfp_submit(chosen: argparse.Namespace) -> int:
 
 def _add_query(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "query", help="ask a running service for items that are like some and have an attribute"
+        "query",
+        help="ask a running service, or the folder of a run, for items that are like some and have an attribute",
     )
-    parser.add_argument("--domain", required=True, help="the attribute wanted")
+    parser.add_argument("--domain", help="the attribute wanted; a service needs it")
     parser.add_argument("--seeds", required=True, metavar="ID,ID", help="items of the index")
     parser.add_argument("-k", type=int, default=10, help="items wanted (default %(default)s)")
     parser.add_argument("--guidance", type=float, help="(default: the one that validation chose)")
     parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")
+    parser.add_argument("--run", metavar="URI", help="a run to answer from, for a domain that has only --verdicts")
+    parser.add_argument("--verdicts", metavar="FILE", help="with --run: ids and 0 / 1 (CSV, Parquet, JSON lines)")
     parser.add_argument("--json", action="store_true", help="the answer as JSON, not as a table")
     parser.set_defaults(command=_query)
 
 
 def _query(chosen: argparse.Namespace) -> int:
+    seeds = [each for each in chosen.seeds.split(",") if each]
+    if chosen.run or chosen.verdicts:
+        return _query_run(chosen, seeds)
+    if not chosen.domain:
+        raise ConfigError("--domain is missing: a service answers for a domain; or give --run and --verdicts")
     from modit.client import KEY_VARIABLE, Client, table
 
     client = Client(chosen.url, os.environ.get(KEY_VARIABLE))
-    seeds = [each for each in chosen.seeds.split(",") if each]
     answer = client.retrieve(chosen.domain, seeds, chosen.k, guidance=chosen.guidance, filter=chosen.filter)
     print(json.dumps(asdict(answer), indent=1) if chosen.json else table(answer))
+    return 0
+
+
+def _query_run(chosen: argparse.Namespace, seeds: Sequence[str]) -> int:
+    if not (chosen.run and chosen.verdicts):
+        raise ConfigError(f"{'--run' if chosen.verdicts else '--verdicts'} is missing; allowed: both or neither")
+    if chosen.guidance is not None or chosen.filter is not None:
+        raise ConfigError(
+            "--guidance and --filter are for a service; allowed with --run: --seeds, -k, --domain, --json"
+        )
+    from modit.release.untrained_answer import answer_text, answer_untrained
+
+    items = answer_untrained(chosen.run, chosen.verdicts, seeds, chosen.k, chosen.domain or "")
+    print(json.dumps([asdict(item) for item in items], indent=1) if chosen.json else answer_text(items))
     return 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,11 +15,14 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.cli import main
+from modit.core.artifacts import MANIFEST, Manifest, digest_of_files, list_files
 from modit.core.errors import ConfigError, ContractError
 from modit.core.run_config import wanted_config
 from modit.core.runner import StepRunner
+from modit.core.storage import Storage
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
+from modit.model.readout import Move, readout_json
 from modit.params import load_params
 from modit.release.domain_plan import plan_domain, plan_text
 
@@ -298,6 +303,43 @@ def test_a_list_of_items_to_score_is_filled_in_and_becomes_the_verdicts_so_far(b
     assert main([*order, "--domain", first, "--count", "1"]) == 1 and "5,000 are scored" in capsys.readouterr().err
     assert main([*order, "--domain", "absent", "--count", "1"]) == 1 and f"allowed: {first}" in capsys.readouterr().err
     assert set(again) <= set(catalog.item_ids)
+
+
+def test_a_domain_that_has_only_verdicts_is_answered_from_the_runs_folder(base, tmp_path, capsys):
+    runner, (first, second, _) = base
+    run = tmp_path / "copy"
+    shutil.copytree(runner.run.local, run)
+    catalog = Catalog.load(run / "catalog")
+    listed = pq.read_table(Path(runner.config.catalogue) / "items.parquet", columns=["item_id", f"attr_{second}"])
+    verdict = dict(zip(*(listed[name].to_pylist() for name in listed.column_names), strict=True))
+    pyarrow.csv.write_csv(listed.slice(0, 1_000), tmp_path / "known.csv")
+    negatives = [item for item in catalog.item_ids[:200].tolist() if not verdict[item]][:3]
+    order = ["query", "--run", str(run), "--seeds", ",".join(negatives), "-k", "10"]
+    known = ["--domain", second, "--verdicts", str(tmp_path / "known.csv")]
+    assert main([*order, *known]) == 1 and "none of its domains has a readout yet" in capsys.readouterr().err
+    voted = readout_json(0.0, [Move("mean", "attribute", 1.0), Move("mean", "both", 0.6, "30", 0.6)], [0.5, 0.5])
+    publish_readout(run, first, voted)
+    assert main([*order, *known, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 10 and not {each["item_id"] for each in found} & set(negatives)
+    given = set(listed.slice(0, 1_000)["item_id"].to_pylist())
+    for each in found:
+        assert each["verdict"] == (verdict[each["item_id"]] if each["item_id"] in given else None)
+        assert 0 < each["probability"] < 1 and each["title"]
+    assert sum(verdict[each["item_id"]] for each in found) / 10 > sum(verdict.values()) / len(verdict)
+    assert main([*order, *known]) == 0 and found[0]["item_id"] in capsys.readouterr().out.splitlines()[0]
+    unknown = ["query", "--run", str(run), "--seeds", "nobody", *known]
+    assert main(unknown) == 1 and "'nobody' is not in the catalogue" in capsys.readouterr().err
+    assert main(order) == 1 and "--verdicts is missing" in capsys.readouterr().err
+
+
+def publish_readout(run: Path, domain: str, content: dict) -> None:
+    folder = run / "readout" / domain
+    folder.mkdir(parents=True)
+    (folder / "readout.json").write_text(json.dumps(content))
+    files = list_files(folder)
+    manifest = Manifest("readout", domain, files, digest_of_files(files), {}, "choose_readout", "key", {})
+    Storage(str(folder)).write_json(MANIFEST, asdict(manifest))
 
 
 def test_a_domain_that_the_run_has_is_not_added_again(base):

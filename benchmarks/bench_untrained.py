@@ -1,0 +1,204 @@
+"""Joint@K of a domain before anything is trained for it, by the number of its verdicts: leaving one domain out.
+
+python -m benchmarks.bench_untrained ../runs/retail ../runs/goodbooks
+
+Each domain of a run is left out in turn. Its cases are judged by discovery, as in the evaluation; its verdicts are a
+random part of those that training may see. Every setting - moves, weights of the vote, depth and weight of the
+reranking - is chosen on validation cases of the run's other domains, at the same number of their verdicts; `vote
+(trained)` takes the other domains' votes with all their verdicts, as their `readout.json` has them. Then the
+probabilities that the logistic model gives to items whose verdict nobody has used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+from modit.core.seeds import derived_seed, stream
+from modit.data.splits import HOLDOUTS, VALIDATIONS, Split
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.seeds.queries import DomainKnowledge, local_feedback
+from modit.evaluate.seeds.rows import ClosedFormRow
+from modit.evaluate.seeds.task import SeedsTask, first_cases_of
+from modit.evaluate.task import CaseSet
+from modit.hppo.readout import mean_of_kinds, voters
+from modit.index.params import RetrievalParams
+from modit.inference.rerank import RerankRetriever, StoredLogOdds, fetch_deeper, rerank
+from modit.inference.retrieval import Query, Retriever
+from modit.inference.untrained import VoteRetriever, WeightedMove
+from modit.metric.attribute_model import LogisticModel
+from modit.metric.evidence import KnownVerdicts
+from modit.metric.predictor import fit_on_verdicts
+from modit.model.readout import FIXED_MOVES, LOCAL_MOVES, MOVES, Move
+
+COUNTS = (100, 300, 1_000, 5_000)
+ALL = COUNTS[-1]
+VALIDATION_CASES, HOLDOUT_CASES = 40, 300
+DEPTHS, WEIGHTS = (3, 6, 12), (0.01, 0.02, 0.04, 0.08)
+Vote = list[WeightedMove]
+
+
+def vote_of(moves: list[Move], weights: list[float]) -> Vote:
+    """The moves of a vote, as the retriever takes them."""
+    return [WeightedMove(*move, weight) for move, weight in zip(moves, weights, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A domain, known by a number of its verdicts."""
+
+    task: SeedsTask
+    count: int
+    seed: int
+
+    @cached_property
+    def verdicts(self) -> KnownVerdicts:
+        """A random part of those that training may see; the parts are nested."""
+        known = self.task.context.known_verdicts
+        order = stream(self.seed, "part", self.task.domain).permutation(np.flatnonzero(known.known))
+        mask = np.zeros(len(known.known), bool)
+        mask[order[: self.count]] = True
+        return replace(known, known=mask)
+
+    @cached_property
+    def knowledge(self) -> DomainKnowledge:
+        """What closed-form queries may use."""
+        context = self.task.context
+        return DomainKnowledge(self.verdicts, *fit_on_verdicts(self.verdicts, context.index, context.k, self.seed))
+
+    @cached_property
+    def log_odds(self) -> StoredLogOdds:
+        """Of a logistic regression on the verdicts."""
+        return StoredLogOdds.of(self.verdicts.embeddings, LogisticModel(self.verdicts, self.seed).log_odds)
+
+    def cases(self, split: Split, most: int) -> CaseSet[Query]:
+        """The first cases of a split."""
+        return self.task.case_set(split, first_cases_of(self.task.context.cases[split], most))
+
+    @cached_property
+    def figures(self) -> np.ndarray:
+        """Joint@K of every move on validation, [G]: the mean over patterns, then over kinds."""
+        row = ClosedFormRow("", local_feedback, [m._asdict() for m in MOVES], self.knowledge, self.task.context.index)
+        judged = []
+        for split in VALIDATIONS:
+            cases = self.cases(split, VALIDATION_CASES)
+            if len(cases):
+                joint = np.stack([self.task.decide(cases, found) for found in row.answers(cases.requests)])
+                judged.append((split, cases.clusters, joint))
+        return mean_of_kinds(judged)
+
+    def retriever(self, vote: Vote) -> VoteRetriever:
+        """Answers with a vote of moves."""
+        return VoteRetriever(vote, self.verdicts, self.knowledge.geometry, self.task.context.index)
+
+    def reranked_figures(self, vote: Vote) -> np.ndarray:
+        """Joint@K on validation of every depth and weight of reranking, [depths, weights]."""
+        judged = []
+        for split in VALIDATIONS:
+            cases = self.cases(split, VALIDATION_CASES)
+            if len(cases):
+                lists = fetch_deeper(self.retriever(vote), cases.requests, max(DEPTHS))
+                odds = [self.log_odds(found.rows) for found in lists]
+                joint = [
+                    self.task.decide(
+                        cases,
+                        [
+                            rerank(found, own, request.k, depth, weight)
+                            for found, own, request in zip(lists, odds, cases.requests, strict=True)
+                        ],
+                    )
+                    for depth in DEPTHS
+                    for weight in WEIGHTS
+                ]
+                judged.append((split, cases.clusters, np.stack(joint)))
+        return mean_of_kinds(judged)
+
+    def judge(self, retriever: Retriever[Query]) -> list[float]:
+        """Mean Joint@K of each hold-out, in percent."""
+        found = []
+        for split in HOLDOUTS:
+            cases = self.cases(split, HOLDOUT_CASES)
+            if len(cases):
+                found.append(100 * float(self.task.decide(cases, retriever.retrieve(cases.requests)).mean()))
+        return found
+
+    def calibration(self) -> tuple[float, float]:
+        """Of items whose verdict nobody has used: expected calibration error over ten tenths, and log-loss."""
+        unseen = np.flatnonzero(self.task.context.allowed(Split.ITEM_HOLDOUT))
+        positive, odds = self.task.context.positive[unseen], self.log_odds(unseen)
+        probability = 1 / (1 + np.exp(-odds))
+        tenths = np.array_split(np.argsort(probability, kind="stable"), 10)
+        error = np.mean([abs(probability[rows].mean() - positive[rows].mean()) for rows in tenths])
+        loss = -np.mean(np.where(positive, np.log(probability), np.log1p(-probability)))
+        return float(error), float(loss)
+
+
+def choose(others: list[Part]) -> dict[str, Vote]:
+    """The rows, with settings that other domains prefer."""
+    mean = np.mean([other.figures for other in others], 0)
+    fixed, local = mean[: len(FIXED_MOVES)], mean[len(FIXED_MOVES) :]
+    trained: dict[Move, float] = {}
+    for other in others:
+        for move, weight in zip(*voters(part_of(other.task, ALL, other.seed).figures), strict=True):
+            trained[move] = trained.get(move, 0.0) + weight / len(others)
+    return {
+        "average": vote_of([MOVES[0]], [1.0]),
+        "fixed move": vote_of([FIXED_MOVES[int(fixed.argmax())]], [1.0]),
+        "local feedback": vote_of([LOCAL_MOVES[int(local.argmax())]], [1.0]),
+        "vote (same count)": vote_of(*voters(mean)),
+        "vote (trained)": vote_of(list(trained), list(trained.values())),
+    }
+
+
+@cache
+def part_of(task: SeedsTask, count: int, seed: int) -> Part:
+    """A domain known by a number of its verdicts; kept, because its figures are expensive."""
+    return Part(task, count, seed)
+
+
+def load(run: Path, domain: str) -> SeedsTask:
+    """The task of a domain of a run."""
+    folders = {name: run / name for name in ("catalog", "patterns", "index")}
+    folders |= {name: run / name / domain for name in ("predictor", "cases")}
+    return SeedsTask(EvaluationContext.load(folders, domain, RetrievalParams()))
+
+
+def measure(run: Path, seed: int, show: Callable[[str], None]) -> dict[tuple[int, str], list[float]]:
+    """Joint@K in percent of each cell, by number of verdicts and row."""
+    domains = sorted(path.name for path in (run / "cases").iterdir() if path.is_dir())
+    tasks = {domain: load(run, domain) for domain in domains}
+    found: dict[tuple[int, str], list[float]] = {}
+    for count in COUNTS:
+        parts = {domain: part_of(task, count, derived_seed(seed, "untrained")) for domain, task in tasks.items()}
+        for domain, part in parts.items():
+            others = [other for name, other in parts.items() if name != domain]
+            for name, vote in choose(others).items():
+                found.setdefault((count, name), []).extend(part.judge(part.retriever(vote)))
+                figures = np.mean([other.reranked_figures(vote) for other in others], 0)
+                place = int(figures.argmax())
+                depth, weight = DEPTHS[place // len(WEIGHTS)], WEIGHTS[place % len(WEIGHTS)]
+                second = RerankRetriever(part.retriever(vote), part.log_odds, depth, weight)
+                found.setdefault((count, f"{name} + rerank"), []).extend(part.judge(second))
+                show(f"{run.name} {count} {domain} {name}: rerank {depth} x {weight}")
+            error, loss = part.calibration()
+            show(f"{run.name} {count} {domain}: calibration error {error:.3f}, log-loss {loss:.3f}")
+            found.setdefault((count, "calibration error (points)"), []).append(100 * error)
+    return found
+
+
+def main(runs: list[str]) -> None:
+    """Prints a table for each run."""
+    for run in map(Path, runs):
+        found = measure(run, 0, lambda line: print(line, file=sys.stderr, flush=True))
+        print(f"\n| {run.name} | " + " | ".join(f"{count:,}" for count in COUNTS) + " |\n|---|" + "---|" * len(COUNTS))
+        for name in dict.fromkeys(name for _, name in found):
+            print(f"| {name} | " + " | ".join(f"{np.mean(found[count, name]):.1f}" for count in COUNTS) + " |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
