@@ -137,12 +137,12 @@ def mean_vote(readouts: Sequence[Mapping[str, Any]]) -> list[WeightedMove]:
     Returns:
         Moves whose weights sum to 1, the heaviest first.
     """
-    weights: dict[tuple[Any, ...], float] = {}
+    weights: dict[tuple[str, str, float, str, float], float] = {}
     for readout in readouts:
         for entry in readout["moves"]:
-            given = {"evidence": _EVIDENCE[0], "evidence_weight": 0.0} | dict(entry)
-            move = tuple(given[name] for name in ("blend", "step", "length", "evidence", "evidence_weight"))
-            weights[move] = weights.get(move, 0.0) + given["weight"]
+            evidence, pull = entry.get("evidence", _EVIDENCE[0]), entry.get("evidence_weight", 0.0)
+            move = (entry["blend"], entry["step"], entry["length"], evidence, pull)
+            weights[move] = weights.get(move, 0.0) + entry["weight"]
     total = sum(weights.values())
     ordered = sorted(weights.items(), key=lambda each: (-each[1], each[0]))
     return [WeightedMove(*move, weight / total) for move, weight in ordered]
