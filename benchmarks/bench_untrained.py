@@ -5,8 +5,9 @@ python -m benchmarks.bench_untrained ../runs/retail ../runs/goodbooks
 Each domain of a run is left out in turn. Its cases are judged by discovery, as in the evaluation; its verdicts are a
 random part of those that training may see. Every setting - moves, weights of the vote, depth and weight of the
 reranking - is chosen on validation cases of the run's other domains, at the same number of their verdicts; `vote
-(trained)` takes the other domains' votes with all their verdicts, as their `readout.json` has them. Then the
-probabilities that the logistic model gives to items whose verdict nobody has used.
+(trained)` takes the other domains' votes with all their verdicts, as a `readout.json` has them, but chosen on
+validation cases alone; `modit query --verdicts` is the same with less trust in few verdicts. The last line is how far
+the probabilities of the logistic model are from the truth on items whose verdict nobody has used.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from modit.hppo.readout import mean_of_kinds, voters
 from modit.index.params import RetrievalParams
 from modit.inference.rerank import RerankRetriever, StoredLogOdds, fetch_deeper, rerank
 from modit.inference.retrieval import Query, Retriever
-from modit.inference.untrained import VoteRetriever, WeightedMove
+from modit.inference.untrained import UntrainedDomain, VoteRetriever, WeightedMove
 from modit.metric.attribute_model import LogisticModel
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.predictor import fit_on_verdicts
@@ -40,6 +41,7 @@ COUNTS = (100, 300, 1_000, 5_000)
 ALL = COUNTS[-1]
 VALIDATION_CASES, HOLDOUT_CASES = 40, 300
 DEPTHS, WEIGHTS = (3, 6, 12), (0.01, 0.02, 0.04, 0.08)
+TRAINED = "vote (trained)"
 Vote = list[WeightedMove]
 
 
@@ -151,7 +153,7 @@ def choose(others: list[Part]) -> dict[str, Vote]:
         "fixed move": vote_of([FIXED_MOVES[int(fixed.argmax())]], [1.0]),
         "local feedback": vote_of([LOCAL_MOVES[int(local.argmax())]], [1.0]),
         "vote (same count)": vote_of(*voters(mean)),
-        "vote (trained)": vote_of(list(trained), list(trained.values())),
+        TRAINED: vote_of(list(trained), list(trained.values())),
     }
 
 
@@ -185,6 +187,10 @@ def measure(run: Path, seed: int, show: Callable[[str], None]) -> dict[tuple[int
                 second = RerankRetriever(part.retriever(vote), part.log_odds, depth, weight)
                 found.setdefault((count, f"{name} + rerank"), []).extend(part.judge(second))
                 show(f"{run.name} {count} {domain} {name}: rerank {depth} x {weight}")
+                if name == TRAINED:
+                    context = part.task.context
+                    served = UntrainedDomain.fit(part.verdicts, vote, context.index, context.k, part.seed)
+                    found.setdefault((count, "`modit query --verdicts`"), []).extend(part.judge(served.vote))
             error, loss = part.calibration()
             show(f"{run.name} {count} {domain}: calibration error {error:.3f}, log-loss {loss:.3f}")
             found.setdefault((count, "calibration error (points)"), []).append(100 * error)

@@ -2,13 +2,14 @@
 
 The query is a vote of moves from the seeds, as in `modit.model.readout` without the network, here in numpy so that the
 service can use it. Density, attribute and evidence come from the verdicts that are given. The weights of the moves are
-the mean over domains that have been trained. The list is reranked by a logistic regression on the verdicts.
+the mean over domains that have been trained. A logistic regression on the verdicts says how likely each result has the
+attribute; reranking by it made the lists no better (docs/how-to/add-a-domain.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from modit.core.errors import InsufficientDataError
 from modit.data.vectors import unit
 from modit.index.item_index import ItemIndex
-from modit.inference.rerank import RerankRetriever, StoredLogOdds
+from modit.inference.rerank import StoredLogOdds
 from modit.inference.retrieval import Query, SearchResult, padded_seeds, search
 from modit.metric.attribute_model import LogisticModel
 from modit.metric.evidence import FEEDBACK_COUNTS, KnownVerdicts
@@ -26,9 +27,9 @@ from modit.metric.predictor import DomainGeometry, fit_on_verdicts
 FEWEST_OF_A_KIND = 5
 # Of the seeds, those of highest predicted density, whose mean is `best`; as `modit.model.readout.BEST_SHARE`.
 _BEST_SHARE = 1 / 3
+# Of so many verdicts, evidence counts half of what it counts in the trained domains: among few, the nearest are far.
+_HALF_EVIDENCE = 300
 _EVIDENCE = (*map(str, FEEDBACK_COUNTS), "probe")
-# How much deeper than K the list is that is reranked, and the weight of the log-odds (docs/explanation/results.md).
-DEPTH, WEIGHT = 6, 0.02
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,11 @@ class UntrainedDomain:
             )
         _, geometry = fit_on_verdicts(verdicts, index, k, seed)
         model = LogisticModel(verdicts, seed)
+        count = positives + negatives
+        trust = count / (count + _HALF_EVIDENCE)
+        moves = [replace(move, evidence_weight=trust * move.evidence_weight) for move in moves]
         vote = VoteRetriever(moves, verdicts, geometry, index)
         return cls(vote, StoredLogOdds.of(verdicts.embeddings, model.log_odds))
-
-    @property
-    def retriever(self) -> RerankRetriever:
-        """Answers with the vote's list, reranked."""
-        return RerankRetriever(self.vote, self.log_odds, DEPTH, WEIGHT)
 
     def probability(self, rows: np.ndarray) -> np.ndarray:
         """Of rows of the index, that they have the attribute, float64 [n]."""

@@ -27,7 +27,7 @@ class UntrainedItem:
 
     Attributes:
         item_id: Its id.
-        score: What it was ordered by: the inner product with the query, and the weighted log-odds.
+        score: Its inner product with the query.
         probability: That it has the attribute, by the verdicts that were given.
         verdict: The one that was given; None where there is none.
         title: Its title, where the catalogue has one.
@@ -76,7 +76,7 @@ def answer_untrained(
     known = KnownVerdicts(catalog.embeddings, given == POSITIVE, given != NOT_SCORED)
     index, depth = ItemIndex.load(store.read("index")), RetrievalParams().depth(len(catalog))
     found = UntrainedDomain.fit(known, mean_vote(votes), index, depth)
-    answer = found.retriever.retrieve([Query(np.asarray(catalog.embeddings[rows]), k, exclude=rows)])[0]
+    answer = found.vote.retrieve([Query(np.asarray(catalog.embeddings[rows]), k, exclude=rows)])[0]
     titles = catalog.titles
     return [
         UntrainedItem(

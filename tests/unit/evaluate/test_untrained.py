@@ -99,7 +99,7 @@ def test_a_hundred_verdicts_find_more_in_the_pattern_with_the_attribute_than_the
             hits.append((world.positive[rows] & (world.label[rows] == cluster)).mean())
         return float(np.mean(hits))
 
-    assert joint(domain.retriever) > joint(average) + 0.15
+    assert joint(domain.vote) > joint(average) + 0.15
     rows = np.arange(ITEMS)
     probability = domain.probability(rows)
     assert ((probability > 0) & (probability < 1)).all()
