@@ -20,6 +20,7 @@ STEP = Step(
         *HPPO_OUTPUTS,
         "hppo_variants",
         "readout",
+        "second_stage",
         "sampler",
         "champion",
     ),

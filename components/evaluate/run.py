@@ -13,8 +13,10 @@ from modit.evaluate.records import read_records, read_rounds, read_variants, rou
 from modit.evaluate.seeds.both_scopes import evaluate_domain
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.rows import model_row
+from modit.evaluate.seeds.second_stage import second_stage_facts, served_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.storage import read_json, save_evaluation, save_tables
+from modit.metric.second_stage import SECOND_STAGE_FILE, SecondStage
 from modit.model.axes import Geometry
 from modit.model.readout import READOUT_FILE, readout_of_json
 from modit.release.gate.champion import Champion, load_champion
@@ -54,13 +56,17 @@ def run(context: StepContext) -> dict[str, object]:
     for variant in variants.trained:
         _, scale = round_guidance(read_rounds(variant.folder))
         rows.append(model_row(variant.row, variant.folder / "model.pt", task, sampler, scale))
+    stage = SecondStage.load(context.input("second_stage"), len(domain.catalog))
+    rows.append(served_row(rows[names.STAGES.index(names.POLICY)], stage, domain))
     champion = Champion.load(context.input("champion"))
     baseline = load_champion(champion, context.input("champion"), domain.index, domain.known_verdicts)
     evaluation = evaluate_domain(task, rows, settings, baseline)
     # What was judged, for the gate: the candidate by its files, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[names.POLICY]) / "model.pt")}
     records |= {"candidate_readout": sha256_of_file(readout_file)}
+    records |= {"candidate_second_stage": sha256_of_file(context.input("second_stage") / SECOND_STAGE_FILE)}
     records |= {
+        "second_stage": second_stage_facts(stage, domain),
         "readout": readout,
         "champion": champion.facts,
         "sampler": {"steps": sampler.steps, "samples": sampler.samples},

@@ -13,7 +13,7 @@ from modit.core.names import PRESETS
 from modit.core.params import RunParams, merged, nested
 from modit.data.params import ValidationParams
 from modit.features.params import FeatureParams
-from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams
+from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondStageParams
 from modit.index.params import IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
 from modit.release.params import GateParams, ServabilityParams, SnapshotParams
@@ -37,6 +37,7 @@ class Params(RunParams):
     hppo: HPPOParams = HPPOParams()
     hppo_variants: HPPOVariantsParams = HPPOVariantsParams()
     sampler: SamplerParams = SamplerParams()
+    fit_second_stage: SecondStageParams = SecondStageParams()
     snapshot: SnapshotParams = SnapshotParams()
     servability: ServabilityParams = ServabilityParams()
     gate: GateParams = GateParams()

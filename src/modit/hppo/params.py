@@ -1,4 +1,4 @@
-"""Sections of `params.yaml`: HPPO and its variants."""
+"""Sections of `params.yaml`: HPPO, its variants, and the second stage that is chosen after it."""
 
 from __future__ import annotations
 
@@ -97,3 +97,27 @@ class HPPOVariantsParams(Section):
         if len(set(names)) < len(names):
             raise ValueError(f"a variant is named twice; allowed: each of {', '.join(VARIANTS)} once")
         return tuple(name for name in VARIANTS if name in names)
+
+
+AttributeModelKind = Literal["logistic", "neighbours", "trees", "mean"]
+
+
+class SecondStageParams(Section):
+    """Section `fit_second_stage`: the attribute model, and the grid of the rerank (docs/adr/0045).
+
+    Attributes:
+        kinds: of attribute models that are fitted; validation chooses one, and the last is taken where it cannot.
+        fewest_of_a_kind: positives, and negatives, among the validation items that a choice and a calibration need.
+        depths: how much longer than asked a list is fetched; the grid that depth and weight are chosen from.
+        weights: of the log-odds beside the inner product; 0, which reranks nothing, is always in the grid.
+        default: whether a request that does not say is reranked: "auto" where the rerank is better on validation.
+    """
+
+    kinds: Annotated[tuple[AttributeModelKind, ...], Field(min_length=1)] = get_args(AttributeModelKind)
+    fewest_of_a_kind: Positive = 20
+    depths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3, 6, 12, 25)
+    weights: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)] = (
+        *(0.005, 0.01, 0.02, 0.04),
+        *(0.08, 0.15, 0.3),
+    )
+    default: Literal["auto", "on", "off"] = "auto"

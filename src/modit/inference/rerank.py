@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from modit.inference.retrieval import Query, Retriever, SearchResult
+from modit.metric.second_stage import reordering_scores
 
-# Rows of the index [n] to the log-odds that they have the attribute, float64 [n].
+# Rows of the index [n] to the log-odds that they have the attribute, float [n].
 LogOdds = Callable[[np.ndarray], np.ndarray]
+# Items that are fetched for one request at most; more are asked for only where the request itself asks for more.
+MOST_FETCHED = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,20 +25,27 @@ class RerankRetriever:
         log_odds: Of the attribute.
         depth: Length of its lists as a multiple of K, >= 1.
         weight: Of the log-odds, >= 0.
+        most: Items that are fetched at most, such as those of the index.
     """
 
     first: Retriever[Query]
     log_odds: LogOdds
     depth: int
     weight: float
+    most: int = MOST_FETCHED
 
     def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
         """Answers requests as `first` does."""
-        lists = fetch_deeper(self.first, requests, self.depth)
-        return [
-            rerank(found, self.log_odds(found.rows), request.k, self.depth, self.weight)
-            for found, request in zip(lists, requests, strict=True)
-        ]
+        lists = self.first.retrieve([self.deeper(request) for request in requests])
+        return [self.reorder(found, request) for found, request in zip(lists, requests, strict=True)]
+
+    def deeper(self, request: Query) -> Query:
+        """The request for the longer list."""
+        return replace(request, k=max(request.k, min(self.depth * request.k, self.most)))
+
+    def reorder(self, found: SearchResult, request: Query) -> SearchResult:
+        """The answer to a request, from the longer list."""
+        return rerank(found, self.log_odds(found.rows), request.k, self.depth, self.weight)
 
 
 def fetch_deeper(first: Retriever[Query], requests: Sequence[Query], depth: int) -> list[SearchResult]:
@@ -57,7 +67,7 @@ def rerank(found: SearchResult, log_odds: np.ndarray, k: int, depth: int, weight
         The same query with the rows kept; the scores are those that they were ordered by. Equal ones keep their order.
     """
     reach = depth * k
-    score = found.scores[:reach] + np.float32(weight) * log_odds[:reach].astype(np.float32)
+    score = reordering_scores(found.scores[:reach], log_odds[:reach], weight)
     order = np.argsort(-score, kind="stable")[:k]
     return SearchResult(found.query, found.rows[order], score[order])
 

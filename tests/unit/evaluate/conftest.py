@@ -11,21 +11,25 @@ import torch
 from modit.data.catalog import Catalog, Sequences
 from modit.data.splits import TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import nearest_centroid, unit
+from modit.evaluate import names
 from modit.evaluate.evaluation import EvaluationSettings
 from modit.evaluate.seeds.both_scopes import evaluate_domain
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.models import Generator
 from modit.evaluate.seeds.rows import generator_row
+from modit.evaluate.seeds.second_stage import served_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.storage import Evaluation
 from modit.evaluate.task import BaselineModel, Row
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
 from modit.inference.retrieval import Query
+from modit.metric.attribute_model import fit_attribute_odds
 from modit.metric.cases import build_cases
 from modit.metric.params import SequenceParams
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor, fit_geometry
+from modit.metric.second_stage import SecondStage
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.sampler import Sampler
@@ -88,6 +92,14 @@ def build_generator(context: EvaluationContext, seed: int) -> Generator:
     return Generator(sampler, 2.0, context.index)
 
 
+def build_stage(context: EvaluationContext, depth: int = 6, weight: float = 0.05, enabled: bool = True) -> SecondStage:
+    """A second stage at a setting of the test's own."""
+    validation = context.allowed(Split.ITEM_VALIDATION)
+    odds = fit_attribute_odds(context.known_verdicts, validation, ("logistic",), 20, seed=0)
+    reached = {"none": {"patterns": 0.4}, "chosen": {"patterns": 0.5}, "tried": []}
+    return SecondStage(odds.log_odds, depth, weight, enabled, odds.facts() | {"validation": reached})
+
+
 MODELS = ("Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive")
 NOISE_SEED = 3
 
@@ -102,7 +114,9 @@ def evaluate(
     """The whole evaluation of a domain."""
     task = SeedsTask(context, NOISE_SEED, **sizes)
     settings = EvaluationSettings(seed=NOISE_SEED, resamples=resamples)
-    return evaluate_domain(task, models, settings, champion)
+    policy = next((row for row in models if row.name == names.POLICY), models[0])
+    rows = [*models, served_row(policy, build_stage(context), context)]
+    return evaluate_domain(task, rows, settings, champion)
 
 
 @pytest.fixture(scope="session")

@@ -118,8 +118,7 @@ def choices(context: EvaluationContext, split: Split, reranked: bool = False) ->
     cases = task.cases(split)
     rows = {row.name: choose(task, row, cases) for row in closed_form_rows(context)}
     if reranked:
-        models = rows | {names.POLICY: rows[names.AVERAGE]}
-        rows = {row.name: choose(task, row, cases) for row in Reranking(context, 0).rows(models)}
+        rows = {row.name: choose(task, row, cases) for row in Reranking(context, 0).rows(rows)}
     return {name: row.setting["tuned"] for name, row in rows.items()}
 
 
@@ -171,8 +170,7 @@ def test_shuffled_verdicts_give_no_row_a_gain(context: EvaluationContext) -> Non
         task = SeedsTask(other)
         validation, test = task.cases(Split.ITEM_VALIDATION), task.cases(Split.ITEM_HOLDOUT)
         rows = {row.name: choose(task, row, validation) for row in closed_form_rows(other)}
-        models = rows | {names.POLICY: rows[names.AVERAGE]}
-        rows |= {row.name: choose(task, row, validation) for row in Reranking(other, 0).rows(models)}
+        rows |= {row.name: choose(task, row, validation) for row in Reranking(other, 0).rows(rows)}
         joint = {name: task.decide(test, row.retriever.retrieve(test.requests)).mean() for name, row in rows.items()}
         gains.append({name: joint[name] - joint[names.AVERAGE] for name in joint})
     for name in gains[0]:

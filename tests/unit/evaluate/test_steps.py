@@ -23,6 +23,7 @@ from modit.model.readout import Move, readout_json
 from modit.params import Params
 from modit.release.gate.champion import NONE, Champion
 from modit.train.checkpoint import save_model
+from tests.unit.evaluate.conftest import build_stage
 
 
 @dataclass
@@ -50,11 +51,13 @@ class FolderContext:
 def _write_artifacts(root: Path, context: EvaluationContext, models: list[Row[Query]]) -> None:
     stages = dict(zip(("pretrained", "continued", "finetuned"), models, strict=False))
     stages |= dict.fromkeys(HPPO_OUTPUTS, models[3])
-    for name in ("catalog", "patterns", "predictor", "cases", "index", "hppo_variants", "champion", "readout", *stages):
+    read = ("catalog", "patterns", "predictor", "cases", "index", "hppo_variants", "champion", "readout")
+    for name in (*read, "second_stage", *stages):
         (root / name).mkdir()
     Champion(NONE, "nothing was promoted").save(root / "champion")
     readout = readout_json(0.5, [Move("mean", "density", 0.6), Move("best", "both", 0.3)], [0.7, 0.3])
     (root / "readout" / "readout.json").write_text(json.dumps(readout))
+    build_stage(context).save(root / "second_stage")
     (root / "hppo_variants" / "variants.json").write_text(json.dumps({"hppo": "pareto", "names": []}))
     context.catalog.save(root / "catalog")
     context.patterns.save(root / "patterns" / "rare.npz")

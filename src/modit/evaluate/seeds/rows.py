@@ -30,7 +30,7 @@ _DEPTHS = (3, 6, 12, 25)
 _ODDS_WEIGHTS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
 # Many small searches cost more than one large one.
 _QUERIES_AT_ONCE = 4_096
-# The single-query rows whose lists are reranked: what a user has at hand, and the two strongest.
+# The classical rows whose lists are reranked: what a user has at hand, and the two strongest.
 RERANKED = (names.AVERAGE, names.FIXED_MOVE, names.LOCAL_FEEDBACK)
 
 
@@ -74,15 +74,14 @@ class RerankedRow:
 
     Attributes:
         name: Of the row.
-        kind: Of the row.
         first: The other row, at its chosen setting.
         log_odds: Kind of attribute model -> its log-odds of items.
     """
 
     name: str
-    kind: Kind
     first: Retriever[Query]
     log_odds: Mapping[str, StoredLogOdds]
+    kind: Kind = "two_stage"
 
     @property
     def grid(self) -> Sequence[Setting]:
@@ -130,16 +129,12 @@ class Reranking:
         self._log_odds = {kind: StoredLogOdds.of(embeddings, model.log_odds) for kind, model in models.items()}
 
     def rows(self, rows: Mapping[str, Row[Query]]) -> list[RerankedRow]:
-        """The rows to tune: those of `RERANKED`, and HPPO.
+        """The rows to tune: those of `RERANKED`.
 
         Args:
-            rows: The single-query rows and the models at their settings.
+            rows: The single-query rows at their settings.
         """
-        classical = [
-            RerankedRow(names.reranked(name), "two_stage", rows[name].retriever, self._log_odds) for name in RERANKED
-        ]
-        policy = RerankedRow(names.reranked(names.POLICY), "model", rows[names.POLICY].retriever, self._log_odds)
-        return [*classical, policy]
+        return [RerankedRow(names.reranked(name), rows[name].retriever, self._log_odds) for name in RERANKED]
 
 
 def model_row(

@@ -67,7 +67,8 @@ def verdict_curve(
 ) -> list[dict[str, Any]]:
     """Judges rows that know a part of the verdicts only.
 
-    Settings stay as chosen with all verdicts, and so do the weights of models: HPPO has been trained on all.
+    Settings and calibrations stay as chosen with all verdicts, and so do the weights of models: HPPO has been trained
+    on all.
 
     Args:
         task: Judges the results.
@@ -99,7 +100,8 @@ def _informed(row: Row[Query], retriever: Retriever[Query], part: Informed) -> R
     if isinstance(retriever, Generator):
         return replace(retriever, verdicts=part.knowledge.verdicts)
     if isinstance(retriever, RerankRetriever):
-        log_odds = part.log_odds[row.setting["tuned"].setting["model"]]
+        raw, calibration = part.log_odds[row.setting["tuned"].setting["model"]], row.setting.get("calibration")
+        log_odds = (lambda rows: calibration(raw(rows))) if calibration else raw
         return replace(retriever, first=_informed(row, retriever.first, part), log_odds=log_odds)
     return retriever
 

@@ -1,0 +1,53 @@
+"""The second stage as it is served: the row HPPO + rerank, and how far its probabilities can be relied on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modit.data.splits import Split
+from modit.evaluate import names
+from modit.evaluate.evaluation import Tuned
+from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.task import Row
+from modit.inference.rerank import RerankRetriever
+from modit.inference.retrieval import Query
+from modit.metric.calibration import Calibration, reliability
+from modit.metric.second_stage import SecondStage
+
+
+def served_row(policy: Row[Query], stage: SecondStage, context: EvaluationContext) -> Row[Query]:
+    """HPPO with the second stage as it is served: nothing is chosen here, and where it is off the lists are HPPO's.
+
+    Args:
+        policy: The row HPPO.
+        stage: Of the domain.
+        context: The domain; an item whose verdict is known takes the verdict instead of the model.
+    """
+    verdicts = context.known_verdicts
+    log_odds = stage.with_verdicts(verdicts.known, verdicts.positive)
+    depth, weight = (stage.depth, stage.weight) if stage.enabled else (1, 0.0)
+    validation = stage.facts["validation"]
+    reached = validation["chosen" if stage.enabled else "none"]["patterns"]
+    setting = {"model": stage.facts["kind"], "depth": depth, "weight": weight}
+    return Row(
+        names.reranked(names.POLICY),
+        "model",
+        RerankRetriever(policy.retriever, log_odds.__getitem__, depth, weight),
+        {
+            "tuned": Tuned(setting, reached, len(validation["tried"])),
+            "calibration": Calibration(**stage.facts["calibration"]),
+        },
+    )
+
+
+def second_stage_facts(stage: SecondStage, context: EvaluationContext) -> dict[str, Any]:
+    """What `evaluation.json` says of a second stage: how it was chosen, and its reliability on test items.
+
+    Args:
+        stage: Of the domain.
+        context: The domain, in the discovery scope: results of a hold-out are scored items whose role is test, whose
+            verdicts neither the fit nor the calibration saw.
+    """
+    unseen = context.allowed(Split.ITEM_HOLDOUT)
+    own = {"depth": stage.depth, "weight": stage.weight, "enabled": stage.enabled}
+    return {**stage.facts, **own, "reliability": reliability(stage.log_odds[unseen], context.positive[unseen])}
