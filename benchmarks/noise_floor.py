@@ -22,7 +22,7 @@ from modit.data.splits import HOLDOUTS
 from modit.evaluate.storage import load_evaluation
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
-TRAINED = ("pretrain", "continue_pretrain", "finetune", "hppo_round", "choose_readout", "evaluate")
+TRAINED = ("pretrain", "continue_pretrain", "finetune", "hppo_round", "choose_readout", "fit_second_stage", "evaluate")
 FIGURES = ("joint", "same")
 
 

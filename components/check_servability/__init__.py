@@ -6,7 +6,7 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="check_servability",
-    inputs=("catalog", "index", "sampler"),
+    inputs=("catalog", "index", "sampler", "second_stage"),
     outputs=("servability",),
     params=("servability",),
     per_domain=True,

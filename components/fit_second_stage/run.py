@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from components.fit_second_stage import MODEL
 from modit.core.seeds import derived_seed
-from modit.data.catalog import Catalog
 from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.hppo.second_stage import choose_rerank, served_queries
 from modit.hppo.validation import load_validator
 from modit.metric.attribute_model import fit_attribute_odds
-from modit.metric.evidence import KnownVerdicts
 from modit.metric.second_stage import SecondStage
 from modit.model.axes import Geometry
 from modit.model.readout import READOUT_FILE, readout_of_json
@@ -29,11 +27,9 @@ def run(context: StepContext) -> dict[str, object]:
     """
     folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
     params, domain = context.params.fit_second_stage, context.domain
-    validator, catalog = load_validator(folders, domain, context.params), Catalog.load(folders["catalog"])
-    train = validator.patterns.trainable & catalog.scored(domain)
-    known = KnownVerdicts(catalog.embeddings, validator.positive, train, validator.index)
+    validator = load_validator(folders, domain, context.params)
     seed = derived_seed(context.seed, "second-stage", domain)
-    odds = fit_attribute_odds(known, validator.visible, params.kinds, params.fewest_of_a_kind, seed)
+    odds = fit_attribute_odds(validator.verdicts, validator.visible, params.kinds, params.fewest_of_a_kind, seed)
 
     folder = context.input(MODEL)
     content = json.loads((context.input("readout") / READOUT_FILE).read_text(encoding="utf-8"))

@@ -107,6 +107,11 @@ def _add_query(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seeds", required=True, metavar="ID,ID", help="items of the index")
     parser.add_argument("-k", type=int, default=10, help="items wanted (default %(default)s)")
     parser.add_argument("--guidance", type=float, help="(default: the one that validation chose)")
+    parser.add_argument(
+        "--rerank",
+        action=argparse.BooleanOptionalAction,
+        help="reorder a longer list by how likely its items have the attribute (default: what validation chose)",
+    )
     parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")
     parser.add_argument("--run", metavar="URI", help="a run to answer from, for a domain that has only --verdicts")
@@ -124,7 +129,8 @@ def _query(chosen: argparse.Namespace) -> int:
     from modit.client import KEY_VARIABLE, Client, table
 
     client = Client(chosen.url, os.environ.get(KEY_VARIABLE))
-    answer = client.retrieve(chosen.domain, seeds, chosen.k, guidance=chosen.guidance, filter=chosen.filter)
+    asked = {"guidance": chosen.guidance, "rerank": chosen.rerank, "filter": chosen.filter}
+    answer = client.retrieve(chosen.domain, seeds, chosen.k, **asked)
     print(json.dumps(asdict(answer), indent=1) if chosen.json else table(answer))
     return 0
 

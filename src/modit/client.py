@@ -41,15 +41,17 @@ class Item:
 
     Attributes:
         item_id: its id.
-        score: its inner product with the query.
+        score: what the items are ordered by: its inner product with the query, plus weighted log-odds if reranked.
         verdict: the scorer's stored verdict for the domain; None where the item was not scored.
         title: its title, where the catalogue has one.
+        probability: how likely it has the attribute, in [0, 1]; None where the verdict is stored, or nothing tells.
     """
 
     item_id: str
     score: float
     verdict: bool | None = None
     title: str | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Answer:
         query: the generated query [d], if it was asked for.
         seed_source: how many seeds came from the feature store (`features`) and from the bundle (`bundle`), and why
             the store was not used (`problem`); None where seeds were vectors.
+        reranked: whether a second stage reordered the items.
     """
 
     items: tuple[Item, ...]
@@ -76,16 +79,20 @@ class Answer:
     index_digest: str
     query: tuple[float, ...] | None = None
     seed_source: Mapping[str, Any] | None = None
+    reranked: bool = False
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Answer:
         """Reads the JSON of an answer; fields that a later service adds are ignored."""
+        optional = ("verdict", "title", "probability")
         items = tuple(
-            Item(each["item_id"], each["score"], each.get("verdict"), each.get("title")) for each in content["items"]
+            Item(each["item_id"], each["score"], **{name: each.get(name) for name in optional})
+            for each in content["items"]
         )
         query = tuple(content["query"]) if content.get("query") else None
         facts = {name: content[name] for name in ("domain", "model", "version", "alias", "index_digest")}
-        return cls(items=items, query=query, seed_source=content.get("seed_source"), **facts)
+        facts |= {"seed_source": content.get("seed_source"), "reranked": content.get("reranked", False)}
+        return cls(items=items, query=query, **facts)
 
 
 class Client:
@@ -110,7 +117,7 @@ class Client:
             domain: the attribute.
             seeds: ids of items, or vectors [m, d].
             k: items wanted.
-            **more: `guidance`, `samples`, `exclude_item_ids`, `filter`, `return_query`; see
+            **more: `guidance`, `samples`, `rerank`, `exclude_item_ids`, `filter`, `return_query`; see
                 docs/reference/http-api.md.
 
         Raises:
@@ -161,12 +168,23 @@ def request(domain: str, seeds: Seeds, k: int = 10, **more: Any) -> dict[str, An
 
 
 def table(answer: Answer) -> str:
-    """Words an answer for people: the version that answered, then one line for each item."""
+    """Words an answer for people: the version that answered, then one line for each item.
+
+    An item has `yes` or `no` where the scorer's verdict is stored, and how likely it has the attribute where it is not.
+    """
     width = max((len(item.item_id) for item in answer.items), default=0)
-    lines = [f"{answer.model} version {answer.version} ({answer.alias}), index {answer.index_digest[:12]}"]
+    index = f"index {answer.index_digest[:12]}{', reranked' if answer.reranked else ''}"
+    lines = [f"{answer.model} version {answer.version} ({answer.alias}), {index}"]
     for rank, item in enumerate(answer.items, 1):
-        lines.append(f"{rank:4}  {item.score:+.4f}  {item.item_id:{width}}  {item.title or ''}".rstrip())
+        attribute, title = _attribute(item), item.title or ""
+        lines.append(f"{rank:4}  {item.score:+.4f}  {attribute:>5}  {item.item_id:{width}}  {title}".rstrip())
     return "\n".join(lines)
+
+
+def _attribute(item: Item) -> str:
+    if item.verdict is not None:
+        return "yes" if item.verdict else "no"
+    return "?" if item.probability is None else f"{100 * item.probability:.0f} %"
 
 
 def _refused(error: urllib.error.HTTPError) -> ServiceError:

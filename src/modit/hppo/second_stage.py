@@ -12,19 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from modit.core.memory import at_once
 from modit.data.splits import VALIDATIONS, Split
+from modit.data.vectors import mean_of_rows
 from modit.hppo.params import SecondStageParams
-from modit.hppo.readout import TEMPERATURE, mean_over_patterns
+from modit.hppo.readout import TEMPERATURE, mean_of_kinds
 from modit.hppo.validation import Validator
 from modit.metric.list_metrics import list_metrics
 from modit.metric.second_stage import reordering_scores
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
-from modit.model.readout import Readout
-from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
-
-_NOISE_SEED = 0
+from modit.model.readout import Readout, mix, vote
+from modit.model.sampler import blends_of_seeds
 
 
 class RerankSetting(NamedTuple):
@@ -44,9 +42,10 @@ class RerankChoice(NamedTuple):
 
     Attributes:
         setting: Chosen.
-        none: Joint@K without rerank: of each kind of validation, and the mean over all patterns as `patterns`.
+        none: Joint@K without rerank: of each kind of validation, and as `mean` what decides: the mean over the patterns
+            of a kind, then over both kinds.
         chosen: The same at the setting.
-        grid: Mean Joint@K over all patterns of each setting of the grid.
+        grid: That mean of each setting of the grid.
     """
 
     setting: RerankSetting
@@ -57,7 +56,7 @@ class RerankChoice(NamedTuple):
     @property
     def helps(self) -> bool:
         """Whether the setting is better than no rerank; an equal one would cost time for nothing."""
-        return round(self.chosen["patterns"] - self.none["patterns"], 9) > 0
+        return round(self.chosen["mean"] - self.none["mean"], 9) > 0
 
     def as_json(self) -> dict[str, Any]:
         """The validation figures for `second_stage.json`."""
@@ -77,21 +76,23 @@ def served_queries(model: MODiT, readout: Readout, guidance: float, validator: V
         guidance: The serving scale.
         validator: Of the domain.
     """
-    params, embeddings = validator.sampler, torch.from_numpy(np.asarray(validator.embeddings))
-    sampler = Sampler(model, Geometry.of(validator.geometry), params.steps, params.samples, readout).eval()
-    found = {}
+    geometry, found = Geometry.of(validator.geometry), {}
     for split in VALIDATIONS:
-        rows = torch.from_numpy(validator.cases[split][0]).long()
+        rows = validator.cases[split][0]
         if len(rows):
-            block = at_once(CASES_AT_ONCE)
-            found[split] = generate_queries(sampler, embeddings, rows, [guidance], _NOISE_SEED, block)[:, 0].numpy()
+            evidence = torch.from_numpy(validator.verdicts.directions(mean_of_rows(validator.embeddings, rows)))
+            queries = vote(blends_of_seeds(*validator.seeds(split), geometry), readout, evidence)
+            if readout.uses_network:
+                network = validator.queries(model, split, [guidance])[:, 0]
+                queries = mix(network, queries, readout.share)
+            found[split] = queries.numpy()
     return found
 
 
 def choose_rerank(
     queries: Mapping[Split, np.ndarray], validator: Validator, log_odds: np.ndarray, params: SecondStageParams
 ) -> RerankChoice:
-    """Chooses depth and weight on the patterns of both kinds of validation, each pattern weighing the same.
+    """Chooses depth and weight on validation: patterns weigh the same in their kind, and both kinds weigh the same.
 
     Args:
         queries: Of the served readout, unit [n, d] for each kind of validation that has cases.
@@ -106,7 +107,7 @@ def choose_rerank(
         raise ValueError("neither kind of validation has a case to choose depth and weight of the rerank on")
     lists = _Lists(queries, validator, log_odds, max(params.depths))
     settings = [RerankSetting(depth, weight) for depth in params.depths for weight in (0.0, *params.weights)]
-    grid = {setting: lists.over_patterns(setting) for setting in settings}
+    grid = {setting: lists.mean(setting) for setting in settings}
     setting = shrunk(grid, min(params.weights))
     none = RerankSetting(1, 0.0)
     return RerankChoice(setting, lists.figures(none), lists.figures(setting), grid)
@@ -142,15 +143,15 @@ class _Lists:
             found = validator.index.search(vectors, reach, allowed=validator.visible, exclude=seeds)
             self._parts[split] = found.rows, found.scores, np.where(found.rows < 0, 0, log_odds[found.rows])
 
-    def over_patterns(self, setting: RerankSetting) -> float:
-        """Mean Joint@K over the patterns of all kinds."""
+    def mean(self, setting: RerankSetting) -> float:
+        """Mean Joint@K over patterns and kinds."""
         cases = self._validator.cases
-        return mean_over_patterns(dict(self._joint(setting)), {split: cases[split][1] for split in self._parts})
+        return float(mean_of_kinds([(split, cases[split][1], joint[None]) for split, joint in self._joint(setting)])[0])
 
     def figures(self, setting: RerankSetting) -> dict[str, float]:
-        """Mean Joint@K of each kind, and over all patterns."""
+        """Mean Joint@K of each kind, and what decides."""
         by_kind = {str(split): float(joint.mean()) for split, joint in self._joint(setting)}
-        return by_kind | {"patterns": self.over_patterns(setting)}
+        return by_kind | {"mean": self.mean(setting)}
 
     def _joint(self, setting: RerankSetting) -> Iterator[tuple[Split, np.ndarray]]:
         validator, reach = self._validator, setting.depth * self._validator.k

@@ -41,7 +41,11 @@ class RerankRetriever:
 
     def deeper(self, request: Query) -> Query:
         """The request for the longer list."""
-        return replace(request, k=max(request.k, min(self.depth * request.k, self.most)))
+        return replace(request, k=self.reach(request.k))
+
+    def reach(self, k: int) -> int:
+        """Length of the list that k items are taken from."""
+        return max(k, min(self.depth * k, self.most))
 
     def reorder(self, found: SearchResult, request: Query) -> SearchResult:
         """The answer to a request, from the longer list."""

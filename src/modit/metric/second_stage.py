@@ -1,6 +1,6 @@
 """The second stage of a domain: how likely every item has the attribute, and how a list is reordered by it.
 
-A list that was fetched deeper than asked is ordered by inner product + weight * log-odds (docs/adr/0045). What answers
+A list that was fetched deeper than asked is ordered by inner product + weight * log-odds (docs/adr/0046). What answers
 needs no attribute model: the log-odds of all items are an array.
 """
 
@@ -24,7 +24,7 @@ _SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class SecondStage:
-    """What the second stage of a domain needs to answer.
+    """The second stage of a domain.
 
     Attributes:
         log_odds: Calibrated, of every item, float32 [N], in [-6, 6].

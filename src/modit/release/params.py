@@ -66,7 +66,7 @@ class ServabilityParams(Section):
     """Section `servability`: budgets of a sampler that is tried as the service would run it (docs/explanation/gate.md).
 
     Attributes:
-        p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take.
+        p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take, and as many reranked ones.
         memory_mb: most memory of the process, MiB, besides `index_copies` times the index.
         index_copies: how often the index may lie in memory while it is loaded.
         k: items asked for.

@@ -103,9 +103,16 @@ def served_figures(run_uri: str) -> list[str]:
     found = {name: store.find("servability", name) for name in sorted(domains)}
     figures = {name: each.summary for name, each in found.items() if each and "p99_ms" in each.summary}
     return [
-        f"{name}: p50 {each['p50_ms']:.1f} ms, p99 {each['p99_ms']:.1f} ms, {each['peak_mb']:.0f} MiB"
+        f"{name}: p50 {each['p50_ms']:.1f} ms, p99 {each['p99_ms']:.1f} ms{_reranked(each)}, {each['peak_mb']:.0f} MiB"
         for name, each in figures.items()
     ]
+
+
+def _reranked(figures: Json) -> str:
+    """What the second stage adds; nothing in runs of before it."""
+    if "rerank_p99_ms" not in figures:
+        return ""
+    return f" (reranked: p50 {figures['rerank_p50_ms']:.1f} ms, p99 {figures['rerank_p99_ms']:.1f} ms)"
 
 
 def _versions(verdict: Json) -> list[str]:

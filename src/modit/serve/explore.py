@@ -19,7 +19,7 @@ from modit.serve.filters import containing
 from modit.serve.retrieve import RetrieveTask
 from modit.serve.schema import RequestError, RetrieveRequest, SeedSource, expect_range
 from modit.serve.settings import Limits
-from modit.serve.tasks import Placed, values_at
+from modit.serve.tasks import Placed, probabilities_at, values_at
 
 # Items that a title search shows at most, that the page offers without one, and the longest list of results.
 FOUND, OFFERED, MOST_K = 20, 6, 50
@@ -35,12 +35,16 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class ShownItem:
-    """An item on the page. `attribute` and `pattern` are None where they are not known; a seed has no score."""
+    """An item on the page. `attribute` and `pattern` are None where they are not known; a seed has no score.
+
+    `chance` is how likely an item has the attribute, in [0, 1]; None where the verdict is stored, or nothing tells.
+    """
 
     item_id: str
     title: str | None
     score: float | None
     attribute: bool | None
+    chance: float | None
     pattern: bool | None
     place: Point
 
@@ -73,7 +77,7 @@ class Comparison:
     """Seeds, the results of their mean and of the generated query, and where all of them lie on the map.
 
     `cosine` is that of the two queries, `variance` the share that the map shows, `share` that of the scored items that
-    have the attribute; `problem` says why there are no patterns.
+    have the attribute; `problem` says why there are no patterns; `reranked` whether the generated query's list was.
     """
 
     seeds: Listing
@@ -88,6 +92,7 @@ class Comparison:
     problem: str | None
     seed_source: SeedSource | None
     label: str
+    reranked: bool
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ def compare(
     item_ids: Sequence[str],
     guidance: float | None,
     k: int,
+    rerank: bool | None = None,
 ) -> Comparison:
     """Asks a release with seeds, and beside it the index with their mean.
 
@@ -140,12 +146,14 @@ def compare(
         item_ids: of the seeds.
         guidance: scale; None takes that of the sampler.
         k: items of a list.
+        rerank: whether the list of the generated query is reranked; None takes what the release says.
 
     Raises:
         RequestError: a value is not allowed.
     """
     expect_range("k", k, 1, MOST_K)
     asked = {"domain": release.source.domain, "seeds": {"item_ids": list(item_ids)}, "k": k, "guidance": guidance}
+    asked["rerank"] = rerank
     [query] = task.read([Placed(RetrieveRequest.model_validate(asked))], release)
     [generated] = task.search([query], release)
     items, seeds, seed_rows = release.items, query.query.seeds, query.rows
@@ -159,8 +167,9 @@ def compare(
 
     def listing(ids: Sequence[str], rows: np.ndarray, scores: Sequence[float | None]) -> Listing:
         titles, attributes = (values_at(column, rows) for column in (items.columns.get(TITLE), verdicts))
+        chances = probabilities_at(release, rows, attributes)
         inside = [None if pattern is None or row < 0 else bool(patterns[row] == pattern) for row in rows]
-        listed = zip(ids, titles, scores, attributes, inside, islice(left, len(rows)), strict=True)
+        listed = zip(ids, titles, scores, attributes, chances, inside, islice(left, len(rows)), strict=True)
         return Listing([ShownItem(*each) for each in listed])
 
     return Comparison(
@@ -176,6 +185,7 @@ def compare(
         problem=patterns if isinstance(patterns, str) else None,
         seed_source=query.source,
         label=release.source.label,
+        reranked=query.reranker is not None,
     )
 
 

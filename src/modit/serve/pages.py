@@ -34,6 +34,8 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+# What the page's choice means for a request.
+RERANKS = {"": None, "on": True, "off": False}
 router = APIRouter(include_in_schema=False)
 
 
@@ -75,6 +77,7 @@ async def explore(
     seed: Annotated[list[str] | None, Query()] = None,
     guidance: str = "",
     k: str = "10",
+    rerank: str = "",
 ) -> Response:
     """Shows what the mean of some seeds finds beside what the generated query finds."""
     service: Service = request.app.state.service
@@ -91,9 +94,12 @@ async def explore(
         if seeds:
             scale = _number("guidance", guidance) if guidance.strip() else None
             patterns, count = service.releases.patterns_of(release), int(_number("k", k))
-            shown["view"] = compare(release, service.retrieve, patterns, seeds, scale, count)
+            if rerank not in RERANKS:
+                raise RequestError("rerank", rerank, ", ".join(filter(None, RERANKS)))
+            shown["view"] = compare(release, service.retrieve, patterns, seeds, scale, count, RERANKS[rerank])
 
     given = {"domains": domains, "domain": chosen, "q": q, "seeds": seeds, "guidance": guidance, "k": k}
+    given |= {"rerank": rerank, "reranks": list(RERANKS)}
     bounds = {"most_k": MOST_K, "most_guidance": limits.guidance, "width": WIDTH, "height": HEIGHT}
     return await _worked_out(service, work, "explore.html", shown, **given, **bounds)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modit.inference.rerank import RerankRetriever
 from modit.inference.retrieval import Query, SearchResult
 from modit.release.bundle.loading import Release
 from modit.serve.feature_seeds import FeatureSeeds, FoundVectors
@@ -26,11 +27,13 @@ class SeedQuery(TaskQuery[RetrieveRequest]):
         query: what is asked of the release.
         rows: of the seeds in the index, int64 [m], -1 for one that it does not have; empty where vectors were given.
         source: where the vectors of the seeds were read; None where vectors were given.
+        reranker: reorders the list; None where it is not reranked.
     """
 
     query: Query
     rows: np.ndarray
     source: SeedSource | None
+    reranker: RerankRetriever | None
 
 
 class RetrieveTask:
@@ -63,12 +66,19 @@ class RetrieveTask:
         return queries
 
     def search(self, queries: Sequence[SeedQuery], release: Release) -> list[SearchResult]:
-        """Runs the sampler once for all queries, and searches the index with each of its vectors."""
-        return release.retriever.retrieve([each.query for each in queries])
+        """Runs the sampler once for all queries, searches the index with each of its vectors, and reranks lists."""
+        lists = release.retriever.retrieve(
+            [each.reranker.deeper(each.query) if each.reranker else each.query for each in queries]
+        )
+        return [
+            each.reranker.reorder(found, each.query) if each.reranker else found
+            for each, found in zip(queries, lists, strict=True)
+        ]
 
     def answer(self, query: SeedQuery, result: SearchResult, release: Release) -> RetrieveAnswer:
         """Makes the answer for the caller, and counts its seeds."""
         fields = answer_fields(query.request, result, release)
+        fields["reranked"] = query.reranker is not None
         if source := query.source:
             fields["seed_source"] = source
             SEEDS.labels("features").inc(source.features)
@@ -88,7 +98,7 @@ class RetrieveTask:
         rounds = _rounds(request.samples, sampler.samples, self.limits.rounds)
         query = Query(vectors, request.k, request.guidance, rounds, exclude, allowed)
         anchors = [(each, row) for each, row in zip(seeds.item_ids or (), rows.tolist(), strict=True) if row >= 0]
-        return SeedQuery(request, len(vectors), anchors, query, rows, source)
+        return SeedQuery(request, len(vectors), anchors, query, rows, source, _reranker(request.rerank, release))
 
 
 def _check_seeds(request: RetrieveRequest, release: Release) -> None:
@@ -131,6 +141,17 @@ def _given_vectors(vectors: list[list[float]], dimension: int) -> np.ndarray:
     for number, length in enumerate(lengths):
         expect_range(f"length of seeds.vectors.{number}", length, *_LENGTHS)
     return found.astype(np.float32)
+
+
+def _reranker(wanted: bool | None, release: Release) -> RerankRetriever | None:
+    """What reranks the list of a request; None where it is not reranked."""
+    stage = release.second_stage
+    if wanted and stage is None:
+        label, allowed = release.source.label, "false, or nothing"
+        message = f"{label} has no second stage, so its lists cannot be reranked; allowed: {allowed}."
+        raise RequestError("rerank", wanted, allowed, message=message)
+    on = stage is not None and (stage.enabled if wanted is None else wanted)
+    return stage.retriever if stage and on else None
 
 
 def _rounds(samples: int | None, each: int, most: int) -> int:

@@ -135,15 +135,28 @@ class RetrieveRequest(ItemsRequest):
     samples: int | None = Field(
         None, description="How many generated vectors are averaged into the query: a multiple of the sampler's own."
     )
+    rerank: bool | None = Field(
+        None,
+        description="Whether a longer list is fetched and reordered by how likely its items have the attribute. "
+        "Default: what was better on the validation split.",
+    )
 
 
 class ResultItem(BaseModel):
     """A result."""
 
     item_id: str = Field(description="Id of the item.")
-    score: float = Field(description="Its inner product with the query.")
+    score: float = Field(
+        description="What the items are ordered by: the inner product with the query and, in a reranked answer, the "
+        "weighted log-odds of the attribute added to it."
+    )
     verdict: bool | None = Field(
         description="The scorer's stored verdict for the domain: true, false, or null where the item was not scored."
+    )
+    probability: float | None = Field(
+        None,
+        description="How likely it has the attribute, 0 to 1, calibrated on validation items; null where the verdict "
+        "is stored, or the release has no second stage.",
     )
     title: str | None = Field(None, description="Its title, where the catalogue has one.")
 
@@ -175,6 +188,7 @@ class ItemsAnswer(BaseModel):
 class RetrieveAnswer(ItemsAnswer):
     """The answer to a request with seeds."""
 
+    reranked: bool = Field(description="Whether the second stage reordered the items.")
     seed_source: SeedSource | None = Field(
         None, description="Where the vectors of the seeds were read; present where the seeds are ids."
     )

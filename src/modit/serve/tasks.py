@@ -118,11 +118,36 @@ def answer_fields(request: ItemsRequest, result: SearchResult, release: Release)
 def _result_items(result: SearchResult, release: Release) -> list[ResultItem]:
     items, rows = release.items, result.rows
     verdicts = values_at(items.verdicts(release.source.domain), rows)
-    columns = zip(items.ids_of(rows), result.scores.tolist(), verdicts, items.titles_of(rows), strict=True)
+    chances = probabilities_at(release, rows, verdicts)
+    columns = zip(items.ids_of(rows), result.scores.tolist(), verdicts, chances, items.titles_of(rows), strict=True)
     return [
-        ResultItem(item_id=item_id, score=score, verdict=verdict, **({} if title is None else {"title": title}))
-        for item_id, score, verdict, title in columns
+        ResultItem(
+            item_id=item_id,
+            score=score,
+            verdict=verdict,
+            probability=chance,
+            **({} if title is None else {"title": title}),
+        )
+        for item_id, score, verdict, chance, title in columns
     ]
+
+
+def probabilities_at(release: Release, rows: np.ndarray, verdicts: Sequence[bool | None]) -> list[float | None]:
+    """How likely items have the attribute.
+
+    Args:
+        release: that answers.
+        rows: int64 [n], -1 for an item that its catalogue does not have.
+        verdicts: stored, of the same items.
+
+    Returns:
+        n values in [0, 1]; None where the verdict is stored, the item is not there, or there is no second stage.
+    """
+    if release.second_stage is None:
+        return [None] * len(rows)
+    chances = release.second_stage.probabilities(rows)
+    unknown = [verdict is None and row >= 0 for verdict, row in zip(verdicts, rows.tolist(), strict=True)]
+    return [chance if there else None for chance, there in zip(chances, unknown, strict=True)]
 
 
 def values_at(column: pa.ChunkedArray | None, rows: np.ndarray) -> list[Any]:

@@ -96,7 +96,7 @@ def build_stage(context: EvaluationContext, depth: int = 6, weight: float = 0.05
     """A second stage at a setting of the test's own."""
     validation = context.allowed(Split.ITEM_VALIDATION)
     odds = fit_attribute_odds(context.known_verdicts, validation, ("logistic",), 20, seed=0)
-    reached = {"none": {"patterns": 0.4}, "chosen": {"patterns": 0.5}, "tried": []}
+    reached = {"none": {"mean": 0.4}, "chosen": {"mean": 0.5}, "tried": []}
     return SecondStage(odds.log_odds, depth, weight, enabled, odds.facts() | {"validation": reached})
 
 

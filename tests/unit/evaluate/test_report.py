@@ -12,7 +12,7 @@ import pytest
 
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS
 from modit.evaluate.report import RunFacts, render_page, save_report
-from modit.evaluate.report.charts import _spread
+from modit.evaluate.report.charts import _spread, wilson_interval
 from modit.evaluate.report.page import mark, setting
 from modit.evaluate.report.svg import nice_ticks
 from modit.evaluate.seeds.context import EvaluationContext
@@ -54,6 +54,23 @@ RECORDS = {
     "predictor": [
         {"split": "item-hash", "auc_20_80": 0.9, "spearman": 0.6, "top_10": 40.0, "bottom_10": 0.0, "lift": None}
     ],
+}
+RELIABILITY = {
+    **{"items": 500, "positives": 150, "log_loss": 0.4123, "base_log_loss": 0.6109, "brier": 0.1357, "auc": 0.8642},
+    "bins": [
+        {"low": 0.0, "high": 0.1, "items": 300, "predicted": 0.0456, "observed": 0.0512},
+        {"low": 0.9, "high": 1.0, "items": 200, "predicted": 0.9388, "observed": 0.6711},
+    ],
+}
+RECORDS["second_stage"] = {
+    "kind": "trees",
+    "log_loss": {"logistic": 0.5, "trees": 0.4},
+    "calibration": {"method": "platt", "slope": 0.8, "intercept": -0.1, "positives": 60, "negatives": 140},
+    "depth": 5,
+    "weight": 0.0312,
+    "enabled": True,
+    "validation": {"none": {"mean": 0.4321}, "chosen": {"mean": 0.5678}, "tried": []},
+    "reliability": RELIABILITY,
 }
 VOID = {"meta"}
 
@@ -197,6 +214,41 @@ def test_a_report_without_any_judged_cell_is_still_a_page(folder: Path, tmp_path
     report = save_report(tmp_path, {"rare": content}, FACTS)
     assert report["mean_joint"] == {}
     assert "too small" in render_page(report)
+
+
+def test_reliability_is_a_plot_and_a_table_beside_what_was_chosen(folder: Path, outline: Outline) -> None:
+    text, page = "".join(outline.words), (folder / "report.html").read_text()
+    for words in (
+        "0.0312 · log-odds",
+        "from 43.2 to 56.8",
+        "says nothing is reranked.",
+        "model is trees, calibrated on 200",
+    ):
+        assert words in text, words
+    for figure in ("0.412", "0.611", "0.136", "0.864", "4.6", "5.1", "93.9", "67.1"):
+        assert figure in text, figure
+    assert "200 items: predicted 93.9 %, observed 67.1 %" in page
+    assert "<b>0.400</b>" in page and "Reliability on 500 test items" in text
+
+
+def test_a_second_stage_that_is_off_or_uncalibrated_says_so(folder: Path, tmp_path: Path) -> None:
+    content = load_evaluation(folder)
+    content["second_stage"] |= {"enabled": False, "log_loss": {}}
+    content["second_stage"]["calibration"] |= {"method": "none", "positives": 3}
+    save_report(tmp_path, {"rare": content}, FACTS)
+    page = (tmp_path / "report.html").read_text()
+    assert "says nothing is not reranked, and neither is the row HPPO + rerank" in page
+    assert "not calibrated: validation has 3 items with the attribute and 140 without" in page
+    content.pop("second_stage")
+    save_report(tmp_path, {"rare": content}, FACTS)
+    assert "The second stage" not in (tmp_path / "report.html").read_text()
+
+
+def test_the_interval_of_a_share_holds_it_and_shrinks_with_the_number_of_items() -> None:
+    for share in (0.0, 0.3, 1.0):
+        wide, narrow = wilson_interval(share, 10), wilson_interval(share, 1_000)
+        assert 0 <= wide[0] <= narrow[0] <= share <= narrow[1] <= wide[1] <= 1
+    assert wilson_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-3)
 
 
 def _interval(low: float | None, high: float | None) -> dict[str, Any]:

@@ -99,8 +99,8 @@ def test_a_rerank_that_helps_on_validation_is_served(folder: Path) -> None:
     content = json.loads((folder / SECOND_STAGE_FILE).read_text())
     reached = content["validation"]
     assert content["enabled"] and content["weight"] > 0
-    assert reached["chosen"]["patterns"] > reached["none"]["patterns"] + 0.05
-    assert set(reached["none"]) == {*map(str, VALIDATIONS), "patterns"}
+    assert reached["chosen"]["mean"] > reached["none"]["mean"] + 0.05
+    assert set(reached["none"]) == {*map(str, VALIDATIONS), "mean"}
 
 
 def test_the_same_inputs_give_the_same_bytes(folder: Path, context: EvaluationContext, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_one_kind_of_validation_is_enough_and_none_is_refused(context: Evaluatio
     validator, odds = validator_of(context), build_stage(context).log_odds
     queries = {split: average(context, split) for split in VALIDATIONS}
     one = choose_rerank({Split.ITEM_VALIDATION: queries[Split.ITEM_VALIDATION]}, validator, odds, PARAMS)
-    assert set(one.none) == {"item_validation", "patterns"}
+    assert set(one.none) == {"item_validation", "mean"}
     with pytest.raises(ValueError, match="neither kind of validation has a case"):
         choose_rerank({}, validator, odds, PARAMS)
 

@@ -16,6 +16,7 @@ SAMPLER = {
     "sampler_digest": "b" * 64,
     "index_digest": "c" * 64,
 }
+STAGE = {"second_stage_digest": "8" * 64}
 FIRST = Champion(NONE, "no version of modit-drama has the alias champion")
 CHAMPION = Champion(READY, None, "modit-drama", 3, "/runs/old", "d" * 64, "e" * 64, lost_items=0.0)
 GAINS = {"HPPO - Average pooling": 0.1, "HPPO - MO-DiT": 0.03, "HPPO - best classical": 0.01, "HPPO - Champion": 0.03}
@@ -83,11 +84,12 @@ def evidence(domain: str = "drama", champion: Champion = FIRST, **splits: dict[s
     measured = {
         "candidate": SAMPLER["model_digest"],
         "candidate_readout": SAMPLER["readout_digest"],
+        "candidate_second_stage": STAGE["second_stage_digest"],
         "champion": champion.facts,
         "catalog": {"index_digest": SAMPLER["index_digest"]},
         "splits": {"item_holdout": split(ready), "pattern_holdout": split(ready)} | splits,
     }
-    trial = {name: SAMPLER[name] for name in ("sampler_digest", "index_digest")}
+    trial = {name: SAMPLER[name] for name in ("sampler_digest", "index_digest")} | STAGE
     checks = [{"name": name, "holds": True, "sentence": f"{name} is as it should be"} for name in CHECKS]
     return Evidence(
         domain,

@@ -26,6 +26,7 @@ from modit.index.params import IndexParams
 from modit.inference.answers import load_answers
 from modit.metric.cases import Cases
 from modit.metric.predictor import DomainGeometry
+from modit.metric.second_stage import SecondStage
 from modit.model.readout import Move, readout_json
 from modit.params import Params
 from modit.release.bundle.bundle import PARTS, Bundle
@@ -38,6 +39,7 @@ from modit.train.checkpoint import save_model
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.gateworld import FIRST, evidence
 from tests.unit.samplers import DIMENSION, build_sampler
+from tests.unit.serve.bundles import OF_DOMAIN
 
 
 class Context(SimpleNamespace):
@@ -56,7 +58,7 @@ class Context(SimpleNamespace):
 
     def manifest(self, name, inputs):
         files = list_files(self.root / name)
-        domain = "drama" if name in ("sampler", "cases") else None
+        domain = "drama" if name in OF_DOMAIN else None
         parts = {"params": {"gate": {"minimum_cases": 50}}, "code": {}, "inputs": inputs}
         return Manifest(name, domain, files, digest_of_files(files), {}, "gate", "key", parts)
 
@@ -72,7 +74,18 @@ class Context(SimpleNamespace):
 def context(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs") / "run"
     root.mkdir()
-    for name in ("catalog", "index", "cases", "predictor", MODEL, "readout", "report", "versions", "scratch"):
+    for name in (
+        "catalog",
+        "index",
+        "cases",
+        "predictor",
+        MODEL,
+        "readout",
+        "second_stage",
+        "report",
+        "versions",
+        "scratch",
+    ):
         (root / name).mkdir()
     generator = np.random.default_rng(5)
     vectors = generator.normal(size=(200, DIMENSION)).astype(np.float32)
@@ -101,6 +114,7 @@ def context(tmp_path_factory):
     readout = readout_json(0.5, [Move("mean", "density", 0.6), Move("best", "both", 0.3)], [0.7, 0.3])
     (root / "readout" / "readout.json").write_text(json.dumps(readout))
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
+    SecondStage(np.zeros(200, np.float32), 3, 0.05, True, {"kind": "trees"}).save(root / "second_stage")
     (root / "features").mkdir()
     for bucket in ALL_BUCKETS:
         write_parity(root / "features", bucket, sha256_of_file(root / "catalog" / "embeddings.npy"), [])
@@ -166,6 +180,8 @@ def test_the_four_steps_export_judge_bind_and_register(context, monkeypatch):
     assert json.loads((context.root / "bundle/params.json").read_text()) == {"gate": {"minimum_cases": 50}}
     card = (context.root / "bundle/model_card.md").read_text()
     assert "# modit-drama" in card and bound.retriever == "sampler"
+    assert "It is on unless a request turns it off" in card
+    assert set(bound.parts["second_stage"].files) == {"log_odds.npy", "second_stage.json"}
     assert bound.parts["sampler"].files["sampler.onnx"] == facts["sampler_digest"]
 
     assert register(context) == {"drama": 1, "western": None}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+import pytest
+
 from modit.core.artifacts import Manifest, digest_of_files, list_files
 from modit.release.verdict import judged_in_words, served_figures, verdict_text
 from tests.unit.serve.bundles import judged_splits
@@ -32,17 +34,20 @@ def test_a_page_gets_the_basis_and_the_conclusion_as_sentences():
     assert judged_in_words(passed) == ["basis: champion modit-rare/3", "may be promoted: a"]
 
 
-def test_what_serving_took_is_read_from_the_manifests(tmp_path):
+@pytest.mark.parametrize("with_rerank", [True, False])
+def test_what_serving_took_is_read_from_the_manifests(tmp_path, with_rerank):
     files = ("verdict", None), ("servability", "rare"), ("servability", "slow")
     for name, domain in files:
         folder = tmp_path / name / (domain or "")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "verdict.json").write_text('{"status": "FAIL", "domains": {"rare": {}, "slow": {}, "gone": {}}}')
-        summary = {"p50_ms": 4.2, "p99_ms": 9.87, "peak_mb": 195.3} if domain == "rare" else {}
+        rerank = {"rerank_p50_ms": 5.1, "rerank_p99_ms": 10.6} if with_rerank else {}
+        summary = {"p50_ms": 4.2, "p99_ms": 9.87, **rerank, "peak_mb": 195.3} if domain == "rare" else {}
         entries = list_files(folder)
         made = Manifest(name, domain, entries, digest_of_files(entries), summary, "step", "key", {})
         (folder / "manifest.json").write_text(json.dumps(asdict(made)))
-    assert served_figures(str(tmp_path)) == ["rare: p50 4.2 ms, p99 9.9 ms, 195 MiB"]
+    reranked = " (reranked: p50 5.1 ms, p99 10.6 ms)" if with_rerank else ""
+    assert served_figures(str(tmp_path)) == [f"rare: p50 4.2 ms, p99 9.9 ms{reranked}, 195 MiB"]
     assert served_figures(str(tmp_path / "nothing")) == []
 
 

@@ -17,7 +17,7 @@ from modit.release.model_registry.refusals import Refused
 from modit.release.model_registry.release_log import Approval, ReleaseLog
 from modit.release.model_registry.release_state import read_release_state
 from modit.release.promotion.promotion import Order, carry_out
-from tests.unit.serve.bundles import Bundle
+from tests.unit.serve.bundles import OF_DOMAIN, Bundle
 
 DAY = date(2026, 1, 31)
 _domains = (f"domain{number}" for number in itertools.count())
@@ -66,9 +66,9 @@ class World:
         return version
 
     def file(self, version: int, name: str) -> Path:
-        """A file of a version's run; `sampler`, `cases` and `bundle` lie in the domain's folder."""
+        """A file of a version's run; `bundle` and artifacts of `OF_DOMAIN` lie in the domain's folder."""
         artifact, _, file = name.partition("/")
-        domain = self.domain if artifact in ("sampler", "cases", "bundle") else ""
+        domain = self.domain if artifact in (*OF_DOMAIN, "bundle") else ""
         return Path(self.bundles[version].run, artifact, domain, file)
 
     def tag(self, version: int, name: str, value: str) -> None:

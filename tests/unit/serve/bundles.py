@@ -23,6 +23,7 @@ from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
 from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns
+from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.bundle import Bundle as BundleManifest
 from modit.release.bundle.making import Ingredients, make_bundle
@@ -32,6 +33,8 @@ from tests.unit.release.gateworld import split
 from tests.unit.samplers import DIMENSION, describe
 
 ITEMS = 300
+OF_DOMAIN = ("sampler", "cases", "second_stage")
+DEPTH, WEIGHT = 4, 0.1
 
 
 class Bundle:
@@ -59,10 +62,12 @@ class Bundle:
         params: dict[str, Any] | None = None,
         unscored: float = 0.0,
         integer_ids: bool = False,
+        rerank: bool = False,
     ) -> None:
         """Args: `seed` of the embeddings; `status` and `champion` as the verdict says; `ends` the data; `order` of the
         items, by default that of the seed: another order is another index of the same space;
-        `params` of the run; `unscored`: share of the items without a verdict of drama.
+        `params` of the run; `unscored`: share of the items without a verdict of drama; `rerank`: whether the second
+        stage answers unasked.
         """
         self.run, self.scratch, self.domains = run, scratch, tuple(domains)
         self.store = ArtifactStore(Storage(run), scratch / "cache")
@@ -86,6 +91,7 @@ class Bundle:
         for domain in domains:
             self.put("sampler", domain, lambda folder, d=domain: of_domain(sampler_file, d, folder), made_of)
             self.put("cases", domain, lambda folder: save_cases(folder, seed))
+            self.put("second_stage", domain, make_stage(seed, rerank).save, made_of)
             self.bind(domain)
 
     def _save_patterns(self, folder: Path) -> None:
@@ -120,7 +126,7 @@ class Bundle:
 
     def bind(self, domain: str) -> Manifest:
         """The bundle, as the step makes it."""
-        places = {name: domain if name in ("sampler", "cases") else None for name in PARTS}
+        places = {name: domain if name in OF_DOMAIN else None for name in PARTS}
         made_of = Ingredients(
             domain=domain,
             folders={name: self.store.read(name, place) for name, place in places.items()},
@@ -201,6 +207,12 @@ def save_cases(folder: Path, seed: int) -> None:
     for name in ("item_holdout", "pattern_holdout"):
         seeds = np.array([generator.choice(ITEMS, 6, replace=False) for _ in range(5)], np.int32)
         Cases(seeds, seeds[:, :2], np.zeros(5, np.int32)).save(folder / f"{name}.npz")
+
+
+def make_stage(seed: int, enabled: bool) -> SecondStage:
+    """A second stage whose attribute model says something else of every item."""
+    log_odds = np.random.default_rng(seed).uniform(-5, 5, ITEMS).astype(np.float32)
+    return SecondStage(log_odds, DEPTH, WEIGHT, enabled, {"kind": "mean"})
 
 
 def of_domain(sampler_file: Path, domain: str, folder: Path) -> None:

@@ -202,6 +202,33 @@ def _legend(frame: Frame, series: Sequence[Series]) -> None:
         x += 40 + 6.3 * len(entry.name)
 
 
+def reliability_points(bins: Sequence[Json]) -> Markup:
+    """Observed against predicted share of items with the attribute, in bins; on the dashed line both are equal.
+
+    A whisker is the 95 % interval of a share of that many items (Wilson 1927).
+    """
+    ticks = [0, 20, 40, 60, 80, 100]
+    titles = ("predicted probability, %", "observed share, %")
+    frame = framed((400, 340), "Observed share by predicted probability", ticks, ticks, titles)
+    frame.canvas.line(frame.x(0), frame.y(0), frame.x(100), frame.y(100), "reference")
+    for entry in bins:
+        low, high = wilson_interval(entry["observed"], entry["items"])
+        x, y = frame.x(100 * entry["predicted"]), frame.y(100 * entry["observed"])
+        frame.canvas.line(x, frame.y(100 * low), x, frame.y(100 * high), "whisker")
+        predicted, observed = (f"{name} {100 * entry[name]:.1f} %" for name in ("predicted", "observed"))
+        tip = f"{entry['items']:,} items: {predicted}, {observed}"
+        frame.canvas.circle(x, y, 4.5, COLORS[names.POLICY], tip=tip)
+    return frame.canvas.render()
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` independent items, in [0, 1]."""
+    z2 = 1.96**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * count)) / count) / (1 + z2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def forest(cells: Sequence[tuple[str, Json]], title: str) -> Markup:
     """Paired differences of Joint@K, a line for each cell: thin over patterns, thick over cases.
 

@@ -139,14 +139,16 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
         "In a domain an item is test if it or its pattern is, else validation if either is. Weights learn from train "
         "items only, and their rewards come from searches that can return train items only. Choices are made on "
         "validation cases.",
-        "The setting of each classical and of each reranked row is chosen on the validation cases of the matching kind "
-        "by mean Joint; the guidance of each model on those of both kinds. “Best classical” and “best two-stage” are "
+        "The setting of each classical row, reranked or not, is chosen on the validation cases of the matching kind by "
+        "mean Joint; the guidance of each model on those of both kinds. “Best classical” and “best two-stage” are "
         "the rows that are best on the test cases themselves, which is harder to beat than any choice that validation "
         "could make.",
         "Classical rows answer with one closed-form query, made of the seeds and of the verdicts of train items. "
         "Two-stage rows fetch a list that is up to 25 times longer and order it by inner product + weight * log-odds "
         "of the attribute, of a model that is fitted on the verdicts of train items: logistic regression, nearest "
-        "neighbours, boosted trees, or their mean.",
+        "neighbours, boosted trees, or their mean. HPPO + rerank is the second stage that is served: its attribute "
+        "model is the one of least log-loss on validation items, calibrated there; its depth and weight are the mean "
+        "of a grid, each setting weighing exp(Joint / 0.02) on validation; and it is off where it does not help there.",
         "All rows see the same cases, and all models the same noise for a case.",
         f"Intervals are 95 % of a paired bootstrap with {resamples:,} resamples of whole patterns, because cases of "
         f"one pattern are not independent. With fewer than {MINIMUM_PATTERNS} patterns a cell has no such interval: "

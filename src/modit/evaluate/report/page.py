@@ -13,7 +13,16 @@ from modit.data.splits import HOLDOUTS
 from modit.evaluate import names
 from modit.evaluate.bootstrap import TOO_FEW, direction
 from modit.evaluate.records import VARIANT_WORDS
-from modit.evaluate.report.charts import COLORS, Series, forest, lines, stage_bars, tradeoff, verdict_lines
+from modit.evaluate.report.charts import (
+    COLORS,
+    Series,
+    forest,
+    lines,
+    reliability_points,
+    stage_bars,
+    tradeoff,
+    verdict_lines,
+)
 
 Json = dict[str, Any]
 
@@ -162,9 +171,15 @@ def _domain_view(name: str, content: Json) -> Json:
         "splits": splits,
         "rounds": _rounds_chart(content.get("rounds", []), k),
         "variants": content.get("variants"),
+        "second_stage": _second_stage_view(content.get("second_stage")),
         "judged": judged_against(content.get("champion")),
         "training": [(_stage_name(stage), _curve_chart(curve)) for stage, curve in _curves(content)],
     }
+
+
+def _second_stage_view(facts: Json | None) -> Json | None:
+    """The second stage with its plot; None in an evaluation that has none."""
+    return facts and facts | {"plot": reliability_points(facts["reliability"]["bins"])}
 
 
 def judged_against(champion: Json | None) -> str:

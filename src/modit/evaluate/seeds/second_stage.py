@@ -27,7 +27,7 @@ def served_row(policy: Row[Query], stage: SecondStage, context: EvaluationContex
     log_odds = stage.with_verdicts(verdicts.known, verdicts.positive)
     depth, weight = (stage.depth, stage.weight) if stage.enabled else (1, 0.0)
     validation = stage.facts["validation"]
-    reached = validation["chosen" if stage.enabled else "none"]["patterns"]
+    reached = validation["chosen" if stage.enabled else "none"]["mean"]
     setting = {"model": stage.facts["kind"], "depth": depth, "weight": weight}
     return Row(
         names.reranked(names.POLICY),

@@ -34,7 +34,10 @@ PARTS: Mapping[str, tuple[str, ...] | None] = {
     "cases": None,
     "report": None,
     "verdict": None,
+    "second_stage": None,
 }
+# Parts that bundles of earlier versions lack; a release answers without them.
+OPTIONAL_PARTS = ("second_stage",)
 _SCHEMA_VERSION = 3
 
 

@@ -16,9 +16,11 @@ from modit.inference.items import Items, load_items
 from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.inference.runtime import OnnxSampler, load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
+from modit.inference.second_stage import ServedSecondStage, load_second_stage
 from modit.release.bundle.bundle import (
     BUNDLE,
     CANARIES_FILE,
+    OPTIONAL_PARTS,
     PARAMS_FILE,
     PARTS,
     SAMPLER,
@@ -78,6 +80,7 @@ class Release:
         space: Of the embeddings that it understands.
         loaded: When.
         depth: K of its run, the number of results that its lists were judged by.
+        second_stage: Reranks its lists; None in a bundle of an earlier version.
     """
 
     source: ReleaseSource
@@ -88,6 +91,7 @@ class Release:
     space: Space
     loaded: datetime
     depth: int
+    second_stage: ServedSecondStage | None = None
 
 
 def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Release:
@@ -107,15 +111,20 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Relea
         digests = bundle.index_digest, bundle.parts["catalog"].digest
         shared = next((other.items for other in others if other.items.digests == digests), None)
         skipped = _SHARED if shared else ()
-        folders = {name: expect_part(store, bundle.parts[name]) for name in PARTS if name not in skipped}
+        missing = [name for name in OPTIONAL_PARTS if name not in bundle.parts]
+        wanted = [name for name in PARTS if name not in (*skipped, *missing)]
+        folders = {name: expect_part(store, bundle.parts[name]) for name in wanted}
         sampler = load_domain_sampler(folders["sampler"], source.domain)
         items = shared or load_items(folders["index"], folders["catalog"], digests)
         space = _expect_space(own, sampler, items, source)
         retriever = retriever_over(sampler, items)
         expect_answers(load_canaries(own / CANARIES_FILE), retriever, items, source.label)
+        stage = None
+        if "second_stage" in folders:
+            stage = load_second_stage(folders["second_stage"], retriever, items, source.domain)
         sections = read_strictly(own / PARAMS_FILE)
     depth = RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items.index))
-    return Release(source, bundle, sampler, retriever, items, space, datetime.now(UTC), depth)
+    return Release(source, bundle, sampler, retriever, items, space, datetime.now(UTC), depth, stage)
 
 
 def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:

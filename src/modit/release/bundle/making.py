@@ -14,6 +14,7 @@ from modit.data.splits import HOLDOUTS
 from modit.inference.items import Items, load_items
 from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.metric.cases import Cases
+from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import (
     CANARIES_FILE,
     CARD_FILE,
@@ -68,10 +69,11 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     window = {"start": str(made_of.days.start), "end": str(made_of.days.end)} if made_of.days else None
 
     retriever = retriever_over(sampler, items)
+    second_stage = SecondStage.load(made_of.folders["second_stage"], len(items.index))
     save_canaries(_canaries(made_of.folders["cases"], retriever, items), folder / CANARIES_FILE)
     space.save(folder / SPACE_FILE)
     write_document(folder / PARAMS_FILE, made_of.params)
-    card = model_card(sampler.info, report["run"], judged, window, len(items.index))
+    card = model_card(sampler.info, second_stage, report["run"], judged, window, len(items.index))
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
     bundle = Bundle(
@@ -89,14 +91,15 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
 
 
 def _expect_one_run(made_of: Ingredients) -> None:
-    """The sampler was exported with this index and catalogue. A step that was run again by hand may have another."""
-    inputs = made_of.manifests["sampler"].key_parts["inputs"]
-    for name in ("index", "catalog"):
-        found = made_of.manifests[name].digest
-        if found != inputs[name]:
-            raise ArtifactError(
-                f"artifact {name!r} is {found}; the sampler of {made_of.domain} was made for {inputs[name]}"
-            )
+    """Sampler and second stage were made with this index and catalogue. A step that ran by hand may have another."""
+    for artifact, what in (("sampler", "sampler"), ("second_stage", "second stage")):
+        inputs = made_of.manifests[artifact].key_parts["inputs"]
+        for name in ("index", "catalog"):
+            found = made_of.manifests[name].digest
+            if found != inputs[name]:
+                raise ArtifactError(
+                    f"artifact {name!r} is {found}; the {what} of {made_of.domain} was made for {inputs[name]}"
+                )
 
 
 def _part(manifest: Manifest, files: tuple[str, ...] | None) -> Part:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from modit.evaluate.bootstrap import interval_text
 from modit.inference.sampler_file import SamplerInfo
+from modit.metric.second_stage import SecondStage
 from modit.release.documents import Json
 
 _TEMPLATE = """\
@@ -14,6 +15,8 @@ _TEMPLATE = """\
 A query generator for the attribute `{domain}`. From 1 to {seeds} seed items it generates a query whose nearest items
 are similar to the seeds and have the attribute. One ONNX file, {steps} steps, {samples} samples averaged, embeddings of
 {dimension} numbers, guidance {guidance:g}. {readout}
+
+{second_stage}
 
 - Data: `{catalogue}`, {days}; {items:,} items.
 - Made with preset `{preset}`, seed {seed}.
@@ -37,7 +40,9 @@ The code is Apache-2.0. Whether the weights may be passed on depends on the trai
 """
 
 
-def model_card(info: SamplerInfo, run: Json, judged: Json, window: dict[str, str] | None, items: int) -> str:
+def model_card(
+    info: SamplerInfo, stage: SecondStage, run: Json, judged: Json, window: dict[str, str] | None, items: int
+) -> str:
     """The card as Markdown; `run` is that of `report.json`, `judged` the domain's part of `verdict.json`."""
     return _TEMPLATE.format(
         domain=info.domain,
@@ -47,6 +52,7 @@ def model_card(info: SamplerInfo, run: Json, judged: Json, window: dict[str, str
         dimension=info.dimension,
         guidance=info.guidance,
         readout=_readout(info.network_share),
+        second_stage=_second_stage(stage),
         catalogue=run["catalogue"],
         days=f"{window['start']} to the day before {window['end']}" if window else "all that the input had",
         items=items,
@@ -66,6 +72,17 @@ def _readout(share: float) -> str:
     if share == 1:
         return "The query is the network's alone."
     return f"The network has a share of {share:g} in the query; the rest is a vote of fixed moves from the seeds."
+
+
+def _second_stage(stage: SecondStage) -> str:
+    """What the second stage is, and whether it answers unasked."""
+    default = "It is on unless a request turns it off." if stage.enabled else "It is off unless a request asks for it."
+    return (
+        f"A second stage can reorder a list that is fetched {stage.depth} times as long, by inner product + "
+        f"{stage.weight:g} * log-odds of the attribute: the stored verdict of an item or, where there is none, a "
+        f"calibrated attribute model ({stage.facts.get('kind')}). {default} The verdict and the figures below are of "
+        "the first stage alone."
+    )
 
 
 def _table(splits: Json) -> list[str]:

@@ -60,9 +60,11 @@ class Evidence:
         index = measured.get("catalog", {}).get("index_digest")
         digests = ("sampler_digest", "index_digest")
         model, readout = ("model_digest", "readout_digest")
+        judged_stage, stage = "candidate_second_stage", "second_stage_digest"
         pairs = (
             ("evaluation.json: candidate", measured.get("candidate"), model, sampler.get(model)),
             ("evaluation.json: candidate_readout", measured.get("candidate_readout"), readout, sampler.get(readout)),
+            (f"evaluation.json: {judged_stage}", measured.get(judged_stage), stage, trial.get(stage)),
             ("evaluation.json: champion", measured.get("champion"), "champion.json", self.champion.facts),
             ("evaluation.json: index_digest", index, "index_digest", sampler.get("index_digest")),
             *((f"servability.json: {name}", trial.get(name), name, sampler.get(name)) for name in digests),

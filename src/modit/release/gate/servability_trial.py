@@ -18,9 +18,11 @@ from modit.core.errors import ArtifactError, ModitError
 from modit.core.storage import sha256_of_file
 from modit.inference.answers import Answer, equal_share, load_answers
 from modit.inference.items import Items, load_items
-from modit.inference.retrieval import Query, SamplerRetriever, retriever_over
+from modit.inference.retrieval import Query, Retriever, SamplerRetriever, retriever_over
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
+from modit.inference.second_stage import load_second_stage
+from modit.metric.second_stage import SECOND_STAGE_FILE
 from modit.release.bundle.canaries import ask
 
 Json = dict[str, Any]
@@ -44,33 +46,42 @@ def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order
     """Loads the candidate and asks it.
 
     Args:
-        folders: Of the artifacts `sampler`, `index` and `catalog`.
-        digests: `sampler_digest` and `index_digest` that these must have.
+        folders: Of the artifacts `sampler`, `second_stage`, `index` and `catalog`.
+        digests: `sampler_digest`, `second_stage_digest` and `index_digest` that these must have.
         order: `k`, `warmup`, `queries` and `rounds` of section `servability`.
 
     Returns:
-        `equal_lists` in [0, 1], `lists`, `p50_ms`, `p99_ms`, `peak_mb`, `bytes` of the file, `vectors_mb`, `seeds`, and
-        `torch`: whether torch was imported.
+        `equal_lists` in [0, 1], `lists`, `p50_ms`, `p99_ms`, the same with a reranked list (`rerank_p50_ms`,
+        `rerank_p99_ms`) of `rerank_items`, `peak_mb`, `bytes` of the file, `vectors_mb`, `seeds`, and `torch`: whether
+        torch was imported.
 
     Raises:
         ModitError: The candidate does not load, or does not answer.
     """
     file = folders["sampler"] / SAMPLER_FILE
-    found = sha256_of_file(file) if file.is_file() else "missing"
-    if found != digests["sampler_digest"]:
-        raise ArtifactError(f"{file}: {found}; sampler_digest is {digests['sampler_digest']}")
+    of_stage = folders["second_stage"] / SECOND_STAGE_FILE
+    for place, name in ((file, "sampler_digest"), (of_stage, "second_stage_digest")):
+        found = sha256_of_file(place) if place.is_file() else "missing"
+        if found != digests[name]:
+            raise ArtifactError(f"{place}: {found}; {name} is {digests[name]}")
     sampler = load_sampler(file, threads=1)
     items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
     retriever, stored = retriever_over(sampler, items), load_answers(folders["sampler"])
     equal = equal_share(stored, lambda answer: _answer_again(retriever, items, answer))
     seeds = min(sampler.info.maximum_seeds, len(items.index))
-    question = _questions(retriever, items, seeds, order["k"])
-    p50, p99 = fastest_round(question, order["warmup"], order["queries"], order["rounds"])
+    reranker = load_second_stage(folders["second_stage"], retriever, items, sampler.info.domain).retriever
+    (p50, p99), (rerank_p50, rerank_p99) = (
+        fastest_round(_questions(each, items, seeds, order["k"]), order["warmup"], order["queries"], order["rounds"])
+        for each in (retriever, reranker)
+    )
     return {
         "equal_lists": equal,
         "lists": len(stored),
         "p50_ms": round(p50, 3),
         "p99_ms": round(p99, 3),
+        "rerank_p50_ms": round(rerank_p50, 3),
+        "rerank_p99_ms": round(rerank_p99, 3),
+        "rerank_items": reranker.reach(min(order["k"], len(items.index))),
         "bytes": file.stat().st_size,
         "seeds": seeds,
         "peak_mb": round(peak_bytes() / _MIB, 1),
@@ -112,7 +123,7 @@ def _answer_again(retriever: SamplerRetriever, items: Items, answer: Answer) -> 
     return found.items, found.scores
 
 
-def _questions(retriever: SamplerRetriever, items: Items, seeds: int, k: int) -> Callable[[int], None]:
+def _questions(retriever: Retriever[Query], items: Items, seeds: int, k: int) -> Callable[[int], None]:
     """Asks single queries of `seeds` seeds, each of other items."""
     count = len(items.index)
 

@@ -1,0 +1,54 @@
+"""The second stage of what answers: stored verdicts where there are some, and the attribute model's odds elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from modit.inference.items import Items
+from modit.inference.rerank import MOST_FETCHED, RerankRetriever
+from modit.inference.retrieval import Query, Retriever
+from modit.metric.calibration import probability
+from modit.metric.second_stage import SecondStage
+
+
+@dataclass(frozen=True, eq=False)
+class ServedSecondStage:
+    """A second stage that can answer.
+
+    Attributes:
+        retriever: Reranks the lists of the first stage.
+        log_odds: That the items have the attribute, float32 [N]: what the verdict says where it is stored.
+        enabled: Whether a request that says nothing of it is reranked.
+        kind: Of the attribute model.
+    """
+
+    retriever: RerankRetriever
+    log_odds: np.ndarray
+    enabled: bool
+    kind: str
+
+    def probabilities(self, rows: np.ndarray) -> list[float]:
+        """The probabilities that items have the attribute, in [0, 1], of rows [n]."""
+        return probability(self.log_odds[rows]).tolist()
+
+
+def load_second_stage(folder: Path, first: Retriever[Query], items: Items, domain: str) -> ServedSecondStage:
+    """Loads the second stage of a domain.
+
+    Args:
+        folder: Of the artifact `second_stage`.
+        first: Answers with the lists that are reranked.
+        items: With the stored verdicts.
+        domain: Of the verdicts.
+
+    Raises:
+        ArtifactError: A file is missing, damaged, edited, or of another catalogue.
+    """
+    count = len(items.index)
+    stage, stored = SecondStage.load(folder, count), items.known_verdicts(domain)
+    log_odds = stage.log_odds if stored is None else stage.with_verdicts(stored.known, stored.positive)
+    reranker = RerankRetriever(first, log_odds.__getitem__, stage.depth, stage.weight, min(MOST_FETCHED, count))
+    return ServedSecondStage(reranker, log_odds, stage.enabled, str(stage.facts.get("kind")))
