@@ -103,7 +103,7 @@ AttributeModelKind = Literal["logistic", "neighbours", "trees", "mean"]
 
 
 class SecondStageParams(Section):
-    """Section `fit_second_stage`: the attribute model, and the grid of the rerank (docs/adr/0046).
+    """Section `fit_second_stage`: the attribute model, and the grid of the rerank (docs/adr/0045).
 
     Attributes:
         kinds: of attribute models that are fitted; validation chooses one, and the last is taken where it cannot.

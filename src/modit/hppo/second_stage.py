@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from modit.core.memory import at_once
 from modit.data.splits import VALIDATIONS, Split
 from modit.data.vectors import mean_of_rows
 from modit.hppo.params import SecondStageParams
@@ -21,8 +22,11 @@ from modit.metric.list_metrics import list_metrics
 from modit.metric.second_stage import reordering_scores
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
-from modit.model.readout import Readout, mix, vote
-from modit.model.sampler import blends_of_seeds
+from modit.model.flow import sample_noise
+from modit.model.readout import Readout
+from modit.model.sampler import CASES_AT_ONCE, Sampler
+
+_NOISE_SEED = 0
 
 
 class RerankSetting(NamedTuple):
@@ -67,6 +71,7 @@ class RerankChoice(NamedTuple):
         return {"none": none, "chosen": chosen, "tried": tried}
 
 
+@torch.no_grad()
 def served_queries(model: MODiT, readout: Readout, guidance: float, validator: Validator) -> dict[Split, np.ndarray]:
     """The queries that a domain's sampler generates for validation cases, unit [n, d] for each kind that has cases.
 
@@ -76,16 +81,20 @@ def served_queries(model: MODiT, readout: Readout, guidance: float, validator: V
         guidance: The serving scale.
         validator: Of the domain.
     """
-    geometry, found = Geometry.of(validator.geometry), {}
+    params, found = validator.sampler, {}
+    sampler = Sampler(model, Geometry.of(validator.geometry), params.steps, params.samples, readout).eval()
     for split in VALIDATIONS:
-        rows = validator.cases[split][0]
-        if len(rows):
-            evidence = torch.from_numpy(validator.verdicts.directions(mean_of_rows(validator.embeddings, rows)))
-            queries = vote(blends_of_seeds(*validator.seeds(split), geometry), readout, evidence)
-            if readout.uses_network:
-                network = validator.queries(model, split, [guidance])[:, 0]
-                queries = mix(network, queries, readout.share)
-            found[split] = queries.numpy()
+        rows, block = validator.cases[split][0], at_once(CASES_AT_ONCE)
+        seeds, mask = validator.seeds(split)
+        noise = sample_noise((len(rows), seeds.shape[2]), torch.Generator().manual_seed(_NOISE_SEED))
+        evidence = validator.verdicts.directions(mean_of_rows(validator.embeddings, rows))
+        parts = []
+        for start in range(0, len(rows), block):
+            own = slice(start, start + block)
+            known = torch.from_numpy(evidence[own])
+            parts.append(sampler(seeds[own], mask[own], noise[own], torch.tensor(guidance), known).numpy())
+        if parts:
+            found[split] = np.concatenate(parts)
     return found
 
 

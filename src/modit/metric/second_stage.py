@@ -1,6 +1,6 @@
 """The second stage of a domain: how likely every item has the attribute, and how a list is reordered by it.
 
-A list that was fetched deeper than asked is ordered by inner product + weight * log-odds (docs/adr/0046). What answers
+A list that was fetched deeper than asked is ordered by inner product + weight * log-odds (docs/adr/0045). What answers
 needs no attribute model: the log-odds of all items are an array.
 """
 
