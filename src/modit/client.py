@@ -184,7 +184,7 @@ def table(answer: Answer) -> str:
 def _attribute(item: Item) -> str:
     if item.verdict is not None:
         return "yes" if item.verdict else "no"
-    return "?" if item.probability is None else f"{100 * item.probability:.0f} %"
+    return "?" if item.probability is None else f"{100 * item.probability:.0f}%"
 
 
 def _refused(error: urllib.error.HTTPError) -> ServiceError:

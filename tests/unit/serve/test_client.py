@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from modit.cli import main
-from modit.client import Client, ServiceError, request
+from modit.client import Answer, Client, Item, ServiceError, request, table
 from tests.unit.serve.conftest import listening
 
 
@@ -32,7 +32,7 @@ def client(url):
 
 def test_an_answer_has_the_types_that_it_says(client, bundle):
     answer = client.retrieve("drama", ["item-1", "item-2"], k=3, return_query=True, filter={"include": {"title": "1"}})
-    assert [type(value) for value in vars(answer.items[0]).values()] == [str, float, bool, str]
+    assert [type(value) for value in vars(answer.items[0]).values()] == [str, float, bool, str, type(None)]
     assert len(answer.items) == 3 and all("1" in item.title for item in answer.items)
     assert (answer.model, answer.version, answer.index_digest) == ("modit-drama", 3, bundle.index_digest)
     by_vector = client.retrieve("drama", [bundle.catalog.embeddings[0]], return_query=True)
@@ -76,7 +76,26 @@ def test_query_prints_a_table_or_json(url, capsys, monkeypatch):
     assert [row.split()[0] for row in rows] == ["1", "2", "3"] and "Title of item-" in rows[0]
     assert main([*given, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert [item["item_id"] for item in answer["items"]] == [row.split()[2] for row in rows]
+    assert [item["item_id"] for item in answer["items"]] == [row.split()[3] for row in rows]
+    assert [row.split()[2] for row in rows] == ["yes" if item["verdict"] else "no" for item in answer["items"]]
+
+
+def test_the_table_has_the_verdict_or_else_the_probability_of_the_attribute():
+    items = (Item("a", 0.5, True), Item("b", 0.4, None, "B", 0.734), Item("c", 0.3))
+    first, *rows = table(Answer(items, "drama", "modit-drama", 3, "champion", "0" * 64, reranked=True)).splitlines()
+    assert first.endswith("index 000000000000, reranked")
+    assert [row.split()[2] for row in rows] == ["yes", "73%", "?"]
+
+
+def test_query_switches_the_second_stage(url, capsys, monkeypatch):
+    monkeypatch.setenv("MODIT_API_KEY", "secret")
+    given = ["query", "--url", url, "--domain", "drama", "--seeds", "item-1,item-2", "-k", "3"]
+    told = {}
+    for option in ("--rerank", "--no-rerank"):
+        assert main([*given, option]) == 0
+        told[option] = capsys.readouterr().out
+    assert told["--rerank"].splitlines()[0].endswith(", reranked")
+    assert ", reranked" not in told["--no-rerank"] and told["--rerank"] != told["--no-rerank"]
 
 
 def test_query_says_what_is_wrong_and_fails(url, capsys, monkeypatch):
