@@ -138,9 +138,9 @@ def _query(chosen: argparse.Namespace) -> int:
 def _query_run(chosen: argparse.Namespace, seeds: Sequence[str]) -> int:
     if not (chosen.run and chosen.verdicts):
         raise ConfigError(f"{'--run' if chosen.verdicts else '--verdicts'} is missing; allowed: both or neither")
-    if chosen.guidance is not None or chosen.filter is not None:
+    if any(option is not None for option in (chosen.guidance, chosen.rerank, chosen.filter)):
         raise ConfigError(
-            "--guidance and --filter are for a service; allowed with --run: --seeds, -k, --domain, --json"
+            "--guidance, --rerank and --filter are for a service; allowed with --run: --seeds, -k, --domain, --json"
         )
     from modit.release.untrained_answer import answer_text, answer_untrained
 
