@@ -15,7 +15,7 @@ import pytest
 
 from modit.core.errors import ArtifactError
 from modit.release.bundle.loading import ReleaseSource, load_release
-from tests.unit.serve.bundles import of_domain
+from tests.unit.serve.bundles import make_stage, of_domain
 
 
 def load(bundle, domain="drama", others=(), **tags):
@@ -95,6 +95,7 @@ def test_ids_of_the_catalogue_that_are_not_those_of_the_index_make_no_bundle(mak
     made_of["catalog"] = bundle.put("catalog", None, shuffled.save).digest
     onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
     bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
+    bundle.put("second_stage", "drama", make_stage(0, False).save, made_of)
     with pytest.raises(ArtifactError, match=r"items.parquet: its item_id are not those of the index"):
         bundle.bind("drama")
 
@@ -105,6 +106,7 @@ def test_items_without_titles_have_none(make_bundle):
     onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
     made_of = {"index": bundle.store.get("index").digest, "catalog": digest}
     bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
+    bundle.put("second_stage", "drama", make_stage(0, False).save, made_of)
     bundle.bind("drama")
     assert load(bundle).items.titles_of(np.arange(2)) == [None, None]
 
