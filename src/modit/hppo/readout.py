@@ -190,14 +190,19 @@ def choose_share(by_share: Mapping[Split, np.ndarray], patterns: Mapping[Split, 
     # Both kinds weigh the same: a network that memorises its patterns gains on items and loses on patterns.
     mean = np.mean([each.mean(1) for each in means], 0)
     best = int(mean.argmax())
-    error = np.zeros(len(SHARES))
-    for each in means:
-        difference = each[best] - each
-        if difference.shape[1] > 1:
-            error += difference.var(1, ddof=1) / difference.shape[1]
-    error = np.sqrt(error) / len(means)
+    error = standard_error([each[best] - each for each in means])
     near = [place for place in range(len(SHARES)) if mean[best] - mean[place] <= error[place]]
     return min((SHARES[place] for place in near), key=lambda share: (round(abs(share - MIDDLE), 9), share))
+
+
+def standard_error(differences: Sequence[np.ndarray]) -> np.ndarray:
+    """The standard error of the mean over kinds of the mean over patterns, [S].
+
+    Args:
+        differences: Of each kind of validation, [S, P] over its patterns; one pattern alone adds nothing.
+    """
+    variances = [each.var(1, ddof=1) / each.shape[1] for each in differences if each.shape[1] > 1]
+    return np.sqrt(np.sum(variances, 0) if variances else np.zeros(len(differences[0]))) / len(differences)
 
 
 def voters(joint: np.ndarray) -> tuple[list[Move], list[float]]:

@@ -16,7 +16,7 @@ from modit.core.memory import at_once
 from modit.data.splits import VALIDATIONS, Split
 from modit.data.vectors import mean_of_rows
 from modit.hppo.params import SecondStageParams
-from modit.hppo.readout import TEMPERATURE, mean_of_kinds
+from modit.hppo.readout import TEMPERATURE, mean_of_kinds, pattern_means, standard_error
 from modit.hppo.validation import Validator
 from modit.metric.list_metrics import list_metrics
 from modit.metric.second_stage import reordering_scores
@@ -49,18 +49,23 @@ class RerankChoice(NamedTuple):
         none: Joint@K without rerank: of each kind of validation, and as `mean` what decides: the mean over the patterns
             of a kind, then over both kinds.
         chosen: The same at the setting.
+        error: Standard error over patterns of the gain from none to chosen.
         grid: That mean of each setting of the grid.
     """
 
     setting: RerankSetting
     none: dict[str, float]
     chosen: dict[str, float]
+    error: float
     grid: dict[RerankSetting, float]
 
     @property
     def helps(self) -> bool:
-        """Whether the setting is better than no rerank; an equal one would cost time for nothing."""
-        return round(self.chosen["mean"] - self.none["mean"], 9) > 0
+        """Whether the setting is better than no rerank by more than one standard error.
+
+        An equal one would cost time for nothing, and a few patterns prefer some setting by chance.
+        """
+        return round(self.chosen["mean"] - self.none["mean"] - self.error, 9) > 0
 
     def as_json(self) -> dict[str, Any]:
         """The validation figures for `second_stage.json`."""
@@ -68,7 +73,7 @@ class RerankChoice(NamedTuple):
         none, chosen = (
             {name: round(value, 6) for name, value in figures.items()} for figures in (self.none, self.chosen)
         )
-        return {"none": none, "chosen": chosen, "tried": tried}
+        return {"none": none, "chosen": chosen, "error": round(self.error, 6), "tried": tried}
 
 
 @torch.no_grad()
@@ -119,7 +124,7 @@ def choose_rerank(
     grid = {setting: lists.mean(setting) for setting in settings}
     setting = shrunk(grid, min(params.weights))
     none = RerankSetting(1, 0.0)
-    return RerankChoice(setting, lists.figures(none), lists.figures(setting), grid)
+    return RerankChoice(setting, lists.figures(none), lists.figures(setting), lists.gain_error(none, setting), grid)
 
 
 def shrunk(grid: Mapping[RerankSetting, float], scale: float) -> RerankSetting:
@@ -161,6 +166,12 @@ class _Lists:
         """Mean Joint@K of each kind, and what decides."""
         by_kind = {str(split): float(joint.mean()) for split, joint in self._joint(setting)}
         return by_kind | {"mean": self.mean(setting)}
+
+    def gain_error(self, before: RerankSetting, after: RerankSetting) -> float:
+        """Standard error over patterns of the gain from one setting to another."""
+        cases, pairs = self._validator.cases, zip(self._joint(before), self._joint(after), strict=True)
+        gains = [pattern_means((new - old)[None], cases[split][1]) for (split, old), (_, new) in pairs]
+        return float(standard_error(gains)[0])
 
     def _joint(self, setting: RerankSetting) -> Iterator[tuple[Split, np.ndarray]]:
         validator, reach = self._validator, setting.depth * self._validator.k

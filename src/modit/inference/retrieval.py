@@ -203,18 +203,35 @@ def sampler_inputs(info: SamplerInfo, queries: Sequence[Query], verdicts: KnownV
         request_noise(info.domain, each, query.rounds) if query.noise is None else query.noise
         for each, query in zip(ordered, queries, strict=True)
     ]
-    evidence = evidence_of(info, mean_of_seeds(seeds, mask), verdicts)
+    evidence = evidence_of(info, mean_of_seeds(seeds, mask), verdicts, padded_exclusions(queries))
     rows = np.repeat(np.arange(len(queries)), rounds)
     return SamplerInputs(
         seeds[rows], mask[rows], np.concatenate(noise), np.array(scales, np.float32)[rows], evidence[rows]
     )
 
 
-def evidence_of(info: SamplerInfo, points: np.ndarray, verdicts: KnownVerdicts | None) -> np.ndarray:
-    """What the known verdicts say near points [n, d], float32 [n, E, d]; zeros for a sampler that does not ask."""
+def evidence_of(
+    info: SamplerInfo, points: np.ndarray, verdicts: KnownVerdicts | None, exclude: np.ndarray
+) -> np.ndarray:
+    """What the known verdicts say near points [n, d], float32 [n, E, d]; zeros for a sampler that does not ask.
+
+    Args:
+        info: Of the sampler.
+        points: Unit [n, d].
+        verdicts: The known ones; None: none is known.
+        exclude: Rows that are no evidence of a point, int64 [n, e], padded with -1.
+    """
     if info.uses_evidence and verdicts is not None:
-        return verdicts.directions(points)
+        return verdicts.directions(points, exclude)
     return np.zeros((len(points), DIRECTIONS, info.dimension), np.float32)
+
+
+def padded_exclusions(queries: Sequence[Query]) -> np.ndarray:
+    """The rows that are no results of each request, its seeds among them, int64 [n, e], padded with -1."""
+    rows = np.full((len(queries), max(len(query.exclude) for query in queries)), -1, np.int64)
+    for line, query in zip(rows, queries, strict=True):
+        line[: len(query.exclude)] = query.exclude
+    return rows
 
 
 def mean_of_seeds(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from modit.core.errors import InsufficientDataError
 from modit.data.vectors import unit
 from modit.index.item_index import ItemIndex
 from modit.inference.rerank import StoredLogOdds
-from modit.inference.retrieval import Query, SearchResult, padded_seeds, search
+from modit.inference.retrieval import Query, SearchResult, padded_exclusions, padded_seeds, search
 from modit.metric.attribute_model import LogisticModel
 from modit.metric.evidence import FEEDBACK_COUNTS, KnownVerdicts
 from modit.metric.predictor import DomainGeometry, fit_on_verdicts
@@ -63,7 +63,7 @@ class VoteRetriever:
     def queries(self, requests: Sequence[Query]) -> np.ndarray:
         """The unit queries of requests, float32 [n, d]; the order of a request's seeds changes nothing."""
         means = _seed_means(*padded_seeds(requests), self.geometry)
-        evidence = self.verdicts.directions(means["mean"])
+        evidence = self.verdicts.directions(means["mean"], padded_exclusions(requests))
         steps = {"density": self.geometry.density, "attribute": self.geometry.attribute}
         steps["both"] = unit(steps["density"] + steps["attribute"])
         total = np.zeros_like(means["mean"])

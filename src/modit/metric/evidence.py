@@ -57,30 +57,36 @@ class KnownVerdicts:
         """Known negative items, bool [N]."""
         return self.known & ~self.positive
 
-    def nearest(self, points: np.ndarray, count: int, positive: bool) -> np.ndarray:
+    def nearest(self, points: np.ndarray, count: int, positive: bool, exclude: np.ndarray | None = None) -> np.ndarray:
         """The nearest of the known items of one verdict that are searched.
 
         Args:
             points: Unit float32 [n, d].
             count: c, at least 1.
             positive: Which verdict.
+            exclude: Rows that are left out for each point, int64 [n, e], padded with -1.
 
         Returns:
             Rows int64 [n, c], nearest first, padded with -1 where fewer are known. Of equally near ones the first.
         """
         rows, matrix = self._searched[positive]
         found = np.full((len(points), count), -1, np.int64)
-        there, step = min(count, len(rows)), self._points_at_once
+        exclude = np.full((len(points), 0), -1) if exclude is None else exclude
+        there, step = min(count + exclude.shape[1], len(rows)), self._points_at_once
         for start in range(0, len(points) if there else 0, step):
-            scores = np.asarray(points[start : start + step], np.float32) @ matrix.T
-            found[start : start + step, :there] = rows[_best(scores, there)]
+            block = slice(start, start + step)
+            scores = np.asarray(points[block], np.float32) @ matrix.T
+            kept = _without(rows[_best(scores, there)], exclude[block])[:, :count]
+            found[block, : kept.shape[1]] = kept
         return found
 
-    def directions(self, points: np.ndarray) -> np.ndarray:
+    def directions(self, points: np.ndarray, exclude: np.ndarray | None = None) -> np.ndarray:
         """What the known verdicts near each point say: where its positives lie, seen from its negatives.
 
         Args:
             points: Unit [n, d].
+            exclude: Rows that are left out for each point, int64 [n, e], padded with -1: the seeds are no evidence of
+                what is near them.
 
         Returns:
             float32 [n, E, d], in the order of `modit.model.readout.EVIDENCE`; zeros where no verdict is known.
@@ -89,9 +95,12 @@ class KnownVerdicts:
         found = np.zeros((len(points), DIRECTIONS, points.shape[1]), np.float32)
         step = self._points_at_once
         for start in range(0, len(points), step):
-            block = points[start : start + step]
-            positives = self.nearest(block, max(*FEEDBACK_COUNTS, PROBE_POSITIVES), positive=True)
-            negatives = self.nearest(block, max(*FEEDBACK_COUNTS, PROBE_NEGATIVES), positive=False)
+            block, own_exclude = (
+                points[start : start + step],
+                None if exclude is None else exclude[start : start + step],
+            )
+            positives = self.nearest(block, max(*FEEDBACK_COUNTS, PROBE_POSITIVES), True, own_exclude)
+            negatives = self.nearest(block, max(*FEEDBACK_COUNTS, PROBE_NEGATIVES), False, own_exclude)
             own = found[start : start + step]
             for place, count in enumerate(FEEDBACK_COUNTS):
                 own[:, place] = feedback_direction(self.embeddings, positives[:, :count], negatives[:, :count])
@@ -118,6 +127,13 @@ def _best(scores: np.ndarray, count: int) -> np.ndarray:
     """Places of the `count` greatest scores of each line [n, r], greatest first; of equal ones the first."""
     places = np.sort(np.argpartition(-scores, count - 1, 1)[:, :count], 1)
     return np.take_along_axis(places, np.argsort(-np.take_along_axis(scores, places, 1), 1, kind="stable"), 1)
+
+
+def _without(found: np.ndarray, exclude: np.ndarray) -> np.ndarray:
+    """Lists of rows [n, c] without those to exclude [n, e]: the others keep their order, and -1 pads the end."""
+    gone = np.stack([np.isin(rows, unwanted) for rows, unwanted in zip(found, exclude, strict=True)])
+    order = np.argsort(gone, 1, kind="stable")
+    return np.take_along_axis(np.where(gone, -1, found), order, 1)
 
 
 def feedback_direction(embeddings: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:

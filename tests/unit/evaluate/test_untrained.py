@@ -10,7 +10,7 @@ from modit.core.errors import InsufficientDataError
 from modit.data.vectors import unit
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
-from modit.inference.retrieval import Query, padded_seeds
+from modit.inference.retrieval import Query, padded_exclusions, padded_seeds
 from modit.inference.untrained import UntrainedDomain, VoteRetriever, WeightedMove, mean_vote
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.predictor import DomainGeometry
@@ -70,7 +70,8 @@ def test_the_vote_is_that_of_the_trained_readout(world):
     found = VoteRetriever(mean_vote([content]), verdicts, geometry, world.index).queries(requests)
     seeds, mask = (torch.from_numpy(part) for part in padded_seeds(requests))
     tensors = Geometry.of(geometry)
-    evidence = torch.from_numpy(verdicts.directions(unit(padded_seeds(requests)[0].sum(1))))
+    exclude = padded_exclusions(requests)
+    evidence = torch.from_numpy(verdicts.directions(unit(padded_seeds(requests)[0].sum(1)), exclude))
     expected = vote(blends_of_seeds(seeds, mask, tensors), Readout.of(0.0, moves, weights, tensors), evidence)
     assert np.abs(found - expected.numpy()).max() < 1e-5
 

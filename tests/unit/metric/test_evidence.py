@@ -35,6 +35,18 @@ def test_places_beyond_what_is_known_are_empty(known: KnownVerdicts) -> None:
     assert not none.directions(known.embeddings[:3]).any()
 
 
+def test_seeds_are_no_evidence_of_what_is_near_them(known: KnownVerdicts) -> None:
+    points, seeds = known.embeddings[:4], np.flatnonzero(known.known)[:40].reshape(4, 10)
+    without = [
+        KnownVerdicts(known.embeddings, known.positive, known.known & ~np.isin(np.arange(ITEMS), rows))
+        for rows in seeds
+    ]
+    expected = np.concatenate([own.directions(point[None]) for own, point in zip(without, points, strict=True)])
+    padded = np.pad(seeds, ((0, 0), (0, 3)), constant_values=-1)
+    np.testing.assert_allclose(known.directions(points, padded), expected, atol=1e-5)
+    assert np.abs(known.directions(points) - expected).max() > 0.01
+
+
 def test_a_verdict_that_is_not_known_changes_nothing(known: KnownVerdicts) -> None:
     other = KnownVerdicts(known.embeddings, np.where(known.known, known.positive, ~known.positive), known.known)
     points = known.embeddings[:20]

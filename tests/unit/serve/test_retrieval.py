@@ -34,16 +34,16 @@ def ask(client, **question):
 def test_an_answer_is_what_sampler_and_index_give(client, bundle, release, rows, k, guidance, rounds, excluded):
     ids, vectors = bundle.catalog.item_ids, bundle.catalog.embeddings[rows]
     vectors = vectors[sorted(range(len(rows)), key=lambda row: vectors[row].tobytes())]
-    verdicts = KnownVerdicts.stored(bundle.catalog, "drama")
+    verdicts, exclude = KnownVerdicts.stored(bundle.catalog, "drama"), np.unique(rows + excluded)
     queries = release.sampler.queries(
         np.tile(vectors, (rounds, 1, 1)),
         np.ones((rounds, len(rows)), bool),
         request_noise("drama", vectors, rounds),
         guidance,
-        np.repeat(verdicts.directions(unit(vectors.mean(0, keepdims=True))), rounds, 0),
+        np.repeat(verdicts.directions(unit(vectors.mean(0, keepdims=True)), exclude[None]), rounds, 0),
     )
     query = queries[0] if rounds == 1 else queries.mean(0) / np.linalg.norm(queries.mean(0))
-    expected = release.items.index.search(query[None], k, exclude=[np.unique(rows + excluded)])
+    expected = release.items.index.search(query[None], k, exclude=[exclude])
     found = ask(
         client,
         seeds={"item_ids": ids[rows].tolist()},

@@ -10,7 +10,14 @@ import torch
 
 from modit.core.memory import at_once
 from modit.index.item_index import ItemIndex
-from modit.inference.retrieval import Query, SearchResult, mean_of_seeds, padded_seeds, search_together
+from modit.inference.retrieval import (
+    Query,
+    SearchResult,
+    mean_of_seeds,
+    padded_exclusions,
+    padded_seeds,
+    search_together,
+)
 from modit.metric.evidence import KnownVerdicts
 from modit.model.flow import sample_noise
 from modit.model.sampler import CASES_AT_ONCE, Sampler
@@ -62,7 +69,7 @@ def fan_queries(
     seeds, mask = (torch.from_numpy(part) for part in padded)
     evidence = None
     if sampler.uses_evidence and verdicts is not None:
-        evidence = torch.from_numpy(verdicts.directions(mean_of_seeds(*padded)))
+        evidence = torch.from_numpy(verdicts.directions(mean_of_seeds(*padded), padded_exclusions(requests)))
     noise = torch.from_numpy(np.concatenate([_noise_of(request) for request in requests]))
     parts, block = [], at_once(CASES_AT_ONCE)
     for start in range(0, len(requests), block):
