@@ -51,7 +51,7 @@ def model_card(
         samples=info.samples,
         dimension=info.dimension,
         guidance=info.guidance,
-        readout=_readout(info.network_share),
+        readout=_readout(info),
         second_stage=_second_stage(stage),
         catalogue=run["catalogue"],
         days=f"{window['start']} to the day before {window['end']}" if window else "all that the input had",
@@ -65,13 +65,13 @@ def model_card(
     )
 
 
-def _readout(share: float) -> str:
+def _readout(info: SamplerInfo) -> str:
     """What the query is made of, as a sentence."""
-    if share == 0:
-        return "The query is a vote of fixed moves from the seeds; no network is run."
-    if share == 1:
-        return "The query is the network's alone."
-    return f"The network has a share of {share:g} in the query; the rest is a vote of fixed moves from the seeds."
+    share = info.network_share
+    start = {0.0: "from the seeds; no network is run", 1.0: "from the network's query"}
+    where = start.get(share, f"from the seeds and, with a share of {share:g}, from the network's query")
+    evidence = " Some go along what the stored verdicts of items near the seeds say." if info.uses_evidence else ""
+    return f"The query is a vote of moves that start {where}.{evidence}"
 
 
 def _second_stage(stage: SecondStage) -> str:
@@ -80,8 +80,8 @@ def _second_stage(stage: SecondStage) -> str:
     return (
         f"A second stage can reorder a list that is fetched {stage.depth} times as long, by inner product + "
         f"{stage.weight:g} * log-odds of the attribute: the stored verdict of an item or, where there is none, a "
-        f"calibrated attribute model ({stage.facts.get('kind')}). {default} The verdict and the figures below are of "
-        "the first stage alone."
+        f"calibrated attribute model ({stage.facts.get('kind')}). {default} The figures below are of the first stage "
+        "alone, but for those of a reranked list."
     )
 
 
