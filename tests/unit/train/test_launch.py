@@ -15,7 +15,15 @@ SOURCE = Path(__file__).resolve().parents[3] / "src"
 )
 def test_status_is_the_one_of_the_process_that_says_why(tmp_path, ends, status):
     script = tmp_path / "step.py"
-    script.write_text(f"import os, sys\nfirst = os.environ['RANK'] == '0'\nsys.exit({ends})\n")
+    # As in a team: the others fail because the first one is gone, and not before.
+    script.write_text(
+        "import os, pathlib, sys, time\n"
+        f"first, gone = os.environ['RANK'] == '0', pathlib.Path({str(tmp_path / 'gone')!r})\n"
+        "gone.touch() if first else None\n"
+        "while not gone.exists(): time.sleep(0.01)\n"
+        "time.sleep(0 if first else 1)\n"
+        f"sys.exit({ends})\n"
+    )
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "modit.train.launch", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
