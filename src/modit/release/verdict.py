@@ -10,6 +10,7 @@ from modit.core.errors import ArtifactError
 from modit.core.names import SKIPPED_NO_DATA
 from modit.core.storage import Storage
 from modit.core.workspace import cache_folder
+from modit.evaluate.names import AGAINST_CHAMPION, AVERAGE, CHAMPION, against
 
 Json = dict[str, Any]
 
@@ -76,13 +77,11 @@ def _details(domain: Json, most: int | None) -> Iterator[str]:
 
 def _split_sentence(split: str, figures: Json) -> str:
     """Such as "item-holdout: Joint@K 0.318, +18.9 points over Average pooling (+15.9 to +21.9)"."""
-    other, gain = next(
-        (pair for pair in figures["differences"].items() if pair[0].endswith("Champion")),
-        next(iter(figures["differences"].items())),
-    )
+    other = CHAMPION if AGAINST_CHAMPION in figures["differences"] else AVERAGE
+    gain = figures["differences"][against(other)]
     low, high = gain["pattern_low"], gain["pattern_high"]
     interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if low is not None else "too few patterns to tell"
-    change = f"{100 * gain['mean']:+.1f} points over {other.partition(' - ')[2]} ({interval})"
+    change = f"{100 * gain['mean']:+.1f} points over {other} ({interval})"
     return f"{split.replace('_', '-')}: Joint@K {figures['joint']['hppo']:.3f}, {change}"
 
 

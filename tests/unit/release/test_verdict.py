@@ -14,7 +14,9 @@ from tests.unit.serve.bundles import judged_splits
 
 def test_each_domain_has_its_status_basis_figures_and_reasons():
     rare = {"status": "FAIL", "basis": "champion modit-rare/3", "reasons": ["a", "b"], "splits": {}}
-    fresh = {"status": "PASS", "basis": "no champion: absolute thresholds", "reasons": ["c"], "splits": judged_splits()}
+    # As in the file, whose keys are sorted.
+    splits = json.loads(json.dumps(judged_splits(), sort_keys=True))
+    fresh = {"status": "PASS", "basis": "no champion: absolute thresholds", "reasons": ["c"], "splits": splits}
     assert verdict_text({"status": "FAIL", "domains": {"rare": rare, "fresh": fresh}}).splitlines() == [
         "fresh  PASS     no champion: absolute thresholds",
         "       - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0)",
