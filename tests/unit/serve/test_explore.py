@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 import threading
 import time
@@ -98,6 +99,9 @@ def test_patterns_that_could_not_be_read_are_tried_again_and_said_once(bundle, m
         return real(store, name, *given, **options)
 
     monkeypatch.setattr(ArtifactStore, "read", read)
+    # A library that an earlier test in this process used may have set up logging its own way.
+    caplog.set_level(logging.WARNING, "modit.serve.releases")
+    monkeypatch.setattr(logging.getLogger("modit.serve.releases"), "disabled", False)
     found.refresh()
     release = found.state.releases["drama"]
     for _ in range(2):
