@@ -15,7 +15,7 @@ from typing import Any
 from components.registry import REGISTRY
 from dags.progress import Progress
 from modit.core.errors import ConfigError, ModitError
-from modit.core.machine import usable_cores
+from modit.core.machine import threads_of_a_task
 from modit.core.names import PRESETS
 from modit.core.registry import Pipeline
 from modit.core.run_config import json_object
@@ -80,8 +80,7 @@ def airflow_environment(runs: Path) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "MODIT_RUNS": str(runs),
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Domains run side by side: with all cores for each task, threads would wait for each other.
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // 2))),
+        "OMP_NUM_THREADS": str(threads_of_a_task()),
     }
 
 

@@ -13,7 +13,7 @@ from docker.types import Mount
 from kfp import local
 
 from components.registry import REGISTRY
-from modit.core.machine import usable_cores
+from modit.core.machine import threads_of_a_task
 from modit.core.names import PRESETS
 from pipelines.kfp_platform import add_platform_arguments, platform_of
 from pipelines.kfp_view import IMAGE_KINDS, kfp_pipeline
@@ -65,11 +65,10 @@ def docker_runner(read: Sequence[Path], written: Sequence[Path], environment: Ma
         environment: further variables; kfp.local leaves out those of the compiled tasks.
     """
     mounts = [Mount(str(path), str(path), "bind", read_only=path in read) for path in (*read, *written)]
-    threads = os.environ.get("OMP_NUM_THREADS", str(usable_cores()))
     # Other kernels round otherwise.
     kernels = {name: os.environ[name] for name in ("OPENBLAS_CORETYPE",) if name in os.environ}
     # The caller has no home in the container.
-    given = {"HOME": "/tmp", "OMP_NUM_THREADS": threads, **kernels, **environment}
+    given = {"HOME": "/tmp", "OMP_NUM_THREADS": str(threads_of_a_task()), **kernels, **environment}
     return local.DockerRunner(mounts=mounts, user=f"{os.getuid()}:{os.getgid()}", environment=given)
 
 

@@ -70,7 +70,7 @@ def assert_same(run: Path, other: Path) -> None:
 
 
 class AsProcesses:
-    """Runs what a container would run, with this interpreter."""
+    """Runs what a container would run, with this interpreter and the container's number of threads."""
 
     def __init__(self, monkeypatch) -> None:
         self.commands: list[list[str]] = []
@@ -82,7 +82,9 @@ class AsProcesses:
         python, *arguments = handler.full_command
         assert python == "python"
         self.commands.append(arguments)
-        done = subprocess.run([sys.executable, *arguments], check=False)
+        threads = handler.runner.container_run_args["environment"]["OMP_NUM_THREADS"]
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        done = subprocess.run([sys.executable, *arguments], env=environment, check=False)
         return status.Status.FAILURE if done.returncode else status.Status.SUCCESS
 
 

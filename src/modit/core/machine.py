@@ -18,6 +18,24 @@ def usable_cores() -> int:
     return max(1, affinity if quota is None else min(affinity, round(quota)))
 
 
+def threads_of_a_task() -> int:
+    """Threads for each task of a run: half of the usable cores, at least 1; OMP_NUM_THREADS where it is set.
+
+    Domains run side by side, and with all cores for each of them threads would wait for each other. Every launcher
+    asks here: sums of another number of threads differ in their last bits, and a run's bytes must not depend on the
+    launcher.
+
+    Raises:
+        ValueError: OMP_NUM_THREADS is no whole number from 1.
+    """
+    given = os.environ.get("OMP_NUM_THREADS")
+    if not given:
+        return max(1, usable_cores() // 2)
+    if not given.isdecimal() or int(given) < 1:
+        raise ValueError(f"OMP_NUM_THREADS is {given!r}; allowed: a whole number from 1")
+    return int(given)
+
+
 def _quota() -> float | None:
     """Cores that the control group allows, of cgroup v2 or v1; None where it sets no limit."""
     try:

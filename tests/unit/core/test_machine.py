@@ -7,7 +7,7 @@ import os
 import pytest
 
 from modit.core import machine
-from modit.core.machine import usable_cores
+from modit.core.machine import threads_of_a_task, usable_cores
 
 
 @pytest.fixture
@@ -37,3 +37,22 @@ def test_the_quota_of_an_older_control_group_counts(cgroup, quota, cores):
 def test_without_a_control_group_the_affinity_counts(cgroup, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 5})
     assert usable_cores() == 2
+
+
+def test_a_task_takes_half_of_the_cores_so_that_domains_run_side_by_side(cgroup, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for cores, threads in ((64, 32), (3, 1), (1, 1)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process, cores=cores: set(range(cores)))
+        assert threads_of_a_task() == threads
+
+
+def test_the_threads_that_the_environment_sets_are_taken(cgroup, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert threads_of_a_task() == 5
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "many", "2.5"])
+def test_threads_that_are_no_number_from_one_are_named(monkeypatch, given):
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    with pytest.raises(ValueError, match="OMP_NUM_THREADS is .*; allowed: a whole number from 1"):
+        threads_of_a_task()
