@@ -56,7 +56,7 @@ def run(context: StepContext) -> dict[str, object]:
     for variant in variants.trained:
         _, scale = round_guidance(read_rounds(variant.folder))
         rows.append(model_row(variant.row, variant.folder / "model.pt", task, sampler, scale))
-    stage = SecondStage.load(context.input("second_stage"), len(domain.catalog))
+    stage = SecondStage.load(context.input("second_stage"), *domain.catalog.embeddings.shape)
     rows.append(served_row(rows[names.STAGES.index(names.POLICY)], stage, domain))
     champion = Champion.load(context.input("champion"))
     baseline = load_champion(champion, context.input("champion"), domain.index, domain.known_verdicts)

@@ -11,6 +11,7 @@ from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.hppo.second_stage import choose_rerank, served_queries
 from modit.hppo.validation import load_validator
 from modit.metric.attribute_model import fit_attribute_odds
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.second_stage import SecondStage
 from modit.model.axes import Geometry
 from modit.model.readout import READOUT_FILE, readout_of_json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def run(context: StepContext) -> dict[str, object]:
     """Reads the domain's verdicts, the last HPPO model and the readout.
 
-    Writes `second_stage`: log_odds.npy, second_stage.json.
+    Writes `second_stage`: log_odds.npy, patterns.npz, second_stage.json.
     """
     folders = {name: context.input(name) for name in ("catalog", "patterns", "predictor", "cases", "index")}
     params, domain = context.params.fit_second_stage, context.domain
@@ -35,10 +36,12 @@ def run(context: StepContext) -> dict[str, object]:
     content = json.loads((context.input("readout") / READOUT_FILE).read_text(encoding="utf-8"))
     readout = readout_of_json(content, Geometry.of(validator.geometry))
     queries = served_queries(load_model(folder / MODEL_FILE), readout, serving_guidance(folder), validator)
-    choice = choose_rerank(queries, validator, odds.log_odds, params)
+    patterns = KnownPatterns.of(validator.verdicts, validator.patterns.labels)
+    choice = choose_rerank(queries, validator, odds.log_odds, patterns, params)
     enabled = choice.helps if params.default == "auto" else params.default == "on"
     facts = odds.facts() | {"validation": choice.as_json()}
-    SecondStage(odds.log_odds, *choice.setting, enabled, facts).save(context.output("second_stage"))
-    summary = {"kind": odds.kind, **choice.setting._asdict(), "enabled": enabled}
+    stage = SecondStage(odds.log_odds, patterns, *choice.setting, params.sharpness, enabled, facts)
+    stage.save(context.output("second_stage"))
+    summary = {"kind": odds.kind, "patterns": len(patterns.centres), **choice.setting._asdict(), "enabled": enabled}
     context.logger.info("second stage: %s", summary)
     return summary

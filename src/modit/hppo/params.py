@@ -109,7 +109,10 @@ class SecondStageParams(Section):
         kinds: of attribute models that are fitted; validation chooses one, and the last is taken where it cannot.
         fewest_of_a_kind: positives, and negatives, among the validation items that a choice and a calibration need.
         depths: how much longer than asked a list is fetched; the grid that depth and weight are chosen from.
-        weights: of the log-odds beside the inner product; 0, which reranks nothing, is always in the grid.
+        weights: of log P(attribute and pattern) beside the inner product; 0, which reranks nothing, is always in the
+            grid.
+        sharpness: how fast the probability of the pattern falls beyond the border to another one, in units of the
+            patterns' mean spread (docs/adr/0047).
         default: whether a request that does not say is reranked: "auto" where the rerank is better on validation.
     """
 
@@ -120,4 +123,5 @@ class SecondStageParams(Section):
         *(0.005, 0.01, 0.02, 0.04),
         *(0.08, 0.15, 0.3),
     )
+    sharpness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15.0
     default: Literal["auto", "on", "off"] = "auto"

@@ -1,4 +1,4 @@
-"""How deep the served lists are reranked and how much the log-odds weigh, chosen on validation cases.
+"""How deep the served lists are reranked and how much attribute and pattern weigh, chosen on validation cases.
 
 A few validation patterns prefer some depth and weight by chance. So what is taken is not the best of the grid but the
 mean of all of it, each setting weighing exp(Joint / temperature), as for moves; and "no rerank" is in the grid.
@@ -18,8 +18,9 @@ from modit.data.vectors import mean_of_rows
 from modit.hppo.params import SecondStageParams
 from modit.hppo.readout import TEMPERATURE, mean_of_kinds, pattern_means, standard_error
 from modit.hppo.validation import Validator
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.list_metrics import list_metrics
-from modit.metric.second_stage import reordering_scores
+from modit.metric.second_stage import PatternOf, log_goodness, reordering_scores
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.flow import sample_noise
@@ -34,7 +35,7 @@ class RerankSetting(NamedTuple):
 
     Attributes:
         depth: How much longer than asked the list is fetched, >= 1.
-        weight: Of the log-odds, >= 0; 0 leaves every list as it is.
+        weight: Of log P(attribute and pattern), >= 0; 0 leaves every list as it is.
     """
 
     depth: int
@@ -104,7 +105,11 @@ def served_queries(model: MODiT, readout: Readout, guidance: float, validator: V
 
 
 def choose_rerank(
-    queries: Mapping[Split, np.ndarray], validator: Validator, log_odds: np.ndarray, params: SecondStageParams
+    queries: Mapping[Split, np.ndarray],
+    validator: Validator,
+    log_odds: np.ndarray,
+    patterns: KnownPatterns,
+    params: SecondStageParams,
 ) -> RerankChoice:
     """Chooses depth and weight on validation: patterns weigh the same in their kind, and both kinds weigh the same.
 
@@ -112,6 +117,7 @@ def choose_rerank(
         queries: Of the served readout, unit [n, d] for each kind of validation that has cases.
         validator: Of the domain; its results are validation items.
         log_odds: Of every item [N].
+        patterns: Those that training knows.
         params: The grid.
 
     Raises:
@@ -119,7 +125,7 @@ def choose_rerank(
     """
     if not queries:
         raise ValueError("neither kind of validation has a case to choose depth and weight of the rerank on")
-    lists = _Lists(queries, validator, log_odds, max(params.depths))
+    lists = _Lists(queries, validator, log_odds, patterns, params)
     settings = [RerankSetting(depth, weight) for depth in params.depths for weight in (0.0, *params.weights)]
     grid = {setting: lists.mean(setting) for setting in settings}
     setting = shrunk(grid, min(params.weights))
@@ -148,14 +154,25 @@ class _Lists:
     """The longest lists that are reranked, of the cases of each kind."""
 
     def __init__(
-        self, queries: Mapping[Split, np.ndarray], validator: Validator, log_odds: np.ndarray, depth: int
+        self,
+        queries: Mapping[Split, np.ndarray],
+        validator: Validator,
+        log_odds: np.ndarray,
+        patterns: KnownPatterns,
+        params: SecondStageParams,
     ) -> None:
         self._validator, self._parts = validator, {}
-        reach = min(depth * validator.k, max(validator.k, int(validator.visible.sum())))
+        reach = min(max(params.depths) * validator.k, max(validator.k, int(validator.visible.sum())))
+        pattern = PatternOf(patterns, validator.embeddings, params.sharpness)
         for split, vectors in queries.items():
             seeds = validator.cases[split][0]
             found = validator.index.search(vectors, reach, allowed=validator.visible, exclude=seeds)
-            self._parts[split] = found.rows, found.scores, np.where(found.rows < 0, 0, log_odds[found.rows])
+            values = np.zeros_like(found.scores)
+            for own, rows, case in zip(values, found.rows, seeds, strict=True):
+                there = rows >= 0
+                inside = pattern.log_probability(validator.embeddings[case[case >= 0]], rows[there])
+                own[there] = log_goodness(log_odds[rows[there]], inside)
+            self._parts[split] = found.rows, found.scores, values
 
     def mean(self, setting: RerankSetting) -> float:
         """Mean Joint@K over patterns and kinds."""
@@ -175,8 +192,8 @@ class _Lists:
 
     def _joint(self, setting: RerankSetting) -> Iterator[tuple[Split, np.ndarray]]:
         validator, reach = self._validator, setting.depth * self._validator.k
-        for split, (rows, scores, odds) in self._parts.items():
-            by = reordering_scores(scores[:, :reach], odds[:, :reach], setting.weight)
+        for split, (rows, scores, values) in self._parts.items():
+            by = reordering_scores(scores[:, :reach], values[:, :reach], setting.weight)
             order = np.argsort(-by, axis=1, kind="stable")[:, : validator.k]
             kept = np.take_along_axis(rows, order, 1)
             labels, patterns = validator.patterns.labels, validator.cases[split][1]

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from modit.inference.items import Items
-from modit.inference.rerank import MOST_FETCHED, RerankRetriever
+from modit.inference.rerank import MOST_FETCHED, GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query, Retriever
 from modit.metric.calibration import probability
-from modit.metric.second_stage import SecondStage
+from modit.metric.second_stage import PatternOf, SecondStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,9 @@ def load_second_stage(folder: Path, first: Retriever[Query], items: Items, domai
         ArtifactError: A file is missing, damaged, edited, or of another catalogue.
     """
     count = len(items.index)
-    stage, stored = SecondStage.load(folder, count), items.known_verdicts(domain)
+    stage = SecondStage.load(folder, count, items.index.meta.dimension)
+    stored = items.known_verdicts(domain)
     log_odds = stage.log_odds if stored is None else stage.with_verdicts(stored.known, stored.positive)
-    reranker = RerankRetriever(first, log_odds.__getitem__, stage.depth, stage.weight, min(MOST_FETCHED, count))
+    values = GoodnessValues(log_odds.__getitem__, PatternOf(stage.patterns, items.embeddings, stage.sharpness))
+    reranker = RerankRetriever(first, values, stage.depth, stage.weight, min(MOST_FETCHED, count))
     return ServedSecondStage(reranker, log_odds, stage.enabled, str(stage.facts.get("kind")))

@@ -97,7 +97,8 @@ def build_stage(context: EvaluationContext, depth: int = 6, weight: float = 0.05
     validation = context.allowed(Split.ITEM_VALIDATION)
     odds = fit_attribute_odds(context.known_verdicts, validation, ("logistic",), 20, seed=0)
     reached = {"none": {"mean": 0.4}, "chosen": {"mean": 0.5}, "tried": []}
-    return SecondStage(odds.log_odds, depth, weight, enabled, odds.facts() | {"validation": reached})
+    facts = odds.facts() | {"validation": reached}
+    return SecondStage(odds.log_odds, context.known_patterns, depth, weight, 15.0, enabled, facts)
 
 
 MODELS = ("Pre. GR", "CPT only", "MO-DiT", "HPPO", "HPPO adaptive")

@@ -24,11 +24,11 @@ from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.task import Row
 from modit.hppo.params import SecondStageParams
 from modit.hppo.second_stage import RerankSetting, choose_rerank, shrunk
-from modit.inference.rerank import RerankRetriever
+from modit.inference.rerank import GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query
 from modit.metric.attribute_model import KINDS, MEAN, fit_attribute_odds
 from modit.metric.calibration import CLIP
-from modit.metric.second_stage import LOG_ODDS_FILE, SECOND_STAGE_FILE, SecondStage
+from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE, PatternOf, SecondStage
 from modit.model.readout import Move, readout_json
 from modit.params import Params, load_params
 from modit.train.checkpoint import save_model
@@ -37,6 +37,7 @@ from tests.unit.hppo.test_readout import validator_of
 
 ROOT = Path(__file__).resolve().parents[3]
 PARAMS = SecondStageParams()
+FILES = (SECOND_STAGE_FILE, LOG_ODDS_FILE, PATTERNS_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +85,8 @@ def folder(context: EvaluationContext, tmp_path_factory: pytest.TempPathFactory)
 
 def test_the_step_writes_an_array_of_all_items_and_how_it_was_chosen(folder: Path, context: EvaluationContext) -> None:
     content = json.loads((folder / SECOND_STAGE_FILE).read_text())
-    stage = SecondStage.load(folder, len(context.catalog))
-    assert sorted(path.name for path in folder.iterdir()) == sorted((SECOND_STAGE_FILE, LOG_ODDS_FILE))
+    stage = SecondStage.load(folder, *context.catalog.embeddings.shape)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert set(content["log_loss"]) == {*KINDS, MEAN}
     assert content["log_loss"][content["kind"]] == min(content["log_loss"].values())
     assert content["calibration"]["method"] == "platt"
@@ -105,7 +106,7 @@ def test_a_rerank_that_helps_on_validation_is_served(folder: Path) -> None:
 
 def test_the_same_inputs_give_the_same_bytes(folder: Path, context: EvaluationContext, tmp_path: Path) -> None:
     again = run_step(tmp_path / "run", context)
-    for name in (SECOND_STAGE_FILE, LOG_ODDS_FILE):
+    for name in FILES:
         assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
@@ -114,7 +115,7 @@ def test_turning_the_verdicts_of_test_items_around_changes_nothing(
 ) -> None:
     hidden = ~context.patterns.visible_for_validation
     other = run_step(tmp_path / "run", with_verdicts(context, context.positive ^ hidden))
-    for name in (SECOND_STAGE_FILE, LOG_ODDS_FILE):
+    for name in FILES:
         assert (other / name).read_bytes() == (folder / name).read_bytes()
     one = np.flatnonzero(context.patterns.trainable)[:50]
     trained = context.positive.copy()
@@ -127,7 +128,7 @@ def test_whether_requests_are_reranked_can_be_set(context: EvaluationContext, tm
     quick = {"kinds": ["logistic"], "depths": [3], "weights": [0.05]}
     for default in ("on", "off"):
         folder = run_step(tmp_path / default, context, default=default, **quick)
-        assert SecondStage.load(folder, len(context.catalog)).enabled is (default == "on")
+        assert SecondStage.load(folder, *context.catalog.embeddings.shape).enabled is (default == "on")
 
 
 def test_the_mean_of_the_grid_is_near_the_best_where_it_stands_out_and_small_where_nothing_does() -> None:
@@ -141,24 +142,27 @@ def test_the_mean_of_the_grid_is_near_the_best_where_it_stands_out_and_small_whe
 
 
 def test_one_kind_of_validation_is_enough_and_none_is_refused(context: EvaluationContext) -> None:
-    validator, odds = validator_of(context), build_stage(context).log_odds
+    validator, odds, known = validator_of(context), build_stage(context).log_odds, context.known_patterns
     queries = {split: average(context, split) for split in VALIDATIONS}
-    one = choose_rerank({Split.ITEM_VALIDATION: queries[Split.ITEM_VALIDATION]}, validator, odds, PARAMS)
+    one = choose_rerank({Split.ITEM_VALIDATION: queries[Split.ITEM_VALIDATION]}, validator, odds, known, PARAMS)
     assert set(one.none) == {"item_validation", "mean"}
     with pytest.raises(ValueError, match="neither kind of validation has a case"):
-        choose_rerank({}, validator, odds, PARAMS)
+        choose_rerank({}, validator, odds, known, PARAMS)
 
 
 def test_the_choice_measures_what_the_served_retriever_answers(context: EvaluationContext) -> None:
     """Lists of the choice and of `RerankRetriever` are the same: one way to reorder."""
     validator, task, stage = validator_of(context), SeedsTask(context), build_stage(context)
     queries = {split: average(context, split) for split in VALIDATIONS}
-    choice = choose_rerank(queries, validator, stage.log_odds, PARAMS)
+    choice = choose_rerank(queries, validator, stage.log_odds, stage.patterns, PARAMS)
+    values = GoodnessValues(
+        stage.log_odds.__getitem__, PatternOf(stage.patterns, context.catalog.embeddings, PARAMS.sharpness)
+    )
     first = average_row(context).retriever
     for split in VALIDATIONS:
         cases = task.cases(split)
         for setting, expected in ((choice.setting, choice.chosen), (RerankSetting(1, 0.0), choice.none)):
-            retriever = RerankRetriever(first, stage.log_odds.__getitem__, *setting)
+            retriever = RerankRetriever(first, values, *setting)
             joint = task.decide(cases, retriever.retrieve(cases.requests)).mean()
             assert joint == pytest.approx(expected[str(split)])
 
@@ -176,8 +180,8 @@ def test_a_weight_of_zero_or_a_second_stage_that_is_off_leaves_every_list_as_it_
     assert any((mine.rows != other.rows).any() for mine, other in zip(on, expected, strict=True))
 
 
-def test_a_known_verdict_takes_the_place_of_what_the_model_says() -> None:
-    stage = SecondStage(np.array([0.5, 0.5, -0.5, -0.5], np.float32), 3, 0.1, True)
+def test_a_known_verdict_takes_the_place_of_what_the_model_says(context: EvaluationContext) -> None:
+    stage = replace(build_stage(context), log_odds=np.array([0.5, 0.5, -0.5, -0.5], np.float32))
     known, positive = np.array([True, True, False, False]), np.array([False, True, True, False])
     np.testing.assert_array_equal(stage.with_verdicts(known, positive), np.float32([-CLIP, CLIP, -0.5, -0.5]))
 
@@ -199,9 +203,11 @@ def test_shuffled_verdicts_give_the_served_second_stage_no_gain(context: Evaluat
         validation = other.allowed(Split.ITEM_VALIDATION)
         odds = fit_attribute_odds(other.known_verdicts, validation, PARAMS.kinds, PARAMS.fewest_of_a_kind, 0)
         queries = {split: average(other, split) for split in VALIDATIONS}
-        choice = choose_rerank(queries, validator_of(other), odds.log_odds, PARAMS)
+        known = other.known_patterns
+        choice = choose_rerank(queries, validator_of(other), odds.log_odds, known, PARAMS)
         facts = odds.facts() | {"validation": choice.as_json()}
-        stage, task = SecondStage(odds.log_odds, *choice.setting, True, facts), SeedsTask(other)
+        stage = SecondStage(odds.log_odds, known, *choice.setting, PARAMS.sharpness, True, facts)
+        task = SeedsTask(other)
         for split in (Split.ITEM_HOLDOUT, Split.PATTERN_HOLDOUT):
             cases, row = task.cases(split), average_row(other)
             both = [each.retriever.retrieve(cases.requests) for each in (served_row(row, stage, other), row)]
@@ -235,16 +241,18 @@ def damaged(folder: Path, **changes: Any) -> None:
         ({"weight": -1}, "weight is -1; allowed: 0 or more"),
         ({"weight": "much"}, "weight is 'much'"),
         ({"enabled": 1}, "enabled is 1; allowed: true, false"),
+        ({"patterns_digest": "0" * 64}, r"patterns\.npz: its sha256 is"),
+        ({"sharpness": 0}, "sharpness is 0; allowed: more than 0"),
     ],
 )
 def test_a_damaged_artifact_is_refused_by_field(
     context: EvaluationContext, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     build_stage(context).save(tmp_path)
-    SecondStage.load(tmp_path, len(context.catalog))
+    SecondStage.load(tmp_path, *context.catalog.embeddings.shape)
     damaged(tmp_path, **changes)
     with pytest.raises(ArtifactError, match=message):
-        SecondStage.load(tmp_path, len(context.catalog))
+        SecondStage.load(tmp_path, *context.catalog.embeddings.shape)
 
 
 def test_an_array_of_another_catalogue_or_of_python_objects_is_refused(
@@ -252,10 +260,10 @@ def test_an_array_of_another_catalogue_or_of_python_objects_is_refused(
 ) -> None:
     build_stage(context).save(tmp_path)
     with pytest.raises(ArtifactError, match=r"allowed: float32 \[7\] in \[-6, 6\]"):
-        SecondStage.load(tmp_path, 7)
+        SecondStage.load(tmp_path, 7, 12)
     np.save(tmp_path / LOG_ODDS_FILE, np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(ArtifactError, match="is damaged"):
-        SecondStage.load(tmp_path, 1)
+        SecondStage.load(tmp_path, 1, 12)
 
 
 @pytest.mark.parametrize("section", [{"kinds": []}, {"kinds": ["svm"]}, {"depths": [0]}, {"weights": [0]}])

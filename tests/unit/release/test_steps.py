@@ -25,6 +25,8 @@ from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
 from modit.inference.answers import load_answers
 from modit.metric.cases import Cases
+from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.predictor import DomainGeometry
 from modit.metric.second_stage import SecondStage
 from modit.model.readout import Move, readout_json
@@ -114,7 +116,10 @@ def context(tmp_path_factory):
     readout = readout_json(0.5, [Move("mean", "density", 0.6), Move("best", "both", 0.3)], [0.7, 0.3])
     (root / "readout" / "readout.json").write_text(json.dumps(readout))
     (root / MODEL / "rounds.json").write_text(json.dumps({"rounds": rounds, "stopped": True}))
-    SecondStage(np.zeros(200, np.float32), 3, 0.05, True, {"kind": "trees"}).save(root / "second_stage")
+    nothing = KnownVerdicts(np.zeros((200, DIMENSION), np.float32), np.zeros(200, bool), np.zeros(200, bool))
+    patterns = KnownPatterns.of(nothing, np.zeros(200, np.int32))
+    stage = SecondStage(np.zeros(200, np.float32), patterns, 3, 0.05, 15.0, True, {"kind": "trees"})
+    stage.save(root / "second_stage")
     (root / "features").mkdir()
     for bucket in ALL_BUCKETS:
         write_parity(root / "features", bucket, sha256_of_file(root / "catalog" / "embeddings.npy"), [])
@@ -181,7 +186,7 @@ def test_the_four_steps_export_judge_bind_and_register(context, monkeypatch):
     card = (context.root / "bundle/model_card.md").read_text()
     assert "# modit-drama" in card and bound.retriever == "sampler"
     assert "It is on unless a request turns it off" in card
-    assert set(bound.parts["second_stage"].files) == {"log_odds.npy", "second_stage.json"}
+    assert set(bound.parts["second_stage"].files) == {"log_odds.npy", "patterns.npz", "second_stage.json"}
     assert bound.parts["sampler"].files["sampler.onnx"] == facts["sampler_digest"]
 
     assert register(context) == {"drama": 1, "western": None}

@@ -22,6 +22,8 @@ from modit.features.store import service_name
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
 from modit.metric.cases import Cases
+from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.patterns import Patterns
 from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import PARTS
@@ -34,7 +36,7 @@ from tests.unit.samplers import DIMENSION, describe
 
 ITEMS = 300
 OF_DOMAIN = ("sampler", "cases", "second_stage")
-DEPTH, WEIGHT = 4, 0.1
+DEPTH, WEIGHT, SHARPNESS = 4, 0.1, 15.0
 
 
 class Bundle:
@@ -91,7 +93,7 @@ class Bundle:
         for domain in domains:
             self.put("sampler", domain, lambda folder, d=domain: of_domain(sampler_file, d, folder), made_of)
             self.put("cases", domain, lambda folder: save_cases(folder, seed))
-            self.put("second_stage", domain, make_stage(seed, rerank).save, made_of)
+            self.put("second_stage", domain, make_stage(seed, rerank, self.catalog).save, made_of)
             self.bind(domain)
 
     def _save_patterns(self, folder: Path) -> None:
@@ -209,10 +211,12 @@ def save_cases(folder: Path, seed: int) -> None:
         Cases(seeds, seeds[:, :2], np.zeros(5, np.int32)).save(folder / f"{name}.npz")
 
 
-def make_stage(seed: int, enabled: bool) -> SecondStage:
-    """A second stage whose attribute model says something else of every item."""
+def make_stage(seed: int, enabled: bool, catalog: Catalog) -> SecondStage:
+    """A second stage whose attribute model says something else of every item; every fourth item is of one pattern."""
     log_odds = np.random.default_rng(seed).uniform(-5, 5, ITEMS).astype(np.float32)
-    return SecondStage(log_odds, DEPTH, WEIGHT, enabled, {"kind": "mean"})
+    everything = np.ones(ITEMS, bool)
+    patterns = KnownPatterns.of(KnownVerdicts(catalog.embeddings, everything, everything), np.arange(ITEMS) % 4)
+    return SecondStage(log_odds, patterns, DEPTH, WEIGHT, SHARPNESS, enabled, {"kind": "mean"})
 
 
 def of_domain(sampler_file: Path, domain: str, folder: Path) -> None:

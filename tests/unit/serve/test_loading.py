@@ -95,7 +95,7 @@ def test_ids_of_the_catalogue_that_are_not_those_of_the_index_make_no_bundle(mak
     made_of["catalog"] = bundle.put("catalog", None, shuffled.save).digest
     onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
     bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
-    bundle.put("second_stage", "drama", make_stage(0, False).save, made_of)
+    bundle.put("second_stage", "drama", make_stage(0, False, bundle.catalog).save, made_of)
     with pytest.raises(ArtifactError, match=r"items.parquet: its item_id are not those of the index"):
         bundle.bind("drama")
 
@@ -106,7 +106,7 @@ def test_items_without_titles_have_none(make_bundle):
     onnx = (Path(bundle.run) / "sampler" / "drama" / "sampler.onnx").read_bytes()
     made_of = {"index": bundle.store.get("index").digest, "catalog": digest}
     bundle.put("sampler", "drama", lambda folder: (folder / "sampler.onnx").write_bytes(onnx), made_of)
-    bundle.put("second_stage", "drama", make_stage(0, False).save, made_of)
+    bundle.put("second_stage", "drama", make_stage(0, False, bundle.catalog).save, made_of)
     bundle.bind("drama")
     assert load(bundle).items.titles_of(np.arange(2)) == [None, None]
 

@@ -15,6 +15,7 @@ from modit.index.item_index import ItemIndex
 from modit.index.params import RetrievalParams
 from modit.metric.cases import Cases
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import Patterns
 from modit.metric.predictor import DensityPredictor, DomainGeometry
@@ -82,6 +83,11 @@ class EvaluationContext:
         """The verdicts that a row may use: those of scored training items."""
         known = self.patterns.trainable & self.scored
         return KnownVerdicts(self.catalog.embeddings, self.positive, known)
+
+    @cached_property
+    def known_patterns(self) -> KnownPatterns:
+        """The patterns that a row may know: those of the known positives."""
+        return KnownPatterns.of(self.known_verdicts, self.patterns.labels)
 
     def allowed(self, split: Split) -> np.ndarray:
         """Items that may be results of a split's cases, bool [N]: scored ones in the scope. Always the same object."""

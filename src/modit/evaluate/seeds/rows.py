@@ -16,9 +16,10 @@ from modit.evaluate.seeds.queries import RULES, ClosedFormRetriever, DomainKnowl
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.task import Kind, Row, Setting
 from modit.index.item_index import ItemIndex
-from modit.inference.rerank import RerankRetriever, StoredLogOdds, fetch_deeper, rerank
+from modit.inference.rerank import AttributeValues, RerankRetriever, StoredLogOdds, fetch_deeper, rerank
 from modit.inference.retrieval import Query, Retriever, SearchResult, search_together
 from modit.metric.attribute_model import fit_attribute_models
+from modit.metric.known_patterns import KnownPatterns
 from modit.model.axes import Geometry
 from modit.model.readout import Readout
 from modit.model.sampler import Sampler
@@ -30,6 +31,8 @@ _DEPTHS = (3, 6, 12, 25)
 _ODDS_WEIGHTS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
 # Many small searches cost more than one large one.
 _QUERIES_AT_ONCE = 4_096
+# Whether items outside the seeds' known pattern come last.
+_PATTERNS = ("any", "same")
 # The classical rows whose lists are reranked: what a user has at hand, and the two strongest.
 RERANKED = (names.AVERAGE, names.FIXED_MOVE, names.LOCAL_FEEDBACK)
 
@@ -72,40 +75,53 @@ class ClosedFormRow:
 class RerankedRow:
     """Another row whose lists are fetched deeper and reordered by the log-odds of the attribute.
 
+    Where its setting says so, items outside the known pattern that is nearest to the seeds come last.
+
     Attributes:
         name: Of the row.
         first: The other row, at its chosen setting.
         log_odds: Kind of attribute model -> its log-odds of items.
+        patterns: The known ones.
     """
 
     name: str
     first: Retriever[Query]
     log_odds: Mapping[str, StoredLogOdds]
+    patterns: KnownPatterns
     kind: Kind = "two_stage"
 
     @property
     def grid(self) -> Sequence[Setting]:
-        """Every attribute model, depth and weight."""
+        """Every attribute model, pattern, depth and weight."""
         return [
-            {"model": model, "depth": depth, "weight": weight}
+            {"model": model, "pattern": pattern, "depth": depth, "weight": weight}
             for model in self.log_odds
+            for pattern in _PATTERNS
             for depth in _DEPTHS
             for weight in _ODDS_WEIGHTS
         ]
 
     def build(self, setting: Setting) -> Retriever[Query]:
         """Makes the retriever for a setting."""
-        return RerankRetriever(self.first, self.log_odds[setting["model"]], setting["depth"], setting["weight"])
+        return RerankRetriever(self.first, self._values(setting), setting["depth"], setting["weight"])
 
     def answers(self, requests: Sequence[Query]) -> Iterator[list[SearchResult]]:
         """Answers all requests at each setting, from one search of the greatest depth."""
         lists = fetch_deeper(self.first, requests, max(_DEPTHS))
-        odds = {model: [stored(found.rows) for found in lists] for model, stored in self.log_odds.items()}
+        chosen: tuple[str, str] | None = None
+        own: list[np.ndarray] = []
         for setting in self.grid:
+            if (wanted := (setting["model"], setting["pattern"])) != chosen:
+                values, chosen = self._values(setting), wanted
+                own = [values(request, found.rows) for request, found in zip(requests, lists, strict=True)]
             yield [
-                rerank(found, own, request.k, setting["depth"], setting["weight"])
-                for found, own, request in zip(lists, odds[setting["model"]], requests, strict=True)
+                rerank(found, value, request.k, setting["depth"], setting["weight"])
+                for found, value, request in zip(lists, own, requests, strict=True)
             ]
+
+    def _values(self, setting: Setting) -> AttributeValues:
+        within = self.patterns if setting["pattern"] == "same" else None
+        return AttributeValues(self.log_odds[setting["model"]], within)
 
 
 def closed_form_rows(context: EvaluationContext) -> list[ClosedFormRow]:
@@ -127,6 +143,7 @@ class Reranking:
         models = fit_attribute_models(context.known_verdicts, seed)
         embeddings = context.catalog.embeddings
         self._log_odds = {kind: StoredLogOdds.of(embeddings, model.log_odds) for kind, model in models.items()}
+        self._patterns = context.known_patterns
 
     def rows(self, rows: Mapping[str, Row[Query]]) -> list[RerankedRow]:
         """The rows to tune: those of `RERANKED`.
@@ -134,7 +151,9 @@ class Reranking:
         Args:
             rows: The single-query rows at their settings.
         """
-        return [RerankedRow(names.reranked(name), rows[name].retriever, self._log_odds) for name in RERANKED]
+        return [
+            RerankedRow(names.reranked(name), rows[name].retriever, self._log_odds, self._patterns) for name in RERANKED
+        ]
 
 
 def model_row(

@@ -9,10 +9,10 @@ from modit.evaluate import names
 from modit.evaluate.evaluation import Tuned
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.task import Row
-from modit.inference.rerank import RerankRetriever
+from modit.inference.rerank import GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query
 from modit.metric.calibration import Calibration, reliability
-from modit.metric.second_stage import SecondStage
+from modit.metric.second_stage import PatternOf, SecondStage
 
 
 def served_row(policy: Row[Query], stage: SecondStage, context: EvaluationContext) -> Row[Query]:
@@ -29,10 +29,11 @@ def served_row(policy: Row[Query], stage: SecondStage, context: EvaluationContex
     validation = stage.facts["validation"]
     reached = validation["chosen" if stage.enabled else "none"]["mean"]
     setting = {"model": stage.facts["kind"], "depth": depth, "weight": weight}
+    pattern = PatternOf(stage.patterns, context.catalog.embeddings, stage.sharpness)
     return Row(
         names.reranked(names.POLICY),
         "model",
-        RerankRetriever(policy.retriever, log_odds.__getitem__, depth, weight),
+        RerankRetriever(policy.retriever, GoodnessValues(log_odds.__getitem__, pattern), depth, weight),
         {
             "tuned": Tuned(setting, reached, len(validation["tried"])),
             "calibration": Calibration(**stage.facts["calibration"]),

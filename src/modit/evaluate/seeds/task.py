@@ -209,7 +209,9 @@ class SeedsTask:
 
     @cached_property
     def _parts(self) -> list[Informed]:
-        return informed_by_parts(self.context.known_verdicts, self.context.index, self.context.k, self.noise_seed)
+        context = self.context
+        labels = context.patterns.labels
+        return informed_by_parts(context.known_verdicts, labels, context.index, context.k, self.noise_seed)
 
     def _seed_counts(
         self, split: Split, cases: Cases, rows: Mapping[str, Row[Query]], resamples: int

@@ -15,10 +15,18 @@ from modit.evaluate.seeds.models import Generator
 from modit.evaluate.seeds.queries import ClosedFormRetriever, DomainKnowledge
 from modit.evaluate.task import CaseSet, Row, Task
 from modit.index.item_index import ItemIndex
-from modit.inference.rerank import RerankRetriever, StoredLogOdds
+from modit.inference.rerank import (
+    AttributeValues,
+    GoodnessValues,
+    ItemValues,
+    LogOdds,
+    RerankRetriever,
+    StoredLogOdds,
+)
 from modit.inference.retrieval import Query, Retriever
 from modit.metric.attribute_model import fit_attribute_models
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.predictor import fit_on_verdicts
 
 COUNTS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
@@ -33,18 +41,23 @@ class Informed:
         count: How many verdicts.
         knowledge: What closed-form queries may use.
         log_odds: Kind of attribute model -> its log-odds of items.
+        patterns: Those of its positives.
     """
 
     count: int
     knowledge: DomainKnowledge
     log_odds: Mapping[str, StoredLogOdds]
+    patterns: KnownPatterns
 
 
-def informed_by_parts(verdicts: KnownVerdicts, index: ItemIndex, k: int, seed: int) -> list[Informed]:
+def informed_by_parts(
+    verdicts: KnownVerdicts, labels: np.ndarray, index: ItemIndex, k: int, seed: int
+) -> list[Informed]:
     """Fits density, attribute and attribute models on nested parts of the verdicts; the last part is all of them.
 
     Args:
         verdicts: All that may be known.
+        labels: The pattern of every item [N].
         index: Over all items.
         k: Neighbours that the density of an item is measured over.
         seed: Of the parts and of the models.
@@ -53,7 +66,8 @@ def informed_by_parts(verdicts: KnownVerdicts, index: ItemIndex, k: int, seed: i
     for count, part in nested_parts(verdicts, seed):
         models = fit_attribute_models(part, seed)
         log_odds = {kind: StoredLogOdds.of(part.embeddings, model.log_odds) for kind, model in models.items()}
-        found.append(Informed(count, DomainKnowledge(part, *fit_on_verdicts(part, index, k, seed)), log_odds))
+        knowledge = DomainKnowledge(part, *fit_on_verdicts(part, index, k, seed))
+        found.append(Informed(count, knowledge, log_odds, KnownPatterns.of(part, labels)))
     return found
 
 
@@ -102,8 +116,16 @@ def _informed(row: Row[Query], retriever: Retriever[Query], part: Informed) -> R
     if isinstance(retriever, RerankRetriever):
         raw, calibration = part.log_odds[row.setting["tuned"].setting["model"]], row.setting.get("calibration")
         log_odds = (lambda rows: calibration(raw(rows))) if calibration else raw
-        return replace(retriever, first=_informed(row, retriever.first, part), log_odds=log_odds)
+        values = _values_of(retriever.values, log_odds, part.patterns)
+        return replace(retriever, first=_informed(row, retriever.first, part), values=values)
     return retriever
+
+
+def _values_of(values: ItemValues, log_odds: LogOdds, patterns: KnownPatterns) -> ItemValues:
+    """What reorders a list, with the odds and the patterns that a part of the verdicts tells."""
+    if isinstance(values, GoodnessValues):
+        return GoodnessValues(log_odds, replace(values.patterns, known=patterns))
+    return AttributeValues(log_odds, patterns if values.within else None)
 
 
 def nested_parts(verdicts: KnownVerdicts, seed: int) -> list[tuple[int, KnownVerdicts]]:
