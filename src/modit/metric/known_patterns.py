@@ -32,7 +32,7 @@ class Margins(NamedTuple):
 
     Attributes:
         known: Probability that the seeds' pattern is a known one, in [0, 1].
-        if_known: Squared distance to the nearest other known centre minus that to the pattern's known centre, divided by
+        if_known: Squared distance to the nearest other known centre minus that to the pattern's known centre, in units of
             the mean spread, float32 [n].
         if_new: The same where the seeds' mean stands for the centre and all known centres are other ones, float32 [n].
     """
@@ -63,7 +63,7 @@ class KnownPatterns:
         centres: Means of the known positives of each pattern, float32 [C, d].
         spreads: Mean squared distance of those from their centre, float32 [C], > 0.
         nearest: The nearest centre of every item, int32 [N]; -1 where there is none.
-        distances: Squared distances of every item to its nearest and its second nearest centre, float32 [N, 2]; infinity
+        distances: Squared distances of every item to its nearest and second nearest centre, float32 [N, 2]; infinity
             where there is none.
     """
 

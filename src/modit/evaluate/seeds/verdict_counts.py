@@ -125,7 +125,7 @@ def _values_of(values: ItemValues, log_odds: LogOdds, patterns: KnownPatterns) -
     """What reorders a list, with the odds and the patterns that a part of the verdicts tells."""
     if isinstance(values, GoodnessValues):
         return GoodnessValues(log_odds, replace(values.patterns, known=patterns))
-    return AttributeValues(log_odds, patterns if values.within else None)
+    return AttributeValues(log_odds, patterns if isinstance(values, AttributeValues) and values.within else None)
 
 
 def nested_parts(verdicts: KnownVerdicts, seed: int) -> list[tuple[int, KnownVerdicts]]:
