@@ -1,14 +1,15 @@
-"""Fits the second stage of a domain: the attribute model, its calibration, and depth and weight of the rerank."""
+"""Fits the second stage of a domain: the attribute model, its calibration, and whether lists are reranked."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from components.fit_second_stage import MODEL
 from modit.core.seeds import derived_seed
 from modit.hppo.chain import MODEL_FILE, serving_guidance
-from modit.hppo.second_stage import choose_rerank, served_queries
+from modit.hppo.second_stage import served_queries, try_rerank
 from modit.hppo.validation import load_validator
 from modit.metric.attribute_model import fit_attribute_odds
 from modit.metric.known_patterns import KnownPatterns
@@ -37,11 +38,11 @@ def run(context: StepContext) -> dict[str, object]:
     readout = readout_of_json(content, Geometry.of(validator.geometry))
     queries = served_queries(load_model(folder / MODEL_FILE), readout, serving_guidance(folder), validator)
     patterns = KnownPatterns.of(validator.verdicts, validator.patterns.labels)
-    choice = choose_rerank(queries, validator, odds.log_odds, patterns, params)
-    enabled = choice.helps if params.default == "auto" else params.default == "on"
-    facts = odds.facts() | {"validation": choice.as_json()}
-    stage = SecondStage(odds.log_odds, patterns, *choice.setting, params.sharpness, enabled, facts)
-    stage.save(context.output("second_stage"))
-    summary = {"kind": odds.kind, "patterns": len(patterns.centres), **choice.setting._asdict(), "enabled": enabled}
+    stage = SecondStage(odds.log_odds, patterns, params.depth, params.weight, params.sharpness, True)
+    trial = try_rerank(queries, validator, stage)
+    enabled = trial.helps if params.default == "auto" else params.default == "on"
+    facts = odds.facts() | {"validation": trial.as_json()}
+    replace(stage, enabled=enabled, facts=facts).save(context.output("second_stage"))
+    summary = {"kind": odds.kind, "patterns": len(patterns.centres), "enabled": enabled}
     context.logger.info("second stage: %s", summary)
     return summary

@@ -41,7 +41,8 @@ class Item:
 
     Attributes:
         item_id: its id.
-        score: what the items are ordered by: its inner product with the query, plus weighted log-odds if reranked.
+        score: what the items are ordered by: its inner product with the query, and a weighted log-probability if
+            reranked.
         verdict: the scorer's stored verdict for the domain; None where the item was not scored.
         title: its title, where the catalogue has one.
         probability: how likely it has the attribute, in [0, 1]; None where the verdict is stored, or nothing tells.

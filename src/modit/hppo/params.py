@@ -103,25 +103,21 @@ AttributeModelKind = Literal["logistic", "neighbours", "trees", "mean"]
 
 
 class SecondStageParams(Section):
-    """Section `fit_second_stage`: the attribute model, and the grid of the rerank (docs/adr/0045).
+    """Section `fit_second_stage`: the attribute model, and how lists are reranked (docs/adr/0045, 0047).
 
     Attributes:
         kinds: of attribute models that are fitted; validation chooses one, and the last is taken where it cannot.
         fewest_of_a_kind: positives, and negatives, among the validation items that a choice and a calibration need.
-        depths: how much longer than asked a list is fetched; the grid that depth and weight are chosen from.
-        weights: of log P(attribute and pattern) beside the inner product; 0, which reranks nothing, is always in the
-            grid.
+        depth: how much longer than asked a list is fetched.
+        weight: of log P(attribute and pattern) beside the inner product.
         sharpness: how fast the probability of the pattern falls beyond the border to another one, in units of the
-            patterns' mean spread (docs/adr/0047).
+            patterns' mean spread.
         default: whether a request that does not say is reranked: "auto" where the rerank is better on validation.
     """
 
     kinds: Annotated[tuple[AttributeModelKind, ...], Field(min_length=1)] = get_args(AttributeModelKind)
     fewest_of_a_kind: Positive = 20
-    depths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3, 6, 12, 25)
-    weights: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)] = (
-        *(0.005, 0.01, 0.02, 0.04),
-        *(0.08, 0.15, 0.3),
-    )
+    depth: Positive = 25
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     sharpness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15.0
     default: Literal["auto", "on", "off"] = "auto"

@@ -199,10 +199,11 @@ def standard_error(differences: Sequence[np.ndarray]) -> np.ndarray:
     """The standard error of the mean over kinds of the mean over patterns, [S].
 
     Args:
-        differences: Of each kind of validation, [S, P] over its patterns; one pattern alone adds nothing.
+        differences: Of each kind of validation, [S, P] over its patterns. One pattern alone does not tell: infinite.
     """
-    variances = [each.var(1, ddof=1) / each.shape[1] for each in differences if each.shape[1] > 1]
-    return np.sqrt(np.sum(variances, 0) if variances else np.zeros(len(differences[0]))) / len(differences)
+    unknown = np.full(len(differences[0]), np.inf)
+    variances = [each.var(1, ddof=1) / each.shape[1] if each.shape[1] > 1 else unknown for each in differences]
+    return np.sqrt(np.sum(variances, 0)) / len(differences)
 
 
 def voters(joint: np.ndarray) -> tuple[list[Move], list[float]]:

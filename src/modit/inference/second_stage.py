@@ -11,7 +11,7 @@ from modit.inference.items import Items
 from modit.inference.rerank import MOST_FETCHED, GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query, Retriever
 from modit.metric.calibration import probability
-from modit.metric.second_stage import PatternOf, SecondStage
+from modit.metric.second_stage import SecondStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,6 @@ def load_second_stage(folder: Path, first: Retriever[Query], items: Items, domai
     stage = SecondStage.load(folder, count, items.index.meta.dimension)
     stored = items.known_verdicts(domain)
     log_odds = stage.log_odds if stored is None else stage.with_verdicts(stored.known, stored.positive)
-    values = GoodnessValues(log_odds.__getitem__, PatternOf(stage.patterns, items.embeddings, stage.sharpness))
+    values = GoodnessValues(log_odds.__getitem__, stage.pattern_of(items.embeddings))
     reranker = RerankRetriever(first, values, stage.depth, stage.weight, min(MOST_FETCHED, count))
     return ServedSecondStage(reranker, log_odds, stage.enabled, str(stage.facts.get("kind")))

@@ -32,9 +32,10 @@ class Margins(NamedTuple):
 
     Attributes:
         known: Probability that the seeds' pattern is a known one, in [0, 1].
-        if_known: Squared distance to the nearest other known centre minus that to the pattern's known centre, in units of
-            the mean spread, float32 [n].
-        if_new: The same where the seeds' mean stands for the centre and all known centres are other ones, float32 [n].
+        if_known: Squared distance to the nearest other known centre minus that to the pattern's own, in units of the
+            mean spread, float32 [n].
+        if_new: The same where the seeds' mean stands for the centre, and all known centres are other ones, float32
+            [n].
     """
 
     known: float
@@ -93,8 +94,8 @@ class KnownPatterns:
     def margins(self, seeds: np.ndarray, rows: np.ndarray, vectors: np.ndarray) -> Margins:
         """Where items lie, seen from the seeds of a case.
 
-        The seeds' pattern is known if their mean is as near to a known centre as the mean of so many of its positives
-        would be: with T = m |mean - centre|^2 / spread, its probability is 1 / (1 + (T / 5)^4).
+        The seeds' pattern is known if their mean is as near to a known centre as the mean of m positives of that
+        pattern would be: with T = m |mean - centre|^2 / spread, its probability is 1 / (1 + (T / 5)^4).
 
         Args:
             seeds: float32 [m, d], m >= 1.

@@ -84,6 +84,10 @@ class SecondStage:
         """
         return np.where(known, np.where(positive, np.float32(CLIP), np.float32(-CLIP)), self.log_odds)
 
+    def pattern_of(self, embeddings: np.ndarray) -> PatternOf:
+        """How likely items lie in the pattern of seeds; `embeddings` [N, d] are the catalogue's."""
+        return PatternOf(self.patterns, embeddings, self.sharpness)
+
     def save(self, folder: Path) -> None:
         """Writes two arrays and `second_stage.json` into an existing folder; equal content gives equal bytes."""
         np.save(folder / LOG_ODDS_FILE, self.log_odds.astype(np.float32), allow_pickle=False)

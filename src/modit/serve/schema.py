@@ -148,7 +148,7 @@ class ResultItem(BaseModel):
     item_id: str = Field(description="Id of the item.")
     score: float = Field(
         description="What the items are ordered by: the inner product with the query and, in a reranked answer, the "
-        "weighted log-odds of the attribute added to it."
+        "weighted log-probability that the item has the attribute and lies in the pattern added to it."
     )
     verdict: bool | None = Field(
         description="The scorer's stored verdict for the domain: true, false, or null where the item was not scored."

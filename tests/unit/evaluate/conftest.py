@@ -96,7 +96,7 @@ def build_stage(context: EvaluationContext, depth: int = 6, weight: float = 0.05
     """A second stage at a setting of the test's own."""
     validation = context.allowed(Split.ITEM_VALIDATION)
     odds = fit_attribute_odds(context.known_verdicts, validation, ("logistic",), 20, seed=0)
-    reached = {"none": {"mean": 0.4}, "chosen": {"mean": 0.5}, "tried": []}
+    reached = {"none": {"mean": 0.4}, "reranked": {"mean": 0.5}, "error": 0.02}
     facts = odds.facts() | {"validation": reached}
     return SecondStage(odds.log_odds, context.known_patterns, depth, weight, 15.0, enabled, facts)
 

@@ -69,7 +69,7 @@ RECORDS["second_stage"] = {
     "depth": 5,
     "weight": 0.0312,
     "enabled": True,
-    "validation": {"none": {"mean": 0.4321}, "chosen": {"mean": 0.5678}, "tried": []},
+    "validation": {"none": {"mean": 0.4321}, "reranked": {"mean": 0.5678}, "error": None},
     "reliability": RELIABILITY,
 }
 VOID = {"meta"}
@@ -219,7 +219,7 @@ def test_a_report_without_any_judged_cell_is_still_a_page(folder: Path, tmp_path
 def test_reliability_is_a_plot_and_a_table_beside_what_was_chosen(folder: Path, outline: Outline) -> None:
     text, page = "".join(outline.words), (folder / "report.html").read_text()
     for words in (
-        "0.0312 · log-odds",
+        "0.0312 · log P(attribute and pattern)",
         "from 43.2 to 56.8",
         "says nothing is reranked.",
         "model is trees, calibrated on 200",

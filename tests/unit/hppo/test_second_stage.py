@@ -23,12 +23,12 @@ from modit.evaluate.seeds.second_stage import served_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.task import Row
 from modit.hppo.params import SecondStageParams
-from modit.hppo.second_stage import RerankSetting, choose_rerank, shrunk
+from modit.hppo.second_stage import try_rerank
 from modit.inference.rerank import GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query
 from modit.metric.attribute_model import KINDS, MEAN, fit_attribute_odds
 from modit.metric.calibration import CLIP
-from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE, PatternOf, SecondStage
+from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE, SecondStage
 from modit.model.readout import Move, readout_json
 from modit.params import Params, load_params
 from modit.train.checkpoint import save_model
@@ -93,15 +93,14 @@ def test_the_step_writes_an_array_of_all_items_and_how_it_was_chosen(folder: Pat
     test = context.allowed(Split.ITEM_HOLDOUT)
     positive = stage.log_odds[test & context.positive].mean()
     assert positive > stage.log_odds[test & ~context.positive].mean() + 1
-    assert len(content["validation"]["tried"]) == len(PARAMS.depths) * (len(PARAMS.weights) + 1)
 
 
 def test_a_rerank_that_helps_on_validation_is_served(folder: Path) -> None:
     content = json.loads((folder / SECOND_STAGE_FILE).read_text())
     reached = content["validation"]
-    assert content["enabled"] and content["weight"] > 0
-    assert reached["chosen"]["mean"] > reached["none"]["mean"] + 0.05
-    assert set(reached["none"]) == {*map(str, VALIDATIONS), "mean"}
+    assert content["enabled"] and (content["depth"], content["weight"]) == (PARAMS.depth, PARAMS.weight)
+    assert reached["reranked"]["mean"] > reached["none"]["mean"] + 0.05
+    assert set(reached["none"]) == set(reached["reranked"]) == {*map(str, VALIDATIONS), "mean"}
 
 
 def test_the_same_inputs_give_the_same_bytes(folder: Path, context: EvaluationContext, tmp_path: Path) -> None:
@@ -125,43 +124,42 @@ def test_turning_the_verdicts_of_test_items_around_changes_nothing(
 
 
 def test_whether_requests_are_reranked_can_be_set(context: EvaluationContext, tmp_path: Path) -> None:
-    quick = {"kinds": ["logistic"], "depths": [3], "weights": [0.05]}
+    quick = {"kinds": ["logistic"], "depth": 3, "weight": 0.05}
     for default in ("on", "off"):
         folder = run_step(tmp_path / default, context, default=default, **quick)
         assert SecondStage.load(folder, *context.catalog.embeddings.shape).enabled is (default == "on")
 
 
-def test_the_mean_of_the_grid_is_near_the_best_where_it_stands_out_and_small_where_nothing_does() -> None:
-    settings = [RerankSetting(depth, weight) for depth in (3, 12) for weight in (0.0, 0.01, 0.1)]
-    flat = shrunk(dict.fromkeys(settings, 0.4), 0.01)
-    assert flat.depth == 6 and 0 < flat.weight < 0.03
-    best = shrunk({setting: 0.9 if setting == (12, 0.1) else 0.4 for setting in settings}, 0.01)
-    assert best.depth == 12 and best.weight == pytest.approx(0.1)
-    none = shrunk({setting: 0.9 if setting.weight == 0 else 0.4 for setting in settings}, 0.01)
-    assert none.weight == pytest.approx(0.0, abs=1e-6)
-
-
 def test_one_kind_of_validation_is_enough_and_none_is_refused(context: EvaluationContext) -> None:
-    validator, odds, known = validator_of(context), build_stage(context).log_odds, context.known_patterns
-    queries = {split: average(context, split) for split in VALIDATIONS}
-    one = choose_rerank({Split.ITEM_VALIDATION: queries[Split.ITEM_VALIDATION]}, validator, odds, known, PARAMS)
+    validator, stage, kind = validator_of(context), build_stage(context), Split.ITEM_VALIDATION
+    one = try_rerank({kind: average(context, kind)}, validator, stage)
     assert set(one.none) == {"item_validation", "mean"}
     with pytest.raises(ValueError, match="neither kind of validation has a case"):
-        choose_rerank({}, validator, odds, known, PARAMS)
+        try_rerank({}, validator, stage)
 
 
-def test_the_choice_measures_what_the_served_retriever_answers(context: EvaluationContext) -> None:
-    """Lists of the choice and of `RerankRetriever` are the same: one way to reorder."""
-    validator, task, stage = validator_of(context), SeedsTask(context), build_stage(context)
-    queries = {split: average(context, split) for split in VALIDATIONS}
-    choice = choose_rerank(queries, validator, stage.log_odds, stage.patterns, PARAMS)
-    values = GoodnessValues(
-        stage.log_odds.__getitem__, PatternOf(stage.patterns, context.catalog.embeddings, PARAMS.sharpness)
+def test_the_error_of_a_kind_with_one_pattern_is_not_known(context: EvaluationContext) -> None:
+    validator, stage, kind = validator_of(context), build_stage(context), Split.ITEM_VALIDATION
+    seeds, patterns = validator.cases[kind]
+    of_one = patterns == patterns[0]
+    alone = replace(validator, cases=validator.cases | {kind: (seeds[of_one], patterns[of_one])})
+    several, single = (
+        try_rerank({kind: queries}, own, stage)
+        for queries, own in ((average(context, kind), validator), (average(context, kind)[of_one], alone))
     )
+    assert 0 < several.error < 1 and several.as_json()["error"] == round(several.error, 6)
+    assert np.isinf(single.error) and single.as_json()["error"] is None
+
+
+def test_the_trial_measures_what_the_served_retriever_answers(context: EvaluationContext) -> None:
+    """Lists of the trial and of `RerankRetriever` are the same: one way to reorder."""
+    validator, task, stage = validator_of(context), SeedsTask(context), build_stage(context)
+    trial = try_rerank({split: average(context, split) for split in VALIDATIONS}, validator, stage)
     first = average_row(context).retriever
+    values = GoodnessValues(stage.log_odds.__getitem__, stage.pattern_of(context.catalog.embeddings))
     for split in VALIDATIONS:
         cases = task.cases(split)
-        for setting, expected in ((choice.setting, choice.chosen), (RerankSetting(1, 0.0), choice.none)):
+        for setting, expected in (((stage.depth, stage.weight), trial.reranked), ((1, 0.0), trial.none)):
             retriever = RerankRetriever(first, values, *setting)
             joint = task.decide(cases, retriever.retrieve(cases.requests)).mean()
             assert joint == pytest.approx(expected[str(split)])
@@ -196,23 +194,23 @@ def test_a_known_negative_falls_below_an_item_that_nobody_scored(context: Evalua
 
 
 def test_shuffled_verdicts_give_the_served_second_stage_no_gain(context: EvaluationContext) -> None:
-    """What it learns of verdicts that mean nothing must not help on test items, on average over permutations."""
+    """What it learns of verdicts that mean nothing must not help on test items, on average over permutations.
+
+    The patterns alone help: so the gain is that over a second stage whose attribute model says nothing.
+    """
     generator, gains = np.random.default_rng(5), []
     for _ in range(6):
         other = with_verdicts(context, generator.permutation(context.positive))
         validation = other.allowed(Split.ITEM_VALIDATION)
         odds = fit_attribute_odds(other.known_verdicts, validation, PARAMS.kinds, PARAMS.fewest_of_a_kind, 0)
-        queries = {split: average(other, split) for split in VALIDATIONS}
-        known = other.known_patterns
-        choice = choose_rerank(queries, validator_of(other), odds.log_odds, known, PARAMS)
-        facts = odds.facts() | {"validation": choice.as_json()}
-        stage = SecondStage(odds.log_odds, known, *choice.setting, PARAMS.sharpness, True, facts)
+        stage = replace(build_stage(other, PARAMS.depth, PARAMS.weight), log_odds=odds.log_odds)
         task = SeedsTask(other)
         for split in (Split.ITEM_HOLDOUT, Split.PATTERN_HOLDOUT):
             cases, row = task.cases(split), average_row(other)
-            both = [each.retriever.retrieve(cases.requests) for each in (served_row(row, stage, other), row)]
-            reranked, plain = (task.decide(cases, found).mean() for found in both)
-            gains.append(reranked - plain)
+            silent = replace(stage, log_odds=np.zeros_like(stage.log_odds))
+            both = [served_row(row, each, other).retriever.retrieve(cases.requests) for each in (stage, silent)]
+            told, untold = (task.decide(cases, found).mean() for found in both)
+            gains.append(told - untold)
     assert np.mean(gains) < 0.02
 
 
@@ -266,7 +264,7 @@ def test_an_array_of_another_catalogue_or_of_python_objects_is_refused(
         SecondStage.load(tmp_path, 1, 12)
 
 
-@pytest.mark.parametrize("section", [{"kinds": []}, {"kinds": ["svm"]}, {"depths": [0]}, {"weights": [0]}])
+@pytest.mark.parametrize("section", [{"kinds": []}, {"kinds": ["svm"]}, {"depth": 0}, {"weight": 0}, {"sharpness": 0}])
 def test_a_grid_that_makes_no_sense_is_refused_with_section_and_field(section: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"section fit_second_stage, field {next(iter(section))}"):
         load_params(ROOT / "params.yaml", "small", {"fit_second_stage": section})

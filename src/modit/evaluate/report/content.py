@@ -146,9 +146,11 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
         "Classical rows answer with one closed-form query, made of the seeds and of the verdicts of train items. "
         "Two-stage rows fetch a list that is up to 25 times longer and order it by inner product + weight * log-odds "
         "of the attribute, of a model that is fitted on the verdicts of train items: logistic regression, nearest "
-        "neighbours, boosted trees, or their mean. HPPO + rerank is the second stage that is served: its attribute "
-        "model is the one of least log-loss on validation items, calibrated there; its depth and weight are the mean "
-        "of a grid, each setting weighing exp(Joint / 0.02) on validation; and it is off where it does not help there.",
+        "neighbours, boosted trees, or their mean. Where that is better on validation, items outside the known pattern "
+        "nearest to the seeds come last. HPPO + rerank is the second stage that is served: it orders by inner product "
+        "+ weight * log P(attribute and pattern). Its attribute model is the one of least log-loss on validation "
+        "items, calibrated there; how likely an item lies in the pattern follows from the centres of the patterns that "
+        "training knows; and it is off where it does not help on validation.",
         "All rows see the same cases, and all models the same noise for a case.",
         f"Intervals are 95 % of a paired bootstrap with {resamples:,} resamples of whole patterns, because cases of "
         f"one pattern are not independent. With fewer than {MINIMUM_PATTERNS} patterns a cell has no such interval: "

@@ -12,7 +12,7 @@ from modit.evaluate.task import Row
 from modit.inference.rerank import GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query
 from modit.metric.calibration import Calibration, reliability
-from modit.metric.second_stage import PatternOf, SecondStage
+from modit.metric.second_stage import SecondStage
 
 
 def served_row(policy: Row[Query], stage: SecondStage, context: EvaluationContext) -> Row[Query]:
@@ -27,15 +27,15 @@ def served_row(policy: Row[Query], stage: SecondStage, context: EvaluationContex
     log_odds = stage.with_verdicts(verdicts.known, verdicts.positive)
     depth, weight = (stage.depth, stage.weight) if stage.enabled else (1, 0.0)
     validation = stage.facts["validation"]
-    reached = validation["chosen" if stage.enabled else "none"]["mean"]
+    reached = validation["reranked" if stage.enabled else "none"]["mean"]
     setting = {"model": stage.facts["kind"], "depth": depth, "weight": weight}
-    pattern = PatternOf(stage.patterns, context.catalog.embeddings, stage.sharpness)
+    pattern = stage.pattern_of(context.catalog.embeddings)
     return Row(
         names.reranked(names.POLICY),
         "model",
         RerankRetriever(policy.retriever, GoodnessValues(log_odds.__getitem__, pattern), depth, weight),
         {
-            "tuned": Tuned(setting, reached, len(validation["tried"])),
+            "tuned": Tuned(setting, reached, 2),
             "calibration": Calibration(**stage.facts["calibration"]),
         },
     )

@@ -23,7 +23,7 @@ from modit.inference.rerank import (
     RerankRetriever,
     StoredLogOdds,
 )
-from modit.inference.retrieval import Query, Retriever
+from modit.inference.retrieval import Query, Retriever, SearchResult
 from modit.metric.attribute_model import fit_attribute_models
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
@@ -95,16 +95,33 @@ def verdict_curve(
     Returns:
         For each part, `count` and the interval of Joint@K of every row.
     """
-    shown = [names.AVERAGE, names.FIXED_MOVE, names.LOCAL_FEEDBACK, names.POLICY]
-    shown += [names.reranked(name) for name in shown]
+    first = [name for name in (names.AVERAGE, names.FIXED_MOVE, names.LOCAL_FEEDBACK, names.POLICY) if name in rows]
     curve = []
     for part in parts:
+        answers: dict[str, list[SearchResult]] = {}
+        for name in first:
+            answers |= _answers(rows, name, part, cases.requests)
         point: dict[str, Any] = {"count": part.count}
-        for row in (rows[name] for name in shown if name in rows):
-            results = _informed(row, row.retriever, part).retrieve(cases.requests)
-            point[row.name] = paired_interval(task.decide(cases, results), cases.clusters, seed, resamples)
+        for name in sorted(answers, key=lambda each: each not in first):
+            point[name] = paired_interval(task.decide(cases, answers[name]), cases.clusters, seed, resamples)
         curve.append(point)
     return curve
+
+
+def _answers(
+    rows: Mapping[str, Row[Query]], name: str, part: Informed, requests: Sequence[Query]
+) -> dict[str, list[SearchResult]]:
+    """The lists of a row, and of the row that reranks it, if there is one: both from one run of the first stage."""
+    second = rows.get(names.reranked(name))
+    reranker = second and _informed(second, second.retriever, part)
+    if second is None or not isinstance(reranker, RerankRetriever):
+        return {name: _informed(rows[name], rows[name].retriever, part).retrieve(requests)}
+    longer = reranker.first.retrieve([reranker.deeper(request) for request in requests])
+    pairs = list(zip(longer, requests, strict=True))
+    return {
+        name: [SearchResult(found.query, found.rows[: each.k], found.scores[: each.k]) for found, each in pairs],
+        second.name: [reranker.reorder(found, each) for found, each in pairs],
+    }
 
 
 def _informed(row: Row[Query], retriever: Retriever[Query], part: Informed) -> Retriever[Query]:

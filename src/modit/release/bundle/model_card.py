@@ -79,9 +79,10 @@ def _second_stage(stage: SecondStage) -> str:
     default = "It is on unless a request turns it off." if stage.enabled else "It is off unless a request asks for it."
     return (
         f"A second stage can reorder a list that is fetched {stage.depth} times as long, by inner product + "
-        f"{stage.weight:g} * log-odds of the attribute: the stored verdict of an item or, where there is none, a "
-        f"calibrated attribute model ({stage.facts.get('kind')}). {default} The figures below are of the first stage "
-        "alone, but for those of a reranked list."
+        f"{stage.weight:g} * log P(attribute and pattern). The attribute is the stored verdict of an item or, where "
+        f"there is none, what a calibrated attribute model ({stage.facts.get('kind')}) says; the pattern follows from "
+        f"the seeds and {len(stage.patterns.centres)} known patterns. {default} The figures below are of the first "
+        "stage alone, but for those of a reranked list."
     )
 
 
