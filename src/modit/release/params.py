@@ -31,8 +31,8 @@ class GateParams(Section):
 
     Attributes:
         minimum_cases: fewest cases of a split that a verdict may rest on.
-        item_same_floor: least Same@K of HPPO on held-out items.
-        pattern_same_floor: least Same@K of HPPO on held-out patterns.
+        item_same_floor: least Same@K of the served lists (HPPO, reranked where that is the default) on held-out items.
+        pattern_same_floor: the same on held-out patterns.
         classical_splits: splits on which HPPO must not be significantly below the best classical row, nor its reranked
             list below the best two-stage row.
         champion_rule: what is asked of Joint@K beside the champion's: "gain", or "no_loss": on every split its interval

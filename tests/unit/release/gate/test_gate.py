@@ -127,8 +127,9 @@ def test_the_reranked_list_must_not_be_below_the_best_two_stage_row_which_the_fi
 def test_same_below_its_floor_fails_with_a_champion_too_or_it_could_be_lost_little_by_little(champion):
     given = {"champion": champion} if champion else {}
     found = evidence(**given)
-    assert status_of(found, pattern_same_floor=0.9) == "PASS"
-    assert reasons_of(found, pattern_same_floor=0.91) == ["on pattern-holdout Same is 90.0 %, the floor 91.0 %"]
+    assert status_of(found, pattern_same_floor=0.88) == "PASS"
+    sentence = "on pattern-holdout Same of the served lists is 88.0 %, the floor 89.0 %"
+    assert reasons_of(found, pattern_same_floor=0.89) == [sentence]
 
 
 def test_same_may_fall_by_the_tolerance_at_the_low_end_of_the_interval_and_no_further():
