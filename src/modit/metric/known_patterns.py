@@ -100,7 +100,7 @@ class KnownPatterns:
         Args:
             seeds: float32 [m, d], m >= 1.
             rows: Of the items [n].
-            vectors: Their embeddings, float32 [n, d].
+            vectors: Their embeddings, unit float32 [n, d].
         """
         everywhere = np.full(len(rows), np.inf, np.float32)
         if not len(self.centres):
@@ -112,10 +112,12 @@ class KnownPatterns:
         off = len(seeds) * float(from_centres[own]) / float(self.spreads[own])
         first, second = self.distances[rows].T
         others = np.where(self.nearest[rows] == own, second, first)
+        points = np.stack([self.centres[own], mean])
+        from_own, from_mean = (1 + (points**2).sum(1) - 2 * vectors @ points.T).T
         return Margins(
             float(1 / (1 + (off / _EVEN_ODDS_AT) ** _STEEPNESS)),
-            ((others - _squared_distances(vectors, self.centres[own])) / spread).astype(np.float32),
-            ((first - _squared_distances(vectors, mean)) / spread).astype(np.float32),
+            ((others - from_own) / spread).astype(np.float32),
+            ((first - from_mean) / spread).astype(np.float32),
         )
 
     def nearest_to(self, seeds: np.ndarray) -> int:
@@ -172,7 +174,3 @@ def _two_nearest(embeddings: np.ndarray, centres: np.ndarray) -> tuple[np.ndarra
         if len(centres) > 1:
             distances[own, 1] = np.partition(squared, 1, axis=1)[:, 1]
     return nearest, distances
-
-
-def _squared_distances(vectors: np.ndarray, point: np.ndarray) -> np.ndarray:
-    return ((np.asarray(vectors, np.float32) - point) ** 2).sum(1)
