@@ -21,7 +21,7 @@ import torch
 
 from modit.export.sampler import export_sampler
 from modit.inference.runtime import OnnxSampler, load_sampler
-from modit.inference.sampler_file import SAMPLER_FILE, SamplerInfo
+from modit.inference.sampler_file import SAMPLER_FILE, SamplerInfo, SamplerInputs
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
@@ -88,7 +88,7 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> None:
         return sampler(*inputs, torch.tensor(GUIDANCE)).numpy()
 
     def with_onnx() -> np.ndarray:
-        return exported.sampler.queries(*arrays, GUIDANCE)
+        return exported.sampler.queries(SamplerInputs(*arrays, GUIDANCE))
 
     torch_time, onnx_time = best_times([with_torch, with_onnx], options.repeats)
     difference = np.abs(with_torch() - with_onnx()).max()

@@ -6,13 +6,14 @@ Each domain of a run is left out in turn. Its cases are judged by discovery, as 
 random part of those that training may see. Every setting - moves, weights of the vote, depth and weight of the
 reranking - is chosen on validation cases of the run's other domains, at the same number of their verdicts; `vote
 (trained)` takes the other domains' votes with all their verdicts, as a `readout.json` has them, but chosen on
-validation cases alone; `modit query --verdicts` is the same with less trust in few verdicts. The last line is how far
-the probabilities of the logistic model are from the truth on items whose verdict nobody has used.
+validation cases alone; `modit query --verdicts` is the same with less trust in few verdicts. The last two lines are
+how far the probabilities of the logistic model are from the truth on items whose verdict nobody has used.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -27,16 +28,19 @@ from modit.evaluate.seeds.queries import DomainKnowledge, local_feedback
 from modit.evaluate.seeds.rows import ClosedFormRow
 from modit.evaluate.seeds.task import SeedsTask, first_cases_of
 from modit.evaluate.task import CaseSet
+from modit.export.sampler import export_vote
 from modit.hppo.readout import mean_of_kinds, voters
 from modit.index.params import RetrievalParams
 from modit.inference.rerank import RerankRetriever, StoredLogOdds, fetch_deeper, rerank
-from modit.inference.retrieval import Query, Retriever
-from modit.inference.untrained import UntrainedDomain, VoteRetriever, WeightedMove
-from modit.metric.attribute_model import LogisticModel
+from modit.inference.retrieval import Query, Retriever, SamplerRetriever
+from modit.inference.untrained import FEWEST_OF_A_KIND, untrained_retriever
+from modit.inference.vote_file import VOTE_FILE, VoteFile, WeightedMove, load_vote
+from modit.metric.attribute_model import LogisticModel, fit_calibrated_logistic
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.predictor import fit_on_verdicts
 from modit.model.readout import FIXED_MOVES, LOCAL_MOVES, MOVES, Move
 
+SEEDS = 64  # more than any case has
 COUNTS = (100, 300, 1_000, 5_000)
 ALL = COUNTS[-1]
 VALIDATION_CASES, HOLDOUT_CASES = 40, 300
@@ -57,6 +61,7 @@ class Part:
     task: SeedsTask
     count: int
     seed: int
+    file: VoteFile
 
     @cached_property
     def verdicts(self) -> KnownVerdicts:
@@ -74,8 +79,13 @@ class Part:
         return DomainKnowledge(self.verdicts, *fit_on_verdicts(self.verdicts, context.index, context.k, self.seed))
 
     @cached_property
-    def log_odds(self) -> StoredLogOdds:
-        """Of a logistic regression on the verdicts."""
+    def log_odds(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Of a logistic regression on the verdicts, calibrated on those left out of a fit."""
+        return fit_calibrated_logistic(self.verdicts, FEWEST_OF_A_KIND, self.seed)[1].__getitem__
+
+    @cached_property
+    def uncalibrated(self) -> StoredLogOdds:
+        """The same without calibration."""
         return StoredLogOdds.of(self.verdicts.embeddings, LogisticModel(self.verdicts, self.seed).log_odds)
 
     def cases(self, split: Split, most: int) -> CaseSet[Query]:
@@ -94,9 +104,10 @@ class Part:
                 judged.append((split, cases.clusters, joint))
         return mean_of_kinds(judged)
 
-    def retriever(self, vote: Vote) -> VoteRetriever:
+    def retriever(self, vote: Vote) -> SamplerRetriever:
         """Answers with a vote of moves."""
-        return VoteRetriever(vote, self.verdicts, self.knowledge.geometry, self.task.context.index)
+        sampler = self.file.sampler(self.task.domain, vote, self.knowledge.geometry)
+        return SamplerRetriever(sampler, self.task.context.index, verdicts=self.verdicts)
 
     def reranked_figures(self, vote: Vote) -> np.ndarray:
         """Joint@K on validation of every depth and weight of reranking, [depths, weights]."""
@@ -129,10 +140,10 @@ class Part:
                 found.append(100 * float(self.task.decide(cases, retriever.retrieve(cases.requests)).mean()))
         return found
 
-    def calibration(self) -> tuple[float, float]:
+    def calibration(self, log_odds: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
         """Of items whose verdict nobody has used: expected calibration error over ten tenths, and log-loss."""
         unseen = np.flatnonzero(self.task.context.allowed(Split.ITEM_HOLDOUT))
-        positive, odds = self.task.context.positive[unseen], self.log_odds(unseen)
+        positive, odds = self.task.context.positive[unseen], log_odds(unseen)
         probability = 1 / (1 + np.exp(-odds))
         tenths = np.array_split(np.argsort(probability, kind="stable"), 10)
         error = np.mean([abs(probability[rows].mean() - positive[rows].mean()) for rows in tenths])
@@ -146,7 +157,7 @@ def choose(others: list[Part]) -> dict[str, Vote]:
     fixed, local = mean[: len(FIXED_MOVES)], mean[len(FIXED_MOVES) :]
     trained: dict[Move, float] = {}
     for other in others:
-        for move, weight in zip(*voters(part_of(other.task, ALL, other.seed).figures), strict=True):
+        for move, weight in zip(*voters(part_of(other.task, ALL, other.seed, other.file).figures), strict=True):
             trained[move] = trained.get(move, 0.0) + weight / len(others)
     return {
         "average": vote_of([MOVES[0]], [1.0]),
@@ -158,9 +169,9 @@ def choose(others: list[Part]) -> dict[str, Vote]:
 
 
 @cache
-def part_of(task: SeedsTask, count: int, seed: int) -> Part:
+def part_of(task: SeedsTask, count: int, seed: int, file: VoteFile) -> Part:
     """A domain known by a number of its verdicts; kept, because its figures are expensive."""
-    return Part(task, count, seed)
+    return Part(task, count, seed, file)
 
 
 def load(run: Path, domain: str) -> SeedsTask:
@@ -170,13 +181,21 @@ def load(run: Path, domain: str) -> SeedsTask:
     return SeedsTask(EvaluationContext.load(folders, domain, RetrievalParams()))
 
 
+def vote_file(dimension: int) -> VoteFile:
+    """The vote of any moves, exported for this width."""
+    with tempfile.TemporaryDirectory() as folder:
+        export_vote(dimension, SEEDS, Path(folder) / VOTE_FILE)
+        return load_vote(Path(folder))
+
+
 def measure(run: Path, seed: int, show: Callable[[str], None]) -> dict[tuple[int, str], list[float]]:
     """Joint@K in percent of each cell, by number of verdicts and row."""
     domains = sorted(path.name for path in (run / "cases").iterdir() if path.is_dir())
     tasks = {domain: load(run, domain) for domain in domains}
+    file = vote_file(tasks[domains[0]].context.catalog.dimension)
     found: dict[tuple[int, str], list[float]] = {}
     for count in COUNTS:
-        parts = {domain: part_of(task, count, derived_seed(seed, "untrained")) for domain, task in tasks.items()}
+        parts = {domain: part_of(task, count, derived_seed(seed, "untrained"), file) for domain, task in tasks.items()}
         for domain, part in parts.items():
             others = [other for name, other in parts.items() if name != domain]
             for name, vote in choose(others).items():
@@ -189,11 +208,13 @@ def measure(run: Path, seed: int, show: Callable[[str], None]) -> dict[tuple[int
                 show(f"{run.name} {count} {domain} {name}: rerank {depth} x {weight}")
                 if name == TRAINED:
                     context = part.task.context
-                    served = UntrainedDomain.fit(part.verdicts, vote, context.index, context.k, part.seed)
-                    found.setdefault((count, "`modit query --verdicts`"), []).extend(part.judge(served.vote))
-            error, loss = part.calibration()
-            show(f"{run.name} {count} {domain}: calibration error {error:.3f}, log-loss {loss:.3f}")
-            found.setdefault((count, "calibration error (points)"), []).append(100 * error)
+                    given = (domain, part.verdicts, vote, file, context.index, context.k, part.seed)
+                    served = part.judge(untrained_retriever(*given))
+                    found.setdefault((count, "`modit query --verdicts`"), []).extend(served)
+            for words, log_odds in (("calibrated", part.log_odds), ("uncalibrated", part.uncalibrated)):
+                error, loss = part.calibration(log_odds)
+                show(f"{run.name} {count} {domain} {words}: calibration error {error:.3f}, log-loss {loss:.3f}")
+                found.setdefault((count, f"calibration error (points), {words}"), []).append(100 * error)
     return found
 
 

@@ -14,13 +14,14 @@ from modit.data.catalog import Catalog
 from modit.data.splits import HOLDOUTS
 from modit.evaluate.storage import read_json
 from modit.export.parity import TorchSampler, list_parity, parity_report, tensor_parity
-from modit.export.sampler import export_sampler
+from modit.export.sampler import export_sampler, export_vote
 from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.index.item_index import ItemIndex
 from modit.inference.answers import Answer, save_answers
 from modit.inference.retrieval import Query, SamplerRetriever
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE, SamplerInfo
+from modit.inference.vote_file import VOTE_FILE
 from modit.metric.cases import Cases
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.predictor import DomainGeometry
@@ -39,7 +40,7 @@ _ANSWERS, _ANSWER_ITEMS = 16, 10
 def run(context: StepContext) -> dict[str, object]:
     """Reads the last HPPO model, the readout, the domain's geometry and cases; writes `sampler`.
 
-    The artifact: sampler.onnx, parity.json, answers.json, sampler.json.
+    The artifact: sampler.onnx, vote.onnx, parity.json, answers.json, sampler.json.
 
     Raises:
         ParityError: the file does not answer as the torch sampler.
@@ -48,6 +49,7 @@ def run(context: StepContext) -> dict[str, object]:
     folder = context.output("sampler")
     file = folder / SAMPLER_FILE
     export_sampler(sampler, info, file)
+    export_vote(info.dimension, info.maximum_seeds, folder / VOTE_FILE)
     index = ItemIndex.load(context.input("index"))
     parity = _parity(context, sampler, file, index)
     verdicts = KnownVerdicts.stored(Catalog.load(context.input("catalog")), context.domain)

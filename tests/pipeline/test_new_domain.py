@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from modit.core.runner import StepRunner
 from modit.core.storage import Storage
 from modit.data.catalog import Catalog
 from modit.data.demo import DemoParameters, write_demo_world
+from modit.export.sampler import export_vote
+from modit.inference.vote_file import VOTE_FILE
 from modit.model.readout import Move, readout_json
 from modit.params import load_params
 from modit.release.domain_plan import plan_domain, plan_text
@@ -318,7 +321,9 @@ def test_a_domain_that_has_only_verdicts_is_answered_from_the_runs_folder(base, 
     known = ["--domain", second, "--verdicts", str(tmp_path / "known.csv")]
     assert main([*order, *known]) == 1 and "none of its domains has a readout yet" in capsys.readouterr().err
     voted = readout_json(0.0, [Move("mean", "attribute", 1.0), Move("mean", "both", 0.6, "30", 0.6)], [0.5, 0.5])
-    publish_readout(run, first, voted)
+    publish(run, "readout", first, lambda folder: (folder / "readout.json").write_text(json.dumps(voted)))
+    assert main([*order, *known]) == 1 and "has a sampler yet" in capsys.readouterr().err
+    publish(run, "sampler", first, lambda folder: export_vote(catalog.dimension, 32, folder / VOTE_FILE))
     assert main([*order, *known, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found) == 10 and not {each["item_id"] for each in found} & set(negatives)
@@ -333,12 +338,12 @@ def test_a_domain_that_has_only_verdicts_is_answered_from_the_runs_folder(base, 
     assert main(order) == 1 and "--verdicts is missing" in capsys.readouterr().err
 
 
-def publish_readout(run: Path, domain: str, content: dict) -> None:
-    folder = run / "readout" / domain
+def publish(run: Path, name: str, domain: str, write: Callable[[Path], object]) -> None:
+    folder = run / name / domain
     folder.mkdir(parents=True)
-    (folder / "readout.json").write_text(json.dumps(content))
+    write(folder)
     files = list_files(folder)
-    manifest = Manifest("readout", domain, files, digest_of_files(files), {}, "choose_readout", "key", {})
+    manifest = Manifest(name, domain, files, digest_of_files(files), {}, "test", "key", {})
     Storage(str(folder)).write_json(MANIFEST, asdict(manifest))
 
 

@@ -74,6 +74,18 @@ def exported(sampler_file: Path) -> object:
     return load_sampler(sampler_file, threads=1)
 
 
+@pytest.fixture(scope="session")
+def vote_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The vote of any moves, of the same size."""
+    from modit.export.sampler import export_vote
+    from modit.inference.vote_file import VOTE_FILE
+    from tests.unit.samplers import DIMENSION, SEEDS
+
+    path = tmp_path_factory.mktemp("vote") / VOTE_FILE
+    export_vote(DIMENSION, SEEDS, path)
+    return path
+
+
 @pytest.fixture
 def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Seeds [4, 5, d], mask and noise for it."""

@@ -22,15 +22,24 @@ from torch import Tensor, nn
 
 from modit.export.translations import TRANSLATIONS
 from modit.inference.sampler_file import EVIDENCE_INPUT, INPUTS, OPSET, OUTPUT, GraphValue, graph_inputs, graph_output
-from modit.model.axes import case_axes
+from modit.inference.vote_file import vote_inputs
+from modit.model.axes import Geometry, case_axes
 from modit.model.dit import ConditionCache
 from modit.model.flow import euler_step, normalize
-from modit.model.readout import EVIDENCE, seed_blends, vote
-from modit.model.sampler import Sampler, guided_velocity, guided_visibility, noise_companions, sort_seeds
+from modit.model.readout import EVIDENCE, STEPS, Readout, step_directions, vote
+from modit.model.sampler import (
+    Sampler,
+    blends_of_seeds,
+    guided_velocity,
+    guided_visibility,
+    noise_companions,
+    sort_seeds,
+)
 
 _SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 _IR_VERSION = 10  # of opset 20's time: older readers take it
-_EXAMPLE_BATCH, _EXAMPLE_SEEDS = 3, 7  # any sizes other than 0 and 1, which torch would take for constants
+# Any sizes other than 0 and 1, which torch would take for constants.
+_EXAMPLE_BATCH, _EXAMPLE_SEEDS, _EXAMPLE_MOVES = 3, 7, 5
 
 
 class Conditions(nn.Module):
@@ -63,8 +72,18 @@ class Vote(nn.Module):
         sampler, left = self.sampler, list(read)
         network = left.pop(0) if sampler.uses_network else None
         evidence = left.pop(0) if sampler.uses_evidence else None
-        ordered, lengths = sort_seeds(normalize(seeds), mask, sampler.geometry.density)
-        return vote(seed_blends(ordered, lengths, sampler.geometry), sampler.readout, evidence, network)
+        return vote(blends_of_seeds(seeds, mask, sampler.geometry), sampler.readout, evidence, network)
+
+
+class VoteOfMoves(nn.Module):
+    """The vote of any moves in any geometry, without a network. Inputs: `modit.inference.vote_file.vote_inputs`."""
+
+    def forward(self, seeds: Tensor, mask: Tensor, evidence: Tensor, *given: Tensor) -> Tensor:
+        """The unit vote [B, d]."""
+        geometry, (blends, lengths, evidence_weights, weights) = Geometry(*given[:4]), given[4:]
+        steps = lengths @ step_directions(geometry)
+        readout = Readout(weights.new_zeros(()), blends, steps, evidence_weights, weights)
+        return vote(blends_of_seeds(seeds, mask, geometry), readout, evidence)
 
 
 class GuidedStep(nn.Module):
@@ -114,6 +133,23 @@ def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
         dynamic = ({0: batch, 1: count}, {0: batch, 1: count}, ({0: batch},) * len(read))
         query = graph.add_vote(translate(Vote(sampler).eval(), (seeds, mask, *read.values()), dynamic), list(read))
     return graph.finish(query)
+
+
+@torch.no_grad()
+def vote_graph(dimension: int) -> onnx.ModelProto:
+    """Translates the vote of moves and a geometry that are not known yet, over embeddings of this width."""
+    inputs = vote_inputs(dimension, len(STEPS), len(EVIDENCE))
+    sizes: dict[str | int, int] = {"batch": _EXAMPLE_BATCH, "count": _EXAMPLE_SEEDS, "moves": _EXAMPLE_MOVES}
+    dims = {name: torch.export.Dim(str(name)) for name in sizes}
+    example = [
+        torch.ones([sizes.get(each) or int(each) for each in value.dims], dtype=getattr(torch, value.kind))
+        for value in inputs
+    ]
+    dynamic = [{axis: dims[each] for axis, each in enumerate(value.dims) if each in dims} for value in inputs]
+    shapes = (*dynamic[:3], tuple(dynamic[3:]))
+    graph = _JoinedGraph(dimension, inputs)
+    voted = translate(VoteOfMoves().eval(), tuple(example), shapes)
+    return graph.finish(graph.add_vote(voted, [value.name for value in inputs[2:]]))
 
 
 def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, ...]) -> onnx.GraphProto:
@@ -178,8 +214,9 @@ def _quiet() -> Iterator[None]:
 class _JoinedGraph:
     """The main graph, to which translated parts are added one after another."""
 
-    def __init__(self, dimension: int) -> None:
-        self._dimension = dimension
+    def __init__(self, dimension: int, inputs: Sequence[GraphValue] | None = None) -> None:
+        """Begins a graph; its inputs are those of a sampler unless others are given."""
+        self._dimension, self._inputs = dimension, inputs or graph_inputs(dimension)
         self._weights = _Weights()
         self._nodes: list[onnx.NodeProto] = []
         self._rows = self._weights.add("rows_axis", np.array([1], np.int64))
@@ -220,9 +257,8 @@ class _JoinedGraph:
     def finish(self, query: str) -> onnx.ModelProto:
         """The model whose output is the query of a name."""
         self._nodes.append(helper.make_node("Identity", [query], [OUTPUT]))
-        dimension, initializers = self._dimension, self._weights.initializers
-        declared = [_declared(each) for each in graph_inputs(dimension)], [_declared(graph_output(dimension))]
-        graph = helper.make_graph(self._nodes, "sampler", *declared, initializers)
+        declared = [_declared(each) for each in self._inputs], [_declared(graph_output(self._dimension))]
+        graph = helper.make_graph(self._nodes, "sampler", *declared, self._weights.initializers)
         return helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="modit"
         )

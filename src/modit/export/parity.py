@@ -14,7 +14,7 @@ from modit.index.item_index import ItemIndex
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
 from modit.inference.retrieval import Query, SamplerRetriever, SearchResult
 from modit.inference.runtime import OnnxSampler
-from modit.inference.sampler_file import SamplerInfo
+from modit.inference.sampler_file import SamplerInfo, SamplerInputs
 from modit.metric.evidence import KnownVerdicts
 from modit.model.flow import sample_noise
 from modit.model.readout import EVIDENCE
@@ -76,19 +76,13 @@ class TorchSampler:
     info: SamplerInfo
 
     @torch.no_grad()
-    def queries(
-        self,
-        seeds: np.ndarray,
-        mask: np.ndarray,
-        noise: np.ndarray,
-        guidance: float | np.ndarray | None = None,
-        evidence: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def queries(self, inputs: SamplerInputs) -> np.ndarray:
         """As `OnnxSampler.queries`."""
+        seeds, mask, noise, guidance, evidence = inputs
         scale = torch.as_tensor(self.info.guidance if guidance is None else guidance, dtype=torch.float32)
-        inputs = (torch.from_numpy(np.ascontiguousarray(part)) for part in (seeds, mask, noise))
+        given = (torch.from_numpy(np.ascontiguousarray(part)) for part in (seeds, mask, noise))
         known = None if evidence is None else torch.from_numpy(np.ascontiguousarray(evidence))
-        return self.sampler(*inputs, scale, known).numpy()
+        return self.sampler(*given, scale, known).numpy()
 
 
 def tensor_parity(sampler: Sampler, exported: OnnxSampler, seed: int) -> list[TensorParity]:
@@ -204,9 +198,10 @@ def _compare(
     seeds, mask, noise, evidence = inputs
     batch, count = mask.shape
     scales = np.full(batch, scale)
-    expected, found = (each.queries(seeds, mask, noise, scales, evidence) for each in (by_torch, exported))
+    given = SamplerInputs(seeds, mask, noise, scales, evidence)
+    expected, found = (each.queries(given) for each in (by_torch, exported))
     order = torch.randperm(count, generator=generator).numpy()
-    shuffled = exported.queries(seeds[:, order], mask[:, order], noise, scale, evidence)
+    shuffled = exported.queries(SamplerInputs(seeds[:, order], mask[:, order], noise, scale, evidence))
     return TensorParity(batch, count, scale, _difference(expected, found), _difference(found, shuffled))
 
 

@@ -1,4 +1,4 @@
-"""Writes a sampler as one ONNX file that says what it is."""
+"""Writes a sampler as one ONNX file that says what it is, and the vote of moves of domains that are not trained yet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import onnx
 import torch
 
 from modit.core.errors import ArtifactError
-from modit.export.graph import sampler_graph
+from modit.export.graph import sampler_graph, vote_graph
 from modit.inference.sampler_file import SamplerInfo
+from modit.inference.vote_file import vote_metadata
+from modit.model.readout import BLENDS, EVIDENCE, STEPS
 from modit.model.sampler import Sampler
 
 
@@ -30,9 +32,23 @@ def export_sampler(sampler: Sampler, info: SamplerInfo, path: Path) -> None:
     for name, value in found.items():
         if getattr(info, name) != value:
             raise ArtifactError(f"{path}: info says {name} is {getattr(info, name)}, the sampler has {value}")
-    model = sampler_graph(sampler.eval())
+    _write(sampler_graph(sampler.eval()), info.as_metadata(), path)
+
+
+def export_vote(dimension: int, maximum_seeds: int, path: Path) -> None:
+    """Writes the vote of any moves in any geometry to `path`, in the same way; see `modit.inference.vote_file`.
+
+    Args:
+        dimension: Width of an embedding.
+        maximum_seeds: Most seeds of a request.
+        path: Of the file.
+    """
+    _write(vote_graph(dimension), vote_metadata(dimension, maximum_seeds, BLENDS, STEPS, EVIDENCE), path)
+
+
+def _write(model: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None:
     exporters = {"modit.onnx_version": onnx.__version__, "modit.torch_version": torch.__version__}
-    onnx.helper.set_model_props(model, info.as_metadata() | exporters)
+    onnx.helper.set_model_props(model, metadata | exporters)
     onnx.checker.check_model(model, full_check=True)
     temporary = path.with_suffix(path.suffix + ".tmp")
     temporary.write_bytes(model.SerializeToString(deterministic=True))

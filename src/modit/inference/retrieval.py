@@ -14,7 +14,7 @@ from modit.data.vectors import unit
 from modit.index.item_index import ItemIndex
 from modit.inference.items import Items
 from modit.inference.runtime import QuerySampler
-from modit.inference.sampler_file import SamplerInfo
+from modit.inference.sampler_file import SamplerInfo, SamplerInputs
 from modit.metric.evidence import DIRECTIONS, KnownVerdicts
 
 _NO_ROWS = np.empty(0, np.int64)
@@ -97,24 +97,6 @@ def retriever_over(sampler: QuerySampler, items: Items) -> SamplerRetriever:
     return SamplerRetriever(sampler, items.index, verdicts=verdicts)
 
 
-class SamplerInputs(NamedTuple):
-    """What a sampler is given; in the order of `sampler_file.INPUTS`.
-
-    Attributes:
-        seeds: float32 [B, M, d].
-        mask: True for valid seeds, bool [B, M].
-        noise: float32 [B, d].
-        guidance: float32 [B].
-        evidence: float32 [B, E, d]; zeros where no verdict is known or the sampler has no local move.
-    """
-
-    seeds: np.ndarray
-    mask: np.ndarray
-    noise: np.ndarray
-    guidance: np.ndarray
-    evidence: np.ndarray
-
-
 def search_together(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
     """Searches with many query vectors at once.
 
@@ -184,7 +166,7 @@ def generate_queries(
         Unit float32 [n, d].
     """
     rows = np.repeat(np.arange(len(queries)), [query.rounds for query in queries])
-    vectors = sampler.queries(*sampler_inputs(sampler.info, queries, verdicts))
+    vectors = sampler.queries(sampler_inputs(sampler.info, queries, verdicts))
     if len(rows) == len(queries):
         return vectors
     return np.stack([_mean(vectors[rows == number]) for number in range(len(queries))])

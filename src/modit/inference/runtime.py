@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as status
 
 from modit.core.errors import ArtifactError, ContractError
 from modit.core.memory import at_once
-from modit.inference.sampler_file import INPUTS, OUTPUT, SamplerInfo
+from modit.inference.sampler_file import INPUTS, OUTPUT, SamplerInfo, SamplerInputs
 from modit.metric.evidence import DIRECTIONS
 
 _UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
@@ -26,15 +26,8 @@ class QuerySampler(Protocol):
     def info(self) -> SamplerInfo:
         """The metadata of the file."""
 
-    def queries(
-        self,
-        seeds: np.ndarray,
-        mask: np.ndarray,
-        noise: np.ndarray,
-        guidance: float | np.ndarray | None = None,
-        evidence: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Generates one query for each row; see `OnnxSampler.queries`."""
+    def queries(self, inputs: SamplerInputs) -> np.ndarray:
+        """Generates one unit query for each row, float32 [B, d]."""
 
 
 class OnnxSampler:
@@ -44,28 +37,25 @@ class OnnxSampler:
         info: The metadata of the file.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, info: SamplerInfo) -> None:
-        self._session, self.info = session, info
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        info: SamplerInfo,
+        constants: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Keeps a graph.
+
+        Args:
+            session: Runs it.
+            info: Of the sampler.
+            constants: Further inputs of the graph, the same for all requests.
+        """
+        self._session, self.info, self._constants = session, info, constants or {}
         # A file of before evidence has one input less.
         self._reads = {value.name for value in session.get_inputs()}
 
-    def queries(
-        self,
-        seeds: np.ndarray,
-        mask: np.ndarray,
-        noise: np.ndarray,
-        guidance: float | np.ndarray | None = None,
-        evidence: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def queries(self, inputs: SamplerInputs) -> np.ndarray:
         """One query for each row.
-
-        Args:
-            seeds: embeddings [B, M, d], of any length, in any order, M in 1..`info.maximum_seeds`.
-            mask: True for valid seeds, bool [B, M]; at least one in each row. Other seeds are not read.
-            noise: [B, d], of any length but zero.
-            guidance: scale >= 0, one for all rows or [B]; None takes `info.guidance`.
-            evidence: what the known verdicts near the seeds say [B, E, d]; None: none is known. A file that does not
-                use evidence reads none.
 
         Returns:
             Unit queries, float32 [B, d]. A query does not depend on the other rows.
@@ -73,6 +63,7 @@ class OnnxSampler:
         Raises:
             ContractError: a shape or type is wrong, a row has no seed, or a valid value is not finite or a zero vector.
         """
+        seeds, mask, noise, guidance, evidence = inputs
         self._check_shapes(seeds, mask, noise)
         scales = np.asarray(self.info.guidance if guidance is None else guidance, np.float32)
         if scales.shape not in ((), (len(seeds),)) or not (np.isfinite(scales) & (scales >= 0)).all():
@@ -95,7 +86,7 @@ class OnnxSampler:
 
     def _run(self, given: Sequence[np.ndarray]) -> np.ndarray:
         inputs = {name: value for name, value in zip(INPUTS, given, strict=True) if name in self._reads}
-        return self._session.run([OUTPUT], inputs)[0]
+        return self._session.run([OUTPUT], {**inputs, **self._constants})[0]
 
     def _evidence(self, rows: int) -> np.ndarray:
         return np.zeros((rows, DIRECTIONS, self.info.dimension), np.float32)
@@ -132,13 +123,22 @@ def load_sampler(path: Path, threads: int = 0) -> OnnxSampler:
     Raises:
         ArtifactError: the file is missing, damaged, or no sampler of this format.
     """
+    session = open_graph(path, threads)
+    return OnnxSampler(session, SamplerInfo.from_metadata(session.get_modelmeta().custom_metadata_map, path))
+
+
+def open_graph(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Loads a graph; the arguments are those of `load_sampler`.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
     if not path.is_file():
         raise ArtifactError(f"{path}: no sampler file")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _UNREADABLE as error:
         raise ArtifactError(f"{path}: not a readable ONNX file: {error}") from error
-    return OnnxSampler(session, SamplerInfo.from_metadata(session.get_modelmeta().custom_metadata_map, path))

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from modit import __version__
 from modit.core.errors import ArtifactError
 from modit.metric.evidence import DIRECTIONS
@@ -83,6 +85,25 @@ class SamplerInfo:
         kinds: dict[str, Callable[[str], Any]] = dict.fromkeys(whole, int) | dict.fromkeys(real, float)
         kinds["uses_evidence"] = "True".__eq__
         return cls(**{name: kinds.get(name, str)(facts[name]) for name in cls.__dataclass_fields__})
+
+
+class SamplerInputs(NamedTuple):
+    """What a sampler is given; in the order of `INPUTS`.
+
+    Attributes:
+        seeds: Embeddings [B, M, d], of any length, in any order, M in 1..`SamplerInfo.maximum_seeds`.
+        mask: True for valid seeds, bool [B, M]; at least one in each row. Other seeds are not read.
+        noise: [B, d], of any length but zero.
+        guidance: Scale >= 0, one for all rows or [B]; None takes `SamplerInfo.guidance`.
+        evidence: What the known verdicts near the seeds say [B, E, d]; None: none is known. A sampler without a local
+            move reads none.
+    """
+
+    seeds: np.ndarray
+    mask: np.ndarray
+    noise: np.ndarray
+    guidance: float | np.ndarray | None = None
+    evidence: np.ndarray | None = None
 
 
 class GraphValue(NamedTuple):

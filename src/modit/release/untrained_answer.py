@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,12 @@ from modit.data.verdict_file import read_verdicts
 from modit.index.item_index import ItemIndex
 from modit.index.params import RetrievalParams
 from modit.inference.retrieval import Query
-from modit.inference.untrained import UntrainedDomain, mean_vote
+from modit.inference.untrained import UntrainedDomain, mean_vote, untrained_retriever
+from modit.inference.vote_file import load_vote
+from modit.metric.calibration import probability
 from modit.metric.evidence import KnownVerdicts
+
+_READOUT_FILE = "readout.json"
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,47 @@ class UntrainedItem:
     title: str | None
 
 
+def untrained_domain(
+    store: ArtifactStore, trained: Iterable[str], domain: str, verdicts: KnownVerdicts, index: ItemIndex
+) -> UntrainedDomain:
+    """Makes what answers for a domain from its verdicts and the votes of a run's trained domains.
+
+    Args:
+        store: Artifacts of the run.
+        trained: Domains of its catalogue; those whose readout was chosen vote.
+        domain: Name of the new domain.
+        verdicts: That are known of it.
+        index: Of the run.
+
+    Raises:
+        ConfigError: No domain has a readout yet.
+        InsufficientDataError: There are fewer than five verdicts of a kind.
+        ArtifactError: The run has no file of the vote, or an artifact is damaged.
+    """
+    voters = {name: found for name in sorted(trained) if (found := store.find("readout", name))}
+    if not voters:
+        raise ConfigError(
+            f"{store.run.uri}: none of its domains has a readout yet (step choose_readout); allowed: a run with one"
+        )
+    readouts = (store.read("readout", name) / _READOUT_FILE for name in voters)
+    moves = mean_vote(json.loads(file.read_text(encoding="utf-8")) for file in readouts)
+    exported = next((name for name in voters if store.find("sampler", name)), None)
+    if exported is None:
+        raise ConfigError(f"{store.run.uri}: none of its domains has a sampler yet (step export_sampler)")
+    vote = load_vote(store.read("sampler", exported), threads=1)
+    # Density is measured over as many neighbours as that run retrieves.
+    section = next(iter(voters.values())).key_parts.get("params", {}).get("retrieval", {})
+    depth = RetrievalParams.model_validate(section).depth(len(index))
+    return UntrainedDomain.fit(untrained_retriever(domain, verdicts, moves, vote, index, depth), verdicts)
+
+
 def answer_untrained(
     run: str, verdicts: str, seeds: Sequence[str], k: int = 10, domain: str = ""
 ) -> list[UntrainedItem]:
     """Finds items that have an attribute and are like the seeds, where only some verdicts on the attribute are known.
 
     Args:
-        run: Address of a run with catalogue, index, and at least one domain whose readout was chosen.
+        run: Address of a run with catalogue, index, and at least one domain whose sampler was exported.
         verdicts: Address of a file that `read_verdicts` takes.
         seeds: Ids of items, at least one; they are no results.
         k: Items wanted, at least 1.
@@ -56,37 +94,30 @@ def answer_untrained(
         Best first.
 
     Raises:
-        ConfigError: A seed is not in the catalogue, `k` is not positive, or no domain of the run has a readout.
+        ConfigError: A seed is not in the catalogue, `k` is not positive, or no domain of the run has a sampler.
         ContractError: The file of verdicts has a fault.
         InsufficientDataError: It has fewer than five verdicts of a kind.
-        ArtifactError: The run has no catalogue or index.
+        ArtifactError: The run has no catalogue or index, or was made by a version without such answers.
     """
     store = ArtifactStore(Storage(run), cache_folder())
     catalog = Catalog.load(store.read("catalog"))
     rows = _rows_of(seeds, catalog, run)
     if k < 1:
         raise ConfigError(f"k is {k}; allowed: 1 or more")
-    trained = [store.read("readout", name) for name in catalog.domains if store.find("readout", name)]
-    if not trained:
-        raise ConfigError(
-            f"{run}: none of its domains has a readout yet (step choose_readout); allowed: a run with one"
-        )
-    votes = [json.loads((folder / "readout.json").read_text(encoding="utf-8")) for folder in trained]
     given = read_verdicts(verdicts, catalog.item_ids, domain)
     known = KnownVerdicts(catalog.embeddings, given == POSITIVE, given != NOT_SCORED)
-    index, depth = ItemIndex.load(store.read("index")), RetrievalParams().depth(len(catalog))
-    found = UntrainedDomain.fit(known, mean_vote(votes), index, depth)
-    answer = found.vote.retrieve([Query(np.asarray(catalog.embeddings[rows]), k, exclude=rows)])[0]
-    titles = catalog.titles
+    found = untrained_domain(store, catalog.domains, domain, known, ItemIndex.load(store.read("index")))
+    answer = found.retriever.retrieve([Query(np.asarray(catalog.embeddings[rows]), k, exclude=rows)])[0]
+    titles, chances = catalog.titles, probability(found.log_odds[answer.rows])
     return [
         UntrainedItem(
             str(catalog.item_ids[row]),
             float(score),
-            float(probability),
+            float(chance),
             bool(given[row]) if given[row] != NOT_SCORED else None,
             None if titles is None else str(titles[row]),
         )
-        for row, score, probability in zip(answer.rows, answer.scores, found.probability(answer.rows), strict=True)
+        for row, score, chance in zip(answer.rows, answer.scores, chances, strict=True)
     ]
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from modit.core.errors import ArtifactError, ContractError
-from modit.export.sampler import export_sampler
+from modit.export.sampler import export_sampler, export_vote
 from modit.inference.runtime import load_sampler
-from tests.unit.samplers import build_sampler, describe
+from modit.inference.sampler_file import SamplerInputs
+from tests.unit.samplers import DIMENSION, SEEDS, build_sampler, describe
 
 
 def test_same_weights_give_same_bytes(sampler, sampler_file, tmp_path):
@@ -16,9 +17,16 @@ def test_same_weights_give_same_bytes(sampler, sampler_file, tmp_path):
     assert (tmp_path / "again.onnx").read_bytes() == sampler_file.read_bytes()
 
 
-def test_file_holds_no_path_or_source_of_the_machine_that_wrote_it(sampler_file):
-    content = sampler_file.read_bytes()
-    for trace in (b".py", b"site-packages", b"stack_trace", str(sampler_file.parent).encode()):
+def test_a_vote_file_has_the_same_bytes_each_time(vote_file, tmp_path):
+    export_vote(DIMENSION, SEEDS, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == vote_file.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["sampler_file", "vote_file"])
+def test_file_holds_no_path_or_source_of_the_machine_that_wrote_it(request, name):
+    file = request.getfixturevalue(name)
+    content = file.read_bytes()
+    for trace in (b".py", b"site-packages", b"stack_trace", str(file.parent).encode()):
         assert trace not in content
 
 
@@ -49,19 +57,23 @@ def test_model_without_copy_readout_that_draws_one_sample_exports_too(inputs, tm
     export_sampler(sampler, describe(samples=1), tmp_path / "sampler.onnx")
     with torch.no_grad():
         expected = sampler(*map(torch.from_numpy, inputs), torch.tensor(3.0)).numpy()
-    np.testing.assert_allclose(load_sampler(tmp_path / "sampler.onnx").queries(*inputs), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        load_sampler(tmp_path / "sampler.onnx").queries(SamplerInputs(*inputs)), expected, atol=1e-4
+    )
 
 
 def test_queries_have_unit_length_and_follow_the_guidance(exported, inputs):
-    plain, strong = exported.queries(*inputs, 1.0), exported.queries(*inputs, 3.0)
+    plain, strong = exported.queries(SamplerInputs(*inputs, 1.0)), exported.queries(SamplerInputs(*inputs, 3.0))
     np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, atol=1e-5)
     assert np.abs(plain - strong).max() > 1e-3
-    mixed = exported.queries(*inputs, np.array([1, 3, 1, 3], np.float32))
+    mixed = exported.queries(SamplerInputs(*inputs, np.array([1, 3, 1, 3], np.float32)))
     np.testing.assert_allclose(mixed, np.where([[0], [1], [0], [1]], strong, plain), atol=1e-5)
 
 
 def test_guidance_is_the_recommended_one_when_not_given(exported, inputs):
-    np.testing.assert_array_equal(exported.queries(*inputs), exported.queries(*inputs, 3.0))
+    np.testing.assert_array_equal(
+        exported.queries(SamplerInputs(*inputs)), exported.queries(SamplerInputs(*inputs, 3.0))
+    )
 
 
 def test_length_of_seeds_does_not_matter_and_padding_is_not_read(exported, inputs):
@@ -71,14 +83,16 @@ def test_length_of_seeds_does_not_matter_and_padding_is_not_read(exported, input
     padded = seeds.copy()
     padded[:, 3:] = np.nan
     np.testing.assert_allclose(
-        exported.queries(5 * padded, mask, noise), exported.queries(seeds[:, :3], mask[:, :3], noise), atol=1e-5
+        exported.queries(SamplerInputs(5 * padded, mask, noise)),
+        exported.queries(SamplerInputs(seeds[:, :3], mask[:, :3], noise)),
+        atol=1e-5,
     )
 
 
 def test_long_batches_run_in_blocks_with_the_same_answers(exported, inputs, monkeypatch):
-    expected = exported.queries(*inputs)
+    expected = exported.queries(SamplerInputs(*inputs))
     monkeypatch.setattr("modit.inference.runtime._TOKENS_AT_ONCE", 12)
-    np.testing.assert_allclose(exported.queries(*inputs), expected, atol=1e-6)
+    np.testing.assert_allclose(exported.queries(SamplerInputs(*inputs)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +115,7 @@ def test_long_batches_run_in_blocks_with_the_same_answers(exported, inputs, monk
 )
 def test_wrong_inputs_are_refused_with_what_is_allowed(exported, inputs, change, message):
     with pytest.raises(ContractError, match=message):
-        exported.queries(*change(*inputs))
+        exported.queries(SamplerInputs(*change(*inputs)))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from modit.data.vectors import unit
 from modit.inference.retrieval import Query, request_noise
+from modit.inference.sampler_file import SamplerInputs
 from modit.metric.evidence import KnownVerdicts
 from tests.unit.samplers import DIMENSION, SAMPLES, SEEDS
 from tests.unit.serve.bundles import ITEMS
@@ -35,13 +36,14 @@ def test_an_answer_is_what_sampler_and_index_give(client, bundle, release, rows,
     ids, vectors = bundle.catalog.item_ids, bundle.catalog.embeddings[rows]
     vectors = vectors[sorted(range(len(rows)), key=lambda row: vectors[row].tobytes())]
     verdicts, exclude = KnownVerdicts.stored(bundle.catalog, "drama"), np.unique(rows + excluded)
-    queries = release.sampler.queries(
+    given = SamplerInputs(
         np.tile(vectors, (rounds, 1, 1)),
         np.ones((rounds, len(rows)), bool),
         request_noise("drama", vectors, rounds),
         guidance,
         np.repeat(verdicts.directions(unit(vectors.mean(0, keepdims=True)), exclude[None]), rounds, 0),
     )
+    queries = release.sampler.queries(given)
     query = queries[0] if rounds == 1 else queries.mean(0) / np.linalg.norm(queries.mean(0))
     expected = release.items.index.search(query[None], k, exclude=[exclude])
     found = ask(
