@@ -45,7 +45,7 @@ def test_the_command_of_every_step_image_is_the_one_of_everywhere(images, image)
         ("train", ["mlflow", "feast", "great_expectations", "airflow"]),
         ("features", ["torch", "faiss", "onnx", "airflow"]),
         ("release", ["feast", "great_expectations", "airflow"]),
-        ("serve", ["torch", "onnx", "dvc", "feast", "great_expectations", "airflow", "components"]),
+        ("serve", ["torch", "onnx", "dvc", "great_expectations", "airflow", "components"]),
         ("airflow", ["torch", "faiss", "numpy", "mlflow", "kfp"]),
     ],
 )
