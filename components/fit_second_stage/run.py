@@ -40,7 +40,7 @@ def run(context: StepContext) -> dict[str, object]:
     patterns = KnownPatterns.of(validator.verdicts, validator.patterns.labels)
     stage = SecondStage(odds.log_odds, patterns, params.depth, params.weight, params.sharpness, True)
     trial = try_rerank(queries, validator, stage)
-    enabled = trial.helps if params.default == "auto" else params.default == "on"
+    enabled = not trial.hurts if params.default == "auto" else params.default == "on"
     facts = odds.facts() | {"validation": trial.as_json()}
     replace(stage, enabled=enabled, facts=facts).save(context.output("second_stage"))
     summary = {"kind": odds.kind, "patterns": len(patterns.centres), "enabled": enabled}

@@ -112,7 +112,8 @@ class SecondStageParams(Section):
         weight: of log P(attribute and pattern) beside the inner product.
         sharpness: how fast the probability of the pattern falls beyond the border to another one, in units of the
             patterns' mean spread.
-        default: whether a request that does not say is reranked: "auto" where the rerank is better on validation.
+        default: whether a request that does not say is reranked: "auto": unless the rerank is worse on
+            validation by more than one standard error.
     """
 
     kinds: Annotated[tuple[AttributeModelKind, ...], Field(min_length=1)] = get_args(AttributeModelKind)

@@ -138,7 +138,7 @@ class RetrieveRequest(ItemsRequest):
     rerank: bool | None = Field(
         None,
         description="Whether a longer list is fetched and reordered by how likely its items have the attribute. "
-        "Default: what was better on the validation split.",
+        "Default: yes, unless it was clearly worse on validation.",
     )
 
 

@@ -23,7 +23,7 @@ from modit.evaluate.seeds.second_stage import served_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.task import Row
 from modit.hppo.params import SecondStageParams
-from modit.hppo.second_stage import try_rerank
+from modit.hppo.second_stage import RerankTrial, try_rerank
 from modit.inference.rerank import GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query
 from modit.metric.attribute_model import KINDS, MEAN, fit_attribute_odds
@@ -149,6 +149,14 @@ def test_the_error_of_a_kind_with_one_pattern_is_not_known(context: EvaluationCo
     )
     assert 0 < several.error < 1 and several.as_json()["error"] == round(several.error, 6)
     assert np.isinf(single.error) and single.as_json()["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "hurts"),
+    [(0.05, 0.01, False), (0.0, 0.0, False), (-0.05, 0.06, False), (-0.05, 0.04, True), (-0.5, np.inf, False)],
+)
+def test_only_lists_that_are_worse_by_more_than_one_standard_error_switch_it_off(gain, error, hurts) -> None:
+    assert RerankTrial({"mean": 0.5}, {"mean": 0.5 + gain}, error).hurts is hurts
 
 
 def test_the_trial_measures_what_the_served_retriever_answers(context: EvaluationContext) -> None:

@@ -150,7 +150,7 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
         "nearest to the seeds come last. HPPO + rerank is the second stage that is served: it orders by inner product "
         "+ weight * log P(attribute and pattern). Its attribute model is the one of least log-loss on validation "
         "items, calibrated there; how likely an item lies in the pattern follows from the centres of the patterns that "
-        "training knows; and it is off where it does not help on validation.",
+        "training knows; and it is off where it is worse on validation by more than one standard error.",
         "All rows see the same cases, and all models the same noise for a case.",
         f"Intervals are 95 % of a paired bootstrap with {resamples:,} resamples of whole patterns, because cases of "
         f"one pattern are not independent. With fewer than {MINIMUM_PATTERNS} patterns a cell has no such interval: "
