@@ -76,13 +76,16 @@ def _details(domain: Json, most: int | None) -> Iterator[str]:
 
 
 def _split_sentence(split: str, figures: Json) -> str:
-    """Such as "item-holdout: Joint@K 0.318, +18.9 points over Average pooling (+15.9 to +21.9)"."""
+    """Such as "item-holdout: Joint@K 0.318, +18.9 points over Average pooling (+15.9 to +21.9); reranked 0.365"."""
     other = CHAMPION if AGAINST_CHAMPION in figures["differences"] else AVERAGE
     gain = figures["differences"][against(other)]
     low, high = gain["pattern_low"], gain["pattern_high"]
     interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if low is not None else "too few patterns to tell"
     change = f"{100 * gain['mean']:+.1f} points over {other} ({interval})"
-    return f"{split.replace('_', '-')}: Joint@K {figures['joint']['hppo']:.3f}, {change}"
+    joint, reranked = figures["joint"]["hppo"], figures["joint"].get("hppo_reranked")
+    # Where the second stage is off, the lists are the same.
+    served = f"; reranked {reranked:.3f}" if reranked not in (None, joint) else ""
+    return f"{split.replace('_', '-')}: Joint@K {joint:.3f}, {change}{served}"
 
 
 def judged_in_words(domain: Json) -> list[str]:

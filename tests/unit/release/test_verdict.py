@@ -19,8 +19,8 @@ def test_each_domain_has_its_status_basis_figures_and_reasons():
     fresh = {"status": "PASS", "basis": "no champion: absolute thresholds", "reasons": ["c"], "splits": splits}
     assert verdict_text({"status": "FAIL", "domains": {"rare": rare, "fresh": fresh}}).splitlines() == [
         "fresh  PASS     no champion: absolute thresholds",
-        "       - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0)",
-        "       - pattern-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0)",
+        "       - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0); reranked 0.520",
+        "       - pattern-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0); reranked 0.520",
         "rare   FAIL     champion modit-rare/3",
         "       - not promoted: a",
         "       - not promoted: b",

@@ -275,11 +275,11 @@ def test_the_text_names_every_domain_its_figures_and_its_reasons():
     verdict = judge(found, {"western": "too few"}, GateParams(), {"horror": "step finetune failed: out of memory"})
     assert verdict_text(verdict).splitlines() == [
         "crime    FAIL     no champion: absolute thresholds",
-        "         - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0)",
+        "         - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0); reranked 0.520",
         "         - not promoted: on pattern-holdout nothing was judged: small",
         "drama    PASS     champion modit-drama/3",
-        "         - item-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0)",
-        "         - pattern-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0)",
+        "         - item-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0); reranked 0.520",
+        "         - pattern-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0); reranked 0.520",
         "horror   FAILED   step finetune failed: out of memory",
         "western  SKIPPED  the domain was not trained: too few",
         "",
