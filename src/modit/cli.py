@@ -110,7 +110,8 @@ def _add_query(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--rerank",
         action=argparse.BooleanOptionalAction,
-        help="reorder a longer list by how likely its items have the attribute (default: what validation chose)",
+        help="reorder a longer list by how likely its items have the attribute and lie in the pattern "
+        "(default: yes, unless that was clearly worse on validation)",
     )
     parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")

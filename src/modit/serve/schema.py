@@ -137,8 +137,8 @@ class RetrieveRequest(ItemsRequest):
     )
     rerank: bool | None = Field(
         None,
-        description="Whether a longer list is fetched and reordered by how likely its items have the attribute. "
-        "Default: yes, unless it was clearly worse on validation.",
+        description="Whether a longer list is fetched and reordered by how likely its items have the attribute and lie "
+        "in the pattern. Default: yes, unless it was clearly worse on validation.",
     )
 
 

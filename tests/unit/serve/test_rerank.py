@@ -162,7 +162,7 @@ def test_explore_shows_probabilities_and_whether_the_list_was_reranked(client, b
     seeds = "&".join(f"seed={item_id}" for item_id in bundle.catalog.item_ids[:SEEDS])
     page = client.get(f"/explore?domain=drama&{seeds}&k=20")
     assert page.status_code == 200
-    assert "reranked by how likely items have the attribute" in page.text
+    assert "reranked by how likely items have the attribute and lie in the pattern" in page.text
     assert 'title="probability of the attribute"' in page.text
     off = client.get(f"/explore?domain=drama&{seeds}&k=20&rerank=off").text
     assert "reranked by how likely" not in off and '<option value="off" selected>' in off
