@@ -134,6 +134,26 @@ def test_the_best_setting_of_the_grid_on_validation_is_chosen(context: Evaluatio
         assert task.decide(cases, results).mean() == tuned.validation
 
 
+def test_a_reranked_row_answers_as_it_was_judged_and_may_keep_to_the_known_pattern(
+    context: EvaluationContext, task: SeedsTask
+) -> None:
+    cases = task.cases(Split.ITEM_HOLDOUT)
+    rows = {row.name: choose(task, row, task.cases(Split.ITEM_VALIDATION)) for row in closed_form_rows(context)}
+    (row, *_) = Reranking(context, 0).rows(rows)
+    settings = [0, len(row.grid) // 8, len(row.grid) - 1]
+    judged = list(row.answers(cases.requests))
+    for number in settings:
+        answered = row.build(row.grid[number]).retrieve(cases.requests)
+        for mine, other in zip(judged[number], answered, strict=True):
+            np.testing.assert_array_equal(mine.rows, other.rows)
+    assert {row.grid[number]["pattern"] for number in settings} == {"any", "same"}
+    known = context.known_patterns
+    for setting, found in zip(row.grid, judged, strict=True):
+        for request, each in zip(cases.requests, found, strict=True):
+            inside = known.nearest[each.rows] == known.nearest_to(request.seeds)
+            assert setting["pattern"] == "any" or (np.diff(inside.astype(int)) <= 0).all()
+
+
 def test_a_move_helps_where_the_attribute_has_a_direction(context: EvaluationContext) -> None:
     tuned = choices(context, Split.PATTERN_VALIDATION)
     for name in ("Density step", names.FIXED_MOVE, names.LOCAL_FEEDBACK):
