@@ -39,7 +39,7 @@ class GateParams(Section):
             must end above -`noise_floor` at the low end, so that an equal model may bring a newer index into service.
         gain_splits: splits on which "gain" asks that Joint@K is significantly above the champion's, by more than
             `noise_floor`.
-        noise_floor: gain in Joint@K that another seed alone may give (benchmarks/noise_floor.py).
+        noise_floor: gain in Joint@K that another seed alone may give (benchmarks/bench_seed_noise.py).
         same_tolerance: most Same@K that may be lost to the champion, at the low end of the interval.
         slice_tolerance: a slice may not be below the champion by more than this, at the high end of the interval.
         lost_items: most of the champion's items that the candidate's catalogue may lack, as a share.
