@@ -70,6 +70,8 @@ class Answer:
         seed_source: how many seeds came from the feature store (`features`) and from the bundle (`bundle`), and why
             the store was not used (`problem`); None where seeds were vectors.
         reranked: whether a second stage reordered the items.
+        trained: False where nothing is trained for the domain, and its verdicts alone answer; model, version and alias
+            then name none.
     """
 
     items: tuple[Item, ...]
@@ -81,6 +83,7 @@ class Answer:
     query: tuple[float, ...] | None = None
     seed_source: Mapping[str, Any] | None = None
     reranked: bool = False
+    trained: bool = True
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Answer:
@@ -93,6 +96,7 @@ class Answer:
         query = tuple(content["query"]) if content.get("query") else None
         facts = {name: content[name] for name in ("domain", "model", "version", "alias", "index_digest")}
         facts |= {"seed_source": content.get("seed_source"), "reranked": content.get("reranked", False)}
+        facts["trained"] = content.get("trained", True)
         return cls(items=items, query=query, **facts)
 
 
@@ -175,7 +179,8 @@ def table(answer: Answer) -> str:
     """
     width = max((len(item.item_id) for item in answer.items), default=0)
     index = f"index {answer.index_digest[:12]}{', reranked' if answer.reranked else ''}"
-    lines = [f"{answer.model} version {answer.version} ({answer.alias}), {index}"]
+    model = f"{answer.model} version {answer.version} ({answer.alias})"
+    lines = [f"{model if answer.trained else f'{answer.domain} before training'}, {index}"]
     for rank, item in enumerate(answer.items, 1):
         attribute, title = _attribute(item), item.title or ""
         lines.append(f"{rank:4}  {item.score:+.4f}  {attribute:>5}  {item.item_id:{width}}  {title}".rstrip())

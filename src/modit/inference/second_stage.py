@@ -10,7 +10,6 @@ import numpy as np
 from modit.inference.items import Items
 from modit.inference.rerank import MOST_FETCHED, GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query, Retriever
-from modit.metric.calibration import probability
 from modit.metric.second_stage import SecondStage
 
 
@@ -29,10 +28,6 @@ class ServedSecondStage:
     log_odds: np.ndarray
     enabled: bool
     kind: str
-
-    def probabilities(self, rows: np.ndarray) -> list[float]:
-        """The probabilities that items have the attribute, in [0, 1], of rows [n]."""
-        return probability(self.log_odds[rows]).tolist()
 
 
 def load_second_stage(folder: Path, first: Retriever[Query], items: Items, domain: str) -> ServedSecondStage:

@@ -25,7 +25,7 @@ from modit.metric.predictor import fit_on_verdicts
 
 # Fewer verdicts of a kind fit neither directions nor probabilities.
 FEWEST_OF_A_KIND = 5
-# Of so many verdicts, evidence counts half of what it counts in the trained domains: among few, the nearest are far.
+# Number of verdicts with which evidence counts half of what it counts in trained domains: of few, the nearest are far.
 _HALF_EVIDENCE = 300
 
 

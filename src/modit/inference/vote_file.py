@@ -67,7 +67,7 @@ def vote_inputs(dimension: int, steps: int, evidence: int) -> tuple[GraphValue, 
 def vote_metadata(
     dimension: int, maximum_seeds: int, blends: Sequence[str], steps: Sequence[str], evidence: Sequence[str]
 ) -> dict[str, str]:
-    """What the file says of itself: its sizes, and the names of each kind in the order of their numbers."""
+    """The metadata of the file: its sizes, and the names of each kind in the order of their numbers."""
     facts: dict[str, Any] = {"dimension": dimension, "maximum_seeds": maximum_seeds}
     facts |= {"blends": list(blends), "steps": list(steps), "evidence": list(evidence)}
     return {f"{_PREFIX}format": FORMAT} | {_PREFIX + name: json.dumps(value) for name, value in facts.items()}

@@ -77,7 +77,7 @@ class DomainGeometry:
 
 _DENSITY_ALPHAS, _PROBE_ALPHAS = np.logspace(-2, 4, 13), np.logspace(-1, 4, 11)
 _SAMPLE = 200_000
-_ANCHORS = 20_000
+_ANCHORS = 5_000
 
 
 def fit_predictor(embeddings: np.ndarray, density: np.ndarray) -> DensityPredictor:
@@ -136,18 +136,24 @@ def fit_on_verdicts(
     The density of a known item is the share of positives among the k nearest other known items.
 
     Args:
-        verdicts: The known ones; density is measured at no more than 20,000 of them.
+        verdicts: The known ones; density is measured at no more than 5,000 of them.
         index: Over all items.
         k: At most half of the known items are taken.
         seed: Of the samples.
     """
+    from modit.index.exact import FEW
+
     known = np.flatnonzero(verdicts.known)
     rows = known
     if len(rows) > _ANCHORS:
         rows = np.sort(stream(seed, "verdict-anchors").choice(rows, _ANCHORS, replace=False))
     embeddings = np.asarray(verdicts.embeddings)[rows]
     neighbours = min(k, max(1, len(known) // 2))
-    found = index.search(embeddings, neighbours, allowed=verdicts.known, exclude=rows[:, None]).rows
+    # Of more queries at once, an exact index imports torch and keeps a copy of the rows; a service does without.
+    blocks = [slice(start, start + FEW - 1) for start in range(0, len(rows), FEW - 1)]
+    found = np.concatenate(
+        [index.search(embeddings[b], neighbours, verdicts.known, rows[b, None]).rows for b in blocks]
+    )
     predictor = fit_predictor(embeddings, verdicts.positive[found].mean(1))
     fitted_on = (verdicts.embeddings, verdicts.positive, verdicts.known)
     return predictor, fit_geometry(*fitted_on, predictor.direction, derived_seed(seed, "geometry"))

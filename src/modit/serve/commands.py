@@ -20,6 +20,14 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("--registry", metavar="URI", help="the MLflow registry (default: MLFLOW_TRACKING_URI)")
     parser.add_argument("--alias", default="champion", help="of the versions to answer from (default %(default)s)")
     parser.add_argument("--domains", metavar="A,B", help="(default: all that have a version with the alias)")
+    parser.add_argument(
+        "--verdicts",
+        action="append",
+        default=[],
+        metavar="DOMAIN=FILE",
+        help="answer for a domain that nothing is trained for from its verdicts (CSV, Parquet or JSON lines of ids and "
+        "0 / 1), over the catalogue of the others; may be given several times",
+    )
     parser.add_argument("--reload-seconds", type=float, default=30.0, help="between looks at the registry (30)")
     parser.add_argument(
         "--threads",
@@ -57,7 +65,15 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from modit.serve.settings import FEATURES_VARIABLE, LOG_VARIABLE, Settings, api_keys, chosen, registry_address
+    from modit.serve.settings import (
+        FEATURES_VARIABLE,
+        LOG_VARIABLE,
+        Settings,
+        api_keys,
+        chosen,
+        registry_address,
+        verdict_files,
+    )
 
     features = chosen(given.features, FEATURES_VARIABLE)
     needed = ["fastapi", "jwt", "uvicorn", "prometheus_client", *(["feast"] if features else [])]
@@ -70,6 +86,7 @@ def _serve(given: argparse.Namespace) -> int:
     options |= {
         "registry": registry_address(given.registry),
         "domains": None if given.domains is None else tuple(filter(None, given.domains.split(","))),
+        "verdicts": verdict_files(given.verdicts),
         "log_requests": chosen(given.log_requests, LOG_VARIABLE),
         "features": features,
     }

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from modit.data.vectors import mean_of_rows
 from modit.inference.items import TITLE, Items
 from modit.inference.retrieval import search
-from modit.release.bundle.loading import Release
+from modit.release.bundle.loading import Release, UntrainedFacts
 from modit.serve.filters import containing
 from modit.serve.retrieve import RetrieveTask
 from modit.serve.schema import RequestError, RetrieveRequest, SeedSource, expect_range
@@ -77,7 +77,8 @@ class Comparison:
     """Seeds, the results of their mean and of the generated query, and where all of them lie on the map.
 
     `cosine` is that of the two queries, `variance` the share that the map shows, `share` that of the scored items that
-    have the attribute; `problem` says why there are no patterns; `reranked` whether the generated query's list was.
+    have the attribute; `problem` says why there are no patterns; `reranked` whether the generated query's list was;
+    `untrained` what is known of a domain that nothing is trained for.
     """
 
     seeds: Listing
@@ -93,6 +94,7 @@ class Comparison:
     seed_source: SeedSource | None
     label: str
     reranked: bool
+    untrained: UntrainedFacts | None
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,9 @@ def compare(
         guidance=release.sampler.info.guidance if guidance is None else guidance,
         problem=patterns if isinstance(patterns, str) else None,
         seed_source=query.source,
-        label=release.source.label,
+        label=release.label,
         reranked=query.reranker is not None,
+        untrained=release.untrained,
     )
 
 

@@ -166,7 +166,7 @@ def _difference(items: OnlineItems, release: Release) -> str | None:
     """Why the store's embeddings are not those that a release understands; None where they are."""
     service = release.bundle.feature_service["name"]
     if not items.has_service(service):
-        return f"the feature store has no feature service {service}, which {release.source.label} names"
+        return f"the feature store has no feature service {service}, which {release.label} names"
     sample = release.space.items
     found = {name: each for name, each in zip(sample, items.find(list(sample)), strict=True) if each is not None}
     spaces = f"the feature view has space {items.space()[:12] or '(none)'}, the bundle {release.bundle.space[:12]}"

@@ -47,12 +47,18 @@ def release_metrics(releases: Iterable[Release]) -> CollectorRegistry:
     """The metrics of the releases that answer now; those that were replaced leave no figure behind."""
     registry = CollectorRegistry()
     labels = ["domain", "model", "version", "index_digest"]
-    info = Gauge("modit_release_info", "1 for each release that answers", labels, registry=registry)
+    info = Gauge("modit_release_info", "1 for each release of a model that answers", labels, registry=registry)
     name, meaning = "modit_release_loaded_timestamp_seconds", "When the release was loaded, Unix time"
     loaded = Gauge(name, meaning, ["domain"], registry=registry)
+    name, meaning = "modit_untrained_verdicts", "Verdicts that answer for a domain that nothing is trained for"
+    verdicts = Gauge(name, meaning, ["domain", "verdict"], registry=registry)
     for release in releases:
         source = release.source
-        info.labels(source.domain, source.model, str(source.version), source.index_digest).set(1)
+        if release.untrained is None:
+            info.labels(source.domain, source.model, str(source.version), source.index_digest).set(1)
+        else:
+            verdicts.labels(source.domain, "positive").set(release.untrained.positives)
+            verdicts.labels(source.domain, "negative").set(release.untrained.negatives)
         loaded.labels(source.domain).set(release.loaded.timestamp())
     return registry
 

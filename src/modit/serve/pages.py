@@ -81,7 +81,8 @@ async def explore(
 ) -> Response:
     """Shows what the mean of some seeds finds beside what the generated query finds."""
     service: Service = request.app.state.service
-    domains, limits = sorted(service.releases.state.releases), service.settings.limits
+    served, limits = service.releases.state.releases, service.settings.limits
+    domains = sorted(served)
     chosen, seeds = domain or next(iter(domains), ""), list(dict.fromkeys(seed or []))
     shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "titles": {}, "most_seeds": 0}
 
@@ -99,6 +100,7 @@ async def explore(
             shown["view"] = compare(release, service.retrieve, patterns, seeds, scale, count, RERANKS[rerank])
 
     given = {"domains": domains, "domain": chosen, "q": q, "seeds": seeds, "guidance": guidance, "k": k}
+    given |= {"untrained": [name for name in domains if served[name].untrained]}
     given |= {"rerank": rerank, "reranks": list(RERANKS)}
     bounds = {"most_k": MOST_K, "most_guidance": limits.guidance, "width": WIDTH, "height": HEIGHT}
     return await _worked_out(service, work, "explore.html", shown, **given, **bounds)

@@ -22,6 +22,7 @@ from modit.release.bundle.loading import Release, ReleaseSource, load_release
 from modit.release.model_registry.model_version import NamedVersion
 from modit.release.model_registry.registry_access import existing_registry
 from modit.release.model_registry.release_state import ChampionResolver, UnresolvedChampion
+from modit.release.untrained_release import choose_base, make_untrained_release, sha256_of_verdicts
 from modit.serve.metrics import RELOADS
 
 _logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class State:
 
     Attributes:
         releases: domain -> what answers.
-        wanted: domains to answer for; None while the registry has not said.
+        wanted: domains to answer for by trained models; None while the registry has not said.
         problems: domain, or "registry" -> why it is not as it should be.
         ready: whether every wanted domain had a release once. A domain that comes later does not change it: it would
             take the others with it.
@@ -48,20 +49,33 @@ class State:
     problems: Mapping[str, str] = field(default_factory=lambda: {_REGISTRY: "not asked yet"})
     ready: bool = False
 
+    @property
+    def trained(self) -> dict[str, Release]:
+        """The releases of models."""
+        return {domain: release for domain, release in self.releases.items() if release.untrained is None}
+
 
 class Releases:
     """The releases of a service. `refresh` is called by one thread at a time, all else is read by any."""
 
-    def __init__(self, ask: AskRegistry, alias: str, domains: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        ask: AskRegistry,
+        alias: str,
+        domains: tuple[str, ...] | None = None,
+        verdicts: Mapping[str, str] | None = None,
+    ) -> None:
         """Prepares; `refresh` asks and loads.
 
         Args:
             ask: names the versions that have the alias.
             alias: of the versions to answer from.
             domains: to answer for; None takes those that the registry names.
+            verdicts: domain that nothing is trained for -> address of the file of its verdicts.
         """
         self.state = State(wanted=domains)
-        self._ask, self._alias, self._domains = ask, alias, domains
+        self._ask, self._alias, self._domains, self._verdicts = ask, alias, domains, verdicts or {}
+        self._made_of: dict[str, tuple[str, ReleaseSource]] = {}
         self._patterns: WeakKeyDictionary[Release, np.ndarray | str] = WeakKeyDictionary()
 
     def follow(self, seconds: float, stopped: threading.Event) -> None:
@@ -81,17 +95,19 @@ class Releases:
         except Exception as error:  # of MLflow, its database or its server: any of them may be away for a while
             self._fail(_REGISTRY, error)
             return
-        wanted = self._domains or tuple(sorted(named.keys() | self.state.releases.keys()))
+        wanted = self._domains or tuple(sorted(named.keys() | self.state.trained.keys()))
         self.state = replace(self.state, wanted=wanted)
         self._note(_REGISTRY, None if wanted else f"no model has a version with the alias {self._alias!r}")
         for domain in wanted:
             self._refresh_domain(domain, named.get(domain))
-        if wanted and set(wanted) <= self.state.releases.keys():
+        if wanted and set(wanted) <= self.state.trained.keys():
             self.state = replace(self.state, ready=True)
+        for domain, file in self._verdicts.items():
+            self._refresh_untrained(domain, file)
 
     def read_patterns(self) -> None:
         """Reads the patterns that pages show, of releases that have none yet: after all of them answer already."""
-        for release in self.state.releases.values():
+        for release in self.state.trained.values():
             known = self._patterns.get(release)
             if not isinstance(known, np.ndarray):
                 self._patterns[release] = found = _read_patterns(release)
@@ -100,6 +116,8 @@ class Releases:
 
     def patterns_of(self, release: Release) -> np.ndarray | str:
         """Number of the pattern of each item, int32 [N], or why that is not known: a sentence."""
+        if release.untrained:
+            return "The patterns of a domain are found when it is trained."
         loading = "The patterns of this version are being read. Load the page again in a moment."
         return self._patterns.get(release, loading)
 
@@ -112,7 +130,7 @@ class Releases:
                 raise named.error
             source, old = ReleaseSource.of(named), self.state.releases.get(domain)
             if old is None or old.source != source:
-                release = load_release(source, self.state.releases.values())
+                release = load_release(source, self.state.trained.values())
                 self.state = replace(self.state, releases={**self.state.releases, domain: release})
                 RELOADS.labels("loaded").inc()
                 _logger.info("%s answers, from %s with index %s", source.label, source.run_uri, source.index_digest)
@@ -120,6 +138,30 @@ class Releases:
             self._fail(domain, error)
         else:
             self._note(domain, None)
+
+    def _refresh_untrained(self, domain: str, file: str) -> None:
+        """Makes the release of a domain that has only verdicts anew if its file, or what it shares, has changed."""
+        problem = f"verdicts of {domain}"
+        if domain in (self.state.wanted or ()):  # in a problem with its model, the verdicts go on answering
+            message = f"{file} is not read: a model of {domain} is registered; leave out --verdicts {domain}"
+            self._note(problem, message if domain in self.state.trained else None)
+            return
+        base = choose_base(self.state.trained.values())
+        if base is None:
+            self._note(problem, "no release answers yet whose catalogue and index could be searched")
+            return
+        try:
+            made_of = sha256_of_verdicts(file), base.source
+            if self._made_of.get(domain) != made_of:
+                release = make_untrained_release(domain, file, base)
+                self.state = replace(self.state, releases={**self.state.releases, domain: release})
+                self._made_of[domain] = made_of
+                RELOADS.labels("loaded").inc()
+                _logger.info("%s answers, from %s and the catalogue of %s", release.label, file, base.source.label)
+        except Exception as error:  # people edit the file, and it may be away for a while; the old verdicts go on
+            self._fail(problem, error)
+        else:
+            self._note(problem, None)
 
     def _fail(self, name: str, error: Exception) -> None:
         RELOADS.labels("failed").inc()

@@ -120,7 +120,7 @@ def _vectors_of(
     """Vectors of seeds, float32 [m, d]: those of the feature store first, then those of the bundle."""
     online, problem = found or FoundVectors({}, None)
     if unknown := [each for each, row in zip(item_ids, rows, strict=True) if row < 0 and each not in online]:
-        allowed = f"ids of {'the feature store or of ' if found else ''}the index of {release.source.label}"
+        allowed = f"ids of {'the feature store or of ' if found else ''}the index of {release.label}"
         reason = f" Only the index was searched: {problem}." if problem else ""
         message = f"The seeds {shown(unknown)} are unknown; allowed: {allowed}.{reason}"
         raise RequestError("seeds.item_ids", unknown, allowed, message=message)
@@ -147,7 +147,7 @@ def _reranker(wanted: bool | None, release: Release) -> RerankRetriever | None:
     """What reranks the list of a request; None where it is not reranked."""
     stage = release.second_stage
     if wanted and stage is None:
-        label, allowed = release.source.label, "false, or nothing"
+        label, allowed = release.label, "false, or nothing"
         message = f"{label} has no second stage, so its lists cannot be reranked; allowed: {allowed}."
         raise RequestError("rerank", wanted, allowed, message=message)
     on = stage is not None and (stage.enabled if wanted is None else wanted)

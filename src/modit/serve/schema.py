@@ -155,8 +155,8 @@ class ResultItem(BaseModel):
     )
     probability: float | None = Field(
         None,
-        description="How likely it has the attribute, 0 to 1, calibrated on validation items; null where the verdict "
-        "is stored, or the release has no second stage.",
+        description="How likely it has the attribute, 0 to 1, calibrated on validation items, or on verdicts left out "
+        "of the fit where nothing is trained; null where the verdict is stored, or the release has no second stage.",
     )
     title: str | None = Field(None, description="Its title, where the catalogue has one.")
 
@@ -179,10 +179,14 @@ class ItemsAnswer(BaseModel):
     )
     query: list[float] | None = Field(None, description="The query vector, if it was asked for.")
     domain: str = Field(description="The domain that was asked for.")
-    model: str = Field(description="Registered name of the model that answered.")
-    version: int = Field(description="Version of the model.")
-    alias: str = Field(description="Alias that names the version.")
+    model: str = Field(description='Registered name of the model that answered; "untrained" for none.')
+    version: int = Field(description="Version of the model; 0 for none.")
+    alias: str = Field(description='Alias that names the version; "untrained" for none.')
     index_digest: str = Field(description="Digest of the index that was searched.")
+    trained: bool = Field(
+        description="False where nothing is trained for the domain, and its verdicts alone answer, with the votes of "
+        "trained domains."
+    )
 
 
 class RetrieveAnswer(ItemsAnswer):

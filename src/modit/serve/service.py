@@ -40,7 +40,7 @@ class Service:
         """
         self.settings = settings
         ask = ask or ask_registry(settings.registry, settings.alias)
-        self.releases = Releases(ask, settings.alias, settings.domains)
+        self.releases = Releases(ask, settings.alias, settings.domains, settings.verdicts)
         self.workers = Workers(settings.threads, settings.queue, settings.timeout_seconds)
         self.features: FeatureSeeds | None = None
         self._log = RequestLog(settings.log_requests) if settings.log_requests else None
@@ -107,17 +107,16 @@ class Service:
     def _log_all(self, releases: dict[str, Release], queries: Sequence[TaskQuery], request_id: str) -> None:
         now = datetime.now(UTC)
         for number, query in enumerate(queries):
-            if self._log and query.anchors:
+            release = releases[query.request.domain]
+            # A night refuses labels of a domain that its items do not have.
+            if self._log and query.anchors and release.untrained is None:
                 name = request_id if len(queries) == 1 else f"{request_id}-{number}"
-                self._log.add(LoggedRequest(name, now, query.anchors, releases[query.request.domain]))
+                self._log.add(LoggedRequest(name, now, query.anchors, release))
 
     def readiness(self) -> dict[str, Any]:
         """Whether every wanted domain has a release, what answers, and what is wrong."""
         state = self.releases.state
-        answering = {
-            domain: {"version": release.source.version, "index_digest": release.source.index_digest}
-            for domain, release in state.releases.items()
-        }
+        answering = {domain: _answers_from(release) for domain, release in state.releases.items()}
         problems = dict(state.problems)
         if self.features and self.features.problem:
             problems["features"] = self.features.problem
@@ -145,14 +144,22 @@ class Service:
         state = self.releases.state
         if release := state.releases.get(domain):
             return release
-        if state.wanted is None or domain in state.wanted:
+        if state.wanted is None or domain in state.wanted or domain in self.settings.verdicts:
             message = f"The domain {shown(domain)} has no release yet; /readyz says why. Try again in a moment."
             later = retry_after(self.settings.reload_seconds)
             raise RequestError("domain", domain, "a domain that has a release", 503, later, message)
-        served = ", ".join(sorted(state.wanted))
+        served = ", ".join(sorted({*state.wanted, *self.settings.verdicts}))
         found = f"the domains are {served}" if served else "there is none yet"
         message = f"There is no domain {shown(domain)}; {found}."
         raise RequestError("domain", domain, served or "none yet", 404, message=message)
+
+
+def _answers_from(release: Release) -> dict[str, Any]:
+    """What `/readyz` says of a release."""
+    facts: dict[str, Any] = {"version": release.source.version, "index_digest": release.source.index_digest}
+    if release.untrained:
+        facts["untrained"] = {"positives": release.untrained.positives, "negatives": release.untrained.negatives}
+    return facts
 
 
 def _facts_of(releases: dict[str, Release], queries: Sequence[TaskQuery]) -> dict[str, Any]:

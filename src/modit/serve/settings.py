@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
 from modit.core.machine import usable_cores
+from modit.core.names import DOMAIN_NAME
 from modit.release.model_registry.registry_access import TRACKING_VARIABLE
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
@@ -41,6 +43,7 @@ class Settings:
 
     Attributes:
         domains: to answer for; None takes those that have a version with the alias.
+        verdicts: domain that nothing is trained for -> address of the file of its verdicts.
         rate: requests a second of one client; None for any number.
         wrong_keys_rate: requests a second of one address that bring a wrong key; further ones are refused unread.
         log_requests: input folder that gets answered requests as labels; None: they are not logged.
@@ -53,6 +56,7 @@ class Settings:
     registry: str
     alias: str = "champion"
     domains: tuple[str, ...] | None = None
+    verdicts: Mapping[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = 8000
     reload_seconds: float = 30.0
@@ -73,6 +77,10 @@ class Settings:
     def __post_init__(self) -> None:
         _require("--alias", self.alias, bool(self.alias), "the name of an alias, such as champion")
         _require("--domains", self.domains, self.domains != (), "names with commas between")
+        for name, file in self.verdicts.items():
+            allowed = "DOMAIN=FILE, a name of lower-case letters, digits and underscores and the address of a file"
+            _require("--verdicts", f"{name}={file}", bool(file and DOMAIN_NAME.fullmatch(name)), allowed)
+            _require("--verdicts", name, name not in (self.domains or ()), "a domain that --domains does not name")
         _require("--port", self.port, 0 <= self.port < 2**16, "0..65535")
         _require("--threads", self.threads, self.threads >= 1, ">= 1")
         _require("--queue", self.queue, self.queue >= 0, ">= 0")
@@ -105,6 +113,16 @@ def registry_address(given: str | None) -> str:
 def chosen(given: str | None, variable: str) -> str | None:
     """An option's value: what was given, else that of an environment variable; an empty one counts as none."""
     return given or os.environ.get(variable) or None
+
+
+def verdict_files(given: Sequence[str]) -> dict[str, str]:
+    """Reads the values of `--verdicts`, DOMAIN=FILE each; ConfigError if a domain occurs twice."""
+    files: dict[str, str] = {}
+    for each in given:
+        domain, _, file = each.partition("=")
+        _require("--verdicts", each, domain not in files, "each domain once")
+        files[domain] = file
+    return files
 
 
 def api_keys() -> tuple[str, ...]:

@@ -111,6 +111,7 @@ def answer_fields(request: ItemsRequest, result: SearchResult, release: Release)
         "version": source.version,
         "alias": source.alias,
         "index_digest": source.index_digest,
+        "trained": release.untrained is None,
     }
     return fields | ({"query": result.query.tolist()} if request.return_query else {})
 
@@ -143,9 +144,8 @@ def probabilities_at(release: Release, rows: np.ndarray, verdicts: Sequence[bool
     Returns:
         n values in [0, 1]; None where the verdict is stored, the item is not there, or there is no second stage.
     """
-    if release.second_stage is None:
+    if (chances := release.probabilities(rows)) is None:
         return [None] * len(rows)
-    chances = release.second_stage.probabilities(rows)
     unknown = [verdict is None and row >= 0 for verdict, row in zip(verdicts, rows.tolist(), strict=True)]
     return [chance if there else None for chance, there in zip(chances, unknown, strict=True)]
 

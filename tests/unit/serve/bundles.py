@@ -5,6 +5,7 @@ hundred items.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -26,6 +27,7 @@ from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
 from modit.metric.patterns import Patterns
 from modit.metric.second_stage import SecondStage
+from modit.model.readout import Move, readout_json
 from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.bundle import Bundle as BundleManifest
 from modit.release.bundle.making import Ingredients, make_bundle
@@ -65,11 +67,12 @@ class Bundle:
         unscored: float = 0.0,
         integer_ids: bool = False,
         rerank: bool = False,
+        vote_file: Path | None = None,
     ) -> None:
         """Args: `seed` of the embeddings; `status` and `champion` as the verdict says; `ends` the data; `order` of the
         items, by default that of the seed: another order is another index of the same space;
         `params` of the run; `unscored`: share of the items without a verdict of drama; `rerank`: whether the second
-        stage answers unasked.
+        stage answers unasked; `vote_file`: what its domains vote with for others that nothing is trained for.
         """
         self.run, self.scratch, self.domains = run, scratch, tuple(domains)
         self.store = ArtifactStore(Storage(run), scratch / "cache")
@@ -91,7 +94,10 @@ class Bundle:
         self.put("report", None, lambda folder: write_json(folder / "report.json", report))
         self.put_verdict(status, champion)
         for domain in domains:
-            self.put("sampler", domain, lambda folder, d=domain: of_domain(sampler_file, d, folder), made_of)
+            files = (sampler_file, vote_file)
+            self.put("sampler", domain, lambda folder, d=domain, f=files: of_domain(*f, d, folder), made_of)
+            if vote_file:
+                self.put("readout", domain, save_readout)
             self.put("cases", domain, lambda folder: save_cases(folder, seed))
             self.put("second_stage", domain, make_stage(seed, rerank, self.catalog).save, made_of)
             self.bind(domain)
@@ -219,11 +225,19 @@ def make_stage(seed: int, enabled: bool, catalog: Catalog) -> SecondStage:
     return SecondStage(log_odds, patterns, DEPTH, WEIGHT, SHARPNESS, enabled, {"kind": "mean"})
 
 
-def of_domain(sampler_file: Path, domain: str, folder: Path) -> None:
+def save_readout(folder: Path) -> None:
+    """A vote of two moves, one of them local."""
+    moves = [Move("mean", "attribute", 1.0), Move("mean", "both", 0.6, "30", 0.6)]
+    write_json(folder / "readout.json", readout_json(0.0, moves, [0.5, 0.5]))
+
+
+def of_domain(sampler_file: Path, vote_file: Path | None, domain: str, folder: Path) -> None:
     """The same weights, said to be of another domain: an export takes seconds."""
     model = onnx.load(sampler_file)
     onnx.helper.set_model_props(model, replace(describe(), domain=domain).as_metadata())
     onnx.save(model, folder / "sampler.onnx")
+    if vote_file:
+        shutil.copy(vote_file, folder)
 
 
 def write_json(path: Path, content: Any) -> None:

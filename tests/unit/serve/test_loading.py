@@ -83,7 +83,7 @@ def test_an_index_that_the_sampler_was_not_made_for_makes_no_bundle(make_bundle)
 def test_the_sampler_of_another_domain_makes_no_bundle(make_bundle, sampler_file):
     bundle = make_bundle()
     made_of = bundle.store.get("sampler", "drama").key_parts["inputs"]
-    bundle.put("sampler", "drama", lambda folder: of_domain(sampler_file, "crime", folder), made_of)
+    bundle.put("sampler", "drama", lambda folder: of_domain(sampler_file, None, "crime", folder), made_of)
     with pytest.raises(ArtifactError, match=r"sampler.onnx is of domain crime; needed is drama"):
         bundle.bind("drama")
 

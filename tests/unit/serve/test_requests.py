@@ -159,6 +159,7 @@ def test_an_answer_says_what_answered(client, bundle):
         "version": 3,
         "alias": "champion",
         "index_digest": bundle.index_digest,
+        "trained": True,
         "reranked": False,
         "seed_source": {"features": 0, "bundle": 1},
     }

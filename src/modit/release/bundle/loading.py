@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
@@ -14,9 +17,10 @@ from modit.core.storage import Storage
 from modit.index.params import RetrievalParams
 from modit.inference.items import Items, load_items
 from modit.inference.retrieval import SamplerRetriever, retriever_over
-from modit.inference.runtime import OnnxSampler, load_sampler
+from modit.inference.runtime import OnnxSampler, QuerySampler, load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.inference.second_stage import ServedSecondStage, load_second_stage
+from modit.metric.calibration import probability
 from modit.release.bundle.bundle import (
     BUNDLE,
     CANARIES_FILE,
@@ -67,6 +71,20 @@ class ReleaseSource:
         return f"{self.model} version {self.version}"
 
 
+class UntrainedFacts(NamedTuple):
+    """What is known of a domain that nothing is trained for.
+
+    Attributes:
+        positives: Number of its positive verdicts.
+        negatives: Number of its negative verdicts.
+        log_odds: That the items have the attribute, by a model of these verdicts, float32 [N].
+    """
+
+    positives: int
+    negatives: int
+    log_odds: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Release:
     """What answers for a domain.
@@ -81,17 +99,30 @@ class Release:
         loaded: When.
         depth: K of its run, the number of results that its lists were judged by.
         second_stage: Reranks its lists; None in a bundle of an earlier version.
+        untrained: Of a domain that nothing is trained for; else None. Bundle and space are then those of the release
+            whose catalogue and index it shares.
     """
 
     source: ReleaseSource
     bundle: Bundle
-    sampler: OnnxSampler
+    sampler: QuerySampler
     retriever: SamplerRetriever
     items: Items
     space: Space
     loaded: datetime
     depth: int
     second_stage: ServedSecondStage | None = None
+    untrained: UntrainedFacts | None = None
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return self.source.label if self.untrained is None else f"{self.source.domain} before training"
+
+    def probabilities(self, rows: np.ndarray) -> list[float] | None:
+        """The probabilities that items have the attribute, in [0, 1], of rows [n]; None where nothing tells."""
+        source = self.untrained or self.second_stage
+        return None if source is None else probability(source.log_odds[rows]).tolist()
 
 
 def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Release:
