@@ -26,6 +26,7 @@ STEP = Step(
     ),
     outputs=("evaluation",),
     params=("retrieval", "sampler"),
+    of_started_from=("readout",),
     per_domain=True,
     image="release",
     resources=Resources(cpus=2, memory_gb=8),

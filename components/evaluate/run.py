@@ -12,7 +12,7 @@ from modit.evaluate.evaluation import EvaluationSettings, headline
 from modit.evaluate.records import read_records, read_rounds, read_variants, round_guidance
 from modit.evaluate.seeds.both_scopes import evaluate_domain
 from modit.evaluate.seeds.context import EvaluationContext
-from modit.evaluate.seeds.rows import model_row
+from modit.evaluate.seeds.rows import model_row, untrained_row
 from modit.evaluate.seeds.second_stage import second_stage_facts, served_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.storage import read_json, save_evaluation, save_tables
@@ -58,6 +58,9 @@ def run(context: StepContext) -> dict[str, object]:
         rows.append(model_row(variant.row, variant.folder / "model.pt", task, sampler, scale))
     stage = SecondStage.load(context.input("second_stage"), *domain.catalog.embeddings.shape)
     rows.append(served_row(rows[names.STAGES.index(names.POLICY)], stage, domain))
+    if readouts := context.started_from_by_domain("readout"):
+        votes = [read_json(folder / READOUT_FILE) for folder in readouts.values()]
+        rows.append(untrained_row(domain, votes, context.input("sampler")))
     champion = Champion.load(context.input("champion"))
     baseline = load_champion(champion, context.input("champion"), domain.index, domain.known_verdicts)
     evaluation = evaluate_domain(task, rows, settings, baseline)

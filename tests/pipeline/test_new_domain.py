@@ -18,7 +18,7 @@ from components.registry import REGISTRY
 from modit.cli import main
 from modit.core.artifacts import MANIFEST, Manifest, digest_of_files, list_files
 from modit.core.errors import ConfigError, ContractError
-from modit.core.run_config import wanted_config
+from modit.core.run_config import NewDomain, wanted_config
 from modit.core.runner import StepRunner
 from modit.core.storage import Storage
 from modit.data.catalog import Catalog
@@ -336,6 +336,27 @@ def test_a_domain_that_has_only_verdicts_is_answered_from_the_runs_folder(base, 
     unknown = ["query", "--run", str(run), "--seeds", "nobody", *known]
     assert main(unknown) == 1 and "'nobody' is not in the catalogue" in capsys.readouterr().err
     assert main(order) == 1 and "--verdicts is missing" in capsys.readouterr().err
+
+
+def test_the_evaluation_reads_the_votes_of_the_run_that_it_starts_from_and_is_made_anew_when_they_change(
+    base, tmp_path
+):
+    runner, (first, second, _) = base
+    run = tmp_path / "there"
+    shutil.copytree(runner.run.local, run)
+    new = NewDomain(name=second, run=str(run))
+    step, store = REGISTRY.get("evaluate"), runner.store
+    assert new.artifacts_there(REGISTRY, step, store) == {}
+    digests = []
+    for share in (0.0, 0.5):
+        voted = readout_json(share, [Move("mean", "attribute", 1.0)], [1.0])
+        shutil.rmtree(run / "readout", ignore_errors=True)
+        publish(run, "readout", first, lambda folder, v=voted: (folder / "readout.json").write_text(json.dumps(v)))
+        ((place, made),) = new.artifacts_there(REGISTRY, step, store).items()
+        assert place == ("readout", first)
+        digests.append(made.digest)
+    assert digests[0] != digests[1]
+    assert new.artifacts_there(REGISTRY, REGISTRY.get("finetune"), store) == {}
 
 
 def publish(run: Path, name: str, domain: str, write: Callable[[Path], object]) -> None:

@@ -147,6 +147,21 @@ class StepContext:
             raise ArtifactError(f"step {self.step.name!r}: this run adds no domain to another one")
         return self.run_config.new_domain.started_from(self._store).read(name)
 
+    def started_from_by_domain(self, name: str) -> dict[str, Path]:
+        """Folders of an artifact of the domains of the run that this one adds a domain to, of those that have it.
+
+        Returns:
+            Domain -> folder, in the order of the names; empty in a run that adds no domain.
+
+        Raises:
+            ArtifactError: the step does not declare it, or it is damaged.
+        """
+        self._expect_declared(name, self.step.of_started_from, "artifact of the run that it starts from")
+        if (new := self.run_config.new_domain) is None:
+            return {}
+        found, other = new.artifacts_there(self._registry, self.step, self._store), new.started_from(self._store)
+        return {domain: other.read(name, domain) for kind, domain in found if kind == name}
+
     def catalogue(self, table: str | None = None) -> Path:
         """The run's input as a local folder: of a remote one, a copy of the files that the run's days need.
 

@@ -92,6 +92,9 @@ def key_parts(registry: Registry, task: Task, store: ArtifactStore, config: RunC
         "inputs": {label: store.get(name, of).digest for label, name, of in _input_places(registry, task)},
         "code": step_code(registry, step),
     }
+    if config.new_domain:
+        found = config.new_domain.artifacts_there(registry, step, store)
+        parts["inputs"] |= {f"{name}/{domain} there": made.digest for (name, domain), made in found.items()}
     if step.reads_catalogue:
         days = config.window.days(params.window) if config.window else None
         parts["catalogue"] = catalogue_parts(config.catalogue, days)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from modit.core.params import RunParams
 
 Edge = tuple[str, str]
+# What the step that decides the domains writes into its first output.
+DOMAINS_FILE = "domains.json"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 import fsspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from modit.core.artifacts import ArtifactStore
+from modit.core.artifacts import ArtifactStore, Manifest
 from modit.core.errors import ConfigError
 from modit.core.names import DOMAIN_NAME, PRESETS, SCORER, VERDICT_FILE
 from modit.core.params import Seed
+from modit.core.registry import DOMAINS_FILE, Registry
+from modit.core.step import Step
 from modit.core.storage import Storage
 from modit.core.window import NamedWindow
 
@@ -59,6 +61,21 @@ class NewDomain(BaseModel):
     def started_from(self, store: ArtifactStore) -> ArtifactStore:
         """The artifacts of the run that it starts from; `store` is that of the run that adds the domain."""
         return ArtifactStore(Storage(self.run), store.cache)
+
+    def artifacts_there(self, registry: Registry, step: Step, store: ArtifactStore) -> dict[tuple[str, str], Manifest]:
+        """What a step reads of the domains of that run: name and domain -> manifest, of those that are there.
+
+        Args:
+            registry: all steps.
+            step: with `of_started_from`.
+            store: that of the run that adds the domain.
+        """
+        other, deciding = self.started_from(store), registry.domain_step
+        if not step.of_started_from or deciding is None or other.find(deciding.outputs[0]) is None:
+            return {}
+        domains = other.read_json(deciding.outputs[0], DOMAINS_FILE)["domains"]
+        places = [(name, domain) for name in step.of_started_from for domain in sorted(domains)]
+        return {place: made for place in places if (made := other.find(*place))}
 
 
 RUN_FILE = "run.json"

@@ -33,7 +33,7 @@ from modit.core.key import Task, explain, key_parts
 from modit.core.locks import night_lease
 from modit.core.memory import in_parts
 from modit.core.names import DOMAIN_NAME, SKIPPED_NO_DATA
-from modit.core.registry import Registry
+from modit.core.registry import DOMAINS_FILE, Registry
 from modit.core.run_config import open_run
 from modit.core.services import reaching
 from modit.core.shards import ShardParts, Work
@@ -42,8 +42,6 @@ from modit.core.storage import Storage, canonical_json
 from modit.core.workspace import Attempt, Workspace, cache_folder
 
 __all__ = ["StepContext", "StepResult", "StepRunner", "Team"]
-
-DOMAINS_FILE = "domains.json"
 
 # Seconds that a shard waits while another one looks for parts or merges them.
 JOIN_WAIT = 600.0

@@ -114,6 +114,8 @@ class Step:
             outside of its run.
         new_domain: of a run that adds a domain to another run: `own` makes the artifacts as ever, `taken` takes those
             of the other run byte for byte, `extended` makes them of those of the other run.
+        of_started_from: of a run that adds a domain to another run, artifacts of the other run's domains that the step
+            reads beside its inputs, of those domains that have them.
         watches: folders beside the run that only grow, such as a log of releases; which files are in them counts for
             skipping, of a step that runs per domain those of its domain.
         uses_folders: folders of the repository that it uses besides what `run` imports; their content counts for
@@ -138,6 +140,7 @@ class Step:
     group: str | None = None
     reusable: bool = True
     new_domain: Literal["own", "taken", "extended"] = "own"
+    of_started_from: tuple[str, ...] = ()
     watches: tuple[str, ...] = ()
     uses_folders: tuple[str, ...] = ()
 

@@ -6,12 +6,15 @@ PRETRAINED, CONTINUED, SFT, POLICY = "Pre. GR", "CPT only", "MO-DiT", "HPPO"
 STAGES = (PRETRAINED, CONTINUED, SFT, POLICY)
 # What HPPO's served query is made of, each part by itself.
 NETWORK, VOTE = f"{POLICY}, network alone", f"{POLICY}, vote alone"
+# Of a domain that is added to a run: what its verdicts gave before anything was trained for it.
+UNTRAINED = "Before training"
 AVERAGE, CHAMPION = "Average pooling", "Champion"
 FIXED_MOVE, LOCAL_FEEDBACK = "Fixed move", "Local feedback"
 FILTER = "Filter on all verdicts"
 AGAINST_SFT, SFT_GAIN = f"{POLICY} - {SFT}", f"{SFT} - {PRETRAINED}"
 AGAINST_CLASSICAL, AGAINST_VALIDATED = f"{POLICY} - best classical", f"{POLICY} - best classical by validation"
 AGAINST_AVERAGE, AGAINST_CHAMPION = f"{POLICY} - {AVERAGE}", f"{POLICY} - {CHAMPION}"
+AGAINST_UNTRAINED = f"{POLICY} - {UNTRAINED}"
 AGAINST_TWO_STAGE = f"{POLICY} + rerank - best two-stage"
 
 

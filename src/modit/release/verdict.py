@@ -85,7 +85,9 @@ def _split_sentence(split: str, figures: Json) -> str:
     joint, reranked = figures["joint"]["hppo"], figures["joint"].get("hppo_reranked")
     # Where the second stage is off, the lists are the same.
     served = f"; reranked {reranked:.3f}" if reranked not in (None, joint) else ""
-    return f"{split.replace('_', '-')}: Joint@K {joint:.3f}, {change}{served}"
+    untrained = figures["joint"].get("before_training")
+    before = "" if untrained is None else f" (before training {untrained:.3f})"
+    return f"{split.replace('_', '-')}: Joint@K {joint:.3f}{before}, {change}{served}"
 
 
 def judged_in_words(domain: Json) -> list[str]:

@@ -17,13 +17,16 @@ from modit.core.run_config import RunConfig
 from modit.evaluate.records import VARIANT_WORDS
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.task import Row
+from modit.export.sampler import export_vote
 from modit.hppo.params import VARIANTS
 from modit.inference.retrieval import Query
+from modit.inference.untrained import untrained_retriever
+from modit.inference.vote_file import VOTE_FILE
 from modit.model.readout import Move, readout_json
 from modit.params import Params
 from modit.release.gate.champion import NONE, Champion
 from modit.train.checkpoint import save_model
-from tests.unit.evaluate.conftest import build_stage
+from tests.unit.evaluate.conftest import DIMENSION, build_stage
 
 
 @dataclass
@@ -36,6 +39,11 @@ class FolderContext:
     left_out: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     run_config: RunConfig = RunConfig(catalogue="/somewhere/books/", preset="tiny")
+    there: dict[str, Path] = field(default_factory=dict)
+
+    def started_from_by_domain(self, name: str) -> dict[str, Path]:
+        assert name == "readout"
+        return self.there
 
     def input(self, name: str) -> Path:
         return self.root / name
@@ -162,6 +170,58 @@ def test_the_page_shows_variants_with_their_rounds_and_curves(with_variants: Fol
     assert page.index("HPPO off-policy: rounds on validation") < page.index("HPPO adaptive: rounds on validation")
     assert "Loss of HPPO adaptive" in page
     assert "Loss of HPPO round 1" in page
+
+
+@pytest.fixture
+def added(step_context: FolderContext, tmp_path: Path) -> FolderContext:
+    """The same run, as one that adds the domain to a run with two trained ones."""
+    votes = {"crime": Move("mean", "attribute", 1.0), "drama": Move("mean", "both", 0.6, "30", 0.6)}
+    for domain, move in votes.items():
+        (tmp_path / domain).mkdir()
+        (tmp_path / domain / "readout.json").write_text(json.dumps(readout_json(0.5, [move], [1.0])))
+    shutil.copytree(step_context.root, tmp_path / "run")
+    (tmp_path / "run" / "sampler").mkdir()
+    export_vote(DIMENSION, 12, tmp_path / "run" / "sampler" / VOTE_FILE)
+    return replace(step_context, root=tmp_path / "run", there={domain: tmp_path / domain for domain in votes})
+
+
+def test_a_domain_that_is_added_shows_what_its_train_verdicts_gave_before_training(
+    added: FolderContext, context: EvaluationContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = []
+    monkeypatch.setattr(
+        "modit.evaluate.seeds.rows.untrained_retriever",
+        lambda domain, verdicts, *given: known.append(verdicts) or untrained_retriever(domain, verdicts, *given),
+    )
+    run_evaluate(added)
+    run_render_report(added)
+    assert [(each.known == context.patterns.trainable).all() for each in known] == [True]
+    content = json.loads((added.root / "evaluation" / "evaluation.json").read_text())
+    report = json.loads((added.root / "report" / "report.json").read_text())
+    page = (added.root / "report" / "report.html").read_text()
+    before = []
+    for name, split in content["splits"].items():
+        joint = {row["name"]: row["joint"] for row in split["rows"]}
+        before.append(joint["Before training"])
+        (compared,) = [entry for entry in split["comparisons"] if entry["name"] == "HPPO - Before training"]
+        assert compared["joint"]["mean"] == pytest.approx(joint["HPPO"] - joint["Before training"], abs=2e-6)
+        (cell,) = [cell for cell in report["cells"] if cell["split"] == name]
+        assert cell["joint"]["before_training"] == joint["Before training"]
+    # The attribute has one direction, which a hundred verdicts show; the models here are not trained.
+    assert np.mean(before) > report["mean_joint"]["average"] + 0.1
+    assert report["mean_joint"]["before_training"] == pytest.approx(np.mean(before))
+    assert f"before training, from its verdicts {100 * np.mean(before):.1f}" in page
+    assert "HPPO against what the domain&#39;s verdicts gave before training" in page
+    assert "HPPO minus before training" in page
+
+
+def test_a_run_that_adds_no_domain_has_no_such_row(step_context: FolderContext) -> None:
+    run_evaluate(step_context)
+    run_render_report(step_context)
+    content = json.loads((step_context.root / "evaluation" / "evaluation.json").read_text())
+    assert all(row["name"] != "Before training" for split in content["splits"].values() for row in split["rows"])
+    page = (step_context.root / "report" / "report.html").read_text()
+    assert "before training, from its verdicts" not in page and "HPPO minus before training" not in page
 
 
 def test_every_variant_has_words() -> None:

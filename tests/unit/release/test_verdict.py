@@ -29,6 +29,15 @@ def test_each_domain_has_its_status_basis_figures_and_reasons():
     ]
 
 
+def test_a_domain_that_was_added_shows_what_its_verdicts_gave_before_training():
+    splits = judged_splits()
+    splits["item_holdout"]["joint"]["before_training"] = 0.4312
+    fresh = {"status": "PASS", "basis": "no champion: absolute thresholds", "reasons": ["c"], "splits": splits}
+    text = verdict_text({"status": "PASS", "domains": {"fresh": fresh}})
+    assert "item-holdout: Joint@K 0.500 (before training 0.431), +10.0 points over Average pooling" in text
+    assert "pattern-holdout: Joint@K 0.500, +10.0 points" in text
+
+
 def test_a_page_gets_the_basis_and_the_conclusion_as_sentences():
     judged = {"status": "FAIL", "basis": "champion modit-rare/3", "reasons": ["a", "b"], "words": "not promoted: a; b"}
     assert judged_in_words(judged) == ["basis: champion modit-rare/3", "not promoted: a", "not promoted: b"]

@@ -58,11 +58,11 @@ def build_report(evaluations: Mapping[str, Json], facts: RunFacts) -> Json:
         "rules": protocol_rules(domains),
         "cells": cells,
         "mean_joint": _mean_joint(cells),
-        "counts": {name: _count(name, cells) for name in HEADLINES},
+        "counts": {name: _count(name, cells) for name in _compared(cells)},
         "whole_catalogue": {
             "cells": whole,
             "mean_joint": _mean_joint(whole),
-            "counts": {name: _count(name, whole) for name in HEADLINES},
+            "counts": {name: _count(name, whole) for name in _compared(whole)},
         },
         "domains": domains,
     }
@@ -92,14 +92,23 @@ def _cell(domain: str, split: str, result: Json) -> Json:
         "hppo_reranked": names.reranked(names.POLICY),
         "filter": names.FILTER,
     }
+    headlines: tuple[str, ...] = HEADLINES
+    if names.UNTRAINED in joint:
+        rows["before_training"], headlines = names.UNTRAINED, (*HEADLINES, names.AGAINST_UNTRAINED)
     return cell | {
         "patterns": result["patterns"],
         "best_classical": best["test"],
         "best_two_stage": best["two_stage"],
         "joint": {key: joint[name] for key, name in rows.items()},
-        "differences": {name: compared[name]["joint"] for name in HEADLINES},
-        "same_differences": {name: compared[name]["same"] for name in HEADLINES},
+        "differences": {name: compared[name]["joint"] for name in headlines},
+        "same_differences": {name: compared[name]["same"] for name in headlines},
     }
+
+
+def _compared(cells: list[Json]) -> tuple[str, ...]:
+    """The comparisons of the headline; that with before training where a domain was added to a run."""
+    added = any(names.AGAINST_UNTRAINED in cell.get("differences", {}) for cell in cells)
+    return (*HEADLINES, names.AGAINST_UNTRAINED) if added else HEADLINES
 
 
 def _mean_joint(cells: list[Json]) -> dict[str, float]:
@@ -159,6 +168,9 @@ def protocol_rules(domains: Mapping[str, Json]) -> list[str]:
         "Joint: results with the attribute and in the seeds' pattern. Attr: with the attribute. Same: in the pattern. "
         "Cond: Joint over Attr, averaged over the cases that retrieved the attribute at all. AUC: how often a held-out "
         "high-density item of the group is nearer to the query than a seed.",
+        "The row Before training is there where a domain was added to a run: what the verdicts of its train items give "
+        "without training. Directions are fitted on them, and moves vote with the mean weights of the domains that the "
+        "run before has trained, as `modit query --verdicts` and the service answer.",
         "The row Champion, where there is one, is the exported sampler that answers today, at the guidance that it is "
         "served with. Of patterns that are held out today it may have seen some: that is in its favour.",
         "Oracle rows look at the answer: the centroid of the held-out tail, the best of eight candidates by its true "

@@ -31,6 +31,7 @@ STAGE_NAMES = {"pretrained": "pretraining", "continued": "continued pretraining"
 # The rows of the headline and what is compared, in words.
 MEANS = (
     ("average", "averaging the seeds"),
+    ("before_training", "before training, from its verdicts"),
     ("best_classical", "best classical row"),
     ("mo_dit", "MO-DiT"),
     ("hppo", "HPPO"),
@@ -38,6 +39,7 @@ MEANS = (
     ("hppo_reranked", "HPPO + rerank"),
 )
 COMPARISONS = (
+    (names.AGAINST_UNTRAINED, "HPPO against what the domain's verdicts gave before training"),
     (names.AGAINST_SFT, "HPPO against MO-DiT, the same model before preference alignment"),
     (names.AGAINST_CLASSICAL, "HPPO against the best classical row, which answers with one closed-form query"),
     (names.AGAINST_TWO_STAGE, "HPPO with a reranked list against the best classical row with one"),
@@ -64,7 +66,9 @@ def render_page(report: Json) -> str:
         "setting": setting,
         "decimals": decimals,
     }
-    environment.globals |= {"MEANS": MEANS, "COMPARISONS": COMPARISONS, "greatest_mean": _greatest_mean}
+    means = [(key, words) for key, words in MEANS if key in report["mean_joint"]]
+    comparisons = [(name, words) for name, words in COMPARISONS if name in report["counts"]]
+    environment.globals |= {"MEANS": means, "COMPARISONS": comparisons, "greatest_mean": _greatest_mean}
     environment.globals["best_of"] = best_of
     environment.globals["whole_k"] = next(iter(report["domains"].values()))["whole_catalogue"]["k"]
     environment.globals["split_words"] = {split: split.description for split in HOLDOUTS}
@@ -130,7 +134,7 @@ def best_of(rows: Sequence[Json]) -> dict[str, float]:
 
 
 def _greatest_mean(means: Json) -> float:
-    return max(means[key] for key, _ in MEANS)
+    return max(means[key] for key, _ in MEANS if key in means)
 
 
 def _forests(cells: Sequence[Json]) -> list[tuple[str, Markup]]:
@@ -142,6 +146,8 @@ def _forests(cells: Sequence[Json]) -> list[tuple[str, Markup]]:
         names.AGAINST_CLASSICAL: "HPPO minus best classical row",
         names.AGAINST_TWO_STAGE: "HPPO + rerank minus best two-stage row",
     }
+    if names.AGAINST_UNTRAINED in judged[0]["differences"]:
+        titles[names.AGAINST_UNTRAINED] = "HPPO minus before training"
     return [
         (
             title,

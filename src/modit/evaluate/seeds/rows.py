@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from modit.evaluate.task import Kind, Row, Setting
 from modit.index.item_index import ItemIndex
 from modit.inference.rerank import AttributeValues, RerankRetriever, StoredLogOdds, fetch_deeper, rerank
 from modit.inference.retrieval import Query, Retriever, SearchResult, search_together
+from modit.inference.untrained import mean_vote, untrained_retriever
+from modit.inference.vote_file import load_vote
 from modit.metric.attribute_model import fit_attribute_models
 from modit.metric.known_patterns import KnownPatterns
 from modit.model.axes import Geometry
@@ -185,6 +188,19 @@ def model_row(
     sampler = Sampler(load_model(path), geometry, params.steps, params.samples, readout).eval()
     scale = choose_guidance(task, sampler, params.guidance) if guidance is None else guidance
     return generator_row(name, Generator(sampler, scale, context.index, context.known_verdicts))
+
+
+def untrained_row(context: EvaluationContext, readouts: Sequence[Mapping[str, Any]], sampler: Path) -> Row[Query]:
+    """What the domain's known verdicts gave before training: the votes of other domains, as the service answers.
+
+    Args:
+        context: The domain; its known verdicts are those of training items.
+        readouts: Contents of `readout.json` of domains that were trained before.
+        sampler: Folder of an exported sampler, with the file of the vote.
+    """
+    given = (mean_vote(readouts), load_vote(sampler), context.index, context.k)
+    retriever = untrained_retriever(context.domain, context.known_verdicts, *given)
+    return Row(names.UNTRAINED, "model", replace(retriever, together=True))
 
 
 def generator_row(name: str, generator: Generator) -> Row[Query]:

@@ -23,6 +23,7 @@ from modit.evaluate.names import (
     CHAMPION,
     POLICY,
     SFT,
+    UNTRAINED,
     reranked,
 )
 from modit.evaluate.seeds.slices import HEAD, SLICES, TAIL
@@ -188,6 +189,7 @@ class SplitFigures(_Figures):
         """For the verdict."""
         rows = {"hppo": POLICY, "hppo_reranked": reranked(POLICY)}
         rows |= {_KEYS[name]: other for name, (_, other) in self.compared.items()}
+        rows |= {"before_training": UNTRAINED} if UNTRAINED in self.rows else {}
         same = self.comparisons[AGAINST_CHAMPION].same if self.champion else None
         return {
             "cases": self.cases,
