@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ from modit.release.untrained_answer import answer_untrained
 from modit.serve.settings import Settings, verdict_files
 from tests.unit.infra.test_images_import import import_in
 from tests.unit.serve.conftest import listening, running, wait_until
+
+# Regressions are fitted, which takes a busy machine some time.
+eventually = partial(wait_until, seconds=60)
 
 # Without the attribute, near each other, and with verdicts.
 SEEDS = ["item-116", "item-229", "item-132"]
@@ -57,11 +61,11 @@ def serving(bundle, file, **settings):
 
 
 def wait_for_premium(client):
-    wait_until(lambda: "premium" in client.get("/readyz").json()["releases"])
+    eventually(lambda: "premium" in client.get("/readyz").json()["releases"])
 
 
 def problem_of(client) -> str:
-    wait_until(lambda: "verdicts of premium" in client.get("/readyz").json()["problems"])
+    eventually(lambda: "verdicts of premium" in client.get("/readyz").json()["problems"])
     return client.get("/readyz").json()["problems"]["verdicts of premium"]
 
 
@@ -128,12 +132,12 @@ def test_a_file_that_changes_is_read_again_and_one_with_a_fault_leaves_the_old_v
         wait_for_premium(client)
         assert sum(client.get("/readyz").json()["releases"]["premium"]["untrained"].values()) == 100
         write(verdicts, voting.catalog, slice(0, 150))
-        wait_until(lambda: sum(client.get("/readyz").json()["releases"]["premium"]["untrained"].values()) == 150)
+        eventually(lambda: sum(client.get("/readyz").json()["releases"]["premium"]["untrained"].values()) == 150)
         verdicts.write_text("item_id,verdict\nnobody,1\n")
         assert "'nobody'" in problem_of(client)
         assert client.get("/readyz").status_code == 200 and len(ask(client)["items"]) == 20
         write(verdicts, voting.catalog, slice(0, 60))
-        wait_until(lambda: not client.get("/readyz").json()["problems"])
+        eventually(lambda: not client.get("/readyz").json()["problems"])
         assert sum(client.get("/readyz").json()["releases"]["premium"]["untrained"].values()) == 60
 
 
@@ -174,12 +178,12 @@ def test_a_model_takes_the_place_of_the_verdicts_as_soon_as_it_is_promoted(make_
     file, served = write(tmp_path / "drama.csv", bundle.catalog, slice(0, 100)), [bundle.named("crime", 1)]
     with running(lambda: served, verdicts={"drama": str(file)}) as client:
         asked = {"domain": "drama", "seeds": {"item_ids": SEEDS}}
-        wait_until(lambda: "drama" in client.get("/readyz").json()["releases"])
+        eventually(lambda: "drama" in client.get("/readyz").json()["releases"])
         assert not client.post("/v1/retrieve", json=asked).json()["trained"]
         served.append(bundle.named("drama", 4))
-        wait_until(lambda: client.post("/v1/retrieve", json=asked).json()["trained"])
+        eventually(lambda: client.post("/v1/retrieve", json=asked).json()["trained"])
         assert client.post("/v1/retrieve", json=asked).json()["version"] == 4
-        wait_until(lambda: client.get("/readyz").json()["problems"])
+        eventually(lambda: client.get("/readyz").json()["problems"])
         message = f"{file} is not read: a model of drama is registered; leave out --verdicts drama"
         assert client.get("/readyz").json()["problems"] == {"verdicts of drama": message}
 
@@ -233,7 +237,7 @@ def test_requests_for_it_are_not_logged_as_labels_which_a_night_would_refuse(vot
 def test_the_client_and_the_command_show_that_nothing_is_trained(voting, verdicts, capsys):
     with listening(champions(voting), verdicts={"premium": str(verdicts)}, reload_seconds=0.05) as url:
         client = Client(url)
-        wait_until(lambda: "premium" in client.readiness()["releases"])
+        eventually(lambda: "premium" in client.readiness()["releases"])
         answer = client.retrieve("premium", SEEDS, 5)
         assert not answer.trained and table(answer).startswith("premium before training, index ")
         assert main(["query", "--url", url, "--domain", "premium", "--seeds", ",".join(SEEDS), "-k", "5"]) == 0
