@@ -1,9 +1,11 @@
-"""What of the machine this process may use. Standard library only."""
+"""What of the machine this process may use."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from modit.core.errors import ConfigError
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -26,13 +28,13 @@ def threads_of_a_task() -> int:
     launcher.
 
     Raises:
-        ValueError: OMP_NUM_THREADS is no whole number from 1.
+        ConfigError: OMP_NUM_THREADS is no whole number from 1.
     """
     given = os.environ.get("OMP_NUM_THREADS")
     if not given:
         return max(1, usable_cores() // 2)
     if not given.isdecimal() or int(given) < 1:
-        raise ValueError(f"OMP_NUM_THREADS is {given!r}; allowed: a whole number from 1")
+        raise ConfigError(f"OMP_NUM_THREADS is {given!r}; allowed: a whole number from 1")
     return int(given)
 
 

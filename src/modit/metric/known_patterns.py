@@ -17,7 +17,7 @@ import numpy as np
 from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
 from modit.core.memory import at_once
-from modit.data.vectors import ROWS_AT_ONCE
+from modit.data.vectors import ROWS_AT_ONCE, unit
 from modit.metric.evidence import KnownVerdicts
 
 # A pattern whose centre is the mean of fewer known positives has no spread that one could trust.
@@ -98,14 +98,14 @@ class KnownPatterns:
         pattern would be: with T = m |mean - centre|^2 / spread, its probability is 1 / (1 + (T / 5)^4).
 
         Args:
-            seeds: float32 [m, d], m >= 1.
+            seeds: float32 [m, d] of any length, m >= 1.
             rows: Of the items [n].
             vectors: Their embeddings, unit float32 [n, d].
         """
         everywhere = np.full(len(rows), np.inf, np.float32)
         if not len(self.centres):
             return Margins(0.0, everywhere, everywhere)
-        mean = seeds.mean(0)
+        mean = unit(seeds).mean(0)
         from_centres = ((self.centres - mean) ** 2).sum(1)
         own = int(from_centres.argmin())
         spread = float(self.spreads.mean())
@@ -122,7 +122,7 @@ class KnownPatterns:
 
     def nearest_to(self, seeds: np.ndarray) -> int:
         """The known pattern whose centre is nearest to the mean of seeds [m, d]; -1 if none is known."""
-        return int(((self.centres - seeds.mean(0)) ** 2).sum(1).argmin()) if len(self.centres) else -1
+        return int(((self.centres - unit(seeds).mean(0)) ** 2).sum(1).argmin()) if len(self.centres) else -1
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`; equal content gives equal bytes."""

@@ -21,7 +21,8 @@ from modit.metric.known_patterns import KnownPatterns
 
 SECOND_STAGE_FILE, LOG_ODDS_FILE, PATTERNS_FILE = "second_stage.json", "log_odds.npy", "patterns.npz"
 _DIGESTS = {"log_odds_digest": LOG_ODDS_FILE, "patterns_digest": PATTERNS_FILE}
-_SCHEMA_VERSION = 1
+# 2: patterns, and their sharpness.
+_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,18 +114,22 @@ class SecondStage:
         place, array = folder / SECOND_STAGE_FILE, folder / LOG_ODDS_FILE
         try:
             content = json.loads(place.read_text(encoding="utf-8"))
-            own = {name: content.pop(name) for name in ("schema_version", *_DIGESTS)}
+            if (version := content.pop("schema_version")) != _SCHEMA_VERSION:
+                reads = f"this version of modit reads {_SCHEMA_VERSION}"
+                raise ArtifactError(f"{place}: schema_version is {version!r}; {reads}")
+            expected = {name: content.pop(name) for name in _DIGESTS}
+            found = {name: sha256_of_file(folder / file) for name, file in _DIGESTS.items()}
             depth, weight, enabled = content.pop("depth"), content.pop("weight"), content.pop("enabled")
             sharpness = content.pop("sharpness")
             log_odds = np.load(array, allow_pickle=False)
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{error.filename} is missing") from error
         except (OSError, KeyError, ValueError, AttributeError, EOFError) as error:
-            raise ArtifactError(f"{folder}: {SECOND_STAGE_FILE} or {LOG_ODDS_FILE} is damaged: {error!r}") from error
-        if own["schema_version"] != _SCHEMA_VERSION:
-            found = own["schema_version"]
-            raise ArtifactError(f"{place}: schema_version is {found!r}; this version of modit reads {_SCHEMA_VERSION}")
+            raise ArtifactError(f"{folder}: {SECOND_STAGE_FILE} or an array is damaged: {error!r}") from error
         for name, file in _DIGESTS.items():
-            if (found := sha256_of_file(folder / file)) != own[name]:
-                raise ArtifactError(f"{folder / file}: its sha256 is {found}; {SECOND_STAGE_FILE} has {own[name]}")
+            if found[name] != expected[name]:
+                wanted = f"{SECOND_STAGE_FILE} has {expected[name]}"
+                raise ArtifactError(f"{folder / file}: its sha256 is {found[name]}; {wanted}")
         if log_odds.shape != (items,) or log_odds.dtype != np.float32 or not (np.abs(log_odds) <= CLIP).all():
             raise ArtifactError(
                 f"{array} is {log_odds.dtype} {log_odds.shape}; allowed: float32 [{items}] in [-{CLIP:g}, {CLIP:g}]"

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from modit.core import machine
+from modit.core.errors import ConfigError
 from modit.core.machine import threads_of_a_task, usable_cores
 
 
@@ -54,5 +55,5 @@ def test_the_threads_that_the_environment_sets_are_taken(cgroup, monkeypatch):
 @pytest.mark.parametrize("given", ["0", "-1", "many", "2.5"])
 def test_threads_that_are_no_number_from_one_are_named(monkeypatch, given):
     monkeypatch.setenv("OMP_NUM_THREADS", given)
-    with pytest.raises(ValueError, match="OMP_NUM_THREADS is .*; allowed: a whole number from 1"):
+    with pytest.raises(ConfigError, match="OMP_NUM_THREADS is .*; allowed: a whole number from 1"):
         threads_of_a_task()

@@ -261,6 +261,23 @@ def test_a_damaged_artifact_is_refused_by_field(
         SecondStage.load(tmp_path, *context.catalog.embeddings.shape)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(context: EvaluationContext, tmp_path: Path, name: str) -> None:
+    build_stage(context).save(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ArtifactError, match=name):
+        SecondStage.load(tmp_path, *context.catalog.embeddings.shape)
+
+
+def test_an_artifact_of_before_patterns_is_refused_by_its_version(context: EvaluationContext, tmp_path: Path) -> None:
+    build_stage(context).save(tmp_path)
+    content = json.loads((tmp_path / SECOND_STAGE_FILE).read_text())
+    old = {name: value for name, value in content.items() if name not in ("patterns_digest", "sharpness")}
+    (tmp_path / SECOND_STAGE_FILE).write_text(json.dumps(old | {"schema_version": 1}))
+    with pytest.raises(ArtifactError, match="schema_version is 1; this version of modit reads 2"):
+        SecondStage.load(tmp_path, *context.catalog.embeddings.shape)
+
+
 def test_an_array_of_another_catalogue_or_of_python_objects_is_refused(
     context: EvaluationContext, tmp_path: Path
 ) -> None:

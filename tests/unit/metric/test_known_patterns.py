@@ -97,6 +97,15 @@ def test_the_probability_is_the_mixture_of_both_answers(margins: list[float], kn
     assert (found <= 0).all() and np.exp(found.astype(float)) == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_length_of_seed_vectors_changes_nothing() -> None:
+    items, labels = world(4)
+    found, rows, seeds = known_without(items, labels, 2), np.arange(len(items)), items[labels == 3][:7]
+    longer = seeds * np.linspace(0.1, 30, len(seeds), dtype=np.float32)[:, None]
+    expected = found.margins(seeds, rows, items).log_probability(15.0)
+    np.testing.assert_allclose(found.margins(longer, rows, items).log_probability(15.0), expected, atol=1e-3)
+    assert found.nearest_to(longer) == found.nearest_to(seeds)
+
+
 def test_without_a_known_pattern_every_item_may_lie_in_that_of_the_seeds() -> None:
     items, labels = world(0)
     nothing = KnownPatterns.of(KnownVerdicts(items, np.zeros(len(items), bool), np.ones(len(items), bool)), labels)
