@@ -77,7 +77,7 @@ class DomainGeometry:
 
 _DENSITY_ALPHAS, _PROBE_ALPHAS = np.logspace(-2, 4, 13), np.logspace(-1, 4, 11)
 _SAMPLE = 200_000
-_ANCHORS = 5_000
+_ANCHORS = 20_000
 
 
 def fit_predictor(embeddings: np.ndarray, density: np.ndarray) -> DensityPredictor:
@@ -136,7 +136,7 @@ def fit_on_verdicts(
     The density of a known item is the share of positives among the k nearest other known items.
 
     Args:
-        verdicts: The known ones; density is measured at no more than 5,000 of them.
+        verdicts: The known ones; density is measured at no more than 20,000 of them.
         index: Over all items.
         k: At most half of the known items are taken.
         seed: Of the samples.
