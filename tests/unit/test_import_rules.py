@@ -22,6 +22,7 @@ ROOMS = {
     "model": set(),
     "train": {"core", "data", "metric", "model"},
     "hppo": {"core", "data", "index", "metric", "model", "train"},
+    "semantic_ids": {"core", "data", "index", "train", "model"},
     "inference": {"core", "data", "index", "metric"},
     "export": {"core", "index", "metric", "model", "inference"},
     "evaluate": {"core", "data", "index", "metric", "model", "train", "hppo", "inference"},

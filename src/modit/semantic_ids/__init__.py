@@ -1,0 +1,1 @@
+"""Semantic IDs: item tokenisers, the autoregressive retriever over them, and beam search over the trie of IDs."""
