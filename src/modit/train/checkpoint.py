@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from modit.core.errors import ArtifactError
 from modit.model.dit import DiTConfig, MODiT
-from modit.train.distributed import from_first, rank_and_size
+from modit.train.distributed import Network, from_first, rank_and_size
 
 
 def write_atomically(payload: dict[str, Any], path: Path) -> None:
@@ -21,28 +22,46 @@ def write_atomically(payload: dict[str, Any], path: Path) -> None:
     temporary.replace(path)
 
 
-def save_model(path: Path, model: MODiT) -> None:
-    """Writes the configuration and the weights; the same weights give the same bytes."""
+def save_model(path: Path, model: nn.Module) -> None:
+    """Writes the configuration and the weights; the same weights give the same bytes.
+
+    Args:
+        path: of the file.
+        model: with a dataclass as attribute `config`.
+    """
     weights = {name: value.detach().cpu().contiguous() for name, value in sorted(model.state_dict().items())}
-    write_atomically({"config": asdict(model.config), "weights": weights}, path)
+    write_atomically({"config": asdict(cast(Any, model).config), "weights": weights}, path)
 
 
 def load_model(path: Path) -> MODiT:
-    """Reads what `save_model` wrote, in evaluation mode.
+    """Reads a DiT that `save_model` wrote, in evaluation mode.
 
     Raises:
-        ArtifactError: the file is missing or holds no model.
+        ArtifactError: the file is missing.
+    """
+    return load_network(path, lambda config: MODiT(DiTConfig(**config)))
+
+
+def load_network(path: Path, build: Callable[[dict[str, Any]], Network]) -> Network:
+    """Reads what `save_model` wrote, in evaluation mode.
+
+    Args:
+        path: of the file.
+        build: makes a network from the fields of its configuration.
+
+    Raises:
+        ArtifactError: the file is missing.
     """
     if not path.exists():
         raise ArtifactError(f"{path}: no model file")
     stored = torch.load(path, map_location="cpu", weights_only=True)
-    model = MODiT(DiTConfig(**stored["config"]))
+    model = build(stored["config"])
     model.load_state_dict(stored["weights"])
     return model.eval()
 
 
 def save_training_state(
-    path: Path, model: MODiT, optimizer: torch.optim.Optimizer, average: nn.Module | None, step: int
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None, step: int
 ) -> None:
     """Writes all that the loop needs to go on after `step` steps; batches need no state, they are drawn by step.
 
@@ -66,7 +85,9 @@ def save_training_state(
         write_atomically(payload, path)
 
 
-def load_training_state(path: Path, model: MODiT, optimizer: torch.optim.Optimizer, average: nn.Module | None) -> int:
+def load_training_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None
+) -> int:
     """Restores a state in place and returns the number of steps done; 0 where there is none yet.
 
     In a team only the first process reads, and hands out to the others what each must have; its `path` counts for all.

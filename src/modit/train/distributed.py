@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import torch
 import torch.distributed as distributed
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from modit.core.runner import Team
-from modit.model.dit import MODiT
 from modit.train.params import Sharding
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 
 Value = TypeVar("Value")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @contextmanager
@@ -96,16 +96,22 @@ def must_shard(sharding: Sharding, needed: int, device: torch.device) -> bool:
 
 
 def shard(objective: nn.Module, average: AveragedModel | None, device: torch.device) -> None:
-    """Cuts a model inside of `objective`, and its average, among all processes, block by block, in place."""
+    """Cuts the model of `objective`, and its average, among all processes in place, along its `blocks` if it has any.
+
+    Args:
+        objective: `modit.train.loop.Objective`.
+        average: of the same model.
+        device: of the processes.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(device.type, (rank_and_size()[1],))
     for root in (objective, *([average.module] if average is not None else [])):
-        model = next(module for module in root.modules() if isinstance(module, MODiT))
-        for block in model.blocks:
+        for block in getattr(getattr(root, "model", root), "blocks", ()):
             fully_shard(block, mesh=mesh)
-            register_fsdp_forward_method(block, "encode")  # conditions pass a block by this method
+            if hasattr(block, "encode"):
+                register_fsdp_forward_method(block, "encode")  # conditions pass a block by this method
         fully_shard(root, mesh=mesh)
 
 
@@ -114,14 +120,18 @@ def whole_tensor(value: Tensor) -> Tensor:
     return value.full_tensor() if _is_cut(value) else value
 
 
-def whole_model(model: MODiT) -> MODiT:
-    """The model itself, or a whole copy in each process where it is cut; all processes must call this together."""
+def whole_model(model: Network) -> Network:
+    """The model itself, or a whole copy in each process where it is cut; all processes must call this together.
+
+    Args:
+        model: built from its attribute `config` alone.
+    """
     if not any(map(_is_cut, model.parameters())):
         return model
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
-    copy = MODiT(model.config)
+    copy = type(model)(cast(Any, model).config)
     copy.load_state_dict(cast(dict[str, Tensor], weights))
     return copy
 

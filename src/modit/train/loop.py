@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 import torch.distributed as distributed
@@ -20,9 +20,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from modit.core.memory import batch_parts
 from modit.core.seeds import derived_seed
-from modit.model.dit import MODiT
 from modit.train.checkpoint import load_training_state, save_training_state
 from modit.train.distributed import (
+    Network,
     must_shard,
     rank_and_size,
     shard,
@@ -34,6 +34,7 @@ from modit.train.distributed import (
 from modit.train.params import OptimizerParams
 
 Batch = dict[str, Tensor]
+Trained = TypeVar("Trained", bound=nn.Module, contravariant=True)
 
 
 class Log(Protocol):
@@ -48,8 +49,8 @@ class Log(Protocol):
         ...
 
 
-class Stage(Protocol):
-    """Data and loss of a training stage."""
+class Stage(Protocol[Trained]):
+    """Data and loss of a training stage of some kind of network."""
 
     name: str
 
@@ -57,7 +58,7 @@ class Stage(Protocol):
         """Draws a global batch: tensors whose first dimension is `size`."""
         ...
 
-    def loss(self, model: MODiT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: Trained, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each row [b], and figures to log, each [b]."""
         ...
 
@@ -65,7 +66,7 @@ class Stage(Protocol):
 class Objective(nn.Module):
     """A model with the loss of a stage, so that data parallelism wraps one forward."""
 
-    def __init__(self, model: MODiT, stage: Stage) -> None:
+    def __init__(self, model: Network, stage: Stage[Network]) -> None:
         super().__init__()
         self.model, self.stage = model, stage
 
@@ -104,18 +105,18 @@ def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
 
 
 def train(
-    model: MODiT,
-    stage: Stage,
+    model: Network,
+    stage: Stage[Network],
     params: OptimizerParams,
     seed: int,
     log: Log,
     checkpoint: Path | None = None,
-) -> MODiT:
+) -> Network:
     """Trains a model and returns it (its weight average where `params.ema` is set); in bf16 on a GPU.
 
     Args:
-        model: the velocity field to start from, trained in place or cut up; what is returned is whole, in evaluation
-            mode, on the CPU.
+        model: the network to start from, trained in place or cut up; what is returned is whole, in evaluation mode, on
+            the CPU. It is built from its attribute `config`, and cut up along its `blocks` if it has any.
         stage: data and loss.
         params: optimiser settings.
         seed: of batches, noise, times and dropout.
@@ -160,7 +161,7 @@ def _in_team(
 def _optimizer_step(
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
-    stage: Stage,
+    stage: Stage[Network],
     params: OptimizerParams,
     step: int,
     seed: int,

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from modit.model.dit import DiTConfig, MODiT
 from modit.train.checkpoint import save_model
+from modit.train.distributed import Network
 from modit.train.loop import Stage, train
 from modit.train.params import ModelParams, OptimizerParams
 
@@ -77,14 +78,14 @@ def new_model(dimension: int, params: ModelParams, seed: int) -> MODiT:
 
 
 def run_stage(
-    model: MODiT,
-    stage: Stage,
+    model: Network,
+    stage: Stage[Network],
     params: OptimizerParams,
     seed: int,
     folder: Path,
     scratch: Path,
     logger: logging.Logger,
-) -> MODiT:
+) -> Network:
     """Trains and writes `model.pt` and `curve.json` into `folder`; an interrupted stage goes on from `scratch`.
 
     Args:
