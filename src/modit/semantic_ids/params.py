@@ -1,4 +1,4 @@
-"""Sections of `params.yaml`: how items get semantic IDs."""
+"""Sections of `params.yaml`: how items get semantic IDs, and how the retriever over them is trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from modit.core.params import AtLeastZero, Positive, Section, Weight
+from modit.core.params import AtLeastZero, Positive, Section, Share, Weight
+from modit.train.params import LoopParams
 
 Method = Literal["rq", "sarq", "acrq", "sa2crq"]
 
@@ -77,4 +78,34 @@ class TokenizerParams(Section):
             raise ValueError(f"sizes {self.sizes} make too many IDs; allowed: products of about 2^62 / 2^layers")
         if self.collisions == "suffix" and self.adaptive:
             raise ValueError(f"collisions is suffix and method {self.method}; allowed: suffix with rq and acrq only")
+        return self
+
+
+class RetrieverParams(LoopParams):
+    """Section `train_retriever`: the decoder over semantic IDs, and its training on sessions.
+
+    Attributes:
+        batch: rows of tokens in a global batch; a row holds several sessions.
+        row_tokens: tokens of a row; a row is never shorter than one session of `session_items` needs.
+        session_items: most items of a session that the decoder reads, the last ones; 20 is customary for TIGER.
+        width: of a token.
+        depth: number of blocks.
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLP over the width.
+        dropout: on embeddings, attention and MLP outputs.
+    """
+
+    batch: Positive = 32
+    row_tokens: Positive = 256
+    session_items: Positive = 20
+    width: Positive = 128
+    depth: Positive = 2
+    heads: Positive = 4
+    mlp_ratio: Annotated[float, Field(gt=0)] = 2.0
+    dropout: Share = 0.1
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> RetrieverParams:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width is {self.width}; allowed: a multiple of 2 * heads, {2 * self.heads}")
         return self

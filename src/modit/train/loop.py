@@ -31,7 +31,7 @@ from modit.train.distributed import (
     whole_model,
     whole_tensor,
 )
-from modit.train.params import OptimizerParams
+from modit.train.params import LoopParams
 
 Batch = dict[str, Tensor]
 Trained = TypeVar("Trained", bound=nn.Module, contravariant=True)
@@ -80,7 +80,7 @@ def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(derived_seed(seed, stage, step))
 
 
-def learning_rate_factor(step: int, params: OptimizerParams) -> float:
+def learning_rate_factor(step: int, params: LoopParams) -> float:
     """Linear warm-up, then cosine to `final_ratio` of the peak."""
     warmup = max(1, round(params.warmup * params.steps))
     if step < warmup:
@@ -89,7 +89,7 @@ def learning_rate_factor(step: int, params: OptimizerParams) -> float:
     return params.final_ratio + (1 - params.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def build_optimizer(model: nn.Module, params: OptimizerParams) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, params: LoopParams) -> torch.optim.AdamW:
     """AdamW; weight decay on matrices only."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
@@ -107,7 +107,7 @@ def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
 def train(
     model: Network,
     stage: Stage[Network],
-    params: OptimizerParams,
+    params: LoopParams,
     seed: int,
     log: Log,
     checkpoint: Path | None = None,
@@ -147,7 +147,7 @@ def train(
 
 
 def _in_team(
-    objective: Objective, average: AveragedModel | None, params: OptimizerParams, device: torch.device
+    objective: Objective, average: AveragedModel | None, params: LoopParams, device: torch.device
 ) -> nn.Module:
     """The objective as the processes of a team share it: a whole copy in each, or cut among them."""
     if rank_and_size()[1] == 1:
@@ -162,7 +162,7 @@ def _optimizer_step(
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
     stage: Stage[Network],
-    params: OptimizerParams,
+    params: LoopParams,
     step: int,
     seed: int,
     device: torch.device,

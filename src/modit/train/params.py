@@ -11,7 +11,7 @@ from modit.core.params import AtLeastZero, Positive, Section, Share, Weight
 Sharding = Literal["none", "full", "auto"]
 
 
-class OptimizerParams(Section):
+class LoopParams(Section):
     """What every training stage sets for the one loop.
 
     Attributes:
@@ -27,12 +27,6 @@ class OptimizerParams(Section):
         sharding: of a stage that several processes train: none (each keeps the whole model), full (parameters,
             gradients and optimiser state are cut among them), auto (full where they take over half of a GPU's memory).
         ema: decay of the weight average; 0 for none.
-        condition_dropout: share of targets that see BOS alone, for guidance.
-        curvature: Jacobi weight of the loss.
-        rotate: chance that a sequence is seen under a random rotation of everything, axes included
-            (docs/adr/0004).
-        draws: (time, noise) draws of each case in a step (stages with one target).
-        full_share: share of cases that keep all their seeds; others keep a random subset, as callers do.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
     """
@@ -48,13 +42,27 @@ class OptimizerParams(Section):
     accumulate: Positive = 1
     sharding: Sharding = "auto"
     ema: Share = 0.0
+    log_every: Positive = 50
+    checkpoint_every: Positive = 500
+
+
+class OptimizerParams(LoopParams):
+    """What the training stages of the DiT set.
+
+    Attributes:
+        condition_dropout: share of targets that see BOS alone, for guidance.
+        curvature: Jacobi weight of the loss.
+        rotate: chance that a sequence is seen under a random rotation of everything, axes included
+            (docs/adr/0004).
+        draws: (time, noise) draws of each case in a step (stages with one target).
+        full_share: share of cases that keep all their seeds; others keep a random subset, as callers do.
+    """
+
     condition_dropout: Share = 0.1
     curvature: Literal["none", "remaining", "travelled"] = "remaining"
     rotate: Weight = 1.0
     draws: Positive = 4
     full_share: Weight = 0.5
-    log_every: Positive = 50
-    checkpoint_every: Positive = 500
 
 
 class FinetuneParams(OptimizerParams):

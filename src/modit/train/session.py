@@ -15,7 +15,7 @@ from modit.model.dit import DiTConfig, MODiT
 from modit.train.checkpoint import save_model
 from modit.train.distributed import Network
 from modit.train.loop import Stage, train
-from modit.train.params import ModelParams, OptimizerParams
+from modit.train.params import LoopParams, ModelParams
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -80,7 +80,7 @@ def new_model(dimension: int, params: ModelParams, seed: int) -> MODiT:
 def run_stage(
     model: Network,
     stage: Stage[Network],
-    params: OptimizerParams,
+    params: LoopParams,
     seed: int,
     folder: Path,
     scratch: Path,

@@ -1,0 +1,246 @@
+"""A decoder-only transformer over the tokens of a session: each item is the tokens of its ID, then END.
+
+Shape legend: B batch, T tokens, P tokens of a prompt, C candidates of a prompt, S tokens of a candidate or of what a
+beam has decoded, W beams, H width, A heads, E head width, V vocabulary.
+
+What a token sees is given by blocks: a token of block b sees earlier tokens of block b and of block 0. So one pass
+holds several sessions (blocks 1, 2, ...), or one prompt (block 0) and several candidates after it (blocks 1, 2, ...).
+Positions are given apart, so that each candidate starts where the prompt ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modit.model.dit import rotate
+from modit.semantic_ids.item_codes import END, PAD
+
+# The block of padding, which sees itself only.
+NO_BLOCK = -1
+ROPE_BASE = 10_000.0
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Size of a decoder.
+
+    Attributes:
+        vocabulary: V, tokens.
+        width: H, a multiple of 2 * heads.
+        depth: number of blocks.
+        heads: A, attention heads.
+        mlp_ratio: hidden width of the SwiGLU MLP over H.
+        dropout: on embeddings, attention and MLP outputs, in [0, 1).
+        session_items: most items of a session that it was trained on; of longer ones it reads the last.
+    """
+
+    vocabulary: int
+    width: int = 128
+    depth: int = 2
+    heads: int = 4
+    mlp_ratio: float = 2.0
+    dropout: float = 0.1
+    session_items: int = 20
+
+
+class Scored(NamedTuple):
+    """Candidates after a prompt.
+
+    Attributes:
+        log_probabilities: of each token given the prompt and the candidate's tokens before it [B, C, S]; 0 at padding.
+        states: hidden state at each candidate's END token, after the last norm [B, C, H]; zeros for an empty candidate.
+    """
+
+    log_probabilities: Tensor
+    states: Tensor
+
+
+class Cache(NamedTuple):
+    """Keys and values of tokens that are behind.
+
+    Attributes:
+        keys: one [B, A, T, E] a block.
+        values: one [B, A, T, E] a block.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+
+def visibility(blocks: Tensor) -> Tensor:
+    """Which earlier tokens each token sees, and itself: blocks int64 [B, T] -> bool [B, 1, T, T]."""
+    count = blocks.shape[1]
+    earlier = torch.ones(count, count, dtype=torch.bool, device=blocks.device).tril()
+    same = (blocks[:, None, :] == blocks[:, :, None]) | (blocks[:, None, :] == 0)
+    itself = torch.eye(count, dtype=torch.bool, device=blocks.device)
+    return ((same & (blocks[:, None, :] != NO_BLOCK) & earlier) | itself)[:, None]
+
+
+class Block(nn.Module):
+    """Pre-norm attention and SwiGLU MLP."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        hidden = round(config.mlp_ratio * config.width)
+        self.heads = config.heads
+        self.norm_attention, self.norm_mlp = nn.RMSNorm(config.width), nn.RMSNorm(config.width)
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.up = nn.Linear(config.width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, config.width, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All tokens of a pass [B, T, H], and their keys and values [B, A, T, E]."""
+        query, key, value = self.project(x, positions)
+        return self.finish(x, F.scaled_dot_product_attention(query, key, value, attn_mask=mask)), key, value
+
+    def project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values [B, A, T, E]."""
+        query, key, value = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1)
+        )
+        return rotate(query, positions, ROPE_BASE), rotate(key, positions, ROPE_BASE), value
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What follows attention [B, A, T, E]: residuals and MLP."""
+        x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
+        gate, up = self.up(self.norm_mlp(x)).chunk(2, dim=-1)
+        return x + self.dropout(self.down(F.silu(gate) * up))
+
+
+class Decoder(nn.Module):
+    """The autoregressive retriever's network; output weights are the embedding's."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocabulary, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.RMSNorm(config.width)
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+        self.initialize()
+
+    def initialize(self) -> None:
+        """Normal with 0.02, and less for what adds to the residual stream of a deep network (GPT-2)."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim > 1:
+                last = name.endswith(("out.weight", "down.weight"))
+                nn.init.normal_(parameter, std=0.02 / (2 * self.config.depth) ** 0.5 if last else 0.02)
+
+    def forward(self, tokens: Tensor, positions: Tensor, blocks: Tensor) -> Tensor:
+        """Hidden states after the last norm.
+
+        Args:
+            tokens: int64 [B, T].
+            positions: int64 [B, T].
+            blocks: int64 [B, T]; see the module.
+
+        Returns:
+            [B, T, H]; `logits` of them predict the token after each.
+        """
+        return self._run(tokens, positions, blocks)[0]
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Hidden states [..., H] -> logits over all tokens [..., V]; padding and BOS are never predicted: -inf."""
+        found = states @ self.embed.weight.T + self.bias
+        never = torch.arange(self.config.vocabulary, device=found.device) < END
+        return found.masked_fill(never, float("-inf"))
+
+    def log_probabilities(self, prompts: Tensor, lengths: Tensor, candidates: Tensor) -> Scored:
+        """Scores several candidates after each prompt in one pass: the prompt is encoded once (label packing, RAD-DPO).
+
+        Args:
+            prompts: int64 [B, P], padded at the end.
+            lengths: tokens of each prompt int64 [B], at least 1.
+            candidates: int64 [B, C, S], each the codes of an ID and END, padded at the end; all padding for none.
+        """
+        rows, count, longest = candidates.shape
+        places = torch.arange(prompts.shape[1], device=prompts.device)
+        there = candidates != PAD
+        numbers = torch.arange(1, count + 1, device=prompts.device)[:, None]
+        blocks = torch.cat(
+            [
+                torch.where(places < lengths[:, None], 0, NO_BLOCK),
+                torch.where(there, numbers, NO_BLOCK).flatten(1),
+            ],
+            1,
+        )
+        after = lengths[:, None, None] + torch.arange(longest, device=prompts.device).expand(rows, count, -1)
+        positions = torch.cat([places.expand(rows, -1), after.flatten(1)], 1)
+        states = self(torch.cat([prompts, candidates.flatten(1)], 1), positions, blocks)
+        last = states[torch.arange(rows, device=states.device), lengths - 1]
+        own = states[:, prompts.shape[1] :].unflatten(1, (count, longest))
+        before = torch.cat([last[:, None, None].expand(-1, count, 1, -1), own[:, :, :-1]], 2)
+        found = self.logits(before).log_softmax(-1).gather(-1, candidates[..., None]).squeeze(-1)
+        end = (candidates == END)[..., None]
+        return Scored(found.masked_fill(~there, 0.0), (own * end).sum(2))
+
+    @torch.no_grad()
+    def encode(self, prompts: Tensor, lengths: Tensor) -> tuple[Tensor, Cache]:
+        """Runs prompts once, for decoding after them.
+
+        Args:
+            prompts: int64 [B, P], padded at the end.
+            lengths: tokens of each prompt int64 [B], at least 1.
+
+        Returns:
+            The hidden state of each prompt's last token [B, H], and the cache of all its tokens.
+        """
+        places = torch.arange(prompts.shape[1], device=prompts.device).expand(len(prompts), -1)
+        states, cache = self._run(prompts, places, torch.where(places < lengths[:, None], 0, NO_BLOCK))
+        return states[torch.arange(len(prompts), device=states.device), lengths - 1], cache
+
+    @torch.no_grad()
+    def step(self, tokens: Tensor, prompt: Cache, lengths: Tensor, decoded: Cache | None) -> tuple[Tensor, Cache]:
+        """Decodes one more token of each beam. Beams share their prompt's cache; only their own tokens are kept apart.
+
+        Args:
+            tokens: the last token of each beam int64 [B, W].
+            prompt: from `encode`, [B, A, P, E].
+            lengths: tokens of each prompt int64 [B].
+            decoded: of the beams' tokens before this one [B, A, W, S, E]; None for the first.
+
+        Returns:
+            Hidden states [B, W, H], and the beams' cache with this token [B, A, W, S + 1, E].
+        """
+        before = decoded.keys[0].shape[3] if decoded else 0
+        positions = (lengths[:, None] + before).expand_as(tokens)
+        hidden = torch.arange(prompt.keys[0].shape[2], device=tokens.device) >= lengths[:, None, None, None]
+        x = self.embed(tokens)
+        keys, values = [], []
+        for layer, each in enumerate(self.blocks):
+            block = cast(Block, each)
+            query, key, value = block.project(x, positions)
+            key, value = key.unsqueeze(3), value.unsqueeze(3)
+            if decoded:
+                key = torch.cat([decoded.keys[layer], key], 3)
+                value = torch.cat([decoded.values[layer], value], 3)
+            keys.append(key)
+            values.append(value)
+            scale = query.shape[-1] ** -0.5
+            to_prompt = (query @ prompt.keys[layer].transpose(-1, -2) * scale).masked_fill(hidden, float("-inf"))
+            to_own = (key @ query.unsqueeze(-1)).squeeze(-1) * scale
+            weights = torch.cat([to_prompt, to_own], -1).softmax(-1)
+            split = to_prompt.shape[-1]
+            attended = weights[..., :split] @ prompt.values[layer]
+            attended = attended + (weights[..., None, split:] @ value).squeeze(3)
+            x = block.finish(x, attended)
+        return self.norm(x), Cache(tuple(keys), tuple(values))
+
+    def _run(self, tokens: Tensor, positions: Tensor, blocks: Tensor) -> tuple[Tensor, Cache]:
+        mask = visibility(blocks)
+        x = self.dropout(self.embed(tokens))
+        keys, values = [], []
+        for block in self.blocks:
+            x, key, value = cast(Block, block)(x, positions, mask)
+            keys.append(key)
+            values.append(value)
+        return self.norm(x), Cache(tuple(keys), tuple(values))

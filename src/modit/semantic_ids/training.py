@@ -1,0 +1,101 @@
+"""Supervised training of the decoder: every item of a session is predicted from those before it (teacher forcing)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modit.core.errors import InsufficientDataError
+from modit.data.catalog import Sequences
+from modit.semantic_ids.decoder import NO_BLOCK, Decoder, DecoderConfig
+from modit.semantic_ids.item_codes import BOS, END, PAD, ItemCodes
+from modit.semantic_ids.params import RetrieverParams
+from modit.train.loop import Batch
+
+
+def new_decoder(codes: ItemCodes, params: RetrieverParams, seed: int) -> Decoder:
+    """A decoder with fresh weights drawn from `seed`."""
+    torch.manual_seed(seed)
+    size = params.model_dump(include={"width", "depth", "heads", "mlp_ratio", "dropout", "session_items"})
+    return Decoder(DecoderConfig(codes.vocabulary, **size))
+
+
+def session_tokens(codes: ItemCodes, items: np.ndarray) -> np.ndarray:
+    """BOS and the tokens of a session's items: rows of the catalogue [m] -> int64 [n]."""
+    tokens = codes.tokens[items].reshape(-1)
+    return np.concatenate([[BOS], tokens[tokens != PAD]]).astype(np.int64)
+
+
+def padded_prompts(codes: ItemCodes, sessions: Sequence[np.ndarray], session_items: int) -> tuple[Tensor, Tensor]:
+    """The last items of each session as a prompt: tokens int64 [B, P], padded at the end, and their numbers [B]."""
+    prompts = [session_tokens(codes, np.asarray(items, np.int64)[-session_items:]) for items in sessions]
+    lengths = np.array([len(prompt) for prompt in prompts], np.int64)
+    tokens = np.full((len(prompts), lengths.max(initial=1)), PAD, np.int64)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt)] = prompt
+    return torch.from_numpy(tokens), torch.from_numpy(lengths)
+
+
+class SessionPrediction:
+    """Data and loss of the supervised stage. A row of a batch holds several sessions, which do not see each other."""
+
+    def __init__(self, name: str, codes: ItemCodes, training: Sequences, params: RetrieverParams) -> None:
+        """Keeps the sessions.
+
+        Args:
+            name: of the stage.
+            codes: IDs of all items.
+            training: sessions as rows of the catalogue; what is for validation and test is not among them.
+            params: section `train_retriever`.
+
+        Raises:
+            InsufficientDataError: no session has an item.
+        """
+        kept = np.flatnonzero(np.diff(training.offsets) > 0)
+        if not len(kept):
+            raise InsufficientDataError("interactions: no training session has an item; a retriever needs at least one")
+        self.name, self.codes, self.sessions = name, codes, [training[int(index)] for index in kept]
+        self.session_items = params.session_items
+        self.row_tokens = max(params.row_tokens, 1 + params.session_items * codes.tokens.shape[1])
+        lengths = [1 + int((codes.lengths[items[-params.session_items :]] + 1).sum()) for items in self.sessions]
+        self.mean_tokens = float(np.mean(lengths))
+
+    def batch(self, generator: torch.Generator, size: int) -> Batch:
+        """Rows filled with drawn sessions; of a session that is too long, items in a row from a drawn place."""
+        drawn = max(size, int(size * self.row_tokens / self.mean_tokens))
+        chosen = torch.randint(len(self.sessions), (drawn,), generator=generator).tolist()
+        starts = torch.rand(drawn, generator=generator).tolist()
+        tokens = np.full((size, self.row_tokens), PAD, np.int64)
+        blocks = np.full((size, self.row_tokens), NO_BLOCK, np.int64)
+        positions = np.zeros((size, self.row_tokens), np.int64)
+        used, sessions = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        for index, start in zip(chosen, starts, strict=True):
+            items = self.sessions[index]
+            first = int(start * (max(0, len(items) - self.session_items) + 1))
+            own = session_tokens(self.codes, items[first : first + self.session_items])
+            room = np.flatnonzero(used + len(own) <= self.row_tokens)
+            if not len(room):
+                continue
+            row = int(room[0])
+            place = slice(int(used[row]), int(used[row]) + len(own))
+            sessions[row] += 1
+            tokens[row, place], blocks[row, place], positions[row, place] = own, sessions[row], np.arange(len(own))
+            used[row] += len(own)
+        rows = {"tokens": tokens, "blocks": blocks, "positions": positions}
+        return {name: torch.from_numpy(values) for name, values in rows.items()}
+
+    def loss(self, model: Decoder, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of each row [b]: sum_t -log p(s_t | s_<t) over the tokens of its items, over their number."""
+        tokens, blocks = batch["tokens"], batch["blocks"]
+        states = model(tokens, batch["positions"], blocks)
+        targets = tokens[:, 1:]
+        counted = (targets >= END) & (blocks[:, 1:] == blocks[:, :-1])
+        found = model.logits(states[:, :-1][counted])
+        losses = F.cross_entropy(found.float(), targets[counted], reduction="none")
+        row = counted.nonzero()[:, 0]
+        total = torch.zeros(len(tokens), device=losses.device).index_add(0, row, losses)
+        return total / counted.sum(1).clamp_min(1), {}
