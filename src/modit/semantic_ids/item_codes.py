@@ -78,7 +78,7 @@ class ItemCodes:
         return Trie.of(self)
 
     def with_suffix(self) -> ItemCodes:
-        """Returns codes with one more layer that numbers the items of each ID in their order (TIGER, section 3.1).
+        """Codes with one more layer that numbers the items of each ID in their order (TIGER, section 3.1).
 
         The layer has twice as many codewords as the most crowded ID has items, which leaves room for new items.
         """
@@ -92,7 +92,7 @@ class ItemCodes:
         return ItemCodes(suffixed, (*self.sizes, 2 * (int(place.max()) + 1)), self.counts, self.ties)
 
     def extended(self, codes: np.ndarray, ties: np.ndarray) -> ItemCodes:
-        """Returns codes with new items after the known ones; nothing changes for the known ones.
+        """Codes with new items after the known ones; nothing changes for the known ones.
 
         Args:
             codes: int32 [n, L] of the new items. Where IDs have a suffix, without it (L - 1 layers): a new item gets
@@ -208,7 +208,7 @@ class Trie:
         return self.items[self.item_offsets[identifier] : self.item_offsets[identifier + 1]]
 
     def find(self, tokens: np.ndarray) -> np.ndarray:
-        """Returns the number of the ID that each row of tokens [n, T] spells up to its END; -1 where there is none."""
+        """The number of the ID that each row of tokens [n, T] spells up to its END; -1 where there is none."""
         keys = self.parent[1:] * self.vocabulary + self.token[1:]  # ascending
         node, found = np.zeros(len(tokens), np.int64), np.full(len(tokens), -1, np.int64)
         for column in np.asarray(tokens, np.int64).T:

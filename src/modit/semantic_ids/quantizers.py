@@ -59,7 +59,7 @@ class Quantizer:
         return x
 
     def assign(self, vectors: np.ndarray, head: np.ndarray | None = None) -> np.ndarray:
-        """Returns the codes of items: int32 [n, L], padded with -1.
+        """The codes of items, int32 [n, L], padded with -1.
 
         Args:
             vectors: [n, D].
@@ -169,7 +169,7 @@ def popular_items(counts: np.ndarray, share: float) -> np.ndarray:
 
 
 def stop_rule(params: TokenizerParams, items: int) -> StopRule:
-    """The rule of a method, for a path table of so many items."""
+    """The rule of a method, for a path table of `items` items."""
     if not params.adaptive:
         return FixedDepth()
     if params.budgets is not None:
