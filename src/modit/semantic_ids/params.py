@@ -109,3 +109,28 @@ class RetrieverParams(LoopParams):
         if self.width % (2 * self.heads):
             raise ValueError(f"width is {self.width}; allowed: a multiple of 2 * heads, {2 * self.heads}")
         return self
+
+
+class RewardRankerParams(LoopParams):
+    """Section `reward_ranker`: the reward model of AdaGRPO.
+
+    Attributes:
+        batch: clicked impressions in a batch.
+        exposure: gamma; an item is shown in proportion to popularity^gamma. 0 shows all alike, and at 1 an item of ten
+            times the interactions is shown ten times as often.
+        passed_over: items that are shown beside each clicked one.
+        corrupted: share of the items that have each other's vectors in the ranker that gives rewards, to measure how
+            training fares with a worse reward.
+        width: of an item's vector.
+        hidden: of the hidden layer.
+        window: last items of a history that are read.
+    """
+
+    batch: Positive = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-2
+    exposure: Annotated[float, Field(ge=0, le=3)] = 1.0
+    passed_over: Positive = 4
+    corrupted: Weight = 0.0
+    width: Positive = 32
+    hidden: Positive = 64
+    window: Positive = 20
