@@ -40,6 +40,7 @@ def run(context: StepContext) -> dict[str, Any]:
         context.accepted_windows(),
         context.scratch,
         context.step.resources.memory_gb,
+        context.needs_domains,
     )
     try:
         night = validator.run(context.catalogue(), quarantine, validation)

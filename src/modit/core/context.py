@@ -179,6 +179,11 @@ class StepContext:
             place.download(name, folder / name)
         return folder
 
+    @property
+    def needs_domains(self) -> bool:
+        """Whether the run's pipeline has steps that run for each domain."""
+        return self._registry.needs_domains(self.run_config.pipeline)
+
     def accepted_windows(self) -> list[dict[str, Any]]:
         """Records of the windows that were accepted last before this one, oldest first; none without a window."""
         return self._ledger.before(self.days.end, self.params.window.history_windows) if self.days else []

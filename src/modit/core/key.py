@@ -98,6 +98,8 @@ def key_parts(registry: Registry, task: Task, store: ArtifactStore, config: RunC
     if step.reads_catalogue:
         days = config.window.days(params.window) if config.window else None
         parts["catalogue"] = catalogue_parts(config.catalogue, days)
+        if not registry.needs_domains(config.pipeline):
+            parts["needs_domains"] = False  # such a catalogue may lack what other pipelines need
         if days:
             ledger = WindowLedger(store.run, config.catalogue)
             parts["window"] = {"start": days.start.isoformat(), "end": days.end.isoformat()}

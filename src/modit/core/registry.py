@@ -114,6 +114,14 @@ class Registry:
         needed = self.upstream(chosen.ends)
         return replace(self, steps=tuple(step for step in self.steps if step.name in needed), pipelines=(chosen,))
 
+    def needs_domains(self, pipeline: str | None = None) -> bool:
+        """Whether a step of a pipeline (None: the default) runs for each domain, so that the catalogue must have some.
+
+        Raises:
+            ConfigError: there is no such pipeline.
+        """
+        return not self.pipelines or self.of(pipeline).domain_step is not None
+
     def upstream(self, artifacts: Iterable[str]) -> set[str]:
         """Returns the names of the steps that write some artifacts, or what those are made from.
 

@@ -33,12 +33,38 @@ def check(source: Path, mapping: Path | None = None, rows_max: int = ROWS_MAX) -
     Returns:
         The text to show, and whether a run would take the folder.
     """
+    try:
+        return _checked(source, mapping, rows_max, needs_domains=True)
+    except ContractError as error:
+        refused = str(error)
+    try:
+        text, is_taken = _checked(source, mapping, rows_max, needs_domains=False)
+    except ContractError as error:
+        text, is_taken = str(error), False
+    if not is_taken:
+        refused += f"\n\nPipelines without domains would refuse it, too:\n{text}" if "text_present" in text else ""
+        return f"{source}: a run would refuse it.\n\n{refused}", False
+    text = text.replace("a run would take it.", "a run of a pipeline without domains would take it.", 1)
+    return f"{text}\n\nPipelines with domains, such as retrain, would refuse it:\n{refused}", True
+
+
+def _checked(source: Path, mapping: Path | None, rows_max: int, needs_domains: bool) -> tuple[str, bool]:
+    """The text of a check for pipelines with or without domains; the rest is as in `check`.
+
+    Raises:
+        ContractError: the rows cannot be read.
+    """
     with TemporaryDirectory(prefix="modit-") as folder:
-        try:
-            found = inspect(source, Path(folder), ValidationParams(), Window(), mapping=mapping, rows_max=rows_max)
-            refusal = _refusal(found)
-        except ContractError as error:
-            return f"{source}: a run would refuse it.\n\n{error}", False
+        found = inspect(
+            source,
+            Path(folder),
+            ValidationParams(),
+            Window(),
+            mapping=mapping,
+            rows_max=rows_max,
+            needs_domains=needs_domains,
+        )
+        refusal = _refusal(found)
     lines = [f"{source}: {'a run would refuse it.' if refusal else 'a run would take it.'}"]
     for layout in found.layouts:
         lines += ["", *_table(layout, found, rows_max)]
@@ -72,7 +98,8 @@ def _table(layout: TableLayout, found: Inspection, rows_max: int) -> Iterable[st
 
 def _rows(layout: TableLayout, found: Inspection) -> str:
     if layout.table == "items":
-        return f"{len(found.items.item_ids):,} items, embeddings of {found.items.embeddings.shape[1]} numbers"
+        source = "" if "embedding" in layout.columns else ", made from title and description"
+        return f"{len(found.items.item_ids):,} items, embeddings of {found.items.embeddings.shape[1]} numbers{source}"
     report = found.report
     sequences = f", {report.interactions.sequences:,} sequences of two items and more"
     return f"{report.tables[layout.table].rows:,} rows{sequences if layout.table == 'interactions' else ''}"

@@ -16,6 +16,7 @@ from modit.data.measurements import Measurement
 from modit.data.problems import breach
 from modit.data.rules import NORM, RowCheck, all_broken, item_checks
 from modit.data.table import Ingest, RowCounts, Table
+from modit.data.text_vectors import text_vectors
 
 _BATCH_ROWS = 1 << 16
 
@@ -56,15 +57,22 @@ def read_items(ingest: Ingest) -> Items:
     if rows == 0:
         raise breach("items_not_empty", layout.files[0].name)
     with table.decoding():
-        dimension = _usual_dimension(table, ingest.engine)
+        dimension = _usual_dimension(table, ingest.engine) if "embedding" in layout.columns else None
         attributes = [ATTRIBUTE_PREFIX + domain for domain in layout.domains]
-        checks = item_checks({name: layout.columns[name].column for name in attributes}, dimension, ingest.params)
+        columns = {name: layout.columns[name].column for name in attributes}
+        checks = item_checks(columns, dimension, ingest.params, _text_of(layout))
         embeddings, norms, others = _read_good_rows(table, ingest.engine, checks, rows, dimension)
     is_repeat = _set_repeats_aside(ingest.engine, others, checks)
     quarantined, measurements = table.set_aside("refused_items", ("item_id", "value"), checks, rows, shown="value")
     # nothing is copied where nothing was set aside
     pick = np.flatnonzero(~is_repeat) if is_repeat.any() else slice(len(is_repeat))
     others = others.filter(pa.array(~is_repeat))
+    if dimension is None:
+        embeddings, norms, pick = (
+            text_vectors(others["text"].to_pylist()),
+            np.ones(len(others), np.float32),
+            slice(None),
+        )
     return Items(
         _unicode(others["item_id"]),
         embeddings[pick],
@@ -81,17 +89,19 @@ def read_items(ingest: Ingest) -> Items:
 
 
 def _read_good_rows(
-    table: Table, engine: Engine, checks: list[RowCheck], rows: int, dimension: int
+    table: Table, engine: Engine, checks: list[RowCheck], rows: int, dimension: int | None
 ) -> tuple[np.ndarray, np.ndarray, pa.Table]:
     """Embeddings float32 [rows, d] and their lengths, filled from the top, and the other columns of the good rows.
 
-    The engine's table `refused_batches` gets the bad rows.
+    Without a dimension there are no embeddings; then the other columns have `text`. The engine's table
+    `refused_batches` gets the bad rows.
     """
     names = ["pos", *(name for name in table.layout.columns if name != "embedding")]
-    norm = NORM.format(dimension=dimension)
-    query = f"SELECT embedding, {', '.join(map(identifier, names))}, {all_broken(checks)} AS breaches "
-    query += f"FROM (SELECT *, {norm} AS norm, false AS is_repeat FROM ({table.rows()}))"
-    embeddings, norms = np.zeros((rows, dimension), np.float32), np.zeros(rows, np.float32)
+    norm, vector = (NORM.format(dimension=dimension), "embedding") if dimension is not None else ("NULL", "text")
+    query = f"SELECT {vector}, {', '.join(map(identifier, names))}, {all_broken(checks)} AS breaches "
+    text = f"{_text_of(table.layout)} AS text, " if dimension is None else ""
+    query += f"FROM (SELECT *, {text}{norm} AS norm, false AS is_repeat FROM ({table.rows()}))"
+    embeddings, norms = np.zeros((rows, dimension or 0), np.float32), np.zeros(rows, np.float32)
     kept, refused, filled = [], [], 0
     for batch in engine.batches(query, _BATCH_ROWS):
         is_bad = pc.is_valid(batch["breaches"])
@@ -99,8 +109,9 @@ def _read_good_rows(
         good = pa.Table.from_batches([batch]).filter(pc.invert(is_bad)).combine_chunks()
         place = slice(filled, filled + len(good))
         filled = place.stop
-        embeddings[place], norms[place] = _normalised(good["embedding"], dimension)
-        kept.append(good.select(names))
+        if dimension is not None:
+            embeddings[place], norms[place] = _normalised(good["embedding"], dimension)
+        kept.append(good.select(names if dimension is not None else [*names, "text"]))
     engine.save("refused_batches", pa.concat_tables(refused))
     return embeddings, norms, pa.concat_tables(kept)
 
@@ -127,6 +138,12 @@ def _set_repeats_aside(engine: Engine, rows: pa.Table, checks: list[RowCheck]) -
     is_repeat = np.zeros(len(rows), dtype=bool)
     is_repeat[engine.arrays("SELECT place FROM numbered WHERE is_repeat")["place"]] = True
     return is_repeat
+
+
+def _text_of(layout: TableLayout) -> str:
+    """SQL of an item's text: its title, or where that is empty its description."""
+    columns = [name for name in ("title", "description") if name in layout.columns]
+    return f"coalesce({', '.join([*(f'nullif(trim({name}), {chr(39) * 2})' for name in columns), chr(39) * 2])})"
 
 
 def _usual_dimension(table: Table, engine: Engine) -> int:

@@ -46,7 +46,7 @@ from modit.data.problems import ProblemLog, breach
 
 MAPPING_FILES = ("mapping.yaml", "mapping.yml", "mapping.json")
 _COLUMNS: dict[str, dict[str, ColumnType]] = {
-    "items": {"item_id": ID, "embedding": EMBEDDING, "title": TEXT},
+    "items": {"item_id": ID, "embedding": EMBEDDING, "title": TEXT, "description": TEXT},
     "interactions": {"sequence_id": ID, "item_id": ID, **ORDER_COLUMNS},
     "retrieval_labels": LABEL_COLUMNS,
     "verdicts": {"item_id": ID, "verdict": VERDICT},
@@ -61,6 +61,7 @@ _ALIASES = {
     "position": "position",
     "embedding": "embedding embeddings vector emb",
     "title": "title name productname itemname",
+    "description": "description keyphrase keywords summary",
     "request_id": "requestid queryid searchid",
     "anchor_item_id": "anchoritemid anchorid seeditemid",
     "domain": "domain attribute",
@@ -69,6 +70,8 @@ _ALIASES = {
     "verdict": "verdict label",
 }
 _LABEL_PREFIX = "label_"
+# Columns that a catalogue may lack; the second is read only where vectors are made from texts.
+_OPTIONAL = ("title", "description")
 
 
 @dataclass(frozen=True)
@@ -182,18 +185,31 @@ def domain_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
-def understand(table: str, files: list[TableFile], mapping: Mapping, engine: Engine) -> TableLayout:
+def understand(
+    table: str, files: list[TableFile], mapping: Mapping, engine: Engine, needs_domains: bool = True
+) -> TableLayout:
     """Finds the columns of the contract in the files of a table.
 
-    The engine measures epoch times, to find their unit.
+    Args:
+        table: its name.
+        files: its files, at least one.
+        mapping: the mapping file.
+        engine: measures epoch times, to find their unit.
+        needs_domains: whether items must have verdicts and embeddings; if not, titles or descriptions stand in for
+            missing embeddings.
 
     Raises:
         ContractError: a column is missing, ambiguous, or has a type that the contract does not take.
     """
     problems = ProblemLog()
     kinds = dict(_COLUMNS[table])
-    named = _named(table, files[0], mapping, problems)
+    named = _named(table, files[0], mapping, problems, needs_domains)
     if table == "items":
+        has_texts = any(name in named for name in _OPTIONAL)
+        del kinds["description" if needs_domains or "embedding" in named or not has_texts else "embedding"]
+        if not needs_domains and not has_texts and "embedding" not in named:
+            detail = f"no embedding, no title, no description; columns are {', '.join(files[0].columns)}"
+            problems.add("text_present", files[0].name, detail=detail)
         kinds |= dict.fromkeys((name for name in named if name.startswith(ATTRIBUTE_PREFIX)), VERDICT)
     if table == "interactions":
         order = [name for name in ORDER_COLUMNS if name in named]
@@ -214,7 +230,7 @@ def understand(table: str, files: list[TableFile], mapping: Mapping, engine: Eng
     return TableLayout(table, files, columns)
 
 
-def _named(table: str, first: TableFile, mapping: Mapping, problems: ProblemLog) -> dict[str, str]:
+def _named(table: str, first: TableFile, mapping: Mapping, problems: ProblemLog, needs_domains: bool) -> dict[str, str]:
     """Column of the contract -> column of the input."""
     named = mapping.of(table)
     for name, column in list(named.items()):
@@ -224,7 +240,7 @@ def _named(table: str, first: TableFile, mapping: Mapping, problems: ProblemLog)
             del named[name]
     named = {name: name for name in _COLUMNS[table] if name in first.columns} | named
     if table == "items":
-        named |= _domains(first, named, problems)
+        named |= _domains(first, named, problems, needs_domains)
     is_ordered = table == "interactions" and any(name in named for name in ORDER_COLUMNS)
     for name in _COLUMNS[table]:
         if name not in named and not (is_ordered and name in ORDER_COLUMNS):
@@ -235,13 +251,13 @@ def _named(table: str, first: TableFile, mapping: Mapping, problems: ProblemLog)
 def _by_alias(table: str, name: str, file: TableFile, taken: set[str], problems: ProblemLog) -> dict[str, str]:
     aliases = [*_ALIASES[name].split(), *(["id"] if name == "item_id" and table in ("items", "verdicts") else [])]
     found = [column for column in file.columns if column not in taken and _plain(column) in aliases]
-    if len(found) > 1 and name != "title":
+    if len(found) > 1 and name not in _OPTIONAL:
         detail = f"several columns may be it: {', '.join(found)}; name one in mapping.yaml"
         problems.add("column_present", file.name, name, detail)
     return {name: found[0]} if len(found) == 1 else {}
 
 
-def _domains(file: TableFile, named: dict[str, str], problems: ProblemLog) -> dict[str, str]:
+def _domains(file: TableFile, named: dict[str, str], problems: ProblemLog, needed: bool) -> dict[str, str]:
     """`attr_<domain>` -> column of the input, for columns that are named so; or `label_<domain>` where none is."""
     taken, domains = set(named.values()), {name for name in named if name.startswith(ATTRIBUTE_PREFIX)}
     for prefix in (ATTRIBUTE_PREFIX, _LABEL_PREFIX):
@@ -256,7 +272,7 @@ def _domains(file: TableFile, named: dict[str, str], problems: ProblemLog) -> di
             detail = f"{domain!r}, as {other}" if _is_name(domain) else f"{domain!r} is no name"
             problems.add("domain_name", file.name, column, detail)
         found[ATTRIBUTE_PREFIX + domain] = column
-    if not found and not domains:
+    if needed and not found and not domains:
         detail = f"columns are {', '.join(file.columns)}; mapping.yaml can name others under domains"
         problems.add("attribute_present", file.name, detail=detail)
     return found
@@ -267,7 +283,7 @@ def _check_column(
 ) -> None:
     first = files[0]
     if column is None:
-        if name != "title":
+        if name not in _OPTIONAL:
             unused = next((each for each in first.columns if each not in _COLUMNS[table]), "YOUR_COLUMN")
             detail = f"missing; columns are {', '.join(first.columns)}"
             if table in _MAPPED:

@@ -56,6 +56,7 @@ class WindowValidator:
         history: records of the last accepted windows, oldest first.
         scratch: existing folder with some 30 bytes of room for each row of interactions; None for the quarantine.
         memory_gb: memory of the step in GiB.
+        needs_domains: whether items must have verdicts and embeddings.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class WindowValidator:
         history: Sequence[Mapping[str, Any]],
         scratch: Path | None = None,
         memory_gb: float = 4.0,
+        needs_domains: bool = True,
     ) -> None:
         self._params, self._days, self._history = params, days, list(history)
-        self._scratch, self._memory_gb = scratch, memory_gb
+        self._scratch, self._memory_gb, self._needs_domains = scratch, memory_gb, needs_domains
         self._window = Window.of_days(days, window.overlap_days)
 
     def run(self, source: Path, quarantine: Path, validation: Path) -> Night:
@@ -84,7 +86,13 @@ class WindowValidator:
         """
         try:
             found = inspect(
-                source, quarantine, self._params, self._window, scratch=self._scratch, memory_gb=self._memory_gb
+                source,
+                quarantine,
+                self._params,
+                self._window,
+                scratch=self._scratch,
+                memory_gb=self._memory_gb,
+                needs_domains=self._needs_domains,
             )
         except ContractError as error:
             broken = [each for table in TABLES for each in contract_measurements(table, error.breaches) if each.value]

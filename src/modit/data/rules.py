@@ -82,6 +82,9 @@ RULES: dict[str, Rule] = {
     "one_order_column": _on_files("interactions have either timestamp or position", "interactions"),
     "interactions_not_empty": Rule("the window holds at least one sequence of two known items"),
     "not_null": _on_rows("item_id and embedding have no nulls", items=_ITEM),
+    "text_present": _on_rows(
+        "items without embeddings have a title or a description with a letter or digit", items=_ITEM
+    ),
     "item_id_not_empty": _on_rows("item_id is not the empty string", items=_ITEM),
     "item_id_unique": _on_rows("item_id occurs once over all files", items=_ITEM),
     "embedding_dimension": _on_rows("all embeddings have one and the same dimension", items=_ITEM),
@@ -204,11 +207,19 @@ _GREATEST, _LEAST = 3.4028234663852886e38, 1e-45
 _FIRST_BAD = f"list_position(list_transform(embedding, lambda x: coalesce(abs(x) <= {_GREATEST}, false)), false)"
 
 
-def item_checks(attributes: Mapping[str, str], dimension: int, params: ValidationParams) -> list[RowCheck]:
+def item_checks(
+    attributes: Mapping[str, str], dimension: int | None, params: ValidationParams, text: str = ""
+) -> list[RowCheck]:
     """The checks of a row of `items`, in the order in which they claim it.
 
-    `attributes` gives `attr_<domain>` -> its column in the input; all embeddings must have the dimension.
+    Args:
+        attributes: `attr_<domain>` -> its column in the input.
+        dimension: that all embeddings must have; None where items have texts instead.
+        params: section `validate_logs`.
+        text: SQL of an item's text, where there is no dimension.
     """
+    if dimension is None:
+        return _text_item_checks(attributes, text)
     item, low, high = quoted("item_id"), params.embedding_norm_min, params.embedding_norm_max
     # as text, a number beyond float32 is read as infinite
     number = f"coalesce(CAST(embedding[{_FIRST_BAD}] AS VARCHAR)::FLOAT, 'nan') || ' at number ' || {_FIRST_BAD} - 1"
@@ -236,6 +247,20 @@ def item_checks(attributes: Mapping[str, str], dimension: int, params: Validatio
             f"{measured} AND NOT norm BETWEEN {low} AND {high}",
             f"printf('%.4g', norm) || ', not {low:g} to {high:g}'",
         ),
+        RowCheck("item_id_unique", "item_id", "is_repeat", f"'item_id ' || {item} || ' again'"),
+    ]
+
+
+def _text_item_checks(attributes: Mapping[str, str], text: str) -> list[RowCheck]:
+    item = quoted("item_id")
+    return [
+        RowCheck("not_null", "item_id", "item_id IS NULL", item),
+        RowCheck("text_present", "title", f"NOT regexp_matches({text}, '[\\p{{L}}\\p{{N}}]')", f"'item_id ' || {item}"),
+        *(
+            RowCheck("readable_value", column, f"{identifier(name + '_text')} IS NOT NULL", quoted(name + "_text"))
+            for name, column in attributes.items()
+        ),
+        RowCheck("item_id_not_empty", "item_id", "item_id = ''", item),
         RowCheck("item_id_unique", "item_id", "is_repeat", f"'item_id ' || {item} || ' again'"),
     ]
 

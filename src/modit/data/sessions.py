@@ -66,7 +66,7 @@ class Sessions:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Part -> number of sessions that are too short for a case of it."""
+        """Part -> number of sessions that are too short for one of its cases."""
         return {part.value: len(self.sequences) - int(self._long_enough(part).sum()) for part in SessionPart}
 
     def require_training(self) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from modit.data.contract import identifier, literal, quoted
 from modit.data.engine import Engine
-from modit.data.files import ROW_BITS, count_rows, find_files
+from modit.data.files import ROW_BITS, count_rows, find_files, has_table
 from modit.data.mapping import Mapping, understand
 from modit.data.measurements import Measurement, contract_measurements, measured
 from modit.data.params import ValidationParams
@@ -36,6 +36,7 @@ class Ingest:
         params: section `validate_logs`.
         mapping: the mapping file.
         rows_max: most rows of a dated table to read; None for all.
+        needs_domains: whether the catalogue must have verdicts and embeddings, as pipelines with domains need them.
     """
 
     source: Path
@@ -45,6 +46,15 @@ class Ingest:
     params: ValidationParams
     mapping: Mapping
     rows_max: int | None = None
+    needs_domains: bool = True
+
+    def file_of(self, table: str) -> str | None:
+        """The name of a table's file or folder without its ending; None where the input has no such table.
+
+        Where no domains are needed, `sequences` is read as `interactions`, which public data sets call so.
+        """
+        names = [table, *(["sequences"] if table == "interactions" and not self.needs_domains else [])]
+        return next((name for name in names if has_table(self.source, name)), None)
 
 
 @dataclass
@@ -74,7 +84,8 @@ class Table:
 
     def __init__(self, name: str, ingest: Ingest) -> None:
         self._name, self._ingest, self._engine = name, ingest, ingest.engine
-        self.layout = understand(name, find_files(ingest.source, name, self._engine), ingest.mapping, self._engine)
+        files = find_files(ingest.source, ingest.file_of(name) or name, self._engine)
+        self.layout = understand(name, files, ingest.mapping, self._engine, ingest.needs_domains)
         self.files = [file for file in self.layout.files if ingest.window.holds_file(file)]
 
     def rows(self) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from modit.core.errors import ContractError
 from modit.data.catalog import NOT_SCORED, POSITIVE, Catalog, Sequences
 from modit.data.engine import Engine
-from modit.data.files import has_table
 from modit.data.interactions import InteractionCounts, Interactions, read_interactions
 from modit.data.items import Items, read_items
 from modit.data.labels import RetrievalLabels, read_labels
@@ -136,6 +135,7 @@ def inspect(
     memory_gb: float = 4.0,
     mapping: Path | None = None,
     rows_max: int | None = None,
+    needs_domains: bool = True,
 ) -> Inspection:
     """Reads an input folder; bad rows go to the quarantine, and nothing is judged yet.
 
@@ -148,6 +148,7 @@ def inspect(
         memory_gb: memory of the step in GiB.
         mapping: the mapping file; None for the one in the input folder, if there is one.
         rows_max: most rows to read of interactions and of retrieval labels; None for all.
+        needs_domains: whether items must have verdicts and embeddings; if not, vectors may be made from texts.
 
     Raises:
         ContractError: a file or column breaks the contract, so that rows cannot be read.
@@ -159,16 +160,16 @@ def inspect(
         )
     names = Mapping.load(source, mapping)
     with Engine(scratch or quarantine, memory_gb) as engine:
-        ingest = Ingest(source, engine, quarantine, window, params, names, rows_max)
+        ingest = Ingest(source, engine, quarantine, window, params, names, rows_max, needs_domains)
         items = read_items(ingest)
         found = Inspection(list(items.measurements), items)
         if found.breached:
             return found
         found.interactions = Interactions()
-        if has_table(source, "interactions"):
+        if ingest.file_of("interactions"):
             found.interactions = read_interactions(ingest)
             found.measurements += found.interactions.measurements
-        if has_table(source, "retrieval_labels"):
+        if ingest.file_of("retrieval_labels"):
             found.labels = read_labels(ingest, sorted(items.verdicts))
             found.measurements += found.labels.measurements
     return found
@@ -192,6 +193,7 @@ def validate_logs(
     quarantine: Path,
     params: ValidationParams | None = None,
     window: Window | None = None,
+    needs_domains: bool = True,
 ) -> tuple[Catalog, Report]:
     """Reads an input folder against the contract, without history, drift or data docs.
 
@@ -200,11 +202,12 @@ def validate_logs(
         quarantine: existing folder, gets `TABLE.parquet` with the rows set aside.
         params: section `validate_logs`: how much quarantine is too much; its defaults if None.
         window: the part of time to read; all of it if None.
+        needs_domains: as in `inspect`.
 
     Raises:
         ContractError: the input breaks the contract; the message names file, column, row and rule.
     """
-    found = inspect(source, quarantine, params or ValidationParams(), window or Window())
+    found = inspect(source, quarantine, params or ValidationParams(), window or Window(), needs_domains=needs_domains)
     refuse(found.breached)
     refuse_nothing_to_learn_from(found)
     return found.catalog, found.report

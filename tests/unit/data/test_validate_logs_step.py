@@ -33,6 +33,7 @@ def _context(source, tmp_path, **tolerance):
         step=STEP,
         params=SimpleNamespace(validate_logs=ValidationParams(**tolerance), window=WindowParams()),
         days=None,
+        needs_domains=True,
         run_config=SimpleNamespace(new_domain=None),
         accepted_windows=list,
         keep_refused=lambda folder: str(folder),
