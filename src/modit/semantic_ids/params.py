@@ -134,3 +134,111 @@ class RewardRankerParams(LoopParams):
     width: Positive = 32
     hidden: Positive = 64
     window: Positive = 20
+
+
+class AlignmentParams(LoopParams):
+    """What both stages of alignment set.
+
+    Attributes:
+        steps: optimiser steps of a round.
+        rounds: rounds, each from the one before; validation keeps the best, or the model before all.
+        dropout: in alignment. Off: the policy that is scored is then the one that answers.
+        validation_cases: most validation cases that rounds are compared on.
+        beams: IDs to decode for a validation case.
+    """
+
+    steps: Positive = 200
+    batch: Positive = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    warmup: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    rounds: Positive = 2
+    dropout: Share = 0.0
+    validation_cases: Positive = 2_000
+    beams: Positive = 20
+
+
+class PreferenceParams(AlignmentParams):
+    """Section `align_rad_dpo`.
+
+    Attributes:
+        method: rad_dpo, or what it is compared with: sft (the supervised loss alone, for as many steps), dpo, s_dpo,
+            simpo.
+        beta: of the rewards. RAD-DPO does not give its own; SimPO's is 2 to 2.5.
+        gamma: target margin of SimPO.
+        sft_weight: lambda, of the supervised loss over all positives, with every method; 0 leaves it out. RAD-DPO does
+            not give its own.
+        multi_label: MLGC: all positives of a row are preferred; off prefers the next item only.
+        detach_prefix: TLGD: no gradient through the tokens that a negative shares with the positive at its start.
+        reweight: RDRW: a negative that is like the positive has a lower weight.
+        weigh: what a weight scales: the gradient, the reward, or the term of the sum; see
+            `modit.semantic_ids.losses.rad_dpo_preference`.
+        weight_floor: weight of a negative that is most like the positive.
+        quantiles: of similarity, where the weight starts to fall and where it reaches the floor. RAD-DPO does not give
+            its own.
+        warm_up_pairs: pairs that the quantiles are taken from.
+        subtract_log_n: make the margin independent of the number of negatives.
+        positives: most next items of the session that are positives.
+        negatives: impressions that are drawn for a row.
+        exposure: gamma; an item is shown in proportion to popularity^gamma.
+        alike: share of the negatives that have the first code of a positive.
+    """
+
+    method: Literal["rad_dpo", "sft", "dpo", "s_dpo", "simpo"] = "rad_dpo"
+    beta: Annotated[float, Field(gt=0)] = 2.0
+    gamma: Annotated[float, Field(ge=0)] = 0.5
+    sft_weight: Annotated[float, Field(ge=0)] = 0.5
+    multi_label: bool = True
+    detach_prefix: bool = True
+    reweight: bool = True
+    weigh: Literal["gradient", "reward", "term"] = "gradient"
+    weight_floor: Weight = 0.5
+    quantiles: tuple[Weight, Weight] = (0.5, 0.9)
+    warm_up_pairs: Positive = 4_096
+    subtract_log_n: bool = False
+    positives: Positive = 3
+    negatives: Positive = 3
+    exposure: Annotated[float, Field(ge=0, le=3)] = 1.0
+    alike: Weight = 0.5
+
+    @model_validator(mode="after")
+    def _ascending(self) -> PreferenceParams:
+        if self.quantiles[0] > self.quantiles[1]:
+            raise ValueError(f"quantiles is {self.quantiles}; allowed: the lower one first")
+        return self
+
+
+class AdaGrpoParams(AlignmentParams):
+    """Section `align_adagrpo`; the reward model has a section of its own, `reward_ranker`.
+
+    Attributes:
+        gate: where the reward is used: adaptive (AdaGRPO: where the policy finds the row difficult and the reward model
+            is discriminative), difficult or discriminative (one diagnostic alone), random (a share of the rows,
+            `random_rate`), always (a fixed mixture), never (the likelihood alone, for as many steps).
+        weight: of the GRPO loss where it is used; AdaGRPO has none, so 1.
+        likelihood: weight of the NLL; 0 leaves GRPO alone.
+        random_rate: share of the rows that the random gate admits.
+        rollouts: K, IDs decoded for a row, by beam search over all tokens. Some are no item, which costs them reward.
+        tau: share of the ranking that is its head.
+        rho: share of the ranking that is its bottom.
+        other_rows: M, rollouts of other rows that the reward model must put at the bottom.
+        clip: eps of the ratio. There is one update for each batch of rollouts, so that the ratio is 1 and nothing is
+            clipped; it matters if the policy has dropout.
+        ratio: of each token, or of a whole rollout.
+        kl_weight: of the distance from the retriever before alignment. AdaGRPO does not say whether it has one; the NLL
+            is the anchor here.
+        invalid_margin: by how many standard deviations the reward of an ID without an item is below the lowest.
+    """
+
+    gate: Literal["adaptive", "difficult", "discriminative", "random", "always", "never"] = "adaptive"
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    likelihood: Annotated[float, Field(ge=0)] = 1.0
+    random_rate: Weight = 0.5
+    rollouts: Annotated[int, Field(ge=2)] = 16
+    tau: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    rho: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    other_rows: AtLeastZero = 4
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    ratio: Literal["token", "sequence"] = "token"
+    kl_weight: Annotated[float, Field(ge=0)] = 0.0
+    invalid_margin: Annotated[float, Field(gt=0)] = 1.0

@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modit.core.errors import InsufficientDataError
 from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Sequences
 from modit.semantic_ids.params import RewardRankerParams
+from modit.semantic_ids.session_steps import SessionSteps, draw
 from modit.train.checkpoint import load_network
 from modit.train.loop import Batch
 from modit.train.session import run_stage
@@ -136,31 +136,19 @@ class Impressions:
             InsufficientDataError: no session has two items.
         """
         self.name, self.params = "reward_ranker", params
-        lengths = np.diff(training.offsets)
-        within = np.arange(len(training.items)) - np.repeat(training.offsets[:-1], lengths)
-        ends = np.flatnonzero(within > 0)
-        if not len(ends):
-            raise InsufficientDataError("interactions: no training session has two items, so nothing can be ranked")
-        self.items = torch.from_numpy(np.asarray(training.items, np.int64))
-        self.ends, self.places = torch.from_numpy(ends), torch.from_numpy(within[ends])
-        self.starts = torch.from_numpy(np.repeat(training.offsets[:-1], lengths)[ends].astype(np.int64))
-        self.sizes = torch.from_numpy(np.repeat(lengths, lengths)[ends].astype(np.int64))
-        exposure = torch.from_numpy(np.where(counts > 0, np.maximum(counts, 1.0) ** params.exposure, 0.0))
+        self.steps = SessionSteps(training)
+        exposure = torch.from_numpy(exposures(counts, params.exposure))
         self.shown = exposure.cumsum(0)
-        self.clicked = exposure[self.items[self.ends]].cumsum(0)
+        self.clicked = exposure[self.steps.items[self.steps.places]].cumsum(0)
 
     def batch(self, generator: torch.Generator, size: int) -> Batch:
         """Steps drawn by the exposure of their item, with items drawn by exposure."""
-        steps = _draw(self.clicked, (size,), generator)
-        shown = _draw(self.shown, (size, self.params.passed_over), generator)
-        places = self.starts[steps, None] + torch.arange(int(self.sizes[steps].max()))
-        session = self.items[places.clamp_max(len(self.items) - 1)]
-        place = torch.arange(session.shape[1])
-        session = torch.where(place < self.sizes[steps, None], session, -1)
-        recent = (place < self.places[steps, None]) & (place >= self.places[steps, None] - self.params.window)
+        steps = draw(self.clicked, (size,), generator)
+        shown = draw(self.shown, (size, self.params.passed_over), generator)
+        session = self.steps.sessions(steps)
         return {
-            "histories": torch.where(recent, session, -1),
-            "items": torch.cat([self.items[self.ends[steps]][:, None], shown], 1),
+            "histories": self.steps.histories(steps, self.params.window),
+            "items": torch.cat([self.steps.following(steps, 1), shown], 1),
             "passed_over": (shown[:, :, None] != session[:, None]).all(2),
         }
 
@@ -260,7 +248,6 @@ def popularity_deciles(counts: np.ndarray) -> np.ndarray:
     return np.minimum((_DECILES * middle / max(1, len(counts))).astype(np.int64), _DECILES - 1)
 
 
-def _draw(cumulative: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Numbers in proportion to the weights whose running sum is given, int64."""
-    uniform = torch.rand(shape, generator=generator, dtype=torch.float64) * cumulative[-1]
-    return torch.searchsorted(cumulative, uniform, right=True).clamp_max(len(cumulative) - 1)
+def exposures(counts: np.ndarray, gamma: float) -> np.ndarray:
+    """How often each item is shown, in proportion: popularity^gamma float64 [N], 0 for items of no training session."""
+    return np.where(counts > 0, np.maximum(counts, 1.0) ** gamma, 0.0)
