@@ -12,12 +12,13 @@ from modit.core.errors import ConfigError
 from modit.core.names import PRESETS
 from modit.core.params import RunParams, merged, nested
 from modit.data.params import ValidationParams
+from modit.evaluate.params import NextItemParams
 from modit.features.params import FeatureParams
 from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondStageParams
 from modit.index.params import IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
 from modit.release.params import GateParams, ServabilityParams, SnapshotParams
-from modit.train.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams
+from modit.train.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams, SasrecParams
 
 
 class Params(RunParams):
@@ -41,6 +42,8 @@ class Params(RunParams):
     snapshot: SnapshotParams = SnapshotParams()
     servability: ServabilityParams = ServabilityParams()
     gate: GateParams = GateParams()
+    train_sasrec: SasrecParams = SasrecParams()
+    evaluate_next_item: NextItemParams = NextItemParams()
 
     @field_validator("hppo_variants")
     @classmethod

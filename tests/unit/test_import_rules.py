@@ -25,7 +25,7 @@ ROOMS = {
     "semantic_ids": {"core", "data", "index", "train", "model"},
     "inference": {"core", "data", "index", "metric"},
     "export": {"core", "index", "metric", "model", "inference"},
-    "evaluate": {"core", "data", "index", "metric", "model", "train", "hppo", "inference"},
+    "evaluate": {"core", "data", "index", "metric", "model", "train", "hppo", "semantic_ids", "inference"},
     "release": {"core", "data", "index", "metric", "model", "inference", "evaluate"},
     "monitor": {"core", "release"},
     "serve": {"core", "features", "index", "inference", "release"},

@@ -9,7 +9,6 @@ from typing import Any, Generic
 import numpy as np
 
 from modit.core.errors import ConfigError
-from modit.data.splits import HOLDOUTS, Split
 from modit.evaluate import names
 from modit.evaluate.storage import SCHEMA_VERSION, Evaluation
 from modit.evaluate.task import (
@@ -17,12 +16,12 @@ from modit.evaluate.task import (
     BaselineModel,
     CaseSet,
     Json,
-    Kind,
     Request,
     Row,
     Scores,
     Setting,
     Slice,
+    SplitName,
     Task,
     TunableRow,
     differences,
@@ -85,10 +84,10 @@ def evaluate_task(
 
     Args:
         task: With its cases.
-        classical: Rows that are tuned on validation; `Average pooling` must be among them.
-        models: Rows that are models; the four of `names.STAGES` must be among them, others are variants.
+        classical: Rows that are tuned on validation; the task's baseline must be among the rows.
+        models: Rows that are models; those that the task requires must be among them, others are variants.
         settings: Seed and size of the bootstrap.
-        champion: A row, and what slices are compared with; without one, that is average pooling.
+        champion: A row, and what slices are compared with; without one, that is the task's baseline.
         derive: Makes further rows from the others at their chosen settings; they are tuned in the same way.
 
     Raises:
@@ -103,15 +102,15 @@ def choose_rows(
     models: Sequence[Row[Request]],
     champion: BaselineModel[Request] | None = None,
     derive: Derive[Request] | None = None,
-) -> dict[Split, SplitRows[Request]]:
+) -> dict[SplitName, SplitRows[Request]]:
     """The rows of each hold-out at the settings that the validation cases of its kind prefer, in the table's order.
 
     A hold-out without cases, or without validation cases to choose on, has its reason instead. The arguments are those
     of `evaluate_task`.
     """
-    _check_names([row.name for row in models])
-    chosen: dict[Split, SplitRows[Request]] = {}
-    for split in HOLDOUTS:
+    _check_names([row.name for row in models], task.required_models)
+    chosen: dict[SplitName, SplitRows[Request]] = {}
+    for split in task.splits:
         if reason := task.reason_to_skip(split):
             chosen[split] = reason
             continue
@@ -126,7 +125,7 @@ def choose_rows(
 
 def judge_rows(
     task: Task[Request],
-    chosen: Mapping[Split, SplitRows[Request]],
+    chosen: Mapping[SplitName, SplitRows[Request]],
     settings: EvaluationSettings,
     champion: BaselineModel[Request] | None = None,
 ) -> Evaluation:
@@ -136,7 +135,7 @@ def judge_rows(
         task: With its cases.
         chosen: As `choose_rows` returns it.
         settings: Seed and size of the bootstrap.
-        champion: What slices are compared with; without one, that is average pooling.
+        champion: What slices are compared with; without one, that is the task's baseline.
     """
     splits: Json = {}
     per_case: dict[str, np.ndarray] = {}
@@ -178,7 +177,7 @@ def choose(task: Task[Request], row: TunableRow[Request], validation: CaseSet[Re
 @dataclass(frozen=True, eq=False)
 class _SplitJudgement(Generic[Request]):
     task: Task[Request]
-    split: Split
+    split: SplitName
     cases: CaseSet[Request]
     rows: Mapping[str, Row[Request]]
     settings: EvaluationSettings
@@ -187,7 +186,7 @@ class _SplitJudgement(Generic[Request]):
     @property
     def against(self) -> str:
         """The row that slices are compared with."""
-        return names.CHAMPION if self.champion else names.AVERAGE
+        return names.CHAMPION if self.champion else self.task.baseline
 
     def run(self) -> tuple[Json, dict[str, np.ndarray]]:
         results = {name: row.retriever.retrieve(self.cases.requests) for name, row in self.rows.items()}
@@ -218,32 +217,14 @@ class _SplitJudgement(Generic[Request]):
         return table
 
     def _comparisons(self, scores: Mapping[str, Scores]) -> Json:
-        classical, two_stage = self._named("classical"), self._named("two_stage")
-        on_test = _greatest({name: float(scores[name][self.task.primary].mean()) for name in classical})
-        on_validation = _greatest({name: self.rows[name].setting["tuned"].validation for name in classical})
-        variants = [name for name in self._named("model") if name not in names.STAGES]
-        others = [*classical, *two_stage, *variants, *self._named("champion")]
-        pairs = {
-            names.AGAINST_SFT: (names.POLICY, names.SFT),
-            names.SFT_GAIN: (names.SFT, names.PRETRAINED),
-            # Against the row that is best on the test cases themselves: harder than any choice made on validation.
-            names.AGAINST_CLASSICAL: (names.POLICY, on_test),
-            names.AGAINST_VALIDATED: (names.POLICY, on_validation),
-        } | {names.against(name): (names.POLICY, name) for name in others}
-        best = {"test": on_test, "validation": on_validation}
-        if two_stage:
-            best["two_stage"] = _greatest({name: float(scores[name][self.task.primary].mean()) for name in two_stage})
-            pairs[names.AGAINST_TWO_STAGE] = (names.reranked(names.POLICY), best["two_stage"])
+        found = self.task.comparisons(self.rows, scores)
         return {
-            "best_classical": best,
+            "best_classical": found.best,
             "comparisons": [
                 {"name": name, "row": row, "against": other} | self._differences(scores[row], scores[other], None)
-                for name, (row, other) in pairs.items()
+                for name, (row, other) in found.pairs.items()
             ],
         }
-
-    def _named(self, kind: Kind) -> list[str]:
-        return [name for name, row in self.rows.items() if row.kind == kind]
 
     def _slices(self, scores: Mapping[str, Scores]) -> list[Json]:
         new_items = self.champion.new_items if self.champion else None
@@ -253,13 +234,13 @@ class _SplitJudgement(Generic[Request]):
         entry = {"name": part.name, "definition": part.definition, "cases": 0}
         if part.reason:
             return entry | {"reason": part.reason}
-        mine, other = scores[names.POLICY], scores[self.against]
+        mine, other = scores[self.task.policy], scores[self.against]
         clusters = self.cases.clusters
         if part.mask is not None:
             mine, other = ({name: values[part.mask] for name, values in each.items()} for each in (mine, other))
             clusters = clusters[part.mask]
         elif part.cases is not None:
-            mine, other = (self._judge_anew(name, part.cases) for name in (names.POLICY, self.against))
+            mine, other = (self._judge_anew(name, part.cases) for name in (self.task.policy, self.against))
             clusters = part.cases.clusters
         if not len(clusters):
             return entry | {"reason": "no case belongs to it"}
@@ -297,12 +278,7 @@ def headline(content: dict[str, Any], primary: str) -> dict[str, Any]:
     }
 
 
-def _greatest(figures: Mapping[str, float]) -> str:
-    """The row of greatest figure, the first of equals."""
-    return max(figures, key=lambda name: figures[name])
-
-
-def _check_names(found: list[str]) -> None:
-    missing = [name for name in names.STAGES if name not in found]
+def _check_names(found: list[str], required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in found]
     if missing or len(set(found)) < len(found):
-        raise ConfigError(f"rows of models are {found}; allowed: each name once, {', '.join(names.STAGES)} among them")
+        raise ConfigError(f"rows of models are {found}; allowed: each name once, {', '.join(required)} among them")

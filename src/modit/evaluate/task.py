@@ -8,13 +8,14 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
-from modit.data.splits import Split
 from modit.evaluate.bootstrap import paired_interval
 from modit.inference.retrieval import Retriever, SearchResult
 
 Request = TypeVar("Request")
 Asked = TypeVar("Asked", contravariant=True)
 Json = dict[str, Any]
+# A member of a task's enumeration of case sets, such as `Split`: a text with the `validation` set of the same kind.
+SplitName = Any
 # Figures of each case, name -> float64 [n].
 Scores = dict[str, np.ndarray]
 # What a row was set to, by name; every number or word in it was chosen on validation cases.
@@ -116,6 +117,19 @@ class TunableRow(Protocol[Asked]):
         """Answers all requests at each setting of the grid in turn; work that settings share is done once."""
 
 
+@dataclass(frozen=True)
+class Comparisons:
+    """Which rows of a split are compared.
+
+    Attributes:
+        best: What `evaluation.json` says of the best rows, by name.
+        pairs: Name of the comparison -> the row, and the row that it is compared with.
+    """
+
+    best: Json
+    pairs: Mapping[str, tuple[str, str]]
+
+
 @dataclass(frozen=True, eq=False)
 class BaselineModel(Generic[Request]):
     """The champion that answers today, as a row.
@@ -148,7 +162,23 @@ class Task(Protocol[Request]):
     def primary(self) -> str:
         """Name of the figure that decides."""
 
-    def cases(self, split: Split) -> CaseSet[Request]:
+    @property
+    def splits(self) -> Sequence[SplitName]:
+        """The hold-outs that are judged."""
+
+    @property
+    def policy(self) -> str:
+        """Name of the row that slices are about."""
+
+    @property
+    def baseline(self) -> str:
+        """Name of the row that slices are compared with where there is no champion."""
+
+    @property
+    def required_models(self) -> Sequence[str]:
+        """Names of models that must be among the rows."""
+
+    def cases(self, split: SplitName) -> CaseSet[Request]:
         """The cases of a split; no result of a validation split is a test item."""
 
     def judge(self, cases: CaseSet[Request], results: Sequence[SearchResult]) -> Scores:
@@ -157,7 +187,10 @@ class Task(Protocol[Request]):
     def decide(self, cases: CaseSet[Request], results: Sequence[SearchResult]) -> np.ndarray:
         """The primary figure alone of one result for each case, float64 [n]; settings are chosen by its mean."""
 
-    def slices(self, split: Split, cases: CaseSet[Request], new_items: np.ndarray | None) -> list[Slice[Request]]:
+    def comparisons(self, rows: Mapping[str, Row[Request]], scores: Mapping[str, Scores]) -> Comparisons:
+        """The rows of a split that are compared with each other."""
+
+    def slices(self, split: SplitName, cases: CaseSet[Request], new_items: np.ndarray | None) -> list[Slice[Request]]:
         """The slices of a split."""
 
     def oracles(
@@ -165,7 +198,7 @@ class Task(Protocol[Request]):
     ) -> dict[str, Scores]:
         """Rows that look at the truth: ceilings, not competitors."""
 
-    def reason_to_skip(self, split: Split) -> str | None:
+    def reason_to_skip(self, split: SplitName) -> str | None:
         """Why a split cannot be judged, or None."""
 
     def facts(self) -> Json:
@@ -173,7 +206,7 @@ class Task(Protocol[Request]):
 
     def split_facts(
         self,
-        split: Split,
+        split: SplitName,
         cases: CaseSet[Request],
         rows: Mapping[str, Row[Request]],
         results: Mapping[str, list[SearchResult]],
@@ -211,3 +244,13 @@ def differences(
         for figure in figures
         if figure.compared
     }
+
+
+def rows_of_kind(rows: Mapping[str, Row[Any]], kind: Kind) -> list[str]:
+    """The names of the rows of a kind, in their order."""
+    return [name for name, row in rows.items() if row.kind == kind]
+
+
+def greatest(figures: Mapping[str, float]) -> str:
+    """The name of the greatest figure, the first of equals."""
+    return max(figures, key=lambda name: figures[name])

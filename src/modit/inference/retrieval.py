@@ -44,18 +44,34 @@ class Query:
     noise: np.ndarray | None = None
 
 
+class Generation(NamedTuple):
+    """What was decoded for one request by a retriever that generates IDs of items.
+
+    Attributes:
+        decoded: IDs.
+        invalid: Of these, how many no item has.
+        items: Items that the others have in all, before any is excluded or cut off.
+    """
+
+    decoded: int
+    invalid: int
+    items: int
+
+
 class SearchResult(NamedTuple):
     """What a retriever found for one request.
 
     Attributes:
-        query: Unit float32 [d].
+        query: Unit float32 [d]; empty where items are found without a query vector.
         rows: Rows of the index, int64 [n], n <= k, best first.
-        scores: Inner products with the query, float32 [n].
+        scores: Inner products with the query, or another score by which items are ranked, float32 [n].
+        generation: Of a retriever that generates IDs; None of any other.
     """
 
     query: np.ndarray
     rows: np.ndarray
     scores: np.ndarray
+    generation: Generation | None = None
 
 
 class Retriever(Protocol[Request]):

@@ -76,6 +76,28 @@ class FinetuneParams(OptimizerParams):
     blends: Annotated[tuple[Weight, ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
+class SasrecParams(LoopParams):
+    """Section `train_sasrec`: size and training of SASRec, the same for both losses.
+
+    The default is the published small size (H = 64, two blocks). Of larger catalogues, more steps are worth trying.
+
+    Attributes:
+        width: H, width of an item embedding.
+        depth: number of blocks.
+        heads: attention heads.
+        dropout: on embeddings, attention and MLP outputs.
+        window: most items of a session that are read, its last ones.
+    """
+
+    steps: Positive = 6_000
+    batch: Positive = 128
+    width: Positive = 64
+    depth: Positive = 2
+    heads: Positive = 2
+    dropout: Share = 0.5
+    window: Positive = 50
+
+
 class ModelParams(Section):
     """Section `model`: the size of the DiT.
 

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from modit.data.splits import TEST, TRAIN, VALIDATION, Split
+from modit.data.splits import HOLDOUTS, TEST, TRAIN, VALIDATION, Split
 from modit.data.vectors import mean_of_rows
 from modit.evaluate import names
 from modit.evaluate.bootstrap import paired_interval
+from modit.evaluate.seeds.comparisons import compared_rows
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.examples import titled_examples
 from modit.evaluate.seeds.models import Generator, case_noise, fan_queries
 from modit.evaluate.seeds.seed_counts import counts_for, in_case_order, shuffled_seeds
 from modit.evaluate.seeds.slices import DEFINITIONS, FEW, FEW_SEEDS, NEW, NO_CHAMPION, SLICES, case_masks
 from modit.evaluate.seeds.verdict_counts import Informed, informed_by_parts, verdict_curve
-from modit.evaluate.task import CaseSet, Figure, Row, Scores, Slice
+from modit.evaluate.task import CaseSet, Comparisons, Figure, Row, Scores, Slice
 from modit.inference.retrieval import Query, SearchResult, search_together
 from modit.metric.cases import Cases
 from modit.metric.list_metrics import ListMetrics, list_metrics
@@ -42,6 +43,8 @@ class SeedsTask:
 
     name = "seeds"
     primary = "joint"
+    splits = HOLDOUTS
+    policy, baseline, required_models = names.POLICY, names.AVERAGE, names.STAGES
     # Shares of the K results: with the attribute, in the seeds' pattern, and both; joint over attr; and how often a
     # held-out item of high density scores above a seed (0.5: the query leans neither way).
     figures = (
@@ -103,6 +106,10 @@ class SeedsTask:
     def judge_queries(self, cases: CaseSet[Query], vectors: np.ndarray) -> Scores:
         """Searches with one query vector for each case, unit [n, d], and judges the results."""
         return self.judge(cases, search_together(self.context.index, vectors, cases.requests))
+
+    def comparisons(self, rows: Mapping[str, Row[Query]], scores: Mapping[str, Scores]) -> Comparisons:
+        """HPPO with every other row, and MO-DiT with the pretrained generator."""
+        return compared_rows(rows, scores, self.primary)
 
     def slices(self, split: Split, cases: CaseSet[Query], new_items: np.ndarray | None) -> list[Slice[Query]]:
         """Head and tail patterns, new items, and few seeds."""

@@ -1,0 +1,33 @@
+"""Sections of `params.yaml`: how the prediction of the next item is judged."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from modit.core.params import AtLeastZero, Positive, Section, Share
+
+
+class NextItemParams(Section):
+    """Section `evaluate_next_item`.
+
+    Attributes:
+        beams: IDs that the semantic-ID retriever decodes for a session.
+        validation_cases: most validation cases that settings of rows are chosen on, evenly drawn; 0 for all.
+        unconstrained_cases: most test cases that are decoded without the trie too, for the hallucination rate; 0 for
+            none.
+        ease_items_max: most items for which EASE is fitted: it inverts a dense matrix of items x items.
+        head_share: share of the training interactions that the items of the slice `head` cover.
+        repeats_min: least share of validation targets that are in their own history from which items of the history
+            may be results; below it they are left out of every row's results, as published tables do.
+        resamples: of the bootstrap over users.
+    """
+
+    beams: Positive = 20
+    validation_cases: AtLeastZero = 5_000
+    unconstrained_cases: AtLeastZero = 2_000
+    ease_items_max: Positive = 20_000
+    head_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    repeats_min: Share = 0.01
+    resamples: Positive = 1_000

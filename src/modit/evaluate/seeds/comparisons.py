@@ -1,0 +1,36 @@
+"""Which rows of the task `seeds` are compared: HPPO with every other one, and MO-DiT with the pretrained generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modit.evaluate import names
+from modit.evaluate.task import Comparisons, Row, Scores, greatest, rows_of_kind
+from modit.inference.retrieval import Query
+
+
+def compared_rows(rows: Mapping[str, Row[Query]], scores: Mapping[str, Scores], primary: str) -> Comparisons:
+    """The pairs of rows of a split.
+
+    Args:
+        rows: Of the split by name; classical ones say what validation gave.
+        scores: Of the rows, on its cases.
+        primary: Name of the figure that decides.
+    """
+    classical, two_stage = rows_of_kind(rows, "classical"), rows_of_kind(rows, "two_stage")
+    on_test = greatest({name: float(scores[name][primary].mean()) for name in classical})
+    on_validation = greatest({name: rows[name].setting["tuned"].validation for name in classical})
+    variants = [name for name in rows_of_kind(rows, "model") if name not in names.STAGES]
+    others = [*classical, *two_stage, *variants, *rows_of_kind(rows, "champion")]
+    pairs = {
+        names.AGAINST_SFT: (names.POLICY, names.SFT),
+        names.SFT_GAIN: (names.SFT, names.PRETRAINED),
+        # Against the row that is best on the test cases themselves: harder than any choice made on validation.
+        names.AGAINST_CLASSICAL: (names.POLICY, on_test),
+        names.AGAINST_VALIDATED: (names.POLICY, on_validation),
+    } | {names.against(name): (names.POLICY, name) for name in others}
+    best = {"test": on_test, "validation": on_validation}
+    if two_stage:
+        best["two_stage"] = greatest({name: float(scores[name][primary].mean()) for name in two_stage})
+        pairs[names.AGAINST_TWO_STAGE] = (names.reranked(names.POLICY), best["two_stage"])
+    return Comparisons(best, pairs)
