@@ -12,4 +12,9 @@ PIPELINES = (
         description="From input files to a judged and exported query generator.",
         nightly=True,
     ),
+    Pipeline(
+        name="semantic_ids",
+        ends=("next_item_retriever", "sasrec"),
+        description="From sessions to a retriever of the next item by semantic IDs.",
+    ),
 )

@@ -18,6 +18,7 @@ from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondSt
 from modit.index.params import IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
 from modit.release.params import GateParams, ServabilityParams, SnapshotParams
+from modit.semantic_ids.params import RetrieverParams, TokenizerParams
 from modit.train.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams, SasrecParams
 
 
@@ -39,6 +40,8 @@ class Params(RunParams):
     hppo_variants: HPPOVariantsParams = HPPOVariantsParams()
     sampler: SamplerParams = SamplerParams()
     fit_second_stage: SecondStageParams = SecondStageParams()
+    tokenize_items: TokenizerParams = TokenizerParams()
+    train_retriever: RetrieverParams = RetrieverParams()
     snapshot: SnapshotParams = SnapshotParams()
     servability: ServabilityParams = ServabilityParams()
     gate: GateParams = GateParams()

@@ -31,14 +31,14 @@ print(json.dumps({task.task_id: sorted(task.upstream_task_ids) for task in dag.t
 """
 
 
-def airflow_graph(home: Path, shards: int = 1, second: Pipeline | None = None) -> Graph:
-    """Nodes and edges of the steps in the parsed DAG; `home` becomes Airflow's folder. Reviews are not steps.
+def airflow_graph(home: Path, shards: int = 1, second: Pipeline | None = None, job: str = "nightly_retrain") -> Graph:
+    """Nodes and edges of the steps in the parsed DAG `job`; `home` becomes Airflow's folder. Reviews are not steps.
 
     `second` is declared beside the pipelines that there are, and its DAG is taken.
     """
     settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "MODIT_SHARDS": str(shards)}
     environment = {**os.environ, **settings}
-    job = second.job if second else "nightly_retrain"
+    job = second.job if second else job
     command = [sys.executable, "-c", AIRFLOW, json.dumps([asdict(second)] if second else []), job]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     upstream = json.loads(result.stdout.splitlines()[-1])

@@ -13,6 +13,8 @@ import pytest
 from components.registry import REGISTRY
 from modit.cli import main
 
+RETRAIN = REGISTRY.of("retrain")
+
 pytest.importorskip("kfp", reason="needs the extra `kfp`")
 
 API = "/apis/v2beta1"
@@ -109,16 +111,16 @@ def test_a_run_is_started_with_the_compiled_pipeline_and_its_parameters(server, 
         "window": "",
     }
     executors = body["pipeline_spec"]["deploymentSpec"]["executors"]
-    assert len(executors) == len(REGISTRY.steps)
+    assert len(executors) == len(RETRAIN.steps)
     assert {each["container"]["image"] for each in executors.values()} == {
-        f"here/{step.image}:1" for step in REGISTRY.steps
+        f"here/{step.image}:1" for step in RETRAIN.steps
     }
 
 
 def test_secrets_are_sent_as_the_platforms_part_of_the_pipeline(server):
     assert submit("--host", server.url, "--secrets", "modit-{service}") == 0
     sent = server.sent("/runs")["pipeline_spec"]
-    assert len(sent["pipeline_spec"]["deploymentSpec"]["executors"]) == len(REGISTRY.steps)
+    assert len(sent["pipeline_spec"]["deploymentSpec"]["executors"]) == len(RETRAIN.steps)
     executors = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     names = {each["secretName"] for each in executors["exec-register"]["secretAsEnv"]}
     assert names == {"modit-artifact-store", "modit-registry"}

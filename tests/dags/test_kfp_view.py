@@ -26,6 +26,8 @@ from pipelines.kfp_graph import (
 from pipelines.kfp_platform import Platform  # noqa: E402
 from pipelines.kfp_view import FOLDER, compiled, kfp_pipeline, main  # noqa: E402
 
+RETRAIN = REGISTRY.of("retrain")
+
 DOMAINS = ("popular", "quality")
 
 
@@ -49,10 +51,11 @@ def tasks_of(spec):
     return {name: task for dag in dags for name, task in dag["tasks"].items()}
 
 
-def test_the_committed_file_is_what_is_declared(monkeypatch):
+@pytest.mark.parametrize("pipeline", [each.name for each in REGISTRY.pipelines])
+def test_the_committed_file_is_what_is_declared(monkeypatch, pipeline):
     for variable in ("MODIT_IMAGES", "MODIT_SHARDS"):
         monkeypatch.delenv(variable, raising=False)
-    assert main(["retrain", "--check"]) == 0
+    assert main([pipeline, "--check"]) == 0
 
 
 def test_a_file_that_is_not_current_is_named(tmp_path, capsys):
@@ -83,11 +86,11 @@ def test_exactly_the_per_domain_steps_are_in_loops(spec):
     graph = KfpGraph(spec)
     loops = [graph.component(task)["dag"] for task in tasks_of(spec).values() if "parameterIterator" in task]
     looped = [graph.step(graph.component(task)) for loop in loops for task in loop["tasks"].values()]
-    assert sorted(looped) == sorted(step.name for step in REGISTRY.steps if step.per_domain)
+    assert sorted(looped) == sorted(step.name for step in RETRAIN.steps if step.per_domain)
 
 
 def test_a_step_that_reads_all_domains_comes_after_their_loop():
-    found = phases(REGISTRY)
+    found = phases(RETRAIN)
     assert found["label_anchors"] == found["pretrain"] == 0
     assert found["continue_pretrain"] == found["finetune"] == found["hppo_round_4"] == 1
     assert found["render_report"] == found["gate"] == 2 and found["register"] == 3
@@ -100,10 +103,10 @@ def test_nothing_follows_a_night_without_new_data(spec):
 
 
 def test_every_task_runs_the_adapter_with_what_kfp_tells_it(containers):
-    for step in REGISTRY.steps:
+    for step in RETRAIN.steps:
         container = containers[step.name]
         assert container["command"] == ["python", "-m", "pipelines.kfp_task", step.name]
-        last = ["--last"] if step.name in REGISTRY.last_steps else []
+        last = ["--last"] if step.name in RETRAIN.last_steps else []
         again = ["--retries", str(step.retries)] if step.per_domain else []
         options = ["--timeout-minutes", f"{step.timeout_minutes:g}", "--pipeline", "retrain", *again, *last]
         assert container["args"][: len(options) + 2] == [*options, "--executor-input", "{{$}}"]
@@ -111,7 +114,7 @@ def test_every_task_runs_the_adapter_with_what_kfp_tells_it(containers):
 
 
 def test_limits_and_retries_are_those_of_the_declaration(spec, containers):
-    for step in REGISTRY.steps:
+    for step in RETRAIN.steps:
         resources = containers[step.name]["resources"]
         assert float(resources["resourceCpuLimit"]) == step.resources.cpus
         assert resources["resourceMemoryLimit"] == f"{step.resources.memory_gb:g}Gi"
@@ -125,19 +128,19 @@ def test_limits_and_retries_are_those_of_the_declaration(spec, containers):
 
 def test_kfps_own_cache_is_off_everywhere(spec):
     tasks = [task for task in tasks_of(spec).values() if "cachingOptions" in task]
-    assert len(tasks) == len(REGISTRY.steps)
+    assert len(tasks) == len(RETRAIN.steps)
     assert {str(task["cachingOptions"]) for task in tasks} == {"{}"}
 
 
 def test_a_cluster_without_accelerators_is_asked_for_none():
-    spec = yaml.safe_load(compiled(kfp_pipeline(REGISTRY.of("retrain"), Platform(accelerator=None))))
+    spec = yaml.safe_load(compiled(kfp_pipeline(RETRAIN, Platform(accelerator=None))))
     assert not any("accelerator" in container["resources"] for container in containers_of(spec).values())
 
 
 def test_images_are_given_for_all_steps_or_by_kind(tmp_path):
-    kind = REGISTRY.steps[0].image
-    assert Platform().image_of(REGISTRY.steps[0]) == f"modit/{kind}:dev"
-    assert Platform("here/all:1").image_of(REGISTRY.steps[0]) == "here/all:1"
+    kind = RETRAIN.steps[0].image
+    assert Platform().image_of(RETRAIN.steps[0]) == f"modit/{kind}:dev"
+    assert Platform("here/all:1").image_of(RETRAIN.steps[0]) == "here/all:1"
     main(
         [
             "retrain",
@@ -153,7 +156,7 @@ def test_images_are_given_for_all_steps_or_by_kind(tmp_path):
         container["image"] for container in containers_of(yaml.safe_load((tmp_path / "one.yaml").read_text())).values()
     }
     assert "there/x@sha256:0" in images
-    assert images == {"there/x@sha256:0" if step.image == kind else f"here/{step.image}:1" for step in REGISTRY.steps}
+    assert images == {"there/x@sha256:0" if step.image == kind else f"here/{step.image}:1" for step in RETRAIN.steps}
 
 
 def test_an_image_may_come_from_the_environment(monkeypatch, tmp_path):
@@ -212,7 +215,7 @@ def test_a_task_refers_to_the_secrets_of_the_services_that_its_step_needs(tmp_pa
         "publish_features": {"our-registry", "our-feature-store"},
     }
     assert {name: set(secrets) - {"our-artifact-store"} for name, secrets in found.items()} == {
-        step.name: held.get(step.name, set()) for step in REGISTRY.steps
+        step.name: held.get(step.name, set()) for step in RETRAIN.steps
     }
     assert all(key == name for secrets in found.values() for keys in secrets.values() for name, key in keys.items())
     keys = found["publish_features"]
@@ -225,7 +228,7 @@ def test_a_claim_lies_in_every_task(tmp_path):
     _, platform = yaml.safe_load_all((tmp_path / "one.yaml").read_text())
     settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
     mounts = [(each["pvcMount"][0]["constant"], each["pvcMount"][0]["mountPath"]) for each in settings]
-    assert mounts == [("shop-data", "/data")] * len(REGISTRY.steps)
+    assert mounts == [("shop-data", "/data")] * len(RETRAIN.steps)
 
 
 @pytest.mark.parametrize("claim", ["shop-data", "shop-data=data", "Shop=/data", "=/data"])
@@ -241,7 +244,7 @@ def test_artifacts_are_typed(spec):
         if "executorLabel" in component
         for name, definition in component["outputDefinitions"]["artifacts"].items()
     }
-    assert set(outputs) == set(REGISTRY.writer)
+    assert set(outputs) == set(RETRAIN.writer)
     assert all(title == artifact_type(name).schema_title for name, title in outputs.items())
     assert outputs["catalog"] == "system.Dataset" and outputs["hppo_3"] == outputs["sampler"] == "system.Model"
     assert outputs["report"] == "system.HTML" and outputs["verdict"] == "system.Metrics"
@@ -271,7 +274,7 @@ def test_sharded_steps_are_in_loops_over_their_shards(tmp_path):
                 graph.step(graph.component(each)): json.loads(task["parameterIterator"]["items"]["raw"])
                 for each in inner
             }
-    assert found == {step.name: ["1/3", "2/3", "3/3"] for step in REGISTRY.steps if step.sharded}
+    assert found == {step.name: ["1/3", "2/3", "3/3"] for step in RETRAIN.steps if step.sharded}
     assert {"label_anchors", "publish_features"} <= set(found)
 
 
@@ -281,20 +284,20 @@ def test_a_number_of_shards_out_of_range_is_refused():
 
 
 def test_unrolled_every_shard_is_a_task():
-    text = compiled(kfp_pipeline(REGISTRY.of("retrain"), Platform(shards=2), DOMAINS))
-    assert kfp_graph(text) == (set(REGISTRY.by_name), REGISTRY.edges)
+    text = compiled(kfp_pipeline(RETRAIN, Platform(shards=2), DOMAINS))
+    assert kfp_graph(text) == (set(RETRAIN.by_name), RETRAIN.edges)
     tasks = yaml.safe_load(text)["root"]["dag"]["tasks"]
     assert {"label-anchors-popular-1-of-2", "label-anchors-quality-2-of-2", "publish-features-1-of-2"} <= set(tasks)
 
 
 def test_unrolled_it_has_the_same_graph_and_no_control_flow():
-    text = compiled(kfp_pipeline(REGISTRY.of("retrain"), Platform(), DOMAINS))
+    text = compiled(kfp_pipeline(RETRAIN, Platform(), DOMAINS))
     nodes, edges = kfp_graph(text)
-    assert (nodes, edges) == (set(REGISTRY.by_name), REGISTRY.edges)
+    assert (nodes, edges) == (set(RETRAIN.by_name), RETRAIN.edges)
     spec = yaml.safe_load(text)
     assert not any("dag" in component for component in spec["components"].values())
     tasks = spec["root"]["dag"]["tasks"]
-    per_domain = sum(step.per_domain for step in REGISTRY.steps)
-    assert len(tasks) == len(REGISTRY.steps) + per_domain * (len(DOMAINS) - 1)
+    per_domain = sum(step.per_domain for step in RETRAIN.steps)
+    assert len(tasks) == len(RETRAIN.steps) + per_domain * (len(DOMAINS) - 1)
     # kfp.local names a task's folder after its component.
     assert len({task["componentRef"]["name"] for task in tasks.values()}) == len(tasks)

@@ -14,6 +14,8 @@ from graphs import AFTER_STEPS
 from components.registry import REGISTRY
 from modit.core.names import PRESETS
 
+RETRAIN = REGISTRY.of("retrain")
+
 pytest.importorskip("airflow", reason="needs the extra `airflow`")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,22 +102,22 @@ def parsed(tmp_path_factory):
 
 
 def test_there_is_one_task_for_each_step_and_after_the_last_come_reviews(parsed):
-    assert set(parsed["tasks"]) == {step.name for step in REGISTRY.steps} | AFTER_STEPS
-    assert parsed["tasks"]["prepare_reviews"]["upstream"] == [REGISTRY.steps[-1].name]
+    assert set(parsed["tasks"]) == {step.name for step in RETRAIN.steps} | AFTER_STEPS
+    assert parsed["tasks"]["prepare_reviews"]["upstream"] == [RETRAIN.steps[-1].name]
 
 
 def test_the_edges_are_those_of_the_declarations(parsed):
     steps = {name: task for name, task in parsed["tasks"].items() if name not in AFTER_STEPS}
     edges = {(earlier, name) for name, task in steps.items() for earlier in task["upstream"]}
     # Mapping over the eligible domains makes the task that decides them a direct predecessor.
-    mapping = {(REGISTRY.domain_step.name, step.name) for step in REGISTRY.steps if step.per_domain}
-    assert REGISTRY.edges <= edges
-    assert edges - REGISTRY.edges <= mapping
+    mapping = {(RETRAIN.domain_step.name, step.name) for step in RETRAIN.steps if step.per_domain}
+    assert RETRAIN.edges <= edges
+    assert edges - RETRAIN.edges <= mapping
 
 
 def test_exactly_the_per_domain_steps_are_mapped(parsed):
     mapped = {name for name, task in parsed["tasks"].items() if task["mapped"]}
-    assert mapped == {step.name for step in REGISTRY.steps if step.per_domain}
+    assert mapped == {step.name for step in RETRAIN.steps if step.per_domain}
 
 
 def test_no_task_has_inlets(parsed):
@@ -129,14 +131,14 @@ def test_sharded_steps_are_mapped_over_domains_and_shards(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, check=True)
     axes = json.loads(done.stdout.splitlines()[-1])
     assert axes["label_anchors"]["shard"] == axes["publish_features"]["shard"] == ["1/3", "2/3", "3/3"]
-    for step in REGISTRY.steps:
+    for step in RETRAIN.steps:
         expected = {"domain"} if step.per_domain else set()
         assert set(axes.get(step.name, {})) == expected | ({"shard"} if step.sharded else set())
 
 
 def test_hppo_rounds_are_a_chain_in_a_group_of_their_own(parsed):
     rounds = sorted(name for name, task in parsed["tasks"].items() if task["group"] == "hppo")
-    assert rounds == sorted(step.name for step in REGISTRY.steps if step.group == "hppo")
+    assert rounds == sorted(step.name for step in RETRAIN.steps if step.group == "hppo")
     for earlier, later in zip(rounds, rounds[1:], strict=False):
         assert earlier in parsed["tasks"][later]["upstream"]
 

@@ -19,9 +19,15 @@ def test_every_step_names_sections_that_params_yaml_has():
         assert set(Params().sections(step.params)) == set(step.params)
 
 
-def test_the_last_step_waits_for_all_others_so_that_a_night_is_over_with_it():
-    read = {name for step in REGISTRY.steps for name in step.inputs}
-    assert [step.name for step in REGISTRY.steps if not read.intersection(step.outputs)] == [REGISTRY.steps[-1].name]
+@pytest.mark.parametrize("pipeline", REGISTRY.pipelines, ids=lambda pipeline: pipeline.name)
+def test_the_last_step_of_a_pipeline_waits_for_all_others_so_that_a_run_is_over_with_it(pipeline):
+    steps = REGISTRY.of(pipeline.name).steps
+    read = {name for step in steps for name in step.inputs}
+    assert [step.name for step in steps if not read.intersection(step.outputs)] == [steps[-1].name]
+
+
+def test_every_step_is_in_a_pipeline():
+    assert {step.name for each in REGISTRY.pipelines for step in REGISTRY.of(each.name).steps} == set(REGISTRY.by_name)
 
 
 def test_hppo_rounds_read_the_round_before():

@@ -24,14 +24,21 @@ from pipelines.kfp_view import (  # noqa: E402
 )
 
 
-def test_the_three_graphs_are_equal(tmp_path):
-    assert_equal(airflow_graph(tmp_path), kfp_graph((FOLDER / "retrain.yaml").read_text()))
+@pytest.mark.parametrize("pipeline", REGISTRY.pipelines, ids=lambda pipeline: pipeline.name)
+def test_the_three_graphs_of_a_pipeline_are_equal(tmp_path, pipeline):
+    registry = REGISTRY.of(pipeline.name)
+    kfp = kfp_graph((FOLDER / f"{pipeline.name}.yaml").read_text())
+    assert_equal(airflow_graph(tmp_path, job=pipeline.job), kfp, registry)
+
+
+def test_dvc_has_the_steps_of_all_pipelines():
+    assert dvc_graph(yaml.safe_load(DVC_FILE.read_text()), VARS) == (set(REGISTRY.by_name), REGISTRY.edges)
 
 
 def test_shards_add_tasks_and_no_edges(tmp_path):
     """DVC runs one task after the other, and shards none of them."""
     kfp = kfp_graph(compiled(kfp_pipeline(REGISTRY.of("retrain"), Platform(shards=3))))
-    assert_equal(airflow_graph(tmp_path, shards=3), kfp)
+    assert_equal(airflow_graph(tmp_path, shards=3), kfp, REGISTRY.of("retrain"))
 
 
 def test_a_second_pipeline_has_the_same_graph_in_all_three_and_only_the_steps_that_it_needs(tmp_path):
@@ -40,14 +47,15 @@ def test_a_second_pipeline_has_the_same_graph_in_all_three_and_only_the_steps_th
     registry = replace(REGISTRY, pipelines=(*REGISTRY.pipelines, second)).of("second")
     assert "register" not in registry.by_name and "build_trajectories" in registry.by_name
     kfp = kfp_graph(compiled(kfp_pipeline(registry, Platform())))
-    assert_equal(airflow_graph(tmp_path, second=second), kfp, registry, dvc_pipeline(registry))
+    assert_equal(airflow_graph(tmp_path, second=second), kfp, registry)
 
 
-def assert_equal(airflow, kfp, registry=REGISTRY, dvc_file=None):
-    dvc = dvc_graph(dvc_file or yaml.safe_load(DVC_FILE.read_text()), VARS)
+def assert_equal(airflow, kfp, registry):
+    dvc = dvc_graph(dvc_pipeline(registry), VARS)
     assert airflow[0] == kfp[0] == dvc[0] == set(registry.by_name)
     assert airflow[1] == kfp[1]
     # Domains stand in dvc.yaml; the others learn them from the step that decides, which is an edge to each mapped task.
-    mapping = {(registry.domain_step.name, step.name) for step in registry.steps if step.per_domain}
+    per_domain = [step.name for step in registry.steps if step.per_domain]
+    mapping = {(registry.domain_step.name, name) for name in per_domain}
     assert airflow[1] == dvc[1] | mapping
     assert dvc[1] == registry.edges

@@ -1,0 +1,41 @@
+"""Supervised training of the decoder on training sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modit.core.seeds import derived_seed
+from modit.data.catalog import Catalog
+from modit.data.sessions import Sessions
+from modit.semantic_ids.item_codes import ItemCodes
+from modit.semantic_ids.retriever import CODES_FILE
+from modit.semantic_ids.training import SessionPrediction, new_decoder
+from modit.train.session import run_stage
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> dict[str, Any]:
+    """Reads `catalog`, `item_codes`; writes `next_item_retriever`: model.pt and curve.json.
+
+    Returns:
+        `sessions` that it was trained on, sessions that are `too_short` for a validation or a test case, and
+        `parameters` of the decoder.
+
+    Raises:
+        InsufficientDataError: no session is long enough to train on.
+    """
+    sessions = Sessions(Catalog.load(context.input("catalog")).sequences)
+    sessions.require_training()
+    codes = ItemCodes.load(context.input("item_codes") / CODES_FILE)
+    params, seed = context.params.train_retriever, derived_seed(context.seed, "train_retriever")
+    stage = SessionPrediction("train_retriever", codes, sessions.training, params)
+    model = new_decoder(codes, params, seed)
+    folder = context.output("next_item_retriever")
+    model = run_stage(model, stage, params, seed, folder, context.scratch, context.logger)
+    return {
+        "sessions": len(stage.sessions),
+        "too_short": sessions.left_out,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
