@@ -60,7 +60,7 @@ def measure(items: int, preset: str, folder: Path, done: set[str]) -> Iterator[t
         demo = ["-m", "modit.cli", "demo-world", "--out", str(world), "--items", str(items), "--domains", "1"]
         yield "demo_world", process(demo)
     conf = {"catalogue": str(world), "preset": preset, "overrides": {"runner.cross_run_cache": False}}
-    for step in [step for step in REGISTRY.steps if step.name not in done]:
+    for step in [step for step in REGISTRY.of("retrain").steps if step.name not in done]:
         command = ["-m", "components", step.name, "--run", str(run), "--conf", json.dumps(conf)]
         if step.per_domain:
             command += ["--domain", json.loads((run / "patterns/domains.json").read_text())["domains"][0]]
@@ -105,7 +105,7 @@ def table(measured: dict[int, dict[str, dict[str, float]]]) -> str:
     sizes = sorted(measured)
     header = [*(f"{items:,} items: s" for items in sizes), "GB", "MB written", "exponent", "of the last two"]
     lines = [f"| step | {' | '.join(header)} |", "|---" * (len(header) + 1) + "|"]
-    for step in [step.name for step in REGISTRY.steps if any(step.name in rows for rows in measured.values())]:
+    for step in [step.name for step in REGISTRY.of("retrain").steps if any(step.name in rows for rows in measured.values())]:
         rows = {items: measured[items][step] for items in sizes if step in measured[items]}
         most, last = rows[max(rows)], {items: rows[items] for items in sorted(rows)[-2:]}
         cells = [f"{rows[items]['cpu_seconds']:,.1f}" if items in rows else "not measured" for items in sizes]

@@ -120,7 +120,7 @@ def run_steps(run: Path, world: Path, preset: str) -> None:
 
     set_up_logging()
     conf = {"catalogue": str(world), "domains": "all", "seed": 0, "preset": preset}
-    for step in REGISTRY.steps:
+    for step in REGISTRY.of("retrain").steps:
         runner = StepRunner(REGISTRY, str(run), ROOT / "params.yaml", conf)
         for domain in runner.domains() if step.per_domain else [None]:
             runner.execute(step.name, domain)

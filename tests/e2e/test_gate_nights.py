@@ -26,7 +26,7 @@ def run_all(run: Path, catalogue: Path) -> dict[str, str]:
     runner = StepRunner(REGISTRY, str(run), PARAMS, conf)
     return {
         step.name: runner.execute(step.name, domain).status
-        for step in REGISTRY.steps
+        for step in REGISTRY.of("retrain").steps
         for domain in (runner.domains() if step.per_domain else [None])
     }
 

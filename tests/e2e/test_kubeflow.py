@@ -55,7 +55,7 @@ def digests(run: Path) -> dict[str, str]:
     store = ArtifactStore(Storage(str(run)), run / "unused")
     return {
         f"{name}/{domain or ''}": store.get(name, domain).digest
-        for name, step in REGISTRY.writer.items()
+        for name, step in REGISTRY.of("retrain").writer.items()
         for domain in (DOMAINS if step.per_domain else (None,))
     }
 
@@ -99,8 +99,8 @@ def test_the_tasks_commands_give_what_airflow_gives_whatever_the_number_of_shard
     assert run_under_kfp(world, tmp_path / "kfp") == 0
     monkeypatch.setenv("MODIT_SHARDS", "3")
     assert_same(tmp_path / "kfp" / "one", run_under_airflow(world, tmp_path / "airflow"))
-    per_domain = sum(step.per_domain for step in REGISTRY.steps)
-    assert len(as_processes.commands) == len(REGISTRY.steps) + per_domain * (len(DOMAINS) - 1)
+    per_domain = sum(step.per_domain for step in REGISTRY.of("retrain").steps)
+    assert len(as_processes.commands) == len(REGISTRY.of("retrain").steps) + per_domain * (len(DOMAINS) - 1)
 
 
 def test_without_new_data_the_pipeline_ends_with_its_first_task(world, tmp_path, as_processes, capfd):

@@ -31,7 +31,7 @@ def fake_run(run: str | Path, catalogue: Path, **overrides: object) -> StepRunne
     """
     conf = {"catalogue": str(catalogue), "preset": "tiny", "overrides": overrides}
     runner = StepRunner(REGISTRY, str(run), PARAMS, conf)
-    for step in REGISTRY.steps:
+    for step in REGISTRY.of("retrain").steps:
         if step.name == "snapshot":
             return runner
         for name in step.outputs:

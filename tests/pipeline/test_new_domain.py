@@ -47,7 +47,7 @@ def score(items):
 
 def run_steps(runner: StepRunner, names) -> dict[str, str]:
     statuses = {}
-    for step in REGISTRY.steps:
+    for step in REGISTRY.of("retrain").steps:
         if step.name in names:
             for domain in runner.domains() if step.per_domain else [None]:
                 statuses[step.name] = runner.execute(step.name, domain).status

@@ -1,12 +1,12 @@
-"""The real steps of the pipeline `semantic_ids` on a small demo world."""
+"""The real steps of the pipeline `semantic_ids` on a small catalogue."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,13 +14,13 @@ from components.registry import REGISTRY
 from modit.core.errors import InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
-from modit.data.demo import DemoParameters, write_demo_world
 from modit.data.sessions import Sessions, training_counts
 from modit.semantic_ids.item_codes import ItemCodes
 from modit.semantic_ids.quantizers import Quantizer, popular_items
-from modit.semantic_ids.retriever import CODES_FILE, QUANTIZER_FILE, load_retriever
+from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, QUANTIZER_FILE, load_retriever
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+ITEMS = 600
 PIPELINE = REGISTRY.of("semantic_ids")
 
 
@@ -37,11 +37,30 @@ def all_steps(run: Path, catalogue: Path, **overrides) -> dict[str, Path]:
     return {name: run / name for name in PIPELINE.writer}
 
 
+def write_catalogue(folder: Path, change_last: bool = False, shorten: bool = False) -> Path:
+    """600 items in 10 groups, and 300 sessions that stay in a group; `change_last`: their last two items are others."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 10, ITEMS)
+    vectors = rng.standard_normal((10, 16))[group] + 0.4 * rng.standard_normal((ITEMS, 16))
+    names = [f"item-{row}" for row in range(ITEMS)]
+    verdicts = (rng.random(ITEMS) < 0.5).tolist()
+    folder.mkdir(parents=True)
+    table = {"item_id": names, "embedding": vectors.tolist(), "attr_good": verdicts}
+    pq.write_table(pa.table(table), folder / "items.parquet")
+    rows = []
+    for session in range(300):
+        items = rng.choice(np.flatnonzero(group == session % 10), rng.integers(3, 9), replace=False).tolist()
+        if change_last:
+            items[-2:] = [0, 1]
+        rows += [(f"session-{session}", names[item], place) for place, item in enumerate(items[: 3 if shorten else 9])]
+    columns = dict(zip(("sequence_id", "item_id", "position"), map(list, zip(*rows, strict=True)), strict=True))
+    pq.write_table(pa.table(columns), folder / "interactions.parquet")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("semantic_ids") / "catalogue"
-    write_demo_world(folder, DemoParameters(items=1_000, domains=1))
-    return folder
+    return write_catalogue(tmp_path_factory.mktemp("semantic_ids") / "catalogue")
 
 
 @pytest.fixture(scope="module")
@@ -76,39 +95,26 @@ def test_the_quantiser_of_the_artifact_gives_items_their_ids_again_and_new_ones_
     assert (more.trie.find(more.tokens[-2:]) >= 0).all()
 
 
-def test_one_seed_gives_the_same_bytes(made, world, tmp_path, monkeypatch):
-    monkeypatch.setenv("MODIT_CACHE", str(tmp_path / "cache"))
-    again = all_steps(tmp_path / "b", world, runner={"cross_run_cache": False})
-    for name in ("item_codes", "next_item_retriever"):
-        for file in sorted(made[name].glob("*.[np]*")):
-            assert (again[name] / file.name).read_bytes() == file.read_bytes(), file.name
+def assert_same_bytes(one: dict[str, Path], other: dict[str, Path]) -> None:
+    for file in (CODES_FILE, QUANTIZER_FILE):
+        assert (one["item_codes"] / file).read_bytes() == (other["item_codes"] / file).read_bytes(), file
+    models = [(each["next_item_retriever"] / MODEL_FILE).read_bytes() for each in (one, other)]
+    assert models[0] == models[1]
 
 
-def test_test_and_validation_items_change_nothing_that_is_learned(made, world, tmp_path):
-    """The last two items of every session are others: IDs and weights stay, to the byte."""
-    changed = tmp_path / "catalogue"
-    shutil.copytree(world, changed)
-    changed_catalog = Catalog.load(made["catalog"])
-    files = sorted(changed.glob("interactions*"))
-    assert files, "the demo world has interactions"
-    sequences = changed_catalog.sequences
-    items = np.array(sequences.items)
-    for end, start in zip(sequences.offsets[1:], sequences.offsets[:-1], strict=True):
-        items[max(start, end - 2) : end] = 0
-    folder = tmp_path / "catalog"
-    shutil.copytree(made["catalog"], folder)
-    np.save(folder / "sequence_items.npy", items)
-    before, after = (Sessions(Catalog.load(each).sequences).training for each in (made["catalog"], folder))
-    assert np.array_equal(before.items, after.items)
+def test_one_seed_gives_the_same_bytes(made, world, tmp_path):
+    assert_same_bytes(made, all_steps(tmp_path / "b", world, runner={"cross_run_cache": False}))
 
 
-def test_a_catalogue_without_long_sessions_is_refused(world, tmp_path):
-    short = tmp_path / "catalogue"
-    shutil.copytree(world, short)
-    file = next(short.glob("interactions*"))
-    table = pq.read_table(file)
-    pq.write_table(table.slice(0, 2), file)
-    steps = runner(tmp_path / "run", short, tokenize_items={"method": "sarq"})
+def test_validation_and_test_items_change_nothing_that_is_learned(made, tmp_path):
+    changed = all_steps(tmp_path / "run", write_catalogue(tmp_path / "catalogue", change_last=True))
+    before, after = (Catalog.load(each["catalog"]).sequences.items for each in (made, changed))
+    assert not np.array_equal(before, after)
+    assert_same_bytes(made, changed)
+
+
+def test_a_catalogue_of_short_sessions_is_refused(tmp_path):
+    steps = runner(tmp_path / "run", write_catalogue(tmp_path / "catalogue", shorten=True))
     steps.execute("validate_logs")
     steps.execute("tokenize_items")
     with pytest.raises(InsufficientDataError, match="needs sessions of 4 items and more"):
