@@ -105,7 +105,8 @@ def table(measured: dict[int, dict[str, dict[str, float]]]) -> str:
     sizes = sorted(measured)
     header = [*(f"{items:,} items: s" for items in sizes), "GB", "MB written", "exponent", "of the last two"]
     lines = [f"| step | {' | '.join(header)} |", "|---" * (len(header) + 1) + "|"]
-    for step in [step.name for step in REGISTRY.of("retrain").steps if any(step.name in rows for rows in measured.values())]:
+    steps = REGISTRY.of("retrain").steps
+    for step in [step.name for step in steps if any(step.name in rows for rows in measured.values())]:
         rows = {items: measured[items][step] for items in sizes if step in measured[items]}
         most, last = rows[max(rows)], {items: rows[items] for items in sorted(rows)[-2:]}
         cells = [f"{rows[items]['cpu_seconds']:,.1f}" if items in rows else "not measured" for items in sizes]

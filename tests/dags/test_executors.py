@@ -50,7 +50,10 @@ current-context: none
 # Run in a fresh interpreter for each executor, with the real provider classes: every task as its engine gets it.
 LOOK = """
 import json, runpy, sys
-dag = runpy.run_path("dags/pipeline_dags.py")["nightly_retrain"]
+from airflow.sdk import DAG
+file = runpy.run_path("dags/pipeline_dags.py")
+dag = file["nightly_retrain"]
+dags = {each.dag_id: each for each in file.values() if isinstance(each, DAG)}.values()
 executor = sys.argv[1]
 
 def fields(task):
@@ -76,14 +79,15 @@ def fields(task):
     return {"command": operator.command_line()}
 
 commands = ("prepare_reviews", "release.carry_out")
-steps = [task for task in dag.tasks if task.task_id not in (*commands, "release.review", "all_domains")]
+every = {task.task_id: task for each in dags for task in each.tasks}.values()
+steps = [task for task in every if task.task_id not in (*commands, "release.review", "all_domains")]
 tasks = {task.task_id: fields(task) for task in steps}
 for name in commands:
     task = dag.get_task(name)
     options = {"run": "/data/runs/a", "by": "A B", "reason": ""}
     task.order = {"command": "approve", "of": "modit-quality/3", "options": options}
     tasks[name] = fields(task)
-edges = sorted((earlier, task.task_id) for task in dag.tasks for earlier in task.upstream_task_ids)
+edges = sorted((earlier, task.task_id) for task in every for earlier in task.upstream_task_ids)
 def kept(task):
     first = task.retry_policy.rules[0]
     rule = [first.exception_path, first.action.value, first.retry_delay.seconds]
