@@ -14,7 +14,7 @@ PIPELINES = (
     ),
     Pipeline(
         name="semantic_ids",
-        ends=("next_item_retriever", "sasrec"),
+        ends=("next_item_retriever_adagrpo", "sasrec"),
         description="From sessions to a retriever of the next item by semantic IDs.",
     ),
 )

@@ -18,7 +18,13 @@ from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondSt
 from modit.index.params import IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
 from modit.release.params import GateParams, ServabilityParams, SnapshotParams
-from modit.semantic_ids.params import RetrieverParams, TokenizerParams
+from modit.semantic_ids.params import (
+    AdaGrpoParams,
+    PreferenceParams,
+    RetrieverParams,
+    RewardRankerParams,
+    TokenizerParams,
+)
 from modit.train.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams, SasrecParams
 
 
@@ -42,6 +48,9 @@ class Params(RunParams):
     fit_second_stage: SecondStageParams = SecondStageParams()
     tokenize_items: TokenizerParams = TokenizerParams()
     train_retriever: RetrieverParams = RetrieverParams()
+    align_rad_dpo: PreferenceParams = PreferenceParams()
+    reward_ranker: RewardRankerParams = RewardRankerParams()
+    align_adagrpo: AdaGrpoParams = AdaGrpoParams()
     snapshot: SnapshotParams = SnapshotParams()
     servability: ServabilityParams = ServabilityParams()
     gate: GateParams = GateParams()

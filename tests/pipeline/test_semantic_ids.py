@@ -103,7 +103,11 @@ def assert_same_bytes(one: dict[str, Path], other: dict[str, Path]) -> None:
 
 
 def test_one_seed_gives_the_same_bytes(made, world, tmp_path):
-    assert_same_bytes(made, all_steps(tmp_path / "b", world, runner={"cross_run_cache": False}))
+    again = all_steps(tmp_path / "b", world, runner={"cross_run_cache": False})
+    assert_same_bytes(made, again)
+    for name in ("next_item_retriever_rad_dpo", "next_item_retriever_adagrpo"):
+        assert (made[name] / MODEL_FILE).read_bytes() == (again[name] / MODEL_FILE).read_bytes()
+        assert (made[name] / "rounds.json").read_bytes() == (again[name] / "rounds.json").read_bytes()
 
 
 def test_validation_and_test_items_change_nothing_that_is_learned(made, tmp_path):
@@ -119,3 +123,24 @@ def test_a_catalogue_of_short_sessions_is_refused(tmp_path):
     steps.execute("tokenize_items")
     with pytest.raises(InsufficientDataError, match="needs sessions of 4 items and more"):
         steps.execute("train_retriever")
+
+
+def test_each_stage_of_alignment_writes_a_retriever_and_says_which_round_it_kept(made):
+    for name in ("next_item_retriever_rad_dpo", "next_item_retriever_adagrpo"):
+        rounds = json.loads((made[name] / "rounds.json").read_text())
+        recalls = [rounds["recall_before"], *(each["recall"] for each in rounds["rounds"])]
+        assert rounds["kept"] == recalls.index(max(recalls))
+        found = load_retriever(made[name], made["item_codes"]).recommend([np.array([3, 4])], 10)[0]
+        assert len(found.rows) == 10
+    unchanged = (made["next_item_retriever"] / MODEL_FILE).read_bytes()
+    rad_dpo = json.loads((made["next_item_retriever_rad_dpo"] / "rounds.json").read_text())
+    assert (rad_dpo["kept"] == 0) == ((made["next_item_retriever_rad_dpo"] / MODEL_FILE).read_bytes() == unchanged)
+
+
+def test_adagrpo_says_where_its_reward_model_is_wrong(made):
+    diagnostics = json.loads((made["next_item_retriever_adagrpo"] / "diagnostics.json").read_text())
+    assert sum(row["cases"] for row in diagnostics["auc_by_popularity"]) == 50
+    for row in diagnostics["auc_by_popularity"]:
+        assert 0 <= row["against_all"] <= 1 and 0 <= row["against_alike"] <= 1
+    assert len(diagnostics["lift"]) == 4
+    assert (made["next_item_retriever_adagrpo"] / "reward_ranker" / MODEL_FILE).exists()

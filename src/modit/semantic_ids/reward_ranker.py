@@ -12,6 +12,7 @@ Shape legend: B rows, W items of the longest history, K items to score, N items,
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,7 +203,12 @@ def load_reward_ranker(path: Path) -> RewardRanker:
 
 @torch.no_grad()
 def auc_by_popularity(
-    model: RewardRanker, histories: np.ndarray, targets: np.ndarray, counts: np.ndarray, seed: int, drawn: int = 50
+    model: RewardRanker,
+    histories: Sequence[np.ndarray],
+    targets: np.ndarray,
+    counts: np.ndarray,
+    seed: int,
+    drawn: int = 50,
 ) -> list[dict[str, float]]:
     """How well a ranker tells next items from others, for each tenth of the catalogue by popularity.
 
@@ -211,7 +217,7 @@ def auc_by_popularity(
 
     Args:
         model: in evaluation mode.
-        histories: int [n, W] of cases that nothing was fitted on, padded with -1.
+        histories: rows of the catalogue of n cases that nothing was fitted on, at least one each.
         targets: the next item of each case [n].
         counts: training interactions of each item [N]; equal counts are in the same tenth.
         seed: of the draws.
@@ -222,6 +228,9 @@ def auc_by_popularity(
         `against_alike`.
     """
     decile, generator = popularity_deciles(counts), stream(seed, "auc_by_popularity")
+    read = torch.nn.utils.rnn.pad_sequence(
+        [torch.from_numpy(np.asarray(history, np.int64)) for history in histories], batch_first=True, padding_value=-1
+    )
     found: list[dict[str, float]] = []
     for group in range(_DECILES):
         own, alike = np.flatnonzero(decile[targets] == group), np.flatnonzero(decile == group)
@@ -232,8 +241,8 @@ def auc_by_popularity(
             others = pool[generator.integers(len(pool), size=(len(own), drawn))]
             items = torch.from_numpy(np.concatenate([targets[own, None], others], 1)).long()
             parts = torch.arange(len(own)).split(1024)
-            read = torch.from_numpy(np.ascontiguousarray(histories[own])).long()
-            scores = torch.cat([model(read[part], items[part]) for part in parts])
+            of_cases = read[torch.from_numpy(own)]
+            scores = torch.cat([model(of_cases[part], items[part]) for part in parts])
             other = items[:, 1:] != items[:, :1]
             right = (scores[:, :1] > scores[:, 1:]).double() + (scores[:, :1] == scores[:, 1:]) / 2
             auc.append(float((right * other).sum() / other.sum().clamp_min(1)))
