@@ -182,6 +182,8 @@ class PreferenceParams(AlignmentParams):
         negatives: impressions that are drawn for a row.
         exposure: gamma; an item is shown in proportion to popularity^gamma.
         alike: share of the negatives that have the first code of a positive.
+        false_negatives: share of the negatives that are items of the session after the positives instead, to measure
+            how training fares with wrong labels; less where the session has too few.
     """
 
     method: Literal["rad_dpo", "sft", "dpo", "s_dpo", "simpo"] = "rad_dpo"
@@ -200,6 +202,7 @@ class PreferenceParams(AlignmentParams):
     negatives: Positive = 3
     exposure: Annotated[float, Field(ge=0, le=3)] = 1.0
     alike: Weight = 0.5
+    false_negatives: Weight = 0.0
 
     @model_validator(mode="after")
     def _ascending(self) -> PreferenceParams:

@@ -92,7 +92,10 @@ class PreferenceAlignment:
         positives = self.steps.following(steps, self.params.positives)
         negatives = self._negatives(positives, generator)
         passed_over = (negatives[:, :, None] != self.steps.sessions(steps)[:, None]).all(2)
-        candidates = torch.cat([positives, torch.where(passed_over, negatives, -1)], 1)
+        later = self.steps.following(steps, self.params.positives + self.params.negatives)[:, self.params.positives :]
+        injected = (torch.rand(later.shape, generator=generator) < self.params.false_negatives) & (later >= 0)
+        negatives = torch.where(injected, later, torch.where(passed_over, negatives, -1))
+        candidates = torch.cat([positives, negatives], 1)
         there, places = candidates >= 0, torch.arange(candidates.shape[1])
         return {
             "prompts": prompts,
@@ -100,6 +103,7 @@ class PreferenceAlignment:
             "candidates": item_tokens(self.tokens, candidates),
             "positive": there & (places < positives.shape[1]),
             "negative": there & (places >= positives.shape[1]),
+            "injected": injected,
         }
 
     def _negatives(self, positives: Tensor, generator: torch.Generator) -> Tensor:

@@ -128,6 +128,17 @@ def test_negatives_that_are_alike_have_the_first_code_of_a_positive(shop):
     assert not (apart["candidates"][..., 0] == apart["candidates"][:, :1, 0])[apart["negative"]].all()
 
 
+def test_false_negatives_are_items_of_the_session_after_the_positives(shop):
+    stage = shop.preferences(positives=1, negatives=3, false_negatives=1.0)
+    batch = stage.batch(step_generator(0, "p", 0), 200)
+    injected = batch["injected"]
+    assert 0.2 < injected.float().mean() < 0.8
+    assert batch["negative"][:, 1:][injected].all()
+    first = batch["candidates"][..., 0]
+    assert (first[:, 1:] == first[:, :1])[injected].all()
+    assert not shop.preferences().batch(step_generator(0, "p", 0), 200)["injected"].any()
+
+
 def on_fixed_rows(shop: Shop, **values) -> tuple[float, float]:
     """Mean log-probability of the positives after the next item, before and after training on the same few rows."""
     stage = shop.preferences(**values, steps=60)
