@@ -95,8 +95,8 @@ class RetrieverParams(LoopParams):
         dropout: on embeddings, attention and MLP outputs.
     """
 
-    batch: Positive = 32
-    row_tokens: Positive = 256
+    batch: Positive = 16
+    row_tokens: Positive = 128
     session_items: Positive = 20
     width: Positive = 128
     depth: Positive = 2
