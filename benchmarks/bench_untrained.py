@@ -37,6 +37,7 @@ from modit.inference.untrained import FEWEST_OF_A_KIND, untrained_retriever
 from modit.inference.vote_file import VOTE_FILE, VoteFile, WeightedMove, load_vote
 from modit.metric.attribute_model import LogisticModel, fit_calibrated_logistic
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.predictor import fit_on_verdicts
 from modit.model.readout import FIXED_MOVES, LOCAL_MOVES, MOVES, Move
 
@@ -76,7 +77,11 @@ class Part:
     def knowledge(self) -> DomainKnowledge:
         """What closed-form queries may use."""
         context = self.task.context
-        return DomainKnowledge(self.verdicts, *fit_on_verdicts(self.verdicts, context.index, context.k, self.seed))
+        return DomainKnowledge(
+            self.verdicts,
+            *fit_on_verdicts(self.verdicts, context.index, context.k, self.seed),
+            KnownPatterns.of(self.verdicts, context.patterns.labels),
+        )
 
     @cached_property
     def log_odds(self) -> Callable[[np.ndarray], np.ndarray]:

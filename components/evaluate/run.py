@@ -48,9 +48,9 @@ def run(context: StepContext) -> dict[str, object]:
     geometry = Geometry.of(domain.geometry)
     for name, artifact in _STAGES.items():
         model, knows_domain = context.input(artifact) / "model.pt", artifact != "pretrained"
-        own = readout_of_json(readout, geometry) if name == names.POLICY else None
-        rows.append(model_row(name, model, task, sampler, guidance.get(name), knows_domain, own))
-    # The parts of what HPPO serves.
+        served = (readout_of_json(readout, geometry), domain.known_patterns) if name == names.POLICY else ()
+        rows.append(model_row(name, model, task, sampler, guidance.get(name), knows_domain, *served))
+    # The parts of what HPPO serves, without what is known of the patterns.
     for name, part in ((names.NETWORK, None), (names.VOTE, readout_of_json(readout | {"share": 0.0}, geometry))):
         rows.append(model_row(name, model, task, sampler, guidance[names.POLICY], readout=part))
     for variant in variants.trained:
@@ -62,7 +62,9 @@ def run(context: StepContext) -> dict[str, object]:
         votes = [read_json(folder / READOUT_FILE) for folder in readouts.values()]
         rows.append(untrained_row(domain, votes, context.input("sampler")))
     champion = Champion.load(context.input("champion"))
-    baseline = load_champion(champion, context.input("champion"), domain.index, domain.known_verdicts)
+    baseline = load_champion(
+        champion, context.input("champion"), domain.index, domain.known_verdicts, domain.known_patterns
+    )
     evaluation = evaluate_domain(task, rows, settings, baseline)
     # What was judged, for the gate: the candidate by its files, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[names.POLICY]) / "model.pt")}

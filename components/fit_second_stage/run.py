@@ -36,8 +36,8 @@ def run(context: StepContext) -> dict[str, object]:
     folder = context.input(MODEL)
     content = json.loads((context.input("readout") / READOUT_FILE).read_text(encoding="utf-8"))
     readout = readout_of_json(content, Geometry.of(validator.geometry))
-    queries = served_queries(load_model(folder / MODEL_FILE), readout, serving_guidance(folder), validator)
     patterns = KnownPatterns.of(validator.verdicts, validator.patterns.labels)
+    queries = served_queries(load_model(folder / MODEL_FILE), readout, serving_guidance(folder), validator, patterns)
     stage = SecondStage(odds.log_odds, patterns, params.depth, params.weight, params.sharpness, True)
     trial = try_rerank(queries, validator, stage)
     enabled = not trial.hurts if params.default == "auto" else params.default == "on"

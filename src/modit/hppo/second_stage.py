@@ -17,6 +17,7 @@ from modit.data.splits import VALIDATIONS, Split
 from modit.data.vectors import mean_of_rows
 from modit.hppo.readout import mean_of_kinds, pattern_means, standard_error
 from modit.hppo.validation import Validator
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.list_metrics import list_metrics
 from modit.metric.second_stage import SecondStage, log_goodness, reordering_scores
 from modit.model.axes import Geometry
@@ -61,14 +62,17 @@ class RerankTrial(NamedTuple):
 
 
 @torch.no_grad()
-def served_queries(model: MODiT, readout: Readout, guidance: float, validator: Validator) -> dict[Split, np.ndarray]:
-    """The queries that a domain's sampler generates for validation cases, unit [n, d] for each kind that has cases.
+def served_queries(
+    model: MODiT, readout: Readout, guidance: float, validator: Validator, known: KnownPatterns
+) -> dict[Split, np.ndarray]:
+    """The queries that a domain answers validation cases with, unit [n, d] for each kind that has cases.
 
     Args:
         model: The last of HPPO.
         readout: Of the domain.
         guidance: The serving scale.
         validator: Of the domain.
+        known: Patterns, which queries are moved by.
     """
     params, found = validator.sampler, {}
     sampler = Sampler(model, Geometry.of(validator.geometry), params.steps, params.samples, readout).eval()
@@ -80,10 +84,11 @@ def served_queries(model: MODiT, readout: Readout, guidance: float, validator: V
         parts = []
         for start in range(0, len(rows), block):
             own = slice(start, start + block)
-            known = torch.from_numpy(evidence[own])
-            parts.append(sampler(seeds[own], mask[own], noise[own], torch.tensor(guidance), known).numpy())
+            near = torch.from_numpy(evidence[own])
+            parts.append(sampler(seeds[own], mask[own], noise[own], torch.tensor(guidance), near).numpy())
         if parts:
-            found[split] = np.concatenate(parts)
+            of_cases = [each[there] for each, there in zip(seeds.numpy(), mask.numpy(), strict=True)]
+            found[split] = known.moved(np.concatenate(parts), of_cases)
     return found
 
 

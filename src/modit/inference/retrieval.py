@@ -16,6 +16,7 @@ from modit.inference.items import Items
 from modit.inference.runtime import QuerySampler
 from modit.inference.sampler_file import SamplerInfo, SamplerInputs
 from modit.metric.evidence import DIRECTIONS, KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 
 _NO_ROWS = np.empty(0, np.int64)
 Request = TypeVar("Request", contravariant=True)
@@ -90,12 +91,14 @@ class SamplerRetriever:
         index: Searched.
         together: Search with all queries at once, which is faster for many and imports torch; the results are equal.
         verdicts: The known ones; read by a sampler that has local moves.
+        patterns: The known ones, which queries are moved by; None moves none.
     """
 
     sampler: QuerySampler
     index: ItemIndex
     together: bool = False
     verdicts: KnownVerdicts | None = None
+    patterns: KnownPatterns | None = None
 
     def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
         """Answers all requests in one run of the sampler: the queries equal those of one by one to 1e-5.
@@ -104,13 +107,15 @@ class SamplerRetriever:
             ContractError: The sampler or the index refuses a value.
         """
         queries = generate_queries(self.sampler, requests, self.verdicts)
+        if self.patterns is not None:
+            queries = self.patterns.moved(queries, [request.seeds for request in requests])
         return (search_together if self.together else _search_each)(self.index, queries, requests)
 
 
-def retriever_over(sampler: QuerySampler, items: Items) -> SamplerRetriever:
+def retriever_over(sampler: QuerySampler, items: Items, patterns: KnownPatterns | None = None) -> SamplerRetriever:
     """What answers for a sampler's domain over a catalogue, as the service does: every stored verdict is evidence."""
     verdicts = items.known_verdicts(sampler.info.domain) if sampler.info.uses_evidence else None
-    return SamplerRetriever(sampler, items.index, verdicts=verdicts)
+    return SamplerRetriever(sampler, items.index, verdicts=verdicts, patterns=patterns)
 
 
 def search_together(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:

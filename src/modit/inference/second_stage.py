@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -30,20 +29,16 @@ class ServedSecondStage:
     kind: str
 
 
-def load_second_stage(folder: Path, first: Retriever[Query], items: Items, domain: str) -> ServedSecondStage:
-    """Loads the second stage of a domain.
+def served_second_stage(stage: SecondStage, first: Retriever[Query], items: Items, domain: str) -> ServedSecondStage:
+    """Puts the second stage of a domain behind what answers.
 
     Args:
-        folder: Of the artifact `second_stage`.
+        stage: Of this catalogue.
         first: Answers with the lists that are reranked.
         items: With the stored verdicts.
         domain: Of the verdicts.
-
-    Raises:
-        ArtifactError: A file is missing, damaged, edited, or of another catalogue.
     """
     count = len(items.index)
-    stage = SecondStage.load(folder, count, items.index.meta.dimension)
     stored = items.known_verdicts(domain)
     log_odds = stage.log_odds if stored is None else stage.with_verdicts(stored.known, stored.positive)
     values = GoodnessValues(log_odds.__getitem__, stage.pattern_of(items.embeddings))

@@ -1,13 +1,15 @@
 """How likely an item lies in the pattern that a case's seeds show, from the centres of the patterns that are known.
 
 An item belongs to the pattern whose centre is nearest to it. So the centres of the *other* known patterns say where the
-seeds' own pattern ends, which a distance to the seeds alone cannot say (docs/adr/0047).
+seeds' own pattern ends, which a distance to the seeds alone cannot say. A query is moved by it, and a list is reordered
+(docs/adr/0047, docs/adr/0049).
 
 Shape legend: N items, n of them, m seeds, C known patterns, d width of an embedding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +27,8 @@ _FEWEST_POSITIVES = 2
 # How many times the variance of a mean the seeds' mean may be from a known centre: there, both answers are equally
 # likely. Seeds of that pattern have 1 to 5, seeds of a pattern that nobody knows 7 and more, on every catalogue tried.
 _EVEN_ODDS_AT, _STEEPNESS = 5.0, 4.0
+# Length of a query's step away from the other known centres, and how fast a farther one of them counts less.
+_AWAY, _AWAY_SHARPNESS = 0.2, 2.5
 
 
 class Margins(NamedTuple):
@@ -54,6 +58,22 @@ class Margins(NamedTuple):
             weights = np.log(np.array([self.known, 1 - self.known]))
         sides = -np.logaddexp(0, -sharpness * np.stack([self.if_known, self.if_new]).astype(np.float64))
         return np.minimum(np.logaddexp(*(weights[:, None] + sides)), 0).astype(np.float32)
+
+
+class _SeenFrom(NamedTuple):
+    """The known patterns as they are seen from the seeds of a case.
+
+    Attributes:
+        mean: Of the unit seeds, not scaled [d].
+        distances: Squared, from it to every known centre [C].
+        own: The nearest centre.
+        known: Probability that the seeds' pattern is that one, in [0, 1].
+    """
+
+    mean: np.ndarray
+    distances: np.ndarray
+    own: int
+    known: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,24 +125,60 @@ class KnownPatterns:
         everywhere = np.full(len(rows), np.inf, np.float32)
         if not len(self.centres):
             return Margins(0.0, everywhere, everywhere)
-        mean = unit(seeds).mean(0)
-        from_centres = ((self.centres - mean) ** 2).sum(1)
-        own = int(from_centres.argmin())
+        mean, _, own, known = self._seen_from(seeds)
         spread = float(self.spreads.mean())
-        off = len(seeds) * float(from_centres[own]) / float(self.spreads[own])
         first, second = self.distances[rows].T
         others = np.where(self.nearest[rows] == own, second, first)
         points = np.stack([self.centres[own], mean])
         from_own, from_mean = (1 + (points**2).sum(1) - 2 * vectors @ points.T).T
         return Margins(
-            float(1 / (1 + (off / _EVEN_ODDS_AT) ** _STEEPNESS)),
+            known,
             ((others - from_own) / spread).astype(np.float32),
             ((first - from_mean) / spread).astype(np.float32),
         )
 
+    def moved(self, queries: np.ndarray, seeds: Sequence[np.ndarray]) -> np.ndarray:
+        """Moves queries to the pattern of their seeds, as far as that is a known one.
+
+        The unit vector of q + p ((c - z) + 0.2 u): the seeds' mean z gives way to the centre c of their pattern, and u
+        is the unit direction away from the mean of the other known centres, each weighted by
+        exp(-2.5 |z - c_j|^2 / spread); p is the probability that the pattern is known, as in `margins`.
+
+        Args:
+            queries: Unit float32 [n, d].
+            seeds: Of each query, [m, d] of any length.
+
+        Returns:
+            Unit float32 [n, d].
+        """
+        if not len(self.centres):
+            return queries
+        return unit(queries + np.stack([self._step(each) for each in seeds]))
+
+    def _step(self, seeds: np.ndarray) -> np.ndarray:
+        mean, distances, own, known = self._seen_from(seeds)
+        step = self.centres[own] - mean
+        if len(self.centres) > 1:
+            others = np.delete(distances, own)
+            weights = np.exp((others.min() - others) * _AWAY_SHARPNESS / float(self.spreads.mean()))
+            step = step + _AWAY * unit(mean - weights @ np.delete(self.centres, own, 0) / weights.sum())
+        return (known * step).astype(np.float32)
+
+    def _seen_from(self, seeds: np.ndarray) -> _SeenFrom:
+        mean = unit(seeds).mean(0)
+        distances = ((self.centres - mean) ** 2).sum(1)
+        own = int(distances.argmin())
+        off = len(seeds) * float(distances[own]) / float(self.spreads[own])
+        return _SeenFrom(mean, distances, own, float(1 / (1 + (off / _EVEN_ODDS_AT) ** _STEEPNESS)))
+
     def nearest_to(self, seeds: np.ndarray) -> int:
         """The known pattern whose centre is nearest to the mean of seeds [m, d]; -1 if none is known."""
         return int(((self.centres - unit(seeds).mean(0)) ** 2).sum(1).argmin()) if len(self.centres) else -1
+
+    def centre_near(self, seeds: np.ndarray) -> np.ndarray:
+        """The known centre that is nearest to the mean of seeds [m, d], or that mean if none is known, float32 [d]."""
+        own = self.nearest_to(seeds)
+        return unit(seeds).mean(0) if own < 0 else self.centres[own]
 
     def save(self, path: Path) -> None:
         """Writes one `.npz`; equal content gives equal bytes."""

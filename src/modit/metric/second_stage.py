@@ -21,8 +21,8 @@ from modit.metric.known_patterns import KnownPatterns
 
 SECOND_STAGE_FILE, LOG_ODDS_FILE, PATTERNS_FILE = "second_stage.json", "log_odds.npy", "patterns.npz"
 _DIGESTS = {"log_odds_digest": LOG_ODDS_FILE, "patterns_digest": PATTERNS_FILE}
-# 2: patterns, and their sharpness.
-_SCHEMA_VERSION = 2
+# 2: patterns, and their sharpness. 3: the query is moved by the patterns too.
+_SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -274,7 +274,7 @@ def test_an_artifact_of_before_patterns_is_refused_by_its_version(context: Evalu
     content = json.loads((tmp_path / SECOND_STAGE_FILE).read_text())
     old = {name: value for name, value in content.items() if name not in ("patterns_digest", "sharpness")}
     (tmp_path / SECOND_STAGE_FILE).write_text(json.dumps(old | {"schema_version": 1}))
-    with pytest.raises(ArtifactError, match="schema_version is 1; this version of modit reads 2"):
+    with pytest.raises(ArtifactError, match="schema_version is 1; this version of modit reads 3"):
         SecondStage.load(tmp_path, *context.catalog.embeddings.shape)
 
 

@@ -19,6 +19,7 @@ from modit.inference.retrieval import (
     search_together,
 )
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.model.flow import sample_noise
 from modit.model.sampler import CASES_AT_ONCE, Sampler
 
@@ -32,16 +33,20 @@ class Generator:
         guidance: The scale at which it is judged.
         index: Searched.
         verdicts: The known ones, for a readout with local moves.
+        patterns: The known ones, which queries are moved by; None moves none.
     """
 
     sampler: Sampler
     guidance: float
     index: ItemIndex
     verdicts: KnownVerdicts | None = None
+    patterns: KnownPatterns | None = None
 
     def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
         """Answers requests that share `k` and `allowed`."""
         vectors = fan_queries(self.sampler, requests, [self.guidance], self.verdicts)[:, 0]
+        if self.patterns is not None:
+            vectors = self.patterns.moved(vectors, [request.seeds for request in requests])
         return search_together(self.index, vectors, requests)
 
 

@@ -20,6 +20,7 @@ from modit.evaluate.task import Setting
 from modit.index.item_index import ItemIndex
 from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.predictor import DensityPredictor, DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.readout import BLENDS, EVIDENCE, FIXED_MOVES, LOCAL_MOVES, STEPS, Move, step_directions
@@ -30,6 +31,8 @@ _WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.
 # From the one best seed of each case (shares below 1/m) to all of them, which is average pooling.
 _SHARES = (0.001, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 _NEGATIVE_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
+# Starts of a move beside the blends of a readout: what knowing the patterns gives without a model.
+_OF_KNOWN = ("known pattern", "mean + known pattern")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +43,13 @@ class DomainKnowledge:
         verdicts: The known ones.
         predictor: The domain's density predictor.
         geometry: Of the domain.
+        patterns: Those of the known positives.
     """
 
     verdicts: KnownVerdicts
     predictor: DensityPredictor
     geometry: DomainGeometry
+    patterns: KnownPatterns
 
     @cached_property
     def positive_centroid(self) -> np.ndarray:
@@ -91,10 +96,12 @@ class SeedFeatures:
 
     @cached_property
     def blends(self) -> dict[str, np.ndarray]:
-        """Unit blends of the seeds' means, name -> [n, d]."""
+        """Unit blends of the seeds' means, name -> [n, d]; two have the centre of the known pattern nearest to them."""
         seeds, mask = (torch.from_numpy(part) for part in padded_seeds(self.requests))
         blends = blends_of_seeds(seeds, mask, Geometry.of(self.domain.geometry)).numpy()
-        return {name: blends[:, place] for place, name in enumerate(BLENDS)}
+        found = {name: blends[:, place] for place, name in enumerate(BLENDS)}
+        centres = np.stack([self.domain.patterns.centre_near(request.seeds) for request in self.requests])
+        return found | dict(zip(_OF_KNOWN, (unit(centres), unit(self.mean + centres)), strict=True))
 
     @cached_property
     def evidence(self) -> dict[str, np.ndarray]:
@@ -176,12 +183,17 @@ def _fixed(move: Move) -> Setting:
     return {"blend": move.blend, "step": move.step, "length": move.length}
 
 
+def _with_known(moves: Sequence[Move]) -> list[Move]:
+    """Moves from every blend, and from the known patterns in the place of the first one."""
+    return [*moves, *(move._replace(blend=blend) for blend in _OF_KNOWN for move in moves if move.blend == BLENDS[0])]
+
+
 RULES: dict[str, tuple[Rule, tuple[Setting, ...]]] = {
     names.AVERAGE: (average_pooling, ({},)),
     "Global attribute centroid": (global_attribute_centroid, ({},)),
     "Rocchio": (rocchio, _grid(weight=_WEIGHTS, negatives=_NEGATIVE_WEIGHTS)),
     "Density step": (density_step, _grid(weight=_WEIGHTS)),
     "Best-scored seeds": (best_scored_seeds, _grid(share=_SHARES)),
-    names.FIXED_MOVE: (fixed_move, tuple(_fixed(move) for move in FIXED_MOVES)),
-    names.LOCAL_FEEDBACK: (local_feedback, tuple(move._asdict() for move in LOCAL_MOVES)),
+    names.FIXED_MOVE: (fixed_move, tuple(_fixed(move) for move in _with_known(FIXED_MOVES))),
+    names.LOCAL_FEEDBACK: (local_feedback, tuple(move._asdict() for move in _with_known(LOCAL_MOVES))),
 }

@@ -129,7 +129,7 @@ class RerankedRow:
 
 def closed_form_rows(context: EvaluationContext) -> list[ClosedFormRow]:
     """The rows of a domain that answer with one closed-form query."""
-    domain = DomainKnowledge(context.known_verdicts, context.predictor, context.geometry)
+    domain = DomainKnowledge(context.known_verdicts, context.predictor, context.geometry, context.known_patterns)
     return [ClosedFormRow(name, rule, grid, domain, context.index) for name, (rule, grid) in RULES.items()]
 
 
@@ -167,6 +167,7 @@ def model_row(
     guidance: float | None = None,
     knows_domain: bool = True,
     readout: Readout | None = None,
+    patterns: KnownPatterns | None = None,
 ) -> Row[Query]:
     """Makes a row from a `model.pt`.
 
@@ -177,6 +178,7 @@ def model_row(
         params: Steps, samples and the scales to choose from.
         guidance: Of the row; None takes the one that validation prefers.
         readout: What is added to the network's query; None for nothing.
+        patterns: The known ones, which queries are moved by; None moves none.
         knows_domain: False for a model trained before any domain: it is judged without the domain's axes, as trained.
 
     Raises:
@@ -187,7 +189,7 @@ def model_row(
     geometry = Geometry.of(context.geometry) if knows_domain else blank
     sampler = Sampler(load_model(path), geometry, params.steps, params.samples, readout).eval()
     scale = choose_guidance(task, sampler, params.guidance) if guidance is None else guidance
-    return generator_row(name, Generator(sampler, scale, context.index, context.known_verdicts))
+    return generator_row(name, Generator(sampler, scale, context.index, context.known_verdicts, patterns))
 
 
 def untrained_row(context: EvaluationContext, readouts: Sequence[Mapping[str, Any]], sampler: Path) -> Row[Query]:

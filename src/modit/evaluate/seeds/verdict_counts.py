@@ -41,13 +41,11 @@ class Informed:
         count: How many verdicts.
         knowledge: What closed-form queries may use.
         log_odds: Kind of attribute model -> its log-odds of items.
-        patterns: Those of its positives.
     """
 
     count: int
     knowledge: DomainKnowledge
     log_odds: Mapping[str, StoredLogOdds]
-    patterns: KnownPatterns
 
 
 def informed_by_parts(
@@ -66,8 +64,8 @@ def informed_by_parts(
     for count, part in nested_parts(verdicts, seed):
         models = fit_attribute_models(part, seed)
         log_odds = {kind: StoredLogOdds.of(part.embeddings, model.log_odds) for kind, model in models.items()}
-        knowledge = DomainKnowledge(part, *fit_on_verdicts(part, index, k, seed))
-        found.append(Informed(count, knowledge, log_odds, KnownPatterns.of(part, labels)))
+        knowledge = DomainKnowledge(part, *fit_on_verdicts(part, index, k, seed), KnownPatterns.of(part, labels))
+        found.append(Informed(count, knowledge, log_odds))
     return found
 
 
@@ -129,11 +127,12 @@ def _informed(row: Row[Query], retriever: Retriever[Query], part: Informed) -> R
     if isinstance(retriever, ClosedFormRetriever):
         return replace(retriever, domain=part.knowledge)
     if isinstance(retriever, Generator):
-        return replace(retriever, verdicts=part.knowledge.verdicts)
+        patterns = None if retriever.patterns is None else part.knowledge.patterns
+        return replace(retriever, verdicts=part.knowledge.verdicts, patterns=patterns)
     if isinstance(retriever, RerankRetriever):
         raw, calibration = part.log_odds[row.setting["tuned"].setting["model"]], row.setting.get("calibration")
         log_odds = (lambda rows: calibration(raw(rows))) if calibration else raw
-        values = _values_of(retriever.values, log_odds, part.patterns)
+        values = _values_of(retriever.values, log_odds, part.knowledge.patterns)
         return replace(retriever, first=_informed(row, retriever.first, part), values=values)
     return retriever
 

@@ -19,8 +19,9 @@ from modit.inference.items import Items, load_items
 from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.inference.runtime import OnnxSampler, QuerySampler, load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
-from modit.inference.second_stage import ServedSecondStage, load_second_stage
+from modit.inference.second_stage import ServedSecondStage, served_second_stage
 from modit.metric.calibration import probability
+from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import (
     BUNDLE,
     CANARIES_FILE,
@@ -148,14 +149,15 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Relea
         sampler = load_domain_sampler(folders["sampler"], source.domain)
         items = shared or load_items(folders["index"], folders["catalog"], digests)
         space = _expect_space(own, sampler, items, source)
-        retriever = retriever_over(sampler, items)
-        expect_answers(load_canaries(own / CANARIES_FILE), retriever, items, source.label)
         stage = None
         if "second_stage" in folders:
-            stage = load_second_stage(folders["second_stage"], retriever, items, source.domain)
+            stage = SecondStage.load(folders["second_stage"], *items.embeddings.shape)
+        retriever = retriever_over(sampler, items, stage.patterns if stage else None)
+        expect_answers(load_canaries(own / CANARIES_FILE), retriever, items, source.label)
+        served = served_second_stage(stage, retriever, items, source.domain) if stage else None
         sections = read_strictly(own / PARAMS_FILE)
     depth = RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items.index))
-    return Release(source, bundle, sampler, retriever, items, space, datetime.now(UTC), depth, stage)
+    return Release(source, bundle, sampler, retriever, items, space, datetime.now(UTC), depth, served)
 
 
 def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:

@@ -68,8 +68,8 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     space = Space.of(items.index.item_ids, items.embeddings)
     window = {"start": str(made_of.days.start), "end": str(made_of.days.end)} if made_of.days else None
 
-    retriever = retriever_over(sampler, items)
     second_stage = SecondStage.load(made_of.folders["second_stage"], *items.embeddings.shape)
+    retriever = retriever_over(sampler, items, second_stage.patterns)
     save_canaries(_canaries(made_of.folders["cases"], retriever, items), folder / CANARIES_FILE)
     space.save(folder / SPACE_FILE)
     write_document(folder / PARAMS_FILE, made_of.params)

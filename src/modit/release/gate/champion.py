@@ -25,6 +25,7 @@ from modit.inference.retrieval import Query, SamplerRetriever
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.release.bundle.embedding_space import difference_of
 from modit.release.bundle.loading import ReleaseSource, load_domain_sampler
 from modit.release.documents import STRICT, Json, read_document, write_document
@@ -142,13 +143,17 @@ def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimensi
 
 
 def load_champion(
-    champion: Champion, folder: Path, index: ItemIndex, verdicts: KnownVerdicts | None = None
+    champion: Champion,
+    folder: Path,
+    index: ItemIndex,
+    verdicts: KnownVerdicts | None = None,
+    patterns: KnownPatterns | None = None,
 ) -> BaselineModel[Query] | None:
     """Loads the champion as a row of the evaluation; None where it cannot be judged.
 
-    It searches today's index and reads the verdicts that the candidate reads.
+    It searches today's index and reads the verdicts and the patterns that the candidate reads.
     """
     if champion.status != READY:
         return None
-    retriever = SamplerRetriever(load_sampler(folder / SAMPLER_FILE), index, True, verdicts)
+    retriever = SamplerRetriever(load_sampler(folder / SAMPLER_FILE), index, True, verdicts, patterns)
     return BaselineModel(retriever, np.load(folder / NEW_ITEMS_FILE))

@@ -21,8 +21,8 @@ from modit.inference.items import Items, load_items
 from modit.inference.retrieval import Query, Retriever, SamplerRetriever, retriever_over
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
-from modit.inference.second_stage import load_second_stage
-from modit.metric.second_stage import SECOND_STAGE_FILE
+from modit.inference.second_stage import served_second_stage
+from modit.metric.second_stage import SECOND_STAGE_FILE, SecondStage
 from modit.release.bundle.canaries import ask
 
 Json = dict[str, Any]
@@ -66,10 +66,13 @@ def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order
             raise ArtifactError(f"{place}: {found}; {name} is {digests[name]}")
     sampler = load_sampler(file, threads=1)
     items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
-    retriever, stored = retriever_over(sampler, items), load_answers(folders["sampler"])
-    equal = equal_share(stored, lambda answer: _answer_again(retriever, items, answer))
+    stage = SecondStage.load(folders["second_stage"], *items.embeddings.shape)
+    # The stored answers are those of the exported graph, before what is known of the patterns moves a query.
+    plain, stored = retriever_over(sampler, items), load_answers(folders["sampler"])
+    equal = equal_share(stored, lambda answer: _answer_again(plain, items, answer))
+    retriever = retriever_over(sampler, items, stage.patterns)
     seeds = min(sampler.info.maximum_seeds, len(items.index))
-    reranker = load_second_stage(folders["second_stage"], retriever, items, sampler.info.domain).retriever
+    reranker = served_second_stage(stage, retriever, items, sampler.info.domain).retriever
     (p50, p99), (rerank_p50, rerank_p99) = (
         fastest_round(_questions(each, items, seeds, order["k"]), order["warmup"], order["queries"], order["rounds"])
         for each in (retriever, reranker)
