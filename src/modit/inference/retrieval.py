@@ -108,7 +108,7 @@ class SamplerRetriever:
         """
         queries = generate_queries(self.sampler, requests, self.verdicts)
         if self.patterns is not None:
-            queries = self.patterns.moved(queries, [request.seeds for request in requests])
+            queries = self.patterns.moved(queries, [_in_order(request.seeds) for request in requests])
         return (search_together if self.together else _search_each)(self.index, queries, requests)
 
 

@@ -30,6 +30,7 @@ from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
 from modit.inference.retrieval import Query
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
 from modit.metric.predictor import DensityPredictor, DomainGeometry
 
 EMBEDDINGS = np.eye(4, dtype=np.float32)
@@ -43,6 +44,9 @@ DOMAIN = DomainKnowledge(
     KNOWN,
     DensityPredictor(np.array([0, 0, 0, 2], np.float32), 0.1, 1.0),
     DomainGeometry(EMBEDDINGS[3], EMBEDDINGS[2], np.zeros(4, np.float32), np.eye(4, dtype=np.float32)),
+    KnownPatterns(
+        unit(np.array([[1, 0, 0, 1], [0, 1, 1, 0]])), np.ones(2, np.float32), np.zeros(4, np.int32), np.zeros((4, 2))
+    ),
 )
 REQUESTS = [Query(EMBEDDINGS[[0, 1]], k=1), Query(EMBEDDINGS[[1]], k=1)]
 SEEDS = SeedFeatures(DOMAIN, REQUESTS)
@@ -82,6 +86,17 @@ def test_a_fixed_move_steps_from_a_blend_along_density_attribute_or_both() -> No
     for step, expected in steps.items():
         found = fixed_move(SEEDS, setting | {"step": step})[1]
         np.testing.assert_allclose(found, unit(np.array(expected)), atol=1e-6)
+
+
+def test_a_move_may_start_from_the_centre_of_the_known_pattern_nearest_to_the_seeds() -> None:
+    setting = {"step": "density", "length": 0.0}
+    found = fixed_move(SEEDS, setting | {"blend": "known pattern"})
+    np.testing.assert_allclose(found[1], [0, HALF, HALF, 0], atol=1e-6)
+    between = fixed_move(SEEDS, setting | {"blend": "mean + known pattern"})
+    np.testing.assert_allclose(between[1], unit(np.array([0, 1 + HALF, HALF, 0])), atol=1e-6)
+    for name in (names.FIXED_MOVE, names.LOCAL_FEEDBACK):
+        blends = [setting["blend"] for setting in RULES[name][1]]
+        assert blends.count("mean") == blends.count("known pattern") == blends.count("mean + known pattern")
 
 
 def test_local_feedback_moves_towards_the_nearest_positives_and_away_from_the_nearest_negatives() -> None:

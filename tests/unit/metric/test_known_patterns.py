@@ -104,6 +104,49 @@ def test_the_length_of_seed_vectors_changes_nothing() -> None:
     expected = found.margins(seeds, rows, items).log_probability(15.0)
     np.testing.assert_allclose(found.margins(longer, rows, items).log_probability(15.0), expected, atol=1e-3)
     assert found.nearest_to(longer) == found.nearest_to(seeds)
+    np.testing.assert_allclose(found.moved(items[:1], [longer]), found.moved(items[:1], [seeds]), atol=1e-5)
+
+
+@given(st.integers(0, 40))
+@settings(max_examples=25, deadline=None)
+def test_a_query_moves_no_farther_than_the_probability_that_the_pattern_is_known(seed: int) -> None:
+    items, labels = world(seed)
+    generator = np.random.default_rng(seed)
+    hidden = int(generator.integers(PATTERNS))
+    found = known_without(items, labels, hidden)
+    query = unit(generator.standard_normal((1, WIDTH)))
+    for pattern in range(PATTERNS):
+        seeds = items[generator.choice(np.flatnonzero(labels == pattern), 12, replace=False)]
+        moved = found.moved(query, [seeds])
+        known = found.margins(seeds, np.arange(1), items[:1]).known
+        assert np.linalg.norm(moved - query) <= 2 * known * (0.2 + np.linalg.norm(seeds.mean(0))) + 1e-5
+
+
+def test_lists_of_moved_queries_hold_more_of_a_known_pattern_and_the_same_of_one_that_nobody_knows() -> None:
+    gains = {True: [], False: []}
+    for seed in range(8):
+        items, labels = world(seed)
+        generator, found = np.random.default_rng(seed), known_without(items, labels, 0)
+        for pattern in range(PATTERNS):
+            seeds = items[generator.choice(np.flatnonzero(labels == pattern), 12, replace=False)]
+            query = unit(seeds.mean(0, keepdims=True) + 0.25 * generator.standard_normal((1, WIDTH)))
+            lists = [np.argsort(-(items @ each[0]))[:40] for each in (query, found.moved(query, [seeds]))]
+            before, after = (float((labels[rows] == pattern).mean()) for rows in lists)
+            gains[pattern != 0].append(after - before)
+    assert np.mean(gains[True]) > 0.05 and abs(np.mean(gains[False])) < 0.01
+
+
+def test_a_step_is_the_equation() -> None:
+    items, labels = world(2)
+    found, seeds, query = known_without(items, labels, 5), items[labels == 1][:9], items[:1]
+    mean = seeds.mean(0)
+    distances = ((found.centres - mean) ** 2).sum(1)
+    own, others = distances.argmin(), [place for place in range(5) if place != distances.argmin()]
+    known = 1 / (1 + (9 * distances[own] / found.spreads[own] / 5) ** 4)
+    weights = np.exp(-2.5 * distances[others] / found.spreads.mean())
+    away = mean - weights @ found.centres[others] / weights.sum()
+    step = known * (found.centres[own] - mean + 0.2 * away / np.linalg.norm(away))
+    np.testing.assert_allclose(found.moved(query, [seeds]), unit(query + step), atol=1e-5)
 
 
 def test_without_a_known_pattern_every_item_may_lie_in_that_of_the_seeds() -> None:
@@ -111,6 +154,8 @@ def test_without_a_known_pattern_every_item_may_lie_in_that_of_the_seeds() -> No
     nothing = KnownPatterns.of(KnownVerdicts(items, np.zeros(len(items), bool), np.ones(len(items), bool)), labels)
     assert nothing.nearest_to(items[:3]) == -1 and set(nothing.nearest) == {-1}
     assert (nothing.margins(items[:3], np.arange(9), items[:9]).log_probability(15.0) == 0).all()
+    np.testing.assert_array_equal(nothing.moved(items[:2], [items[:3], items[5:9]]), items[:2])
+    np.testing.assert_allclose(nothing.centre_near(items[:3]), items[:3].mean(0), atol=1e-6)
 
 
 def test_beside_one_known_pattern_only_that_one_has_no_border() -> None:

@@ -45,6 +45,7 @@ def test_an_answer_is_what_sampler_and_index_give(client, bundle, release, rows,
     )
     queries = release.sampler.queries(given)
     query = queries[0] if rounds == 1 else queries.mean(0) / np.linalg.norm(queries.mean(0))
+    query = release.retriever.patterns.moved(query[None], [vectors])[0]
     expected = release.items.index.search(query[None], k, exclude=[exclude])
     found = ask(
         client,
@@ -92,8 +93,9 @@ def test_the_query_is_the_one_of_the_sampler(bundle, release, sampler):
         inputs = (torch.from_numpy(vectors)[None], torch.ones(1, 7, dtype=torch.bool), torch.from_numpy(noise))
         expected = sampler(*inputs, torch.tensor(2.0), evidence)[0].numpy()
         without = sampler(*inputs, torch.tensor(2.0))[0].numpy()
-    np.testing.assert_allclose(found.query, expected, atol=1e-4)
-    assert np.abs(expected - without).max() > 0.01
+    moved = release.retriever.patterns.moved(expected[None], [vectors])[0]
+    np.testing.assert_allclose(found.query, moved, atol=1e-4)
+    assert np.abs(expected - without).max() > 0.01 and np.abs(moved - expected).max() > 0.01
 
 
 def test_guidance_is_the_exported_one_when_not_given(client, bundle):
