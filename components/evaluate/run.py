@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from components.evaluate import HPPO_OUTPUTS
@@ -13,7 +14,7 @@ from modit.evaluate.records import read_records, read_rounds, read_variants, rou
 from modit.evaluate.seeds.both_scopes import evaluate_domain
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.rows import model_row, untrained_row
-from modit.evaluate.seeds.second_stage import second_stage_facts, served_row
+from modit.evaluate.seeds.second_stage import second_stage_facts, served_list, served_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.storage import read_json, save_evaluation, save_tables
 from modit.metric.second_stage import SECOND_STAGE_FILE, SecondStage
@@ -65,6 +66,8 @@ def run(context: StepContext) -> dict[str, object]:
     baseline = load_champion(
         champion, context.input("champion"), domain.index, domain.known_verdicts, domain.known_patterns
     )
+    if baseline:
+        baseline = replace(baseline, retriever=served_list(baseline.retriever, stage, domain))
     evaluation = evaluate_domain(task, rows, settings, baseline)
     # What was judged, for the gate: the candidate by its files, the champion by its version.
     records |= {"candidate": sha256_of_file(context.input(_STAGES[names.POLICY]) / "model.pt")}

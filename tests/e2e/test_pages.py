@@ -10,7 +10,7 @@ from modit.export.sampler import export_sampler
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.e2e.browser import page
 from tests.e2e.service import serving
-from tests.unit.release.gateworld import CHAMPION, evidence, split, verdict_of
+from tests.unit.release.gateworld import CHAMPION, CHAMPION_GAIN, evidence, split, verdict_of
 from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle, judged_run
 from tests.unit.serve.proxy import PREFIX, nginx
@@ -26,7 +26,7 @@ def service(tmp_path_factory):
     uri = f"sqlite:///{folder}/mlflow.db"
     registry, given = MlflowRegistry(uri, f"file://{folder}/artifacts"), bundle.submission("drama")
     registry.register(given)
-    small = evidence(champion=CHAMPION, pattern_holdout=split(True, half=0.005, **{"HPPO - Champion": 0.003}))
+    small = evidence(champion=CHAMPION, pattern_holdout=split(True, half=0.005, **{CHAMPION_GAIN: 0.003}))
     run, verdict = judged_run(folder / "judged", verdict_of(small))
     digests = given.digests | {"bundle": "another", "verdict": verdict}
     registry.register(replace(given, run_uri=run, digests=digests, verdict="FAIL"))

@@ -56,7 +56,7 @@ def test_a_candidate_that_is_the_champion_has_no_gain_in_any_split_or_slice(
 ) -> None:
     content = evaluate(context, models, champion_of(models[3], context), resamples=100, seed_count_cases=10).content
     for result in content["splits"].values():
-        compared = {entry["name"]: entry for entry in result["comparisons"]}["HPPO - Champion"]
+        compared = {entry["name"]: entry for entry in result["comparisons"]}["HPPO + rerank - Champion"]
         differences = [compared, *(entry["difference"] for entry in result["slices"] if entry["cases"])]
         for each in differences:
             for name in ("joint", "same"):
@@ -67,7 +67,7 @@ def test_a_candidate_that_is_the_champion_has_no_gain_in_any_split_or_slice(
 def test_the_champion_is_a_row_of_its_own_kind_and_is_compared(evaluation: Evaluation) -> None:
     for result in evaluation.content["splits"].values():
         assert [row["kind"] for row in result["rows"] if row["name"] == CHAMPION] == ["champion"]
-        assert "HPPO - Champion" in {entry["name"] for entry in result["comparisons"]}
+        assert "HPPO + rerank - Champion" in {entry["name"] for entry in result["comparisons"]}
         assert result["slices_against"] == CHAMPION
 
 
@@ -121,7 +121,7 @@ def test_the_page_says_what_the_gate_compares(evaluation: Evaluation) -> None:
     )
     page = render_page(report)
     assert "What the gate compares" in page and "The champion is modit-rare/4." in page
-    assert page.count("HPPO − Champion, percentage points") == 2
+    assert page.count("HPPO + rerank − Champion, percentage points") == 2
     assert "cases of the patterns with at least as many positives" in page
 
 

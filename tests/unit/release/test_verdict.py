@@ -19,8 +19,8 @@ def test_each_domain_has_its_status_basis_figures_and_reasons():
     fresh = {"status": "PASS", "basis": "no champion: absolute thresholds", "reasons": ["c"], "splits": splits}
     assert verdict_text({"status": "FAIL", "domains": {"rare": rare, "fresh": fresh}}).splitlines() == [
         "fresh  PASS     no champion: absolute thresholds",
-        "       - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0); reranked 0.520",
-        "       - pattern-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0); reranked 0.520",
+        "       - item-holdout: Joint@K 0.520, +10.0 points over Average pooling (+8.0 to +12.0); query alone 0.500",
+        "       - pattern-holdout: Joint@K 0.520, +10.0 points over Average pooling (+8.0 to +12.0); query alone 0.500",
         "rare   FAIL     champion modit-rare/3",
         "       - not promoted: a",
         "       - not promoted: b",
@@ -34,8 +34,8 @@ def test_a_domain_that_was_added_shows_what_its_verdicts_gave_before_training():
     splits["item_holdout"]["joint"]["before_training"] = 0.4312
     fresh = {"status": "PASS", "basis": "no champion: absolute thresholds", "reasons": ["c"], "splits": splits}
     text = verdict_text({"status": "PASS", "domains": {"fresh": fresh}})
-    assert "item-holdout: Joint@K 0.500 (before training 0.431), +10.0 points over Average pooling" in text
-    assert "pattern-holdout: Joint@K 0.500, +10.0 points" in text
+    assert "item-holdout: Joint@K 0.520 (before training 0.431), +10.0 points over Average pooling" in text
+    assert "pattern-holdout: Joint@K 0.520, +10.0 points" in text
 
 
 def test_a_page_gets_the_basis_and_the_conclusion_as_sentences():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
-from tests.unit.release.gateworld import CHAMPION, evidence, split, verdict_of
+from tests.unit.release.gateworld import CHAMPION, CHAMPION_GAIN, evidence, split, verdict_of
 from tests.unit.serve.bundles import judged_run
 from tests.unit.serve.conftest import running
 
@@ -19,7 +19,7 @@ def page(bundle, tmp_path_factory):
     registry, given = MlflowRegistry(uri, f"file://{folder}/artifacts"), bundle.submission("drama")
     figures = {"item_holdout Joint@K": 0.25, "item_holdout Same@K": 0.5}
     registry.register(replace(given, metrics=figures))
-    small = evidence(champion=CHAMPION, pattern_holdout=split(True, half=0.005, **{"HPPO - Champion": 0.003}))
+    small = evidence(champion=CHAMPION, pattern_holdout=split(True, half=0.005, **{CHAMPION_GAIN: 0.003}))
     run, verdict = judged_run(folder / "judged", verdict_of(small))
     digests = given.digests | {"sampler": "another", "bundle": "another", "verdict": verdict}
     worse = {"item_holdout Joint@K": 0.125, "item_holdout Same@K": 0.75}

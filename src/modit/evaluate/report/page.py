@@ -198,10 +198,11 @@ def judged_against(champion: Json | None) -> str:
         return "The registry was not asked for a champion."
     name = f"{champion['model']}/{champion['version']}"
     return {
-        "none": "There is no champion yet: the gate holds HPPO to absolute thresholds, and slices are compared with "
-        "averaging the seeds.",
+        "none": "There is no champion yet: the gate holds the served lists to absolute thresholds, and slices are "
+        "compared with averaging the seeds.",
         "ready": f"The champion is {name}. Its exported sampler is the row Champion: the same cases, the same noise, "
-        "today's index. The gate asks for a gain over it, and that no slice loses.",
+        "today's index and second stage. The gate asks for a gain of the served lists over its, and that no slice "
+        "loses.",
     }.get(champion["status"], f"The champion {name} cannot be judged on today's cases: {champion['reason']}.")
 
 

@@ -1,4 +1,4 @@
-"""Which rows of the task `seeds` are compared: HPPO with every other one, and MO-DiT with the pretrained generator."""
+"""Which rows of the task `seeds` are compared: HPPO and what is served of it with others, and MO-DiT with Pre. GR."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def compared_rows(rows: Mapping[str, Row[Query]], scores: Mapping[str, Scores], 
     on_test = greatest({name: float(scores[name][primary].mean()) for name in classical})
     on_validation = greatest({name: rows[name].setting["tuned"].validation for name in classical})
     variants = [name for name in rows_of_kind(rows, "model") if name not in names.STAGES]
-    others = [*classical, *two_stage, *variants, *rows_of_kind(rows, "champion")]
+    others = [*classical, *two_stage, *variants]
     pairs = {
         names.AGAINST_SFT: (names.POLICY, names.SFT),
         names.SFT_GAIN: (names.SFT, names.PRETRAINED),
@@ -29,8 +29,11 @@ def compared_rows(rows: Mapping[str, Row[Query]], scores: Mapping[str, Scores], 
         names.AGAINST_CLASSICAL: (names.POLICY, on_test),
         names.AGAINST_VALIDATED: (names.POLICY, on_validation),
     } | {names.against(name): (names.POLICY, name) for name in others}
+    pairs[names.SERVED_AGAINST_AVERAGE] = (names.SERVED, names.AVERAGE)
+    if names.CHAMPION in rows:
+        pairs[names.AGAINST_CHAMPION] = (names.SERVED, names.CHAMPION)
     best = {"test": on_test, "validation": on_validation}
     if two_stage:
         best["two_stage"] = greatest({name: float(scores[name][primary].mean()) for name in two_stage})
-        pairs[names.AGAINST_TWO_STAGE] = (names.reranked(names.POLICY), best["two_stage"])
+        pairs[names.AGAINST_TWO_STAGE] = (names.SERVED, best["two_stage"])
     return Comparisons(best, pairs)

@@ -10,7 +10,7 @@ from modit.evaluate.evaluation import Tuned
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.task import Row
 from modit.inference.rerank import GoodnessValues, RerankRetriever
-from modit.inference.retrieval import Query
+from modit.inference.retrieval import Query, Retriever
 from modit.metric.calibration import Calibration, reliability
 from modit.metric.second_stage import SecondStage
 
@@ -23,22 +23,33 @@ def served_row(policy: Row[Query], stage: SecondStage, context: EvaluationContex
         stage: Of the domain.
         context: The domain; an item whose verdict is known takes the verdict instead of the model.
     """
-    verdicts = context.known_verdicts
-    log_odds = stage.with_verdicts(verdicts.known, verdicts.positive)
-    depth, weight = (stage.depth, stage.weight) if stage.enabled else (1, 0.0)
-    validation = stage.facts["validation"]
+    served, validation = served_list(policy.retriever, stage, context), stage.facts["validation"]
     reached = validation["reranked" if stage.enabled else "none"]["mean"]
-    setting = {"model": stage.facts["kind"], "depth": depth, "weight": weight}
-    pattern = stage.pattern_of(context.catalog.embeddings)
+    setting = {"model": stage.facts["kind"], "depth": served.depth, "weight": served.weight}
     return Row(
-        names.reranked(names.POLICY),
+        names.SERVED,
         "model",
-        RerankRetriever(policy.retriever, GoodnessValues(log_odds.__getitem__, pattern), depth, weight),
+        served,
         {
             "tuned": Tuned(setting, reached, 2),
             "calibration": Calibration(**stage.facts["calibration"]),
         },
     )
+
+
+def served_list(first: Retriever[Query], stage: SecondStage, context: EvaluationContext) -> RerankRetriever:
+    """What callers get from a retriever behind a second stage: its own lists where that is off.
+
+    Args:
+        first: Answers with one query.
+        stage: Of the domain.
+        context: The domain, with the known verdicts.
+    """
+    verdicts = context.known_verdicts
+    log_odds = stage.with_verdicts(verdicts.known, verdicts.positive)
+    values = GoodnessValues(log_odds.__getitem__, stage.pattern_of(context.catalog.embeddings))
+    depth, weight = (stage.depth, stage.weight) if stage.enabled else (1, 0.0)
+    return RerankRetriever(first, values, depth, weight)
 
 
 def second_stage_facts(stage: SecondStage, context: EvaluationContext) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class SeedsTask:
     name = "seeds"
     primary = "joint"
     splits = HOLDOUTS
-    policy, baseline, required_models = names.POLICY, names.AVERAGE, names.STAGES
+    policy, baseline, required_models = names.SERVED, names.AVERAGE, names.STAGES
     # Shares of the K results: with the attribute, in the seeds' pattern, and both; joint over attr; and how often a
     # held-out item of high density scores above a seed (0.5: the query leans neither way).
     figures = (
@@ -108,7 +108,7 @@ class SeedsTask:
         return self.judge(cases, search_together(self.context.index, vectors, cases.requests))
 
     def comparisons(self, rows: Mapping[str, Row[Query]], scores: Mapping[str, Scores]) -> Comparisons:
-        """HPPO with every other row, and MO-DiT with the pretrained generator."""
+        """HPPO and what is served of it with other rows, and MO-DiT with the pretrained generator."""
         return compared_rows(rows, scores, self.primary)
 
     def slices(self, split: Split, cases: CaseSet[Query], new_items: np.ndarray | None) -> list[Slice[Query]]:

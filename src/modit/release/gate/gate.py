@@ -14,7 +14,7 @@ from typing import Any
 from modit.core.errors import ArtifactError
 from modit.core.params import nested
 from modit.data.splits import HOLDOUTS
-from modit.evaluate.names import AGAINST_AVERAGE, AGAINST_CHAMPION, POLICY
+from modit.evaluate.names import AGAINST_CHAMPION, SERVED, SERVED_AGAINST_AVERAGE
 from modit.inference.answers import TOLERANCE
 from modit.release.documents import Json, parse_document
 from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
@@ -224,9 +224,9 @@ def _headline(splits: Mapping[str, SplitFigures]) -> dict[str, float]:
     """The main figures, flat, for tables and tags."""
     figures: dict[str, float] = {}
     for split, found in splits.items():
-        figures[f"{split} Joint@K"] = found.rows[POLICY].joint
-        figures[f"{split} gain over average"] = found.comparisons[AGAINST_AVERAGE].joint.mean
+        figures[f"{split} Joint@K"] = found.rows[SERVED].joint
+        figures[f"{split} gain over average"] = found.comparisons[SERVED_AGAINST_AVERAGE].joint.mean
         if found.champion:
             figures[f"{split} gain over champion"] = found.comparisons[AGAINST_CHAMPION].joint.mean
-        figures[f"{split} Same@K"] = found.rows[POLICY].same
+        figures[f"{split} Same@K"] = found.rows[SERVED].same
     return figures

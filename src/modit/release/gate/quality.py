@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from modit.data.splits import Split
 from modit.evaluate.bootstrap import MINIMUM_PATTERNS, TOO_FEW
 from modit.evaluate.names import (
-    AGAINST_AVERAGE,
     AGAINST_CHAMPION,
     AGAINST_CLASSICAL,
     AGAINST_SFT,
     AGAINST_TWO_STAGE,
-    POLICY,
+    SERVED,
+    SERVED_AGAINST_AVERAGE,
     SFT,
-    reranked,
 )
 from modit.evaluate.seeds.slices import SLICES
 from modit.release.gate.figures import Difference, SliceFigures, SplitFigures
@@ -74,7 +73,7 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
     found = _against_champion(split, figures, params, champion) if champion else _absolute(split, figures)
     floor = params.item_same_floor if split == Split.ITEM_HOLDOUT else params.pattern_same_floor
     # Of the lists that are served: where the second stage is off, this row is HPPO.
-    same, words = figures.rows[reranked(POLICY)].same, _words(split)
+    same, words = figures.rows[SERVED].same, _words(split)
     findings = [
         *found,
         Finding(
@@ -117,7 +116,7 @@ def _against_champion(split: str, figures: SplitFigures, params: GateParams, cha
 
 
 def _absolute(split: str, figures: SplitFigures) -> Iterator[Finding]:
-    words, gain = _words(split), figures.comparisons[AGAINST_AVERAGE].joint
+    words, gain = _words(split), figures.comparisons[SERVED_AGAINST_AVERAGE].joint
     yield _gain(f"{split} {AVERAGE_GAIN}", f"on {words} the gain over averaging the seeds", gain, 0.0)
     yield _not_below(f"{split} {SFT}", words, figures.comparisons[AGAINST_SFT].joint, SFT)
 

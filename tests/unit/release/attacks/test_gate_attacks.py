@@ -15,7 +15,16 @@ from modit.release.documents import read_strictly
 from modit.release.gate.champion import OTHER_SPACE, UNREADABLE
 from modit.release.gate.gate import judge
 from modit.release.params import GateParams, ServabilityParams
-from tests.unit.release.gateworld import CHAMPION, FIRST, a_slice, evidence, split, verdict_of
+from tests.unit.release.gateworld import (
+    AVERAGE_GAIN,
+    CHAMPION,
+    CHAMPION_GAIN,
+    FIRST,
+    a_slice,
+    evidence,
+    split,
+    verdict_of,
+)
 
 
 def edited(champion=CHAMPION, **splits):
@@ -32,7 +41,7 @@ def test_attack_figures_are_edited():
     """One mean is raised in evaluation.json -> it contradicts the rows that it is the difference of."""
     part = split(True)
     part["rows"][0]["joint"] = 0.99
-    refused(edited(item_holdout=part), "the mean difference is 0.1, that of the rows 0.59")
+    refused(edited(item_holdout=part), "the mean difference is 0.03, that of the rows 0.52")
 
 
 def test_attack_evaluation_is_of_another_run():
@@ -68,7 +77,7 @@ def test_attack_figures_are_nan():
     for value in (math.nan, math.inf, None, "0.9", True):
         part = split(True)
         part["comparisons"][3]["joint"]["pattern_low"] = value
-        refused(edited(item_holdout=part), "comparisons, HPPO - Champion, joint(, pattern_low)?: ")
+        refused(edited(item_holdout=part), r"comparisons, HPPO \+ rerank - Champion, joint(, pattern_low)?: ")
 
 
 def test_attack_file_holds_nan(tmp_path):
@@ -88,7 +97,7 @@ def test_attack_field_stands_twice(tmp_path):
 
 def test_attack_domain_is_judged_twice():
     """A domain is brought twice, good and bad, or as skipped too -> the gate names it."""
-    bad = evidence(item_holdout=split(**{"HPPO - Average pooling": 0.0}))
+    bad = evidence(item_holdout=split(**{AVERAGE_GAIN: 0.0}))
     for found, skipped in (([bad, evidence()], {}), ([evidence()], {"drama": "too few"})):
         with pytest.raises(ArtifactError, match="domains that the gate got twice: drama"):
             judge(found, skipped, GateParams())
@@ -118,8 +127,8 @@ def test_attack_split_is_left_out():
 def test_attack_comparison_with_the_champion_is_left_out():
     """The comparison that is lost is taken out -> it is missing, by name."""
     part = split(True)
-    part["comparisons"] = [entry for entry in part["comparisons"] if entry["name"] != "HPPO - Champion"]
-    refused(edited(item_holdout=part), "no comparison HPPO - Champion, which the gate must read")
+    part["comparisons"] = [entry for entry in part["comparisons"] if entry["name"] != CHAMPION_GAIN]
+    refused(edited(item_holdout=part), r"no comparison HPPO \+ rerank - Champion, which the gate must read")
 
 
 def test_attack_slice_is_hidden():
@@ -228,7 +237,7 @@ def test_attack_budgets_or_thresholds_are_no_limits():
 
 def test_attack_candidate_is_the_champion():
     """The champion's own sampler is brought again -> no difference is no gain."""
-    same = {name: split(True, half=0.0, **{"HPPO - Champion": 0.0}) for name in ("item_holdout", "pattern_holdout")}
+    same = {name: split(True, half=0.0, **{CHAMPION_GAIN: 0.0}) for name in ("item_holdout", "pattern_holdout")}
     assert verdict_of(evidence(champion=CHAMPION, **same), noise_floor=0.0)["status"] == "FAIL"
 
 

@@ -13,7 +13,9 @@ from modit.release.gate.gate import judge, overridden_thresholds
 from modit.release.params import GateParams
 from modit.release.verdict import verdict_text
 from tests.unit.release.gateworld import (
+    AVERAGE_GAIN,
     CHAMPION,
+    CHAMPION_GAIN,
     FIRST,
     NOTHING,
     PARITY,
@@ -49,7 +51,7 @@ def test_with_a_champion_the_gain_over_it_decides_and_the_verdict_names_it():
 
 
 def test_a_refusal_says_in_plain_words_which_gain_is_too_small():
-    found = evidence(champion=CHAMPION, pattern_holdout=split(True, half=0.005, **{"HPPO - Champion": 0.003}))
+    found = evidence(champion=CHAMPION, pattern_holdout=split(True, half=0.005, **{CHAMPION_GAIN: 0.003}))
     assert verdict_of(found)["domains"]["drama"]["words"] == (
         "not promoted: on pattern-holdout the gain over champion modit-drama/3 is +0.3 points, "
         "interval -0.2 to +0.8; needed: more than 1.5, and an interval above 0"
@@ -57,7 +59,7 @@ def test_a_refusal_says_in_plain_words_which_gain_is_too_small():
 
 
 @pytest.mark.parametrize("name", SPLITS)
-@pytest.mark.parametrize(("champion", "comparison"), [(None, "HPPO - Average pooling"), (CHAMPION, "HPPO - Champion")])
+@pytest.mark.parametrize(("champion", "comparison"), [(None, AVERAGE_GAIN), (CHAMPION, CHAMPION_GAIN)])
 def test_a_gain_must_be_significant_on_both_splits(name, champion, comparison):
     def found(gain):
         given = {"champion": champion} if champion else {}
@@ -69,14 +71,14 @@ def test_a_gain_must_be_significant_on_both_splits(name, champion, comparison):
 
 
 def test_a_significant_gain_below_the_noise_floor_is_none():
-    found = evidence(champion=CHAMPION, item_holdout=split(True, half=0.001, **{"HPPO - Champion": 0.02}))
+    found = evidence(champion=CHAMPION, item_holdout=split(True, half=0.001, **{CHAMPION_GAIN: 0.02}))
     assert status_of(found, noise_floor=0.019) == "PASS"
     assert status_of(found, noise_floor=0.02) == "FAIL"
 
 
 def test_where_no_gain_is_asked_for_a_significant_loss_still_fails():
     def found(gain):
-        return evidence(champion=CHAMPION, pattern_holdout=split(True, **{"HPPO - Champion": gain}))
+        return evidence(champion=CHAMPION, pattern_holdout=split(True, **{CHAMPION_GAIN: gain}))
 
     assert status_of(found(-0.019), gain_splits=("item_holdout",)) == "PASS"
     assert status_of(found(-0.021), gain_splits=("item_holdout",)) == "FAIL"
@@ -84,10 +86,10 @@ def test_where_no_gain_is_asked_for_a_significant_loss_still_fails():
 
 @pytest.mark.parametrize("name", SPLITS)
 def test_under_no_loss_an_equal_candidate_passes_and_one_that_may_lose_more_than_the_noise_floor_does_not(name):
-    equal = {each: split(True, half=0.0, **{"HPPO - Champion": 0.0}) for each in SPLITS}
+    equal = {each: split(True, half=0.0, **{CHAMPION_GAIN: 0.0}) for each in SPLITS}
 
     def found(change):
-        return evidence(champion=CHAMPION, **equal | {name: split(True, half=0.01, **{"HPPO - Champion": change})})
+        return evidence(champion=CHAMPION, **equal | {name: split(True, half=0.01, **{CHAMPION_GAIN: change})})
 
     assert status_of(found(-0.004), champion_rule="no_loss", noise_floor=0.015) == "PASS"
     with_less = verdict_of(found(-0.006), champion_rule="no_loss", noise_floor=0.015, gain_splits=SPLITS)
@@ -175,7 +177,8 @@ def few(part, patterns, *names):
 def test_a_split_of_few_patterns_neither_blocks_nor_decides_and_is_named(champion):
     ready = champion is CHAMPION
     losing = split(
-        ready, **{"HPPO - Average pooling": -0.3, "HPPO - Champion": -0.3} if ready else {"HPPO - MO-DiT": -0.3}
+        ready,
+        **{AVERAGE_GAIN: -0.3, CHAMPION_GAIN: -0.3} if ready else {"HPPO - MO-DiT": -0.3},
     )
     judged = verdict_of(evidence(champion=champion, pattern_holdout=few(losing, 3)))["domains"]["drama"]
     assert judged["status"] == "PASS"
@@ -195,7 +198,7 @@ def test_where_no_split_has_enough_patterns_nothing_passes_and_the_parameter_is_
 
 
 def test_a_loss_on_the_split_that_can_tell_still_fails():
-    losing = split(**{"HPPO - Average pooling": -0.1})
+    losing = split(**{AVERAGE_GAIN: -0.1})
     found = evidence(item_holdout=losing, pattern_holdout=few(split(), 2))
     (reason,) = reasons_of(found)
     assert reason.startswith("on item-holdout the gain over averaging the seeds is -10.0 points")
@@ -257,7 +260,7 @@ def test_run_without_a_judged_domain_fails():
 
 
 def test_one_failing_domain_fails_the_run():
-    bad = evidence("crime", item_holdout=split(**{"HPPO - Average pooling": 0.0}))
+    bad = evidence("crime", item_holdout=split(**{AVERAGE_GAIN: 0.0}))
     verdict = verdict_of(bad, evidence("drama"))
     assert [verdict["status"], *(d["status"] for d in verdict["domains"].values())] == ["FAIL", "FAIL", "PASS"]
 
@@ -275,11 +278,11 @@ def test_the_text_names_every_domain_its_figures_and_its_reasons():
     verdict = judge(found, {"western": "too few"}, GateParams(), {"horror": "step finetune failed: out of memory"})
     assert verdict_text(verdict).splitlines() == [
         "crime    FAIL     no champion: absolute thresholds",
-        "         - item-holdout: Joint@K 0.500, +10.0 points over Average pooling (+8.0 to +12.0); reranked 0.520",
+        "         - item-holdout: Joint@K 0.520, +10.0 points over Average pooling (+8.0 to +12.0); query alone 0.500",
         "         - not promoted: on pattern-holdout nothing was judged: small",
         "drama    PASS     champion modit-drama/3",
-        "         - item-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0); reranked 0.520",
-        "         - pattern-holdout: Joint@K 0.500, +3.0 points over Champion (+1.0 to +5.0); reranked 0.520",
+        "         - item-holdout: Joint@K 0.520, +3.0 points over Champion (+1.0 to +5.0); query alone 0.500",
+        "         - pattern-holdout: Joint@K 0.520, +3.0 points over Champion (+1.0 to +5.0); query alone 0.500",
         "horror   FAILED   step finetune failed: out of memory",
         "western  SKIPPED  the domain was not trained: too few",
         "",
@@ -288,7 +291,7 @@ def test_the_text_names_every_domain_its_figures_and_its_reasons():
 
 
 def test_a_terminal_gets_at_most_25_lines_and_the_file_gets_all():
-    bad = split(**{"HPPO - Average pooling": -0.1, "HPPO - MO-DiT": -0.1, "HPPO - best classical": -0.1})
+    bad = split(**{AVERAGE_GAIN: -0.1, "HPPO - MO-DiT": -0.1, "HPPO - best classical": -0.1})
     verdict = verdict_of(*(evidence(f"domain{number}", item_holdout=bad) for number in range(9)))
     lines = verdict_text(verdict).splitlines()
     assert len(lines) == 25 and lines[-1] == "verdict: FAIL" and "more lines: verdict.txt of the run" in lines[-3]
@@ -310,9 +313,7 @@ halves = st.floats(0.0, 0.2, allow_nan=False)
 def test_a_candidate_that_is_not_above_its_champion_never_passes(found, half, noise_floor, scarce):
     """Equal to it, or worse: whatever the intervals, the floor and the kind of interval are."""
     means = [-abs(gain) for gain in found]
-    parts = {
-        name: split(True, half=half, **{"HPPO - Champion": mean}) for name, mean in zip(SPLITS, means, strict=True)
-    }
+    parts = {name: split(True, half=half, **{CHAMPION_GAIN: mean}) for name, mean in zip(SPLITS, means, strict=True)}
     if scarce:
         few(parts["pattern_holdout"], 3)
     assert status_of(evidence(champion=CHAMPION, **parts), noise_floor=noise_floor) == "FAIL"
@@ -321,7 +322,7 @@ def test_a_candidate_that_is_not_above_its_champion_never_passes(found, half, no
 @settings(max_examples=40, deadline=None)
 @given(gains, halves)
 def test_a_split_that_passes_has_a_gain_above_the_noise_floor(gain, half):
-    part = split(True, half=half, **{"HPPO - Champion": gain})
+    part = split(True, half=half, **{CHAMPION_GAIN: gain})
     if status_of(evidence(champion=CHAMPION, item_holdout=part)) == "PASS":
         assert gain > GateParams().noise_floor and gain - half > 0
 
@@ -330,7 +331,7 @@ def test_a_split_that_passes_has_a_gain_above_the_noise_floor(gain, half):
 @given(st.permutations(["crime", "drama", "western", "quality"]), st.lists(st.booleans(), min_size=4, max_size=4))
 def test_the_order_of_domains_changes_nothing(order, good):
     def found(name):
-        bad = {} if good[len(name) % 4] else {"item_holdout": split(**{"HPPO - Average pooling": 0.0})}
+        bad = {} if good[len(name) % 4] else {"item_holdout": split(**{AVERAGE_GAIN: 0.0})}
         return evidence(name, **bad)
 
     assert verdict_of(*map(found, order)) == verdict_of(*map(found, sorted(order)))

@@ -81,7 +81,7 @@ def test_only_versions_that_passed_and_are_not_held_back_are_reviewed(run):
 
 def test_a_reviewer_sees_the_verdict_and_where_the_report_is(run):
     (review,) = reviews_of_run(str(run))
-    for shown in ("item-holdout: Joint@K 0.500", "no champion", DIGEST):
+    for shown in ("item-holdout: Joint@K 0.520", "no champion", DIGEST):
         assert shown in review.body
     assert f"report: {run}/report/report.html" in review.body and "quality" not in review.body
 
