@@ -4,9 +4,10 @@ python -m benchmarks.bench_untrained ../runs/retail ../runs/goodbooks
 
 Each domain of a run is left out in turn. Its cases are judged by discovery, as in the evaluation; its verdicts are a
 random part of those that training may see. Every setting - moves, weights of the vote, depth and weight of the
-reranking - is chosen on validation cases of the run's other domains, at the same number of their verdicts; `vote
-(trained)` takes the other domains' votes with all their verdicts, as a `readout.json` has them, but chosen on
-validation cases alone; `modit query --verdicts` is the same with less trust in few verdicts. The last two lines are
+reranking, and whether items outside the seeds' cluster of positives come last - is chosen on validation cases of the
+run's other domains, at the same number of their verdicts; `vote (trained)` takes the other domains' votes with all their verdicts, as a `readout.json` has them, but chosen on
+validation cases alone; `modit query --verdicts` is the same with less trust in few verdicts, and with the second stage
+that is served. The last two lines are
 how far the probabilities of the logistic model are from the truth on items whose verdict nobody has used.
 """
 
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +33,9 @@ from modit.evaluate.task import CaseSet
 from modit.export.sampler import export_vote
 from modit.hppo.readout import mean_of_kinds, voters
 from modit.index.params import RetrievalParams
-from modit.inference.rerank import RerankRetriever, StoredLogOdds, fetch_deeper, rerank
+from modit.inference.rerank import AttributeValues, RerankRetriever, StoredLogOdds, fetch_deeper, rerank
 from modit.inference.retrieval import Query, Retriever, SamplerRetriever
-from modit.inference.untrained import FEWEST_OF_A_KIND, untrained_retriever
+from modit.inference.untrained import FEWEST_OF_A_KIND, UntrainedDomain, untrained_retriever
 from modit.inference.vote_file import VOTE_FILE, VoteFile, WeightedMove, load_vote
 from modit.metric.attribute_model import LogisticModel, fit_calibrated_logistic
 from modit.metric.evidence import KnownVerdicts
@@ -45,7 +47,9 @@ SEEDS = 64  # more than any case has
 COUNTS = (100, 300, 1_000, 5_000)
 ALL = COUNTS[-1]
 VALIDATION_CASES, HOLDOUT_CASES = 40, 300
-DEPTHS, WEIGHTS = (3, 6, 12), (0.01, 0.02, 0.04, 0.08)
+DEPTHS, WEIGHTS = (3, 6, 12, 25), (0.01, 0.02, 0.04, 0.08, 0.15)
+# Whether only the attribute counts, or the seeds' cluster of known positives first; depth; weight.
+RERANKINGS = tuple(product((False, True), DEPTHS, WEIGHTS))
 TRAINED = "vote (trained)"
 Vote = list[WeightedMove]
 
@@ -88,6 +92,15 @@ class Part:
         """Of a logistic regression on the verdicts, calibrated on those left out of a fit."""
         return fit_calibrated_logistic(self.verdicts, FEWEST_OF_A_KIND, self.seed)[1].__getitem__
 
+    def values(self, within: bool) -> AttributeValues:
+        """What a classical second stage orders by."""
+        return AttributeValues(self.log_odds, self.clusters if within else None)
+
+    @cached_property
+    def clusters(self) -> KnownPatterns:
+        """Of the known positives, as the served second stage has them."""
+        return KnownPatterns.clustered(self.verdicts, self.seed)
+
     @cached_property
     def uncalibrated(self) -> StoredLogOdds:
         """The same without calibration."""
@@ -115,23 +128,23 @@ class Part:
         return SamplerRetriever(sampler, self.task.context.index, verdicts=self.verdicts)
 
     def reranked_figures(self, vote: Vote) -> np.ndarray:
-        """Joint@K on validation of every depth and weight of reranking, [depths, weights]."""
+        """Joint@K on validation of every one of `RERANKINGS`."""
         judged = []
         for split in VALIDATIONS:
             cases = self.cases(split, VALIDATION_CASES)
             if len(cases):
                 lists = fetch_deeper(self.retriever(vote), cases.requests, max(DEPTHS))
-                odds = [self.log_odds(found.rows) for found in lists]
+                pairs = list(zip(lists, cases.requests, strict=True))
+                values = [[self.values(within)(each, found.rows) for found, each in pairs] for within in (False, True)]
                 joint = [
                     self.task.decide(
                         cases,
                         [
                             rerank(found, own, request.k, depth, weight)
-                            for found, own, request in zip(lists, odds, cases.requests, strict=True)
+                            for (found, request), own in zip(pairs, values[within], strict=True)
                         ],
                     )
-                    for depth in DEPTHS
-                    for weight in WEIGHTS
+                    for within, depth, weight in RERANKINGS
                 ]
                 judged.append((split, cases.clusters, np.stack(joint)))
         return mean_of_kinds(judged)
@@ -206,16 +219,17 @@ def measure(run: Path, seed: int, show: Callable[[str], None]) -> dict[tuple[int
             for name, vote in choose(others).items():
                 found.setdefault((count, name), []).extend(part.judge(part.retriever(vote)))
                 figures = np.mean([other.reranked_figures(vote) for other in others], 0)
-                place = int(figures.argmax())
-                depth, weight = DEPTHS[place // len(WEIGHTS)], WEIGHTS[place % len(WEIGHTS)]
-                second = RerankRetriever(part.retriever(vote), part.log_odds, depth, weight)
+                within, depth, weight = RERANKINGS[int(figures.argmax())]
+                second = RerankRetriever(part.retriever(vote), part.values(within), depth, weight)
                 found.setdefault((count, f"{name} + rerank"), []).extend(part.judge(second))
-                show(f"{run.name} {count} {domain} {name}: rerank {depth} x {weight}")
+                show(f"{run.name} {count} {domain} {name}: rerank {depth} x {weight}, in the cluster: {within}")
                 if name == TRAINED:
                     context = part.task.context
                     given = (domain, part.verdicts, vote, file, context.index, context.k, part.seed)
-                    served = part.judge(untrained_retriever(*given))
-                    found.setdefault((count, "`modit query --verdicts`"), []).extend(served)
+                    served = UntrainedDomain.fit(untrained_retriever(*given), part.verdicts, part.seed)
+                    for label, answers in (("", served.reranker), (" --no-rerank", served.retriever)):
+                        row = f"`modit query --verdicts{label}`"
+                        found.setdefault((count, row), []).extend(part.judge(answers))
             for words, log_odds in (("calibrated", part.log_odds), ("uncalibrated", part.uncalibrated)):
                 error, loss = part.calibration(log_odds)
                 show(f"{run.name} {count} {domain} {words}: calibration error {error:.3f}, log-loss {loss:.3f}")

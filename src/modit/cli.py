@@ -139,13 +139,14 @@ def _query(chosen: argparse.Namespace) -> int:
 def _query_run(chosen: argparse.Namespace, seeds: Sequence[str]) -> int:
     if not (chosen.run and chosen.verdicts):
         raise ConfigError(f"{'--run' if chosen.verdicts else '--verdicts'} is missing; allowed: both or neither")
-    if any(option is not None for option in (chosen.guidance, chosen.rerank, chosen.filter)):
-        raise ConfigError(
-            "--guidance, --rerank and --filter are for a service; allowed with --run: --seeds, -k, --domain, --json"
-        )
+    if any(option is not None for option in (chosen.guidance, chosen.filter)):
+        allowed = "--seeds, -k, --domain, --rerank, --no-rerank, --json"
+        raise ConfigError(f"--guidance and --filter are for a service; allowed with --run: {allowed}")
     from modit.release.untrained_answer import answer_text, answer_untrained
 
-    items = answer_untrained(chosen.run, chosen.verdicts, seeds, chosen.k, chosen.domain or "")
+    items = answer_untrained(
+        chosen.run, chosen.verdicts, seeds, chosen.k, chosen.domain or "", chosen.rerank is not False
+    )
     print(json.dumps([asdict(item) for item in items], indent=1) if chosen.json else answer_text(items))
     return 0
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator
 
 from modit.core.params import Positive, Section, Share, Weight
+from modit.metric.params import DEPTH, SHARPNESS, WEIGHT
 from modit.train.params import Sharding
 
 Variant = Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"]
@@ -118,7 +119,7 @@ class SecondStageParams(Section):
 
     kinds: Annotated[tuple[AttributeModelKind, ...], Field(min_length=1)] = get_args(AttributeModelKind)
     fewest_of_a_kind: Positive = 20
-    depth: Positive = 25
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    sharpness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15.0
+    depth: Positive = DEPTH
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = WEIGHT
+    sharpness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = SHARPNESS
     default: Literal["auto", "on", "off"] = "auto"

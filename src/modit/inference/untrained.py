@@ -1,8 +1,8 @@
 """Answers for a domain before anything is trained for it: from some verdicts, and what other domains' votes learnt.
 
 The query is a vote of moves from the seeds without the network (`modit.inference.vote_file`). Density, attribute and
-evidence come from the verdicts that are given; the weights of the moves are the mean over trained domains. A logistic
-regression on the verdicts says how likely each item has the attribute; reranking by it made the lists no better
+evidence come from the verdicts that are given; the weights of the moves are the mean over trained domains. The second
+stage reranks by a logistic regression on the verdicts and by clusters of their positives, which stand for the patterns
 (docs/how-to/add-a-domain.md).
 """
 
@@ -16,12 +16,15 @@ import numpy as np
 
 from modit.core.errors import InsufficientDataError
 from modit.index.item_index import ItemIndex
+from modit.inference.rerank import MOST_FETCHED, GoodnessValues, RerankRetriever
 from modit.inference.retrieval import SamplerRetriever
 from modit.inference.vote_file import VoteFile, WeightedMove
 from modit.metric.attribute_model import fit_calibrated_logistic
-from modit.metric.calibration import Calibration
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.known_patterns import KnownPatterns
+from modit.metric.params import DEPTH, SHARPNESS, WEIGHT
 from modit.metric.predictor import fit_on_verdicts
+from modit.metric.second_stage import SecondStage
 
 # Fewer verdicts of a kind fit neither directions nor probabilities.
 FEWEST_OF_A_KIND = 5
@@ -35,18 +38,25 @@ class UntrainedDomain:
 
     Attributes:
         retriever: Answers with a vote.
-        calibration: Of the logistic regression.
-        log_odds: That the items have the attribute, calibrated, float32 [N].
+        reranker: Reranks its lists, as is the default.
+        log_odds: That the items have the attribute, float32 [N]: what the verdict says where one is given, and
+            calibrated elsewhere.
     """
 
     retriever: SamplerRetriever
-    calibration: Calibration
+    reranker: RerankRetriever
     log_odds: np.ndarray
 
     @classmethod
     def fit(cls, retriever: SamplerRetriever, verdicts: KnownVerdicts, seed: int = 0) -> UntrainedDomain:
-        """Adds probabilities to what `untrained_retriever` made of the same verdicts."""
-        return cls(retriever, *fit_calibrated_logistic(verdicts, FEWEST_OF_A_KIND, seed))
+        """Adds a second stage to what `untrained_retriever` made of the same verdicts."""
+        _, log_odds = fit_calibrated_logistic(verdicts, FEWEST_OF_A_KIND, seed)
+        patterns = KnownPatterns.clustered(verdicts, seed)
+        stage = SecondStage(log_odds, patterns, DEPTH, WEIGHT, SHARPNESS, True)
+        given = stage.with_verdicts(verdicts.known, verdicts.positive)
+        values = GoodnessValues(given.__getitem__, stage.pattern_of(verdicts.embeddings))
+        most = min(MOST_FETCHED, len(retriever.index))
+        return cls(retriever, RerankRetriever(retriever, values, stage.depth, stage.weight, most), given)
 
 
 def untrained_retriever(

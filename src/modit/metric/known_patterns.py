@@ -10,7 +10,7 @@ Shape legend: N items, n of them, m seeds, C known patterns, d width of an embed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +19,13 @@ import numpy as np
 from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
 from modit.core.memory import at_once
-from modit.data.vectors import ROWS_AT_ONCE, unit
+from modit.data.vectors import ROWS_AT_ONCE, nearest_centroid, unit
 from modit.metric.evidence import KnownVerdicts
+from modit.metric.patterns import cluster
 
+# Where no pattern is given, positives are clustered into so many a pattern, and into at least so many patterns: fewer
+# and larger ones than where all positives are known, because a border between two means of a few items is noise.
+_CLUSTERED, _FEWEST_CLUSTERS, _MOST_CLUSTERS = 25, 4, 60
 # A pattern whose centre is the mean of fewer known positives has no spread that one could trust.
 _FEWEST_POSITIVES = 2
 # How many times the variance of a mean the seeds' mean may be from a known centre: there, both answers are equally
@@ -38,8 +42,8 @@ class Margins(NamedTuple):
         known: Probability that the seeds' pattern is a known one, in [0, 1].
         if_known: Squared distance to the nearest other known centre minus that to the pattern's own, in units of the
             mean spread, float32 [n].
-        if_new: The same where the seeds' mean stands for the centre, and all known centres are other ones, float32
-            [n].
+        if_new: The same where the seeds' mean stands for the centre, and all known centres are other ones, unless they
+            are complete, float32 [n].
     """
 
     known: float
@@ -86,12 +90,15 @@ class KnownPatterns:
         nearest: The nearest centre of every item, int32 [N]; -1 where there is none.
         distances: Squared distances of every item to its nearest and second nearest centre, float32 [N, 2]; infinity
             where there is none.
+        complete: Whether every pattern lies in one of these, as in clusters that stand for the patterns: then the one
+            that is nearest to the seeds is never another one.
     """
 
     centres: np.ndarray
     spreads: np.ndarray
     nearest: np.ndarray
     distances: np.ndarray
+    complete: bool = False
 
     @classmethod
     def of(cls, verdicts: KnownVerdicts, labels: np.ndarray) -> KnownPatterns:
@@ -111,6 +118,22 @@ class KnownPatterns:
         found = np.array(centres, np.float32).reshape(-1, embeddings.shape[1])
         return cls(found, np.array(spreads, np.float32), *_two_nearest(embeddings, found))
 
+    @classmethod
+    def clustered(cls, verdicts: KnownVerdicts, seed: int) -> KnownPatterns:
+        """Clusters the known positives, where nobody has said which patterns there are.
+
+        Args:
+            verdicts: The known ones.
+            seed: Of the k-means.
+        """
+        rows = np.flatnonzero(verdicts.positives)
+        count = max(_FEWEST_CLUSTERS, min(len(rows) // _CLUSTERED, _MOST_CLUSTERS))
+        count = min(count, len(rows) // _FEWEST_POSITIVES)
+        if count < 1:
+            return cls.of(replace(verdicts, known=np.zeros(len(verdicts.known), bool)), np.empty(0, np.int32))
+        centroids = cluster(np.asarray(verdicts.embeddings[rows], np.float32), count, seed)
+        return replace(cls.of(verdicts, nearest_centroid(verdicts.embeddings, centroids)), complete=True)
+
     def margins(self, seeds: np.ndarray, rows: np.ndarray, vectors: np.ndarray) -> Margins:
         """Where items lie, seen from the seeds of a case.
 
@@ -129,12 +152,13 @@ class KnownPatterns:
         spread = float(self.spreads.mean())
         first, second = self.distances[rows].T
         others = np.where(self.nearest[rows] == own, second, first)
+        if_new = others if self.complete else first
         points = np.stack([self.centres[own], mean])
         from_own, from_mean = (1 + (points**2).sum(1) - 2 * vectors @ points.T).T
         return Margins(
             known,
             ((others - from_own) / spread).astype(np.float32),
-            ((first - from_mean) / spread).astype(np.float32),
+            ((if_new - from_mean) / spread).astype(np.float32),
         )
 
     def moved(self, queries: np.ndarray, seeds: Sequence[np.ndarray]) -> np.ndarray:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from modit.core.params import AtLeastZero, Positive, Section, Share
 
+# Of the second stage, the same for every domain (docs/adr/0047): how much longer than asked a list is fetched, the
+# weight of log P(attribute and pattern) beside the inner product, and how fast P(pattern) falls beyond a border.
+DEPTH, WEIGHT, SHARPNESS = 25, 0.1, 15.0
+
 
 class PatternParams(Section):
     """Section `assign_patterns`: how positives are clustered and what is held out.

@@ -31,7 +31,7 @@ class UntrainedItem:
 
     Attributes:
         item_id: Its id.
-        score: Its inner product with the query.
+        score: What the list is ordered by: the inner product with the query, and what a rerank adds.
         probability: That it has the attribute, by the verdicts that were given.
         verdict: The one that was given; None where there is none.
         title: Its title, where the catalogue has one.
@@ -79,7 +79,7 @@ def untrained_domain(
 
 
 def answer_untrained(
-    run: str, verdicts: str, seeds: Sequence[str], k: int = 10, domain: str = ""
+    run: str, verdicts: str, seeds: Sequence[str], k: int = 10, domain: str = "", rerank: bool = True
 ) -> list[UntrainedItem]:
     """Finds items that have an attribute and are like the seeds, where only some verdicts on the attribute are known.
 
@@ -89,6 +89,7 @@ def answer_untrained(
         seeds: Ids of items, at least one; they are no results.
         k: Items wanted, at least 1.
         domain: Whose verdicts they are, for a file with a column `attr_<domain>`.
+        rerank: Whether the list is reranked by the probabilities of attribute and pattern.
 
     Returns:
         Best first.
@@ -107,7 +108,8 @@ def answer_untrained(
     given = read_verdicts(verdicts, catalog.item_ids, domain)
     known = KnownVerdicts(catalog.embeddings, given == POSITIVE, given != NOT_SCORED)
     found = untrained_domain(store, catalog.domains, domain, known, ItemIndex.load(store.read("index")))
-    answer = found.retriever.retrieve([Query(np.asarray(catalog.embeddings[rows]), k, exclude=rows)])[0]
+    retriever = found.reranker if rerank else found.retriever
+    answer = retriever.retrieve([Query(np.asarray(catalog.embeddings[rows]), k, exclude=rows)])[0]
     titles, chances = catalog.titles, probability(found.log_odds[answer.rows])
     return [
         UntrainedItem(

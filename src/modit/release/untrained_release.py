@@ -16,6 +16,8 @@ from modit.core.storage import Storage, digest_of
 from modit.data.catalog import ATTRIBUTE_PREFIX, NOT_SCORED, POSITIVE
 from modit.data.verdict_file import read_verdicts
 from modit.inference.items import Items
+from modit.inference.second_stage import ServedSecondStage
+from modit.metric.attribute_model import LOGISTIC
 from modit.metric.evidence import KnownVerdicts
 from modit.release.bundle.loading import Release, UntrainedFacts
 from modit.release.untrained_answer import untrained_domain
@@ -72,8 +74,8 @@ def make_untrained_release(domain: str, file: str, base: Release) -> Release:
         retriever=found.retriever,
         items=items,
         loaded=datetime.now(UTC),
-        second_stage=None,
-        untrained=UntrainedFacts(int(verdicts.positives.sum()), int(verdicts.negatives.sum()), found.log_odds),
+        second_stage=ServedSecondStage(found.reranker, found.log_odds, True, LOGISTIC),
+        untrained=UntrainedFacts(int(verdicts.positives.sum()), int(verdicts.negatives.sum())),
     )
 
 

@@ -12,7 +12,14 @@ from modit.core.errors import ArtifactError, InsufficientDataError
 from modit.data.vectors import unit
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
-from modit.inference.retrieval import Query, SamplerRetriever, generate_queries, padded_exclusions, padded_seeds
+from modit.inference.retrieval import (
+    Query,
+    Retriever,
+    SamplerRetriever,
+    generate_queries,
+    padded_exclusions,
+    padded_seeds,
+)
 from modit.inference.untrained import UntrainedDomain, mean_vote, untrained_retriever
 from modit.inference.vote_file import VoteFile, WeightedMove, load_vote
 from modit.metric.attribute_model import LogisticModel, fit_calibrated_logistic
@@ -124,7 +131,7 @@ def test_a_hundred_verdicts_find_more_in_the_pattern_with_the_attribute_than_the
     retriever = untrained_retriever("drama", world.verdicts(100), moves, file, world.index, k=20)
     average = file.sampler("drama", [WeightedMove("mean", "density", 0.0, "10", 0.0, 1.0)], drawn_geometry(world))
 
-    def joint(retriever: SamplerRetriever) -> float:
+    def joint(retriever: Retriever[Query]) -> float:
         hits = []
         for cluster in range(CLUSTERS):
             rows = retriever.retrieve(world.requests(cluster))[0].rows
@@ -132,9 +139,20 @@ def test_a_hundred_verdicts_find_more_in_the_pattern_with_the_attribute_than_the
         return float(np.mean(hits))
 
     assert joint(retriever) > joint(SamplerRetriever(average, world.index)) + 0.15
+    # All seeds are without the attribute, so they lie off the centre of the positives of their own cluster.
+    assert joint(UntrainedDomain.fit(retriever, world.verdicts(100)).reranker) > joint(retriever)
     chances = probability(UntrainedDomain.fit(retriever, world.verdicts(100)).log_odds)
     assert ((chances > 0) & (chances < 1)).all()
-    assert chances[world.positive].mean() > chances[~world.positive].mean() + 0.1
+    unknown = ~world.verdicts(100).known
+    assert chances[world.positive & unknown].mean() > chances[~world.positive & unknown].mean() + 0.1
+
+
+def test_a_given_verdict_takes_the_place_of_the_probability_in_the_second_stage(world, file):
+    moves, verdicts = [WeightedMove("mean", "both", 0.3, "10", 1.0, 1.0)], world.verdicts(ITEMS)
+    found = UntrainedDomain.fit(untrained_retriever("drama", verdicts, moves, file, world.index, k=20), verdicts)
+    assert ((found.log_odds > 0) == world.positive).all() and set(np.abs(found.log_odds)) == {6.0}
+    rows = found.reranker.retrieve(world.requests(2))[0].rows
+    assert world.positive[rows].all() and (world.label[rows] == 2).mean() > 0.9
 
 
 def test_seeds_whose_verdict_is_known_are_no_evidence_of_what_is_near_them(world, file):

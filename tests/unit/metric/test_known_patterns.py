@@ -158,6 +158,18 @@ def test_without_a_known_pattern_every_item_may_lie_in_that_of_the_seeds() -> No
     np.testing.assert_allclose(nothing.centre_near(items[:3]), items[:3].mean(0), atol=1e-6)
 
 
+@pytest.mark.parametrize(("positives", "patterns"), [(0, 0), (1, 0), (5, 2), (30, 4), (99, 4), (250, 10), (360, 14)])
+def test_positives_without_given_patterns_are_clustered_into_patterns_of_at_least_two(positives, patterns) -> None:
+    items, _ = world(6)
+    known = np.zeros(len(items), bool)
+    known[np.random.default_rng(0).permutation(len(items))[:positives]] = True
+    verdicts = KnownVerdicts(items, np.ones(len(items), bool), known)
+    found = KnownPatterns.clustered(verdicts, 0)
+    # A cluster of one positive is no known pattern.
+    assert (len(found.centres) == patterns) if positives > 20 else (len(found.centres) <= patterns)
+    np.testing.assert_array_equal(found.centres, KnownPatterns.clustered(verdicts, 0).centres)
+
+
 def test_beside_one_known_pattern_only_that_one_has_no_border() -> None:
     items, labels = world(0)
     one = KnownPatterns.of(KnownVerdicts(items, np.ones(len(items), bool), labels == 1), labels)

@@ -193,16 +193,15 @@ def test_a_run_of_an_earlier_version_has_nothing_to_vote_with_and_says_so(bundle
         assert "none of its domains has a readout yet" in problem_of(client)
 
 
-def test_limits_are_those_of_the_other_domains_and_reranking_is_refused(voting, verdicts):
+def test_limits_are_those_of_the_other_domains_and_lists_are_reranked_unless_a_request_says_no(voting, verdicts):
     with serving(voting, verdicts) as client:
         wait_for_premium(client)
         assert ask(client, k=51).status_code == 422
         assert ask(client, seeds={"item_ids": ["nobody"]}).status_code == 422
         assert ask(client, seeds={"item_ids": [f"item-{n}" for n in range(13)]}).status_code == 422
-        refused = ask(client, rerank=True)
-        assert refused.status_code == 422
-        assert "premium before training has no second stage" in refused.json()["errors"][0]["message"]
-        assert not ask(client, rerank=False)["reranked"] and not ask(client)["reranked"]
+        default, plain = ask(client), ask(client, rerank=False)
+        assert default["reranked"] and not plain["reranked"]
+        assert ask(client, rerank=True) == default != plain | {"reranked": True}
         batch = {"requests": [{"domain": name, "seeds": {"item_ids": SEEDS}} for name in ("premium", "drama")]}
         answers = client.post("/v1/retrieve/batch", json=batch).json()["answers"]
         assert [answer["trained"] for answer in answers] == [False, True]

@@ -19,7 +19,7 @@ from modit.evaluate.task import Kind, Row, Setting
 from modit.index.item_index import ItemIndex
 from modit.inference.rerank import AttributeValues, RerankRetriever, StoredLogOdds, fetch_deeper, rerank
 from modit.inference.retrieval import Query, Retriever, SearchResult, search_together
-from modit.inference.untrained import mean_vote, untrained_retriever
+from modit.inference.untrained import UntrainedDomain, mean_vote, untrained_retriever
 from modit.inference.vote_file import load_vote
 from modit.metric.attribute_model import fit_attribute_models
 from modit.metric.known_patterns import KnownPatterns
@@ -202,7 +202,8 @@ def untrained_row(context: EvaluationContext, readouts: Sequence[Mapping[str, An
     """
     given = (mean_vote(readouts), load_vote(sampler), context.index, context.k)
     retriever = untrained_retriever(context.domain, context.known_verdicts, *given)
-    return Row(names.UNTRAINED, "model", replace(retriever, together=True))
+    served = UntrainedDomain.fit(replace(retriever, together=True), context.known_verdicts).reranker
+    return Row(names.UNTRAINED, "model", served)
 
 
 def generator_row(name: str, generator: Generator) -> Row[Query]:

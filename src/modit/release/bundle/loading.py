@@ -78,12 +78,10 @@ class UntrainedFacts(NamedTuple):
     Attributes:
         positives: Number of its positive verdicts.
         negatives: Number of its negative verdicts.
-        log_odds: That the items have the attribute, by a model of these verdicts, float32 [N].
     """
 
     positives: int
     negatives: int
-    log_odds: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +120,8 @@ class Release:
 
     def probabilities(self, rows: np.ndarray) -> list[float] | None:
         """The probabilities that items have the attribute, in [0, 1], of rows [n]; None where nothing tells."""
-        source = self.untrained or self.second_stage
-        return None if source is None else probability(source.log_odds[rows]).tolist()
+        stage = self.second_stage
+        return None if stage is None else probability(stage.log_odds[rows]).tolist()
 
 
 def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Release:
