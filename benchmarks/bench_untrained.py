@@ -5,10 +5,10 @@ python -m benchmarks.bench_untrained ../runs/retail ../runs/goodbooks
 Each domain of a run is left out in turn. Its cases are judged by discovery, as in the evaluation; its verdicts are a
 random part of those that training may see. Every setting - moves, weights of the vote, depth and weight of the
 reranking, and whether items outside the seeds' cluster of positives come last - is chosen on validation cases of the
-run's other domains, at the same number of their verdicts; `vote (trained)` takes the other domains' votes with all their verdicts, as a `readout.json` has them, but chosen on
-validation cases alone; `modit query --verdicts` is the same with less trust in few verdicts, and with the second stage
-that is served. The last two lines are
-how far the probabilities of the logistic model are from the truth on items whose verdict nobody has used.
+run's other domains, at the same number of their verdicts; `vote (trained)` takes the other domains' votes with all
+their verdicts, as a `readout.json` has them, but chosen on validation cases alone; `modit query --verdicts` is the same
+with less trust in few verdicts, and with the second stage that is served. The last two lines are how far the
+probabilities of the logistic model are from the truth on items whose verdict nobody has used.
 """
 
 from __future__ import annotations
