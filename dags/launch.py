@@ -1,4 +1,4 @@
-"""`make run`: runs a pipeline under Airflow, on the demo world if no catalogue is given, and shows the verdict."""
+"""`make run`: runs a pipeline under Airflow, on the demo world if no catalogue is given, and shows what came out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = str(runs / conf["run"])
     print(f"run {run}", flush=True)
     status, log = run_dag(pipeline, conf, environment)
-    shown = _show(run)
+    shown = _show(run) if "verdict" in REGISTRY.of(pipeline.name).writer else show_ends(run, pipeline)
     if status:
         print(f"\nthe run is not complete (whole log: {log})", file=sys.stderr)
         print("run the same command again when the cause is mended: finished tasks are not repeated", file=sys.stderr)
@@ -196,6 +196,13 @@ def _show(run: str) -> int:
     print(f"verdict:    modit verdict --run {run}")
     print(f"review:     modit review --run {run}, then modit approve")
     return 0
+
+
+def show_ends(run: str, pipeline: Pipeline) -> int:
+    """Prints where the end artifacts of a pipeline without a verdict are; 1 if one is missing, else 0."""
+    missing = [name for name in pipeline.ends if not Path(run, name).is_dir()]
+    print(*(f"{name}: {Path(run, name)}" for name in pipeline.ends if name not in missing), sep="\n")
+    return int(bool(missing))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from dags import launch
-from dags.launch import airflow_environment, main, run_name
+from dags.launch import airflow_environment, main, run_name, show_ends
 from dags.progress import Progress, took
+from modit.core.registry import Pipeline
 
 HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
 
@@ -123,3 +124,11 @@ def test_an_argument_that_is_not_allowed_gives_one_line_and_starts_nothing(
 def test_a_run_without_a_scheduler_has_no_deadline_and_asks_nobody(tmp_path):
     environment = airflow_environment(tmp_path)
     assert (environment["MODIT_DEADLINE_HOURS"], environment["MODIT_REVIEW"]) == ("0", "off")
+
+
+@pytest.mark.parametrize(("made", "status"), [(["one", "two"], 0), (["one"], 1)])
+def test_a_pipeline_without_a_verdict_ends_with_the_places_of_its_artifacts(tmp_path, capsys, made, status):
+    for name in made:
+        (tmp_path / name).mkdir()
+    assert show_ends(str(tmp_path), Pipeline("p", ("one", "two"), "A toy.")) == status
+    assert capsys.readouterr().out.splitlines() == [f"{name}: {tmp_path / name}" for name in made]
