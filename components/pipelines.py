@@ -14,7 +14,7 @@ PIPELINES = (
     ),
     Pipeline(
         name="semantic_ids",
-        ends=("next_item_retriever_adagrpo", "sasrec"),
-        description="From sessions to a retriever of the next item by semantic IDs.",
+        ends=("next_item_evaluation",),
+        description="From sessions to a judged retriever of the next item by semantic IDs.",
     ),
 )

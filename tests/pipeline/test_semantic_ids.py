@@ -95,6 +95,21 @@ def test_the_quantiser_of_the_artifact_gives_items_their_ids_again_and_new_ones_
     assert (more.trie.find(more.tokens[-2:]) >= 0).all()
 
 
+def test_the_evaluation_has_every_row_on_the_last_items_and_a_page(made):
+    content = json.loads((made["next_item_evaluation"] / "evaluation.json").read_text())
+    assert content["task"] == "next_item"
+    result = content["splits"]["test"]
+    names = {"Popularity", "Item-kNN", "EASE", "SASRec, binary cross-entropy", "SASRec, full cross-entropy"}
+    assert {row["name"] for row in result["rows"]} >= names | {
+        "Semantic IDs",
+        "Semantic IDs + RAD-DPO",
+        "Semantic IDs + AdaGRPO",
+    }
+    assert result["cases"] == 300
+    assert result["unconstrained"]["hallucination"] is not None
+    assert "Next item: catalogue" in (made["next_item_evaluation"] / "report.html").read_text()
+
+
 def assert_same_bytes(one: dict[str, Path], other: dict[str, Path]) -> None:
     for file in (CODES_FILE, QUANTIZER_FILE):
         assert (one["item_codes"] / file).read_bytes() == (other["item_codes"] / file).read_bytes(), file

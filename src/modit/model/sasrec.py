@@ -1,8 +1,7 @@
 """SASRec: a causal transformer over the items of a session whose output is compared with all item embeddings.
 
 Kang and McAuley, Self-Attentive Sequential Recommendation (ICDM 2018), with pre-normalisation, GELU and item embeddings
-tied to the output, as the strong replications have it. Positions are counted from the end of the window, as left-padded
-sessions have them in the original.
+tied to the output. Positions are counted from the end of the window: the last item always has the same one.
 
 Shape legend: B batch, L items of the longest session, H width, N items.
 """

@@ -25,7 +25,7 @@ LOSSES = ("binary", "full")
 
 
 def new_sasrec(items: int, params: SasrecParams, seed: int) -> Sasrec:
-    """A network over so many items, with fresh weights drawn from `seed`."""
+    """A network over N = `items` items, with fresh weights drawn from `seed`."""
     torch.manual_seed(seed)
     return Sasrec(SasrecConfig(items, params.width, params.depth, params.heads, params.dropout, params.window))
 

@@ -27,6 +27,7 @@ from modit.train.sasrec import load_sasrec, session_scores
 POPULARITY, ITEM_KNN, EASE = "Popularity", "Item-kNN", "EASE"
 SASREC_BINARY, SASREC_FULL = "SASRec, binary cross-entropy", "SASRec, full cross-entropy"
 SEMANTIC_IDS = "Semantic IDs"
+SEMANTIC_IDS_RAD_DPO, SEMANTIC_IDS_ADAGRPO = f"{SEMANTIC_IDS} + RAD-DPO", f"{SEMANTIC_IDS} + AdaGRPO"
 _NO_QUERY = np.empty(0, np.float32)
 _SESSIONS_AT_ONCE = 256
 # Scores of all items for some sessions, float [b, N], columns in the order of `Columns`.

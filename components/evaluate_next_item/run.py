@@ -1,0 +1,68 @@
+"""Judges semantic IDs, SASRec, EASE, item-kNN and popularity on the last item of each session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modit.core.seeds import derived_seed
+from modit.data.catalog import Catalog
+from modit.data.sessions import Sessions
+from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
+from modit.evaluate.next_item.page import save_page
+from modit.evaluate.next_item.rows import (
+    SASREC_BINARY,
+    SASREC_FULL,
+    SEMANTIC_IDS,
+    SEMANTIC_IDS_ADAGRPO,
+    SEMANTIC_IDS_RAD_DPO,
+    Columns,
+    GeneratedIds,
+    sasrec_row,
+    simple_rows,
+)
+from modit.evaluate.next_item.task import NextItemTask
+from modit.evaluate.storage import save_evaluation
+from modit.evaluate.task import Row
+from modit.semantic_ids.retriever import load_retriever
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+_RETRIEVERS = {
+    SEMANTIC_IDS: "next_item_retriever",
+    SEMANTIC_IDS_RAD_DPO: "next_item_retriever_rad_dpo",
+    SEMANTIC_IDS_ADAGRPO: "next_item_retriever_adagrpo",
+}
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads `catalog`, `item_codes`, `sasrec`, and the retriever before and after each alignment.
+
+    The row that is compared with all others is the retriever after the last alignment. Writes `next_item_evaluation`:
+    evaluation.json, per_case.npz and report.html.
+    """
+    catalog = Catalog.load(context.input("catalog"))
+    sessions, params = Sessions(catalog.sequences), context.params.evaluate_next_item
+    sessions.require_training()
+    codes, columns = context.input("item_codes"), Columns.of(catalog.item_ids)
+    policy = context.input(_RETRIEVERS[SEMANTIC_IDS_ADAGRPO])
+    free = GeneratedIds(load_retriever(policy, codes, constrained=False, beams=params.beams))
+    models = [
+        *(
+            Row(name, "model", GeneratedIds(load_retriever(context.input(artifact), codes, beams=params.beams)))
+            for name, artifact in _RETRIEVERS.items()
+        ),
+        *(
+            sasrec_row(name, context.input("sasrec") / loss / "model.pt", columns)
+            for name, loss in ((SASREC_BINARY, "binary"), (SASREC_FULL, "full"))
+        ),
+    ]
+    task = NextItemTask(sessions, len(catalog), SEMANTIC_IDS_ADAGRPO, SASREC_FULL, params, free)
+    settings = EvaluationSettings(derived_seed(context.seed, "evaluate_next_item"), params.resamples)
+    simple = simple_rows(sessions.training, columns, params.ease_items_max)
+    evaluation = evaluate_task(task, simple, models, settings)
+    folder = context.output("next_item_evaluation")
+    save_evaluation(folder, evaluation, {})
+    save_page(folder, evaluation.content, context.run_config.catalogue.rstrip("/").rsplit("/", 1)[-1])
+    return headline(evaluation.content, task.primary)
