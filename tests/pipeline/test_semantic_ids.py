@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.registry import REGISTRY
-from modit.core.errors import InsufficientDataError
+from modit.core.errors import ContractError, InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions, training_counts
@@ -159,3 +159,20 @@ def test_adagrpo_says_where_its_reward_model_is_wrong(made):
         assert 0 <= row["against_all"] <= 1 and 0 <= row["against_alike"] <= 1
     assert len(diagnostics["lift"]) == 4
     assert (made["next_item_retriever_adagrpo"] / "reward_ranker" / MODEL_FILE).exists()
+
+
+def test_a_catalogue_with_texts_alone_is_taken_and_never_reaches_a_pipeline_with_domains(tmp_path):
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    titles = [f"{kind} number {number}" for kind in ("lipstick", "soap", "brush") for number in range(6)]
+    pq.write_table(pa.table({"item_id": list(range(18)), "title": titles}), catalogue / "items.parquet")
+    pairs = [(session, session * 4 + place, place) for session in range(4) for place in range(4)]
+    columns = dict(zip(("sequence_id", "item_id", "position"), map(list, zip(*pairs, strict=True)), strict=True))
+    pq.write_table(pa.table(columns), catalogue / "sequences.parquet")
+    runner(tmp_path / "runs" / "a", catalogue).execute("validate_logs")
+    catalog = Catalog.load(tmp_path / "runs" / "a" / "catalog")
+    assert (len(catalog), catalog.domains, len(catalog.sequences)) == (18, [], 4)
+    conf = {"catalogue": str(catalogue), "preset": "tiny", "pipeline": "retrain"}
+    # the other run lies beside it, and the artifact of an equal key would be taken
+    with pytest.raises(ContractError, match="attribute_present"):
+        StepRunner(REGISTRY, str(tmp_path / "runs" / "b"), PARAMS, conf).execute("validate_logs")
