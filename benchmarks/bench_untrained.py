@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from modit.core.seeds import derived_seed, stream
 from modit.data.splits import HOLDOUTS, VALIDATIONS, Split
+from modit.evaluate.bootstrap import paired_interval
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.queries import DomainKnowledge, local_feedback
 from modit.evaluate.seeds.rows import ClosedFormRow
@@ -51,7 +53,19 @@ DEPTHS, WEIGHTS = (3, 6, 12, 25), (0.01, 0.02, 0.04, 0.08, 0.15)
 # Whether only the attribute counts, or the seeds' cluster of known positives first; depth; weight.
 RERANKINGS = tuple(product((False, True), DEPTHS, WEIGHTS))
 TRAINED = "vote (trained)"
+SERVED = "`modit query --verdicts`"
+# Starts of the names of rows that vote.
+_OURS = ("vote", "`modit")
 Vote = list[WeightedMove]
+# A number of verdicts and a row.
+Place = tuple[int, str]
+
+
+class Joint(NamedTuple):
+    """Joint@K of the cases of a cell [n], in [0, 1], and their patterns [n]."""
+
+    values: np.ndarray
+    patterns: np.ndarray
 
 
 def vote_of(moves: list[Move], weights: list[float]) -> Vote:
@@ -149,13 +163,13 @@ class Part:
                 judged.append((split, cases.clusters, np.stack(joint)))
         return mean_of_kinds(judged)
 
-    def judge(self, retriever: Retriever[Query]) -> list[float]:
-        """Mean Joint@K of each hold-out, in percent."""
+    def judge(self, retriever: Retriever[Query]) -> list[Joint]:
+        """Joint@K of the cases of each hold-out."""
         found = []
         for split in HOLDOUTS:
             cases = self.cases(split, HOLDOUT_CASES)
             if len(cases):
-                found.append(100 * float(self.task.decide(cases, retriever.retrieve(cases.requests)).mean()))
+                found.append(Joint(self.task.decide(cases, retriever.retrieve(cases.requests)), cases.clusters))
         return found
 
     def calibration(self, log_odds: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
@@ -206,12 +220,15 @@ def vote_file(dimension: int) -> VoteFile:
         return load_vote(Path(folder))
 
 
-def measure(run: Path, seed: int, show: Callable[[str], None]) -> dict[tuple[int, str], list[float]]:
-    """Joint@K in percent of each cell, by number of verdicts and row."""
+def measure(
+    run: Path, seed: int, show: Callable[[str], None]
+) -> tuple[dict[Place, list[Joint]], dict[Place, list[float]]]:
+    """Joint@K of each cell, and calibration errors of each domain, by number of verdicts and row."""
     domains = sorted(path.name for path in (run / "cases").iterdir() if path.is_dir())
     tasks = {domain: load(run, domain) for domain in domains}
     file = vote_file(tasks[domains[0]].context.catalog.dimension)
-    found: dict[tuple[int, str], list[float]] = {}
+    found: dict[Place, list[Joint]] = {}
+    errors: dict[Place, list[float]] = {}
     for count in COUNTS:
         parts = {domain: part_of(task, count, derived_seed(seed, "untrained"), file) for domain, task in tasks.items()}
         for domain, part in parts.items():
@@ -228,22 +245,40 @@ def measure(run: Path, seed: int, show: Callable[[str], None]) -> dict[tuple[int
                     given = (domain, part.verdicts, vote, file, context.index, context.k, part.seed)
                     served = UntrainedDomain.fit(untrained_retriever(*given), part.verdicts, part.seed)
                     for label, answers in (("", served.reranker), (" --no-rerank", served.retriever)):
-                        row = f"`modit query --verdicts{label}`"
+                        row = f"{SERVED[:-1]}{label}`"
                         found.setdefault((count, row), []).extend(part.judge(answers))
             for words, log_odds in (("calibrated", part.log_odds), ("uncalibrated", part.uncalibrated)):
                 error, loss = part.calibration(log_odds)
                 show(f"{run.name} {count} {domain} {words}: calibration error {error:.3f}, log-loss {loss:.3f}")
-                found.setdefault((count, f"calibration error (points), {words}"), []).append(100 * error)
-    return found
+                errors.setdefault((count, f"calibration error (points), {words}"), []).append(100 * error)
+    return found, errors
+
+
+def above_and_below(found: Mapping[Place, list[Joint]], count: int) -> tuple[int, int]:
+    """Cells in which the served row is above, and below, the best row without a vote, by the 95% interval over cases.
+
+    That row is chosen on the same cases, which favours it.
+    """
+    others = [cells for (number, name), cells in found.items() if number == count and not name.startswith(_OURS)]
+    above = below = 0
+    for place, cell in enumerate(found[count, SERVED]):
+        best = max((cells[place].values for cells in others), key=lambda values: float(values.mean()))
+        interval = paired_interval(cell.values - best, cell.patterns, 0, 10_000)
+        above, below = above + (interval["case_low"] > 0), below + (interval["case_high"] < 0)
+    return above, below
 
 
 def main(runs: list[str]) -> None:
     """Prints a table for each run."""
     for run in map(Path, runs):
-        found = measure(run, 0, lambda line: print(line, file=sys.stderr, flush=True))
+        found, errors = measure(run, 0, lambda line: print(line, file=sys.stderr, flush=True))
         print(f"\n| {run.name} | " + " | ".join(f"{count:,}" for count in COUNTS) + " |\n|---|" + "---|" * len(COUNTS))
-        for name in dict.fromkeys(name for _, name in found):
-            print(f"| {name} | " + " | ".join(f"{np.mean(found[count, name]):.1f}" for count in COUNTS) + " |")
+        means = {each: [100 * float(cell.values.mean()) for cell in cells] for each, cells in found.items()} | errors
+        for name in dict.fromkeys(name for _, name in means):
+            print(f"| {name} | " + " | ".join(f"{np.mean(means[count, name]):.1f}" for count in COUNTS) + " |")
+        counted = [above_and_below(found, count) for count in COUNTS]
+        words = f"cells of {len(found[ALL, SERVED])} above, below the best row without a vote"
+        print(f"| {words} | " + " | ".join(f"{above}, {below}" for above, below in counted) + " |")
 
 
 if __name__ == "__main__":
