@@ -50,6 +50,7 @@ PREFERENCES: dict[str, dict[str, Any]] = {
     "RAD-DPO without TLGD": {"detach_prefix": False},
     "RAD-DPO without RDRW": {"reweight": False},
     "RAD-DPO without MLGC": {"multi_label": False},
+    "RAD-DPO, lambda 0.1": {"sft_weight": 0.1},
     "RAD-DPO without SFT": _PLAIN,
 }
 REWARDS: dict[str, dict[str, Any]] = {

@@ -215,6 +215,7 @@ def stratified_lift(stage: RewardAlignment, model: Decoder, rows: int, seed: int
     """How far the reward model moves the ground truth up, by both diagnostics (AdaGRPO, section 2); nothing is trained.
 
     Both diagnostics read the ranks that the lift is the difference of: where both hold it is positive by construction.
+    A ground truth that is no rollout is mostly the last by the policy, so that any other order lifts it.
     What the table adds is how many rows are in each cell, and what the reward does to the rows that are not admitted.
 
     Args:
