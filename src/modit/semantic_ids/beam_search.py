@@ -132,7 +132,9 @@ def _as_beams(tokens: Tensor, score: Tensor, trie: Trie, width: int, steps: int)
 def ranked_items(
     beams: Beams, trie: Trie, count: int, excluded: list[np.ndarray]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The items of each prompt's IDs in the order of the IDs' probability, those of one ID in their order.
+    """The items of each prompt's IDs, most probable first: P(item) = P(ID) P(item | ID).
+
+    Items of one ID keep their order. Without P(item | ID) a crowded ID would fill a list before the next ID is asked.
 
     Args:
         beams: IDs of B prompts.
@@ -141,14 +143,16 @@ def ranked_items(
         excluded: of each prompt, rows of the catalogue that are no result.
 
     Returns:
-        Of each prompt: rows of the catalogue int64 [n], and the log-probability of the ID of each, float32 [n].
+        Of each prompt: rows of the catalogue int64 [n], and log P(item) of each, float32 [n].
     """
     found = []
     for identifiers, scores, without in zip(beams.identifiers, beams.log_probabilities, excluded, strict=True):
         there = identifiers >= 0
-        parts = [trie.items_of(identifier) for identifier in identifiers[there]]
-        rows = np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
-        of_row = np.repeat(scores[there], [len(part) for part in parts])
-        kept = np.flatnonzero(~np.isin(rows, without))[:count]
+        starts, crowd = trie.item_offsets[identifiers[there]], np.diff(trie.item_offsets)[identifiers[there]]
+        places = np.arange(crowd.sum()) + np.repeat(starts - (np.cumsum(crowd) - crowd), crowd)
+        rows = trie.items[places].astype(np.int64)
+        of_row = np.repeat(scores[there], crowd) + trie.log_shares[places]
+        order = np.argsort(-of_row, kind="stable")
+        kept = order[~np.isin(rows[order], without)][:count]
         found.append((rows[kept], of_row[kept]))
     return found

@@ -161,6 +161,8 @@ class Trie:
         identifier: int64 [nodes], number of the ID that ends in the node; -1 for none.
         item_offsets: int64 [IDs + 1]; the items of ID i are `items[item_offsets[i] : item_offsets[i + 1]]`.
         items: int32 [N], rows of the catalogue, those of one ID in their order.
+        log_shares: float32 [N], log P(item | ID) of each of `items`: its share of the training interactions of the
+            ID's items, each counted once more than it was used.
         vocabulary: how many tokens there are.
     """
 
@@ -170,6 +172,7 @@ class Trie:
     identifier: np.ndarray
     item_offsets: np.ndarray
     items: np.ndarray
+    log_shares: np.ndarray
     vocabulary: int
 
     @classmethod
@@ -198,7 +201,9 @@ class Trie:
         first_child = 1 + np.concatenate([[0], np.cumsum(children)])
         token, identifier = np.concatenate(tokens).astype(np.int32), np.concatenate(identifiers)
         items = order.astype(np.int32)
-        return cls(first_child, token, parent, identifier, offsets, items, codes.vocabulary)
+        used = codes.counts[items] + 1.0
+        shares = np.log(used / np.repeat(np.add.reduceat(used, offsets[:-1]), np.diff(offsets))).astype(np.float32)
+        return cls(first_child, token, parent, identifier, offsets, items, shares, codes.vocabulary)
 
     def __len__(self) -> int:
         return len(self.token)

@@ -26,7 +26,7 @@ class Recommendation(NamedTuple):
 
     Attributes:
         rows: of the catalogue int64 [n], n <= count, best first.
-        scores: log-probability of the ID of each item float32 [n].
+        scores: log-probability of each item float32 [n].
         decoded: IDs that were decoded.
         invalid: of these, how many no item has; the hallucination rate is `invalid / decoded`.
         items: how many items the decoded IDs have in all, before any is excluded or cut off.

@@ -161,16 +161,25 @@ def test_a_batch_finds_what_each_prompt_finds_alone(model, codes):
         assert np.allclose(together.log_probabilities[row], single.log_probabilities[0], atol=1e-5)
 
 
-def test_items_come_in_the_order_of_their_ids_and_items_of_one_id_in_theirs_without_those_excluded(model, codes):
+def test_items_are_ranked_by_the_probability_of_their_id_and_their_share_of_it_without_those_excluded(model, codes):
     trie = codes.trie
     beams = beam_search(model, *prompts_of(codes, [1, 2]), trie, 4, 10)
-    everything = np.concatenate([trie.items_of(each) for each in beams.identifiers[0] if each >= 0])
-    rows, scores = ranked_items(beams, trie, 8, [np.zeros(0, np.int64)])[0]
-    assert np.array_equal(rows, everything[:8])
+    expected = {}
+    for identifier, score in zip(beams.identifiers[0], beams.log_probabilities[0], strict=True):
+        rows = trie.items_of(identifier)
+        used = codes.counts[rows] + 1
+        expected |= dict(zip(rows.tolist(), score + np.log(used / used.sum()), strict=True))
+    assert len(expected) > len(beams.identifiers[0])  # some share an ID
+    rows, scores = ranked_items(beams, trie, len(expected), [np.zeros(0, np.int64)])[0]
+    assert set(rows.tolist()) == set(expected)
+    assert np.allclose(scores, [expected[row] for row in rows.tolist()], atol=1e-5)
     assert (np.diff(scores) <= 0).all()
-    without = everything[[0, 3]]
-    rows, _ = ranked_items(beams, trie, 8, [without])[0]
-    assert np.array_equal(rows, everything[~np.isin(everything, without)][:8])
+    for identifier in beams.identifiers[0]:
+        own = trie.items_of(identifier)
+        assert [row for row in rows.tolist() if row in own] == own.tolist()
+    without = rows[[0, 3]]
+    kept, _ = ranked_items(beams, trie, 8, [without])[0]
+    assert np.array_equal(kept, rows[~np.isin(rows, without)][:8])
 
 
 def test_a_trie_of_one_item_always_answers_that_item():
