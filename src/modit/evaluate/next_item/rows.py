@@ -225,6 +225,7 @@ def ease_weights(matrix: sparse.csr_matrix, penalty: float) -> np.ndarray:
         )
     for row in range(len(inverse)):
         inverse[row, row + 1 :] = inverse[row + 1 :, row]
+    inverse = inverse.T  # symmetric; a product with sparse rows would copy columns in order of Fortran every time
     weights = inverse / -np.diag(inverse)
     weights[np.diag_indices_from(weights)] = 0
     return weights
