@@ -92,6 +92,7 @@ def plan_domain(registry: Registry, config: RunConfig, params: Any) -> DomainPla
     new = config.new_domain
     if new is None:
         raise ConfigError("field new_domain is missing: this run adds no domain")
+    registry = registry.of()  # the pipeline that trains domains
     base = ArtifactStore(Storage(new.run), cache_folder())
     taken = [base.get(name) for step in registry.steps if step.new_domain != "own" for name in step.outputs]
     if new.name in (there := _domains(registry, base)):
