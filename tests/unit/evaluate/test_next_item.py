@@ -204,7 +204,10 @@ def test_the_same_evaluation_gives_the_same_bytes_and_a_page_of_its_own(evaluati
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     page = (tmp_path / "one" / PAGE_FILE).read_text()
     assert "Next item: Beauty &lt;&amp;&gt;" in page
-    assert "of the IDs have no item" in page
+    assert "of the IDs have no item" in page and "EASE is left out" not in page
+    content = json.loads((tmp_path / "one" / "evaluation.json").read_text())
+    save_page(tmp_path / "one", content | {"ease_items_max": content["items"] - 1}, "Beauty")
+    assert f"at most {content['items'] - 1} items" in (tmp_path / "one" / PAGE_FILE).read_text()
     assert "http" not in page.replace("http-equiv", "")
 
 

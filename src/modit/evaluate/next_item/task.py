@@ -138,6 +138,7 @@ class NextItemTask:
             "training_interactions": len(training.items),
             "head_items": int(self._head.sum()),
             "cold_items": int((counts == 0).sum()),
+            "ease_items_max": self.params.ease_items_max,
             "may_repeat": self.may_repeat,
             "repeated_targets": {part.value: round(self._repeated(part), 4) for part in SessionPart},
         }
