@@ -11,10 +11,15 @@ import pytest
 
 from modit.core.artifacts import digest_of_files, list_files
 from modit.core.errors import ArtifactError
+from modit.core.storage import sha256_of_file
 from modit.data.catalog import NOT_SCORED, POSITIVE
+from modit.inference.items import load_items
+from modit.inference.retrieval import retriever_over
 from modit.metric.calibration import CLIP, probability
-from modit.release.bundle.bundle import OPTIONAL_PARTS, Bundle
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.bundle import CANARIES_FILE, OPTIONAL_PARTS, Bundle
+from modit.release.bundle.canaries import ask as ask_canary
+from modit.release.bundle.canaries import load_canaries, save_canaries
+from modit.release.bundle.loading import ReleaseSource, load_domain_sampler, load_release
 from tests.unit.serve.bundles import DEPTH, ITEMS, SHARPNESS, WEIGHT, make_stage
 from tests.unit.serve.conftest import running
 
@@ -172,13 +177,17 @@ def test_explore_shows_probabilities_and_whether_the_list_was_reranked(client, b
 
 @pytest.fixture(scope="module")
 def older(make_bundle):
-    """A bundle as versions made it that had no second stage."""
+    """A bundle as versions made it that had no second stage, and no known patterns that move a query."""
     bundle = make_bundle(("drama",), unscored=0.35)
     folder = Path(bundle.run) / "bundle" / "drama"
-    manifest = Bundle.load(folder)
-    replace(manifest, parts={name: part for name, part in manifest.parts.items() if name not in OPTIONAL_PARTS}).save(
-        folder
-    )
+    manifest, canaries = Bundle.load(folder), folder / CANARIES_FILE
+    digests = manifest.index_digest, manifest.parts["catalog"].digest
+    items = load_items(Path(bundle.run) / "index", Path(bundle.run) / "catalog", digests)
+    plain = retriever_over(load_domain_sampler(Path(bundle.run) / "sampler" / "drama", "drama"), items)
+    save_canaries([ask_canary(plain, items, canary.seeds) for canary in load_canaries(canaries)], canaries)
+    parts = {name: part for name, part in manifest.parts.items() if name not in OPTIONAL_PARTS}
+    own = {**manifest.files, CANARIES_FILE: sha256_of_file(canaries)}
+    replace(manifest, parts=parts, files=own).save(folder)
     place, files = folder / "manifest.json", list_files(folder)
     content = json.loads(place.read_text()) | {"files": [vars(entry) for entry in files]}
     place.write_text(json.dumps(content | {"digest": digest_of_files(files)}))
