@@ -142,8 +142,8 @@ def _set_repeats_aside(engine: Engine, rows: pa.Table, checks: list[RowCheck]) -
 
 def _text_of(layout: TableLayout) -> str:
     """SQL of an item's text: its title, or where that is empty its description."""
-    columns = [name for name in ("title", "description") if name in layout.columns]
-    return f"coalesce({', '.join([*(f'nullif(trim({name}), {chr(39) * 2})' for name in columns), chr(39) * 2])})"
+    texts = [f"nullif(trim({name}), '')" for name in ("title", "description") if name in layout.columns]
+    return "coalesce(" + ", ".join([*texts, "''"]) + ")"
 
 
 def _usual_dimension(table: Table, engine: Engine) -> int:
