@@ -27,14 +27,14 @@ import torch
 from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Catalog, Sequences
 from modit.data.sessions import SessionPart, Sessions, training_counts
+from modit.index.item_codes import ItemCodes
 from modit.semantic_ids.adagrpo import RewardAlignment, stratified_lift
 from modit.semantic_ids.alignment import with_dropout
 from modit.semantic_ids.decoder import Decoder
-from modit.semantic_ids.item_codes import ItemCodes
 from modit.semantic_ids.losses import similarities
 from modit.semantic_ids.params import AdaGrpoParams, PreferenceParams, RewardRankerParams
 from modit.semantic_ids.rad_dpo import PreferenceAlignment
-from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, SemanticIdRetriever, load_decoder
+from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, load_decoder, torch_retriever
 from modit.semantic_ids.reward_ranker import RewardRanker, auc_by_popularity, fit_reward_ranker
 from modit.train.loop import Stage, step_generator, train
 from modit.train.session import Journal
@@ -136,9 +136,9 @@ def judge(material: Material, model: Decoder) -> dict[str, float]:
     histories, targets = (getattr(material.sessions, name)(SessionPart.VALIDATION) for name in ("histories", "targets"))
     chosen = np.sort(stream(0, "judged cases").permutation(len(targets))[: material.cases])
     asked = [histories[int(case)] for case in chosen]
-    found = SemanticIdRetriever(model, codes).recommend(asked, 10)
+    found = torch_retriever(model, codes).recommend(asked, 10)
     hits = [target in answer.rows for target, answer in zip(targets[chosen], found, strict=True)]
-    free = SemanticIdRetriever(model, codes, constrained=False).recommend(asked[:500], 10)
+    free = torch_retriever(model, codes, constrained=False).recommend(asked[:500], 10)
     figures["recall@10"] = float(np.mean(hits))
     figures["hallucination"] = sum(each.invalid for each in free) / sum(each.decoded for each in free)
     figures["distinct items"] = float(len({row for answer in found for row in answer.rows.tolist()}))

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modit.semantic_ids.beam_search import beam_search
-from modit.semantic_ids.decoder import Decoder, DecoderConfig
-from modit.semantic_ids.item_codes import ItemCodes
-from modit.semantic_ids.training import padded_prompts
+from modit.index.beam_search import beam_search
+from modit.index.id_retrieval import padded_prompts
+from modit.index.item_codes import ItemCodes
+from modit.semantic_ids.decoder import Decoder, DecoderConfig, TorchNetwork
 
 ITEMS, SIZES, SESSION, BEAMS = 12_000, (64, 128, 256), 15, 20
 
@@ -68,11 +68,11 @@ def main() -> None:
         sessions = list(generator.integers(0, ITEMS, (batch, SESSION)))
         prompts, lengths = padded_prompts(codes, sessions, SESSION)
 
-        def cached(constrained: bool, prompts: Tensor = prompts, lengths: Tensor = lengths) -> object:
-            return beam_search(model, prompts, lengths, trie, longest, BEAMS, constrained)
+        def cached(constrained: bool, prompts: np.ndarray = prompts, lengths: np.ndarray = lengths) -> object:
+            return beam_search(TorchNetwork(model), prompts, lengths, trie, longest, BEAMS, constrained)
 
         calls: dict[str, Callable[[], object]] = {
-            "plain": lambda prompts=prompts: plain_search(model, prompts, longest, BEAMS),
+            "plain": lambda prompts=prompts: plain_search(model, torch.from_numpy(prompts), longest, BEAMS),
             "cached": lambda cached=cached: cached(False),
             "trie": lambda cached=cached: cached(True),
         }

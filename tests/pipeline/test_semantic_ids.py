@@ -15,8 +15,9 @@ from modit.core.errors import ContractError, InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions, training_counts
-from modit.semantic_ids.item_codes import ItemCodes
-from modit.semantic_ids.quantizers import Quantizer, popular_items
+from modit.index.item_codes import ItemCodes
+from modit.index.quantizer import Quantizer
+from modit.semantic_ids.quantizers import popular_items
 from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, QUANTIZER_FILE, load_retriever
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"

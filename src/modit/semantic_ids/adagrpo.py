@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modit.data.catalog import Sequences
+from modit.index.beam_search import beam_search
+from modit.index.item_codes import PAD, ItemCodes
 from modit.semantic_ids.alignment import history_prompts, item_tokens
-from modit.semantic_ids.beam_search import beam_search
-from modit.semantic_ids.decoder import Decoder
-from modit.semantic_ids.item_codes import PAD, ItemCodes
+from modit.semantic_ids.decoder import Decoder, TorchNetwork
 from modit.semantic_ids.losses import (
     GateDecision,
     adaptive_gate,
@@ -102,9 +102,9 @@ class RewardAlignment:
         training = model.training
         model.eval()
         found = beam_search(
-            model,
-            batch["prompts"],
-            batch["lengths"],
+            TorchNetwork(model),
+            batch["prompts"].cpu().numpy(),
+            batch["lengths"].cpu().numpy(),
             self.trie,
             self.tokens.shape[1],
             self.params.rollouts,

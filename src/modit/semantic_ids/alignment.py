@@ -16,11 +16,11 @@ from torch import Tensor
 from modit.core.errors import InsufficientDataError
 from modit.core.seeds import stream
 from modit.data.sessions import SessionPart, Sessions
+from modit.index.id_retrieval import padded_prompts
+from modit.index.item_codes import ItemCodes
 from modit.semantic_ids.decoder import Decoder
-from modit.semantic_ids.item_codes import ItemCodes
 from modit.semantic_ids.params import AlignmentParams
-from modit.semantic_ids.retriever import MODEL_FILE, SemanticIdRetriever, load_decoder
-from modit.semantic_ids.training import padded_prompts
+from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, torch_retriever
 from modit.train.checkpoint import save_model
 from modit.train.distributed import from_first
 from modit.train.loop import Stage
@@ -61,7 +61,7 @@ class ValidationCases:
 
     def recall(self, model: Decoder) -> float:
         """Recall@10: share of the cases whose target is among ten items, decoded within the trie."""
-        found = SemanticIdRetriever(model.eval(), self.codes, beams=self.beams).recommend(self.histories, _CUT)
+        found = torch_retriever(model, self.codes, beams=self.beams).recommend(self.histories, _CUT)
         return float(np.mean([target in answer.rows for target, answer in zip(self.targets, found, strict=True)]))
 
 
@@ -127,7 +127,8 @@ def with_dropout(model: Decoder, rate: float) -> Decoder:
 
 def history_prompts(codes: ItemCodes, histories: Tensor, session_items: int) -> tuple[Tensor, Tensor]:
     """Tokens of histories int64 [B, W], which -1 pads: int64 [B, P], padded at the end, and how many there are [B]."""
-    return padded_prompts(codes, [row[row >= 0] for row in histories.numpy()], session_items)
+    tokens, lengths = padded_prompts(codes, [row[row >= 0] for row in histories.numpy()], session_items)
+    return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
 
 def item_tokens(tokens: Tensor, items: Tensor) -> Tensor:

@@ -5,24 +5,10 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from modit.index.quantizer import nearest
+
 # Points for each codeword that k-means looks at; more change nothing (FAISS has the same limit).
 POINTS_PER_CODEWORD = 256
-_ROWS_AT_ONCE = 65_536
-
-
-def nearest(points: np.ndarray, codewords: np.ndarray) -> np.ndarray:
-    """Number of the nearest codeword of each point: int32 [n]; the first of several.
-
-    Args:
-        points: float32 [n, d].
-        codewords: float32 [M, d].
-    """
-    squares = (codewords**2).sum(1)
-    found = [
-        (squares - 2 * (points[start : start + _ROWS_AT_ONCE] @ codewords.T)).argmin(1)
-        for start in range(0, len(points), _ROWS_AT_ONCE)
-    ]
-    return np.concatenate(found).astype(np.int32) if found else np.zeros(0, np.int32)
 
 
 def fit_codebook(

@@ -1,7 +1,7 @@
 """A decoder-only transformer over the tokens of a session: each item is the tokens of its ID, then END.
 
 Shape legend: B batch, T tokens, P tokens of a prompt, C candidates of a prompt, S tokens of a candidate or of what a
-beam has decoded, W beams, H width, A heads, E head width, V vocabulary.
+beam has decoded, W beams, H width, D blocks, A heads, E head width, V vocabulary.
 
 What a token sees is given by blocks: a token of block b sees earlier tokens of block b and of block 0. So one pass
 holds several sessions (blocks 1, 2, ...), or one prompt (block 0) and several candidates after it (blocks 1, 2, ...).
@@ -13,12 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modit.index.item_codes import END, PAD
 from modit.model.dit import rotate
-from modit.semantic_ids.item_codes import END, PAD
 
 # The block of padding, which sees itself only.
 NO_BLOCK = -1
@@ -58,18 +59,6 @@ class Scored(NamedTuple):
 
     log_probabilities: Tensor
     states: Tensor
-
-
-class Cache(NamedTuple):
-    """Keys and values of tokens that are behind.
-
-    Attributes:
-        keys: one [B, A, T, E] a block.
-        values: one [B, A, T, E] a block.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
 
 
 def visibility(blocks: Tensor) -> Tensor:
@@ -184,7 +173,7 @@ class Decoder(nn.Module):
         return Scored(found.masked_fill(~there, 0.0), (own * end).sum(2))
 
     @torch.no_grad()
-    def encode(self, prompts: Tensor, lengths: Tensor) -> tuple[Tensor, Cache]:
+    def encode(self, prompts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Runs prompts once, for decoding after them.
 
         Args:
@@ -192,50 +181,60 @@ class Decoder(nn.Module):
             lengths: tokens of each prompt int64 [B], at least 1.
 
         Returns:
-            The hidden state of each prompt's last token [B, H], and the cache of all its tokens.
+            The hidden state of each prompt's last token [B, H], and keys and values of all its tokens
+            [B, D, 2, A, P, E].
         """
         places = torch.arange(prompts.shape[1], device=prompts.device).expand(len(prompts), -1)
-        states, cache = self._run(prompts, places, torch.where(places < lengths[:, None], 0, NO_BLOCK))
+        states, keys, values = self._run(prompts, places, torch.where(places < lengths[:, None], 0, NO_BLOCK))
+        cache = torch.stack([torch.stack(pair, 1) for pair in zip(keys, values, strict=True)], 1)
         return states[torch.arange(len(prompts), device=states.device), lengths - 1], cache
 
+    def no_tokens(self, prompt: Tensor) -> Tensor:
+        """The cache of one beam for each prompt that has decoded nothing yet: `decoded` of the first `step`."""
+        rows, depth, pair, heads, _, width = prompt.shape
+        return prompt.new_zeros(rows, 1, depth, pair, heads, 0, width)
+
     @torch.no_grad()
-    def step(self, tokens: Tensor, prompt: Cache, lengths: Tensor, decoded: Cache | None) -> tuple[Tensor, Cache]:
+    def step(
+        self, tokens: Tensor, parents: Tensor, lengths: Tensor, prompt: Tensor, decoded: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Decodes one more token of each beam. Beams share their prompt's cache; only their own tokens are kept apart.
 
         Args:
             tokens: the last token of each beam int64 [B, W].
-            prompt: from `encode`, [B, A, P, E].
+            parents: the beam of `decoded` that each goes on from, int64 [B, W].
             lengths: tokens of each prompt int64 [B].
-            decoded: of the beams' tokens before this one [B, A, W, S, E]; None for the first.
+            prompt: from `encode`, [B, D, 2, A, P, E].
+            decoded: of the tokens before these, of the W' beams of the step before [B, W', D, 2, A, S, E].
 
         Returns:
-            Hidden states [B, W, H], and the beams' cache with this token [B, A, W, S + 1, E].
+            Hidden states [B, W, H], and the beams' cache with this token [B, W, D, 2, A, S + 1, E].
         """
-        before = decoded.keys[0].shape[3] if decoded else 0
-        positions = (lengths[:, None] + before).expand_as(tokens)
-        hidden = torch.arange(prompt.keys[0].shape[2], device=tokens.device) >= lengths[:, None, None, None]
+        rows, before = decoded.shape[0], decoded.shape[5]
+        place = torch.arange(rows, device=tokens.device)[:, None] * decoded.shape[1] + parents
+        past = decoded.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, (rows, tokens.shape[1]))
+        positions = (lengths[:, None] + before).expand(rows, tokens.shape[1])
+        hidden = torch.arange(prompt.shape[4], device=tokens.device) >= lengths[:, None, None, None]
         x = self.embed(tokens)
-        keys, values = [], []
+        own = []
         for layer, each in enumerate(self.blocks):
             block = cast(Block, each)
             query, key, value = block.project(x, positions)
-            key, value = key.unsqueeze(3), value.unsqueeze(3)
-            if decoded:
-                key = torch.cat([decoded.keys[layer], key], 3)
-                value = torch.cat([decoded.values[layer], value], 3)
-            keys.append(key)
-            values.append(value)
-            scale = query.shape[-1] ** -0.5
-            to_prompt = (query @ prompt.keys[layer].transpose(-1, -2) * scale).masked_fill(hidden, float("-inf"))
-            to_own = (key @ query.unsqueeze(-1)).squeeze(-1) * scale
+            # [B, W, 2, A, S + 1, E]
+            new = torch.stack([key.transpose(1, 2), value.transpose(1, 2)], 2).unsqueeze(4)
+            cached = torch.cat([past[:, :, layer], new], 4)
+            own.append(cached)
+            query = query * query.shape[-1] ** -0.5
+            to_prompt = (query @ prompt[:, layer, 0].transpose(-1, -2)).masked_fill(hidden, float("-inf"))
+            to_own = (cached[:, :, 0] @ query.transpose(1, 2).unsqueeze(-1)).squeeze(-1).transpose(1, 2)
             weights = torch.cat([to_prompt, to_own], -1).softmax(-1)
-            split = to_prompt.shape[-1]
-            attended = weights[..., :split] @ prompt.values[layer]
-            attended = attended + (weights[..., None, split:] @ value).squeeze(3)
-            x = block.finish(x, attended)
-        return self.norm(x), Cache(tuple(keys), tuple(values))
+            split = prompt.shape[4]
+            attended = weights[..., :split] @ prompt[:, layer, 1]
+            of_own = weights[..., split:].transpose(1, 2).unsqueeze(3) @ cached[:, :, 1]
+            x = block.finish(x, attended + of_own.squeeze(3).transpose(1, 2))
+        return self.norm(x), torch.stack(own, 2)
 
-    def _run(self, tokens: Tensor, positions: Tensor, blocks: Tensor) -> tuple[Tensor, Cache]:
+    def _run(self, tokens: Tensor, positions: Tensor, blocks: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         mask = visibility(blocks)
         x = self.dropout(self.embed(tokens))
         keys, values = [], []
@@ -243,4 +242,38 @@ class Decoder(nn.Module):
             x, key, value = cast(Block, block)(x, positions, mask)
             keys.append(key)
             values.append(value)
-        return self.norm(x), Cache(tuple(keys), tuple(values))
+        return self.norm(x), keys, values
+
+
+class DecoderState(NamedTuple):
+    """What a search goes on from; see `Decoder.step`."""
+
+    lengths: Tensor
+    prompt: Tensor
+    decoded: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TorchNetwork:
+    """A decoder in evaluation mode as the network of a beam search (`modit.index.beam_search.NextTokens`)."""
+
+    model: Decoder
+
+    @torch.no_grad()
+    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, DecoderState]:
+        """Reads prompts."""
+        device = self.model.bias.device
+        counts = torch.from_numpy(lengths).to(device)
+        states, prompt = self.model.encode(torch.from_numpy(prompts).to(device), counts)
+        return self._log_probabilities(states), DecoderState(counts, prompt, self.model.no_tokens(prompt))
+
+    @torch.no_grad()
+    def step(self, tokens: np.ndarray, parents: np.ndarray, state: DecoderState) -> tuple[np.ndarray, DecoderState]:
+        """Goes on by one token."""
+        device = self.model.bias.device
+        given = torch.from_numpy(tokens).to(device), torch.from_numpy(parents).to(device)
+        states, decoded = self.model.step(*given, *state)
+        return self._log_probabilities(states), state._replace(decoded=decoded)
+
+    def _log_probabilities(self, states: Tensor) -> np.ndarray:
+        return self.model.logits(states).float().log_softmax(-1).cpu().numpy()

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Sequences
+from modit.index.item_codes import PAD, ItemCodes
 from modit.semantic_ids.alignment import history_prompts, item_tokens
 from modit.semantic_ids.decoder import Decoder
-from modit.semantic_ids.item_codes import PAD, ItemCodes
 from modit.semantic_ids.losses import (
     Candidates,
     dpo_loss,

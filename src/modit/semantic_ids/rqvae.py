@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modit.core.seeds import stream
+from modit.index.paths import PathTable, StopRule
+from modit.index.quantizer import Quantizer
 from modit.semantic_ids.codebooks import fit_codebook
 from modit.semantic_ids.params import TokenizerParams
-from modit.semantic_ids.paths import PathTable, StopRule
 from modit.semantic_ids.quantizers import (
-    Quantizer,
     extend_layers,
     fit_layers,
     new_codewords,

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from modit.data.sessions import head_items
-from modit.semantic_ids.item_codes import ItemCodes
+from modit.index.item_codes import ItemCodes
+from modit.index.quantizer import Quantizer
 from modit.semantic_ids.params import TokenizerParams
-from modit.semantic_ids.quantizers import Quantizer, fit_quantizer, popular_items
+from modit.semantic_ids.quantizers import fit_quantizer, popular_items
 
 
 def tokenize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,8 +9,9 @@ from torch import Tensor
 
 from modit.core.errors import InsufficientDataError
 from modit.data.catalog import Sequences
+from modit.index.id_retrieval import session_tokens
+from modit.index.item_codes import END, PAD, ItemCodes
 from modit.semantic_ids.decoder import NO_BLOCK, Decoder, DecoderConfig
-from modit.semantic_ids.item_codes import BOS, END, PAD, ItemCodes
 from modit.semantic_ids.params import RetrieverParams
 from modit.train.loop import Batch
 
@@ -22,22 +21,6 @@ def new_decoder(codes: ItemCodes, params: RetrieverParams, seed: int) -> Decoder
     torch.manual_seed(seed)
     size = params.model_dump(include={"width", "depth", "heads", "mlp_ratio", "dropout", "session_items"})
     return Decoder(DecoderConfig(codes.vocabulary, **size))
-
-
-def session_tokens(codes: ItemCodes, items: np.ndarray) -> np.ndarray:
-    """BOS and the tokens of a session's items: rows of the catalogue [m] -> int64 [n]."""
-    tokens = codes.tokens[items].reshape(-1)
-    return np.concatenate([[BOS], tokens[tokens != PAD]]).astype(np.int64)
-
-
-def padded_prompts(codes: ItemCodes, sessions: Sequence[np.ndarray], session_items: int) -> tuple[Tensor, Tensor]:
-    """The last items of each session as a prompt: tokens int64 [B, P], padded at the end, and their numbers [B]."""
-    prompts = [session_tokens(codes, np.asarray(items, np.int64)[-session_items:]) for items in sessions]
-    lengths = np.array([len(prompt) for prompt in prompts], np.int64)
-    tokens = np.full((len(prompts), lengths.max(initial=1)), PAD, np.int64)
-    for row, prompt in enumerate(prompts):
-        tokens[row, : len(prompt)] = prompt
-    return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
 
 class SessionPrediction:

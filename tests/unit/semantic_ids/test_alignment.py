@@ -13,10 +13,10 @@ import torch
 from modit.core.errors import InsufficientDataError
 from modit.data.catalog import Sequences
 from modit.data.sessions import Sessions, training_counts
+from modit.index.item_codes import ItemCodes
 from modit.semantic_ids.adagrpo import RewardAlignment, stratified_lift
 from modit.semantic_ids.alignment import ROUNDS_FILE, ValidationCases, align
 from modit.semantic_ids.decoder import Decoder
-from modit.semantic_ids.item_codes import ItemCodes
 from modit.semantic_ids.params import AdaGrpoParams, PreferenceParams, RetrieverParams, RewardRankerParams
 from modit.semantic_ids.rad_dpo import PreferenceAlignment
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder

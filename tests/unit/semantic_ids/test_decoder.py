@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from modit.semantic_ids.beam_search import beam_search, ranked_items
-from modit.semantic_ids.decoder import NO_BLOCK, Decoder, DecoderConfig
-from modit.semantic_ids.item_codes import BOS, END, FIRST_CODE, PAD, ItemCodes
+from modit.index.beam_search import Beams, beam_search, ranked_items
+from modit.index.item_codes import BOS, END, FIRST_CODE, PAD, ItemCodes
+from modit.semantic_ids.decoder import NO_BLOCK, Decoder, DecoderConfig, TorchNetwork
 
 SIZES = (4, 5, 3)
 
@@ -39,6 +39,11 @@ def prompts_of(codes, *sessions) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(map(len, rows))
     padded = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
     return padded, torch.tensor([len(row) for row in rows])
+
+
+def search(model, prompts, *given, **how) -> Beams:
+    tokens, lengths = prompts
+    return beam_search(TorchNetwork(model), tokens.numpy(), lengths.numpy(), *given, **how)
 
 
 @torch.no_grad()
@@ -117,7 +122,7 @@ def every_id(model, codes, prompt) -> dict[tuple[int, ...], float]:
 @pytest.mark.parametrize("width", [3, 7, 100])
 def test_beams_in_the_trie_have_the_probability_of_plain_passes_and_wide_ones_find_the_best(model, codes, width):
     prompts, lengths = prompts_of(codes, [1, 2, 3], [4], [5, 6, 7, 8])
-    beams = beam_search(model, prompts, lengths, codes.trie, codes.tokens.shape[1], width)
+    beams = search(model, (prompts, lengths), codes.trie, codes.tokens.shape[1], width)
     for row in range(3):
         scores = every_id(model, codes, prompts[row, : lengths[row]])
         found = [tuple(int(token) for token in each if token != PAD) for each in beams.tokens[row]]
@@ -135,7 +140,7 @@ def test_beams_in_the_trie_have_the_probability_of_plain_passes_and_wide_ones_fi
 def test_beams_over_all_tokens_are_the_most_probable_strings_and_name_those_that_no_item_has(model, codes):
     prompts, lengths = prompts_of(codes, [1, 2, 3], [4])
     width = 50
-    beams = beam_search(model, prompts, lengths, codes.trie, 3, width, constrained=False)
+    beams = search(model, (prompts, lengths), codes.trie, 3, width, constrained=False)
     known = {tuple(int(token) for token in row if token != PAD) for row in codes.tokens}
     for row in range(2):
         prompt = prompts[row, : lengths[row]]
@@ -145,7 +150,7 @@ def test_beams_over_all_tokens_are_the_most_probable_strings_and_name_those_that
         scores = {each: float(alone(model, prompt, torch.tensor(each)).sum()) for each in strings}
         best = sorted(scores.values(), reverse=True)
         # with as many beams as there are strings of two tokens nothing is lost on the way
-        full = beam_search(model, prompts[[row]], lengths[[row]], codes.trie, 3, len(firsts) ** 2, constrained=False)
+        full = search(model, (prompts[[row]], lengths[[row]]), codes.trie, 3, len(firsts) ** 2, constrained=False)
         assert np.allclose(full.log_probabilities[0, :width], best[:width], atol=1e-4)
         for spelled, identifier in zip(beams.tokens[row], beams.identifiers[row], strict=True):
             assert (identifier >= 0) == (tuple(int(token) for token in spelled if token != PAD) in known)
@@ -154,16 +159,16 @@ def test_beams_over_all_tokens_are_the_most_probable_strings_and_name_those_that
 
 def test_a_batch_finds_what_each_prompt_finds_alone(model, codes):
     sessions = ([1, 2, 3], [4], [5, 6, 7, 8], [])
-    together = beam_search(model, *prompts_of(codes, *sessions), codes.trie, 4, 6)
+    together = search(model, prompts_of(codes, *sessions), codes.trie, 4, 6)
     for row, items in enumerate(sessions):
-        single = beam_search(model, *prompts_of(codes, items), codes.trie, 4, 6)
+        single = search(model, prompts_of(codes, items), codes.trie, 4, 6)
         assert np.array_equal(together.identifiers[row], single.identifiers[0])
         assert np.allclose(together.log_probabilities[row], single.log_probabilities[0], atol=1e-5)
 
 
 def test_items_are_ranked_by_the_probability_of_their_id_and_their_share_of_it_without_those_excluded(model, codes):
     trie = codes.trie
-    beams = beam_search(model, *prompts_of(codes, [1, 2]), trie, 4, 10)
+    beams = search(model, prompts_of(codes, [1, 2]), trie, 4, 10)
     expected = {}
     for identifier, score in zip(beams.identifiers[0], beams.log_probabilities[0], strict=True):
         rows = trie.items_of(identifier)
@@ -186,7 +191,7 @@ def test_a_trie_of_one_item_always_answers_that_item():
     only = ItemCodes(np.array([[2, 1, 0]], np.int32), SIZES, np.array([3]), np.array([0.0]))
     torch.manual_seed(0)
     model = Decoder(DecoderConfig(only.vocabulary, width=16, depth=1, heads=2)).eval()
-    beams = beam_search(model, *prompts_of(only, [0], []), only.trie, 4, 5)
+    beams = search(model, prompts_of(only, [0], []), only.trie, 4, 5)
     for rows, _ in ranked_items(beams, only.trie, 5, [np.zeros(0, np.int64)] * 2):
         assert rows.tolist() == [0]
     assert beams.decoded.sum(1).tolist() == [1, 1]

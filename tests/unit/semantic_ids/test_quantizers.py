@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modit.core.errors import ArtifactError, InsufficientDataError
-from modit.semantic_ids.codebooks import fit_codebook, nearest
+from modit.index.paths import BudgetStop, FixedDepth, PathTable, RatioStop
+from modit.index.quantizer import Quantizer, nearest
+from modit.semantic_ids.codebooks import fit_codebook
 from modit.semantic_ids.params import TokenizerParams
-from modit.semantic_ids.paths import BudgetStop, FixedDepth, PathTable, RatioStop
-from modit.semantic_ids.quantizers import Quantizer, fit_quantizer, popular_items
+from modit.semantic_ids.quantizers import fit_quantizer, popular_items
 from modit.semantic_ids.rqvae import residual_losses
 from modit.semantic_ids.tokenizer import describe, tokenize
 

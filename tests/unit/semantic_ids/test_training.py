@@ -10,11 +10,12 @@ import torch
 
 from modit.core.errors import ArtifactError, InsufficientDataError
 from modit.data.catalog import Sequences
+from modit.index.id_retrieval import session_tokens
+from modit.index.item_codes import BOS, END, PAD, ItemCodes
 from modit.semantic_ids.decoder import NO_BLOCK
-from modit.semantic_ids.item_codes import BOS, END, PAD, ItemCodes
 from modit.semantic_ids.params import RetrieverParams
-from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, SemanticIdRetriever, load_retriever
-from modit.semantic_ids.training import SessionPrediction, new_decoder, session_tokens
+from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, load_retriever, torch_retriever
+from modit.semantic_ids.training import SessionPrediction, new_decoder
 from modit.train.loop import step_generator, train
 from modit.train.session import Journal, run_stage
 
@@ -89,15 +90,15 @@ def test_every_token_of_every_item_is_predicted_and_nothing_else(codes, sessions
 def test_a_retriever_learns_what_comes_next_and_answers_with_it(codes, sessions):
     model = trained(codes, sessions, steps=250, batch=8, learning_rate=5e-3)
     for constrained in (True, False):
-        retriever = SemanticIdRetriever(model, codes, constrained, beams=5)
+        retriever = torch_retriever(model, codes, constrained=constrained, beams=5)
         found = retriever.recommend([np.array([3, 4, 5]), np.array([20]), np.array([21, 22, 23])], 3)
         assert [int(each.rows[0]) for each in found] == [6, 21, 0]
         assert all(len(each.rows) <= 3 and each.decoded == 5 for each in found)
-    assert all(each.invalid == 0 for each in SemanticIdRetriever(model, codes, True, 5).recommend([np.array([1])], 3))
+    assert all(each.invalid == 0 for each in torch_retriever(model, codes, beams=5).recommend([np.array([1])], 3))
 
 
 def test_an_answer_is_that_of_its_session_alone_and_leaves_out_what_is_excluded(codes, sessions):
-    retriever = SemanticIdRetriever(trained(codes, sessions), codes, beams=6)
+    retriever = torch_retriever(trained(codes, sessions), codes, beams=24)
     histories = [np.array([3, 4]), np.arange(20), np.zeros(0, np.int64), np.array([7])]
     together = retriever.recommend(histories, 5)
     for history, found in zip(histories, together, strict=True):
@@ -144,7 +145,7 @@ def test_a_retriever_is_read_back_with_its_codes_and_refused_with_those_of_anoth
     codes.save(tmp_path / CODES_FILE)
     read = load_retriever(tmp_path, tmp_path, beams=4)
     history = [np.array([1, 2])]
-    direct = SemanticIdRetriever(model, codes, beams=4).recommend(history, 4)[0]
+    direct = torch_retriever(model, codes, beams=4).recommend(history, 4)[0]
     assert read.recommend(history, 4)[0].rows.tolist() == direct.rows.tolist()
     other = tmp_path / "other"
     other.mkdir()
@@ -158,10 +159,10 @@ def test_a_retriever_is_read_back_with_its_codes_and_refused_with_those_of_anoth
 def test_a_new_item_is_recommended_without_training(codes, sessions):
     model = trained(codes, sessions)
     twin = codes.extended(codes.codes[[6]], np.array([0.0]))
-    found = SemanticIdRetriever(model, twin, beams=24).recommend([np.array([3, 4, 5])], ITEMS + 1)[0].rows.tolist()
+    found = torch_retriever(model, twin, beams=24).recommend([np.array([3, 4, 5])], ITEMS + 1)[0].rows.tolist()
     assert len(found) == ITEMS + 1
     assert found.index(6) < found.index(ITEMS)  # known items of an ID come first
-    from_new = SemanticIdRetriever(model, twin, beams=24).recommend([np.array([3, 4, ITEMS])], 3)[0]
+    from_new = torch_retriever(model, twin, beams=24).recommend([np.array([3, 4, ITEMS])], 3)[0]
     assert len(from_new.rows) == 3
 
 

@@ -19,9 +19,9 @@ from modit.core.errors import InsufficientDataError
 from modit.data.catalog import Sequences
 from modit.data.hashing import hash_unit
 from modit.evaluate.task import Kind, Row, Setting
+from modit.index.id_retrieval import IdRetriever
 from modit.inference.retrieval import Generation, SearchResult
 from modit.inference.sessions import SessionQuery
-from modit.semantic_ids.retriever import SemanticIdRetriever
 from modit.train.sasrec import load_sasrec, session_scores
 
 POPULARITY, ITEM_KNN, EASE = "Popularity", "Item-kNN", "EASE"
@@ -90,7 +90,7 @@ class ScoredItems:
 class GeneratedIds:
     """A semantic-ID retriever as a row."""
 
-    model: SemanticIdRetriever
+    model: IdRetriever
 
     def retrieve(self, requests: Sequence[SessionQuery]) -> list[SearchResult]:
         """Answers all requests; they must want the same number of items."""

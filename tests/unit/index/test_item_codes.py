@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.semantic_ids.item_codes import BOS, END, FIRST_CODE, PAD, ItemCodes
+from modit.index.item_codes import BOS, END, FIRST_CODE, PAD, ItemCodes
 
 CODES = np.array([[0, 1, 2], [1, -1, -1], [0, 1, 2], [0, 0, -1], [0, 1, 0], [0, 1, 2]], np.int32)
 COUNTS = np.array([1, 9, 5, 2, 0, 1])

@@ -208,6 +208,57 @@ class Trie:
     def __len__(self) -> int:
         return len(self.token)
 
+    @property
+    def identifiers(self) -> int:
+        """How many IDs there are."""
+        return len(self.item_offsets) - 1
+
+    @cached_property
+    def identifier_of(self) -> np.ndarray:
+        """int64 [N]: number of the ID of each row of the catalogue."""
+        found = np.empty(len(self.items), np.int64)
+        found[self.items] = np.repeat(np.arange(self.identifiers), np.diff(self.item_offsets))
+        return found
+
+    @cached_property
+    def _leaf(self) -> np.ndarray:
+        """int64 [IDs]: the node in which each ID ends."""
+        nodes = np.flatnonzero(self.identifier >= 0)
+        found = np.empty(self.identifiers, np.int64)
+        found[self.identifier[nodes]] = nodes
+        return found
+
+    def opened(self, excluded: np.ndarray, allowed: np.ndarray | None = None) -> tuple[np.ndarray | None, int]:
+        """The nodes that lead to an ID with an item that may be a result.
+
+        Args:
+            excluded: rows of the catalogue that are no result, int64 [e].
+            allowed: bool [N], the rows that may be results; None for all.
+
+        Returns:
+            Bool [nodes], or None where it would be all of them; and how many IDs are left.
+        """
+        if allowed is None:
+            own, gone = np.unique(self.identifier_of[np.unique(excluded)], return_counts=True)
+            closed = own[gone == self.item_offsets[own + 1] - self.item_offsets[own]]
+        else:
+            rows = allowed.copy()
+            rows[excluded] = False
+            closed = np.flatnonzero(~np.logical_or.reduceat(rows[self.items], self.item_offsets[:-1]))
+        if not len(closed):
+            return None, self.identifiers
+        found, nodes = np.ones(len(self), bool), self._leaf[closed]
+        # Upwards: a node is closed once the last of its children is.
+        while len(nodes):
+            found[nodes] = False
+            above = np.unique(self.parent[nodes])
+            above = above[above >= 0]
+            counts = self.first_child[above + 1] - self.first_child[above]
+            owner = np.repeat(np.arange(len(above)), counts)
+            children = np.arange(len(owner)) + (self.first_child[above] - np.cumsum(counts) + counts)[owner]
+            nodes = above[np.bincount(owner, found[children], len(above)) == 0]
+        return found, self.identifiers - len(closed)
+
     def items_of(self, identifier: int) -> np.ndarray:
         """Rows of the items of one ID, in their order."""
         return self.items[self.item_offsets[identifier] : self.item_offsets[identifier + 1]]

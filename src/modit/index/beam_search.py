@@ -1,0 +1,259 @@
+"""Beam search over semantic IDs in numpy: batched, within the trie of all IDs or over all tokens.
+
+The network behind it is torch's decoder or an ONNX session; it keeps its own cache (`NextTokens`).
+
+Shape legend: B prompts, P tokens of the longest prompt, W beams, S tokens, V vocabulary, N items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from modit.index.item_codes import END, PAD, Trie
+
+State = TypeVar("State")
+
+
+class NextTokens(Protocol[State]):
+    """A network that predicts the next token; PAD and BOS have log-probability -inf."""
+
+    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, State]:
+        """Reads prompts.
+
+        Args:
+            prompts: int64 [B, P], padded at the end.
+            lengths: tokens of each prompt int64 [B], at least 1.
+
+        Returns:
+            Log-probabilities of the first token after each prompt float32 [B, V], and what `step` goes on from: a state
+            of one beam for each prompt.
+        """
+        ...
+
+    def step(self, tokens: np.ndarray, parents: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """Goes on by one token.
+
+        Args:
+            tokens: the last token of each beam int64 [B, W].
+            parents: number of the beam of `state` that each beam goes on from, int64 [B, W].
+            state: of `encode` or of the step before.
+
+        Returns:
+            Log-probabilities of the next token float32 [B, W, V], and the state of these W beams.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Beams:
+    """The IDs that were decoded after each prompt, most probable first.
+
+    Attributes:
+        tokens: int64 [B, W, S], codes and END, padded at the end.
+        log_probabilities: float32 [B, W], of the whole ID; -inf where there is none.
+        identifiers: int64 [B, W], number of the ID in the trie; -1 where no item has it (a hallucination) or there is
+            none.
+        steps: how many times the network was called after the prompt.
+    """
+
+    tokens: np.ndarray
+    log_probabilities: np.ndarray
+    identifiers: np.ndarray
+    steps: int
+
+    @property
+    def decoded(self) -> np.ndarray:
+        """Bool [B, W]: where there is an ID at all."""
+        return np.isfinite(self.log_probabilities)
+
+    @property
+    def invalid(self) -> np.ndarray:
+        """Bool [B, W]: decoded IDs that no item has."""
+        return self.decoded & (self.identifiers < 0)
+
+
+class _Front(NamedTuple):
+    """The beams at a depth; all [B, W].
+
+    Attributes:
+        score: log-probability so far float32; -inf for no beam.
+        node: of the trie, that each has reached; 0 in a search over all tokens.
+        token: the last.
+        parent: the beam before that it goes on from.
+        ended: bool.
+    """
+
+    score: np.ndarray
+    node: np.ndarray
+    token: np.ndarray
+    parent: np.ndarray
+    ended: np.ndarray
+
+
+def beam_search(
+    network: NextTokens[State],
+    prompts: np.ndarray,
+    lengths: np.ndarray,
+    trie: Trie,
+    longest: int,
+    width: int,
+    constrained: bool = True,
+    opened: Sequence[np.ndarray | None] | None = None,
+) -> Beams:
+    """Finds the most probable IDs after each prompt.
+
+    Args:
+        network: predicts tokens.
+        prompts: int64 [B, P], padded at the end.
+        lengths: tokens of each prompt int64 [B].
+        trie: of all IDs.
+        longest: most tokens of an ID, END included; what has not ended then is no item's ID.
+        width: W, IDs to find for each prompt. A trie of fewer IDs leaves the rest empty.
+        constrained: within the trie; else over all tokens, and what comes out may be no item's ID.
+        opened: of each prompt, nodes of the trie that it may reach, as `Trie.opened` gives them; None for all. Read
+            only within the trie.
+    """
+    rows = len(prompts)
+    found, state = network.encode(prompts, lengths)
+    found = found[:, None]
+    start = np.zeros((rows, 1), np.int64)
+    front = _Front(np.zeros((rows, 1), np.float32), start, start, start, np.zeros((rows, 1), bool))
+    tokens, steps = np.zeros((rows, 1, 0), np.int64), 0
+    for depth in range(longest):
+        if depth:
+            found, state = network.step(front.token, front.parent, state)
+            steps += 1
+        front = _within(trie, found, front, width, opened) if constrained else _free(found, front, width)
+        tokens = np.concatenate([np.take_along_axis(tokens, front.parent[..., None], 1), front.token[..., None]], -1)
+        if front.ended.all():
+            break
+    missing = width - tokens.shape[1]
+    tokens = np.pad(tokens, ((0, 0), (0, missing), (0, 0)), constant_values=PAD)
+    scores = np.pad(front.score, ((0, 0), (0, missing)), constant_values=-np.inf)
+    if constrained:
+        identifiers = np.pad(trie.identifier[front.node], ((0, 0), (0, missing)), constant_values=-1)
+    else:
+        identifiers = trie.find(tokens.reshape(-1, tokens.shape[-1])).reshape(scores.shape)
+    return Beams(tokens, scores, np.where(np.isfinite(scores), identifiers, -1), steps)
+
+
+def _within(
+    trie: Trie, found: np.ndarray, front: _Front, width: int, opened: Sequence[np.ndarray | None] | None
+) -> _Front:
+    """The best children of the beams' nodes. A beam that has ended stays as it is, at no cost.
+
+    Only the tokens that lead somewhere are looked at, so that the work does not grow with the vocabulary.
+    """
+    rows, beams, _ = found.shape
+    node, ended, score = (values.ravel() for values in (front.node, front.ended, front.score))
+    counts = np.where(ended, 1, trie.first_child[node + 1] - trie.first_child[node]) * np.isfinite(score)
+    first = np.where(ended, node, trie.first_child[node])
+    # Of each candidate: its beam, of all prompts', and the node that it leads to.
+    owner = np.repeat(np.arange(rows * beams), counts)
+    reached = np.arange(len(owner)) + (first - np.cumsum(counts) + counts)[owner]
+    if opened is not None:
+        kept = _open(reached, np.cumsum(counts.reshape(rows, beams).sum(1)), opened)
+        owner, reached = owner[kept], reached[kept]
+    stays = ended[owner]
+    token = np.where(stays, PAD, trie.token[reached])
+    total = score[owner] + np.where(stays, np.float32(0), found.reshape(rows * beams, -1)[owner, token])
+    # A line for each prompt.
+    prompt = owner // beams
+    crowd = np.bincount(prompt, minlength=rows)
+    place = np.arange(len(owner)) - (np.cumsum(crowd) - crowd)[prompt]
+    lines = np.full((rows, max(1, crowd.max(initial=0))), -np.inf, np.float32)
+    lines[prompt, place] = total
+    score, chosen = _best(lines, width)
+    there = np.isfinite(score)
+    if not len(owner):
+        nothing = np.zeros(score.shape, np.int64)
+        return _Front(score, nothing, nothing, nothing, np.ones(score.shape, bool))
+    candidate = np.where(there, (np.cumsum(crowd) - crowd)[:, None] + chosen, 0)
+    token = np.where(there, token[candidate], PAD)
+    parent = np.where(there, owner[candidate] % beams, 0)
+    return _Front(
+        score,
+        np.where(there, reached[candidate], 0),
+        token,
+        parent,
+        ~there | stays[candidate] | (token == END),
+    )
+
+
+def _open(reached: np.ndarray, ends: np.ndarray, opened: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Which candidates may be reached, bool [n]; those of prompt b end at `ends[b]`."""
+    kept, start = np.ones(len(reached), bool), 0
+    for end, mask in zip(ends.tolist(), opened, strict=True):
+        if mask is not None:
+            kept[start:end] = mask[reached[start:end]]
+        start = end
+    return kept
+
+
+def _free(found: np.ndarray, front: _Front, width: int) -> _Front:
+    """The best tokens of all."""
+    total = np.where(front.ended[..., None], np.float32(-np.inf), found) + front.score[..., None]
+    total[..., PAD] = np.where(front.ended, front.score, -np.inf)
+    score, chosen = _best(total.reshape(len(found), -1), width)
+    parent, token = np.divmod(chosen, found.shape[-1])
+    there = np.isfinite(score)
+    token = np.where(there, token, PAD)
+    ended = np.take_along_axis(front.ended, parent, 1) | (token == END) | ~there
+    return _Front(score, np.zeros_like(token), token, parent, ended)
+
+
+def _best(lines: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The greatest of each line [B, M], at most `width`, greatest first: values and places [B, min(width, M)]."""
+    if width < lines.shape[1]:
+        chosen = np.sort(np.argpartition(lines, lines.shape[1] - width, 1)[:, -width:], 1)
+        lines = np.take_along_axis(lines, chosen, 1)
+        order = np.argsort(-lines, 1, kind="stable")
+        return np.take_along_axis(lines, order, 1), np.take_along_axis(chosen, order, 1)
+    order = np.argsort(-lines, 1, kind="stable")
+    return np.take_along_axis(lines, order, 1), order
+
+
+def ranked_items(
+    beams: Beams,
+    trie: Trie,
+    count: int,
+    excluded: Sequence[np.ndarray],
+    allowed: Sequence[np.ndarray | None] | None = None,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The items of each prompt's IDs, most probable first: P(item) = P(ID) P(item | ID).
+
+    Items of one ID keep their order. Without P(item | ID) a crowded ID would fill a list before the next ID is asked.
+
+    Args:
+        beams: IDs of B prompts.
+        trie: of all IDs.
+        count: most items of a prompt.
+        excluded: of each prompt, rows of the catalogue that are no result.
+        allowed: of each prompt, bool [N], the rows that may be results, or None for all.
+
+    Returns:
+        Of each prompt: rows of the catalogue int64 [n], and log P(item) of each, float32 [n].
+    """
+    found = []
+    masks = [None] * len(excluded) if allowed is None else allowed
+    for identifiers, scores, without, mask in zip(
+        beams.identifiers, beams.log_probabilities, excluded, masks, strict=True
+    ):
+        there = identifiers >= 0
+        own = identifiers[there]
+        starts = trie.item_offsets[own]
+        crowd = trie.item_offsets[own + 1] - starts
+        places = np.arange(crowd.sum()) + np.repeat(starts - (np.cumsum(crowd) - crowd), crowd)
+        rows = trie.items[places].astype(np.int64)
+        of_row = np.repeat(scores[there], crowd) + trie.log_shares[places]
+        kept = ~np.isin(rows, without) if len(without) else np.ones(len(rows), bool)
+        if mask is not None:
+            kept &= mask[rows]
+        rows, of_row = rows[kept], of_row[kept]
+        order = np.argsort(-of_row, kind="stable")[:count]
+        found.append((rows[order], of_row[order]))
+    return found

@@ -1,0 +1,146 @@
+"""From sessions of catalogue rows to ranked items, by the semantic IDs that a network decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from modit.index.beam_search import NextTokens, beam_search, ranked_items
+from modit.index.item_codes import BOS, PAD, ItemCodes
+
+_SESSIONS_AT_ONCE = 64
+# Bounds the memory of wide beams: fewer sessions are decoded together.
+_BEAMS_AT_ONCE = 2_560
+_NO_ROWS = np.empty(0, np.int64)
+
+
+class Recommendation(NamedTuple):
+    """What was found for one session.
+
+    Attributes:
+        rows: of the catalogue int64 [n], n <= count, best first.
+        scores: log-probability of each item float32 [n].
+        decoded: IDs that were decoded.
+        invalid: of these, how many no item has; the hallucination rate is `invalid / decoded`.
+        items: how many items the decoded IDs have in all, before any is excluded or cut off.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    decoded: int
+    invalid: int
+    items: int
+
+
+def session_tokens(codes: ItemCodes, items: np.ndarray) -> np.ndarray:
+    """BOS and the tokens of a session's items: rows of the catalogue [m] -> int64 [n]."""
+    tokens = codes.tokens[items].reshape(-1)
+    return np.concatenate([[BOS], tokens[tokens != PAD]]).astype(np.int64)
+
+
+def padded_prompts(
+    codes: ItemCodes, sessions: Sequence[np.ndarray], session_items: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The last items of each session as a prompt: tokens int64 [B, P], padded at the end, and their numbers [B]."""
+    prompts = [session_tokens(codes, np.asarray(items, np.int64)[-session_items:]) for items in sessions]
+    lengths = np.array([len(prompt) for prompt in prompts], np.int64)
+    tokens = np.full((len(prompts), lengths.max(initial=1)), PAD, np.int64)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt)] = prompt
+    return tokens, lengths
+
+
+class _Question(NamedTuple):
+    """A session, and which rows may be its results."""
+
+    history: np.ndarray
+    excluded: np.ndarray
+    allowed: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class IdRetriever:
+    """A network, the IDs that it was trained on, and how they are decoded.
+
+    Attributes:
+        network: predicts tokens.
+        codes: of all items; new items may have been added (`ItemCodes.extended`).
+        session_items: of longer sessions the last items are read, so many.
+        constrained: decode within the trie of IDs; else over all tokens.
+        beams: IDs to decode for a session.
+    """
+
+    network: NextTokens[Any]
+    codes: ItemCodes
+    session_items: int
+    constrained: bool = True
+    beams: int = 20
+
+    def recommend(
+        self,
+        histories: Sequence[np.ndarray],
+        count: int,
+        excluded: Sequence[np.ndarray] | None = None,
+        allowed: Sequence[np.ndarray | None] | None = None,
+    ) -> list[Recommendation]:
+        """Ranks items for each session, as likely next items.
+
+        Within the trie only IDs are decoded that an item has which may be a result, and where fewer than `count` items
+        came out, twice as many beams are: a list is shorter only if there are no more items.
+
+        Args:
+            histories: rows of the catalogue, oldest first, any number of them; an empty one asks for likely starts.
+            count: most items for each session.
+            excluded: rows that are no result, of each session; None for none.
+            allowed: of each session, bool [N], the rows that may be results, or None for all.
+        """
+        questions = [
+            _Question(history, _NO_ROWS if excluded is None else excluded[row], allowed[row] if allowed else None)
+            for row, history in enumerate(histories)
+        ]
+        order = np.argsort([min(len(items), self.session_items) for items in histories], kind="stable").tolist()
+        found: dict[int, Recommendation] = {}
+        width, left = self.beams, order
+        while left:
+            short: list[int] = []
+            step = max(1, min(_SESSIONS_AT_ONCE, _BEAMS_AT_ONCE // width))
+            for start in range(0, len(left), step):
+                part = left[start : start + step]
+                answers, available = self._decode([questions[row] for row in part], count, width)
+                found.update(zip(part, answers, strict=True))
+                short += [
+                    row
+                    for row, answer, ids in zip(part, answers, available, strict=True)
+                    if len(answer.rows) < count and width < ids
+                ]
+            width, left = 2 * width, short
+        return [found[row] for row in range(len(histories))]
+
+    def _decode(self, questions: list[_Question], count: int, width: int) -> tuple[list[Recommendation], list[int]]:
+        """The answers with so many beams, and how many IDs each session could have decoded; 0 without the trie."""
+        trie = self.codes.trie
+        prompts, lengths = padded_prompts(self.codes, [each.history for each in questions], self.session_items)
+        excluded, allowed = [each.excluded for each in questions], [each.allowed for each in questions]
+        opened: list[np.ndarray | None] | None = None
+        available = [0] * len(questions)
+        if self.constrained:
+            open_nodes = [trie.opened(*each) for each in zip(excluded, allowed, strict=True)]
+            opened, available = [nodes for nodes, _ in open_nodes], [ids for _, ids in open_nodes]
+            width = max(1, min(width, max(available)))
+        beams = beam_search(
+            self.network, prompts, lengths, trie, self.codes.tokens.shape[1], width, self.constrained, opened
+        )
+        there = np.maximum(beams.identifiers, 0)
+        crowd = trie.item_offsets[there + 1] - trie.item_offsets[there]
+        items = np.where(beams.identifiers >= 0, crowd, 0).sum(1)
+        figures = zip(beams.decoded.sum(1), beams.invalid.sum(1), items, strict=True)
+        answers = [
+            Recommendation(rows, scores, int(decoded), int(invalid), int(total))
+            for (rows, scores), (decoded, invalid, total) in zip(
+                ranked_items(beams, trie, count, excluded, allowed), figures, strict=True
+            )
+        ]
+        return answers, available
