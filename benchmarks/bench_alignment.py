@@ -27,14 +27,14 @@ import torch
 from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Catalog, Sequences
 from modit.data.sessions import SessionPart, Sessions, training_counts
-from modit.index.item_codes import ItemCodes
+from modit.index.item_codes import CODES_FILE, ItemCodes
 from modit.semantic_ids.adagrpo import RewardAlignment, stratified_lift
 from modit.semantic_ids.alignment import with_dropout
 from modit.semantic_ids.decoder import Decoder
 from modit.semantic_ids.losses import similarities
 from modit.semantic_ids.params import AdaGrpoParams, PreferenceParams, RewardRankerParams
 from modit.semantic_ids.rad_dpo import PreferenceAlignment
-from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, load_decoder, torch_retriever
+from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, torch_retriever
 from modit.semantic_ids.reward_ranker import RewardRanker, auc_by_popularity, fit_reward_ranker
 from modit.train.loop import Stage, step_generator, train
 from modit.train.session import Journal

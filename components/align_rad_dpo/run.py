@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions, training_counts
-from modit.index.item_codes import ItemCodes
+from modit.index.item_codes import CODES_FILE, ItemCodes
 from modit.semantic_ids.alignment import ValidationCases, align
 from modit.semantic_ids.decoder import Decoder
 from modit.semantic_ids.rad_dpo import PreferenceAlignment
-from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, load_decoder
+from modit.semantic_ids.retriever import MODEL_FILE, load_decoder
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

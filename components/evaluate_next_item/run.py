@@ -16,13 +16,13 @@ from modit.evaluate.next_item.rows import (
     SEMANTIC_IDS_ADAGRPO,
     SEMANTIC_IDS_RAD_DPO,
     Columns,
-    GeneratedIds,
     sasrec_row,
     simple_rows,
 )
 from modit.evaluate.next_item.task import NextItemTask
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
+from modit.inference.next_item import SessionRetriever
 from modit.semantic_ids.retriever import load_retriever
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def run(context: StepContext) -> dict[str, object]:
     sessions.require_training()
     codes, columns = context.input("item_codes"), Columns.of(catalog.item_ids)
     policy = context.input(_RETRIEVERS[SEMANTIC_IDS_ADAGRPO])
-    free = GeneratedIds(load_retriever(policy, codes, constrained=False, beams=params.beams))
+    free = SessionRetriever(load_retriever(policy, codes, constrained=False, beams=params.beams))
     models = [
         *(
-            Row(name, "model", GeneratedIds(load_retriever(context.input(artifact), codes, beams=params.beams)))
+            Row(name, "model", SessionRetriever(load_retriever(context.input(artifact), codes, beams=params.beams)))
             for name, artifact in _RETRIEVERS.items()
         ),
         *(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
-from modit.data.hashing import hash_unit
 from modit.data.sessions import Sessions, training_counts
-from modit.semantic_ids.retriever import CODES_FILE, QUANTIZER_FILE
+from modit.index.item_codes import CODES_FILE, order_of_ties
+from modit.index.quantizer import QUANTIZER_FILE
 from modit.semantic_ids.tokenizer import describe, tokenize
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(context: StepContext) -> dict[str, Any]:
     catalog = Catalog.load(context.input("catalog"))
     params = context.params.tokenize_items
     counts = training_counts(Sessions(catalog.sequences).training, len(catalog))
-    ties = hash_unit(catalog.item_ids, "items of one semantic id")
+    ties = order_of_ties(catalog.item_ids)
     seed = derived_seed(context.seed, "tokenize_items")
     quantizer, codes = tokenize(catalog.embeddings, counts, ties, params, seed)
     folder = context.output("item_codes")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions
-from modit.index.item_codes import ItemCodes
-from modit.semantic_ids.retriever import CODES_FILE
+from modit.index.item_codes import CODES_FILE, ItemCodes
 from modit.semantic_ids.training import SessionPrediction, new_decoder
 from modit.train.session import run_stage
 

@@ -15,10 +15,13 @@ from modit.core.errors import ContractError, InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions, training_counts
-from modit.index.item_codes import ItemCodes
-from modit.index.quantizer import Quantizer
+from modit.index.item_codes import CODES_FILE, ItemCodes
+from modit.index.quantizer import QUANTIZER_FILE, Quantizer
+from modit.inference.answers import load_answers
+from modit.inference.next_item import load_next_item
+from modit.inference.sessions import SessionQuery
 from modit.semantic_ids.quantizers import popular_items
-from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, QUANTIZER_FILE, load_retriever
+from modit.semantic_ids.retriever import MODEL_FILE, load_retriever
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 ITEMS = 600
@@ -30,12 +33,19 @@ def runner(run: Path, catalogue: Path, **overrides) -> StepRunner:
     return StepRunner(REGISTRY, str(run), PARAMS, conf)
 
 
-def all_steps(run: Path, catalogue: Path, **overrides) -> dict[str, Path]:
-    """Runs the pipeline; the folder of each artifact."""
-    steps = runner(run, catalogue, **overrides)
+def all_steps(run: Path, catalogue: Path, until: str | None = None, **overrides) -> dict[str, Path]:
+    """Runs the pipeline, or what an artifact of it is made from; the folder of each artifact."""
+    steps, needed = runner(run, catalogue, **overrides), made_from(until) if until else None
     for step in PIPELINE.steps:
-        steps.execute(step.name)
+        if needed is None or step.name in needed:
+            steps.execute(step.name)
     return {name: run / name for name in PIPELINE.writer}
+
+
+def made_from(artifact: str) -> set[str]:
+    """Names of the steps that an artifact is made by."""
+    step = PIPELINE.writer[artifact]
+    return {step.name}.union(*(made_from(name) for name in step.inputs if name in PIPELINE.writer))
 
 
 def write_catalogue(folder: Path, change_last: bool = False, shorten: bool = False) -> Path:
@@ -119,7 +129,7 @@ def assert_same_bytes(one: dict[str, Path], other: dict[str, Path]) -> None:
 
 
 def test_one_seed_gives_the_same_bytes(made, world, tmp_path):
-    again = all_steps(tmp_path / "b", world, runner={"cross_run_cache": False})
+    again = all_steps(tmp_path / "b", world, "next_item_retriever_adagrpo", runner={"cross_run_cache": False})
     assert_same_bytes(made, again)
     for name in ("next_item_retriever_rad_dpo", "next_item_retriever_adagrpo"):
         assert (made[name] / MODEL_FILE).read_bytes() == (again[name] / MODEL_FILE).read_bytes()
@@ -127,7 +137,8 @@ def test_one_seed_gives_the_same_bytes(made, world, tmp_path):
 
 
 def test_validation_and_test_items_change_nothing_that_is_learned(made, tmp_path):
-    changed = all_steps(tmp_path / "run", write_catalogue(tmp_path / "catalogue", change_last=True))
+    catalogue = write_catalogue(tmp_path / "catalogue", change_last=True)
+    changed = all_steps(tmp_path / "run", catalogue, "next_item_retriever")
     before, after = (Catalog.load(each["catalog"]).sequences.items for each in (made, changed))
     assert not np.array_equal(before, after)
     assert_same_bytes(made, changed)
@@ -177,3 +188,28 @@ def test_a_catalogue_with_texts_alone_is_taken_and_never_reaches_a_pipeline_with
     # the other run lies beside it, and the artifact of an equal key would be taken
     with pytest.raises(ContractError, match="attribute_present"):
         StepRunner(REGISTRY, str(tmp_path / "runs" / "b"), PARAMS, conf).execute("validate_logs")
+
+
+def test_the_exported_retriever_answers_as_torch_and_as_the_answers_beside_it(made):
+    catalog, exported = Catalog.load(made["catalog"]), load_next_item(made["exported_retriever"])
+    exported.check_items(catalog.item_ids)
+    rows = {item: row for row, item in enumerate(catalog.item_ids.tolist())}
+    answers = load_answers(made["exported_retriever"])
+    assert len(answers) == 32
+    by_torch = load_retriever(made["next_item_retriever_adagrpo"], made["item_codes"])
+    sessions = [np.array([rows[item] for item in answer.seeds]) for answer in answers]
+    found = exported.retrieve([SessionQuery(session, 10, session) for session in sessions])
+    for answer, each in zip(answers, found, strict=True):
+        assert answer.equals(catalog.item_ids[each.rows].tolist(), each.scores.tolist())
+    for each, expected in zip(found, by_torch.recommend(sessions, 10, sessions), strict=True):
+        assert np.array_equal(each.rows, expected.rows)
+    parity = json.loads((made["exported_retriever"] / "parity.json").read_text())
+    assert parity["status"] == "passed"
+    assert parity["greatest_difference"] <= 1e-4
+
+
+def test_new_items_of_the_exported_retriever_get_the_ids_of_their_embeddings(made):
+    catalog, exported = Catalog.load(made["catalog"]), load_next_item(made["exported_retriever"])
+    tail = np.flatnonzero(exported.codes.counts == 0)[:3]
+    more = exported.with_items(catalog.embeddings[tail], ["new-1", "new-2", "new-3"])
+    assert np.array_equal(more.codes.codes[-3:], exported.codes.codes[tail])

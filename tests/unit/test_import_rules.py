@@ -24,7 +24,7 @@ ROOMS = {
     "hppo": {"core", "data", "index", "metric", "model", "train"},
     "semantic_ids": {"core", "data", "index", "train", "model"},
     "inference": {"core", "data", "index", "metric"},
-    "export": {"core", "index", "metric", "model", "inference"},
+    "export": {"core", "index", "metric", "model", "semantic_ids", "inference"},
     "evaluate": {"core", "data", "index", "metric", "model", "train", "hppo", "semantic_ids", "inference"},
     "release": {"core", "data", "index", "metric", "model", "inference", "evaluate"},
     "monitor": {"core", "release"},

@@ -1,1 +1,1 @@
-"""Export of a sampler as one ONNX file, and the proof that the file answers as torch does."""
+"""Export of a sampler or of a retriever by semantic IDs as ONNX files, and the proof that they answer as torch does."""

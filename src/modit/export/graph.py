@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -258,10 +259,43 @@ class _JoinedGraph:
         """The model whose output is the query of a name."""
         self._nodes.append(helper.make_node("Identity", [query], [OUTPUT]))
         declared = [_declared(each) for each in self._inputs], [_declared(graph_output(self._dimension))]
-        graph = helper.make_graph(self._nodes, "sampler", *declared, self._weights.initializers)
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="modit"
-        )
+        return _model(helper.make_graph(self._nodes, "sampler", *declared, self._weights.initializers))
+
+
+def single_graph(
+    part: onnx.GraphProto, name: str, inputs: Sequence[GraphValue], outputs: Sequence[GraphValue]
+) -> onnx.ModelProto:
+    """A translated module as a model of its own.
+
+    Args:
+        part: the module.
+        name: of the graph.
+        inputs: its inputs as the file declares them, in their order.
+        outputs: its outputs likewise.
+    """
+    weights = _Weights()
+    renamed = dict(zip((value.name for value in part.input), (value.name for value in inputs), strict=True))
+    nodes = list(_copied(part, name, renamed, weights))
+    for made, value in zip(part.output, outputs, strict=True):
+        nodes.append(helper.make_node("Identity", [renamed[made.name]], [value.name]))
+    declared = [_declared(value) for value in inputs], [_declared(value) for value in outputs]
+    return _model(helper.make_graph(nodes, name, *declared, weights.initializers))
+
+
+def write_model(model: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None:
+    """Checks a model and writes it with its metadata, under a temporary name first."""
+    exporters = {"modit.onnx_version": onnx.__version__, "modit.torch_version": torch.__version__}
+    helper.set_model_props(model, metadata | exporters)
+    onnx.checker.check_model(model, full_check=True)
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_bytes(model.SerializeToString(deterministic=True))
+    temporary.replace(path)
+
+
+def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="modit"
+    )
 
 
 def _declared(value: GraphValue) -> onnx.ValueInfoProto:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
-import torch
-
 from modit.core.errors import ArtifactError
-from modit.export.graph import sampler_graph, vote_graph
+from modit.export.graph import sampler_graph, vote_graph, write_model
 from modit.inference.sampler_file import SamplerInfo
 from modit.inference.vote_file import vote_metadata
 from modit.model.readout import BLENDS, EVIDENCE, STEPS
@@ -32,7 +29,7 @@ def export_sampler(sampler: Sampler, info: SamplerInfo, path: Path) -> None:
     for name, value in found.items():
         if getattr(info, name) != value:
             raise ArtifactError(f"{path}: info says {name} is {getattr(info, name)}, the sampler has {value}")
-    _write(sampler_graph(sampler.eval()), info.as_metadata(), path)
+    write_model(sampler_graph(sampler.eval()), info.as_metadata(), path)
 
 
 def export_vote(dimension: int, maximum_seeds: int, path: Path) -> None:
@@ -43,13 +40,4 @@ def export_vote(dimension: int, maximum_seeds: int, path: Path) -> None:
         maximum_seeds: Most seeds of a request.
         path: Of the file.
     """
-    _write(vote_graph(dimension), vote_metadata(dimension, maximum_seeds, BLENDS, STEPS, EVIDENCE), path)
-
-
-def _write(model: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None:
-    exporters = {"modit.onnx_version": onnx.__version__, "modit.torch_version": torch.__version__}
-    onnx.helper.set_model_props(model, metadata | exporters)
-    onnx.checker.check_model(model, full_check=True)
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_bytes(model.SerializeToString(deterministic=True))
-    temporary.replace(path)
+    write_model(vote_graph(dimension), vote_metadata(dimension, maximum_seeds, BLENDS, STEPS, EVIDENCE), path)

@@ -173,7 +173,7 @@ def _within(
         nothing = np.zeros(score.shape, np.int64)
         return _Front(score, nothing, nothing, nothing, np.ones(score.shape, bool))
     candidate = np.where(there, (np.cumsum(crowd) - crowd)[:, None] + chosen, 0)
-    token = np.where(there, token[candidate], PAD)
+    token = np.where(there, token[candidate], PAD).astype(np.int64)
     parent = np.where(there, owner[candidate] % beams, 0)
     return _Front(
         score,

@@ -120,7 +120,7 @@ class IdRetriever:
         return [found[row] for row in range(len(histories))]
 
     def _decode(self, questions: list[_Question], count: int, width: int) -> tuple[list[Recommendation], list[int]]:
-        """The answers with so many beams, and how many IDs each session could have decoded; 0 without the trie."""
+        """The answers of `width` beams, and how many IDs each session could have decoded; 0 without the trie."""
         trie = self.codes.trie
         prompts, lengths = padded_prompts(self.codes, [each.history for each in questions], self.session_items)
         excluded, allowed = [each.excluded for each in questions], [each.allowed for each in questions]

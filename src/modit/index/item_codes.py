@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 
 from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
+from modit.data.hashing import hash_unit
 
+CODES_FILE = "item_codes.npz"
 # Tokens that are no code: padding, start of a session, end of an item. The codes of layer 1 follow, then layer 2's.
 PAD, BOS, END = 0, 1, 2
 FIRST_CODE = 3
@@ -136,6 +139,11 @@ class ItemCodes:
             raise ArtifactError(f"{path}: field {error} is missing; allowed: codes, sizes, counts, ties") from error
         except (ValueError, zipfile.BadZipFile, OSError, EOFError) as error:
             raise ArtifactError(f"{path}: {error}") from error
+
+
+def order_of_ties(item_ids: Iterable[str]) -> np.ndarray:
+    """`ItemCodes.ties` of items: a hash of their ids, float64 [n] in [0, 1)."""
+    return hash_unit(item_ids, "items of one semantic id")
 
 
 def code_tokens(codes: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:

@@ -17,6 +17,7 @@ from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
 from modit.index.paths import BudgetStop, FixedDepth, PathTable, RatioStop, StopRule
 
+QUANTIZER_FILE = "quantizer.npz"
 _NO_CODE = -1
 _ROWS_AT_ONCE = 65_536
 # The weights and biases of a network of linear maps with ReLU between them.
@@ -45,6 +46,11 @@ class Quantizer:
     def sizes(self) -> tuple[int, ...]:
         """Codewords of each layer."""
         return tuple(len(codebook) for codebook in self.codebooks)
+
+    @property
+    def dimension(self) -> int:
+        """D, numbers of a vector."""
+        return int(self.encoder[0][0].shape[1] if self.encoder else self.codebooks[0].shape[1])
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors [n, D] -> latent vectors float32 [n, d]."""
@@ -117,7 +123,13 @@ class Quantizer:
                 )
                 encoder = tuple(zip(numbered("weight"), numbered("bias"), strict=True))
                 rule = _rule_of(stored["rule"])
-                return cls(numbered("codebook"), tuple(stored["anchors"].tolist()), table, rule, encoder)
+                return cls(
+                    (stored["codebook_0"], *numbered("codebook")[1:]),
+                    tuple(stored["anchors"].tolist()),
+                    table,
+                    rule,
+                    encoder,
+                )
         except KeyError as error:
             raise ArtifactError(f"{path}: field {error} is missing") from error
         except (ValueError, zipfile.BadZipFile, OSError, EOFError) as error:

@@ -17,8 +17,10 @@ class SessionQuery:
         history: Rows of the catalogue, oldest first, int64 [m].
         k: Items wanted, >= 1.
         exclude: Rows that are no result, int64 [e].
+        allowed: bool [N], the rows that may be results; None for all.
     """
 
     history: np.ndarray
     k: int
     exclude: np.ndarray = field(default_factory=lambda: _NO_ROWS)
+    allowed: np.ndarray | None = None

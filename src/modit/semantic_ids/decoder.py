@@ -184,10 +184,10 @@ class Decoder(nn.Module):
             The hidden state of each prompt's last token [B, H], and keys and values of all its tokens
             [B, D, 2, A, P, E].
         """
-        places = torch.arange(prompts.shape[1], device=prompts.device).expand(len(prompts), -1)
+        places = torch.arange(prompts.shape[1], device=prompts.device).expand_as(prompts)
         states, keys, values = self._run(prompts, places, torch.where(places < lengths[:, None], 0, NO_BLOCK))
         cache = torch.stack([torch.stack(pair, 1) for pair in zip(keys, values, strict=True)], 1)
-        return states[torch.arange(len(prompts), device=states.device), lengths - 1], cache
+        return states[torch.arange(states.shape[0], device=states.device), lengths - 1], cache
 
     def no_tokens(self, prompt: Tensor) -> Tensor:
         """The cache of one beam for each prompt that has decoded nothing yet: `decoded` of the first `step`."""

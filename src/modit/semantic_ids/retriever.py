@@ -6,11 +6,11 @@ from pathlib import Path
 
 from modit.core.errors import ArtifactError
 from modit.index.id_retrieval import IdRetriever
-from modit.index.item_codes import ItemCodes
+from modit.index.item_codes import CODES_FILE, ItemCodes
 from modit.semantic_ids.decoder import Decoder, DecoderConfig, TorchNetwork
 from modit.train.checkpoint import load_network
 
-CODES_FILE, QUANTIZER_FILE, MODEL_FILE = "item_codes.npz", "quantizer.npz", "model.pt"
+MODEL_FILE = "model.pt"
 
 
 def torch_retriever(model: Decoder, codes: ItemCodes, *, constrained: bool = True, beams: int = 20) -> IdRetriever:

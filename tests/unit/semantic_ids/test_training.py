@@ -11,10 +11,10 @@ import torch
 from modit.core.errors import ArtifactError, InsufficientDataError
 from modit.data.catalog import Sequences
 from modit.index.id_retrieval import session_tokens
-from modit.index.item_codes import BOS, END, PAD, ItemCodes
+from modit.index.item_codes import BOS, CODES_FILE, END, PAD, ItemCodes
 from modit.semantic_ids.decoder import NO_BLOCK
 from modit.semantic_ids.params import RetrieverParams
-from modit.semantic_ids.retriever import CODES_FILE, MODEL_FILE, load_retriever, torch_retriever
+from modit.semantic_ids.retriever import MODEL_FILE, load_retriever, torch_retriever
 from modit.semantic_ids.training import SessionPrediction, new_decoder
 from modit.train.loop import step_generator, train
 from modit.train.session import Journal, run_stage

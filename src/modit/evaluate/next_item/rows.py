@@ -19,8 +19,7 @@ from modit.core.errors import InsufficientDataError
 from modit.data.catalog import Sequences
 from modit.data.hashing import hash_unit
 from modit.evaluate.task import Kind, Row, Setting
-from modit.index.id_retrieval import IdRetriever
-from modit.inference.retrieval import Generation, SearchResult
+from modit.inference.retrieval import SearchResult
 from modit.inference.sessions import SessionQuery
 from modit.train.sasrec import load_sasrec, session_scores
 
@@ -73,6 +72,8 @@ class ScoredItems:
             scores = np.array(self.score(part), np.float32)
             for line, request in zip(scores, part, strict=True):
                 line[self.columns.places[request.exclude]] = -np.inf
+                if request.allowed is not None:
+                    line[~request.allowed[self.columns.rows]] = -np.inf
                 found.append(self._best(line, request.k))
         return found
 
@@ -84,25 +85,6 @@ class ScoredItems:
         candidates = np.flatnonzero(scores >= least)
         best = candidates[np.argsort(-scores[candidates], kind="stable")[:k]]
         return SearchResult(_NO_QUERY, self.columns.rows[best], scores[best])
-
-
-@dataclass(frozen=True, eq=False)
-class GeneratedIds:
-    """A semantic-ID retriever as a row."""
-
-    model: IdRetriever
-
-    def retrieve(self, requests: Sequence[SessionQuery]) -> list[SearchResult]:
-        """Answers all requests; they must want the same number of items."""
-        answers = self.model.recommend(
-            [request.history for request in requests],
-            requests[0].k,
-            [request.exclude for request in requests],
-        )
-        return [
-            SearchResult(_NO_QUERY, each.rows, each.scores, Generation(each.decoded, each.invalid, each.items))
-            for each in answers
-        ]
 
 
 @dataclass(frozen=True, eq=False)

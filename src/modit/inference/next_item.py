@@ -1,0 +1,222 @@
+"""The retriever of the next item as it is served: two ONNX graphs, a beam search over the trie, IDs for new items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+
+from modit.core.errors import ArtifactError, ContractError
+from modit.index.id_retrieval import IdRetriever
+from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
+from modit.index.quantizer import QUANTIZER_FILE, Quantizer
+from modit.inference.next_item_files import (
+    ENCODE_FILE,
+    RETRIEVER_FILE,
+    STEP_FILE,
+    NextItemInfo,
+    Values,
+    encode_values,
+    graph_metadata,
+    item_ids_digest,
+    step_values,
+)
+from modit.inference.retrieval import Generation, SearchResult
+from modit.inference.runtime import open_graph
+from modit.inference.sessions import SessionQuery
+
+_NO_QUERY = np.empty(0, np.float32)
+
+
+class CachedTokens(NamedTuple):
+    """What a beam search goes on from; the inputs of the second graph that are not tokens."""
+
+    lengths: np.ndarray
+    prompt: np.ndarray
+    decoded: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxNetwork:
+    """The exported decoder as the network of a beam search (`modit.index.beam_search.NextTokens`)."""
+
+    encoder: onnxruntime.InferenceSession
+    stepper: onnxruntime.InferenceSession
+
+    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, CachedTokens]:
+        """Reads prompts."""
+        found, prompt = self.encoder.run(None, {"prompts": prompts, "lengths": lengths})
+        rows, depth, pair, heads, _, width = prompt.shape
+        return found, CachedTokens(lengths, prompt, np.zeros((rows, 1, depth, pair, heads, 0, width), np.float32))
+
+    def step(self, tokens: np.ndarray, parents: np.ndarray, state: CachedTokens) -> tuple[np.ndarray, CachedTokens]:
+        """Goes on by one token."""
+        found, decoded = self.stepper.run(None, {"tokens": tokens, "parents": parents, **state._asdict()})
+        return found, state._replace(decoded=decoded)
+
+
+@dataclass(frozen=True, eq=False)
+class SessionRetriever:
+    """Answers requests of the task `next_item` by decoded IDs.
+
+    Attributes:
+        ids: Decodes IDs, and ranks their items.
+    """
+
+    ids: IdRetriever
+
+    @property
+    def codes(self) -> ItemCodes:
+        """The IDs of all items; its rows are those of the catalogue."""
+        return self.ids.codes
+
+    @property
+    def session_items(self) -> int:
+        """Most items of a session that are read, the last ones."""
+        return self.ids.session_items
+
+    def retrieve(self, requests: Sequence[SessionQuery]) -> list[SearchResult]:
+        """Answers all requests, those of one k at once. An empty session asks for likely starts.
+
+        Raises:
+            ContractError: A row is not of the catalogue, or `allowed` is not a bool for each item.
+        """
+        for request in requests:
+            self._check(request)
+        found: dict[int, SearchResult] = {}
+        for k in dict.fromkeys(request.k for request in requests):
+            part = [number for number, request in enumerate(requests) if request.k == k]
+            answers = self.ids.recommend(
+                [requests[number].history for number in part],
+                k,
+                [requests[number].exclude for number in part],
+                [requests[number].allowed for number in part],
+            )
+            for number, each in zip(part, answers, strict=True):
+                generation = Generation(each.decoded, each.invalid, each.items)
+                found[number] = SearchResult(_NO_QUERY, each.rows, each.scores, generation)
+        return [found[number] for number in range(len(requests))]
+
+    def _check(self, request: SessionQuery) -> None:
+        count = len(self.codes)
+        if request.k < 1:
+            raise ContractError(f"k is {request.k}; allowed: at least 1")
+        for name in ("history", "exclude"):
+            rows = getattr(request, name)
+            wrong = (rows < 0) | (rows >= count)
+            if wrong.any():
+                raise ContractError(f"{name} has row {rows[wrong][0]}; allowed: 0 to {count - 1}")
+        allowed = request.allowed
+        if allowed is not None and (allowed.shape != (count,) or allowed.dtype != bool):
+            raise ContractError(f"allowed is {allowed.dtype} {allowed.shape}; allowed: bool ({count},)")
+
+
+@dataclass(frozen=True, eq=False)
+class NextItemRetriever(SessionRetriever):
+    """An exported retriever.
+
+    Attributes:
+        quantizer: Gives new items their ID.
+        info: What the files say of themselves.
+    """
+
+    quantizer: Quantizer
+    info: NextItemInfo
+
+    def with_items(self, embeddings: np.ndarray, item_ids: Sequence[str]) -> NextItemRetriever:
+        """The retriever with new items after the known ones; they can be in sessions and lists at once.
+
+        Nothing is trained, and known items keep their IDs. An item gets the ID of its embedding, and shares it where
+        other items have it; then it ranks as an item without interactions.
+
+        Args:
+            embeddings: Of the new items [n, D], made as those of the catalogue.
+            item_ids: Of the new items [n]; they order items of one ID that were used equally often.
+
+        Raises:
+            ContractError: The embeddings have another width or number, or are not finite.
+        """
+        embeddings = np.asarray(embeddings)
+        expected = (len(item_ids), self.info.dimension)
+        if embeddings.shape != expected:
+            raise ContractError(f"embeddings of new items have shape {embeddings.shape}; allowed: {expected}")
+        bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
+        if len(bad):
+            raise ContractError(f"embeddings: that of item {item_ids[int(bad[0])]!r} is not finite; allowed: numbers")
+        if not len(item_ids):
+            return self
+        codes = self.codes.extended(self.quantizer.assign(embeddings), order_of_ties(item_ids))
+        return replace(self, ids=replace(self.ids, codes=codes))
+
+    def check_items(self, item_ids: np.ndarray) -> None:
+        """Checks that these [N] are the ids of the catalogue that it was exported with.
+
+        Raises:
+            ArtifactError: They are others, or in another order.
+        """
+        if (found := item_ids_digest(item_ids)) != self.info.item_ids_digest:
+            raise ArtifactError(
+                f"{RETRIEVER_FILE}: field item_ids_digest is {self.info.item_ids_digest}, of {self.info.items} items; "
+                f"the catalogue has {len(item_ids)} items with digest {found}; allowed: the catalogue of the export"
+            )
+
+
+def load_next_item(folder: Path, threads: int = 1) -> NextItemRetriever:
+    """Loads an exported retriever.
+
+    Args:
+        folder: Of the artifact `exported_retriever`.
+        threads: Of onnxruntime within an operator; 0 takes the machine's cores.
+
+    Raises:
+        ArtifactError: A file is missing, damaged, or does not belong to the others.
+    """
+    info = NextItemInfo.load(folder)
+    codes, quantizer = ItemCodes.load(folder / CODES_FILE), Quantizer.load(folder / QUANTIZER_FILE)
+    said = f"which {folder / RETRIEVER_FILE} says"
+    for name, found, expected in (("items", len(codes), info.items), ("tokens", codes.vocabulary, info.vocabulary)):
+        if found != expected:
+            raise ArtifactError(f"{folder / CODES_FILE} has {found} {name}; allowed: {expected}, {said}")
+    if quantizer.dimension != info.dimension:
+        raise ArtifactError(
+            f"{folder / QUANTIZER_FILE} takes embeddings of {quantizer.dimension} numbers; "
+            f"allowed: {info.dimension}, {said}"
+        )
+    if quantizer.sizes != codes.sizes[: len(quantizer.sizes)] or len(codes.sizes) - len(quantizer.sizes) not in (0, 1):
+        raise ArtifactError(
+            f"{folder / QUANTIZER_FILE} has codebooks of {quantizer.sizes}; allowed: {codes.sizes} as "
+            f"{folder / CODES_FILE}, without the last where it numbers the items of an ID"
+        )
+    ids = IdRetriever(open_network(folder, info, threads), codes, info.session_items, beams=info.beams)
+    return NextItemRetriever(ids, quantizer, info)
+
+
+def open_network(folder: Path, info: NextItemInfo, threads: int = 1) -> OnnxNetwork:
+    """Loads the two graphs of a folder; the arguments are those of `load_next_item`.
+
+    Raises:
+        ArtifactError: A file is missing, damaged, or has other inputs or outputs than `info` says.
+    """
+    return OnnxNetwork(
+        _open(folder / ENCODE_FILE, encode_values(*info.sizes), threads),
+        _open(folder / STEP_FILE, step_values(*info.sizes), threads),
+    )
+
+
+def _open(path: Path, values: tuple[Values, Values], threads: int) -> onnxruntime.InferenceSession:
+    """Loads a graph that has these inputs and outputs."""
+    session = open_graph(path, threads)
+    metadata = session.get_modelmeta().custom_metadata_map
+    for name, expected in graph_metadata(path.name).items():
+        if (found := metadata.get(name)) != expected:
+            raise ArtifactError(f"{path}: metadata field {name} is {found!r}; allowed: {expected!r}")
+    for declared, wanted in zip((session.get_inputs(), session.get_outputs()), values, strict=True):
+        shapes = {each.name: tuple(each.shape) for each in declared}
+        for value in wanted:
+            if shapes.get(value.name) != value.dims:
+                raise ArtifactError(f"{path}: {value.name} has shape {shapes.get(value.name)}; allowed: {value.dims}")
+    return session

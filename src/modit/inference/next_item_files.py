@@ -1,0 +1,166 @@
+"""The files of an exported retriever of the next item: what it says of itself, inputs and outputs of its two graphs.
+
+Shape legend: B prompts, P tokens of a prompt, W beams, W' beams of the step before, S tokens that they have decoded,
+V vocabulary, D blocks, A heads, E head width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modit import __version__
+from modit.core.errors import ArtifactError
+from modit.core.storage import digest_of, sha256_of_file
+from modit.index.item_codes import CODES_FILE
+from modit.index.quantizer import QUANTIZER_FILE
+from modit.inference.sampler_file import FLOAT, OPSET, GraphValue
+
+RETRIEVER_FILE, PARITY_FILE = "retriever.json", "parity.json"
+ENCODE_FILE, STEP_FILE = "encode.onnx", "step.onnx"
+# What retriever.json has digests of.
+FILES = (ENCODE_FILE, STEP_FILE, CODES_FILE, QUANTIZER_FILE, PARITY_FILE)
+FORMAT = "modit-next-item/1"
+INTEGER = "int64"
+_PREFIX = "modit."
+Values = tuple[GraphValue, ...]
+
+
+@dataclass(frozen=True)
+class NextItemInfo:
+    """The content of `retriever.json`.
+
+    Attributes:
+        vocabulary: V, tokens.
+        width: of a token.
+        depth: D, blocks.
+        heads: A, attention heads.
+        session_items: Most items of a session that are read, the last ones.
+        items: N, of the catalogue.
+        dimension: Width of an item's embedding, from which new items get their ID.
+        beams: IDs to decode for a session.
+        k: Items of a list where a request does not say.
+        item_ids_digest: Of the ids of the catalogue's items, in their order (`item_ids_digest`).
+        model_digest: sha256 of the model file.
+        files: Name -> sha256 of each of `FILES`.
+        opset: Of the graphs.
+        modit_version: Version of modit that exported the files.
+    """
+
+    vocabulary: int
+    width: int
+    depth: int
+    heads: int
+    session_items: int
+    items: int
+    dimension: int
+    beams: int
+    k: int
+    item_ids_digest: str
+    model_digest: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    opset: int = OPSET
+    modit_version: str = __version__
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """D, A, E, V: what shapes of the graphs follow from."""
+        return self.depth, self.heads, self.width // self.heads, self.vocabulary
+
+    def save(self, folder: Path) -> None:
+        """Writes `retriever.json` with the digests of the folder's other files."""
+        content = asdict(self) | {"format": FORMAT, "files": {name: sha256_of_file(folder / name) for name in FILES}}
+        (folder / RETRIEVER_FILE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> NextItemInfo:
+        """Reads what `save` wrote, and checks that the other files of the folder are those that it names.
+
+        Raises:
+            ArtifactError: A file is missing, damaged or another one, or a field is not what it may be.
+        """
+        path = folder / RETRIEVER_FILE
+        content = _json(path)
+        if content.get("format") != FORMAT:
+            raise ArtifactError(f"{path}: field format is {content.get('format')!r}; allowed: {FORMAT!r}")
+        missing = [each.name for each in fields(cls) if each.name not in content]
+        if missing:
+            raise ArtifactError(f"{path}: field {missing[0]} is missing; export the retriever again")
+        for each in fields(cls):
+            value, whole = content[each.name], each.type == "int"
+            if whole and (not isinstance(value, int) or value < 1):
+                raise ArtifactError(f"{path}: field {each.name} is {value!r}; allowed: a whole number of at least 1")
+        if content["width"] % (2 * content["heads"]):
+            raise ArtifactError(
+                f"{path}: field width is {content['width']}; allowed: a multiple of 2 * heads, {2 * content['heads']}"
+            )
+        _check_files(path, content["files"])
+        return cls(**{each.name: content[each.name] for each in fields(cls)})
+
+
+def _check_files(path: Path, digests: Any) -> None:
+    if not isinstance(digests, dict) or set(digests) != set(FILES):
+        raise ArtifactError(f"{path}: field files is {digests!r}; allowed: a sha256 for each of {', '.join(FILES)}")
+    for name in FILES:
+        other = path.parent / name
+        if not other.is_file():
+            raise ArtifactError(f"{other} is missing; {path} names it")
+        if (found := sha256_of_file(other)) != digests[name]:
+            raise ArtifactError(f"{other}: its sha256 is {found}; allowed: {digests[name]}, which {path} says")
+    parity = path.parent / PARITY_FILE
+    if (status := _json(parity).get("status")) != "passed":
+        raise ArtifactError(f"{parity}: field status is {status!r}; allowed: 'passed'")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing: the folder holds no exported retriever") from error
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path} is damaged: it holds a {type(content).__name__}; allowed: an object")
+    return content
+
+
+def item_ids_digest(item_ids: np.ndarray) -> str:
+    """sha256 of the ids of items in their order, 64 hexadecimal digits."""
+    return digest_of([str(each) for each in item_ids.tolist()])
+
+
+def encode_values(depth: int, heads: int, width: int, vocabulary: int) -> tuple[Values, Values]:
+    """Inputs and outputs of the graph that reads prompts.
+
+    Args:
+        depth: D.
+        heads: A.
+        width: E.
+        vocabulary: V.
+    """
+    prompts = GraphValue("prompts", INTEGER, ("batch", "tokens")), GraphValue("lengths", INTEGER, ("batch",))
+    found = GraphValue("log_probabilities", FLOAT, ("batch", vocabulary))
+    return prompts, (found, GraphValue("prompt", FLOAT, ("batch", depth, 2, heads, "tokens", width)))
+
+
+def step_values(depth: int, heads: int, width: int, vocabulary: int) -> tuple[Values, Values]:
+    """Inputs and outputs of the graph that goes on by one token; the arguments are those of `encode_values`."""
+    inputs = (
+        GraphValue("tokens", INTEGER, ("batch", "beams")),
+        GraphValue("parents", INTEGER, ("batch", "beams")),
+        GraphValue("lengths", INTEGER, ("batch",)),
+        GraphValue("prompt", FLOAT, ("batch", depth, 2, heads, "tokens", width)),
+        GraphValue("decoded", FLOAT, ("batch", "before", depth, 2, heads, "past", width)),
+    )
+    found = GraphValue("log_probabilities", FLOAT, ("batch", "beams", vocabulary))
+    return inputs, (found, GraphValue("cache", FLOAT, ("batch", "beams", depth, 2, heads, "now", width)))
+
+
+def graph_metadata(name: str) -> dict[str, str]:
+    """Metadata of one of the two graphs."""
+    return {f"{_PREFIX}format": FORMAT, f"{_PREFIX}part": name}
