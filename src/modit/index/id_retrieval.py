@@ -68,7 +68,7 @@ class IdRetriever:
     Attributes:
         network: predicts tokens.
         codes: of all items; new items may have been added (`ItemCodes.extended`).
-        session_items: of longer sessions the last items are read, so many.
+        session_items: most items of a session that are read, the last ones.
         constrained: decode within the trie of IDs; else over all tokens.
         beams: IDs to decode for a session.
     """

@@ -246,17 +246,14 @@ class Trie:
         Returns:
             Bool [nodes], or None where it would be all of them; and how many IDs are left.
         """
-        if allowed is None:
-            own, gone = np.unique(self.identifier_of[np.unique(excluded)], return_counts=True)
-            closed = own[gone == self.item_offsets[own + 1] - self.item_offsets[own]]
-        else:
-            rows = allowed.copy()
-            rows[excluded] = False
-            closed = np.flatnonzero(~np.logical_or.reduceat(rows[self.items], self.item_offsets[:-1]))
+        if allowed is not None:
+            return self._opened_by(allowed, excluded)
+        own, gone = np.unique(self.identifier_of[np.unique(excluded)], return_counts=True)
+        closed = own[gone == self.item_offsets[own + 1] - self.item_offsets[own]]
         if not len(closed):
             return None, self.identifiers
         found, nodes = np.ones(len(self), bool), self._leaf[closed]
-        # Upwards: a node is closed once the last of its children is.
+        # Upwards from the few that are closed: a node is closed once the last of its children is.
         while len(nodes):
             found[nodes] = False
             above = np.unique(self.parent[nodes])
@@ -266,6 +263,29 @@ class Trie:
             children = np.arange(len(owner)) + (self.first_child[above] - np.cumsum(counts) + counts)[owner]
             nodes = above[np.bincount(owner, found[children], len(above)) == 0]
         return found, self.identifiers - len(closed)
+
+    def _opened_by(self, allowed: np.ndarray, excluded: np.ndarray) -> tuple[np.ndarray | None, int]:
+        rows = allowed.copy()
+        rows[excluded] = False
+        own = np.zeros(self.identifiers, bool)
+        own[self.identifier_of[np.flatnonzero(rows)]] = True
+        count = int(np.count_nonzero(own))
+        if count == self.identifiers:
+            return None, count
+        found = np.zeros(len(self), bool)
+        found[self._leaf[own]] = True
+        for start, stop in reversed(self._levels):
+            found[self.parent[start:stop][found[start:stop]]] = True
+        return found, count
+
+    @cached_property
+    def _levels(self) -> list[tuple[int, int]]:
+        """First node of each level below the root, and the first after it."""
+        levels, start, stop = [], 1, int(self.first_child[1])
+        while start < stop:
+            levels.append((start, stop))
+            start, stop = stop, int(self.first_child[stop])
+        return levels
 
     def items_of(self, identifier: int) -> np.ndarray:
         """Rows of the items of one ID, in their order."""
