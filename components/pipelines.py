@@ -14,7 +14,7 @@ PIPELINES = (
     ),
     Pipeline(
         name="semantic_ids",
-        ends=("next_item_evaluation", "exported_retriever"),
+        ends=("next_item_registration",),
         description="From sessions to a judged and exported retriever of the next item by semantic IDs.",
     ),
 )

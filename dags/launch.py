@@ -16,7 +16,7 @@ from components.registry import REGISTRY
 from dags.progress import Progress
 from modit.core.errors import ConfigError, ModitError
 from modit.core.machine import threads_of_a_task
-from modit.core.names import PRESETS
+from modit.core.names import PRESETS, REGISTRATIONS
 from modit.core.registry import Pipeline
 from modit.core.run_config import json_object
 from modit.core.storage import digest_of
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = str(runs / conf["run"])
     print(f"run {run}", flush=True)
     status, log = run_dag(pipeline, conf, environment)
-    shown = _show(run) if "verdict" in REGISTRY.of(pipeline.name).writer else show_ends(run, pipeline)
+    shown = _show(run) if set(REGISTRATIONS) & set(pipeline.ends) else show_ends(run, pipeline)
     if status:
         print(f"\nthe run is not complete (whole log: {log})", file=sys.stderr)
         print("run the same command again when the cause is mended: finished tasks are not repeated", file=sys.stderr)

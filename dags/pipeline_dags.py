@@ -28,7 +28,7 @@ from dags.fields import (  # noqa: E402
 from dags.notices import send_missed_deadline  # noqa: E402
 from dags.review import add_reviews  # noqa: E402
 from dags.steps import REGISTRY, add_steps  # noqa: E402
-from modit.core.names import DOMAIN_NAME  # noqa: E402
+from modit.core.names import DOMAIN_NAME, REGISTRATIONS  # noqa: E402
 
 # A scheduled run reads the window that ends with its data interval; a manual run reads the window that it names, or
 # everything.
@@ -73,6 +73,6 @@ for pipeline in REGISTRY.pipelines:
         **COMMON,
     ) as dag:
         tasks = add_steps(registry, RUN_URI, CONF.replace("PIPELINE", pipeline.name))
-        if "registration" in registry.writer:
-            add_reviews({"run": RUN_URI}, after=tasks[registry.writer["registration"].name])
+        for name in set(REGISTRATIONS) & set(pipeline.ends):
+            add_reviews({"run": RUN_URI}, after=tasks[registry.writer[name].name])
     globals()[pipeline.job] = dag

@@ -9,8 +9,8 @@ from modit.core.storage import sha256_of_file
 from modit.data.catalog import EMBEDDINGS_FILE
 from modit.features.parity import proven_matrix
 from modit.features.store import service_name
-from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.making import Ingredients, make_bundle
+from modit.release.kinds import OF_SEEDS
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -30,7 +30,7 @@ def run(context: StepContext) -> dict[str, object]:
     }
     made_of = Ingredients(
         domain=domain,
-        folders={name: context.input(name) for name in PARTS},
+        folders={name: context.input(part.artifact) for name, part in OF_SEEDS.parts.items()},
         manifests=manifests,
         params={name: section for each in lineage for name, section in each.key_parts["params"].items()},
         feature_service=features,

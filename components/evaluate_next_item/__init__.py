@@ -13,6 +13,8 @@ STEP = Step(
         "next_item_retriever_rad_dpo",
         "next_item_retriever_adagrpo",
         "sasrec",
+        "exported_retriever",
+        "next_item_champion",
     ),
     outputs=("next_item_evaluation",),
     params=("evaluate_next_item",),

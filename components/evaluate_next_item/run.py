@@ -8,61 +8,64 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
-from modit.evaluate.next_item.page import save_page
-from modit.evaluate.next_item.rows import (
+from modit.evaluate.next_item.names import (
     SASREC_BINARY,
     SASREC_FULL,
     SEMANTIC_IDS,
-    SEMANTIC_IDS_ADAGRPO,
     SEMANTIC_IDS_RAD_DPO,
-    Columns,
-    sasrec_row,
-    simple_rows,
+    SERVED,
 )
+from modit.evaluate.next_item.page import save_page
+from modit.evaluate.next_item.rows import Columns, sasrec_row, simple_rows
 from modit.evaluate.next_item.task import NextItemTask
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
-from modit.inference.next_item import SessionRetriever
+from modit.inference.next_item import SessionRetriever, load_next_item
+from modit.release.bundle.making import exported_digests
+from modit.release.gate.champion import Champion, load_next_item_champion
 from modit.semantic_ids.retriever import load_retriever
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
 
-_RETRIEVERS = {
-    SEMANTIC_IDS: "next_item_retriever",
-    SEMANTIC_IDS_RAD_DPO: "next_item_retriever_rad_dpo",
-    SEMANTIC_IDS_ADAGRPO: "next_item_retriever_adagrpo",
-}
+# Rows of before the last alignment, and the retriever that is exported.
+_EARLIER = {SEMANTIC_IDS: "next_item_retriever", SEMANTIC_IDS_RAD_DPO: "next_item_retriever_rad_dpo"}
+_EXPORTED = "next_item_retriever_adagrpo"
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `catalog`, `item_codes`, `sasrec`, and the retriever before and after each alignment.
+    """Reads `catalog`, `item_codes`, `sasrec`, the retriever before and after each alignment, and the champion.
 
-    The row that is compared with all others is the retriever after the last alignment. Writes `next_item_evaluation`:
-    evaluation.json, per_case.npz and report.html.
+    The row that is compared with all others is the retriever after the last alignment, as its exported files answer.
+    Writes `next_item_evaluation`: evaluation.json, per_case.npz and report.html.
     """
     catalog = Catalog.load(context.input("catalog"))
     sessions, params = Sessions(catalog.sequences), context.params.evaluate_next_item
     sessions.require_training()
     codes, columns = context.input("item_codes"), Columns.of(catalog.item_ids)
-    policy = context.input(_RETRIEVERS[SEMANTIC_IDS_ADAGRPO])
-    free = SessionRetriever(load_retriever(policy, codes, constrained=False, beams=params.beams))
+    exported = context.input("exported_retriever")
+    free = SessionRetriever(load_retriever(context.input(_EXPORTED), codes, constrained=False, beams=params.beams))
+    champion = Champion.load(context.input("next_item_champion"))
+    baseline = load_next_item_champion(champion, context.input("next_item_champion"))
     models = [
         *(
             Row(name, "model", SessionRetriever(load_retriever(context.input(artifact), codes, beams=params.beams)))
-            for name, artifact in _RETRIEVERS.items()
+            for name, artifact in _EARLIER.items()
         ),
+        Row(SERVED, "model", load_next_item(exported)),
         *(
             sasrec_row(name, context.input("sasrec") / loss / "model.pt", columns)
             for name, loss in ((SASREC_BINARY, "binary"), (SASREC_FULL, "full"))
         ),
     ]
-    task = NextItemTask(sessions, len(catalog), SEMANTIC_IDS_ADAGRPO, SASREC_FULL, params, free)
+    task = NextItemTask(sessions, len(catalog), SERVED, SASREC_FULL, params, free)
     settings = EvaluationSettings(derived_seed(context.seed, "evaluate_next_item"), params.resamples)
     simple = simple_rows(sessions.training, columns, params.ease_items_max)
-    evaluation = evaluate_task(task, simple, models, settings)
+    evaluation = evaluate_task(task, simple, models, settings, baseline)
+    # What was judged, for the gate: the candidate by its files, the champion by its version.
+    records = exported_digests(exported) | {"champion": champion.facts}
     folder = context.output("next_item_evaluation")
-    save_evaluation(folder, evaluation, {})
+    save_evaluation(folder, evaluation, records)
     save_page(folder, evaluation.content, context.run_config.catalogue.rstrip("/").rsplit("/", 1)[-1])
     return headline(evaluation.content, task.primary)

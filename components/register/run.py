@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
 from modit.evaluate.records import read_variants
-from modit.release.bundle.bundle import BUNDLE, CARD_FILE, Bundle
+from modit.release.bundle.bundle import CARD_FILE, Bundle
 from modit.release.documents import read_strictly, write_document
+from modit.release.kinds import OF_SEEDS
 from modit.release.model_registry.model_version import Submission
 from modit.release.model_registry.registry_access import open_registry
 from modit.release.promotion.review import REGISTRATION_FILE
@@ -40,7 +41,7 @@ def run(context: StepContext) -> dict[str, object]:
     shared = {"report": sha256_of_file(report / "report.json"), "verdict": sha256_of_file(verdict_file)}
     versions, record = load_versions(context.input("versions")), context.scratch / RECORD_FILE
     # The bundle names its run's feature service, so another run cannot reproduce its bytes. Its parts are compared.
-    lineage, code = [each for each in context.lineage() if each.kind != BUNDLE], code_state(CODE)
+    lineage, code = [each for each in context.lineage() if each.kind != OF_SEEDS.bundle], code_state(CODE)
     record_of(run_uri, context.run_config, context.seed, lineage, versions, code).save(record)
     registrations: dict[str, Any] = {}
     for domain, judged in read_strictly(verdict_file)["domains"].items():
@@ -51,7 +52,7 @@ def run(context: StepContext) -> dict[str, object]:
             registrations[domain] = {"status": FAILED.lower(), "reasons": [context.left_out[domain]]}
             continue
         bundle, card = Bundle.load(bundles[domain]), bundles[domain] / CARD_FILE
-        digests = {"bundle": bundle.digest, "sampler": bundle.sampler_digest, "index": bundle.index_digest} | shared
+        digests = {"bundle": bundle.digest, "sampler": bundle.model_digest, "index": bundle.index_digest} | shared
         files = (samplers[domain] / "sampler.onnx", report / "report.html", verdict_file, record, card)
         tags = version_tags(versions) | {"code_commit": str(code), "feature_service": bundle.feature_service["name"]}
         status, figures, held_back = judged["status"], judged["figures"], context.held_back()

@@ -17,13 +17,13 @@ CODE = Path(__file__).resolve().parents[2]
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads the input and the artifacts of `DATASETS`; writes `versions`: versions.json.
+    """Reads the input and the artifacts of the step's `DATASETS`; writes its versions: versions.json.
 
     Raises:
         LockedError: another snapshot took longer than `snapshot.lock_wait`.
         VersionError: DVC failed.
     """
-    params, output, code = context.params.snapshot, context.output("versions"), code_state(CODE)
+    params, output, code = context.params.snapshot, context.output(context.step.outputs[0]), code_state(CODE)
     if not params.enabled:
         context.logger.warning("snapshot.enabled is false: nothing is versioned, the verdict says so")
         snapshot.save_versions(output, snapshot.versions_record(None, code))
@@ -31,7 +31,9 @@ def run(context: StepContext) -> dict[str, object]:
     lineage = context.lineage()
     folders = _folders(context, {manifest.kind for manifest in lineage if manifest.domain})
     datasets = snapshot.input_datasets(context.run_uri, context.run_config.catalogue, lineage)
-    datasets |= {name: snapshot.artifact_dataset(parts, lineage, folders) for name, parts in DATASETS.items()}
+    datasets |= {
+        name: snapshot.artifact_dataset(parts, lineage, folders) for name, parts in DATASETS[context.step.name].items()
+    }
     folder, remote = snapshot.repository_place(context.run_uri, params.remote)
     versions = VersionStore(folder, remote, params.lock_wait, f"run {context.run_uri}").track(datasets)
     snapshot.save_versions(output, snapshot.versions_record(versions, code))

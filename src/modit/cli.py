@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_release_commands(commands, _steps)
     add_serve_commands(commands)
     _add_query(commands)
+    _add_recommend(commands)
     return parser
 
 
@@ -148,6 +149,33 @@ def _query_run(chosen: argparse.Namespace, seeds: Sequence[str]) -> int:
         chosen.run, chosen.verdicts, seeds, chosen.k, chosen.domain or "", chosen.rerank is not False
     )
     print(json.dumps([asdict(item) for item in items], indent=1) if chosen.json else answer_text(items))
+    return 0
+
+
+def _add_recommend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("recommend", help="ask a running service for items that are likely to be next")
+    parser.add_argument("--session", default="", metavar="ID,ID", help="its items, oldest first (default: none yet)")
+    parser.add_argument("-k", type=int, default=10, help="items wanted (default %(default)s)")
+    parser.add_argument("--exclude", default="", metavar="ID,ID", help="items that must not be results")
+    parser.add_argument(
+        "--repeat",
+        action=argparse.BooleanOptionalAction,
+        help="whether items of the session may be results (default: as the version was judged)",
+    )
+    parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the answer as JSON, not as a table")
+    parser.set_defaults(command=_recommend)
+
+
+def _recommend(chosen: argparse.Namespace) -> int:
+    from modit.client import KEY_VARIABLE, Client, recommendation_table
+
+    client = Client(chosen.url, os.environ.get(KEY_VARIABLE))
+    session, excluded = ([each for each in given.split(",") if each] for given in (chosen.session, chosen.exclude))
+    more = {"exclude_item_ids": excluded or None, "repeat": chosen.repeat, "filter": chosen.filter}
+    answer = client.recommend(session, chosen.k, **more)
+    print(json.dumps(asdict(answer), indent=1) if chosen.json else recommendation_table(answer))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 client = Client("http://localhost:8000", key="...")
 for item in client.retrieve("popular", ["item-1", "item-2"], k=5).items: ...
+for item in client.recommend(["item-1", "item-2"], k=5).items: ...
 """
 
 from __future__ import annotations
@@ -100,6 +101,51 @@ class Answer:
         return cls(items=items, query=query, **facts)
 
 
+@dataclass(frozen=True)
+class RecommendedItem:
+    """An item that is likely to be next.
+
+    Attributes:
+        item_id: its id.
+        score: log P(item | session), by the model.
+        title: its title, where the catalogue has one.
+    """
+
+    item_id: str
+    score: float
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """What the service answers to a session.
+
+    Attributes:
+        items: best first.
+        model: that answered.
+        version: of the model.
+        alias: that named the version.
+        index_digest: of the semantic IDs of all items.
+        items_read: how many items of the session the model read, its last ones that are known.
+        ignored_item_ids: ids of the session that the model does not know.
+    """
+
+    items: tuple[RecommendedItem, ...]
+    model: str
+    version: int
+    alias: str
+    index_digest: str
+    items_read: int
+    ignored_item_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Recommendations:
+        """Reads the JSON of an answer; fields that a later service adds are ignored."""
+        items = tuple(RecommendedItem(each["item_id"], each["score"], each.get("title")) for each in content["items"])
+        facts = {name: content[name] for name in ("model", "version", "alias", "index_digest", "items_read")}
+        return cls(items=items, ignored_item_ids=tuple(content.get("ignored_item_ids", ())), **facts)
+
+
 class Client:
     """Asks one service. Safe to use from several threads."""
 
@@ -139,6 +185,28 @@ class Client:
         found = self._call("/v1/retrieve/batch", {"requests": list(requests)})
         return [Answer.of(each) for each in found["answers"]]
 
+    def recommend(self, session: Sequence[str | int], k: int = 10, **more: Any) -> Recommendations:
+        """Asks for items that are likely to be next in a session.
+
+        Args:
+            session: ids of its items, oldest first; an empty one asks for likely first items.
+            k: items wanted.
+            **more: `exclude_item_ids`, `filter`, `repeat`; see docs/reference/http-api.md.
+
+        Raises:
+            ServiceError: the request was refused, or there was no answer.
+        """
+        return Recommendations.of(self._call("/v1/recommend", session_request(session, k, **more)))
+
+    def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[Recommendations]:
+        """Asks several requests at once, each made by `session_request`.
+
+        Raises:
+            ServiceError: one of them was refused, or there was no answer.
+        """
+        found = self._call("/v1/recommend/batch", {"requests": list(requests)})
+        return [Recommendations.of(each) for each in found["answers"]]
+
     def readiness(self) -> dict[str, Any]:
         """Asks which version answers for which domain.
 
@@ -169,7 +237,16 @@ def request(domain: str, seeds: Seeds, k: int = 10, **more: Any) -> dict[str, An
     by_id = all(isinstance(seed, str | int) for seed in seeds)
     vectors = () if by_id else cast("Sequence[Sequence[float]]", seeds)
     given: dict[str, Any] = {"item_ids": list(seeds)} if by_id else {"vectors": [list(map(float, v)) for v in vectors]}
-    return {"domain": domain, "seeds": given, "k": k} | {name: each for name, each in more.items() if each is not None}
+    return {"domain": domain, "seeds": given, "k": k} | _given(more)
+
+
+def session_request(session: Sequence[str | int], k: int = 10, **more: Any) -> dict[str, Any]:
+    """Makes a request as the service takes it; the arguments are those of `Client.recommend`."""
+    return {"session": list(session), "k": k} | _given(more)
+
+
+def _given(more: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: each for name, each in more.items() if each is not None}
 
 
 def table(answer: Answer) -> str:
@@ -184,6 +261,17 @@ def table(answer: Answer) -> str:
     for rank, item in enumerate(answer.items, 1):
         attribute, title = _attribute(item), item.title or ""
         lines.append(f"{rank:4}  {item.score:+.4f}  {attribute:>5}  {item.item_id:{width}}  {title}".rstrip())
+    return "\n".join(lines)
+
+
+def recommendation_table(answer: Recommendations) -> str:
+    """Words an answer for people: the version that answered, what it ignored, then one line for each item."""
+    width = max((len(item.item_id) for item in answer.items), default=0)
+    lines = [f"{answer.model} version {answer.version} ({answer.alias}), {answer.items_read} items of the session read"]
+    if answer.ignored_item_ids:
+        lines.append(f"not known: {', '.join(answer.ignored_item_ids)}")
+    for rank, item in enumerate(answer.items, 1):
+        lines.append(f"{rank:4}  {item.score:+.4f}  {item.item_id:{width}}  {item.title or ''}".rstrip())
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from modit.features.params import FeatureParams
 from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondStageParams
 from modit.index.params import IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
-from modit.release.params import GateParams, ServabilityParams, SnapshotParams
+from modit.release.params import GateParams, NextItemGateParams, ServabilityParams, SnapshotParams
 from modit.semantic_ids.params import (
     AdaGrpoParams,
     PreferenceParams,
@@ -56,6 +56,7 @@ class Params(RunParams):
     gate: GateParams = GateParams()
     train_sasrec: SasrecParams = SasrecParams()
     evaluate_next_item: NextItemParams = NextItemParams()
+    gate_next_item: NextItemGateParams = NextItemGateParams()
 
     @field_validator("hppo_variants")
     @classmethod

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.registry import REGISTRY
-from modit.core.errors import ContractError, InsufficientDataError
+from modit.cli import main
+from modit.core.errors import ContractError, InsufficientDataError, SealedError
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions, training_counts
@@ -213,3 +214,40 @@ def test_new_items_of_the_exported_retriever_get_the_ids_of_their_embeddings(mad
     tail = np.flatnonzero(exported.codes.counts == 0)[:3]
     more = exported.with_items(catalog.embeddings[tail], ["new-1", "new-2", "new-3"])
     assert np.array_equal(more.codes.codes[-3:], exported.codes.codes[tail])
+
+
+def test_the_pipeline_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_other(made, world, capsys):
+    run = made["next_item_verdict"].parent
+    assert main(["verdict", "--run", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "no champion: absolute thresholds" in shown and "verdict: FAIL" in shown  # 20 steps have learnt nothing
+    assert "Popularity " in shown and shown.count("Recall@10 0.") == 8 and "next_item: p50" in shown
+    registered = json.loads((made["next_item_registration"] / "registration.json").read_text())["next_item"]
+    assert (registered["model"], registered["status"], registered["alias"]) == ("modit-next_item", "rejected", None)
+    order = [f"modit-next_item/{registered['version']}", "--run", str(run), "--by", "ann"]
+    order += ["--verdict", registered["digests"]["verdict"]]
+    assert main(["approve", *order]) == 1 and "not_passed" in capsys.readouterr().err
+    assert main(["override", *order, "--reason", "to have a champion"]) == 0
+
+    after = all_steps(run.parent / "after", world, evaluate_next_item={"resamples": 200})
+    judged = json.loads((after["next_item_verdict"] / "verdict.json").read_text())["domains"]["next_item"]
+    assert judged["basis"] == f"champion modit-next_item/{registered['version']}"
+    held = {each["name"]: each["holds"] for each in judged["keys"]["quality"]["findings"]}
+    assert held["champion"] and held["items of the champion"]  # it is the same retriever
+    version = json.loads((after["next_item_registration"] / "registration.json").read_text())["next_item"]
+    order = [f"modit-next_item/{version['version']}", "--run", str(run), "--by", "ann"]
+    assert main(["override", *order, "--verdict", version["digests"]["verdict"], "--reason", "newer"]) == 0
+    assert main(["rollback", "next_item", "--run", str(run), "--by", "ann", "--reason", "it was better"]) == 0
+    assert f"the champion is version {registered['version']}" in capsys.readouterr().out
+    with pytest.raises(SealedError):
+        runner(run, world).execute("gate_next_item", force=True)
+
+
+def test_a_domain_may_not_be_called_as_retrievers_of_the_next_item_are(world, tmp_path):
+    table = pq.read_table(world / "items.parquet")
+    (tmp_path / "in").mkdir()
+    for name in ("attr_next_item", "attr_Next Item"):
+        columns = table.rename_columns([*table.column_names[:-1], name])
+        pq.write_table(columns, tmp_path / "in" / "items.parquet")
+        with pytest.raises(ContractError, match="'next_item' is what retrievers of the next item are called"):
+            runner(tmp_path / name, tmp_path / "in").execute("validate_logs")

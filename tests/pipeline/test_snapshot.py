@@ -70,7 +70,8 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 def test_it_comes_before_the_gate_and_reads_all_that_it_versions():
     assert ("snapshot", "gate") in REGISTRY.edges and "versions" in GATE.inputs
-    assert {name for names in DATASETS.values() for name in names} == set(REGISTRY.get("snapshot").inputs)
+    for step, datasets in DATASETS.items():
+        assert {name for names in datasets.values() for name in names} == set(REGISTRY.get(step).inputs)
     assert {"catalog", "cases", "sampler"} <= set(REGISTRY.get("snapshot").inputs)
 
 

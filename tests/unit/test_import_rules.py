@@ -39,7 +39,7 @@ RELEASE = {
     "promotion": {"model_registry", "bundle"},
 }
 # Modules of `release/` that every sub-room of it may import; they import no sub-room.
-RELEASE_SHARED = ("documents", "params", "verdict")
+RELEASE_SHARED = ("documents", "kinds", "params", "verdict")
 # What a room may take from outside, where that is limited.
 OUTSIDE = {
     "core": {"filelock", "pydantic", "fsspec", "numpy"},
@@ -136,7 +136,8 @@ def test_a_sub_room_of_release_imports_only_sub_rooms_above_it(room):
 
 @pytest.mark.parametrize("name", RELEASE_SHARED)
 def test_what_all_sub_rooms_of_release_share_imports_none_of_them(name):
-    assert [module for module in imports(LIBRARY / "release" / f"{name}.py") if "modit.release" in module] == []
+    found = {module for module in imports(LIBRARY / "release" / f"{name}.py") if "modit.release" in module}
+    assert found <= {f"modit.release.{shared}" for shared in RELEASE_SHARED}
 
 
 def test_only_what_starts_steps_knows_the_parameters_of_all_rooms():

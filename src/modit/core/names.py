@@ -6,6 +6,10 @@ import re
 
 # A domain's name, everywhere: in the column `attr_<domain>`, in folders of a run and in addresses of the service.
 DOMAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# What retrievers of the next item are registered and served as; no domain of a catalogue may be called so.
+NEXT_ITEM = "next_item"
+# Artifacts that list the versions that a run registered: of domains, and of a retriever of the next item.
+REGISTRATIONS = ("registration", "next_item_registration")
 
 # How the name of a file with verdicts ends: as the formats of `modit.data.files` do.
 VERDICT_FILE = r"[.](parquet|(csv|tsv|json|jsonl|ndjson)([.]gz)?)$"

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from modit.core.artifacts import ArtifactStore, Manifest
 from modit.core.errors import ConfigError
-from modit.core.names import DOMAIN_NAME, PRESETS, SCORER, VERDICT_FILE
+from modit.core.names import DOMAIN_NAME, NEXT_ITEM, PRESETS, SCORER, VERDICT_FILE
 from modit.core.params import Seed
 from modit.core.registry import DOMAINS_FILE, Registry
 from modit.core.step import Step
@@ -22,6 +22,12 @@ from modit.core.window import NamedWindow
 
 def _absolute_file(scorer: str) -> str:
     return _absolute(scorer) if re.search(VERDICT_FILE, scorer) else scorer
+
+
+def _not_reserved(name: str) -> str:
+    if name == NEXT_ITEM:
+        raise ValueError(f"{NEXT_ITEM} is what retrievers of the next item are called; allowed: another name")
+    return name
 
 
 class NewDomain(BaseModel):
@@ -37,7 +43,7 @@ class NewDomain(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, StringConstraints(pattern=rf"^{DOMAIN_NAME.pattern}$")]
+    name: Annotated[str, StringConstraints(pattern=rf"^{DOMAIN_NAME.pattern}$"), AfterValidator(_not_reserved)]
     run: Annotated[str, Field(min_length=1), AfterValidator(lambda uri: Storage(uri).uri)]
     scorer: Annotated[str, StringConstraints(pattern=SCORER), AfterValidator(_absolute_file)] = ""
     label_budget: Annotated[int, Field(ge=1)] | None = None

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from modit.core.names import DOMAIN_NAME
+from modit.core.names import DOMAIN_NAME, NEXT_ITEM
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.data.contract import (
     EMBEDDING,
@@ -269,7 +269,7 @@ def _domains(file: TableFile, named: dict[str, str], problems: ProblemLog, neede
         domain = domain_name(column[len(prefix) :])
         if not _is_name(domain) or ATTRIBUTE_PREFIX + domain in {*found, *domains}:
             other = found.get(ATTRIBUTE_PREFIX + domain, "the mapping file")
-            detail = f"{domain!r}, as {other}" if _is_name(domain) else f"{domain!r} is no name"
+            detail = f"{domain!r}, as {other}" if _is_name(domain) else _no_name(domain)
             problems.add("domain_name", file.name, column, detail)
         found[ATTRIBUTE_PREFIX + domain] = column
     if needed and not found and not domains:
@@ -350,13 +350,23 @@ def _check_mapping(content: Any, name: str) -> None:
                 problems.add("mapping_valid", name, key, f"is {value!r}; allowed: {', '.join(EPOCH_UNITS)}")
             elif key == "domains" and not isinstance(value, (dict, list)):
                 problems.add("mapping_valid", name, key, f"is {value!r}; allowed: domain: column, or a list of columns")
+            elif key == "domains" and NEXT_ITEM in (named := [domain_name(str(domain)) for domain in value]):
+                problems.add("domain_name", name, str(list(value)[named.index(NEXT_ITEM)]), _no_name(NEXT_ITEM))
+            elif key == ATTRIBUTE_PREFIX + NEXT_ITEM:
+                problems.add("domain_name", name, key, _no_name(NEXT_ITEM))
             elif key != "domains" and not isinstance(value, str):
                 problems.add("mapping_valid", name, f"{table}.{key}", f"is {value!r}; allowed: the name of a column")
     problems.raise_if_any()
 
 
 def _is_name(text: str) -> bool:
-    return DOMAIN_NAME.fullmatch(text) is not None
+    return text != NEXT_ITEM and DOMAIN_NAME.fullmatch(text) is not None
+
+
+def _no_name(domain: str) -> str:
+    if domain == NEXT_ITEM:
+        return f"{domain!r} is what retrievers of the next item are called; give the domain another name"
+    return f"{domain!r} is no name"
 
 
 def _plain(column: str) -> str:

@@ -1,4 +1,7 @@
-"""Look-up of items: the index, the vectors of seeds, titles and verdicts. Domains of one index share an object."""
+"""Look-up of items by id, their titles and verdicts, and where queries are vectors, the index and the vectors of seeds.
+
+Domains of one index share an object.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +25,24 @@ TITLE = "title"
 
 
 @dataclass(frozen=True, eq=False)
-class Items:
-    """Index and catalogue of a run.
+class ItemTable:
+    """The items of a catalogue.
 
     Attributes:
-        index: over the whole catalogue.
-        embeddings: float32 [N, d] of the catalogue, memory-mapped, because only the rows of seeds are read.
+        item_ids: unicode [N], in the order of the rows.
         columns: name -> values [N] of the catalogue's other columns: `title` where the input has it, `attr_DOMAIN`.
-        digests: of the index and of the catalogue's files.
     """
 
-    index: ItemIndex
-    embeddings: np.ndarray
+    item_ids: np.ndarray
     columns: Mapping[str, pa.ChunkedArray]
-    digests: tuple[str, str]
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
 
     def rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
-        """Rows of items, int64 [n]; -1 for an id that is not in the index."""
-        ids, order = self.index.item_ids, self._order
-        width = ids.dtype.itemsize // 4  # a longer id is not in the index, and would widen the whole array
+        """Rows of items, int64 [n]; -1 for an id that is not there."""
+        ids, order = self.item_ids, self._order
+        width = ids.dtype.itemsize // 4  # a longer id is not there, and would widen the whole array
         wanted = np.array([each[:width] for each in item_ids], dtype=str)
         rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
         # Compared as Python's strings: numpy drops zero characters at the end.
@@ -48,7 +50,7 @@ class Items:
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Ids of rows [n]."""
-        return self.index.item_ids[rows].tolist()
+        return self.item_ids[rows].tolist()
 
     def titles_of(self, rows: np.ndarray) -> list[str | None]:
         """Titles of rows [n]; None where there is none."""
@@ -59,6 +61,25 @@ class Items:
         """The scorer's verdict of every item, [N] with null where an item was not scored; None for other domains."""
         return self.columns.get(ATTRIBUTE_PREFIX + domain)
 
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.item_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Items(ItemTable):
+    """Index and catalogue of a run, whose rows are those of the index.
+
+    Attributes:
+        index: over the whole catalogue.
+        embeddings: float32 [N, d] of the catalogue, memory-mapped, because only the rows of seeds are read.
+        digests: of the index and of the catalogue's files.
+    """
+
+    index: ItemIndex
+    embeddings: np.ndarray
+    digests: tuple[str, str]
+
     def known_verdicts(self, domain: str) -> KnownVerdicts | None:
         """The stored verdicts of a domain as evidence; None where the catalogue has no such column."""
         if (column := self.verdicts(domain)) is None:
@@ -66,9 +87,12 @@ class Items:
         positive, known = pc.fill_null(column, False).to_numpy(), column.is_valid().to_numpy()
         return KnownVerdicts(self.embeddings, positive, known)
 
-    @cached_property
-    def _order(self) -> np.ndarray:
-        return np.argsort(self.index.item_ids)
+
+def load_item_table(catalog_folder: Path) -> ItemTable:
+    """Loads the items of the artifact `catalog`, whose files are verified already."""
+    table = _read_table(catalog_folder)
+    ids = np.array(table["item_id"].cast(pa.string()).to_pylist(), dtype=str)
+    return ItemTable(ids, _shown_columns(table))
 
 
 def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str]) -> Items:
@@ -83,7 +107,7 @@ def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str
         ArtifactError: the index is damaged or another one, or its ids or shape are not the catalogue's.
     """
     index = ItemIndex.load(index_folder, digests[0], narrow_copy=True)
-    table = pq.read_table(catalog_folder / _ITEMS).combine_chunks()  # rows are taken out of one chunk far faster
+    table = _read_table(catalog_folder)
     # Compared in arrow: a million Python strings would hold up the threads that answer meanwhile.
     ids = pa.chunked_array([pa.array(index.item_ids, table.schema.field("item_id").type)])
     if not table["item_id"].equals(ids):
@@ -93,5 +117,12 @@ def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str
         raise ArtifactError(
             f"{catalog_folder / _EMBEDDINGS} has shape {embeddings.shape}; the index has {len(index)} items"
         )
-    columns = {name: table[name] for name in table.column_names if name == TITLE or name.startswith(ATTRIBUTE_PREFIX)}
-    return Items(index, embeddings, columns, digests)
+    return Items(index.item_ids, _shown_columns(table), index, embeddings, digests)
+
+
+def _read_table(catalog_folder: Path) -> pa.Table:
+    return pq.read_table(catalog_folder / _ITEMS).combine_chunks()  # rows are taken out of one chunk far faster
+
+
+def _shown_columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return {name: table[name] for name in table.column_names if name == TITLE or name.startswith(ATTRIBUTE_PREFIX)}

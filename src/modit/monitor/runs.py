@@ -10,16 +10,18 @@ from typing import Any
 from modit.core.artifacts import MANIFEST, Manifest
 from modit.core.context import REFUSED_FOLDER
 from modit.core.errors import ArtifactError
-from modit.core.names import SKIPPED_NO_DATA
+from modit.core.names import REGISTRATIONS, SKIPPED_NO_DATA
 from modit.core.run_config import RUN_FILE
 from modit.core.storage import Storage
+from modit.release.kinds import KINDS
 from modit.release.verdict import VERDICT_FILE
 
 Json = dict[str, Any]
 
 UNFINISHED, FINISHED, SKIPPED, REFUSED = "unfinished", "finished", "skipped", "refused"
-# The artifact of the last step, and the one that says how many rows were set aside.
-LAST, VALIDATION = "registration", "validation"
+# The artifact that says how many rows were set aside, and those that a gate may have written.
+VALIDATION = "validation"
+VERDICTS = tuple(f"{kind.verdict}/{VERDICT_FILE}" for kind in KINDS)
 REFUSAL = f"{REFUSED_FOLDER}/validate_logs/outcome.json"
 
 
@@ -87,7 +89,7 @@ class RunReader:
         validated = manifests[VALIDATION].summary if VALIDATION in manifests else files.get(REFUSAL, {})
         tables = validated.get("tables", {})
         in_window = {table: counts["rows"] - counts["outside_window"] for table, counts in tables.items()}
-        verdict = files.get(f"verdict/{VERDICT_FILE}", {"domains": {}})
+        verdicts = [files[name] for name in VERDICTS if name in files]
         return RunFacts(
             name=self._run.name,
             catalogue=files[RUN_FILE]["catalogue"],
@@ -95,7 +97,7 @@ class RunReader:
             state=state,
             started=self._started,
             finished=finished,
-            verdicts={domain: judged["status"] for domain, judged in verdict["domains"].items()},
+            verdicts={name: judged["status"] for each in verdicts for name, judged in each["domains"].items()},
             quarantine={table: tables[table]["set_aside"] / rows for table, rows in in_window.items() if rows > 0},
             steps={
                 (each.step, each.domain or ""): each.seconds
@@ -107,8 +109,8 @@ class RunReader:
     def _end(self, manifests: Mapping[str, Manifest], files: Mapping[str, Json]) -> tuple[str, float | None]:
         """The run's state, and when it ended."""
         validation = manifests.get(VALIDATION)
-        if LAST in manifests:
-            return FINISHED, datetime.fromisoformat(manifests[LAST].created).timestamp()
+        if last := next((manifests[name] for name in REGISTRATIONS if name in manifests), None):
+            return FINISHED, datetime.fromisoformat(last.created).timestamp()
         if validation and validation.summary.get("outcome") == SKIPPED_NO_DATA:
             return SKIPPED, datetime.fromisoformat(validation.created).timestamp()
         if not validation and REFUSAL in files:
@@ -129,4 +131,4 @@ def _is_fact(name: str) -> bool:
     """Whether the facts come from a file: `run.json`, a manifest, the verdict, or the outcome of a refusal."""
     *folders, file = name.split("/")
     manifest = file == MANIFEST and 1 <= len(folders) <= 2 and not name.startswith((".", REFUSED_FOLDER))
-    return manifest or name in (RUN_FILE, REFUSAL, f"verdict/{VERDICT_FILE}")
+    return manifest or name in (RUN_FILE, REFUSAL, *VERDICTS)

@@ -62,13 +62,34 @@ class GateParams(Section):
     incomparable: Literal["refuse", "absolute"] = "refuse"
 
 
-class ServabilityParams(Section):
-    """Section `servability`: budgets of a sampler that is tried as the service would run it (docs/explanation/gate.md).
+class NextItemGateParams(Section):
+    """Section `gate_next_item`: what the quality key asks of a retriever of the next item (docs/explanation/gate.md).
+
+    Shares of Recall@10, not points.
 
     Attributes:
-        p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take, and as many reranked ones.
+        minimum_cases: fewest test cases that a verdict may rest on.
+        noise_floor: how far a slice may be below the champion, at the high end of the interval: what another seed alone
+            may change.
+        lost_items: most of the champion's items that the candidate's catalogue may lack, as a share.
+        minimum_slice_cases: fewest cases of a slice that is judged; a smaller one is shown.
+    """
+
+    minimum_cases: Positive = 100
+    noise_floor: Share = 0.005
+    lost_items: Share = 0.1
+    minimum_slice_cases: Positive = 20
+
+
+class ServabilityParams(Section):
+    """Section `servability`: budgets of a model that is tried as the service would run it (docs/explanation/gate.md).
+
+    Attributes:
+        p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take, and as many reranked ones;
+            of a retriever of the next item, single sessions of as many items as it reads.
         memory_mb: most memory of the process, MiB, besides `index_copies` times the index.
-        index_copies: how often the index may lie in memory while it is loaded.
+        index_copies: how often the index (of a retriever of the next item, all its files) may lie in memory while it is
+            loaded.
         k: items asked for.
         warmup: queries before those that are timed.
         queries: timed queries of a round.

@@ -19,16 +19,17 @@ from modit.inference.items import Items
 from modit.inference.second_stage import ServedSecondStage
 from modit.metric.attribute_model import LOGISTIC
 from modit.metric.evidence import KnownVerdicts
-from modit.release.bundle.loading import Release, UntrainedFacts
+from modit.release.bundle.loading import Release, SeedsRelease, UntrainedFacts
 from modit.release.untrained_answer import untrained_domain
 
 # What stands in the place of a model's name and alias.
 UNTRAINED = "untrained"
 
 
-def choose_base(releases: Iterable[Release]) -> Release | None:
+def choose_base(releases: Iterable[Release]) -> SeedsRelease | None:
     """The release whose catalogue and index are shared: of those that most domains answer from, the first by domain."""
-    ordered = sorted(releases, key=lambda each: each.source.domain)
+    of_seeds = [each for each in releases if isinstance(each, SeedsRelease)]
+    ordered = sorted(of_seeds, key=lambda each: each.source.domain)
     places = [(each.source.run_uri, each.items.digests) for each in ordered]
     return max(ordered, key=lambda each: places.count((each.source.run_uri, each.items.digests)), default=None)
 
@@ -45,7 +46,7 @@ def sha256_of_verdicts(file: str) -> str:
         raise ConfigError(f"{file} cannot be read: {error}; allowed: a file that is there") from error
 
 
-def make_untrained_release(domain: str, file: str, base: Release) -> Release:
+def make_untrained_release(domain: str, file: str, base: SeedsRelease) -> SeedsRelease:
     """Makes what answers for a domain that has only verdicts: no digest of it is registered, and no gate has judged it.
 
     Args:

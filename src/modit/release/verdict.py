@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from modit.core.artifacts import ArtifactStore
@@ -11,6 +11,7 @@ from modit.core.names import SKIPPED_NO_DATA
 from modit.core.storage import Storage
 from modit.core.workspace import cache_folder
 from modit.evaluate.names import AGAINST_CHAMPION, AVERAGE, CHAMPION, SERVED_AGAINST_AVERAGE
+from modit.release.kinds import KINDS, OF_SEEDS, REPORT, ReleaseKind, kind_of
 
 Json = dict[str, Any]
 
@@ -34,10 +35,16 @@ def read_verdict(run_uri: str) -> Json:
     validation = store.find("validation")
     if validation and validation.summary.get("outcome") == SKIPPED_NO_DATA:
         return {"status": SKIPPED_NO_DATA, "domains": {}, "reason": validation.summary["reason"]}
-    verdict = store.read_json("verdict", VERDICT_FILE)
+    artifact = _kind_in(store).verdict
+    verdict = store.read_json(artifact, VERDICT_FILE)
     if missing := {"status", "domains"} - set(verdict):
-        raise ArtifactError(f"{store.at('verdict').uri}/{VERDICT_FILE} lacks {', '.join(sorted(missing))}")
+        raise ArtifactError(f"{store.at(artifact).uri}/{VERDICT_FILE} lacks {', '.join(sorted(missing))}")
     return verdict
+
+
+def _kind_in(store: ArtifactStore) -> ReleaseKind:
+    """The kind that a run has a verdict on; that of domains where it has none."""
+    return next((kind for kind in KINDS if store.find(kind.verdict)), OF_SEEDS)
 
 
 def verdict_text(verdict: Json, most: int | None = MOST_LINES) -> str:
@@ -68,6 +75,7 @@ def _details(domain: Json, most: int | None) -> Iterator[str]:
         return
     for split, figures in domain.get("splits", {}).items():
         yield _split_sentence(split, figures)
+    yield from _table(domain.get("rows", []))
     reasons = domain["reasons"] if domain["status"] == FAIL else []
     shown = reasons if most is None else reasons[:_MOST_REASONS]
     yield from (f"not promoted: {reason}" for reason in shown)
@@ -91,6 +99,14 @@ def _split_sentence(split: str, figures: Json) -> str:
     return f"{split.replace('_', '-')}: Joint@K {joint:.3f}{before}, {change}{alone}"
 
 
+def _table(rows: Sequence[Json]) -> Iterator[str]:
+    """The rows of a table of Recall@10, as in the evaluation; nothing for domains, which have splits instead."""
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        between = "" if row["low"] is None else f"  ({row['low']:.4f} to {row['high']:.4f})"
+        yield f"{row['name']:<{width}}  Recall@10 {row['recall_at_10']:.4f}{between}"
+
+
 def judged_in_words(domain: Json) -> list[str]:
     """What a domain of `verdict.json` was judged against, and the gate's conclusion; without these, its reasons."""
     against = [f"basis: {domain['basis']}"] if domain.get("basis") else []
@@ -102,10 +118,11 @@ def judged_in_words(domain: Json) -> list[str]:
 
 
 def served_figures(run_uri: str) -> list[str]:
-    """What serving each judged sampler took when it was tried, a line each; none where it was not tried."""
+    """What serving each judged model took when it was tried, a line each; none where it was not tried."""
     store = ArtifactStore(Storage(run_uri), cache_folder())
-    domains = read_verdict(run_uri)["domains"] if store.find("verdict") else {}
-    found = {name: store.find("servability", name) for name in sorted(domains)}
+    domains = read_verdict(run_uri)["domains"] if store.find(_kind_in(store).verdict) else {}
+    trials = {name: kind_of(name) for name in sorted(domains)}
+    found = {name: store.find(kind.servability, kind.folder_of(name)) for name, kind in trials.items()}
     figures = {name: each.summary for name, each in found.items() if each and "p99_ms" in each.summary}
     return [
         f"{name}: p50 {each['p50_ms']:.1f} ms, p99 {each['p99_ms']:.1f} ms{_reranked(each)}, {each['peak_mb']:.0f} MiB"
@@ -131,7 +148,7 @@ def _versions(verdict: Json) -> list[str]:
 
 def report_pages(run_uri: str) -> list[str]:
     """Addresses of the pages of the run's report, to open in a browser; none where it has no report."""
-    return _pages(run_uri, "report", ".html")
+    return [page for kind in KINDS for page in _pages(run_uri, kind.parts[REPORT].artifact, ".html")]
 
 
 def data_docs(run_uri: str) -> list[str]:

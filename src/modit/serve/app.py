@@ -23,6 +23,8 @@ from modit.serve.releases import AskRegistry
 from modit.serve.schema import (
     BatchAnswer,
     BatchRequest,
+    RecommendAnswer,
+    RecommendRequest,
     Refusal,
     Refusals,
     RequestError,
@@ -40,7 +42,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "The body is not text in UTF-8.",
         401: "The key or token is missing, unknown or expired.",
-        404: "There is no such domain.",
+        404: "There is no such domain, or no retriever of the next item.",
         413: "The body is too long.",
         422: "A value is not allowed.",
         429: "The client sends too many requests.",
@@ -81,13 +83,43 @@ async def retrieve_batch(asked: BatchRequest[RetrieveRequest], request: Request)
     return _as_json(BatchAnswer[Any](answers=answers))
 
 
-async def _answers(request: Request, task: Task[R, Any, A], asked: Sequence[R], field: str = "") -> list[A]:
+@router.post(
+    "/v1/recommend",
+    response_model=RecommendAnswer,
+    responses=_PROBLEMS,
+    summary="Find items that are likely to be next in a session",
+)
+async def recommend(asked: RecommendRequest, request: Request) -> Response:
+    """Generates semantic IDs after those of the session's items, within the IDs that items have.
+
+    The same request gets the same answer as long as the same version answers.
+    """
+    [answer] = await _answers(request, request.app.state.service.recommend, [asked])
+    return _as_json(answer)
+
+
+@router.post(
+    "/v1/recommend/batch",
+    response_model=BatchAnswer[RecommendAnswer],
+    responses=_PROBLEMS,
+    summary="Send several recommend requests at once",
+)
+async def recommend_batch(asked: BatchRequest[RecommendRequest], request: Request) -> Response:
+    """Faster than single requests: the IDs of all sessions are decoded together.
+
+    If one request is refused, the whole batch is refused.
+    """
+    answers = await _answers(request, request.app.state.service.recommend, asked.requests, "requests.{}.")
+    return _as_json(BatchAnswer[Any](answers=answers))
+
+
+async def _answers(request: Request, task: Task[R, Any, A, Any], asked: Sequence[R], field: str = "") -> list[A]:
     """Answers requests of any task, which count one by one for the rate; `field` is the place of each in a batch."""
     service, state = request.app.state.service, request.state
     expect_range("number of requests", len(asked), 1, service.settings.limits.batch)
     if rate := request.app.state.rate:
         rate.spend(state.client, len(asked) - 1)  # the middleware counted one
-    state.facts["domain"] = shown(",".join(sorted({each.domain for each in asked})))
+    state.facts["domain"] = shown(",".join(sorted({task.domain_of(each) for each in asked})))
     answers, facts = await service.workers.run(lambda: service.answer(task, asked, state.request_id, field))
     state.facts.update(facts)
     return answers

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from modit.data.vectors import mean_of_rows
 from modit.inference.items import TITLE, Items
 from modit.inference.retrieval import search
-from modit.release.bundle.loading import Release, UntrainedFacts
+from modit.release.bundle.loading import SeedsRelease, UntrainedFacts
 from modit.serve.filters import containing
 from modit.serve.retrieve import RetrieveTask
 from modit.serve.schema import RequestError, RetrieveRequest, SeedSource, expect_range
@@ -131,7 +131,7 @@ def find(items: Items, text: str, limits: Limits) -> TitleMatches:
 
 
 def compare(
-    release: Release,
+    release: SeedsRelease,
     task: RetrieveTask,
     patterns: np.ndarray | str,
     item_ids: Sequence[str],

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from modit.release.bundle.embedding_space import difference_of
-from modit.release.bundle.loading import Release
+from modit.release.bundle.loading import SeedsRelease
 from modit.serve.metrics import LOOKUP_SECONDS, LOOKUPS
 
 if TYPE_CHECKING:
@@ -88,13 +88,13 @@ class FeatureSeeds:
         self._folder, self._timeout = Path(folder), timeout
         self._breaker = CircuitBreaker(_FAILURES, _PAUSE_SECONDS)
         self._items: OnlineItems | None = None
-        self._checked: WeakKeyDictionary[Release, tuple[float, str | None]] = WeakKeyDictionary()
+        self._checked: WeakKeyDictionary[SeedsRelease, tuple[float, str | None]] = WeakKeyDictionary()
         self.problem: str | None = None
         # One thread: Feast's SQLite store has one connection, and a Redis read takes a millisecond.
         self._pool = ThreadPoolExecutor(1, "features")
         self._first_opening = self._pool.submit(self._open)
 
-    def find(self, item_ids: Sequence[str], release: Release) -> FoundVectors:
+    def find(self, item_ids: Sequence[str], release: SeedsRelease) -> FoundVectors:
         """Looks up the vectors of seeds in the embedding space of a release.
 
         Args:
@@ -115,7 +115,7 @@ class FeatureSeeds:
         """Ends the thread after the look-up that may be going on."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _find(self, item_ids: Sequence[str], release: Release) -> tuple[str, FoundVectors]:
+    def _find(self, item_ids: Sequence[str], release: SeedsRelease) -> tuple[str, FoundVectors]:
         """The result of a look-up as it is counted, and what was found."""
         if not self._first_opening.done():
             return "skipped", FoundVectors({}, "the feature store is being opened")
@@ -149,7 +149,7 @@ class FeatureSeeds:
         self._items = OnlineItems(store)
         return self._items
 
-    def _read(self, item_ids: Sequence[str], release: Release) -> FoundVectors:
+    def _read(self, item_ids: Sequence[str], release: SeedsRelease) -> FoundVectors:
         items = self._items or self._open()  # an attempt that failed is made again
         checked, problem = self._checked.get(release, (-float("inf"), None))
         if time.monotonic() - checked > _CHECK_SECONDS:
@@ -162,7 +162,7 @@ class FeatureSeeds:
         return FoundVectors({name: each for name, each in found if each is not None and each.shape == shape}, None)
 
 
-def _difference(items: OnlineItems, release: Release) -> str | None:
+def _difference(items: OnlineItems, release: SeedsRelease) -> str | None:
     """Why the store's embeddings are not those that a release understands; None where they are."""
     service = release.bundle.feature_service["name"]
     if not items.has_service(service):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modit.inference.items import TITLE, Items
+from modit.inference.items import TITLE, ItemTable
 from modit.serve.schema import UNKNOWN, Filter, RequestError
 from modit.serve.settings import Limits
 
@@ -77,10 +77,10 @@ class Filters:
         return pc.fill_null(found, False).to_numpy() == keep
 
 
-_of_items: WeakKeyDictionary[Items, Filters] = WeakKeyDictionary()
+_of_items: WeakKeyDictionary[ItemTable, Filters] = WeakKeyDictionary()
 
 
-def filters_of(items: Items) -> Filters:
+def filters_of(items: ItemTable) -> Filters:
     """The filters over a catalogue; they go with it."""
     return _of_items.setdefault(items, Filters(items.columns))
 

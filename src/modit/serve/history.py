@@ -12,6 +12,7 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage
+from modit.release.kinds import kind_of
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.model_version import PREFIX, domain_of
 from modit.release.model_registry.refusals import Refused
@@ -133,7 +134,7 @@ def _version(client: Any, model: Any, found: Any, is_new: bool) -> Version:
 def _why(domain: str, tags: dict[str, str]) -> Why:
     """Reads the verdict in the version's run. One that is not what the version was registered with is not shown."""
     try:
-        judged = _verdict(tags["run_uri"], tags["verdict_digest"])["domains"][domain]
+        judged = _verdict(tags["run_uri"], kind_of(domain).verdict, tags["verdict_digest"])["domains"][domain]
         keys = {name: key["findings"] for name, key in judged.get("keys", {}).items()}
         return Why(judged_in_words(judged), keys)
     except (ArtifactError, OSError, KeyError, ValueError) as error:
@@ -141,10 +142,10 @@ def _why(domain: str, tags: dict[str, str]) -> Why:
 
 
 @lru_cache(_KEPT_VERDICTS)
-def _verdict(run_uri: str, digest: str) -> dict[str, Any]:
+def _verdict(run_uri: str, artifact: str, digest: str) -> dict[str, Any]:
     """The verdict of a run, which all its domains share; what failed to be read is tried again."""
     store = ArtifactStore(Storage(run_uri), Path(tempfile.gettempdir()))
-    found = {entry.name: entry.sha256 for entry in store.get("verdict").files}.get(VERDICT_FILE)
+    found = {entry.name: entry.sha256 for entry in store.get(artifact).files}.get(VERDICT_FILE)
     if found != digest:
         raise ArtifactError(f"{VERDICT_FILE} of {run_uri} is {found}; the version was registered with {digest}")
-    return store.read_json("verdict", VERDICT_FILE)
+    return store.read_json(artifact, VERDICT_FILE)

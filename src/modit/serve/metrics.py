@@ -28,6 +28,9 @@ LOGGED = Counter(
     "modit_logged_requests", "Requests by ids, by what became of them in the log", ["result"], registry=REGISTRY
 )
 SEEDS = Counter("modit_seeds", "Seeds by id, by where they were read", ["source"], registry=REGISTRY)
+SESSION_ITEMS = Counter(
+    "modit_session_items", "Items of sessions, by whether the catalogue has them", ["result"], registry=REGISTRY
+)
 LOOKUPS = Counter("modit_feature_lookups", "Look-ups of seeds in the feature store", ["result"], registry=REGISTRY)
 LOOKUP_SECONDS = Histogram(
     "modit_feature_lookup_seconds", "Time of a look-up in the feature store", buckets=_BUCKETS, registry=REGISTRY
@@ -37,6 +40,7 @@ LOOKUP_SECONDS = Histogram(
 for _counter, _values in (
     (RELOADS, ("loaded", "failed")),
     (SEEDS, ("features", "bundle")),
+    (SESSION_ITEMS, ("known", "unknown")),
     (LOOKUPS, ("answered", "refused", "failed", "skipped")),
 ):
     for _value in _values:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modit.data.splits import HOLDOUTS
 from modit.inference.items import TITLE
+from modit.release.bundle.loading import SeedsRelease
 from modit.serve.explore import HEIGHT, MOST_K, WIDTH, TitleMatches, compare, find
 from modit.serve.schema import RequestError
 from modit.serve.service import Service
@@ -81,13 +82,14 @@ async def explore(
 ) -> Response:
     """Shows what the mean of some seeds finds beside what the generated query finds."""
     service: Service = request.app.state.service
-    served, limits = service.releases.state.releases, service.settings.limits
+    releases, limits = service.releases.state.releases, service.settings.limits
+    served = {name: each for name, each in releases.items() if isinstance(each, SeedsRelease)}
     domains = sorted(served)
     chosen, seeds = domain or next(iter(domains), ""), list(dict.fromkeys(seed or []))
     shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "titles": {}, "most_seeds": 0}
 
     def work() -> None:
-        release = service.release(chosen)
+        release = service.release(chosen, SeedsRelease)
         titles, rows = release.items.columns.get(TITLE), release.items.rows_of(seeds)
         shown["most_seeds"] = release.sampler.info.maximum_seeds
         shown["found"] = find(release.items, q.strip(), limits)

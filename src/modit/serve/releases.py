@@ -18,7 +18,7 @@ import numpy as np
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
-from modit.release.bundle.loading import Release, ReleaseSource, load_release
+from modit.release.bundle.loading import Release, ReleaseSource, SeedsRelease, load_release
 from modit.release.model_registry.model_version import NamedVersion
 from modit.release.model_registry.registry_access import existing_registry
 from modit.release.model_registry.release_state import ChampionResolver, UnresolvedChampion
@@ -76,7 +76,7 @@ class Releases:
         self.state = State(wanted=domains)
         self._ask, self._alias, self._domains, self._verdicts = ask, alias, domains, verdicts or {}
         self._made_of: dict[str, tuple[str, ReleaseSource]] = {}
-        self._patterns: WeakKeyDictionary[Release, np.ndarray | str] = WeakKeyDictionary()
+        self._patterns: WeakKeyDictionary[SeedsRelease, np.ndarray | str] = WeakKeyDictionary()
 
     def follow(self, seconds: float, stopped: threading.Event) -> None:
         """Refreshes at once, then every few seconds, until it is stopped."""
@@ -107,14 +107,14 @@ class Releases:
 
     def read_patterns(self) -> None:
         """Reads the patterns that pages show, of releases that have none yet: after all of them answer already."""
-        for release in self.state.trained.values():
+        for release in (each for each in self.state.trained.values() if isinstance(each, SeedsRelease)):
             known = self._patterns.get(release)
             if not isinstance(known, np.ndarray):
                 self._patterns[release] = found = _read_patterns(release)
                 if isinstance(found, str) and found != known:  # said once, not at every look
                     _logger.warning("%s: %s", release.source.label, found)
 
-    def patterns_of(self, release: Release) -> np.ndarray | str:
+    def patterns_of(self, release: SeedsRelease) -> np.ndarray | str:
         """Number of the pattern of each item, int32 [N], or why that is not known: a sentence."""
         if release.untrained:
             return "The patterns of a domain are found when it is trained."
@@ -174,7 +174,7 @@ class Releases:
         self.state = replace(self.state, problems=others | ({name: problem} if problem else {}))
 
 
-def _read_patterns(release: Release) -> np.ndarray | str:
+def _read_patterns(release: SeedsRelease) -> np.ndarray | str:
     source, items = release.source, len(release.items.index)
     name = f"{source.domain}.npz"
     try:

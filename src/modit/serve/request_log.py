@@ -26,7 +26,7 @@ from modit.core.storage import Storage
 from modit.data.contract import LABEL_SCHEMA
 from modit.index.exact import search_threads
 from modit.inference.items import Items
-from modit.release.bundle.loading import Release
+from modit.release.bundle.loading import SeedsRelease
 from modit.serve.metrics import LOGGED
 
 TABLE = "retrieval_labels"
@@ -51,7 +51,7 @@ class LoggedRequest(NamedTuple):
     request_id: str
     time: datetime
     anchors: list[tuple[str, int]]
-    release: Release
+    release: SeedsRelease
 
 
 class RequestLog(threading.Thread):

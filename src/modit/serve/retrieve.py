@@ -9,12 +9,28 @@ import numpy as np
 
 from modit.inference.rerank import RerankRetriever
 from modit.inference.retrieval import Query, SearchResult
-from modit.release.bundle.loading import Release
+from modit.release.bundle.loading import SeedsRelease
 from modit.serve.feature_seeds import FeatureSeeds, FoundVectors
 from modit.serve.metrics import SEEDS
-from modit.serve.schema import RequestError, RetrieveAnswer, RetrieveRequest, SeedSource, expect_range, shown
+from modit.serve.schema import (
+    RequestError,
+    ResultItem,
+    RetrieveAnswer,
+    RetrieveRequest,
+    SeedSource,
+    expect_range,
+    shown,
+)
 from modit.serve.settings import Limits
-from modit.serve.tasks import Placed, TaskQuery, answer_fields, candidates_of
+from modit.serve.tasks import (
+    Placed,
+    TaskQuery,
+    answer_fields,
+    candidates_of,
+    item_fields,
+    probabilities_at,
+    values_at,
+)
 
 _LENGTHS = (1e-6, 1e6)  # far from where squares of float32 vanish or overflow
 
@@ -48,7 +64,16 @@ class RetrieveTask:
         """
         self.limits, self._features = limits, features
 
-    def read(self, placed: Sequence[Placed[RetrieveRequest]], release: Release) -> list[SeedQuery]:
+    @property
+    def answered_by(self) -> type[SeedsRelease]:
+        """Samplers with their index."""
+        return SeedsRelease
+
+    def domain_of(self, request: RetrieveRequest) -> str:
+        """The domain that it names."""
+        return request.domain
+
+    def read(self, placed: Sequence[Placed[RetrieveRequest]], release: SeedsRelease) -> list[SeedQuery]:
         """Reads requests of one domain, with one look-up in the feature store for all of them.
 
         Raises:
@@ -65,7 +90,7 @@ class RetrieveTask:
                 queries.append(self._query(each.request, release, found))
         return queries
 
-    def search(self, queries: Sequence[SeedQuery], release: Release) -> list[SearchResult]:
+    def search(self, queries: Sequence[SeedQuery], release: SeedsRelease) -> list[SearchResult]:
         """Runs the sampler once for all queries, searches the index with each of its vectors, and reranks lists."""
         lists = release.retriever.retrieve(
             [each.reranker.deeper(each.query) if each.reranker else each.query for each in queries]
@@ -75,17 +100,19 @@ class RetrieveTask:
             for each, found in zip(queries, lists, strict=True)
         ]
 
-    def answer(self, query: SeedQuery, result: SearchResult, release: Release) -> RetrieveAnswer:
+    def answer(self, query: SeedQuery, result: SearchResult, release: SeedsRelease) -> RetrieveAnswer:
         """Makes the answer for the caller, and counts its seeds."""
-        fields = answer_fields(query.request, result, release)
-        fields["reranked"] = query.reranker is not None
+        fields = answer_fields(release) | {"items": _result_items(result, release), "domain": release.source.domain}
+        fields |= {"trained": release.untrained is None, "reranked": query.reranker is not None}
+        if query.request.return_query:
+            fields["query"] = result.query.tolist()
         if source := query.source:
             fields["seed_source"] = source
             SEEDS.labels("features").inc(source.features)
             SEEDS.labels("bundle").inc(source.bundle)
         return RetrieveAnswer(**fields)
 
-    def _query(self, request: RetrieveRequest, release: Release, found: FoundVectors | None) -> SeedQuery:
+    def _query(self, request: RetrieveRequest, release: SeedsRelease, found: FoundVectors | None) -> SeedQuery:
         seeds, sampler = request.seeds, release.sampler.info
         rows, source = release.items.rows_of(seeds.item_ids or []), None
         if seeds.vectors is not None:
@@ -101,7 +128,14 @@ class RetrieveTask:
         return SeedQuery(request, len(vectors), anchors, query, rows, source, _reranker(request.rerank, release))
 
 
-def _check_seeds(request: RetrieveRequest, release: Release) -> None:
+def _result_items(result: SearchResult, release: SeedsRelease) -> list[ResultItem]:
+    verdicts = values_at(release.items.verdicts(release.source.domain), result.rows)
+    chances = probabilities_at(release, result.rows, verdicts)
+    columns = zip(item_fields(result, release.items), verdicts, chances, strict=True)
+    return [ResultItem(**fields, verdict=verdict, probability=chance) for fields, verdict, chance in columns]
+
+
+def _check_seeds(request: RetrieveRequest, release: SeedsRelease) -> None:
     """Checks what can be checked before anything is looked up."""
     ids, vectors = request.seeds.item_ids, request.seeds.vectors
     if (ids is None) == (vectors is None):
@@ -115,7 +149,7 @@ def _check_seeds(request: RetrieveRequest, release: Release) -> None:
 
 
 def _vectors_of(
-    item_ids: list[str], rows: np.ndarray, release: Release, found: FoundVectors | None
+    item_ids: list[str], rows: np.ndarray, release: SeedsRelease, found: FoundVectors | None
 ) -> tuple[np.ndarray, SeedSource]:
     """Vectors of seeds, float32 [m, d]: those of the feature store first, then those of the bundle."""
     online, problem = found or FoundVectors({}, None)
@@ -143,7 +177,7 @@ def _given_vectors(vectors: list[list[float]], dimension: int) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def _reranker(wanted: bool | None, release: Release) -> RerankRetriever | None:
+def _reranker(wanted: bool | None, release: SeedsRelease) -> RerankRetriever | None:
     """What reranks the list of a request; None where it is not reranked."""
     stage = release.second_stage
     if wanted and stage is None:

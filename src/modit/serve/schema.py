@@ -1,7 +1,7 @@
 """Requests and answers of the API as JSON, and the refusal of a request.
 
 What every task has in common (which items may be results, how many, which version answered) is in `ItemsRequest` and
-`ItemsAnswer`. A task adds what its caller gives: `RetrieveRequest` adds seeds.
+`ItemsAnswer`. A task adds what its caller gives: `RetrieveRequest` a domain and seeds, `RecommendRequest` a session.
 """
 
 from __future__ import annotations
@@ -102,13 +102,11 @@ class Filter(_Strict):
 class ItemsRequest(_Strict):
     """What every request for items may say."""
 
-    domain: str = Field(description="The attribute that results should have; one of the served domains.")
     k: int = Field(10, description="How many items are wanted.")
     exclude_item_ids: list[ItemId] = Field(
         [], fail_fast=True, description="Items that must not be results. Unknown ids are ignored."
     )
     filter: Filter = Field(default_factory=Filter, description="Conditions on columns of the catalogue.")
-    return_query: bool = Field(False, description="Whether the answer contains the query vector.")
 
 
 class Seeds(_Strict):
@@ -125,7 +123,9 @@ class Seeds(_Strict):
 class RetrieveRequest(ItemsRequest):
     """Asks for items that have the attribute of the domain and are like the seeds."""
 
+    domain: str = Field(description="The attribute that results should have; one of the served domains.")
     seeds: Seeds
+    return_query: bool = Field(False, description="Whether the answer contains the query vector.")
     guidance: float | None = Field(
         None,
         allow_inf_nan=False,
@@ -139,6 +139,22 @@ class RetrieveRequest(ItemsRequest):
         None,
         description="Whether a longer list is fetched and reordered by how likely its items have the attribute and lie "
         "in the pattern. Default: yes, unless it was clearly worse on validation.",
+    )
+
+
+class RecommendRequest(ItemsRequest):
+    """Asks for items that are likely to be next in a session."""
+
+    session: list[ItemId] = Field(
+        fail_fast=True,
+        description="Ids of the session's items, oldest first; an empty list asks for likely first items. Unknown ids "
+        "are left out, and the answer names them; a session of which no id is known is refused. Of a session that is "
+        "longer than the model reads, the last items count.",
+    )
+    repeat: bool | None = Field(
+        None,
+        description="Whether items of the session may be results. Default: as the version was judged, which is yes "
+        "where at least 1 % of the sessions of its catalogue take an item again.",
     )
 
 
@@ -161,6 +177,17 @@ class ResultItem(BaseModel):
     title: str | None = Field(None, description="Its title, where the catalogue has one.")
 
 
+class RecommendedItem(BaseModel):
+    """An item that is likely to be next."""
+
+    item_id: str = Field(description="Id of the item.")
+    score: float = Field(description="What the items are ordered by: log P(item | session), by the model.")
+    title: str | None = Field(None, description="Its title, where the catalogue has one.")
+
+
+ItemT = TypeVar("ItemT", bound=BaseModel)
+
+
 class SeedSource(BaseModel):
     """Where the vectors of the seeds were read."""
 
@@ -171,35 +198,42 @@ class SeedSource(BaseModel):
     )
 
 
-class ItemsAnswer(BaseModel):
+class ItemsAnswer(BaseModel, Generic[ItemT]):
     """Results, best first, and the model version that answered."""
 
-    items: list[ResultItem] = Field(
+    items: list[ItemT] = Field(
         description="The results, best first; fewer than `k` only if no more items may be results."
     )
-    query: list[float] | None = Field(None, description="The query vector, if it was asked for.")
-    domain: str = Field(description="The domain that was asked for.")
     model: str = Field(description='Registered name of the model that answered; "untrained" for none.')
     version: int = Field(description="Version of the model; 0 for none.")
     alias: str = Field(description='Alias that names the version; "untrained" for none.')
-    index_digest: str = Field(description="Digest of the index that was searched.")
+    index_digest: str = Field(description="Digest of the index that was searched, or of the semantic IDs of all items.")
+
+
+class RetrieveAnswer(ItemsAnswer[ResultItem]):
+    """The answer to a request with seeds."""
+
+    query: list[float] | None = Field(None, description="The query vector, if it was asked for.")
+    domain: str = Field(description="The domain that was asked for.")
     trained: bool = Field(
         description="False where nothing is trained for the domain, and its verdicts alone answer, with the votes of "
         "trained domains."
     )
-
-
-class RetrieveAnswer(ItemsAnswer):
-    """The answer to a request with seeds."""
-
     reranked: bool = Field(description="Whether the second stage reordered the items.")
     seed_source: SeedSource | None = Field(
         None, description="Where the vectors of the seeds were read; present where the seeds are ids."
     )
 
 
+class RecommendAnswer(ItemsAnswer[RecommendedItem]):
+    """The answer to a request with a session."""
+
+    items_read: int = Field(description="How many items of the session the model read: its last ones that are known.")
+    ignored_item_ids: list[str] = Field(description="Ids of the session that the model does not know, in their order.")
+
+
 R = TypeVar("R", bound=ItemsRequest)
-A = TypeVar("A", bound=ItemsAnswer)
+A = TypeVar("A", bound=ItemsAnswer[Any])
 
 
 class BatchRequest(_Strict, Generic[R]):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from modit.release.bundle.loading import Release
+from modit.core.names import NEXT_ITEM
+from modit.release.bundle.loading import Release, SeedsRelease
+from modit.release.kinds import kind_of
 from modit.serve.feature_seeds import FeatureSeeds
 from modit.serve.history import History, read_histories
+from modit.serve.recommend import RecommendTask
 from modit.serve.releases import AskRegistry, Releases, ask_registry
 from modit.serve.request_log import LoggedRequest, RequestLog
 from modit.serve.retrieve import RetrieveTask
 from modit.serve.schema import RequestError, retry_after, shown
 from modit.serve.settings import Settings
-from modit.serve.tasks import A, Placed, Q, R, Task, TaskQuery
+from modit.serve.tasks import A, L, Placed, Q, R, Task, TaskQuery
 from modit.serve.workers import Workers
 
 
@@ -29,6 +32,7 @@ class Service:
         workers: that answer, so that the event loop stays free.
         features: the online store that seeds are read from, or None.
         retrieve: the task of `/v1/retrieve`.
+        recommend: the task of `/v1/recommend`.
     """
 
     def __init__(self, settings: Settings, ask: AskRegistry | None = None) -> None:
@@ -55,6 +59,7 @@ class Service:
             self.features = FeatureSeeds(settings.features, settings.features_timeout_seconds)
             self._running.callback(self.features.close)
         self.retrieve = RetrieveTask(settings.limits, self.features)
+        self.recommend = RecommendTask(settings.limits)
         self._running.enter_context(self.workers)
         follow = (settings.reload_seconds, stopped)
         threading.Thread(target=self.releases.follow, args=follow, name="watcher", daemon=True).start()
@@ -65,7 +70,7 @@ class Service:
         self._running.close()
 
     def answer(
-        self, task: Task[R, Q, A], requests: Sequence[R], request_id: str, field: str = ""
+        self, task: Task[R, Q, A, L], requests: Sequence[R], request_id: str, field: str = ""
     ) -> tuple[list[A], dict[str, Any]]:
         """Answers several requests, those of a domain by one release and in one search.
 
@@ -81,14 +86,14 @@ class Service:
         Raises:
             RequestError: one request is refused, and with it all.
         """
-        releases: dict[str, Release] = {}
+        releases: dict[str, L] = {}
         numbers: dict[str, list[int]] = {}
         placed = [Placed(each, field.format(number)) for number, each in enumerate(requests)]
         for number, each in enumerate(placed):
-            domain = each.request.domain
+            domain = task.domain_of(each.request)
             with each.refusals():
                 # Once for each domain: a swap of releases in between must not mix two of them.
-                releases[domain] = releases.get(domain) or self.release(domain)
+                releases[domain] = releases.get(domain) or self.release(domain, task.answered_by)
             numbers.setdefault(domain, []).append(number)
         queries: dict[int, Q] = {}
         for domain, these in numbers.items():
@@ -101,15 +106,14 @@ class Service:
                 answers[number] = task.answer(query, result, release)
         in_order = range(len(requests))
         read = [queries[number] for number in in_order]
-        self._log_all(releases, read, request_id)
+        self._log_all([releases[task.domain_of(each)] for each in requests], read, request_id)
         return [answers[number] for number in in_order], _facts_of(releases, read)
 
-    def _log_all(self, releases: dict[str, Release], queries: Sequence[TaskQuery], request_id: str) -> None:
+    def _log_all(self, releases: Sequence[Release], queries: Sequence[TaskQuery], request_id: str) -> None:
         now = datetime.now(UTC)
-        for number, query in enumerate(queries):
-            release = releases[query.request.domain]
-            # A night refuses labels of a domain that its items do not have.
-            if self._log and query.anchors and release.untrained is None:
+        for number, (release, query) in enumerate(zip(releases, queries, strict=True)):
+            # A night refuses labels of a domain that its items do not have; sessions have no domain at all.
+            if self._log and query.anchors and isinstance(release, SeedsRelease) and release.untrained is None:
                 name = request_id if len(queries) == 1 else f"{request_id}-{number}"
                 self._log.add(LoggedRequest(name, now, query.anchors, release))
 
@@ -135,20 +139,31 @@ class Service:
             later, allowed = retry_after(self.settings.reload_seconds), "a registry that answers"
             raise RequestError("registry", type(error).__name__, allowed, 503, later, message) from error
 
-    def release(self, domain: str) -> Release:
+    def release(self, domain: str, answered_by: type[L]) -> L:
         """What answers for a domain.
+
+        Args:
+            domain: its name, or `next_item`.
+            answered_by: the kind of release that is needed.
 
         Raises:
             RequestError: nothing, and whether it will.
         """
-        state = self.releases.state
-        if release := state.releases.get(domain):
+        state, kind = self.releases.state, answered_by.kind
+        release = state.releases.get(domain)
+        if isinstance(release, answered_by):
             return release
-        if state.wanted is None or domain in state.wanted or domain in self.settings.verdicts:
-            message = f"The domain {shown(domain)} has no release yet; /readyz says why. Try again in a moment."
+        known = None if state.wanted is None else {*state.wanted, *self.settings.verdicts}
+        wanted = None if known is None else sorted(each for each in known if kind_of(each) is kind)
+        if kind_of(domain) is kind and (wanted is None or domain in wanted):
+            what = "The retriever of the next item" if domain == NEXT_ITEM else f"The domain {shown(domain)}"
+            message = f"{what} has no release yet; /readyz says why. Try again in a moment."
             later = retry_after(self.settings.reload_seconds)
             raise RequestError("domain", domain, "a domain that has a release", 503, later, message)
-        served = ", ".join(sorted({*state.wanted, *self.settings.verdicts}))
+        served = ", ".join(wanted or ())
+        if domain == NEXT_ITEM and kind_of(domain) is kind:
+            message = f"There is no retriever of the next item: no model modit-{NEXT_ITEM} is served."
+            raise RequestError("path", "/v1/recommend", "/v1/retrieve", 404, message=message)
         found = f"the domains are {served}" if served else "there is none yet"
         message = f"There is no domain {shown(domain)}; {found}."
         raise RequestError("domain", domain, served or "none yet", 404, message=message)
@@ -162,7 +177,7 @@ def _answers_from(release: Release) -> dict[str, Any]:
     return facts
 
 
-def _facts_of(releases: dict[str, Release], queries: Sequence[TaskQuery]) -> dict[str, Any]:
+def _facts_of(releases: Mapping[str, Release], queries: Sequence[TaskQuery]) -> dict[str, Any]:
     """The fields of the access log; `seeds` counts the inputs of any task."""
     sums = {"seeds": sum(each.size for each in queries), "k": sum(each.request.k for each in queries)}
     if len(queries) == 1:

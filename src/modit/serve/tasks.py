@@ -1,7 +1,7 @@
 """What all tasks of the API share: how a task is answered, which items may be results, and the fields of an answer.
 
-A task (`Task`) reads its requests, searches, and words the answers. Everything else (which release answers, batches,
-the log of requests, the access log) is in `service.py`, once for all tasks.
+A task (`Task`) says which releases answer it, reads its requests, searches, and words the answers. Everything else
+(batches, the log of requests, the access log) is in `service.py`, once for all tasks.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from modit.inference.items import Items
+from modit.inference.items import ItemTable
 from modit.inference.retrieval import SearchResult
-from modit.release.bundle.loading import Release
+from modit.release.bundle.loading import Release, SeedsRelease
 from modit.serve.filters import filters_of
-from modit.serve.schema import ItemsAnswer, ItemsRequest, RequestError, ResultItem, expect_range
+from modit.serve.schema import ItemsAnswer, ItemsRequest, RequestError, expect_range
 from modit.serve.settings import Limits
 
 R = TypeVar("R", bound=ItemsRequest)
-A = TypeVar("A", bound=ItemsAnswer)
-A_co = TypeVar("A_co", bound=ItemsAnswer, covariant=True)
+A = TypeVar("A", bound=ItemsAnswer[Any])
+A_co = TypeVar("A_co", bound=ItemsAnswer[Any], covariant=True)
+L = TypeVar("L", bound=Release)
 
 
 @dataclass(frozen=True)
@@ -61,26 +62,35 @@ class TaskQuery(Generic[R]):
 Q = TypeVar("Q", bound=TaskQuery)
 
 
-class Task(Protocol[R, Q, A_co]):
+class Task(Protocol[R, Q, A_co, L]):
     """One kind of request: what its caller gives, and how it is searched for."""
 
-    def read(self, placed: Sequence[Placed[R]], release: Release) -> list[Q]:
+    @property
+    def answered_by(self) -> type[L]:
+        """The releases that can answer it."""
+        ...
+
+    def domain_of(self, request: R) -> str:
+        """The domain whose release answers a request."""
+        ...
+
+    def read(self, placed: Sequence[Placed[R]], release: L) -> list[Q]:
         """Reads requests of one domain against the release that will answer; raises RequestError."""
         ...
 
-    def search(self, queries: Sequence[Q], release: Release) -> list[SearchResult]:
+    def search(self, queries: Sequence[Q], release: L) -> list[SearchResult]:
         """Searches for all of them at once."""
         ...
 
-    def answer(self, query: Q, result: SearchResult, release: Release) -> A_co:
+    def answer(self, query: Q, result: SearchResult, release: L) -> A_co:
         """Makes the answer for the caller."""
         ...
 
 
 def candidates_of(
-    request: ItemsRequest, items: Items, limits: Limits, own: np.ndarray
+    request: ItemsRequest, items: ItemTable, limits: Limits, own: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Says which rows of the index may be results of a request.
+    """Says which rows of the catalogue may be results of a request.
 
     Args:
         request: of any task.
@@ -94,46 +104,34 @@ def candidates_of(
     Raises:
         RequestError: a value is not allowed.
     """
-    expect_range("k", request.k, 1, min(limits.k, len(items.index)))
+    expect_range("k", request.k, 1, min(limits.k, len(items)))
     expect_range("number of exclude_item_ids", len(request.exclude_item_ids), 0, limits.exclude)
     exclude = items.rows_of(request.exclude_item_ids)
     rows = np.unique(np.concatenate([own, exclude[exclude >= 0]]))
     return rows, filters_of(items).mask(request.filter, limits)
 
 
-def answer_fields(request: ItemsRequest, result: SearchResult, release: Release) -> dict[str, Any]:
-    """The fields that the answers of all tasks have."""
+def answer_fields(release: Release) -> dict[str, Any]:
+    """The fields that the answers of all tasks have, beside the items."""
     source = release.source
-    fields: dict[str, Any] = {
-        "items": _result_items(result, release),
-        "domain": source.domain,
+    return {
         "model": source.model,
         "version": source.version,
         "alias": source.alias,
         "index_digest": source.index_digest,
-        "trained": release.untrained is None,
     }
-    return fields | ({"query": result.query.tolist()} if request.return_query else {})
 
 
-def _result_items(result: SearchResult, release: Release) -> list[ResultItem]:
-    items, rows = release.items, result.rows
-    verdicts = values_at(items.verdicts(release.source.domain), rows)
-    chances = probabilities_at(release, rows, verdicts)
-    columns = zip(items.ids_of(rows), result.scores.tolist(), verdicts, chances, items.titles_of(rows), strict=True)
+def item_fields(result: SearchResult, items: ItemTable) -> list[dict[str, Any]]:
+    """The fields that result items of all tasks have, best first: without a title where there is none."""
+    columns = zip(items.ids_of(result.rows), result.scores.tolist(), items.titles_of(result.rows), strict=True)
     return [
-        ResultItem(
-            item_id=item_id,
-            score=score,
-            verdict=verdict,
-            probability=chance,
-            **({} if title is None else {"title": title}),
-        )
-        for item_id, score, verdict, chance, title in columns
+        {"item_id": item_id, "score": score} | ({} if title is None else {"title": title})
+        for item_id, score, title in columns
     ]
 
 
-def probabilities_at(release: Release, rows: np.ndarray, verdicts: Sequence[bool | None]) -> list[float | None]:
+def probabilities_at(release: SeedsRelease, rows: np.ndarray, verdicts: Sequence[bool | None]) -> list[float | None]:
     """How likely items have the attribute.
 
     Args:

@@ -10,12 +10,9 @@ from modit.core.errors import ConfigError, InsufficientDataError
 from modit.data.catalog import Sequences
 from modit.data.sessions import SessionPart, Sessions
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
+from modit.evaluate.next_item.names import EASE, ITEM_KNN, POPULARITY, SEMANTIC_IDS
 from modit.evaluate.next_item.page import PAGE_FILE, save_page
 from modit.evaluate.next_item.rows import (
-    EASE,
-    ITEM_KNN,
-    POPULARITY,
-    SEMANTIC_IDS,
     Columns,
     ScoredItems,
     cosine_neighbours,

@@ -25,7 +25,7 @@ from tests.unit.evaluate.conftest import evaluate
 from tests.unit.evaluate.test_report import RECORDS
 from tests.unit.samplers import describe
 
-FACTS = {"status": "ready", "reason": None, "model": "modit-rare", "version": 4, "sampler_digest": "d" * 64}
+FACTS = {"status": "ready", "reason": None, "model": "modit-rare", "version": 4, "model_digest": "d" * 64}
 
 
 def champion_of(row: Row[Query], context: EvaluationContext, maximum_seeds: int = 8) -> BaselineModel[Query]:

@@ -31,7 +31,8 @@ from modit.metric.predictor import DomainGeometry
 from modit.metric.second_stage import SecondStage
 from modit.model.readout import Move, readout_json
 from modit.params import Params
-from modit.release.bundle.bundle import PARTS, Bundle
+from modit.release.bundle.bundle import Bundle
+from modit.release.kinds import OF_SEEDS
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.registry_access import tracking_uri
 from modit.release.versioning.code_state import CodeState
@@ -56,7 +57,7 @@ class Context(SimpleNamespace):
     def lineage(self):
         """Of what the bundle names, as if each step had just run."""
         inputs = {name: self.manifest(name, {}).digest for name in ("catalog", "index")}
-        return [self.manifest(name, inputs) for name in (*PARTS, "features") if (self.root / name).is_dir()]
+        return [self.manifest(name, inputs) for name in (*OF_SEEDS.parts, "features") if (self.root / name).is_dir()]
 
     def manifest(self, name, inputs):
         files = list_files(self.root / name)

@@ -28,10 +28,10 @@ from modit.metric.known_patterns import KnownPatterns
 from modit.metric.patterns import Patterns
 from modit.metric.second_stage import SecondStage
 from modit.model.readout import Move, readout_json
-from modit.release.bundle.bundle import PARTS
 from modit.release.bundle.bundle import Bundle as BundleManifest
 from modit.release.bundle.making import Ingredients, make_bundle
 from modit.release.gate.figures import read_figures
+from modit.release.kinds import OF_SEEDS
 from modit.release.model_registry.model_version import NamedVersion, Submission
 from tests.unit.release.gateworld import split
 from tests.unit.samplers import DIMENSION, describe
@@ -134,7 +134,7 @@ class Bundle:
 
     def bind(self, domain: str) -> Manifest:
         """The bundle, as the step makes it."""
-        places = {name: domain if name in OF_DOMAIN else None for name in PARTS}
+        places = {name: domain if name in OF_DOMAIN else None for name in OF_SEEDS.parts}
         made_of = Ingredients(
             domain=domain,
             folders={name: self.store.read(name, place) for name, place in places.items()},
@@ -160,7 +160,7 @@ class Bundle:
         bundle = self.manifest(domain)
         return {
             "bundle": bundle.digest,
-            "sampler": bundle.sampler_digest,
+            "sampler": bundle.model_digest,
             "index": bundle.index_digest,
             "verdict": bundle.verdict_digest,
             "report": bundle.parts["report"].files["report.json"],

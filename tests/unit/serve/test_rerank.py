@@ -16,10 +16,11 @@ from modit.data.catalog import NOT_SCORED, POSITIVE
 from modit.inference.items import load_items
 from modit.inference.retrieval import retriever_over
 from modit.metric.calibration import CLIP, probability
-from modit.release.bundle.bundle import CANARIES_FILE, OPTIONAL_PARTS, Bundle
+from modit.release.bundle.bundle import CANARIES_FILE, Bundle
+from modit.release.bundle.canaries import Canary, load_canaries, save_canaries
 from modit.release.bundle.canaries import ask as ask_canary
-from modit.release.bundle.canaries import load_canaries, save_canaries
 from modit.release.bundle.loading import ReleaseSource, load_domain_sampler, load_release
+from modit.release.kinds import OF_SEEDS
 from tests.unit.serve.bundles import DEPTH, ITEMS, SHARPNESS, WEIGHT, make_stage
 from tests.unit.serve.conftest import running
 
@@ -184,8 +185,8 @@ def older(make_bundle):
     digests = manifest.index_digest, manifest.parts["catalog"].digest
     items = load_items(Path(bundle.run) / "index", Path(bundle.run) / "catalog", digests)
     plain = retriever_over(load_domain_sampler(Path(bundle.run) / "sampler" / "drama", "drama"), items)
-    save_canaries([ask_canary(plain, items, canary.seeds) for canary in load_canaries(canaries)], canaries)
-    parts = {name: part for name, part in manifest.parts.items() if name not in OPTIONAL_PARTS}
+    save_canaries([ask_canary(plain, items, canary.seeds) for canary in load_canaries(canaries, Canary)], canaries)
+    parts = {name: part for name, part in manifest.parts.items() if name not in OF_SEEDS.optional}
     own = {**manifest.files, CANARIES_FILE: sha256_of_file(canaries)}
     replace(manifest, parts=parts, files=own).save(folder)
     place, files = folder / "manifest.json", list_files(folder)

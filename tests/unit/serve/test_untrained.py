@@ -18,6 +18,7 @@ from modit.cli import main
 from modit.client import Client, table
 from modit.core.errors import ConfigError
 from modit.inference.retrieval import Query, generate_queries
+from modit.release.bundle.loading import SeedsRelease
 from modit.release.untrained_answer import answer_untrained
 from modit.serve.settings import Settings, verdict_files
 from tests.unit.infra.test_images_import import import_in
@@ -116,7 +117,7 @@ def test_the_filter_goes_by_the_verdicts_of_the_file(voting, verdicts, wanted):
 def test_seeds_and_excluded_items_are_no_evidence(voting, verdicts):
     with serving(voting, verdicts) as client:
         wait_for_premium(client)
-        release = client.app.state.service.release("premium")
+        release = client.app.state.service.release("premium", SeedsRelease)
         query = np.float32(ask(client, return_query=True)["query"])
     rows = np.sort(release.items.rows_of(SEEDS))
     vectors, known = np.asarray(release.items.embeddings[rows]), release.retriever.verdicts

@@ -18,15 +18,12 @@ from scipy.linalg import lapack
 from modit.core.errors import InsufficientDataError
 from modit.data.catalog import Sequences
 from modit.data.hashing import hash_unit
+from modit.evaluate.next_item.names import EASE, ITEM_KNN, POPULARITY
 from modit.evaluate.task import Kind, Row, Setting
 from modit.inference.retrieval import SearchResult
 from modit.inference.sessions import SessionQuery
 from modit.train.sasrec import load_sasrec, session_scores
 
-POPULARITY, ITEM_KNN, EASE = "Popularity", "Item-kNN", "EASE"
-SASREC_BINARY, SASREC_FULL = "SASRec, binary cross-entropy", "SASRec, full cross-entropy"
-SEMANTIC_IDS = "Semantic IDs"
-SEMANTIC_IDS_RAD_DPO, SEMANTIC_IDS_ADAGRPO = f"{SEMANTIC_IDS} + RAD-DPO", f"{SEMANTIC_IDS} + AdaGRPO"
 _NO_QUERY = np.empty(0, np.float32)
 _SESSIONS_AT_ONCE = 256
 # Scores of all items for some sessions, float [b, N], columns in the order of `Columns`.

@@ -1,12 +1,12 @@
 """The bundle: the one unit that is promoted. `bundle.json` names every file of it with its sha256.
 
 A bundle consists of parts, which are artifacts of its run; of files beside `bundle.json` (canary queries, a sample of
-the embedding space, parameters, the model card); and of the kind of retriever that answers from the parts.
+the embedding space, parameters, the model card); and of the kind of retriever that answers from the parts. What the
+parts of each kind are is in `modit.release.kinds`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,28 +16,13 @@ from modit import __version__
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import digest_of, sha256_of_file
-from modit.inference.sampler_file import SAMPLER_FILE
 from modit.release.documents import STRICT, parse_document, read_strictly, write_document
+from modit.release.kinds import SAMPLER, VERDICT, ReleaseKind, kind_of
 from modit.release.verdict import VERDICT_FILE
 
-BUNDLE, BUNDLE_FILE = "bundle", "bundle.json"
+BUNDLE_FILE = "bundle.json"
 CANARIES_FILE, SPACE_FILE, PARAMS_FILE = "canaries.json", "space.json", "params.json"
 CARD_FILE = "model_card.md"
-# Kinds of retrievers that a bundle may name.
-SAMPLER = "sampler"
-# Artifacts of the run that belong to the bundle of a sampler, and the files that count; None: all. Index and catalogue
-# are shared by the domains of a run, so they are named, not copied.
-PARTS: Mapping[str, tuple[str, ...] | None] = {
-    "sampler": None,
-    "index": None,
-    "catalog": ("items.parquet", "embeddings.npy"),
-    "cases": None,
-    "report": None,
-    "verdict": None,
-    "second_stage": None,
-}
-# Parts that bundles of earlier versions lack; a release answers without them.
-OPTIONAL_PARTS = ("second_stage",)
 _SCHEMA_VERSION = 3
 
 
@@ -62,12 +47,14 @@ class Bundle:
     """The manifest of a model version.
 
     Attributes:
-        domain: The domain that it answers for.
-        parts: Artifacts of the run, by name.
+        domain: The domain that it answers for, or `next_item`.
+        parts: Artifacts of the run, by the names of its kind.
         files: sha256 of each file beside `bundle.json`.
-        index_digest: Digest of the index, over everything that decides its answers.
-        space: Version of the embedding space (`modit.release.bundle.embedding_space`).
-        feature_service: `name` in Feast, and `digest` of the rows that were published for it.
+        index_digest: Digest of what is searched, over everything that decides its answers: the index, or the semantic
+            IDs of all items.
+        space: Version of the embedding space (`modit.release.bundle.embedding_space`); empty where no vector is asked.
+        feature_service: `name` in Feast, and `digest` of the rows that were published for it; empty where no feature is
+            read.
         window: Days of the data, `start` and `end` (exclusive), or None for all data.
         status: Of the domain in the verdict, PASS or FAIL.
         retriever: The kind of retriever that answers from the parts.
@@ -93,12 +80,18 @@ class Bundle:
     @property
     def verdict_digest(self) -> str:
         """sha256 of `verdict.json`, which an approval names."""
-        return self.parts["verdict"].files[VERDICT_FILE]
+        return self.parts[VERDICT].files[VERDICT_FILE]
 
     @property
-    def sampler_digest(self) -> str:
-        """sha256 of `sampler.onnx`."""
-        return self.parts["sampler"].files[SAMPLER_FILE]
+    def kind(self) -> ReleaseKind:
+        """The kind of its domain."""
+        return kind_of(self.domain)
+
+    @property
+    def model_digest(self) -> str:
+        """sha256 of the model's file, such as `sampler.onnx`."""
+        part, file = self.kind.model
+        return self.parts[part].files[file]
 
     def save(self, folder: Path) -> None:
         """Writes `bundle.json` into an existing folder."""

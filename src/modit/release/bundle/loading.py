@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,36 +15,36 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.index.params import RetrievalParams
-from modit.inference.items import Items, load_items
+from modit.inference.items import Items, ItemTable, load_item_table, load_items
+from modit.inference.next_item import NextItemRetriever, load_next_item
 from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.inference.runtime import OnnxSampler, QuerySampler, load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.inference.second_stage import ServedSecondStage, served_second_stage
 from modit.metric.calibration import probability
 from modit.metric.second_stage import SecondStage
-from modit.release.bundle.bundle import (
-    BUNDLE,
-    CANARIES_FILE,
-    OPTIONAL_PARTS,
-    PARAMS_FILE,
-    PARTS,
-    SAMPLER,
-    SPACE_FILE,
-    Bundle,
-    expect_part,
+from modit.release.bundle.bundle import CANARIES_FILE, PARAMS_FILE, SPACE_FILE, Bundle, expect_part
+from modit.release.bundle.canaries import (
+    Canary,
+    SessionCanary,
+    expect_answers,
+    expect_recommendations,
+    load_canaries,
 )
-from modit.release.bundle.canaries import expect_answers, load_canaries
 from modit.release.bundle.embedding_space import Space
 from modit.release.documents import read_strictly
+from modit.release.kinds import CATALOG, OF_SEEDS, OF_SESSIONS, REPORT, SAMPLER, SEMANTIC_IDS, ReleaseKind, kind_of
 from modit.release.model_registry.model_version import NamedVersion
 
-_TAGS = ("run_uri", "bundle_digest", "sampler_digest", "index_digest")
-_SHARED = ("index", "catalog")
+_SHARED = ("index", CATALOG)
 
 
 @dataclass(frozen=True)
 class ReleaseSource:
-    """A model version, the address of the run that has its bundle, and the digests that it was registered with."""
+    """A model version, the address of the run that has its bundle, and the digests that it was registered with.
+
+    `model_digest` is that of the model's file, such as `sampler.onnx`, and `index_digest` of what is searched.
+    """
 
     model: str
     version: int
@@ -52,7 +52,7 @@ class ReleaseSource:
     domain: str
     run_uri: str
     bundle_digest: str
-    sampler_digest: str
+    model_digest: str
     index_digest: str
 
     @classmethod
@@ -62,9 +62,15 @@ class ReleaseSource:
         Raises:
             ArtifactError: A tag is missing.
         """
-        if missing := [name for name in _TAGS if name not in named.tags]:
+        tags = ("run_uri", "bundle_digest", kind_of(named.domain).model_tag, "index_digest")
+        if missing := [name for name in tags if name not in named.tags]:
             raise ArtifactError(f"{named.model} version {named.version} has no tag {', '.join(missing)}")
-        return cls(named.model, named.version, named.alias, named.domain, *(named.tags[name] for name in _TAGS))
+        return cls(named.model, named.version, named.alias, named.domain, *(named.tags[name] for name in tags))
+
+    @property
+    def kind(self) -> ReleaseKind:
+        """The kind of its domain."""
+        return kind_of(self.domain)
 
     @property
     def label(self) -> str:
@@ -84,33 +90,24 @@ class UntrainedFacts(NamedTuple):
     negatives: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Release:
-    """What answers for a domain.
+    """What answers for a domain, or for sessions.
 
     Attributes:
         source: The version that it is.
         bundle: Its manifest.
-        sampler: Turns seeds into a query.
-        retriever: The sampler with the index: turns a query into rows.
         items: Turns ids into rows, and rows into items.
-        space: Of the embeddings that it understands.
         loaded: When.
-        depth: K of its run, the number of results that its lists were judged by.
-        second_stage: Reranks its lists; None in a bundle of an earlier version.
-        untrained: Of a domain that nothing is trained for; else None. Bundle and space are then those of the release
-            whose catalogue and index it shares.
+        untrained: Of a domain that nothing is trained for; else None. Its bundle is then that of the release whose
+            catalogue and index it shares.
     """
 
+    kind: ClassVar[ReleaseKind]
     source: ReleaseSource
     bundle: Bundle
-    sampler: QuerySampler
-    retriever: SamplerRetriever
-    items: Items
-    space: Space
+    items: ItemTable
     loaded: datetime
-    depth: int
-    second_stage: ServedSecondStage | None = None
     untrained: UntrainedFacts | None = None
 
     @property
@@ -118,10 +115,47 @@ class Release:
         """Name for people."""
         return self.source.label if self.untrained is None else f"{self.source.domain} before training"
 
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SeedsRelease(Release):
+    """A sampler with the index of its bundle: seeds in, items out that have the attribute of the domain.
+
+    Attributes:
+        sampler: Turns seeds into a query.
+        retriever: The sampler with the index: turns a query into rows.
+        items: With index and vectors.
+        space: Of the embeddings that it understands.
+        depth: K of its run, the number of results that its lists were judged by.
+        second_stage: Reranks its lists; None in a bundle of an earlier version.
+    """
+
+    kind: ClassVar[ReleaseKind] = OF_SEEDS
+    sampler: QuerySampler
+    retriever: SamplerRetriever
+    items: Items
+    space: Space
+    depth: int
+    second_stage: ServedSecondStage | None = None
+
     def probabilities(self, rows: np.ndarray) -> list[float] | None:
         """The probabilities that items have the attribute, in [0, 1], of rows [n]; None where nothing tells."""
         stage = self.second_stage
         return None if stage is None else probability(stage.log_odds[rows]).tolist()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NextItemRelease(Release):
+    """A retriever of semantic IDs: a session in, likely next items out.
+
+    Attributes:
+        retriever: Turns a session into rows.
+        may_repeat: Whether items of a session may be results unasked: so it was judged, as people of its catalogue
+            take items again.
+    """
+
+    kind: ClassVar[ReleaseKind] = OF_SESSIONS
+    retriever: NextItemRetriever
+    may_repeat: bool
 
 
 def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Release:
@@ -138,47 +172,108 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Relea
     with tempfile.TemporaryDirectory(prefix="modit-") as folder:
         store = ArtifactStore(Storage(source.run_uri), Path(folder))
         own, bundle = open_bundle(store, source)
-        digests = bundle.index_digest, bundle.parts["catalog"].digest
-        shared = next((other.items for other in others if other.items.digests == digests), None)
-        skipped = _SHARED if shared else ()
-        missing = [name for name in OPTIONAL_PARTS if name not in bundle.parts]
-        wanted = [name for name in PARTS if name not in (*skipped, *missing)]
-        folders = {name: expect_part(store, bundle.parts[name]) for name in wanted}
-        sampler = load_domain_sampler(folders["sampler"], source.domain)
-        items = shared or load_items(folders["index"], folders["catalog"], digests)
-        space = _expect_space(own, sampler, items, source)
-        stage = None
-        if "second_stage" in folders:
-            stage = SecondStage.load(folders["second_stage"], *items.embeddings.shape)
-        retriever = retriever_over(sampler, items, stage.patterns if stage else None)
-        expect_answers(load_canaries(own / CANARIES_FILE), retriever, items, source.label)
-        served = served_second_stage(stage, retriever, items, source.domain) if stage else None
-        sections = read_strictly(own / PARAMS_FILE)
-    depth = RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items.index))
-    return Release(source, bundle, sampler, retriever, items, space, datetime.now(UTC), depth, served)
+        digests = bundle.index_digest, bundle.parts[CATALOG].digest
+        shared = next((x.items for x in others if isinstance(x, SeedsRelease) and x.items.digests == digests), None)
+        left_out = {*(_SHARED if shared else ()), *(name for name in source.kind.optional if name not in bundle.parts)}
+        folders = {name: expect_part(store, bundle.parts[name]) for name in source.kind.parts if name not in left_out}
+        return _LOADERS[source.kind.retriever](_Opened(source, bundle, own, folders, shared))
 
 
 def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:
     """The folder and the manifest of a version's bundle, without the artifacts that it names.
 
     Raises:
-        ArtifactError: The bundle is missing, edited, not the one that was registered, or of an unknown retriever.
+        ArtifactError: The bundle is missing, edited, not the one that was registered, or of another kind of retriever.
     """
-    place = store.at(BUNDLE, source.domain).uri
-    folder = store.read(BUNDLE, source.domain)
+    kind = source.kind
+    where = kind.bundle, kind.folder_of(source.domain)
+    place, folder = store.at(*where).uri, store.read(*where)
     bundle = Bundle.load(folder)
-    for name, found in (
-        ("domain", bundle.domain),
-        ("bundle_digest", bundle.digest),
-        ("sampler_digest", bundle.sampler_digest),
-        ("index_digest", bundle.index_digest),
+    if bundle.domain != source.domain:
+        raise ArtifactError(f"domain of {place} is {bundle.domain}; {source.label} was registered with {source.domain}")
+    if bundle.retriever != kind.retriever:
+        raise ArtifactError(f"{place}: retriever is {bundle.retriever!r}; allowed: {kind.retriever!r}")
+    for name, found, expected in (
+        ("bundle_digest", bundle.digest, source.bundle_digest),
+        (kind.model_tag, bundle.model_digest, source.model_digest),
+        ("index_digest", bundle.index_digest, source.index_digest),
     ):
-        expected = getattr(source, name)
         if found != expected:
             raise ArtifactError(f"{name} of {place} is {found}; {source.label} was registered with {expected}")
-    if bundle.retriever != SAMPLER:
-        raise ArtifactError(f"{place}: retriever is {bundle.retriever!r}; allowed: {SAMPLER!r}")
     return folder, bundle
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A verified bundle: its manifest, its folder, the folders of its parts, and items that another release shares."""
+
+    source: ReleaseSource
+    bundle: Bundle
+    own: Path
+    folders: Mapping[str, Path]
+    shared: Items | None
+
+
+def _load_seeds_release(opened: _Opened) -> SeedsRelease:
+    source, own, folders = opened.source, opened.own, opened.folders
+    digests = opened.bundle.index_digest, opened.bundle.parts[CATALOG].digest
+    sampler = load_domain_sampler(folders["sampler"], source.domain)
+    items = opened.shared or load_items(folders["index"], folders[CATALOG], digests)
+    space = _expect_space(own, sampler, items, source)
+    stage = None
+    if "second_stage" in folders:
+        stage = SecondStage.load(folders["second_stage"], *items.embeddings.shape)
+    retriever = retriever_over(sampler, items, stage.patterns if stage else None)
+    expect_answers(load_canaries(own / CANARIES_FILE, Canary), retriever, items, source.label)
+    served = served_second_stage(stage, retriever, items, source.domain) if stage else None
+    sections = read_strictly(own / PARAMS_FILE)
+    return SeedsRelease(
+        source=source,
+        bundle=opened.bundle,
+        items=items,
+        loaded=datetime.now(UTC),
+        sampler=sampler,
+        retriever=retriever,
+        space=space,
+        depth=RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items)),
+        second_stage=served,
+    )
+
+
+def _load_next_item_release(opened: _Opened) -> NextItemRelease:
+    retriever, items = load_sessions_retriever(opened.folders["retriever"], opened.folders[CATALOG])
+    canaries = load_canaries(opened.own / CANARIES_FILE, SessionCanary)
+    expect_recommendations(canaries, retriever, items, opened.source.label)
+    judged = read_strictly(opened.folders[REPORT] / NextItemRelease.kind.report_file)
+    return NextItemRelease(
+        source=opened.source,
+        bundle=opened.bundle,
+        items=items,
+        loaded=datetime.now(UTC),
+        retriever=retriever,
+        may_repeat=bool(judged["may_repeat"]),
+    )
+
+
+_LOADERS: Mapping[str, Callable[[_Opened], Release]] = {
+    SAMPLER: _load_seeds_release,
+    SEMANTIC_IDS: _load_next_item_release,
+}
+
+
+def load_sessions_retriever(folder: Path, catalog: Path) -> tuple[NextItemRetriever, ItemTable]:
+    """Loads an exported retriever of the next item with one thread, since requests share the cores, and its items.
+
+    Args:
+        folder: Of the artifact `exported_retriever`.
+        catalog: Of the artifact `catalog` that it was made for.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or of other items.
+    """
+    retriever, items = load_next_item(folder, threads=1), load_item_table(catalog)
+    retriever.check_items(items.item_ids)
+    return retriever, items
 
 
 def load_domain_sampler(folder: Path, domain: str) -> OnnxSampler:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,27 +10,25 @@ from modit.core.artifacts import Manifest
 from modit.core.errors import ArtifactError
 from modit.core.storage import sha256_of_file
 from modit.core.window import Days
+from modit.data.sessions import SessionPart, Sessions
 from modit.data.splits import HOLDOUTS
+from modit.index.item_codes import CODES_FILE
 from modit.inference.items import Items, load_items
+from modit.inference.next_item_files import RETRIEVER_FILE
 from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.metric.cases import Cases
 from modit.metric.second_stage import SecondStage
-from modit.release.bundle.bundle import (
-    CANARIES_FILE,
-    CARD_FILE,
-    PARAMS_FILE,
-    PARTS,
-    SPACE_FILE,
-    Bundle,
-    Part,
-)
-from modit.release.bundle.canaries import Canary, ask, save_canaries
+from modit.release.bundle.bundle import CANARIES_FILE, CARD_FILE, PARAMS_FILE, SPACE_FILE, Bundle, Part
+from modit.release.bundle.canaries import Canary, ask, ask_session, save_canaries
 from modit.release.bundle.embedding_space import Space
-from modit.release.bundle.loading import load_domain_sampler
-from modit.release.bundle.model_card import model_card
+from modit.release.bundle.loading import load_domain_sampler, load_sessions_retriever
+from modit.release.bundle.model_card import model_card, next_item_card
 from modit.release.documents import Json, read_strictly, write_document
+from modit.release.kinds import CATALOG, REPORT, VERDICT, PartSource, kind_of
+from modit.release.verdict import VERDICT_FILE
 
 _CANARY_CASES = 4  # of each hold-out
+_CANARY_SESSIONS = 8
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,9 @@ class Ingredients:
     """Inputs of a domain's bundle.
 
     Attributes:
-        folders: Artifact of `PARTS` -> folder with its files.
-        manifests: Artifact of `PARTS` -> its manifest.
+        domain: That it is for, or `next_item`.
+        folders: Part of its kind -> folder with its files.
+        manifests: Part of its kind -> its manifest.
         params: All sections that the run's steps read.
         feature_service: As in the manifest of the bundle.
         days: Of the data, or None.
@@ -52,67 +51,120 @@ class Ingredients:
     feature_service: dict[str, str]
     days: Days | None
 
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts of the bundle."""
+        return {name: _part(self.manifests[name], source) for name, source in kind_of(self.domain).parts.items()}
+
+    @property
+    def report(self) -> Json:
+        """The file of the part `report` that holds the figures."""
+        return read_strictly(self.folders[REPORT] / kind_of(self.domain).report_file)
+
+    @property
+    def judged(self) -> Json:
+        """The domain's part of the verdict.
+
+        Raises:
+            ArtifactError: There is none.
+        """
+        path = self.folders[VERDICT] / VERDICT_FILE
+        judged = read_strictly(path)["domains"].get(self.domain)
+        if judged is None:
+            raise ArtifactError(f"{path} has no domain {self.domain}")
+        return judged
+
+    @property
+    def window(self) -> dict[str, str] | None:
+        """Days of the data, as in the manifest of the bundle."""
+        return {"start": str(self.days.start), "end": str(self.days.end)} if self.days else None
+
 
 def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
-    """Writes a bundle into an empty folder; equal ingredients give equal bytes.
+    """Writes the bundle of a domain into an empty folder; equal ingredients give equal bytes.
 
     Raises:
         ArtifactError: The artifacts do not belong together; the difference is named.
     """
-    _expect_one_run(made_of)
-    parts = {name: _part(made_of.manifests[name], files) for name, files in PARTS.items()}
-    report, judged = read_strictly(made_of.folders["report"] / "report.json"), _judged(made_of)
+    for artifact, what in (("sampler", "sampler"), ("second_stage", "second stage")):
+        _expect_made_for(made_of, artifact, f"{what} of {made_of.domain}", ("index", CATALOG))
+    parts, judged = made_of.parts, made_of.judged
     sampler = load_domain_sampler(made_of.folders["sampler"], made_of.domain)
     index = read_strictly(made_of.folders["index"] / "meta.json")["digest"]
     items = load_items(made_of.folders["index"], made_of.folders["catalog"], (index, parts["catalog"].digest))
     space = Space.of(items.index.item_ids, items.embeddings)
-    window = {"start": str(made_of.days.start), "end": str(made_of.days.end)} if made_of.days else None
 
     second_stage = SecondStage.load(made_of.folders["second_stage"], *items.embeddings.shape)
     retriever = retriever_over(sampler, items, second_stage.patterns)
     save_canaries(_canaries(made_of.folders["cases"], retriever, items), folder / CANARIES_FILE)
     space.save(folder / SPACE_FILE)
-    write_document(folder / PARAMS_FILE, made_of.params)
-    card = model_card(sampler.info, second_stage, report["run"], judged, window, len(items.index))
-    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    run = made_of.report["run"]
+    card = model_card(sampler.info, second_stage, run, judged, made_of.window, len(items))
+    return _bound(folder, made_of, card, items.index.digest, space.version)
 
+
+def make_next_item_bundle(folder: Path, made_of: Ingredients, sessions: Sessions, run: Json) -> Bundle:
+    """Writes the bundle of a retriever of the next item into an empty folder; equal ingredients give equal bytes.
+
+    Args:
+        folder: Empty.
+        made_of: The ingredients, of `next_item`.
+        sessions: Of the catalogue; the first histories of test cases, and an empty one, become the canaries.
+        run: `catalogue`, `preset` and `seed` of the run, for the card.
+
+    Raises:
+        ArtifactError: The artifacts do not belong together; the difference is named.
+    """
+    _expect_made_for(made_of, "retriever", "exported retriever", (CATALOG,))
+    retriever, items = load_sessions_retriever(made_of.folders["retriever"], made_of.folders[CATALOG])
+    histories = sessions.histories(SessionPart.TEST)
+    asked = [histories[case] for case in range(min(_CANARY_SESSIONS, len(histories)))]
+    canaries = [ask_session(retriever, items, ids) for ids in ([], *(items.ids_of(rows) for rows in asked))]
+    save_canaries(canaries, folder / CANARIES_FILE)
+    facts = read_strictly(made_of.folders["retriever"] / RETRIEVER_FILE)
+    card = next_item_card(facts, run, made_of.judged, made_of.window, len(items))
+    return _bound(folder, made_of, card, made_of.parts["retriever"].files[CODES_FILE], "")
+
+
+def exported_digests(folder: Path) -> dict[str, str]:
+    """`retriever_digest` and `index_digest` of an exported retriever of the next item, which it is registered with."""
+    return {
+        "retriever_digest": sha256_of_file(folder / RETRIEVER_FILE),
+        "index_digest": sha256_of_file(folder / CODES_FILE),
+    }
+
+
+def _bound(folder: Path, made_of: Ingredients, card: str, index_digest: str, space: str) -> Bundle:
+    """Writes what all kinds have beside canaries, then the manifest over all files of the folder."""
+    write_document(folder / PARAMS_FILE, made_of.params)
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
     bundle = Bundle(
         domain=made_of.domain,
-        parts=parts,
+        parts=made_of.parts,
         files={path.name: sha256_of_file(path) for path in sorted(folder.iterdir())},
-        index_digest=items.index.digest,
-        space=space.version,
+        index_digest=index_digest,
+        space=space,
         feature_service=made_of.feature_service,
-        window=window,
-        status=judged["status"],
+        window=made_of.window,
+        status=made_of.judged["status"],
+        retriever=kind_of(made_of.domain).retriever,
     )
     bundle.save(folder)
     return bundle
 
 
-def _expect_one_run(made_of: Ingredients) -> None:
-    """Sampler and second stage were made with this index and catalogue. A step that ran by hand may have another."""
-    for artifact, what in (("sampler", "sampler"), ("second_stage", "second stage")):
-        inputs = made_of.manifests[artifact].key_parts["inputs"]
-        for name in ("index", "catalog"):
-            found = made_of.manifests[name].digest
-            if found != inputs[name]:
-                raise ArtifactError(
-                    f"artifact {name!r} is {found}; the {what} of {made_of.domain} was made for {inputs[name]}"
-                )
+def _expect_made_for(made_of: Ingredients, part: str, what: str, others: Sequence[str]) -> None:
+    """A part was made with these others. A step that ran by hand may have another one."""
+    inputs = made_of.manifests[part].key_parts["inputs"]
+    for name in others:
+        found = made_of.manifests[name].digest
+        if found != inputs[name]:
+            raise ArtifactError(f"artifact {name!r} is {found}; the {what} was made for {inputs[name]}")
 
 
-def _part(manifest: Manifest, files: tuple[str, ...] | None) -> Part:
-    kept = manifest if files is None else manifest.only(files)
+def _part(manifest: Manifest, source: PartSource) -> Part:
+    kept = manifest if source.files is None else manifest.only(source.files)
     return Part(manifest.kind, manifest.domain, {entry.name: entry.sha256 for entry in kept.files})
-
-
-def _judged(made_of: Ingredients) -> Json:
-    path = made_of.folders["verdict"] / "verdict.json"
-    judged = read_strictly(path)["domains"].get(made_of.domain)
-    if judged is None:
-        raise ArtifactError(f"{path} has no domain {made_of.domain}")
-    return judged
 
 
 def _canaries(folder: Path, retriever: SamplerRetriever, items: Items) -> list[Canary]:

@@ -40,6 +40,70 @@ The code is Apache-2.0. Whether the weights may be passed on depends on the trai
 """
 
 
+_NEXT_ITEM_TEMPLATE = """\
+# modit-next_item
+
+A retriever of the next item. From a session, items by id with the oldest first, it generates semantic IDs within the
+trie of all items' IDs and ranks the items that have them. {beams} IDs are decoded for a session.
+
+- Data: `{catalogue}`, {days}; {items:,} items.
+- Made with preset `{preset}`, seed {seed}.
+- Verdict: **{status}**.
+{reasons}
+
+## Figures
+
+Share of test cases whose target is among the first 10 items (Recall@10), over all items. Targets are the last items of
+sessions. Intervals are 95 % intervals of a bootstrap over users.
+
+{table}
+
+## Limits
+
+- Items that occur in no training session are seldom found; the slice *cold* of the report says how seldom.
+- The figures are of the sessions of this catalogue; they say nothing about another catalogue.
+- What people did in the past was shaped by what they were shown; the figures do not correct for that.
+- Fairness to groups of people or of makers of items was not measured.
+
+## Licence
+
+The code is Apache-2.0. Whether the weights may be passed on depends on the training data.
+"""
+
+
+def next_item_card(facts: Json, run: Json, judged: Json, window: dict[str, str] | None, items: int) -> str:
+    """The card of a retriever of the next item as Markdown.
+
+    Args:
+        facts: `retriever.json`.
+        run: `catalogue`, `preset` and `seed` of the run.
+        judged: Its part of `verdict.json`.
+        window: Days of the data, or None.
+        items: N.
+    """
+    table = ["| row | Recall@10 [95 %] |", "|---|---|"]
+    table += [f"| {row['name']} | {row['recall_at_10']:.4f} {_between(row)} |" for row in judged["rows"]]
+    return _NEXT_ITEM_TEMPLATE.format(
+        beams=facts["beams"], items=items, table="\n".join(table), **_made_with(run, judged, window)
+    )
+
+
+def _between(row: Json) -> str:
+    return f"[{row['low']:.4f}, {row['high']:.4f}]" if row["low"] is not None else ""
+
+
+def _made_with(run: Json, judged: Json, window: dict[str, str] | None) -> Json:
+    """What cards of all kinds say of run, data and verdict."""
+    return {
+        "catalogue": run["catalogue"],
+        "days": f"{window['start']} to the day before {window['end']}" if window else "all that the input had",
+        "preset": run["preset"],
+        "seed": run["seed"],
+        "status": judged["status"],
+        "reasons": "\n".join(f"  - {reason}" for reason in judged["reasons"]),
+    }
+
+
 def model_card(
     info: SamplerInfo, stage: SecondStage, run: Json, judged: Json, window: dict[str, str] | None, items: int
 ) -> str:
@@ -53,15 +117,10 @@ def model_card(
         guidance=info.guidance,
         readout=_readout(info),
         second_stage=_second_stage(stage),
-        catalogue=run["catalogue"],
-        days=f"{window['start']} to the day before {window['end']}" if window else "all that the input had",
         items=items,
-        preset=run["preset"],
-        seed=run["seed"],
-        status=judged["status"],
-        reasons="\n".join(f"  - {reason}" for reason in judged["reasons"]),
         table="\n".join(_table(judged["splits"])),
         limits="\n".join(f"- {limit}" for limit in _limits(info)),
+        **_made_with(run, judged, window),
     )
 
 

@@ -8,35 +8,42 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from pydantic import with_config
 
-from modit.core.artifacts import ArtifactStore
+from modit.core.artifacts import MANIFEST, ArtifactStore
 from modit.core.errors import ArtifactError
+from modit.core.names import NEXT_ITEM
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
 from modit.evaluate.task import BaselineModel
 from modit.index.item_index import ItemIndex
-from modit.inference.retrieval import Query, SamplerRetriever
+from modit.inference.items import load_item_table
+from modit.inference.next_item import load_next_item
+from modit.inference.retrieval import Query, Retriever, SamplerRetriever, SearchResult
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
+from modit.inference.sessions import SessionQuery
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
 from modit.release.bundle.embedding_space import difference_of
-from modit.release.bundle.loading import ReleaseSource, load_domain_sampler
+from modit.release.bundle.loading import ReleaseSource, load_domain_sampler, load_sessions_retriever
 from modit.release.documents import STRICT, Json, read_document, write_document
+from modit.release.kinds import kind_of
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.model_version import CHAMPION, LOG_TAG, NamedVersion
 from modit.release.model_registry.registry_access import has_models
 from modit.release.model_registry.release_state import resolve_version
 
 CHAMPION_FILE, NEW_ITEMS_FILE = "champion.json", "new_items.npy"
+# Of a retriever of the next item.
+RETRIEVER_FOLDER, ROWS_FILE = "retriever", "rows.npy"
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
-_FACTS = ("status", "reason", "model", "version", "sampler_digest", "lost_items")
+_FACTS = ("status", "reason", "model", "version", "model_digest", "lost_items")
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
 _COMPARED_ITEMS = 2_000
 
@@ -50,7 +57,8 @@ class Champion:
         status: "none": nothing was promoted yet; "ready": it can be judged; "other_space": it works on other
             embeddings; "unreadable": its files are missing, damaged or not what was registered.
         reason: Why it is not ready, or None.
-        model: Registered name; this, `version`, `run` (an address) and the digests are as registered, or None.
+        model: Registered name; this, `version`, `run` (an address) and the digests (of the model's file, and of what
+            it searches) are as registered, or None.
         lost_items: Share in [0, 1] of the items of its catalogue that today's catalogue lacks; callers would no longer
             find them. None where it cannot be judged.
     """
@@ -60,7 +68,7 @@ class Champion:
     model: str | None = None
     version: int | None = None
     run: str | None = None
-    sampler_digest: str | None = None
+    model_digest: str | None = None
     index_digest: str | None = None
     lost_items: float | None = None
 
@@ -97,40 +105,70 @@ def named_champion(registry: str, domain: str) -> NamedVersion | None:
 
 
 def fetch_champion(named: NamedVersion | None, domain: str, catalog: Catalog, folder: Path) -> Champion:
-    """Writes `champion.json` and, of a champion that can be judged, `sampler.onnx` and `new_items.npy`.
+    """Writes `champion.json` and, of a champion that can be judged, its files and `new_items.npy`.
 
-    The last has for each item of today's catalogue whether the champion's catalogue lacked it.
+    The files are `sampler.onnx`, or of a retriever of the next item the folder `retriever` and `rows.npy`: the row of
+    each of its items in today's catalogue, int64, -1 for one that is gone. `new_items.npy` has for each item of today's
+    catalogue whether the champion's catalogue lacked it.
     """
     if named is None:
         found = Champion(NONE, f"no version of modit-{domain} has the alias {CHAMPION}")
     else:
         try:
-            found = _fetch(named, domain, catalog, folder)
+            fetch = _fetch_retriever if domain == NEXT_ITEM else _fetch_sampler
+            found = fetch(ReleaseSource.of(named), catalog, folder)
         except ArtifactError as error:
-            run_uri, sampler, index = (named.tags.get(name) for name in ("run_uri", "sampler_digest", "index_digest"))
-            found = Champion(UNREADABLE, str(error), named.model, named.version, run_uri, sampler, index)
+            run_uri, model, index = (
+                named.tags.get(name) for name in ("run_uri", kind_of(domain).model_tag, "index_digest")
+            )
+            found = Champion(UNREADABLE, str(error), named.model, named.version, run_uri, model, index)
     found.save(folder)
     return found
 
 
-def _fetch(named: NamedVersion, domain: str, catalog: Catalog, folder: Path) -> Champion:
-    source = ReleaseSource.of(named)
-    run, sampler_digest = source.run_uri, source.sampler_digest
+def _fetch_sampler(source: ReleaseSource, catalog: Catalog, folder: Path) -> Champion:
     with tempfile.TemporaryDirectory(prefix="modit-") as cache:
-        store = ArtifactStore(Storage(run), Path(cache))
-        file = store.read("sampler", domain) / SAMPLER_FILE
-        if (digest := sha256_of_file(file)) != sampler_digest:
-            raise ArtifactError(f"{run}: sha256 of {SAMPLER_FILE} is {digest}; the registry has {sampler_digest}")
-        info = load_domain_sampler(file.parent, domain).info
+        store = ArtifactStore(Storage(source.run_uri), Path(cache))
+        file = _model_file(store, source)
+        info = load_domain_sampler(file.parent, source.domain).info
         items = store.read("catalog", files=(_ITEMS, _EMBEDDINGS))
-        ids = np.array(pq.read_table(items / _ITEMS, columns=["item_id"])["item_id"].to_pylist(), dtype=str)
+        ids = load_item_table(items).item_ids
         reason = _other_space(catalog, ids, np.load(items / _EMBEDDINGS, mmap_mode="r"), info.dimension)
-        facts = (named.model, named.version, run, sampler_digest, source.index_digest)
         if reason:
-            return Champion(OTHER_SPACE, reason, *facts)
+            return Champion(OTHER_SPACE, reason, *_facts(source))
         shutil.copyfile(file, folder / SAMPLER_FILE)
-        np.save(folder / NEW_ITEMS_FILE, ~np.isin(catalog.item_ids, ids))
-    return Champion(READY, None, *facts, lost_items=float(1 - np.isin(ids, catalog.item_ids).mean()))
+    return _ready(source, catalog, ids, folder)
+
+
+def _fetch_retriever(source: ReleaseSource, catalog: Catalog, folder: Path) -> Champion:
+    """A retriever of the next item reads ids and no vectors, so its catalogue may have any embeddings."""
+    with tempfile.TemporaryDirectory(prefix="modit-") as cache:
+        store = ArtifactStore(Storage(source.run_uri), Path(cache))
+        exported, items = _model_file(store, source).parent, store.read("catalog", files=(_ITEMS,))
+        ids = load_sessions_retriever(exported, items)[1].item_ids
+        shutil.copytree(exported, folder / RETRIEVER_FOLDER, ignore=shutil.ignore_patterns(MANIFEST))
+    places = {name: row for row, name in enumerate(catalog.item_ids.tolist())}
+    np.save(folder / ROWS_FILE, np.array([places.get(name, -1) for name in ids.tolist()], np.int64))
+    return _ready(source, catalog, ids, folder)
+
+
+def _model_file(store: ArtifactStore, source: ReleaseSource) -> Path:
+    """The file of the model that was registered, in the folder of its artifact."""
+    part, name = source.kind.model
+    file = store.read(source.kind.parts[part].artifact, source.kind.folder_of(source.domain)) / name
+    if (digest := sha256_of_file(file)) != source.model_digest:
+        raise ArtifactError(f"{source.run_uri}: sha256 of {name} is {digest}; the registry has {source.model_digest}")
+    return file
+
+
+def _ready(source: ReleaseSource, catalog: Catalog, ids: np.ndarray, folder: Path) -> Champion:
+    """A champion that can be judged, whose catalogue has these items."""
+    np.save(folder / NEW_ITEMS_FILE, ~np.isin(catalog.item_ids, ids))
+    return Champion(READY, None, *_facts(source), lost_items=float(1 - np.isin(ids, catalog.item_ids).mean()))
+
+
+def _facts(source: ReleaseSource) -> tuple[str, int, str, str, str]:
+    return source.model, source.version, source.run_uri, source.model_digest, source.index_digest
 
 
 def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimension: int) -> str | None:
@@ -157,3 +195,51 @@ def load_champion(
         return None
     retriever = SamplerRetriever(load_sampler(folder / SAMPLER_FILE), index, True, verdicts, patterns)
     return BaselineModel(retriever, np.load(folder / NEW_ITEMS_FILE))
+
+
+@dataclass(frozen=True, eq=False)
+class OtherCatalogue:
+    """A retriever of the next item of another catalogue, asked and answered in rows of today's.
+
+    Items that it does not know are left out of sessions, and items that are gone are no results.
+
+    Attributes:
+        retriever: Knows rows of its own catalogue.
+        here: The row in today's catalogue of each of its items, int64 [M]; -1 for one that is gone.
+        there: The row in its catalogue of each of today's items, int64 [N]; -1 for one that is new.
+    """
+
+    retriever: Retriever[SessionQuery]
+    here: np.ndarray
+    there: np.ndarray
+
+    @classmethod
+    def of(cls, retriever: Retriever[SessionQuery], here: np.ndarray, items: int) -> OtherCatalogue:
+        """Of a retriever, the place of its items, and the number of today's."""
+        there = np.full(items, -1, np.int64)
+        there[here[here >= 0]] = np.flatnonzero(here >= 0)
+        return cls(retriever, here, there)
+
+    def retrieve(self, requests: Sequence[SessionQuery]) -> list[SearchResult]:
+        """Answers requests in rows of today's catalogue."""
+        found = self.retriever.retrieve([self._asked(each) for each in requests])
+        return [each._replace(rows=self.here[each.rows]) for each in found]
+
+    def _asked(self, request: SessionQuery) -> SessionQuery:
+        history, exclude = (rows[rows >= 0] for rows in (self.there[request.history], self.there[request.exclude]))
+        allowed = self.here >= 0
+        if request.allowed is not None:
+            allowed &= request.allowed[self.here]
+        return SessionQuery(history, request.k, exclude, None if allowed.all() else allowed)
+
+
+def load_next_item_champion(champion: Champion, folder: Path) -> BaselineModel[SessionQuery] | None:
+    """Loads the champion of the task `next_item` as a row; None where it cannot be judged.
+
+    It answers from its own IDs, as it does in service: items that are new today are none of its results.
+    """
+    if champion.status != READY:
+        return None
+    new_items = np.load(folder / NEW_ITEMS_FILE)
+    retriever = load_next_item(folder / RETRIEVER_FOLDER)
+    return BaselineModel(OtherCatalogue.of(retriever, np.load(folder / ROWS_FILE), len(new_items)), new_items)

@@ -29,7 +29,7 @@ from modit.evaluate.names import (
 from modit.evaluate.seeds.slices import HEAD, SLICES, TAIL
 from modit.release.documents import Json
 
-_ROUNDING = 2e-6  # evaluations are rounded to 6 decimals
+ROUNDING = 2e-6  # evaluations are rounded to 6 decimals
 _TOLERANCE = 1e-5
 # What the verdict calls the rows that HPPO, and HPPO with a reranked list, are compared with.
 _KEYS = {
@@ -40,11 +40,11 @@ _KEYS = {
     AGAINST_CHAMPION: "champion",
 }
 
-_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _SignedShare = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
-def _by_name(kind: str, entries: list[Any]) -> dict[str, Any]:
+def by_name(kind: str, entries: list[Any]) -> dict[str, Any]:
     """Entries of a list by their names, each of which may occur once."""
     if not all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in entries):
         raise ValueError("allowed: entries with a name")
@@ -54,11 +54,13 @@ def _by_name(kind: str, entries: list[Any]) -> dict[str, Any]:
     return dict(zip(names, entries, strict=True))
 
 
-class _Figures(BaseModel):
+class Figures(BaseModel):
+    """Figures that are read strictly: every field has its type, and unknown ones are ignored."""
+
     model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
 
 
-class Difference(_Figures):
+class Difference(Figures):
     """A paired difference with its 95 % interval over patterns, in shares.
 
     Attributes:
@@ -90,22 +92,22 @@ class Difference(_Figures):
         return f"{100 * self.mean:+.1f} points, interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
 
 
-class _Pair(_Figures):
+class _Pair(Figures):
     joint: Difference
     same: Difference
 
 
-class _Row(_Figures):
-    joint: _Share
-    same: _Share
+class _Row(Figures):
+    joint: Share
+    same: Share
 
 
-class _Best(_Figures):
+class _Best(Figures):
     test: str
     two_stage: str
 
 
-class SliceFigures(_Figures):
+class SliceFigures(Figures):
     """A slice of a split.
 
     Attributes:
@@ -127,7 +129,7 @@ class SliceFigures(_Figures):
         return self
 
 
-class SplitFigures(_Figures):
+class SplitFigures(Figures):
     """What the gate looks at in one split of one domain.
 
     Attributes:
@@ -142,11 +144,11 @@ class SplitFigures(_Figures):
 
     champion: bool
     cases: Annotated[int, Field(ge=1)]
-    rows: Annotated[dict[str, _Row], BeforeValidator(partial(_by_name, "row"))]
+    rows: Annotated[dict[str, _Row], BeforeValidator(partial(by_name, "row"))]
     best_classical: _Best
-    comparisons: Annotated[dict[str, _Pair], BeforeValidator(partial(_by_name, "comparison"))]
+    comparisons: Annotated[dict[str, _Pair], BeforeValidator(partial(by_name, "comparison"))]
     slices_against: str
-    slices: Annotated[dict[str, SliceFigures], BeforeValidator(partial(_by_name, "slice"))]
+    slices: Annotated[dict[str, SliceFigures], BeforeValidator(partial(by_name, "slice"))]
 
     @property
     def compared(self) -> dict[str, tuple[str, str]]:
@@ -169,7 +171,7 @@ class SplitFigures(_Figures):
             for figure in ("joint", "same"):
                 mean = getattr(self.comparisons[name], figure).mean
                 expected = getattr(self.rows[row], figure) - getattr(self.rows[other], figure)
-                if abs(mean - expected) > _ROUNDING:
+                if abs(mean - expected) > ROUNDING:
                     raise ValueError(
                         f"{name}, {figure}: the mean difference is {mean}, that of the rows {expected:.6f}"
                     )

@@ -21,13 +21,14 @@ from modit.release.gate.champion import NONE, OTHER_SPACE, READY, Champion
 from modit.release.gate.figures import SplitFigures, read_figures
 from modit.release.gate.quality import Finding, enough_patterns, items_kept, nothing_judged, split_findings
 from modit.release.gate.servability import CHECKS, LOADS, Check
+from modit.release.kinds import SAMPLER
 from modit.release.params import GateParams
 from modit.release.verdict import FAIL, FAILED, PASS, SKIPPED
 
 QUALITY, SERVABILITY = "quality", "servability"
 FIRST = "no champion: absolute thresholds"
 # Sections that say what a candidate must reach.
-_JUDGING = ("gate", "servability")
+_JUDGING = ("gate", "gate_next_item", "servability")
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,12 @@ def judge(
     }
 
 
-def basis_of(champion: Champion, params: GateParams) -> str:
-    """What a candidate is compared with, as a phrase."""
+def basis_of(champion: Champion, absolute: bool = False) -> str:
+    """What a candidate is compared with, as a phrase; `absolute` as in `judged_by`."""
     if champion.status == NONE:
         return FIRST
     if champion.status == READY:
         return f"champion {champion.label}"
-    absolute = champion.status == OTHER_SPACE and params.incomparable == "absolute"
     return f"champion {champion.label} cannot be compared: {'absolute thresholds' if absolute else 'refused'}"
 
 
@@ -133,13 +133,32 @@ def _judge_domain(evidence: Evidence, params: GateParams) -> Json:
     evidence.verify()
     champion = evidence.champion
     splits, quality = _quality(evidence, params)
-    keys = {QUALITY: quality, SERVABILITY: _servability(evidence)}
+    served = served_as_exported(evidence.domain, evidence.servability, evidence.parity, CHECKS[SAMPLER])
+    absolute = champion.status == OTHER_SPACE and params.incomparable == "absolute"
+    return judged_by(champion, {QUALITY: quality, SERVABILITY: served}, absolute) | {
+        "budgets": evidence.servability["budgets"],
+        "figures": _headline(splits) | {"parity difference": evidence.parity["greatest_difference"]},
+        "splits": {name: figures.as_json() for name, figures in splits.items()},
+    }
+
+
+def judged_by(champion: Champion, keys: Mapping[str, Sequence[Finding]], absolute: bool = False) -> Json:
+    """The part of a verdict that follows from the findings of each key.
+
+    Args:
+        champion: That was compared with.
+        keys: Key -> its findings.
+        absolute: Whether absolute thresholds replace a champion that cannot be compared.
+
+    Returns:
+        `status`, `basis`, `champion`, `keys`, `reasons` and `words`.
+    """
     findings = [finding for key in keys.values() for finding in key]
     failed = [finding.sentence for finding in findings if finding.holds is False]
     reasons = failed or [finding.sentence for finding in findings]
     return {
         "status": FAIL if failed else PASS,
-        "basis": basis_of(champion, params),
+        "basis": basis_of(champion, absolute),
         "champion": None if champion.status == NONE else champion.facts,
         "keys": {
             name: {
@@ -150,9 +169,6 @@ def _judge_domain(evidence: Evidence, params: GateParams) -> Json:
         },
         "reasons": reasons,
         "words": f"not promoted: {'; '.join(failed)}" if failed else f"may be promoted: {'; '.join(reasons[:2])}",
-        "budgets": evidence.servability["budgets"],
-        "figures": _headline(splits) | {"parity difference": evidence.parity["greatest_difference"]},
-        "splits": {name: figures.as_json() for name, figures in splits.items()},
     }
 
 
@@ -184,36 +200,58 @@ def _comparable(champion: Champion, params: GateParams) -> list[Finding]:
     if champion.status == NONE:
         return []
     if champion.status == READY:
-        lost = champion.lost_items
-        if lost is None or not 0 <= lost <= 1:
-            raise ArtifactError(f"champion.json of {champion.label}: lost_items is {lost}; allowed: 0 to 1")
-        return [items_kept(lost, params, f"champion {champion.label}")]
-    holds = champion.status == OTHER_SPACE and params.incomparable == "absolute"
-    return [
-        Finding("comparable", holds, f"champion {champion.label} cannot be judged on today's cases: {champion.reason}")
-    ]
+        return [kept_items(champion, params.lost_items)]
+    return [not_comparable(champion, champion.status == OTHER_SPACE and params.incomparable == "absolute")]
 
 
-def _servability(evidence: Evidence) -> list[Finding]:
-    domain, checks = evidence.domain, evidence.servability["checks"]
+def kept_items(champion: Champion, allowed: float) -> Finding:
+    """Whether the candidate's catalogue has the items of a champion that can be judged, but for a share.
+
+    Raises:
+        ArtifactError: `champion.json` has no such share.
+    """
+    lost = champion.lost_items
+    if lost is None or not 0 <= lost <= 1:
+        raise ArtifactError(f"champion.json of {champion.label}: lost_items is {lost}; allowed: 0 to 1")
+    return items_kept(lost, allowed, f"champion {champion.label}")
+
+
+def not_comparable(champion: Champion, holds: bool = False) -> Finding:
+    """The finding on a champion that cannot be judged."""
+    sentence = f"champion {champion.label} cannot be judged on today's cases: {champion.reason}"
+    return Finding("comparable", holds, sentence)
+
+
+def served_as_exported(domain: str, servability: Json, parity: Json, wanted: Sequence[str]) -> list[Finding]:
+    """The findings of the servability key.
+
+    Args:
+        domain: Whose they are.
+        servability: `servability.json`.
+        parity: `parity.json`.
+        wanted: Names of the checks that must have been made.
+
+    Raises:
+        ArtifactError: One was not made, or a file says what it cannot say.
+    """
+    checks = servability["checks"]
     found = [parse_document(check, Check, f"servability.json, domain {domain}: {check}") for check in checks]
-    wanted = (LOADS,) if found and found[0].name == LOADS and not found[0].holds else CHECKS
-    if tuple(each.name for each in found) != wanted:
+    if found and found[0].name == LOADS and not found[0].holds:
+        wanted = (LOADS,)
+    if [each.name for each in found] != list(wanted):
         names = ", ".join(each.name for each in found) or "nothing"
         raise ArtifactError(
             f"servability.json, domain {domain}: checked {names}; the gate must read {', '.join(wanted)}"
         )
     served = [Finding(each.name, each.holds, f"serving: {each.sentence}") for each in found]
-    return [*served, _parity(evidence)]
+    return [*served, _parity(domain, parity)]
 
 
-def _parity(evidence: Evidence) -> Finding:
-    parity, difference = evidence.parity, evidence.parity.get("greatest_difference")
+def _parity(domain: str, parity: Json) -> Finding:
+    difference = parity.get("greatest_difference")
     # The limit is the gate's own: that of the file can be edited with it.
     if not isinstance(difference, float) or not 0 <= difference <= 1:
-        raise ArtifactError(
-            f"parity.json, domain {evidence.domain}: greatest_difference is {difference!r}; allowed: 0 to 1"
-        )
+        raise ArtifactError(f"parity.json, domain {domain}: greatest_difference is {difference!r}; allowed: 0 to 1")
     holds = parity.get("status") == "passed" and difference <= TOLERANCE
     verb = "answers as torch does" if holds else "does not answer as torch does"
     sentence = f"serving: the file {verb}: greatest difference {difference:.1e}, allowed {TOLERANCE:.0e}"

@@ -47,9 +47,8 @@ def nothing_judged(split: str, reason: str) -> Finding:
     return Finding(f"{split} {CASES}", False, f"on {_words(split)} nothing was judged: {reason}", {"cases": 0})
 
 
-def items_kept(lost: float, params: GateParams, champion: str) -> Finding:
+def items_kept(lost: float, allowed: float, champion: str) -> Finding:
     """The finding on items that callers find today and would no longer find: the share `lost` of the champion's."""
-    allowed = params.lost_items
     subject = f"{100 * lost:.1f} % of the items of {champion} are not in the candidate's catalogue"
     sentence = f"{subject}; at most {100 * allowed:.1f} % may go"
     return Finding(ITEMS, lost <= allowed, sentence, {"lost": lost, "allowed": allowed})
@@ -90,10 +89,10 @@ def split_findings(split: str, figures: SplitFigures, params: GateParams, champi
     ]
     if split in params.classical_splits:
         other = f"the best classical row ({figures.best_classical.test})"
-        findings.append(_not_below(f"{split} {CLASSICAL}", words, figures.comparisons[AGAINST_CLASSICAL].joint, other))
+        findings.append(not_below(f"{split} {CLASSICAL}", words, figures.comparisons[AGAINST_CLASSICAL].joint, other))
         other = f"the best two-stage row ({figures.best_classical.two_stage})"
         difference = figures.comparisons[AGAINST_TWO_STAGE].joint
-        findings.append(_not_below(f"{split} {TWO_STAGE}", words, difference, other, "its reranked list"))
+        findings.append(not_below(f"{split} {TWO_STAGE}", words, difference, other, "its reranked list"))
     return findings
 
 
@@ -103,9 +102,9 @@ def _against_champion(split: str, figures: SplitFigures, params: GateParams, cha
     if params.champion_rule == "no_loss":
         yield _no_loss(f"{split} {GAIN}", f"on {words} the change from {champion}", gain, params.noise_floor)
     elif split in params.gain_splits:
-        yield _gain(f"{split} {GAIN}", f"on {words} the gain over {champion}", gain, params.noise_floor)
+        yield gained(f"{split} {GAIN}", f"on {words} the gain over {champion}", gain, params.noise_floor)
     else:
-        yield _not_below(f"{split} {GAIN}", words, gain, champion)
+        yield not_below(f"{split} {GAIN}", words, gain, champion)
     holds = None if same.low is None else same.low >= -tolerance
     limit = f"the interval may not reach below {-100 * tolerance:.1f}"
     sentence = f"on {words} Same changes by {same.points}; {limit}"
@@ -117,11 +116,12 @@ def _against_champion(split: str, figures: SplitFigures, params: GateParams, cha
 
 def _absolute(split: str, figures: SplitFigures) -> Iterator[Finding]:
     words, gain = _words(split), figures.comparisons[SERVED_AGAINST_AVERAGE].joint
-    yield _gain(f"{split} {AVERAGE_GAIN}", f"on {words} the gain over averaging the seeds", gain, 0.0)
-    yield _not_below(f"{split} {SFT}", words, figures.comparisons[AGAINST_SFT].joint, SFT)
+    yield gained(f"{split} {AVERAGE_GAIN}", f"on {words} the gain over averaging the seeds", gain, 0.0)
+    yield not_below(f"{split} {SFT}", words, figures.comparisons[AGAINST_SFT].joint, SFT)
 
 
-def _gain(name: str, subject: str, gain: Difference, noise_floor: float) -> Finding:
+def gained(name: str, subject: str, gain: Difference, noise_floor: float) -> Finding:
+    """The finding on a gain that must be clear: an interval above 0, and a mean above the noise floor."""
     holds = None if gain.low is None else gain.low > 0 and gain.mean > noise_floor
     needed = f"; needed: more than {100 * noise_floor:.1f}, and an interval above 0" if holds is False else ""
     return Finding(name, holds, f"{subject} is {gain.points}{needed}", _numbers(gain, noise_floor=noise_floor))
@@ -133,7 +133,8 @@ def _no_loss(name: str, subject: str, change: Difference, noise_floor: float) ->
     return Finding(name, holds, f"{subject} is {change.points}{needed}", _numbers(change, noise_floor=noise_floor))
 
 
-def _not_below(name: str, words: str, difference: Difference, other: str, subject: str = "it") -> Finding:
+def not_below(name: str, words: str, difference: Difference, other: str, subject: str = "it") -> Finding:
+    """The finding on a difference to another row that must not be clearly below 0; `words` say on which cases."""
     holds = None if difference.high is None else difference.high >= 0
     verb = {None: "cannot be compared with", True: "is not below", False: "is significantly below"}[holds]
     return Finding(name, holds, f"on {words} {subject} {verb} {other}: {difference.points}", _numbers(difference))

@@ -1,4 +1,4 @@
-"""The servability key's evidence: a sampler is tried in a fresh process as the service runs it, against its budgets.
+"""The servability key's evidence: a model is tried in a fresh process as the service runs it, against its budgets.
 
 What a clock or a gauge measures differs from run to run. So it is not part of `servability.json`, whose digest is
 compared, but of the summary of the artifact's manifest. The sentence of a failed check has its figure.
@@ -19,12 +19,17 @@ from pydantic import with_config
 import modit
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM
 from modit.release.documents import STRICT, Json, write_document
+from modit.release.kinds import SAMPLER, SEMANTIC_IDS
 from modit.release.params import ServabilityParams
 
 SERVABILITY_FILE = "servability.json"
 LOADS, TORCH, LISTS, MEMORY = "loads", "no torch", "lists", "memory"
 LATENCY, RERANK_LATENCY = "latency", "latency with rerank"
-CHECKS = (LOADS, TORCH, LISTS, LATENCY, RERANK_LATENCY, MEMORY)
+# What is checked of each kind of retriever.
+CHECKS = {
+    SAMPLER: (LOADS, TORCH, LISTS, LATENCY, RERANK_LATENCY, MEMORY),
+    SEMANTIC_IDS: (LOADS, TORCH, LISTS, LATENCY, MEMORY),
+}
 MEASURED = ("p50_ms", "p99_ms", "rerank_p50_ms", "rerank_p99_ms", "peak_mb", "bytes")
 _TIMEOUT = 1_800.0
 
@@ -40,21 +45,27 @@ class Check:
 
 
 def try_in_fresh_process(
-    folders: Mapping[str, Path], digests: Mapping[str, str], scratch: Path, params: ServabilityParams
+    folders: Mapping[str, Path],
+    digests: Mapping[str, str],
+    scratch: Path,
+    params: ServabilityParams,
+    retriever: str = SAMPLER,
 ) -> Json:
     """Runs `modit.release.gate.servability_trial` with this interpreter.
 
     Args:
-        folders: Of the artifacts `sampler`, `second_stage`, `index` and `catalog`.
-        digests: `sampler_digest`, `second_stage_digest` and `index_digest` that these must have.
+        folders: As `try_sampler` or `try_retriever` there takes them.
+        digests: Likewise.
         scratch: For the order and the result.
         params: Section `servability`.
+        retriever: Kind of what is tried.
 
     Returns:
         What the trial found; `refused` with the reason where it found nothing.
     """
     order, result = scratch / "order.json", scratch / "result.json"
-    named = {"folders": {name: str(folder) for name, folder in folders.items()}, "digests": dict(digests)}
+    named: Json = {"retriever": retriever}
+    named |= {"folders": {name: str(folder) for name, folder in folders.items()}, "digests": dict(digests)}
     write_document(order, named | params.model_dump())
     result.unlink(missing_ok=True)
     library = str(Path(modit.__file__).resolve().parents[1])
@@ -72,19 +83,21 @@ def try_in_fresh_process(
 
 
 def judge_trial(found: Json, params: ServabilityParams) -> list[Check]:
-    """The checks of a trial, in the order of `CHECKS`; where the sampler did not load, only the first."""
+    """The checks of a trial, in the order of `CHECKS`; where the model did not load, only the first."""
     if "refused" in found:
         return [Check(LOADS, False, f"it cannot be served: {found['refused']}")]
-    allowed = params.memory_mb + params.index_copies * found["vectors_mb"]
+    allowed = params.memory_mb + params.index_copies * found["index_mb"]
     equal, needed = found["equal_lists"], IDENTICAL_LISTS_MINIMUM
-    query = f"a query of {found['seeds']} seeds"
-    reranked = f"p99 of {query}, its list of {found['rerank_items']} reranked,"
+    reranked = []
+    if "rerank_p99_ms" in found:
+        what = f"p99 of {found['query']}, its list of {found['rerank_items']} reranked,"
+        reranked = [_budget(RERANK_LATENCY, what, found["rerank_p99_ms"], params.p99_ms, "ms")]
     return [
         Check(LOADS, True, "it loads in a fresh process, with the digests and canaries that it was made with"),
         Check(TORCH, not found["torch"], f"serving it {'imports' if found['torch'] else 'does not import'} torch"),
         Check(LISTS, equal >= needed, f"{equal:.3f} of {found['lists']} lists equal torch's, at least {needed}"),
-        _budget(LATENCY, f"p99 of {query}", found["p99_ms"], params.p99_ms, "ms"),
-        _budget(RERANK_LATENCY, reranked, found["rerank_p99_ms"], params.p99_ms, "ms"),
+        _budget(LATENCY, f"p99 of {found['query']}", found["p99_ms"], params.p99_ms, "ms"),
+        *reranked,
         _budget(MEMORY, "peak memory", found["peak_mb"], allowed, "MiB"),
     ]
 

@@ -1,4 +1,4 @@
-"""`python -m modit.release.gate.servability_trial ORDER RESULT`: loads a sampler and queries it as the service does.
+"""`python -m modit.release.gate.servability_trial ORDER RESULT`: loads a model and asks it as the service does.
 
 It is a process of its own, so that its memory holds only what the service imports.
 """
@@ -16,14 +16,19 @@ import numpy as np
 
 from modit.core.errors import ArtifactError, ModitError
 from modit.core.storage import sha256_of_file
+from modit.index.item_codes import CODES_FILE
 from modit.inference.answers import Answer, equal_share, load_answers
-from modit.inference.items import Items, load_items
+from modit.inference.items import Items, ItemTable, load_items
+from modit.inference.next_item_files import RETRIEVER_FILE
 from modit.inference.retrieval import Query, Retriever, SamplerRetriever, retriever_over
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.inference.second_stage import served_second_stage
+from modit.inference.sessions import SessionQuery
 from modit.metric.second_stage import SECOND_STAGE_FILE, SecondStage
-from modit.release.bundle.canaries import ask
+from modit.release.bundle.canaries import ask, ask_session
+from modit.release.bundle.loading import load_sessions_retriever
+from modit.release.kinds import SAMPLER, SEMANTIC_IDS
 
 Json = dict[str, Any]
 _MIB = 1 << 20
@@ -35,15 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     order = json.loads(Path(order_path).read_text(encoding="utf-8"))
     try:
         folders = {name: Path(folder) for name, folder in order["folders"].items()}
-        result = try_candidate(folders, order["digests"], order)
+        result = _TRIALS[order["retriever"]](folders, order["digests"], order)
     except ModitError as error:
         result = {"refused": str(error)}
     Path(result_path).write_text(json.dumps(result), encoding="utf-8")
     return 0
 
 
-def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order: Json) -> Json:
-    """Loads the candidate and asks it.
+def try_sampler(folders: Mapping[str, Path], digests: Mapping[str, str], order: Json) -> Json:
+    """Loads a sampler with its second stage and asks it.
 
     Args:
         folders: Of the artifacts `sampler`, `second_stage`, `index` and `catalog`.
@@ -52,18 +57,16 @@ def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order
 
     Returns:
         `equal_lists` in [0, 1], `lists`, `p50_ms`, `p99_ms`, the same with a reranked list (`rerank_p50_ms`,
-        `rerank_p99_ms`) of `rerank_items`, `peak_mb`, `bytes` of the file, `vectors_mb`, `seeds`, and `torch`: whether
-        torch was imported.
+        `rerank_p99_ms`) of `rerank_items`, `peak_mb`, `bytes` of the file, `index_mb` of the vectors, `query`: what was
+        asked, in words, and `torch`: whether torch was imported.
 
     Raises:
         ModitError: The candidate does not load, or does not answer.
     """
     file = folders["sampler"] / SAMPLER_FILE
     of_stage = folders["second_stage"] / SECOND_STAGE_FILE
-    for place, name in ((file, "sampler_digest"), (of_stage, "second_stage_digest")):
-        found = sha256_of_file(place) if place.is_file() else "missing"
-        if found != digests[name]:
-            raise ArtifactError(f"{place}: {found}; {name} is {digests[name]}")
+    _expect_file(file, "sampler_digest", digests)
+    _expect_file(of_stage, "second_stage_digest", digests)
     sampler = load_sampler(file, threads=1)
     items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
     stage = SecondStage.load(folders["second_stage"], *items.embeddings.shape)
@@ -86,11 +89,54 @@ def try_candidate(folders: Mapping[str, Path], digests: Mapping[str, str], order
         "rerank_p99_ms": round(rerank_p99, 3),
         "rerank_items": reranker.reach(min(order["k"], len(items.index))),
         "bytes": file.stat().st_size,
-        "seeds": seeds,
+        "query": f"a query of {seeds} seeds",
         "peak_mb": round(peak_bytes() / _MIB, 1),
-        "vectors_mb": items.embeddings.size * 4 / _MIB,
+        "index_mb": items.embeddings.size * 4 / _MIB,
         "torch": "torch" in sys.modules,
     }
+
+
+def try_retriever(folders: Mapping[str, Path], digests: Mapping[str, str], order: Json) -> Json:
+    """Loads an exported retriever of the next item and asks it.
+
+    Args:
+        folders: Of the artifacts `exported_retriever` and `catalog`, as `retriever` and `catalog`.
+        digests: `retriever_digest` and `index_digest` that the first must have.
+        order: `k`, `warmup`, `queries` and `rounds` of section `servability`.
+
+    Returns:
+        As `try_sampler`, without what is of reranked lists; `index_mb` of all files.
+
+    Raises:
+        ModitError: The candidate does not load, or does not answer.
+    """
+    folder = folders["retriever"]
+    for name, what in ((RETRIEVER_FILE, "retriever_digest"), (CODES_FILE, "index_digest")):
+        _expect_file(folder / name, what, digests)
+    retriever, items = load_sessions_retriever(folder, folders["catalog"])
+    stored, size = load_answers(folder), sum(path.stat().st_size for path in folder.iterdir())
+    equal = equal_share(stored, lambda answer: _recommend_again(retriever, items, answer))
+    length, k = min(retriever.session_items, len(items)), min(order["k"], len(items))
+
+    def question(number: int) -> None:
+        rows = (number * length + np.arange(length, dtype=np.int64)) % len(items)
+        retriever.retrieve([SessionQuery(rows, k, rows[-1:])])
+
+    p50, p99 = fastest_round(question, order["warmup"], order["queries"], order["rounds"])
+    return {
+        "equal_lists": equal,
+        "lists": len(stored),
+        "p50_ms": round(p50, 3),
+        "p99_ms": round(p99, 3),
+        "bytes": size,
+        "query": f"a session of {length} items",
+        "peak_mb": round(peak_bytes() / _MIB, 1),
+        "index_mb": size / _MIB,
+        "torch": "torch" in sys.modules,
+    }
+
+
+_TRIALS = {SAMPLER: try_sampler, SEMANTIC_IDS: try_retriever}
 
 
 def fastest_round(ask: Callable[[int], None], warmup: int, queries: int, rounds: int) -> tuple[float, float]:
@@ -117,6 +163,21 @@ def peak_bytes() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise ModitError("/proc/self/status has no VmHWM: the memory of a trial can be measured on Linux only")
+
+
+def _expect_file(place: Path, name: str, digests: Mapping[str, str]) -> None:
+    found = sha256_of_file(place) if place.is_file() else "missing"
+    if found != digests[name]:
+        raise ArtifactError(f"{place}: {found}; {name} is {digests[name]}")
+
+
+def _recommend_again(
+    retriever: Retriever[SessionQuery], items: ItemTable, answer: Answer
+) -> tuple[list[str], list[float]]:
+    if (items.rows_of(answer.seeds) < 0).any():
+        return [], []
+    found = ask_session(retriever, items, answer.seeds, len(answer.items))
+    return found.items, found.scores
 
 
 def _answer_again(retriever: SamplerRetriever, items: Items, answer: Answer) -> tuple[list[str], list[float]]:

@@ -184,7 +184,9 @@ class MlflowRegistry:
         )
         for name, value in submission.metrics.items():
             # MLflow allows no @ in names.
-            self.client.log_metric(run.info.run_id, name.replace("@K", "_at_k").replace(" ", "_"), value)
+            self.client.log_metric(
+                run.info.run_id, name.replace("@K", "_at_k").replace("@", "_at_").replace(" ", "_"), value
+            )
         self.client.set_terminated(run.info.run_id)
         source = f"{run.info.artifact_uri}/{submission.files[0].name}"
         return self.client.create_model_version(submission.model, source, run.info.run_id, tags=submission.tags)

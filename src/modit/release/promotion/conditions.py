@@ -16,8 +16,9 @@ from modit.core.errors import ModitError
 from modit.core.storage import Storage
 from modit.release.bundle.bundle import SPACE_FILE, Bundle, expect_part
 from modit.release.bundle.embedding_space import Space
-from modit.release.bundle.loading import ReleaseSource, load_release, open_bundle
+from modit.release.bundle.loading import ReleaseSource, SeedsRelease, load_release, open_bundle
 from modit.release.documents import Json, read_strictly
+from modit.release.kinds import REPORT, VERDICT
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.model_version import NamedVersion
 from modit.release.model_registry.refusals import Refused
@@ -31,10 +32,13 @@ _CLOCKS_APART = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class VerifiedBundle:
-    """A bundle that was loaded and answered its canaries, with the domain's part of its verdict."""
+    """A bundle that was loaded and answered its canaries, with the domain's part of its verdict.
+
+    `space` is None of a kind whose callers send no vectors.
+    """
 
     bundle: Bundle
-    space: Space
+    space: Space | None
     judged: Json
 
 
@@ -45,16 +49,17 @@ def check_bundle(version: NamedVersion) -> VerifiedBundle:
         release = load_release(source)
         with tempfile.TemporaryDirectory(prefix="modit-") as folder:
             store = ArtifactStore(Storage(source.run_uri), Path(folder))
-            verdict = read_strictly(expect_part(store, release.bundle.parts["verdict"]) / VERDICT_FILE)
+            verdict = read_strictly(expect_part(store, release.bundle.parts[VERDICT]) / VERDICT_FILE)
     except (ModitError, OSError) as error:
         raise Refused("broken_bundle", f"{version.label}: {error}") from error
-    for name in ("verdict", "report"):
-        tag, file = f"{name}_digest", f"{name}.json"
+    for name, file in ((VERDICT, VERDICT_FILE), (REPORT, source.kind.report_file)):
+        tag = f"{name}_digest"
         if version.tags.get(tag) != (found := release.bundle.parts[name].files[file]):
             raise Refused(
                 "broken_bundle", f"tag {tag} of {version.label} is {version.tags.get(tag)}, {file} is {found}"
             )
-    return VerifiedBundle(release.bundle, release.space, verdict["domains"][version.domain])
+    space = release.space if isinstance(release, SeedsRelease) else None
+    return VerifiedBundle(release.bundle, space, verdict["domains"][version.domain])
 
 
 def check_verdict_digest(version: NamedVersion, given: str) -> None:
@@ -115,7 +120,7 @@ def check_against_champion(version: NamedVersion, verified: VerifiedBundle, stat
 
 def check_space(version: NamedVersion, verified: VerifiedBundle, state: ReleaseState, registry: MlflowRegistry) -> None:
     """Refuses (`other_space`) other embeddings than the champion's: callers who send vectors would get other items."""
-    if state.champion is None:
+    if state.champion is None or verified.space is None:
         return
     champion = registry.version(version.domain, state.champion.version)
     try:

@@ -12,10 +12,11 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
 from modit.core.storage import Storage, sha256_of_file
 from modit.core.workspace import cache_folder
+from modit.release.kinds import KINDS, OF_SEEDS, kind_of
 from modit.release.model_registry.model_version import PASSED
 from modit.release.verdict import VERDICT_FILE, data_docs, report_pages, verdict_text
 
-REGISTRATION, REGISTRATION_FILE = "registration", "registration.json"
+REGISTRATION_FILE = "registration.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def reviews_of_run(run: str) -> list[Review]:
         ArtifactError: The run has registered nothing, or an artifact is damaged.
     """
     store = ArtifactStore(Storage(run), cache_folder())
-    registered = store.read_json(REGISTRATION, REGISTRATION_FILE)
+    kind = next((each for each in KINDS if store.find(each.registration)), OF_SEEDS)
+    registered = store.read_json(kind.registration, REGISTRATION_FILE)
     return [
         review_of(run, f"{entry['model']}/{entry['version']}", domain, entry["digests"]["verdict"])
         for domain, entry in sorted(registered.items())
@@ -61,7 +63,7 @@ def review_of(run: str, version: str, domain: str, verdict: str) -> Review:
         ConfigError: The run has another verdict by now.
     """
     store = ArtifactStore(Storage(run), cache_folder())
-    folder = store.read("verdict")
+    folder = store.read(kind_of(domain).verdict)
     if (found := sha256_of_file(folder / VERDICT_FILE)) != verdict:
         raise ConfigError(f"{version} was registered with the verdict {verdict}; that of {run} is {found} by now")
     judged = json.loads((folder / VERDICT_FILE).read_text(encoding="utf-8"))

@@ -99,7 +99,7 @@ def record_of(
         code=str(code),
         code_parts={manifest.step: manifest.key_parts["code"] for manifest in lineage},
         environment=environment(),
-        remote=summaries.get("versions", {}).get("remote", ""),
+        remote=next((each["remote"] for each in summaries.values() if "remote" in each), ""),
         versions=versions,
         artifacts=tuple(
             RecordedArtifact(each.kind, each.domain, each.step, each.digest, {f.name: f.sha256 for f in each.files})

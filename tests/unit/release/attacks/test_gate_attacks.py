@@ -152,7 +152,7 @@ def test_attack_slices_are_compared_with_an_easier_row():
 
 def test_attack_champion_is_swapped_for_a_weaker_one():
     """The evaluation compared with another sampler than the champion that was fetched -> their digests differ."""
-    found = replace(evidence(champion=CHAMPION), champion=replace(CHAMPION, sampler_digest="f" * 64))
+    found = replace(evidence(champion=CHAMPION), champion=replace(CHAMPION, model_digest="f" * 64))
     refused(found, "domain drama, evaluation.json: champion is .*not of one run")
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.release.bundle.bundle import PARTS, Bundle
+from modit.release.bundle.bundle import Bundle
 from modit.release.bundle.canaries import Canary, expect_answers, load_canaries
 from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.kinds import OF_SEEDS
 from tests.unit.serve.bundles import Bundle as Run
 from tests.unit.serve.bundles import make_catalog
 
@@ -34,7 +35,7 @@ def test_it_names_every_part_and_the_same_ingredients_give_the_same_bytes(run):
     folder = Path(run.run) / "bundle" / "drama"
     first = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
     bundle = run.manifest("drama")
-    assert set(bundle.parts) == set(PARTS) and set(first) == set(bundle.files) | {"bundle.json"}
+    assert set(bundle.parts) == set(OF_SEEDS.parts) and set(first) == set(bundle.files) | {"bundle.json"}
     run.bind("drama")
     assert {name: (folder / name).read_bytes() for name in first} == first
 
@@ -57,7 +58,7 @@ def test_the_card_has_data_figures_verdict_limits_and_licence(run):
 
 
 def test_canaries_of_both_splits_are_asked_and_another_answer_is_named(release, run):
-    canaries = load_canaries(Path(run.run) / "bundle" / "drama" / "canaries.json")
+    canaries = load_canaries(Path(run.run) / "bundle" / "drama" / "canaries.json", Canary)
     assert len(canaries) == 8 and all(len(canary.items) == 10 for canary in canaries)
     assert not any(set(canary.seeds) & set(canary.items) for canary in canaries)
     expect_answers(canaries, release.retriever, release.items, "it")
@@ -65,14 +66,14 @@ def test_canaries_of_both_splits_are_asked_and_another_answer_is_named(release, 
     for change, message in (
         ({"query": (-np.array(first["query"])).tolist()}, "another query than the stored one"),
         ({"items": canaries[1].items}, "canary 0 answers"),
-        ({"seeds": ["nobody", *first["seeds"][1:]]}, "the index has no item 'nobody'"),
+        ({"seeds": ["nobody", *first["seeds"][1:]]}, "the catalogue has no item 'nobody'"),
     ):
         with pytest.raises(ArtifactError, match=message):
             expect_answers([Canary(**first | change)], release.retriever, release.items, "it")
 
 
 def test_items_that_tie_at_the_end_of_a_list_may_come_or_not(release, run):
-    canary = load_canaries(Path(run.run) / "bundle" / "drama" / "canaries.json")[0]
+    canary = load_canaries(Path(run.run) / "bundle" / "drama" / "canaries.json", Canary)[0]
     tied = [*canary.scores[:-2], canary.scores[-1], canary.scores[-1]]
     other = Canary(canary.seeds, canary.query, [*canary.items[:-1], "another"], tied)
     if canary.scores[-2] - canary.scores[-1] > 1e-3:  # the stored scores must be those that come

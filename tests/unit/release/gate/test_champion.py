@@ -81,7 +81,7 @@ def test_a_champion_is_kept_with_what_judging_it_takes(tmp_path, bundle):
     champion = load_champion(found, tmp_path, index_of(bundle))
     assert champion is not None and np.flatnonzero(champion.new_items).tolist() == [7]
     assert champion.retriever.sampler.info.maximum_seeds == 12
-    assert set(found.facts) == {"status", "reason", "model", "version", "sampler_digest", "lost_items"}  # no address
+    assert set(found.facts) == {"status", "reason", "model", "version", "model_digest", "lost_items"}  # no address
     assert found.lost_items == pytest.approx(1 / len(ids))
 
 

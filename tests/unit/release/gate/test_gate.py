@@ -46,7 +46,7 @@ def test_a_first_run_is_held_to_absolute_thresholds_and_the_verdict_says_so():
 def test_with_a_champion_the_gain_over_it_decides_and_the_verdict_names_it():
     judged = verdict_of(evidence(champion=CHAMPION))["domains"]["drama"]
     assert (judged["status"], judged["basis"]) == ("PASS", "champion modit-drama/3")
-    assert (judged["champion"]["version"], judged["champion"]["sampler_digest"]) == (3, "d" * 64)
+    assert (judged["champion"]["version"], judged["champion"]["model_digest"]) == (3, "d" * 64)
     assert set(judged["keys"]) == {"quality", "servability"}
 
 
