@@ -100,7 +100,7 @@ class Material:
         parts = [subset(training, np.flatnonzero(chosen)) for chosen in (~out, out)]
         codes, model = ItemCodes.load(run / "item_codes" / CODES_FILE), run / "next_item_retriever" / MODEL_FILE
         counts = training_counts(training, len(catalog))
-        return cls(codes, load_decoder(model), parts[0], parts[1], counts, sessions, catalog, cases)
+        return cls(codes, load_decoder(model, codes), parts[0], parts[1], counts, sessions, catalog, cases)
 
 
 def subset(sequences: Sequences, chosen: np.ndarray) -> Sequences:

@@ -177,7 +177,7 @@ def main() -> None:
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
     codes = ItemCodes.load(chosen.run / "item_codes" / CODES_FILE)
-    model = load_decoder(chosen.run / "next_item_retriever" / MODEL_FILE)
+    model = load_decoder(chosen.run / "next_item_retriever" / MODEL_FILE, codes)
     with tempfile.TemporaryDirectory() as folder:
         export_decoder(model, Path(folder))
         onnx = OnnxNetwork(*(open_graph(Path(folder) / name, threads=1) for name in (ENCODE_FILE, STEP_FILE)))

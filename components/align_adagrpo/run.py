@@ -34,7 +34,7 @@ def run(context: StepContext) -> dict[str, Any]:
     catalog = Catalog.load(context.input("catalog"))
     sessions, params = Sessions(catalog.sequences), context.params.align_adagrpo
     codes = ItemCodes.load(context.input("item_codes") / CODES_FILE)
-    before = load_decoder(context.input("next_item_retriever_rad_dpo") / MODEL_FILE)
+    before = load_decoder(context.input("next_item_retriever_rad_dpo") / MODEL_FILE, codes)
     seed, folder = derived_seed(context.seed, "align_adagrpo"), context.output("next_item_retriever_adagrpo")
     training, counts = sessions.training, training_counts(sessions.training, len(catalog))
     cases = ValidationCases.drawn(sessions, codes, params.validation_cases, params.beams, seed)

@@ -28,7 +28,7 @@ def run(context: StepContext) -> dict[str, Any]:
     catalog = Catalog.load(context.input("catalog"))
     sessions, params = Sessions(catalog.sequences), context.params.align_rad_dpo
     codes = ItemCodes.load(context.input("item_codes") / CODES_FILE)
-    before = load_decoder(context.input("next_item_retriever") / MODEL_FILE)
+    before = load_decoder(context.input("next_item_retriever") / MODEL_FILE, codes)
     seed = derived_seed(context.seed, "align_rad_dpo")
     training, counts = sessions.training, training_counts(sessions.training, len(catalog))
 

@@ -20,6 +20,7 @@ from modit.evaluate.next_item.rows import Columns, sasrec_row, simple_rows
 from modit.evaluate.next_item.task import NextItemTask
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
+from modit.index.id_retrieval import IdRetriever
 from modit.inference.next_item import SessionRetriever, load_next_item
 from modit.release.bundle.making import exported_digests
 from modit.release.gate.champion import Champion, load_next_item_champion
@@ -45,7 +46,7 @@ def run(context: StepContext) -> dict[str, object]:
     sessions.require_training()
     codes, columns = context.input("item_codes"), Columns.of(catalog.item_ids)
     exported = context.input("exported_retriever")
-    free = SessionRetriever(load_retriever(context.input(_EXPORTED), codes, constrained=False, beams=params.beams))
+    free = load_retriever(context.input(_EXPORTED), codes, constrained=False, beams=params.beams)
     champion = Champion.load(context.input("next_item_champion"))
     baseline = load_next_item_champion(champion, context.input("next_item_champion"))
     models = [
@@ -59,7 +60,7 @@ def run(context: StepContext) -> dict[str, object]:
             for name, loss in ((SASREC_BINARY, "binary"), (SASREC_FULL, "full"))
         ),
     ]
-    task = NextItemTask(sessions, len(catalog), SERVED, SASREC_FULL, params, free)
+    task = NextItemTask(sessions, len(catalog), SERVED, SASREC_FULL, params, _over_all_tokens(free))
     settings = EvaluationSettings(derived_seed(context.seed, "evaluate_next_item"), params.resamples)
     simple = simple_rows(sessions.training, columns, params.ease_items_max)
     evaluation = evaluate_task(task, simple, models, settings, baseline)
@@ -69,3 +70,8 @@ def run(context: StepContext) -> dict[str, object]:
     save_evaluation(folder, evaluation, records)
     save_page(folder, evaluation.content, context.run_config.catalogue.rstrip("/").rsplit("/", 1)[-1])
     return headline(evaluation.content, task.primary)
+
+
+def _over_all_tokens(free: IdRetriever) -> SessionRetriever | None:
+    """Decodes without the trie; None for a network that was trained within it, as it knows no other IDs."""
+    return SessionRetriever(free) if free.softmax is None else None

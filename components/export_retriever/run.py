@@ -18,7 +18,7 @@ from modit.index.item_codes import CODES_FILE
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.answers import Answer, save_answers
 from modit.inference.next_item import SessionRetriever, load_next_item, open_network
-from modit.inference.next_item_files import PARITY_FILE, NextItemInfo, item_ids_digest
+from modit.inference.next_item_files import NODES_FILE, PARITY_FILE, NextItemInfo, item_ids_digest
 from modit.inference.sessions import SessionQuery
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, load_retriever
 
@@ -32,8 +32,8 @@ _ANSWERS, _SESSIONS = 32, 65
 def run(context: StepContext) -> dict[str, object]:
     """Reads the retriever after the last alignment, the IDs of items and their quantiser; writes `exported_retriever`.
 
-    The artifact: encode.onnx, step.onnx, item_codes.npz, quantizer.npz, retriever.json, parity.json, and answers.json
-    with what torch recommends after the first sessions. Beams are those that the evaluation judges.
+    The artifact: encode.onnx, step.onnx, node_vectors.npy, item_codes.npz, quantizer.npz, retriever.json, parity.json,
+    and answers.json with what torch recommends after the first sessions. Beams are those that the evaluation judges.
 
     Raises:
         ParityError: the files do not decode the same IDs as torch.
@@ -41,10 +41,12 @@ def run(context: StepContext) -> dict[str, object]:
     catalog, folder = Catalog.load(context.input("catalog")), context.output("exported_retriever")
     trained, codes = context.input("next_item_retriever_adagrpo"), context.input("item_codes")
     by_torch = load_retriever(trained, codes, beams=context.params.evaluate_next_item.beams)
-    model = load_decoder(trained / MODEL_FILE)
+    model = load_decoder(trained / MODEL_FILE, by_torch.codes)
     export_decoder(model, folder)
     for name in (CODES_FILE, QUANTIZER_FILE):
         shutil.copyfile(codes / name, folder / name)
+    nodes = by_torch.softmax.vectors if by_torch.softmax else None
+    np.save(folder / NODES_FILE, np.zeros((0, model.config.width + 1), np.float32) if nodes is None else nodes)
     info = NextItemInfo(
         vocabulary=model.config.vocabulary,
         width=model.config.width,
@@ -52,6 +54,8 @@ def run(context: StepContext) -> dict[str, object]:
         heads=model.config.heads,
         session_items=by_torch.session_items,
         items=len(catalog),
+        item_tokens=model.config.items,
+        within_trie=model.config.within_trie,
         dimension=Quantizer.load(folder / QUANTIZER_FILE).dimension,
         beams=by_torch.beams,
         k=DEPTH,

@@ -7,7 +7,7 @@ two files, because a search calls the second several times; each has the weights
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from modit.export.graph import single_graph, translate, write_model
 from modit.export.parity import ParityError
-from modit.index.beam_search import Beams, beam_search
-from modit.index.id_retrieval import IdRetriever, padded_prompts
+from modit.index.beam_search import Beams
+from modit.index.id_retrieval import IdRetriever
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
 from modit.inference.next_item_files import ENCODE_FILE, STEP_FILE, encode_values, graph_metadata, step_values
 from modit.semantic_ids.decoder import Decoder
@@ -33,9 +33,9 @@ class _Encode(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, prompts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, prompts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         states, cache = self.model.encode(prompts, lengths)
-        return self.model.logits(states).log_softmax(-1), cache
+        return self.model.logits(states).log_softmax(-1), states, cache
 
 
 class _Step(nn.Module):
@@ -45,9 +45,9 @@ class _Step(nn.Module):
 
     def forward(
         self, tokens: Tensor, parents: Tensor, lengths: Tensor, prompt: Tensor, decoded: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         states, cache = self.model.step(tokens, parents, lengths, prompt, decoded)
-        return self.model.logits(states).log_softmax(-1), cache
+        return self.model.logits(states).log_softmax(-1), states, cache
 
 
 @torch.no_grad()
@@ -95,7 +95,7 @@ class SearchParity:
 
 
 def search_parity(torch_ids: IdRetriever, file_ids: IdRetriever, sessions: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Decodes sessions with both, within the trie and over all tokens, in batches of several sizes.
+    """Decodes sessions with both, in batches of several sizes: within the trie and, where trained so, over all tokens.
 
     Args:
         torch_ids: The decoder of torch.
@@ -110,7 +110,7 @@ def search_parity(torch_ids: IdRetriever, file_ids: IdRetriever, sessions: Seque
             sessions have the same IDs.
     """
     table = []
-    for constrained in (True, False):
+    for constrained in (True, False) if torch_ids.softmax is None else (True,):
         for batch in _BATCHES:
             parts = [sessions[start : start + batch] for start in range(0, len(sessions), batch)]
             pairs = [(_decoded(torch_ids, part, constrained), _decoded(file_ids, part, constrained)) for part in parts]
@@ -141,8 +141,7 @@ def search_parity(torch_ids: IdRetriever, file_ids: IdRetriever, sessions: Seque
 
 
 def _decoded(ids: IdRetriever, sessions: Sequence[np.ndarray], constrained: bool) -> Beams:
-    prompts, lengths = padded_prompts(ids.codes, sessions, ids.session_items)
-    return beam_search(ids.network, prompts, lengths, ids.codes.trie, ids.codes.tokens.shape[1], ids.beams, constrained)
+    return replace(ids, constrained=constrained).search(sessions, ids.beams)
 
 
 def _difference(first: Beams, second: Beams) -> float:

@@ -18,10 +18,22 @@ from modit.index.item_codes import END, PAD, Trie
 State = TypeVar("State")
 
 
+class Predicted(NamedTuple):
+    """What a network says of the next token of some beams.
+
+    Attributes:
+        log_probabilities: of all tokens float32 [..., V].
+        states: hidden states float32 [..., H], which vectors of the trie's nodes are compared with.
+    """
+
+    log_probabilities: np.ndarray
+    states: np.ndarray
+
+
 class NextTokens(Protocol[State]):
     """A network that predicts the next token; PAD and BOS have log-probability -inf."""
 
-    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, State]:
+    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[Predicted, State]:
         """Reads prompts.
 
         Args:
@@ -29,12 +41,12 @@ class NextTokens(Protocol[State]):
             lengths: tokens of each prompt int64 [B], at least 1.
 
         Returns:
-            Log-probabilities of the first token after each prompt float32 [B, V], and what `step` goes on from: a state
-            of one beam for each prompt.
+            Of the first token after each prompt, [B, V] and [B, H]; and what `step` goes on from: a state of one beam
+            for each prompt.
         """
         ...
 
-    def step(self, tokens: np.ndarray, parents: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    def step(self, tokens: np.ndarray, parents: np.ndarray, state: State) -> tuple[Predicted, State]:
         """Goes on by one token.
 
         Args:
@@ -43,7 +55,7 @@ class NextTokens(Protocol[State]):
             state: of `encode` or of the step before.
 
         Returns:
-            Log-probabilities of the next token float32 [B, W, V], and the state of these W beams.
+            Of the next token of each beam, [B, W, V] and [B, W, H]; and the state of these W beams.
         """
         ...
 
@@ -76,6 +88,42 @@ class Beams:
         return self.decoded & (self.identifiers < 0)
 
 
+@dataclass(frozen=True, eq=False)
+class TrieSoftmax:
+    """The softmax over the tokens that lead on from a node (`modit.semantic_ids.trie_softmax`).
+
+    Attributes:
+        vectors: of the trie's nodes float32 [nodes, H + 1], the last number is a bias; those of the root are 0. None
+            without them.
+    """
+
+    vectors: np.ndarray | None = None
+
+    def normalized(
+        self, scores: np.ndarray, states: np.ndarray, counts: np.ndarray, owner: np.ndarray, reached: np.ndarray
+    ) -> np.ndarray:
+        """Log-probabilities that sum to 1 for each beam, float32 [n].
+
+        Args:
+            scores: of candidates float32 [n], those of a beam in a row.
+            states: of the beams float32 [b, H].
+            counts: candidates of each beam int64 [b].
+            owner: beam of each candidate int64 [n].
+            reached: node of each candidate int64 [n]; 0 for one that adds nothing.
+        """
+        there = np.flatnonzero(counts)
+        if not len(there):
+            return scores
+        if self.vectors is not None:
+            own = self.vectors[reached]
+            scores = scores + np.einsum("nh,nh->n", states[owner], own[:, :-1]) + own[:, -1]
+        starts = (np.cumsum(counts) - counts)[there]
+        highest, total = np.zeros(len(counts), np.float32), np.ones(len(counts), np.float32)
+        highest[there] = np.maximum.reduceat(scores, starts)
+        total[there] = np.add.reduceat(np.exp(scores - highest[owner]), starts)
+        return scores - (highest + np.log(total))[owner]
+
+
 class _Front(NamedTuple):
     """The beams at a depth; all [B, W].
 
@@ -103,6 +151,7 @@ def beam_search(
     width: int,
     constrained: bool = True,
     opened: Sequence[np.ndarray | None] | None = None,
+    softmax: TrieSoftmax | None = None,
 ) -> Beams:
     """Finds the most probable IDs after each prompt.
 
@@ -116,10 +165,12 @@ def beam_search(
         constrained: within the trie; else over all tokens, and what comes out may be no item's ID.
         opened: of each prompt, nodes of the trie that it may reach, as `Trie.opened` gives them; None for all. Read
             only within the trie.
+        softmax: of a network that was trained within the trie. Without it the network's own probabilities are taken,
+            and what it gives to tokens that lead nowhere is lost.
     """
     rows = len(prompts)
-    found, state = network.encode(prompts, lengths)
-    found = found[:, None]
+    first, state = network.encode(prompts, lengths)
+    found = Predicted(first.log_probabilities[:, None], first.states[:, None])
     start = np.zeros((rows, 1), np.int64)
     front = _Front(np.zeros((rows, 1), np.float32), start, start, start, np.zeros((rows, 1), bool))
     tokens, steps = np.zeros((rows, 1, 0), np.int64), 0
@@ -127,7 +178,7 @@ def beam_search(
         if depth:
             found, state = network.step(front.token, front.parent, state)
             steps += 1
-        front = _within(trie, found, front, width, opened) if constrained else _free(found, front, width)
+        front = _within(trie, found, front, width, opened, softmax) if constrained else _free(found, front, width)
         tokens = np.concatenate([np.take_along_axis(tokens, front.parent[..., None], 1), front.token[..., None]], -1)
         if front.ended.all():
             break
@@ -142,25 +193,35 @@ def beam_search(
 
 
 def _within(
-    trie: Trie, found: np.ndarray, front: _Front, width: int, opened: Sequence[np.ndarray | None] | None
+    trie: Trie,
+    found: Predicted,
+    front: _Front,
+    width: int,
+    opened: Sequence[np.ndarray | None] | None,
+    softmax: TrieSoftmax | None,
 ) -> _Front:
     """The best children of the beams' nodes. A beam that has ended stays as it is, at no cost.
 
     Only the tokens that lead somewhere are looked at, so that the work does not grow with the vocabulary.
     """
-    rows, beams, _ = found.shape
+    rows, beams, vocabulary = found.log_probabilities.shape
     node, ended, score = (values.ravel() for values in (front.node, front.ended, front.score))
     counts = np.where(ended, 1, trie.first_child[node + 1] - trie.first_child[node]) * np.isfinite(score)
     first = np.where(ended, node, trie.first_child[node])
     # Of each candidate: its beam, of all prompts', and the node that it leads to.
     owner = np.repeat(np.arange(rows * beams), counts)
     reached = np.arange(len(owner)) + (first - np.cumsum(counts) + counts)[owner]
-    if opened is not None:
-        kept = _open(reached, np.cumsum(counts.reshape(rows, beams).sum(1)), opened)
-        owner, reached = owner[kept], reached[kept]
     stays = ended[owner]
     token = np.where(stays, PAD, trie.token[reached])
-    total = score[owner] + np.where(stays, np.float32(0), found.reshape(rows * beams, -1)[owner, token])
+    own = np.where(stays, np.float32(0), found.log_probabilities.reshape(-1, vocabulary)[owner, token])
+    if softmax is not None:
+        own = softmax.normalized(
+            own, found.states.reshape(rows * beams, -1), counts, owner, np.where(stays, 0, reached)
+        )
+    total = score[owner] + own
+    if opened is not None:
+        kept = _open(reached, np.cumsum(counts.reshape(rows, beams).sum(1)), opened)
+        owner, reached, stays, token, total = (each[kept] for each in (owner, reached, stays, token, total))
     # A line for each prompt.
     prompt = owner // beams
     crowd = np.bincount(prompt, minlength=rows)
@@ -194,12 +255,13 @@ def _open(reached: np.ndarray, ends: np.ndarray, opened: Sequence[np.ndarray | N
     return kept
 
 
-def _free(found: np.ndarray, front: _Front, width: int) -> _Front:
+def _free(found: Predicted, front: _Front, width: int) -> _Front:
     """The best tokens of all."""
-    total = np.where(front.ended[..., None], np.float32(-np.inf), found) + front.score[..., None]
+    every = found.log_probabilities
+    total = np.where(front.ended[..., None], np.float32(-np.inf), every) + front.score[..., None]
     total[..., PAD] = np.where(front.ended, front.score, -np.inf)
-    score, chosen = _best(total.reshape(len(found), -1), width)
-    parent, token = np.divmod(chosen, found.shape[-1])
+    score, chosen = _best(total.reshape(len(every), -1), width)
+    parent, token = np.divmod(chosen, every.shape[-1])
     there = np.isfinite(score)
     token = np.where(there, token, PAD)
     ended = np.take_along_axis(front.ended, parent, 1) | (token == END) | ~there

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modit.index.beam_search import NextTokens, beam_search, ranked_items
-from modit.index.item_codes import BOS, PAD, ItemCodes
+from modit.index.beam_search import Beams, NextTokens, TrieSoftmax, beam_search, ranked_items
+from modit.index.item_codes import BOS, END, PAD, ItemCodes
 
 _SESSIONS_AT_ONCE = 64
 # Bounds the memory of wide beams: fewer sessions are decoded together.
@@ -35,17 +35,32 @@ class Recommendation(NamedTuple):
     items: int
 
 
-def session_tokens(codes: ItemCodes, items: np.ndarray) -> np.ndarray:
-    """BOS and the tokens of a session's items: rows of the catalogue [m] -> int64 [n]."""
-    tokens = codes.tokens[items].reshape(-1)
-    return np.concatenate([[BOS], tokens[tokens != PAD]]).astype(np.int64)
+def session_tokens(codes: ItemCodes, items: np.ndarray, item_tokens: int = 0) -> np.ndarray:
+    """BOS and the tokens of a session's items, int64 [n].
+
+    Args:
+        codes: IDs of all items.
+        items: rows of the catalogue int64 [m], oldest first.
+        item_tokens: the items of the first rows, so many, end with a token of their own, `vocabulary + row`, instead of
+            END. An item that came later ends with END.
+    """
+    tokens, rows = codes.tokens[items].astype(np.int64), np.asarray(items, np.int64)[:, None]
+    tokens = np.where((tokens == END) & (rows < item_tokens), codes.vocabulary + rows, tokens).reshape(-1)
+    return np.concatenate([[BOS], tokens[tokens != PAD]])
 
 
 def padded_prompts(
-    codes: ItemCodes, sessions: Sequence[np.ndarray], session_items: int
+    codes: ItemCodes, sessions: Sequence[np.ndarray], session_items: int, item_tokens: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The last items of each session as a prompt: tokens int64 [B, P], padded at the end, and their numbers [B]."""
-    prompts = [session_tokens(codes, np.asarray(items, np.int64)[-session_items:]) for items in sessions]
+    """The last items of each session as a prompt: tokens int64 [B, P], padded at the end, and their numbers [B].
+
+    Args:
+        codes: IDs of all items.
+        sessions: rows of the catalogue, oldest first.
+        session_items: most items of a session.
+        item_tokens: as of `session_tokens`.
+    """
+    prompts = [session_tokens(codes, np.asarray(items, np.int64)[-session_items:], item_tokens) for items in sessions]
     lengths = np.array([len(prompt) for prompt in prompts], np.int64)
     tokens = np.full((len(prompts), lengths.max(initial=1)), PAD, np.int64)
     for row, prompt in enumerate(prompts):
@@ -71,6 +86,8 @@ class IdRetriever:
         session_items: most items of a session that are read, the last ones.
         constrained: decode within the trie of IDs; else over all tokens.
         beams: IDs to decode for a session.
+        item_tokens: items that end with a token of their own in a prompt, those of the first rows.
+        softmax: of a network that was trained within the trie; else None.
     """
 
     network: NextTokens[Any]
@@ -78,6 +95,20 @@ class IdRetriever:
     session_items: int
     constrained: bool = True
     beams: int = 20
+    item_tokens: int = 0
+    softmax: TrieSoftmax | None = None
+
+    def prompts(self, histories: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of sessions int64 [B, P], padded at the end, and their numbers [B]."""
+        return padded_prompts(self.codes, histories, self.session_items, self.item_tokens)
+
+    def search(
+        self, histories: Sequence[np.ndarray], width: int, opened: Sequence[np.ndarray | None] | None = None
+    ) -> Beams:
+        """The IDs that are decoded after sessions; `opened` as of `beam_search`."""
+        prompts, lengths = self.prompts(histories)
+        trie, longest = self.codes.trie, self.codes.tokens.shape[1]
+        return beam_search(self.network, prompts, lengths, trie, longest, width, self.constrained, opened, self.softmax)
 
     def recommend(
         self,
@@ -122,7 +153,6 @@ class IdRetriever:
     def _decode(self, questions: list[_Question], count: int, width: int) -> tuple[list[Recommendation], list[int]]:
         """The answers of `width` beams, and how many IDs each session could have decoded; 0 without the trie."""
         trie = self.codes.trie
-        prompts, lengths = padded_prompts(self.codes, [each.history for each in questions], self.session_items)
         excluded, allowed = [each.excluded for each in questions], [each.allowed for each in questions]
         opened: list[np.ndarray | None] | None = None
         available = [0] * len(questions)
@@ -130,9 +160,7 @@ class IdRetriever:
             open_nodes = [trie.opened(*each) for each in zip(excluded, allowed, strict=True)]
             opened, available = [nodes for nodes, _ in open_nodes], [ids for _, ids in open_nodes]
             width = max(1, min(width, max(available)))
-        beams = beam_search(
-            self.network, prompts, lengths, trie, self.codes.tokens.shape[1], width, self.constrained, opened
-        )
+        beams = self.search([each.history for each in questions], width, opened)
         there = np.maximum(beams.identifiers, 0)
         crowd = trie.item_offsets[there + 1] - trie.item_offsets[there]
         items = np.where(beams.identifiers >= 0, crowd, 0).sum(1)

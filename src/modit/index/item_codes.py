@@ -80,6 +80,11 @@ class ItemCodes:
         """The trie of all IDs."""
         return Trie.of(self)
 
+    @cached_property
+    def nodes(self) -> np.ndarray:
+        """int64 [N, L + 1]: the node of the trie that each of `tokens` leads on from; 0 at padding."""
+        return np.maximum(self.trie.walk(self.tokens), 0)
+
     def with_suffix(self) -> ItemCodes:
         """Codes with one more layer that numbers the items of each ID in their order (TIGER, section 3.1).
 
@@ -287,19 +292,43 @@ class Trie:
             start, stop = stop, int(self.first_child[stop])
         return levels
 
+    def places_of(self, other: Trie) -> np.ndarray:
+        """The node of this trie that each node of another one, whose IDs are among its own, is; int64 [nodes of other].
+
+        Args:
+            other: with the same tokens.
+        """
+        keys = self.parent[1:] * self.vocabulary + self.token[1:]
+        found = np.zeros(len(other), np.int64)
+        for start, stop in other._levels:
+            wanted = found[other.parent[start:stop]] * self.vocabulary + other.token[start:stop]
+            found[start:stop] = np.searchsorted(keys, wanted) + 1
+        return found
+
     def items_of(self, identifier: int) -> np.ndarray:
         """Rows of the items of one ID, in their order."""
         return self.items[self.item_offsets[identifier] : self.item_offsets[identifier + 1]]
 
-    def find(self, tokens: np.ndarray) -> np.ndarray:
-        """The number of the ID that each row of tokens [n, T] spells up to its END; -1 where there is none."""
+    def walk(self, tokens: np.ndarray) -> np.ndarray:
+        """The node that each token leads on from, int64 [n, T]: the root for the first; -1 once out of the trie.
+
+        Args:
+            tokens: int64 [n, T], codes and END, then anything.
+        """
         keys = self.parent[1:] * self.vocabulary + self.token[1:]  # ascending
-        node, found = np.zeros(len(tokens), np.int64), np.full(len(tokens), -1, np.int64)
-        for column in np.asarray(tokens, np.int64).T:
+        node, nodes = np.zeros(len(tokens), np.int64), np.full(np.shape(tokens), -1, np.int64)
+        for depth, column in enumerate(np.asarray(tokens, np.int64).T):
+            nodes[:, depth] = node
             wanted = node * self.vocabulary + column
             place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
             node = np.where((node >= 0) & (keys[place] == wanted), place + 1, -1)
-            ended = (node >= 0) & (column == END)
-            found[ended] = self.identifier[node[ended]]
-            node[ended] = -1
+        return nodes
+
+    def find(self, tokens: np.ndarray) -> np.ndarray:
+        """The number of the ID that each row of tokens [n, T] spells up to its END; -1 where there is none."""
+        tokens = np.asarray(tokens, np.int64)
+        nodes = self.walk(np.concatenate([tokens, np.zeros((len(tokens), 1), np.int64)], 1))[:, 1:]
+        ended = (nodes >= 0) & (tokens == END)
+        found, rows = np.full(len(tokens), -1, np.int64), ended.any(1)
+        found[rows] = self.identifier[nodes[rows, ended[rows].argmax(1)]]
         return found

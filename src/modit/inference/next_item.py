@@ -11,11 +11,13 @@ import numpy as np
 import onnxruntime
 
 from modit.core.errors import ArtifactError, ContractError
+from modit.index.beam_search import Predicted, TrieSoftmax
 from modit.index.id_retrieval import IdRetriever
 from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.next_item_files import (
     ENCODE_FILE,
+    NODES_FILE,
     RETRIEVER_FILE,
     STEP_FILE,
     NextItemInfo,
@@ -47,16 +49,17 @@ class OnnxNetwork:
     encoder: onnxruntime.InferenceSession
     stepper: onnxruntime.InferenceSession
 
-    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, CachedTokens]:
+    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[Predicted, CachedTokens]:
         """Reads prompts."""
-        found, prompt = self.encoder.run(None, {"prompts": prompts, "lengths": lengths})
+        found, states, prompt = self.encoder.run(None, {"prompts": prompts, "lengths": lengths})
         rows, depth, pair, heads, _, width = prompt.shape
-        return found, CachedTokens(lengths, prompt, np.zeros((rows, 1, depth, pair, heads, 0, width), np.float32))
+        nothing = np.zeros((rows, 1, depth, pair, heads, 0, width), np.float32)
+        return Predicted(found, states), CachedTokens(lengths, prompt, nothing)
 
-    def step(self, tokens: np.ndarray, parents: np.ndarray, state: CachedTokens) -> tuple[np.ndarray, CachedTokens]:
+    def step(self, tokens: np.ndarray, parents: np.ndarray, state: CachedTokens) -> tuple[Predicted, CachedTokens]:
         """Goes on by one token."""
-        found, decoded = self.stepper.run(None, {"tokens": tokens, "parents": parents, **state._asdict()})
-        return found, state._replace(decoded=decoded)
+        found, states, decoded = self.stepper.run(None, {"tokens": tokens, "parents": parents, **state._asdict()})
+        return Predicted(found, states), state._replace(decoded=decoded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +153,12 @@ class NextItemRetriever(SessionRetriever):
         if not len(item_ids):
             return self
         codes = self.codes.extended(self.quantizer.assign(embeddings), order_of_ties(item_ids))
-        return replace(self, ids=replace(self.ids, codes=codes))
+        softmax = self.ids.softmax
+        if softmax is not None and softmax.vectors is not None:
+            vectors = np.zeros((len(codes.trie), softmax.vectors.shape[1]), np.float32)
+            vectors[codes.trie.places_of(self.codes.trie)] = softmax.vectors
+            softmax = TrieSoftmax(vectors)
+        return replace(self, ids=replace(self.ids, codes=codes, softmax=softmax))
 
     def check_items(self, item_ids: np.ndarray) -> None:
         """Checks that these [N] are the ids of the catalogue that it was exported with.
@@ -191,8 +199,22 @@ def load_next_item(folder: Path, threads: int = 1) -> NextItemRetriever:
             f"{folder / QUANTIZER_FILE} has codebooks of {quantizer.sizes}; allowed: {codes.sizes} as "
             f"{folder / CODES_FILE}, without the last where it numbers the items of an ID"
         )
-    ids = IdRetriever(open_network(folder, info, threads), codes, info.session_items, beams=info.beams)
+    softmax = _softmax(folder, codes) if info.within_trie else None
+    network = open_network(folder, info, threads)
+    ids = IdRetriever(network, codes, info.session_items, True, info.beams, info.item_tokens, softmax)
     return NextItemRetriever(ids, quantizer, info)
+
+
+def _softmax(folder: Path, codes: ItemCodes) -> TrieSoftmax:
+    """The softmax within the trie, with the vectors of its nodes if there are any."""
+    path = folder / NODES_FILE
+    try:
+        vectors = np.load(path)
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from error
+    if vectors.ndim != 2 or len(vectors) not in (0, len(codes.trie)):  # noqa: PLR2004 - a matrix
+        raise ArtifactError(f"{path} has shape {vectors.shape}; allowed: 0 or {len(codes.trie)} rows, as the trie")
+    return TrieSoftmax(vectors if len(vectors) else None)
 
 
 def open_network(folder: Path, info: NextItemInfo, threads: int = 1) -> OnnxNetwork:

@@ -23,8 +23,10 @@ from modit.inference.sampler_file import FLOAT, OPSET, GraphValue
 
 RETRIEVER_FILE, PARITY_FILE = "retriever.json", "parity.json"
 ENCODE_FILE, STEP_FILE = "encode.onnx", "step.onnx"
+# Vectors of the trie's nodes, float32 [nodes, width + 1]; [0, width + 1] of a retriever that has none.
+NODES_FILE = "node_vectors.npy"
 # What retriever.json has digests of.
-FILES = (ENCODE_FILE, STEP_FILE, CODES_FILE, QUANTIZER_FILE, PARITY_FILE)
+FILES = (ENCODE_FILE, STEP_FILE, CODES_FILE, QUANTIZER_FILE, NODES_FILE, PARITY_FILE)
 FORMAT = "modit-next-item/1"
 INTEGER = "int64"
 _PREFIX = "modit."
@@ -36,12 +38,14 @@ class NextItemInfo:
     """The content of `retriever.json`.
 
     Attributes:
-        vocabulary: V, tokens.
+        vocabulary: V, tokens of codes.
         width: of a token.
         depth: D, blocks.
         heads: A, attention heads.
         session_items: Most items of a session that are read, the last ones.
         items: N, of the catalogue.
+        item_tokens: Items that end with a token of their own in a prompt, those of the first rows: all or none.
+        within_trie: Probabilities are those of a softmax over the tokens that lead on in the trie; else over all.
         dimension: Width of an item's embedding, from which new items get their ID.
         beams: IDs to decode for a session.
         k: Items of a list where a request does not say.
@@ -58,6 +62,8 @@ class NextItemInfo:
     heads: int
     session_items: int
     items: int
+    item_tokens: int
+    within_trie: bool
     dimension: int
     beams: int
     k: int
@@ -92,9 +98,13 @@ class NextItemInfo:
         if missing:
             raise ArtifactError(f"{path}: field {missing[0]} is missing; export the retriever again")
         for each in fields(cls):
-            value, whole = content[each.name], each.type == "int"
-            if whole and (not isinstance(value, int) or value < 1):
-                raise ArtifactError(f"{path}: field {each.name} is {value!r}; allowed: a whole number of at least 1")
+            value, whole, least = content[each.name], each.type == "int", int(each.name != "item_tokens")
+            if whole and (not isinstance(value, int) or value < least):
+                raise ArtifactError(
+                    f"{path}: field {each.name} is {value!r}; allowed: a whole number of at least {least}"
+                )
+        if not isinstance(content["within_trie"], bool):
+            raise ArtifactError(f"{path}: field within_trie is {content['within_trie']!r}; allowed: true, false")
         if content["width"] % (2 * content["heads"]):
             raise ArtifactError(
                 f"{path}: field width is {content['width']}; allowed: a multiple of 2 * heads, {2 * content['heads']}"
@@ -145,7 +155,8 @@ def encode_values(depth: int, heads: int, width: int, vocabulary: int) -> tuple[
     """
     prompts = GraphValue("prompts", INTEGER, ("batch", "tokens")), GraphValue("lengths", INTEGER, ("batch",))
     found = GraphValue("log_probabilities", FLOAT, ("batch", vocabulary))
-    return prompts, (found, GraphValue("prompt", FLOAT, ("batch", depth, 2, heads, "tokens", width)))
+    states = GraphValue("states", FLOAT, ("batch", heads * width))
+    return prompts, (found, states, GraphValue("prompt", FLOAT, ("batch", depth, 2, heads, "tokens", width)))
 
 
 def step_values(depth: int, heads: int, width: int, vocabulary: int) -> tuple[Values, Values]:
@@ -158,7 +169,8 @@ def step_values(depth: int, heads: int, width: int, vocabulary: int) -> tuple[Va
         GraphValue("decoded", FLOAT, ("batch", "before", depth, 2, heads, "past", width)),
     )
     found = GraphValue("log_probabilities", FLOAT, ("batch", "beams", vocabulary))
-    return inputs, (found, GraphValue("cache", FLOAT, ("batch", "beams", depth, 2, heads, "now", width)))
+    states = GraphValue("states", FLOAT, ("batch", "beams", heads * width))
+    return inputs, (found, states, GraphValue("cache", FLOAT, ("batch", "beams", depth, 2, heads, "now", width)))
 
 
 def graph_metadata(name: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ from modit.semantic_ids.losses import (
     rollout_rewards,
 )
 from modit.semantic_ids.params import AdaGrpoParams
+from modit.semantic_ids.retriever import search_softmax
 from modit.semantic_ids.reward_ranker import RewardRanker
 from modit.semantic_ids.session_steps import SessionSteps
 from modit.train.loop import Batch
@@ -76,7 +77,7 @@ class RewardAlignment:
             InsufficientDataError: no session has two items.
         """
         self.name, self.codes, self.params, self.trie = name, codes, params, codes.trie
-        self.steps, self.session_items = SessionSteps(training), reference.config.session_items
+        self.steps, self.config = SessionSteps(training), reference.config
         self.tokens = torch.from_numpy(codes.tokens).long()
         self.ranker = copy.deepcopy(ranker).eval().requires_grad_(False)
         self.reference = copy.deepcopy(reference).eval().requires_grad_(False) if params.kl_weight else None
@@ -85,8 +86,8 @@ class RewardAlignment:
     def batch(self, generator: torch.Generator, size: int) -> Batch:
         """Steps of sessions, and the numbers that rollouts of other rows and the random gate are drawn by."""
         steps = torch.randint(len(self.steps), (size,), generator=generator)
-        histories = self.steps.histories(steps, self.session_items)
-        prompts, lengths = history_prompts(self.codes, histories, self.session_items)
+        histories = self.steps.histories(steps, self.config.session_items)
+        prompts, lengths = history_prompts(self.codes, histories, self.config)
         return {
             "prompts": prompts,
             "lengths": lengths,
@@ -98,7 +99,10 @@ class RewardAlignment:
 
     @torch.no_grad()
     def rollouts(self, model: Decoder, batch: Batch) -> Rollouts:
-        """Decodes K IDs for each row, most probable first, without dropout and without the trie."""
+        """Decodes K IDs for each row, most probable first and without dropout.
+
+        A policy over all tokens decodes without the trie, so that it can be told from IDs that no item has.
+        """
         training = model.training
         model.eval()
         found = beam_search(
@@ -108,7 +112,8 @@ class RewardAlignment:
             self.trie,
             self.tokens.shape[1],
             self.params.rollouts,
-            constrained=False,
+            constrained=model.config.within_trie,
+            softmax=search_softmax(model),
         )
         model.train(training)
         identifiers, device = torch.from_numpy(found.identifiers), batch["prompts"].device

@@ -18,7 +18,7 @@ from modit.core.seeds import stream
 from modit.data.sessions import SessionPart, Sessions
 from modit.index.id_retrieval import padded_prompts
 from modit.index.item_codes import ItemCodes
-from modit.semantic_ids.decoder import Decoder
+from modit.semantic_ids.decoder import Decoder, DecoderConfig
 from modit.semantic_ids.params import AlignmentParams
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, torch_retriever
 from modit.train.checkpoint import save_model
@@ -102,7 +102,7 @@ def align(
     for number in range(1, params.rounds + 1):
         place = scratch / f"round_{number}"
         place.mkdir(parents=True, exist_ok=True)
-        finished = from_first(load_decoder(place / MODEL_FILE) if (place / MODEL_FILE).exists() else None)
+        finished = from_first(load_decoder(place / MODEL_FILE, cases.codes) if (place / MODEL_FILE).exists() else None)
         stage = stage_of(f"{name}_{number}", model)
         model = finished or run_stage(model, stage, params, seed, place, place, logger)
         recall = from_first(cases.recall(model))
@@ -120,14 +120,15 @@ def align(
 
 def with_dropout(model: Decoder, rate: float) -> Decoder:
     """A copy of a decoder with another rate of dropout, in evaluation mode."""
-    copy = Decoder(replace(model.config, dropout=rate))
+    copy = Decoder(replace(model.config, dropout=rate), model.trie)
     copy.load_state_dict(model.state_dict())
     return copy.eval()
 
 
-def history_prompts(codes: ItemCodes, histories: Tensor, session_items: int) -> tuple[Tensor, Tensor]:
+def history_prompts(codes: ItemCodes, histories: Tensor, config: DecoderConfig) -> tuple[Tensor, Tensor]:
     """Tokens of histories int64 [B, W], which -1 pads: int64 [B, P], padded at the end, and how many there are [B]."""
-    tokens, lengths = padded_prompts(codes, [row[row >= 0] for row in histories.numpy()], session_items)
+    rows = [row[row >= 0] for row in histories.numpy()]
+    tokens, lengths = padded_prompts(codes, rows, config.session_items, config.items)
     return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
 

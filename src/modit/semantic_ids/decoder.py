@@ -1,5 +1,8 @@
 """A decoder-only transformer over the tokens of a session: each item is the tokens of its ID, then END.
 
+In a prompt an item that the decoder was trained on may end with a token of its own instead, `vocabulary + row`, which
+says which of the items with these codes it is.
+
 Shape legend: B batch, T tokens, P tokens of a prompt, C candidates of a prompt, S tokens of a candidate or of what a
 beam has decoded, W beams, H width, D blocks, A heads, E head width, V vocabulary.
 
@@ -18,8 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modit.index.item_codes import END, PAD
+from modit.index.beam_search import Predicted
+from modit.index.item_codes import END, PAD, Trie
 from modit.model.dit import rotate
+from modit.semantic_ids.trie_softmax import TrieSoftmax
 
 # The block of padding, which sees itself only.
 NO_BLOCK = -1
@@ -38,6 +43,10 @@ class DecoderConfig:
         mlp_ratio: hidden width of the SwiGLU MLP over H.
         dropout: on embeddings, attention and MLP outputs, in [0, 1).
         session_items: most items of a session that it was trained on; of longer ones it reads the last.
+        items: items that end with a token of their own in a prompt, those of the first rows of the catalogue.
+        within_trie: the output is a softmax over the tokens that lead on in the trie (`modit.semantic_ids.
+            trie_softmax`), else over all tokens.
+        node_vectors: within the trie, nodes have vectors of their own.
     """
 
     vocabulary: int
@@ -47,6 +56,9 @@ class DecoderConfig:
     mlp_ratio: float = 2.0
     dropout: float = 0.1
     session_items: int = 20
+    items: int = 0
+    within_trie: bool = False
+    node_vectors: bool = False
 
 
 class Scored(NamedTuple):
@@ -107,10 +119,22 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """The autoregressive retriever's network; output weights are the embedding's."""
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: DecoderConfig, trie: Trie | None = None) -> None:
+        """Makes a network with fresh weights.
+
+        Args:
+            config: its size.
+            trie: of all IDs; only an output over all tokens can do without.
+        """
         super().__init__()
-        self.config = config
+        self.config, self.trie = config, trie
         self.embed = nn.Embedding(config.vocabulary, config.width)
+        self.items = nn.Embedding(config.items, config.width) if config.items else None
+        self.output: TrieSoftmax | None = None
+        if config.within_trie:
+            if trie is None:
+                raise ValueError("trie: there is none; allowed: the trie of all IDs, as config.within_trie is set")
+            self.output = TrieSoftmax(trie, config.width, config.node_vectors)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.RMSNorm(config.width)
@@ -123,6 +147,18 @@ class Decoder(nn.Module):
             if parameter.ndim > 1:
                 last = name.endswith(("out.weight", "down.weight"))
                 nn.init.normal_(parameter, std=0.02 / (2 * self.config.depth) ** 0.5 if last else 0.02)
+        if self.node_vectors is not None:
+            nn.init.zeros_(self.node_vectors)
+
+    @property
+    def made_of(self) -> tuple[DecoderConfig, Trie | None]:
+        """What another one is made from."""
+        return self.config, self.trie
+
+    @property
+    def node_vectors(self) -> Tensor | None:
+        """Vectors of the trie's nodes [nodes, H + 1], the last number is a bias; None without them."""
+        return None if self.output is None or self.output.vectors is None else self.output.vectors.weight
 
     def forward(self, tokens: Tensor, positions: Tensor, blocks: Tensor) -> Tensor:
         """Hidden states after the last norm.
@@ -143,6 +179,19 @@ class Decoder(nn.Module):
         never = torch.arange(self.config.vocabulary, device=found.device) < END
         return found.masked_fill(never, float("-inf"))
 
+    def token_log_probabilities(self, states: Tensor, nodes: Tensor, tokens: Tensor) -> Tensor:
+        """Log-probability of one token at each place [n].
+
+        Args:
+            states: hidden states [n, H].
+            nodes: of the trie, that each token leads on from int64 [n].
+            tokens: int64 [n].
+        """
+        logits = self.logits(states)
+        if self.output is not None:
+            return self.output(states, logits, nodes, tokens)
+        return logits.float().log_softmax(-1).gather(-1, tokens[:, None]).squeeze(-1)
+
     def log_probabilities(self, prompts: Tensor, lengths: Tensor, candidates: Tensor) -> Scored:
         """Scores several candidates after each prompt in one pass: the prompt is encoded once (label packing, RAD-DPO).
 
@@ -150,6 +199,7 @@ class Decoder(nn.Module):
             prompts: int64 [B, P], padded at the end.
             lengths: tokens of each prompt int64 [B], at least 1.
             candidates: int64 [B, C, S], each the codes of an ID and END, padded at the end; all padding for none.
+                Within the trie, they are IDs of the trie.
         """
         rows, count, longest = candidates.shape
         places = torch.arange(prompts.shape[1], device=prompts.device)
@@ -168,9 +218,10 @@ class Decoder(nn.Module):
         last = states[torch.arange(rows, device=states.device), lengths - 1]
         own = states[:, prompts.shape[1] :].unflatten(1, (count, longest))
         before = torch.cat([last[:, None, None].expand(-1, count, 1, -1), own[:, :, :-1]], 2)
-        found = self.logits(before).log_softmax(-1).gather(-1, candidates[..., None]).squeeze(-1)
-        end = (candidates == END)[..., None]
-        return Scored(found.masked_fill(~there, 0.0), (own * end).sum(2))
+        nodes = self.output.walk(candidates)[there] if self.output is not None else candidates[there]
+        found = self.token_log_probabilities(before[there], nodes, candidates[there])
+        scored = found.new_zeros(candidates.shape).masked_scatter(there, found)
+        return Scored(scored, (own * (candidates == END)[..., None]).sum(2))
 
     @torch.no_grad()
     def encode(self, prompts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,9 +285,17 @@ class Decoder(nn.Module):
             x = block.finish(x, attended + of_own.squeeze(3).transpose(1, 2))
         return self.norm(x), torch.stack(own, 2)
 
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        """[B, T, H]; an item's own token is END and what is special about it."""
+        if self.items is None:
+            return self.embed(tokens)
+        rows = tokens - self.config.vocabulary
+        own = self.items(rows.clamp_min(0)) * (rows >= 0)[..., None]
+        return self.embed(torch.where(rows >= 0, END, tokens)) + own
+
     def _run(self, tokens: Tensor, positions: Tensor, blocks: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         mask = visibility(blocks)
-        x = self.dropout(self.embed(tokens))
+        x = self.dropout(self._embedded(tokens))
         keys, values = [], []
         for block in self.blocks:
             x, key, value = cast(Block, block)(x, positions, mask)
@@ -260,20 +319,21 @@ class TorchNetwork:
     model: Decoder
 
     @torch.no_grad()
-    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, DecoderState]:
+    def encode(self, prompts: np.ndarray, lengths: np.ndarray) -> tuple[Predicted, DecoderState]:
         """Reads prompts."""
         device = self.model.bias.device
         counts = torch.from_numpy(lengths).to(device)
         states, prompt = self.model.encode(torch.from_numpy(prompts).to(device), counts)
-        return self._log_probabilities(states), DecoderState(counts, prompt, self.model.no_tokens(prompt))
+        return self._predicted(states), DecoderState(counts, prompt, self.model.no_tokens(prompt))
 
     @torch.no_grad()
-    def step(self, tokens: np.ndarray, parents: np.ndarray, state: DecoderState) -> tuple[np.ndarray, DecoderState]:
+    def step(self, tokens: np.ndarray, parents: np.ndarray, state: DecoderState) -> tuple[Predicted, DecoderState]:
         """Goes on by one token."""
         device = self.model.bias.device
         given = torch.from_numpy(tokens).to(device), torch.from_numpy(parents).to(device)
         states, decoded = self.model.step(*given, *state)
-        return self._log_probabilities(states), state._replace(decoded=decoded)
+        return self._predicted(states), state._replace(decoded=decoded)
 
-    def _log_probabilities(self, states: Tensor) -> np.ndarray:
-        return self.model.logits(states).float().log_softmax(-1).cpu().numpy()
+    def _predicted(self, states: Tensor) -> Predicted:
+        found = self.model.logits(states).float().log_softmax(-1)
+        return Predicted(found.cpu().numpy(), states.float().cpu().numpy())

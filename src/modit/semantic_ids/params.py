@@ -93,6 +93,10 @@ class RetrieverParams(LoopParams):
         heads: attention heads.
         mlp_ratio: hidden width of the MLP over the width.
         dropout: on embeddings, attention and MLP outputs.
+        softmax: trie (over the tokens that lead on in the trie of IDs, which is all that is left to learn) or
+            vocabulary (over all tokens, as TIGER; only then can IDs be decoded that no item has).
+        own_vectors: items and, with softmax trie, nodes of the trie have vectors of their own beside those of their
+            codes. They take about 4 * width numbers an item; a catalogue of millions may leave them out.
     """
 
     batch: Positive = 16
@@ -103,6 +107,8 @@ class RetrieverParams(LoopParams):
     heads: Positive = 4
     mlp_ratio: Annotated[float, Field(gt=0)] = 2.0
     dropout: Share = 0.1
+    softmax: Literal["trie", "vocabulary"] = "trie"
+    own_vectors: bool = True
 
     @model_validator(mode="after")
     def _whole_heads(self) -> RetrieverParams:

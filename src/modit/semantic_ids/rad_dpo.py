@@ -68,7 +68,7 @@ class PreferenceAlignment:
             InsufficientDataError: no session has two items.
         """
         self.name, self.codes, self.params = name, codes, params
-        self.steps, self.session_items = SessionSteps(training), start.config.session_items
+        self.steps, self.config = SessionSteps(training), start.config
         self.tokens = torch.from_numpy(codes.tokens).long()
         exposure = torch.from_numpy(exposures(counts, params.exposure))
         first = torch.from_numpy(codes.codes[:, 0]).long()
@@ -87,7 +87,7 @@ class PreferenceAlignment:
         """Steps of sessions with their positives and drawn negatives."""
         steps = torch.randint(len(self.steps), (size,), generator=generator)
         prompts, lengths = history_prompts(
-            self.codes, self.steps.histories(steps, self.session_items), self.session_items
+            self.codes, self.steps.histories(steps, self.config.session_items), self.config
         )
         positives = self.steps.following(steps, self.params.positives)
         negatives = self._negatives(positives, generator)

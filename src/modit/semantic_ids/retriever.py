@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from modit.core.errors import ArtifactError
+from modit.index.beam_search import TrieSoftmax
 from modit.index.id_retrieval import IdRetriever
 from modit.index.item_codes import CODES_FILE, ItemCodes
 from modit.semantic_ids.decoder import Decoder, DecoderConfig, TorchNetwork
@@ -22,7 +24,18 @@ def torch_retriever(model: Decoder, codes: ItemCodes, *, constrained: bool = Tru
         constrained: decode within the trie of IDs; else over all tokens.
         beams: IDs to decode for a session.
     """
-    return IdRetriever(TorchNetwork(model.eval()), codes, model.config.session_items, constrained, beams)
+    config = model.eval().config
+    return IdRetriever(
+        TorchNetwork(model), codes, config.session_items, constrained, beams, config.items, search_softmax(model)
+    )
+
+
+def search_softmax(model: Decoder) -> TrieSoftmax | None:
+    """What a search has to know of a decoder that was trained within the trie; None of any other."""
+    if not model.config.within_trie:
+        return None
+    vectors = model.node_vectors
+    return TrieSoftmax(None if vectors is None else vectors.detach().float().cpu().numpy())
 
 
 def load_retriever(retriever: Path, item_codes: Path, *, constrained: bool = True, beams: int = 20) -> IdRetriever:
@@ -38,15 +51,26 @@ def load_retriever(retriever: Path, item_codes: Path, *, constrained: bool = Tru
         ArtifactError: a file is missing or damaged, or the two do not belong together.
     """
     codes = ItemCodes.load(item_codes / CODES_FILE)
-    model = load_decoder(retriever / MODEL_FILE)
-    if model.config.vocabulary != codes.vocabulary:
-        raise ArtifactError(
-            f"{retriever / MODEL_FILE}: {model.config.vocabulary} tokens, and {item_codes / CODES_FILE} has "
-            f"{codes.vocabulary}; the retriever was trained on other codes"
-        )
-    return torch_retriever(model, codes, constrained=constrained, beams=beams)
+    return torch_retriever(load_decoder(retriever / MODEL_FILE, codes), codes, constrained=constrained, beams=beams)
 
 
-def load_decoder(path: Path) -> Decoder:
-    """Reads a decoder that `modit.train.checkpoint.save_model` wrote; ArtifactError if there is none."""
-    return load_network(path, lambda config: Decoder(DecoderConfig(**config)))
+def load_decoder(path: Path, codes: ItemCodes) -> Decoder:
+    """Reads a decoder that `modit.train.checkpoint.save_model` wrote.
+
+    Args:
+        path: of the file.
+        codes: that it was trained on.
+
+    Raises:
+        ArtifactError: the file is missing, or it was trained on other codes.
+    """
+
+    def built(config: dict[str, Any]) -> Decoder:
+        if config["vocabulary"] != codes.vocabulary:
+            raise ArtifactError(
+                f"{path}: {config['vocabulary']} tokens, and the item codes have {codes.vocabulary}; "
+                "the retriever was trained on other codes"
+            )
+        return Decoder(DecoderConfig(**config), codes.trie)
+
+    return load_network(path, built)

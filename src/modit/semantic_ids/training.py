@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from modit.core.errors import InsufficientDataError
@@ -20,7 +19,10 @@ def new_decoder(codes: ItemCodes, params: RetrieverParams, seed: int) -> Decoder
     """A decoder with fresh weights drawn from `seed`."""
     torch.manual_seed(seed)
     size = params.model_dump(include={"width", "depth", "heads", "mlp_ratio", "dropout", "session_items"})
-    return Decoder(DecoderConfig(codes.vocabulary, **size))
+    own = len(codes) if params.own_vectors else 0
+    within = params.softmax == "trie"
+    config = DecoderConfig(codes.vocabulary, **size, items=own, within_trie=within, node_vectors=within and own > 0)
+    return Decoder(config, codes.trie)
 
 
 class SessionPrediction:
@@ -42,7 +44,7 @@ class SessionPrediction:
         if not len(kept):
             raise InsufficientDataError("interactions: no training session has an item; a retriever needs at least one")
         self.name, self.codes, self.sessions = name, codes, [training[int(index)] for index in kept]
-        self.session_items = params.session_items
+        self.session_items, self.item_tokens = params.session_items, len(codes) if params.own_vectors else 0
         self.row_tokens = max(params.row_tokens, 1 + params.session_items * codes.tokens.shape[1])
         lengths = [1 + int((codes.lengths[items[-params.session_items :]] + 1).sum()) for items in self.sessions]
         self.mean_tokens = float(np.mean(lengths))
@@ -55,11 +57,13 @@ class SessionPrediction:
         tokens = np.full((size, self.row_tokens), PAD, np.int64)
         blocks = np.full((size, self.row_tokens), NO_BLOCK, np.int64)
         positions = np.zeros((size, self.row_tokens), np.int64)
+        nodes = np.zeros((size, self.row_tokens), np.int64)
         used, sessions = np.zeros(size, np.int64), np.zeros(size, np.int64)
         for index, start in zip(chosen, starts, strict=True):
             items = self.sessions[index]
             first = int(start * (max(0, len(items) - self.session_items) + 1))
-            own = session_tokens(self.codes, items[first : first + self.session_items])
+            items = items[first : first + self.session_items]
+            own = session_tokens(self.codes, items, self.item_tokens)
             room = np.flatnonzero(used + len(own) <= self.row_tokens)
             if not len(room):
                 continue
@@ -67,18 +71,19 @@ class SessionPrediction:
             place = slice(int(used[row]), int(used[row]) + len(own))
             sessions[row] += 1
             tokens[row, place], blocks[row, place], positions[row, place] = own, sessions[row], np.arange(len(own))
+            nodes[row, place] = np.concatenate([[0], self.codes.nodes[items][self.codes.tokens[items] != PAD]])
             used[row] += len(own)
-        rows = {"tokens": tokens, "blocks": blocks, "positions": positions}
+        rows = {"tokens": tokens, "blocks": blocks, "positions": positions, "nodes": nodes}
         return {name: torch.from_numpy(values) for name, values in rows.items()}
 
     def loss(self, model: Decoder, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of each row [b]: sum_t -log p(s_t | s_<t) over the tokens of its items, over their number."""
+        """Cross-entropy of each row [b]: sum_t -log p(s_t | s_<t) over the tokens of its items, over how many items."""
         tokens, blocks = batch["tokens"], batch["blocks"]
         states = model(tokens, batch["positions"], blocks)
-        targets = tokens[:, 1:]
+        targets = torch.where(tokens >= self.codes.vocabulary, END, tokens)[:, 1:]
         counted = (targets >= END) & (blocks[:, 1:] == blocks[:, :-1])
-        found = model.logits(states[:, :-1][counted])
-        losses = F.cross_entropy(found.float(), targets[counted], reduction="none")
+        nodes = batch["nodes"][:, 1:][counted]
+        losses = -model.token_log_probabilities(states[:, :-1][counted], nodes, targets[counted])
         row = counted.nonzero()[:, 0]
         total = torch.zeros(len(tokens), device=losses.device).index_add(0, row, losses)
-        return total / counted.sum(1).clamp_min(1), {}
+        return total / (counted & (targets == END)).sum(1).clamp_min(1), {}

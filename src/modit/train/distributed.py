@@ -124,14 +124,14 @@ def whole_model(model: Network) -> Network:
     """The model itself, or a whole copy in each process where it is cut; all processes must call this together.
 
     Args:
-        model: built from its attribute `config` alone.
+        model: built from its attribute `config` alone, or from its attribute `made_of`, if it has one.
     """
     if not any(map(_is_cut, model.parameters())):
         return model
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
-    copy = type(model)(cast(Any, model).config)
+    copy = type(model)(*getattr(model, "made_of", None) or (cast(Any, model).config,))
     copy.load_state_dict(cast(dict[str, Tensor], weights))
     return copy
 

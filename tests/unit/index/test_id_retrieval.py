@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from modit.index.beam_search import Predicted
 from modit.index.id_retrieval import IdRetriever
 from modit.index.item_codes import END, PAD, ItemCodes
 
@@ -24,12 +25,15 @@ class MarkovChain:
         self.widths: list[int] = []
 
     def encode(self, prompts, lengths):
-        return self.table[prompts[np.arange(len(prompts)), lengths - 1]], 1
+        return self.predicted(prompts[np.arange(len(prompts)), lengths - 1]), 1
 
     def step(self, tokens, parents, state):
         assert (parents < state).all()
         self.widths.append(tokens.shape[1])
-        return self.table[tokens], tokens.shape[1]
+        return self.predicted(tokens), tokens.shape[1]
+
+    def predicted(self, tokens):
+        return Predicted(self.table[tokens], np.zeros((*tokens.shape, 2), np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -47,11 +47,19 @@ class Shop:
         self.counts = training_counts(self.training, ITEMS)
         self.codes = ItemCodes(rows, (TOPICS, ITEMS // TOPICS + 1), self.counts, np.arange(ITEMS) / ITEMS)
         self.embeddings = np.eye(TOPICS, dtype=np.float32)[topic]
-        self.model = self.trained(250)
+        self.model = self.trained(250, softmax="vocabulary", own_vectors=False)
 
-    def trained(self, steps: int) -> Decoder:
+    def trained(self, steps: int, **values) -> Decoder:
         params = RetrieverParams(
-            width=32, depth=1, heads=2, row_tokens=64, session_items=8, steps=steps, batch=8, learning_rate=3e-3
+            width=32,
+            depth=1,
+            heads=2,
+            row_tokens=64,
+            session_items=8,
+            steps=steps,
+            batch=8,
+            learning_rate=3e-3,
+            **values,
         )
         stage = SessionPrediction("train_retriever", self.codes, self.training, params)
         return train(new_decoder(self.codes, params, 0), stage, params, 0, Journal("s", steps, LOGGER))
@@ -264,7 +272,7 @@ def test_a_round_that_does_not_raise_validation_recall_leaves_the_weights_as_the
     found = run(shop, tmp_path, harmful, preference_stage(shop, harmful))
     assert found["rounds"][0]["recall"] < found["recall_before"]
     assert found["kept"] == 0
-    stored = load_decoder(tmp_path / "out" / MODEL_FILE)
+    stored = load_decoder(tmp_path / "out" / MODEL_FILE, shop.codes)
     assert all(torch.equal(a, b) for a, b in zip(stored.parameters(), shop.model.parameters(), strict=True))
     assert json.loads((tmp_path / "out" / ROUNDS_FILE).read_text()) == found
 
@@ -275,7 +283,7 @@ def test_the_best_round_is_kept_with_the_dropout_of_the_model_before(shop, tmp_p
     found = run(shop, tmp_path, params, preference_stage(shop, params), before=weak)
     recalls = [found["recall_before"], *(each["recall"] for each in found["rounds"])]
     assert found["kept"] == int(np.argmax(recalls)) > 0
-    stored = load_decoder(tmp_path / "out" / MODEL_FILE)
+    stored = load_decoder(tmp_path / "out" / MODEL_FILE, shop.codes)
     assert stored.config == weak.config
     assert shop.cases().recall(stored) == pytest.approx(max(recalls), abs=1e-6)
 

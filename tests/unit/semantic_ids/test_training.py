@@ -10,7 +10,7 @@ import torch
 
 from modit.core.errors import ArtifactError, InsufficientDataError
 from modit.data.catalog import Sequences
-from modit.index.id_retrieval import session_tokens
+from modit.index.id_retrieval import padded_prompts, session_tokens
 from modit.index.item_codes import BOS, CODES_FILE, END, PAD, ItemCodes
 from modit.semantic_ids.decoder import NO_BLOCK
 from modit.semantic_ids.params import RetrieverParams
@@ -54,17 +54,17 @@ def trained(codes, sessions, **values):
 
 def test_a_row_holds_whole_sessions_that_start_at_position_zero(codes, sessions):
     batch = SessionPrediction("s", codes, sessions, params()).batch(step_generator(0, "s", 0), 6)
-    known = {tuple(session_tokens(codes, sessions[index])) for index in range(len(sessions))}
+    known = {tuple(session_tokens(codes, sessions[index], len(codes))) for index in range(len(sessions))}
     found = 0
     for tokens, blocks, positions in zip(batch["tokens"], batch["blocks"], batch["positions"], strict=True):
         for block in range(1, int(blocks.max()) + 1):
             own = tuple(tokens[blocks == block].tolist())
             assert positions[blocks == block].tolist() == list(range(len(own)))
-            assert own[0] == BOS and own[-1] == END
+            assert own[0] == BOS and own[-1] >= codes.vocabulary
             whole = own in known
             part = any(own[1:] in [each[start:][: len(own) - 1] for start in range(len(each))] for each in known)
             assert whole or part
-            assert own.count(END) <= SMALL["session_items"]
+            assert sum(token >= codes.vocabulary for token in own) <= SMALL["session_items"]
             found += 1
         assert (tokens[blocks == NO_BLOCK] == PAD).all()
     assert found > 6
@@ -72,25 +72,47 @@ def test_a_row_holds_whole_sessions_that_start_at_position_zero(codes, sessions)
 
 
 def test_every_token_of_every_item_is_predicted_and_nothing_else(codes, sessions):
-    stage = SessionPrediction("s", codes, sessions, params())
-    model = new_decoder(codes, params(), 0).eval()
+    chosen = params(softmax="vocabulary")
+    stage = SessionPrediction("s", codes, sessions, chosen)
+    model = new_decoder(codes, chosen, 0).eval()
     batch = stage.batch(step_generator(0, "s", 0), 4)
     losses, _ = stage.loss(model, batch)
     for row in range(4):
-        parts = []
+        parts, items = [], 0
         blocks = batch["blocks"][row]
         for block in range(1, int(blocks.max()) + 1):
             tokens = batch["tokens"][row][blocks == block]
             states = model(tokens[None], torch.arange(len(tokens))[None], torch.ones(1, len(tokens), dtype=torch.long))
             found = model.logits(states).log_softmax(-1)[0, :-1]
-            parts.append(-found.gather(-1, tokens[1:, None]).squeeze(-1))
-        assert torch.allclose(losses[row], torch.cat(parts).mean(), atol=1e-5)
+            targets = torch.where(tokens >= codes.vocabulary, END, tokens)[1:]
+            parts.append(-found.gather(-1, targets[:, None]).squeeze(-1))
+            items += int((targets == END).sum())
+        assert torch.allclose(losses[row], torch.cat(parts).sum() / items, atol=1e-4)
+
+
+def test_within_the_trie_the_loss_is_that_of_each_item_after_those_before_it(codes, sessions):
+    stage = SessionPrediction("s", codes, sessions, params())
+    model = new_decoder(codes, params(), 0).eval()
+    batch = stage.batch(step_generator(0, "s", 0), 3)
+    losses, _ = stage.loss(model, batch)
+    for row in range(3):
+        found, blocks = [], batch["blocks"][row]
+        for block in range(1, int(blocks.max()) + 1):
+            tokens = batch["tokens"][row][blocks == block]
+            items = (tokens[tokens >= codes.vocabulary] - codes.vocabulary).numpy()
+            for place, item in enumerate(items):
+                prompt, length = padded_prompts(codes, [items[:place]], 99, len(codes))
+                candidate = torch.from_numpy(codes.tokens[[item]]).long()[None]
+                scored = model.log_probabilities(torch.from_numpy(prompt), torch.from_numpy(length), candidate)
+                found.append(-float(scored.log_probabilities.detach().sum()))
+        assert float(losses[row]) == pytest.approx(np.mean(found), abs=1e-4)
 
 
 def test_a_retriever_learns_what_comes_next_and_answers_with_it(codes, sessions):
-    model = trained(codes, sessions, steps=250, batch=8, learning_rate=5e-3)
-    for constrained in (True, False):
-        retriever = torch_retriever(model, codes, constrained=constrained, beams=5)
+    chosen = {"steps": 250, "batch": 8, "learning_rate": 5e-3}
+    model, within = trained(codes, sessions, softmax="vocabulary", **chosen), trained(codes, sessions, **chosen)
+    for each, constrained in ((model, True), (model, False), (within, True)):
+        retriever = torch_retriever(each, codes, constrained=constrained, beams=5)
         found = retriever.recommend([np.array([3, 4, 5]), np.array([20]), np.array([21, 22, 23])], 3)
         assert [int(each.rows[0]) for each in found] == [6, 21, 0]
         assert all(len(each.rows) <= 3 and each.decoded == 5 for each in found)
@@ -150,7 +172,7 @@ def test_a_retriever_is_read_back_with_its_codes_and_refused_with_those_of_anoth
     other = tmp_path / "other"
     other.mkdir()
     ItemCodes(codes.codes, (4, 7), codes.counts, codes.ties).save(other / CODES_FILE)
-    with pytest.raises(ArtifactError, match="model.pt: 13 tokens, and .*item_codes.npz has 14"):
+    with pytest.raises(ArtifactError, match="model.pt: 13 tokens, and the item codes have 14"):
         load_retriever(tmp_path, other)
     with pytest.raises(ArtifactError, match="no model file"):
         load_retriever(other, tmp_path)

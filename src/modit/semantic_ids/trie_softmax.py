@@ -1,0 +1,75 @@
+"""The output of a decoder within the trie of IDs: at each node, a softmax over the tokens that lead on from it.
+
+A softmax over all tokens spends most of its training on which IDs there are, which the trie knows. Within the trie the
+network learns only which of them comes next: a hierarchical softmax (Morin and Bengio 2005) whose tree is that of the
+semantic IDs. A node may have a vector of its own beside that of its token, which all nodes with this token share: what
+is common to a code is learnt once, and what is special about a branch can be learnt too.
+
+Shape legend: n places, H width, V vocabulary, m children of all places.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from modit.index.item_codes import Trie
+
+
+class TrieSoftmax(nn.Module):
+    """The softmax over the children of a node.
+
+    Attributes:
+        vectors: of every node of the trie [nodes, H + 1], the last number is its bias; None without them. Those of the
+            first level stay 0: there a token is a node.
+    """
+
+    def __init__(self, trie: Trie, width: int, own_vectors: bool) -> None:
+        super().__init__()
+        self.vocabulary = trie.vocabulary
+        for name, values in (
+            ("first_child", trie.first_child),
+            ("token", trie.token.astype("int64")),
+            ("keys", trie.parent[1:] * trie.vocabulary + trie.token[1:]),
+        ):
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+        self.first_child: Tensor
+        self.token: Tensor
+        self.keys: Tensor
+        self.vectors = nn.Embedding(len(trie), width + 1) if own_vectors else None
+
+    def walk(self, tokens: Tensor) -> Tensor:
+        """The node that each token leads on from, as `Trie.walk`: int64 [..., S] to the same; -1 outside the trie."""
+        node, nodes = torch.zeros_like(tokens[..., 0]), []
+        for column in tokens.unbind(-1):
+            nodes.append(node)
+            wanted = node * self.vocabulary + column
+            place = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
+            node = torch.where((node >= 0) & (self.keys[place] == wanted), place + 1, -1)
+        return torch.stack(nodes, -1)
+
+    def forward(self, states: Tensor, logits: Tensor, nodes: Tensor, tokens: Tensor) -> Tensor:
+        """Log-probability of one token at each place [n]; 0 where no other leads on.
+
+        Args:
+            states: hidden states [n, H].
+            logits: of all tokens [n, V].
+            nodes: of the trie int64 [n], 0 or more.
+            tokens: that lead on from them int64 [n].
+        """
+        counts = self.first_child[nodes + 1] - self.first_child[nodes]
+        chosen = (counts > 1).nonzero()[:, 0]
+        counts, first = counts[chosen], self.first_child[nodes[chosen]]
+        owner = torch.repeat_interleave(torch.arange(len(chosen), device=nodes.device), counts)
+        child = torch.arange(len(owner), device=nodes.device) + (first - counts.cumsum(0) + counts)[owner]
+        scores = logits[chosen[owner], self.token[child]].float()
+        if self.vectors is not None:
+            deep = (first[owner] > 1).nonzero()[:, 0]  # the children of the root are the nodes from 1 on
+            own = self.vectors(child[deep]).float()
+            extra = (states[chosen[owner[deep]]] * own[:, :-1]).sum(1) + own[:, -1]
+            scores = scores.index_add(0, deep, extra)
+        highest = scores.new_zeros(len(chosen)).scatter_reduce(0, owner, scores, "amax", include_self=False).detach()
+        total = scores.new_zeros(len(chosen)).index_add(0, owner, (scores - highest[owner]).exp())
+        wanted = (self.token[child] == tokens[chosen][owner]).nonzero()[:, 0]
+        found = scores[wanted] - highest[owner[wanted]] - total.log()[owner[wanted]]
+        return scores.new_zeros(len(nodes)).index_copy(0, chosen[owner[wanted]], found)
