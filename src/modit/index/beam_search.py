@@ -19,7 +19,7 @@ State = TypeVar("State")
 
 
 class Predicted(NamedTuple):
-    """What a network says of the next token of some beams.
+    """The next token of some beams, as a network predicts it.
 
     Attributes:
         log_probabilities: of all tokens float32 [..., V].

@@ -41,8 +41,8 @@ def session_tokens(codes: ItemCodes, items: np.ndarray, item_tokens: int = 0) ->
     Args:
         codes: IDs of all items.
         items: rows of the catalogue int64 [m], oldest first.
-        item_tokens: the items of the first rows, so many, end with a token of their own, `vocabulary + row`, instead of
-            END. An item that came later ends with END.
+        item_tokens: number of items, those of the first rows, that end with a token of their own, `vocabulary + row`,
+            instead of END. An item that came later ends with END.
     """
     tokens, rows = codes.tokens[items].astype(np.int64), np.asarray(items, np.int64)[:, None]
     tokens = np.where((tokens == END) & (rows < item_tokens), codes.vocabulary + rows, tokens).reshape(-1)
