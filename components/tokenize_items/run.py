@@ -28,10 +28,11 @@ def run(context: StepContext) -> dict[str, Any]:
     """
     catalog = Catalog.load(context.input("catalog"))
     params = context.params.tokenize_items
-    counts = training_counts(Sessions(catalog.sequences).training, len(catalog))
+    training = Sessions(catalog.sequences).training
+    counts = training_counts(training, len(catalog))
     ties = order_of_ties(catalog.item_ids)
     seed = derived_seed(context.seed, "tokenize_items")
-    quantizer, codes = tokenize(catalog.embeddings, counts, ties, params, seed)
+    quantizer, codes = tokenize(catalog.embeddings, counts, ties, params, seed, training)
     folder = context.output("item_codes")
     quantizer.save(folder / QUANTIZER_FILE)
     codes.save(folder / CODES_FILE)

@@ -7,7 +7,7 @@ r_0 = z, q_l = the codeword of layer l that is nearest to r_{l-1}, r_l = r_{l-1}
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ class Quantizer:
         anchors: of each layer, how many leading codewords popular items have made; all, where no others were added.
         table: how many items have each prefix; of popular items only where they made the codebooks.
         rule: when an ID ends.
-        encoder: what vectors pass first; empty for k-means.
+        encoder: what vectors pass first; empty for k-means of the vectors themselves.
     """
 
     codebooks: tuple[np.ndarray, ...]
@@ -51,6 +51,19 @@ class Quantizer:
     def dimension(self) -> int:
         """D, numbers of a vector."""
         return int(self.encoder[0][0].shape[1] if self.encoder else self.codebooks[0].shape[1])
+
+    def after(self, projection: np.ndarray) -> Quantizer:
+        """The quantiser of vectors x that quantises P x.
+
+        Args:
+            projection: P float32 [D, D'].
+        """
+        if not self.encoder:
+            encoder: Network = ((projection, np.zeros(len(projection), np.float32)),)
+        else:
+            (weight, bias), *deeper = self.encoder
+            encoder = ((weight @ projection, bias), *deeper)
+        return replace(self, encoder=encoder)
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors [n, D] -> latent vectors float32 [n, d]."""

@@ -20,6 +20,9 @@ class TokenizerParams(Section):
             popular items, extended for the others), sa2crq (sarq and acrq).
         base: what learns the codebooks: kmeans (residual k-means) or rqvae (RQ-VAE).
         sizes: codewords of each layer, first layer first. Small first layers let many items share a prefix.
+        session_share: how much of what is quantised comes from the sessions that items are in together, as a share of
+            the squared length; the rest is the embedding. 0 quantises embeddings alone.
+        session_width: most numbers of a vector from sessions.
         full_layers: N, layers that every ID has; the stop rule of sarq and sa2crq applies after them.
         items_per_prefix: an ID ends where at most this many items share its prefix; it sets the paper's ratio tau as
             `items_per_prefix` over the items in the path table (the paper: about 10).
@@ -42,6 +45,8 @@ class TokenizerParams(Section):
     method: Method = "sa2crq"
     base: Literal["kmeans", "rqvae"] = "kmeans"
     sizes: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)] = (64, 128, 256)
+    session_share: Weight = 0.7
+    session_width: Positive = 64
     full_layers: Positive = 2
     items_per_prefix: Annotated[float, Field(ge=0)] = 4.0
     budgets: tuple[Annotated[float, Field(ge=0)] | None, ...] | None = None

@@ -6,15 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from modit.data.catalog import Sequences
 from modit.data.sessions import head_items
 from modit.index.item_codes import ItemCodes
 from modit.index.quantizer import Quantizer
 from modit.semantic_ids.params import TokenizerParams
 from modit.semantic_ids.quantizers import fit_quantizer, popular_items
+from modit.semantic_ids.session_vectors import joined_vectors
 
 
 def tokenize(
-    vectors: np.ndarray, counts: np.ndarray, ties: np.ndarray, params: TokenizerParams, seed: int
+    vectors: np.ndarray,
+    counts: np.ndarray,
+    ties: np.ndarray,
+    params: TokenizerParams,
+    seed: int,
+    training: Sequences | None = None,
 ) -> tuple[Quantizer, ItemCodes]:
     """Learns a quantiser, and gives every item its ID.
 
@@ -24,13 +31,23 @@ def tokenize(
         ties: order of items with equal counts float64 [N].
         params: section `tokenize_items`.
         seed: of all draws.
+        training: training items of each session, for `params.session_share`; None for none.
+
+    Returns:
+        The quantiser, which takes embeddings, and the ID of every item.
 
     Raises:
         InsufficientDataError: all vectors are equal, or there are no interactions where the method needs them.
     """
-    quantizer = fit_quantizer(vectors, counts, params, seed)
+    joined = None
+    if training is not None and params.session_share:
+        joined = joined_vectors(vectors, training, counts, params.session_share, params.session_width)
+    own = vectors if joined is None else joined.vectors
+    quantizer = fit_quantizer(own, counts, params, seed)
     head = popular_items(counts, params.head_share) if params.anchored else None
-    codes = ItemCodes(quantizer.assign(vectors, head), quantizer.sizes, counts.astype(np.int64), ties)
+    codes = ItemCodes(quantizer.assign(own, head), quantizer.sizes, counts.astype(np.int64), ties)
+    if joined is not None:
+        quantizer = quantizer.after(joined.projection)
     return quantizer, codes.with_suffix() if params.collisions == "suffix" else codes
 
 
