@@ -90,7 +90,7 @@ async def retrieve_batch(asked: BatchRequest[RetrieveRequest], request: Request)
     summary="Find items that are likely to be next in a session",
 )
 async def recommend(asked: RecommendRequest, request: Request) -> Response:
-    """Generates semantic IDs after those of the session's items, within the IDs that items have.
+    """Generates semantic IDs after those of the items of the session, within the IDs that items have.
 
     The same request gets the same answer as long as the same version answers.
     """

@@ -31,8 +31,11 @@ def fuzz(app, examples: int, seed: int = 0) -> set[str]:
         )
         @hypothesis.given(case=operation.as_strategy(), known=st.booleans())
         def ask(case, known):
-            for body in _requests_of(case.body) if known else ():  # else nearly all end at the domain or the seeds
-                body |= {"domain": "drama", "seeds": {"item_ids": ["item-1"]}}
+            for body in (
+                _requests_of(case.body) if known else ()
+            ):  # else nearly all end at the domain, the seeds or the session
+                seeds = {"domain": "drama", "seeds": {"item_ids": ["item-1"]}}
+                body |= {"session": ["item-1"]} if "recommend" in case.path else seeds
             case.call_and_validate(checks=CHECKS)
 
         ask()

@@ -22,7 +22,7 @@ from modit.index.item_codes import CODES_FILE, order_of_ties
 from modit.index.quantizer import QUANTIZER_FILE
 from modit.inference.answers import Answer, save_answers
 from modit.inference.next_item import load_next_item
-from modit.inference.next_item_files import PARITY_FILE, NextItemInfo, item_ids_digest
+from modit.inference.next_item_files import NODES_FILE, PARITY_FILE, NextItemInfo, item_ids_digest
 from modit.inference.sessions import SessionQuery
 from modit.release.bundle.bundle import Bundle
 from modit.release.bundle.making import Ingredients, exported_digests, make_next_item_bundle
@@ -138,12 +138,23 @@ def export(folder: Path, catalog: Catalog, seed: int) -> None:
     params = TokenizerParams(method="sa2crq", sizes=(4, 6, 4), items_per_prefix=3)
     quantizer, codes = tokenize(catalog.embeddings, counts, order_of_ties(catalog.item_ids), params, 0)
     torch.manual_seed(seed)
-    config = DecoderConfig(codes.vocabulary, width=16, depth=1, heads=2, dropout=0.0, session_items=SESSION_ITEMS)
-    model = Decoder(config).eval()
+    config = DecoderConfig(
+        codes.vocabulary,
+        width=16,
+        depth=1,
+        heads=2,
+        dropout=0.0,
+        session_items=SESSION_ITEMS,
+        items=len(catalog),
+        within_trie=True,
+        node_vectors=True,
+    )
+    model = Decoder(config, codes.trie).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(5 if parameter.ndim > 1 else 1)  # so that probabilities differ
     export_decoder(model, folder)
+    np.save(folder / NODES_FILE, model.node_vectors.detach().numpy())
     quantizer.save(folder / QUANTIZER_FILE)
     codes.save(folder / CODES_FILE)
     write_json(folder / PARITY_FILE, PARITY)
@@ -154,6 +165,8 @@ def export(folder: Path, catalog: Catalog, seed: int) -> None:
         heads=config.heads,
         session_items=config.session_items,
         items=len(catalog),
+        item_tokens=config.items,
+        within_trie=config.within_trie,
         dimension=catalog.dimension,
         beams=6,
         k=10,

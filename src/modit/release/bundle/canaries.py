@@ -54,7 +54,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class SessionCanary:
-    """Ids of a session's items, oldest first, and ids and scores of the items found, best first."""
+    """Ids of the items of a session, oldest first, and ids and scores of the items found, best first."""
 
     session: list[str]
     items: list[str]
@@ -62,7 +62,7 @@ class SessionCanary:
 
     @property
     def given(self) -> list[str]:
-        """Ids of the session's items."""
+        """Ids of the items of the session."""
         return self.session
 
 

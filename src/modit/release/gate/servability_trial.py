@@ -1,4 +1,4 @@
-"""`python -m modit.release.gate.servability_trial ORDER RESULT`: loads a model and asks it as the service does.
+"""`python -m modit.release.gate.servability_trial ORDER RESULT`: loads a model and queries it as the service does.
 
 It is a process of its own, so that its memory holds only what the service imports.
 """
