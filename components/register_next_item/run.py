@@ -38,7 +38,8 @@ def run(context: StepContext) -> dict[str, object]:
         TrackedStage.read(context.input(name), name, NEXT_ITEM, getattr(context.params, section).model_dump())
         for name, section in STAGES.items()
     ]
-    log_stages(registry.client, registry.experiment_id(), run_uri, stages)
+    trained = [stage for stage in stages if stage.curve]  # a run that starts from a champion may train nothing
+    log_stages(registry.client, registry.experiment_id(), run_uri, trained)
     verdict, report = context.input("next_item_verdict") / VERDICT_FILE, context.input("next_item_evaluation")
     versions, record, code = (
         load_versions(context.input("next_item_versions")),

@@ -15,6 +15,7 @@ DATASETS = {
     "snapshot_next_item": {
         "catalog": ("catalog",),
         "champion": ("next_item_champion",),
+        "starting_point": ("starting_point",),
         "bundle": ("exported_retriever", "next_item_evaluation"),
     },
 }

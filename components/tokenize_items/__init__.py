@@ -6,7 +6,7 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="tokenize_items",
-    inputs=("catalog",),
+    inputs=("catalog", "starting_point"),
     outputs=("item_codes",),
     params=("tokenize_items",),
     image="train",

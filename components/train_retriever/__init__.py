@@ -6,7 +6,7 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="train_retriever",
-    inputs=("catalog", "item_codes"),
+    inputs=("catalog", "item_codes", "starting_point"),
     outputs=("next_item_retriever",),
     params=("train_retriever",),
     image="train",

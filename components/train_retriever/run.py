@@ -8,6 +8,7 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions
 from modit.index.item_codes import CODES_FILE, ItemCodes
+from modit.semantic_ids.starting_point import StartingPoint
 from modit.semantic_ids.training import SessionPrediction, new_decoder
 from modit.train.session import run_stage
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def run(context: StepContext) -> dict[str, Any]:
-    """Reads `catalog`, `item_codes`; writes `next_item_retriever`: model.pt and curve.json.
+    """Reads `catalog`, `item_codes` and `starting_point`; writes `next_item_retriever`: model.pt and curve.json.
+
+    The weights that it starts from are drawn, or those of an earlier version.
 
     Returns:
         `sessions` that it was trained on, sessions that are `too_short` for a validation or a test case, and
@@ -24,13 +27,17 @@ def run(context: StepContext) -> dict[str, Any]:
 
     Raises:
         InsufficientDataError: no session is long enough to train on.
+        ConfigError: the earlier version has a decoder of another size.
     """
-    sessions = Sessions(Catalog.load(context.input("catalog")).sequences)
+    catalog = Catalog.load(context.input("catalog"))
+    sessions = Sessions(catalog.sequences)
     sessions.require_training()
     codes = ItemCodes.load(context.input("item_codes") / CODES_FILE)
     params, seed = context.params.train_retriever, derived_seed(context.seed, "train_retriever")
     stage = SessionPrediction("train_retriever", codes, sessions.training, params)
     model = new_decoder(codes, params, seed)
+    if start := StartingPoint.load(context.input("starting_point")):
+        model = start.continued(model, codes, catalog.item_ids)
     folder = context.output("next_item_retriever")
     model = run_stage(model, stage, params, seed, folder, context.scratch, context.logger)
     return {

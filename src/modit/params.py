@@ -17,7 +17,7 @@ from modit.features.params import FeatureParams
 from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondStageParams
 from modit.index.params import IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
-from modit.release.params import GateParams, NextItemGateParams, ServabilityParams, SnapshotParams
+from modit.release.params import GateParams, NextItemGateParams, ServabilityParams, SnapshotParams, StartingPointParams
 from modit.semantic_ids.params import (
     AdaGrpoParams,
     PreferenceParams,
@@ -46,6 +46,7 @@ class Params(RunParams):
     hppo_variants: HPPOVariantsParams = HPPOVariantsParams()
     sampler: SamplerParams = SamplerParams()
     fit_second_stage: SecondStageParams = SecondStageParams()
+    starting_point: StartingPointParams = StartingPointParams()
     tokenize_items: TokenizerParams = TokenizerParams()
     train_retriever: RetrieverParams = RetrieverParams()
     align_rad_dpo: PreferenceParams = PreferenceParams()

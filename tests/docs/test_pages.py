@@ -14,7 +14,7 @@ from tests.prose_check import RULES, check_file
 _MADE = re.compile(r"build/|infra/compose/\.env|overlays/site|IMAGE\.txt|NAME|STEP|runs/|pipelines/kfp_components")
 FOLDERS = ("src", "dags", "pipelines", "components", "feature_repo")
 # Variables that the tests, the images or a launcher set for a child process.
-INTERNAL = {"MODIT_PRECISION", "MODIT_CHAMPIONS"}
+INTERNAL = {"MODIT_PRECISION", "MODIT_CHAMPIONS", "MODIT_STARTING_POINT"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

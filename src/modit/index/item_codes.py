@@ -292,17 +292,20 @@ class Trie:
             start, stop = stop, int(self.first_child[stop])
         return levels
 
-    def places_of(self, other: Trie) -> np.ndarray:
-        """The node of this trie that each node of another one, whose IDs are among its own, is; int64 [nodes of other].
+    def places_in(self, other: Trie) -> np.ndarray:
+        """The node of another trie that each node of this one is, int64 [nodes]; -1 where the other has none.
 
         Args:
             other: with the same tokens.
         """
-        keys = self.parent[1:] * self.vocabulary + self.token[1:]
-        found = np.zeros(len(other), np.int64)
-        for start, stop in other._levels:
-            wanted = found[other.parent[start:stop]] * self.vocabulary + other.token[start:stop]
-            found[start:stop] = np.searchsorted(keys, wanted) + 1
+        keys = other.parent[1:] * other.vocabulary + other.token[1:]
+        found = np.full(len(self), -1, np.int64)
+        found[0] = 0
+        for start, stop in self._levels:
+            above = found[self.parent[start:stop]]
+            wanted = above * other.vocabulary + self.token[start:stop]
+            place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            found[start:stop] = np.where((above >= 0) & (keys[place] == wanted), place + 1, -1)
         return found
 
     def items_of(self, identifier: int) -> np.ndarray:

@@ -155,9 +155,8 @@ class NextItemRetriever(SessionRetriever):
         codes = self.codes.extended(self.quantizer.assign(embeddings), order_of_ties(item_ids))
         softmax = self.ids.softmax
         if softmax is not None and softmax.vectors is not None:
-            vectors = np.zeros((len(codes.trie), softmax.vectors.shape[1]), np.float32)
-            vectors[codes.trie.places_of(self.codes.trie)] = softmax.vectors
-            softmax = TrieSoftmax(vectors)
+            places = codes.trie.places_in(self.codes.trie)
+            softmax = TrieSoftmax(softmax.vectors[np.maximum(places, 0)] * (places >= 0)[:, None])
         return replace(self, ids=replace(self.ids, codes=codes, softmax=softmax))
 
     def check_items(self, item_ids: np.ndarray) -> None:

@@ -62,6 +62,17 @@ class GateParams(Section):
     incomparable: Literal["refuse", "absolute"] = "refuse"
 
 
+class StartingPointParams(Section):
+    """Section `starting_point`: what the retriever of the next item starts from.
+
+    Attributes:
+        origin: nothing (new IDs and weights), or champion (its IDs and weights; new items get IDs by its tokeniser, and
+            `tokenize_items` sets nothing). Where there is no champion yet, the run starts from nothing.
+    """
+
+    origin: Literal["nothing", "champion"] = "nothing"
+
+
 class NextItemGateParams(Section):
     """Section `gate_next_item`: what the quality key asks of a retriever of the next item (docs/explanation/gate.md).
 

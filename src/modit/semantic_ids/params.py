@@ -90,6 +90,7 @@ class RetrieverParams(LoopParams):
     """Section `train_retriever`: the decoder over semantic IDs, and its training on sessions.
 
     Attributes:
+        steps: optimiser steps; 0 keeps the weights that it starts from.
         batch: rows of tokens in a global batch; a row holds several sessions.
         row_tokens: tokens of a row; a row is never shorter than one session of `session_items` needs.
         session_items: most items of a session that the decoder reads, the last ones; 20 is customary for TIGER.
@@ -104,6 +105,7 @@ class RetrieverParams(LoopParams):
             codes. They take about 4 * width numbers an item; a catalogue of millions may leave them out.
     """
 
+    steps: AtLeastZero = 1_000
     batch: Positive = 16
     row_tokens: Positive = 128
     session_items: Positive = 20
@@ -152,7 +154,7 @@ class AlignmentParams(LoopParams):
 
     Attributes:
         steps: optimiser steps of a round.
-        rounds: rounds, each from the one before; validation keeps the best, or the model before all.
+        rounds: rounds, each from the one before; validation keeps the best, or the model before all. 0 for none.
         dropout: in alignment. Off: the policy that is scored is then the one that answers.
         validation_cases: most validation cases that rounds are compared on.
         beams: IDs to decode for a validation case.
@@ -163,7 +165,7 @@ class AlignmentParams(LoopParams):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     warmup: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    rounds: Positive = 2
+    rounds: AtLeastZero = 2
     dropout: Share = 0.0
     validation_cases: Positive = 2_000
     beams: Positive = 20

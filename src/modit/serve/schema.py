@@ -147,9 +147,9 @@ class RecommendRequest(ItemsRequest):
 
     session: list[ItemId] = Field(
         fail_fast=True,
-        description="Ids of the items of the session, oldest first; an empty list asks for likely first items. Unknown ids "
-        "are left out, and the answer names them; a session of which no id is known is refused. Of a session that is "
-        "longer than the model reads, the last items count.",
+        description="Ids of the items of the session, oldest first; an empty list asks for likely first items. Unknown "
+        "ids are left out, and the answer names them; a session of which no id is known is refused. Of a session that "
+        "is longer than the model reads, the last items count.",
     )
     repeat: bool | None = Field(
         None,

@@ -43,7 +43,7 @@ class TrackedStage:
     def read(cls, folder: Path, stage: str, domain: str, params: dict[str, Any]) -> TrackedStage:
         """Reads `curve.json`, and of HPPO the last record of `rounds.json`, from a stage's artifact."""
         curve, rounds = json.loads((folder / "curve.json").read_text()), folder / "rounds.json"
-        last = json.loads(rounds.read_text())["rounds"][-1] if rounds.exists() else {}
+        last: dict[str, Any] = next(reversed(json.loads(rounds.read_text())["rounds"]), {}) if rounds.exists() else {}
         figures = {name: float(value) for name, value in last.items() if isinstance(value, float | int)}
         return cls(stage, domain, params, curve, figures)
 

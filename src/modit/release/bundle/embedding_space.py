@@ -23,6 +23,8 @@ NORMALISATION = "unit length"
 _SAMPLE = 16
 _LEAST_IN_COMMON = 4
 _SAME_COSINE = 0.99
+# Items of two catalogues that are compared at most.
+_COMPARED = 2_000
 
 
 @with_config(STRICT)
@@ -85,3 +87,21 @@ def difference_of(vectors: np.ndarray, others: np.ndarray) -> str | None:
         f"{len(vectors)} items of both catalogues have other embeddings: median cosine {median:.3f}, at least "
         f"{_SAME_COSINE} is needed"
     )
+
+
+def difference_of_catalogues(
+    item_ids: np.ndarray, vectors: np.ndarray, other_ids: np.ndarray, other_vectors: np.ndarray
+) -> str | None:
+    """Why two catalogues are of two spaces, by some of the items that both have; None where they are of one.
+
+    Args:
+        item_ids: Of the first, unicode [N].
+        vectors: Of its items [N, d].
+        other_ids: Of the second, unicode [M].
+        other_vectors: Of its items [M, e].
+    """
+    if vectors.shape[1] != other_vectors.shape[1]:
+        return f"embeddings have {vectors.shape[1]} numbers in one and {other_vectors.shape[1]} in the other"
+    _, mine, others = np.intersect1d(item_ids, other_ids, return_indices=True)
+    some = np.linspace(0, len(mine) - 1, min(_COMPARED, len(mine))).astype(int)
+    return difference_of(np.asarray(other_vectors[others[some]]), np.asarray(vectors[mine[some]]))

@@ -30,7 +30,7 @@ from modit.inference.sampler_file import SAMPLER_FILE
 from modit.inference.sessions import SessionQuery
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
-from modit.release.bundle.embedding_space import difference_of
+from modit.release.bundle.embedding_space import difference_of_catalogues
 from modit.release.bundle.loading import ReleaseSource, load_domain_sampler, load_sessions_retriever
 from modit.release.documents import STRICT, Json, read_document, write_document
 from modit.release.kinds import kind_of
@@ -45,7 +45,6 @@ RETRIEVER_FOLDER, ROWS_FILE = "retriever", "rows.npy"
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
 _FACTS = ("status", "reason", "model", "version", "model_digest", "lost_items")
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
-_COMPARED_ITEMS = 2_000
 
 
 @with_config(STRICT)
@@ -133,7 +132,10 @@ def _fetch_sampler(source: ReleaseSource, catalog: Catalog, folder: Path) -> Cha
         info = load_domain_sampler(file.parent, source.domain).info
         items = store.read("catalog", files=(_ITEMS, _EMBEDDINGS))
         ids = load_item_table(items).item_ids
-        reason = _other_space(catalog, ids, np.load(items / _EMBEDDINGS, mmap_mode="r"), info.dimension)
+        then = np.load(items / _EMBEDDINGS, mmap_mode="r")
+        reason = _other_dimension(catalog, info.dimension) or difference_of_catalogues(
+            catalog.item_ids, catalog.embeddings, ids, then
+        )
         if reason:
             return Champion(OTHER_SPACE, reason, *_facts(source))
         shutil.copyfile(file, folder / SAMPLER_FILE)
@@ -171,13 +173,10 @@ def _facts(source: ReleaseSource) -> tuple[str, int, str, str, str]:
     return source.model, source.version, source.run_uri, source.model_digest, source.index_digest
 
 
-def _other_space(catalog: Catalog, ids: np.ndarray, vectors: np.ndarray, dimension: int) -> str | None:
-    """Why a sampler does not work on today's embeddings, or None."""
-    if dimension != catalog.dimension:
-        return f"it takes embeddings of {dimension} numbers, today's have {catalog.dimension}"
-    _, today, then = np.intersect1d(catalog.item_ids, ids, return_indices=True)
-    some = np.linspace(0, len(today) - 1, min(_COMPARED_ITEMS, len(today))).astype(int)
-    return difference_of(np.asarray(vectors[then[some]]), np.asarray(catalog.embeddings[today[some]]))
+def _other_dimension(catalog: Catalog, dimension: int) -> str | None:
+    if dimension == catalog.dimension:
+        return None
+    return f"it takes embeddings of {dimension} numbers, today's have {catalog.dimension}"
 
 
 def load_champion(

@@ -23,7 +23,15 @@ from modit.core.window import WindowLedger
 from modit.core.workspace import cache_folder
 from modit.release.versioning.code_state import COMMIT_VARIABLE, CodeState, code_state, git, parse_code_state
 from modit.release.versioning.record import THREADS_VARIABLE, Record, RecordedArtifact, environment
-from modit.release.versioning.snapshot import CHAMPION, CHAMPIONS_VARIABLE, HISTORY, RAW, VERSIONED
+from modit.release.versioning.snapshot import (
+    CHAMPION,
+    CHAMPIONS_VARIABLE,
+    HISTORY,
+    RAW,
+    STARTING_POINT,
+    STARTING_POINT_VARIABLE,
+    VERSIONED,
+)
 from modit.release.versioning.version_store import DatasetVersion, VersionStore
 
 _MARKER = ".reproduction"
@@ -159,7 +167,7 @@ def changed_steps(record: Record, registry: Registry) -> list[str]:
 
 
 def _fetch(record: Record, folder: Path, run: Path) -> tuple[Path, dict[str, str]]:
-    """Fetches the input, under the name that reports show; gives its folder, and the variable that names the champions.
+    """Fetches the input, under the name that reports show; gives its folder, and what names champions and a start.
 
     The windows that it was compared with are put beside the new run.
     """
@@ -170,7 +178,8 @@ def _fetch(record: Record, folder: Path, run: Path) -> tuple[Path, dict[str, str
     if HISTORY in versions:
         place = WindowLedger(Storage(str(run)), str(catalogue)).place
         shutil.copytree(store.fetch(versions[HISTORY]), place.uri)
-    return catalogue, {CHAMPIONS_VARIABLE: str(store.fetch(versions[CHAMPION]))} if CHAMPION in versions else {}
+    variables = {CHAMPIONS_VARIABLE: CHAMPION, STARTING_POINT_VARIABLE: STARTING_POINT}
+    return catalogue, {name: str(store.fetch(versions[kept])) for name, kept in variables.items() if kept in versions}
 
 
 def _replay(record: Record, package: str, root: Path, catalogue: Path, run: Path, variables: Mapping[str, str]) -> None:

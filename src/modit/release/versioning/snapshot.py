@@ -17,9 +17,10 @@ from modit.release.versioning.version_store import Dataset, DatasetVersion, Trac
 
 VERSIONS_FILE = "versions.json"
 VERSIONED, DISABLED = "versioned", "disabled"
-RAW, HISTORY, CHAMPION = "raw", "history", "champion"
-# Names a folder with DOMAIN/champion.json, to be taken instead of what the registry has today.
-CHAMPIONS_VARIABLE = "MODIT_CHAMPIONS"
+RAW, HISTORY, CHAMPION, STARTING_POINT = "raw", "history", "champion", "starting_point"
+# Name folders that are taken instead of what the registry has today: with DOMAIN/champion.json (of the next item,
+# champion.json), and with a starting point.
+CHAMPIONS_VARIABLE, STARTING_POINT_VARIABLE = "MODIT_CHAMPIONS", "MODIT_STARTING_POINT"
 REPOSITORY_FOLDER = ".versions"
 _SCHEMA_VERSION = 1
 
