@@ -14,11 +14,12 @@ from modit.data.catalog import Catalog
 from modit.data.sessions import SessionPart, Sessions
 from modit.evaluate.next_item.task import DEPTH
 from modit.export.next_item import export_decoder, search_parity
+from modit.index.beam_search import TrieSoftmax
 from modit.index.item_codes import CODES_FILE
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.answers import Answer, save_answers
 from modit.inference.next_item import SessionRetriever, load_next_item, open_network
-from modit.inference.next_item_files import NODES_FILE, PARITY_FILE, NextItemInfo, item_ids_digest
+from modit.inference.next_item_files import ITEMS_FILE, NODES_FILE, PARITY_FILE, NextItemInfo, item_ids_digest
 from modit.inference.sessions import SessionQuery
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, load_retriever
 
@@ -32,8 +33,9 @@ _ANSWERS, _SESSIONS = 32, 65
 def run(context: StepContext) -> dict[str, object]:
     """Reads the retriever after the last alignment, the IDs of items and their quantiser; writes `exported_retriever`.
 
-    The artifact: encode.onnx, step.onnx, node_vectors.npy, item_codes.npz, quantizer.npz, retriever.json, parity.json,
-    and answers.json with what torch recommends after the first sessions. Beams are those that the evaluation judges.
+    The artifact: encode.onnx, step.onnx, node_vectors.npy, item_vectors.npy, item_codes.npz, quantizer.npz,
+    retriever.json, parity.json, and answers.json with what torch recommends after the first sessions. Beams are those
+    that the evaluation judges.
 
     Raises:
         ParityError: the files do not decode the same IDs as torch.
@@ -45,8 +47,9 @@ def run(context: StepContext) -> dict[str, object]:
     export_decoder(model, folder)
     for name in (CODES_FILE, QUANTIZER_FILE):
         shutil.copyfile(codes / name, folder / name)
-    nodes = by_torch.softmax.vectors if by_torch.softmax else None
-    np.save(folder / NODES_FILE, np.zeros((0, model.config.width + 1), np.float32) if nodes is None else nodes)
+    softmax, nothing = by_torch.softmax or TrieSoftmax(), np.zeros((0, model.config.width + 1), np.float32)
+    for name, own in ((NODES_FILE, softmax.vectors), (ITEMS_FILE, softmax.items)):
+        np.save(folder / name, nothing if own is None else own)
     info = NextItemInfo(
         vocabulary=model.config.vocabulary,
         width=model.config.width,

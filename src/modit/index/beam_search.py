@@ -70,12 +70,14 @@ class Beams:
         identifiers: int64 [B, W], number of the ID in the trie; -1 where no item has it (a hallucination) or there is
             none.
         steps: how many times the network was called after the prompt.
+        states: hidden states that END was predicted from float32 [B, W, H]; 0 where there is no ID.
     """
 
     tokens: np.ndarray
     log_probabilities: np.ndarray
     identifiers: np.ndarray
     steps: int
+    states: np.ndarray
 
     @property
     def decoded(self) -> np.ndarray:
@@ -95,9 +97,11 @@ class TrieSoftmax:
     Attributes:
         vectors: of the trie's nodes float32 [nodes, H + 1], the last number is a bias; those of the root are 0. None
             without them.
+        items: vectors that tell the items of one ID apart float32 [N, H + 1], alike; None without them.
     """
 
     vectors: np.ndarray | None = None
+    items: np.ndarray | None = None
 
     def normalized(
         self, scores: np.ndarray, states: np.ndarray, counts: np.ndarray, owner: np.ndarray, reached: np.ndarray
@@ -174,12 +178,16 @@ def beam_search(
     start = np.zeros((rows, 1), np.int64)
     front = _Front(np.zeros((rows, 1), np.float32), start, start, start, np.zeros((rows, 1), bool))
     tokens, steps = np.zeros((rows, 1, 0), np.int64), 0
+    states = np.zeros((rows, 1, found.states.shape[-1]), np.float32)
     for depth in range(longest):
         if depth:
             found, state = network.step(front.token, front.parent, state)
             steps += 1
         front = _within(trie, found, front, width, opened, softmax) if constrained else _free(found, front, width)
-        tokens = np.concatenate([np.take_along_axis(tokens, front.parent[..., None], 1), front.token[..., None]], -1)
+        parent = front.parent[..., None]
+        tokens = np.concatenate([np.take_along_axis(tokens, parent, 1), front.token[..., None]], -1)
+        own = np.take_along_axis(found.states, parent, 1)
+        states = np.where((front.token == END)[..., None], own, np.take_along_axis(states, parent, 1))
         if front.ended.all():
             break
     missing = width - tokens.shape[1]
@@ -189,7 +197,8 @@ def beam_search(
         identifiers = np.pad(trie.identifier[front.node], ((0, 0), (0, missing)), constant_values=-1)
     else:
         identifiers = trie.find(tokens.reshape(-1, tokens.shape[-1])).reshape(scores.shape)
-    return Beams(tokens, scores, np.where(np.isfinite(scores), identifiers, -1), steps)
+    states = np.pad(states, ((0, 0), (0, missing), (0, 0)))
+    return Beams(tokens, scores, np.where(np.isfinite(scores), identifiers, -1), steps, states)
 
 
 def _within(
@@ -285,6 +294,7 @@ def ranked_items(
     count: int,
     excluded: Sequence[np.ndarray],
     allowed: Sequence[np.ndarray | None] | None = None,
+    item_vectors: np.ndarray | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The items of each prompt's IDs, most probable first: P(item) = P(ID) P(item | ID).
 
@@ -296,14 +306,16 @@ def ranked_items(
         count: most items of a prompt.
         excluded: of each prompt, rows of the catalogue that are no result.
         allowed: of each prompt, bool [N], the rows that may be results, or None for all.
+        item_vectors: of a network that tells the items of an ID apart (`TrieSoftmax.items`); None for one that gives
+            every item its share of the ID's interactions.
 
     Returns:
         Of each prompt: rows of the catalogue int64 [n], and log P(item) of each, float32 [n].
     """
     found = []
     masks = [None] * len(excluded) if allowed is None else allowed
-    for identifiers, scores, without, mask in zip(
-        beams.identifiers, beams.log_probabilities, excluded, masks, strict=True
+    for identifiers, scores, states, without, mask in zip(
+        beams.identifiers, beams.log_probabilities, beams.states, excluded, masks, strict=True
     ):
         there = identifiers >= 0
         own = identifiers[there]
@@ -311,7 +323,10 @@ def ranked_items(
         crowd = trie.item_offsets[own + 1] - starts
         places = np.arange(crowd.sum()) + np.repeat(starts - (np.cumsum(crowd) - crowd), crowd)
         rows = trie.items[places].astype(np.int64)
-        of_row = np.repeat(scores[there], crowd) + trie.log_shares[places]
+        shares = trie.log_shares[places]
+        if item_vectors is not None and len(rows):
+            shares = _log_shares(shares, np.repeat(states[there], crowd, 0), item_vectors[rows], crowd)
+        of_row = np.repeat(scores[there], crowd) + shares
         kept = ~np.isin(rows, without) if len(without) else np.ones(len(rows), bool)
         if mask is not None:
             kept &= mask[rows]
@@ -319,3 +334,18 @@ def ranked_items(
         order = np.argsort(-of_row, kind="stable")[:count]
         found.append((rows[order], of_row[order]))
     return found
+
+
+def _log_shares(shares: np.ndarray, states: np.ndarray, vectors: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """The logarithm of P(item | ID, session) float32 [n], items of one ID in a row.
+
+    Args:
+        shares: log-shares of the interactions [n].
+        states: that the IDs' END was predicted from [n, H].
+        vectors: of the items [n, H + 1].
+        crowd: items of each ID.
+    """
+    scores = shares + np.einsum("nh,nh->n", states, vectors[:, :-1]) + vectors[:, -1]
+    starts = np.cumsum(crowd) - crowd
+    scores = scores - np.repeat(np.maximum.reduceat(scores, starts), crowd)
+    return scores - np.repeat(np.log(np.add.reduceat(np.exp(scores), starts)), crowd)

@@ -168,7 +168,9 @@ class IdRetriever:
         answers = [
             Recommendation(rows, scores, int(decoded), int(invalid), int(total))
             for (rows, scores), (decoded, invalid, total) in zip(
-                ranked_items(beams, trie, count, excluded, allowed), figures, strict=True
+                ranked_items(beams, trie, count, excluded, allowed, self.softmax.items if self.softmax else None),
+                figures,
+                strict=True,
             )
         ]
         return answers, available

@@ -17,6 +17,7 @@ from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.next_item_files import (
     ENCODE_FILE,
+    ITEMS_FILE,
     NODES_FILE,
     RETRIEVER_FILE,
     STEP_FILE,
@@ -153,10 +154,7 @@ class NextItemRetriever(SessionRetriever):
         if not len(item_ids):
             return self
         codes = self.codes.extended(self.quantizer.assign(embeddings), order_of_ties(item_ids))
-        softmax = self.ids.softmax
-        if softmax is not None and softmax.vectors is not None:
-            places = codes.trie.places_in(self.codes.trie)
-            softmax = TrieSoftmax(softmax.vectors[np.maximum(places, 0)] * (places >= 0)[:, None])
+        softmax = self.ids.softmax and _extended(self.ids.softmax, self.codes, codes)
         return replace(self, ids=replace(self.ids, codes=codes, softmax=softmax))
 
     def check_items(self, item_ids: np.ndarray) -> None:
@@ -205,15 +203,29 @@ def load_next_item(folder: Path, threads: int = 1) -> NextItemRetriever:
 
 
 def _softmax(folder: Path, codes: ItemCodes) -> TrieSoftmax:
-    """The softmax within the trie, with the vectors of its nodes if there are any."""
-    path = folder / NODES_FILE
+    """The softmax within the trie, with the vectors of its nodes and of items if there are any."""
+    return TrieSoftmax(_vectors(folder / NODES_FILE, len(codes.trie)), _vectors(folder / ITEMS_FILE, len(codes)))
+
+
+def _vectors(path: Path, rows: int) -> np.ndarray | None:
     try:
-        vectors = np.load(path)
+        vectors: np.ndarray = np.load(path)
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged: {error}") from error
-    if vectors.ndim != 2 or len(vectors) not in (0, len(codes.trie)):  # noqa: PLR2004 - a matrix
-        raise ArtifactError(f"{path} has shape {vectors.shape}; allowed: 0 or {len(codes.trie)} rows, as the trie")
-    return TrieSoftmax(vectors if len(vectors) else None)
+    if vectors.ndim != 2 or len(vectors) not in (0, rows):  # noqa: PLR2004 - a matrix
+        raise ArtifactError(f"{path} has shape {vectors.shape}; allowed: 0 or {rows} rows, as {CODES_FILE}")
+    return vectors if len(vectors) else None
+
+
+def _extended(softmax: TrieSoftmax, before: ItemCodes, codes: ItemCodes) -> TrieSoftmax:
+    """The softmax over more items: what is known keeps its vectors, and what is new has none."""
+    nodes, items = softmax.vectors, softmax.items
+    if nodes is not None:
+        places = codes.trie.places_in(before.trie)
+        nodes = nodes[np.maximum(places, 0)] * (places >= 0)[:, None]
+    if items is not None:
+        items = np.pad(items, ((0, len(codes) - len(items)), (0, 0)))
+    return TrieSoftmax(nodes, items)
 
 
 def open_network(folder: Path, info: NextItemInfo, threads: int = 1) -> OnnxNetwork:

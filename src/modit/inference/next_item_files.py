@@ -23,10 +23,11 @@ from modit.inference.sampler_file import FLOAT, OPSET, GraphValue
 
 RETRIEVER_FILE, PARITY_FILE = "retriever.json", "parity.json"
 ENCODE_FILE, STEP_FILE = "encode.onnx", "step.onnx"
-# Vectors of the trie's nodes, float32 [nodes, width + 1]; [0, width + 1] of a retriever that has none.
-NODES_FILE = "node_vectors.npy"
+# Vectors of the trie's nodes float32 [nodes, width + 1], and of the items [N, width + 1]; of a retriever that has none,
+# [0, width + 1].
+NODES_FILE, ITEMS_FILE = "node_vectors.npy", "item_vectors.npy"
 # What retriever.json has digests of.
-FILES = (ENCODE_FILE, STEP_FILE, CODES_FILE, QUANTIZER_FILE, NODES_FILE, PARITY_FILE)
+FILES = (ENCODE_FILE, STEP_FILE, CODES_FILE, QUANTIZER_FILE, NODES_FILE, ITEMS_FILE, PARITY_FILE)
 FORMAT = "modit-next-item/1"
 INTEGER = "int64"
 _PREFIX = "modit."

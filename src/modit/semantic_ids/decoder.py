@@ -147,8 +147,9 @@ class Decoder(nn.Module):
             if parameter.ndim > 1:
                 last = name.endswith(("out.weight", "down.weight"))
                 nn.init.normal_(parameter, std=0.02 / (2 * self.config.depth) ** 0.5 if last else 0.02)
-        if self.node_vectors is not None:
-            nn.init.zeros_(self.node_vectors)
+        for own in (self.node_vectors, self.item_vectors):
+            if own is not None:
+                nn.init.zeros_(own)
 
     @property
     def made_of(self) -> tuple[DecoderConfig, Trie | None]:
@@ -159,6 +160,11 @@ class Decoder(nn.Module):
     def node_vectors(self) -> Tensor | None:
         """Vectors of the trie's nodes [nodes, H + 1], the last number is a bias; None without them."""
         return None if self.output is None or self.output.vectors is None else self.output.vectors.weight
+
+    @property
+    def item_vectors(self) -> Tensor | None:
+        """Vectors that tell the items of one ID apart [N, H + 1], the last number is a bias; None without them."""
+        return None if self.output is None or self.output.items is None else self.output.items.weight
 
     def forward(self, tokens: Tensor, positions: Tensor, blocks: Tensor) -> Tensor:
         """Hidden states after the last norm.

@@ -102,7 +102,7 @@ class RetrieverParams(LoopParams):
         softmax: trie (over the tokens that lead on in the trie of IDs, which is all that is left to learn) or
             vocabulary (over all tokens, as TIGER; only then can IDs be decoded that no item has).
         own_vectors: items and, with softmax trie, nodes of the trie have vectors of their own beside those of their
-            codes. They take about 4 * width numbers an item; a catalogue of millions may leave them out.
+            codes. They take 3 to 5 times width numbers an item; a catalogue of millions may leave them out.
     """
 
     steps: AtLeastZero = 1_000

@@ -34,8 +34,8 @@ def search_softmax(model: Decoder) -> TrieSoftmax | None:
     """What a search has to know of a decoder that was trained within the trie; None of any other."""
     if not model.config.within_trie:
         return None
-    vectors = model.node_vectors
-    return TrieSoftmax(None if vectors is None else vectors.detach().float().cpu().numpy())
+    own = (model.node_vectors, model.item_vectors)
+    return TrieSoftmax(*(None if each is None else each.detach().float().cpu().numpy() for each in own))
 
 
 def load_retriever(retriever: Path, item_codes: Path, *, constrained: bool = True, beams: int = 20) -> IdRetriever:

@@ -96,7 +96,8 @@ class StartingPoint:
                     "set section train_retriever as that version was trained, or starting_point.origin to nothing"
                 )
         weights = earlier.state_dict()
-        own = {"items.weight": self.rows_of(item_ids), "output.vectors.weight": codes.trie.places_in(self.codes.trie)}
+        rows, nodes = self.rows_of(item_ids), codes.trie.places_in(self.codes.trie)
+        own = {"items.weight": rows, "output.items.weight": rows, "output.vectors.weight": nodes}
         for name, places in own.items():
             if name in weights:
                 weights[name] = _taken(weights[name], torch.from_numpy(places))

@@ -58,6 +58,7 @@ class SessionPrediction:
         blocks = np.full((size, self.row_tokens), NO_BLOCK, np.int64)
         positions = np.zeros((size, self.row_tokens), np.int64)
         nodes = np.zeros((size, self.row_tokens), np.int64)
+        rows = np.zeros((size, self.row_tokens), np.int64)
         used, sessions = np.zeros(size, np.int64), np.zeros(size, np.int64)
         for index, start in zip(chosen, starts, strict=True):
             items = self.sessions[index]
@@ -71,13 +72,18 @@ class SessionPrediction:
             place = slice(int(used[row]), int(used[row]) + len(own))
             sessions[row] += 1
             tokens[row, place], blocks[row, place], positions[row, place] = own, sessions[row], np.arange(len(own))
-            nodes[row, place] = np.concatenate([[0], self.codes.nodes[items][self.codes.tokens[items] != PAD]])
+            there = self.codes.tokens[items] != PAD
+            nodes[row, place] = np.concatenate([[0], self.codes.nodes[items][there]])
+            rows[row, place] = np.concatenate([[0], np.repeat(items, there.sum(1))])
             used[row] += len(own)
-        rows = {"tokens": tokens, "blocks": blocks, "positions": positions, "nodes": nodes}
-        return {name: torch.from_numpy(values) for name, values in rows.items()}
+        found = {"tokens": tokens, "blocks": blocks, "positions": positions, "nodes": nodes, "items": rows}
+        return {name: torch.from_numpy(values) for name, values in found.items()}
 
     def loss(self, model: Decoder, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of each row [b]: sum_t -log p(s_t | s_<t) over the tokens of its items, over how many items."""
+        """Cross-entropy of each row [b]: sum_t -log p(s_t | s_<t) over the tokens of its items, over how many items.
+
+        Where items of one ID have vectors, -log p(item | ID, session) is part of it.
+        """
         tokens, blocks = batch["tokens"], batch["blocks"]
         states = model(tokens, batch["positions"], blocks)
         targets = torch.where(tokens >= self.codes.vocabulary, END, tokens)[:, 1:]
@@ -86,4 +92,8 @@ class SessionPrediction:
         losses = -model.token_log_probabilities(states[:, :-1][counted], nodes, targets[counted])
         row = counted.nonzero()[:, 0]
         total = torch.zeros(len(tokens), device=losses.device).index_add(0, row, losses)
-        return total / (counted & (targets == END)).sum(1).clamp_min(1), {}
+        ends = counted & (targets == END)
+        if model.output is not None and model.item_vectors is not None:
+            of_items = -model.output.item_log_probabilities(states[:, :-1][ends], batch["items"][:, 1:][ends])
+            total = total.index_add(0, ends.nonzero()[:, 0], of_items)
+        return total / ends.sum(1).clamp_min(1), {}

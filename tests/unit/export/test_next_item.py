@@ -22,6 +22,7 @@ from modit.inference.next_item import load_next_item, open_network
 from modit.inference.next_item_files import (
     ENCODE_FILE,
     FILES,
+    ITEMS_FILE,
     NODES_FILE,
     PARITY_FILE,
     RETRIEVER_FILE,
@@ -68,6 +69,7 @@ def decoder(codes: ItemCodes, seed: int = 0) -> Decoder:
         for parameter in model.parameters():
             parameter.mul_(5 if parameter.ndim > 1 else 1)  # so that probabilities differ
         model.node_vectors.normal_(std=0.5)
+        model.item_vectors.normal_(std=0.5)
         model.node_vectors[: int(codes.trie.first_child[1])] = 0
     return model
 
@@ -89,6 +91,7 @@ def exported(tmp_path_factory, codes, model):
     tokenized()[0].save(folder / QUANTIZER_FILE)
     codes.save(folder / CODES_FILE)
     np.save(folder / NODES_FILE, model.node_vectors.detach().numpy())
+    np.save(folder / ITEMS_FILE, model.item_vectors.detach().numpy())
     (folder / PARITY_FILE).write_text('{"status": "passed"}')
     config = model.config
     NextItemInfo(

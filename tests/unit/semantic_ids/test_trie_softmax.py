@@ -34,6 +34,7 @@ def decoder(codes: ItemCodes, node_vectors: bool = True, items: int = ITEMS) -> 
         if node_vectors:
             made.node_vectors.normal_(std=0.5)
             made.node_vectors[: int(codes.trie.first_child[1])] = 0
+            made.item_vectors.normal_(std=0.5)
     return made
 
 
@@ -66,6 +67,36 @@ def test_a_search_scores_ids_as_the_network_does(codes, node_vectors):
     }
     assert found.keys() == scored.keys()
     assert [found[each] for each in scored] == pytest.approx(list(scored.values()), abs=1e-4)
+
+
+@pytest.mark.parametrize("node_vectors", [True, False])
+def test_the_probabilities_of_all_items_sum_to_one(codes, node_vectors):
+    [found] = torch_retriever(decoder(codes, node_vectors), codes, beams=99).recommend([np.array([3, 5])], ITEMS)
+    assert sorted(found.rows.tolist()) == list(range(ITEMS))
+    assert np.exp(found.scores).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_items_of_one_id_are_scored_by_the_search_as_by_the_loss(codes):
+    model, session = decoder(codes), [3, 5]
+    [found] = torch_retriever(model, codes, beams=99).recommend([np.array(session)], ITEMS)
+    ids, of_ids = of_all_ids(model, codes, session)
+    scored = dict(zip(map(tuple, ids.tolist()), of_ids.tolist(), strict=True))
+    prompts, _ = padded_prompts(codes, [np.array(session)], 5, ITEMS)
+    for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True):
+        own = [token for token in codes.tokens[row].tolist() if token != PAD]
+        tokens = torch.tensor([[*prompts[0].tolist(), *own[:-1]]])
+        with torch.no_grad():
+            states = model(tokens, torch.arange(tokens.shape[1])[None], torch.zeros_like(tokens))[:, -1]
+            of_item = float(model.output.item_log_probabilities(states, torch.tensor([row])))
+        assert score == pytest.approx(scored[tuple(codes.tokens[row].tolist())] + of_item, abs=1e-4)
+
+
+def test_before_training_the_items_of_an_id_have_their_shares_of_its_interactions(codes):
+    model = Decoder(DecoderConfig(codes.vocabulary, 16, 1, 2, within_trie=True, node_vectors=True), codes.trie)
+    rows = torch.arange(ITEMS)
+    with torch.no_grad():
+        found = model.output.item_log_probabilities(torch.randn(ITEMS, 16), rows).numpy()
+    assert found[codes.trie.items] == pytest.approx(codes.trie.log_shares, abs=1e-6)
 
 
 def test_what_is_left_out_takes_no_probability_from_the_rest(codes):
