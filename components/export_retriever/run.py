@@ -14,12 +14,11 @@ from modit.data.catalog import Catalog
 from modit.data.sessions import SessionPart, Sessions
 from modit.evaluate.next_item.task import DEPTH
 from modit.export.next_item import export_decoder, search_parity
-from modit.index.beam_search import TrieSoftmax
 from modit.index.item_codes import CODES_FILE
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.answers import Answer, save_answers
 from modit.inference.next_item import SessionRetriever, load_next_item, open_network
-from modit.inference.next_item_files import ITEMS_FILE, NODES_FILE, PARITY_FILE, NextItemInfo, item_ids_digest
+from modit.inference.next_item_files import PARITY_FILE, NextItemInfo, item_ids_digest
 from modit.inference.sessions import SessionQuery
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, load_retriever
 
@@ -47,9 +46,6 @@ def run(context: StepContext) -> dict[str, object]:
     export_decoder(model, folder)
     for name in (CODES_FILE, QUANTIZER_FILE):
         shutil.copyfile(codes / name, folder / name)
-    softmax, nothing = by_torch.softmax or TrieSoftmax(), np.zeros((0, model.config.width + 1), np.float32)
-    for name, own in ((NODES_FILE, softmax.vectors), (ITEMS_FILE, softmax.items)):
-        np.save(folder / name, nothing if own is None else own)
     info = NextItemInfo(
         vocabulary=model.config.vocabulary,
         width=model.config.width,

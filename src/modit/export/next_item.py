@@ -20,7 +20,15 @@ from modit.export.parity import ParityError
 from modit.index.beam_search import Beams
 from modit.index.id_retrieval import IdRetriever
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
-from modit.inference.next_item_files import ENCODE_FILE, STEP_FILE, encode_values, graph_metadata, step_values
+from modit.inference.next_item_files import (
+    ENCODE_FILE,
+    ITEMS_FILE,
+    NODES_FILE,
+    STEP_FILE,
+    encode_values,
+    graph_metadata,
+    step_values,
+)
 from modit.semantic_ids.decoder import Decoder
 
 # Any sizes other than 0 and 1, which torch would take for constants.
@@ -52,7 +60,7 @@ class _Step(nn.Module):
 
 @torch.no_grad()
 def export_decoder(model: Decoder, folder: Path) -> None:
-    """Writes encode.onnx and step.onnx; the same weights give the same bytes.
+    """Writes encode.onnx, step.onnx, node_vectors.npy and item_vectors.npy; the same weights give the same bytes.
 
     Args:
         model: On the CPU; it is put into evaluation mode.
@@ -73,6 +81,8 @@ def export_decoder(model: Decoder, folder: Path) -> None:
     step = translate(_Step(model).eval(), (last, torch.zeros_like(last), lengths, prompt, decoded), shapes)
     for graph, file, values in ((encode, ENCODE_FILE, encode_values), (step, STEP_FILE, step_values)):
         write_model(single_graph(graph, Path(file).stem, *values(*sizes)), graph_metadata(file), folder / file)
+    for file, vectors in ((NODES_FILE, model.node_vectors), (ITEMS_FILE, model.item_vectors)):
+        np.save(folder / file, np.zeros((0, config.width + 1), np.float32) if vectors is None else vectors.numpy())
 
 
 @dataclass(frozen=True)

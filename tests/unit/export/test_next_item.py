@@ -22,8 +22,6 @@ from modit.inference.next_item import load_next_item, open_network
 from modit.inference.next_item_files import (
     ENCODE_FILE,
     FILES,
-    ITEMS_FILE,
-    NODES_FILE,
     PARITY_FILE,
     RETRIEVER_FILE,
     STEP_FILE,
@@ -90,8 +88,6 @@ def exported(tmp_path_factory, codes, model):
     export_decoder(model, folder)
     tokenized()[0].save(folder / QUANTIZER_FILE)
     codes.save(folder / CODES_FILE)
-    np.save(folder / NODES_FILE, model.node_vectors.detach().numpy())
-    np.save(folder / ITEMS_FILE, model.item_vectors.detach().numpy())
     (folder / PARITY_FILE).write_text('{"status": "passed"}')
     config = model.config
     NextItemInfo(

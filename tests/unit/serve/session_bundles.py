@@ -22,7 +22,7 @@ from modit.index.item_codes import CODES_FILE, order_of_ties
 from modit.index.quantizer import QUANTIZER_FILE
 from modit.inference.answers import Answer, save_answers
 from modit.inference.next_item import load_next_item
-from modit.inference.next_item_files import NODES_FILE, PARITY_FILE, NextItemInfo, item_ids_digest
+from modit.inference.next_item_files import PARITY_FILE, NextItemInfo, item_ids_digest
 from modit.inference.sessions import SessionQuery
 from modit.release.bundle.bundle import Bundle
 from modit.release.bundle.making import Ingredients, exported_digests, make_next_item_bundle
@@ -154,7 +154,6 @@ def export(folder: Path, catalog: Catalog, seed: int) -> None:
         for parameter in model.parameters():
             parameter.mul_(5 if parameter.ndim > 1 else 1)  # so that probabilities differ
     export_decoder(model, folder)
-    np.save(folder / NODES_FILE, model.node_vectors.detach().numpy())
     quantizer.save(folder / QUANTIZER_FILE)
     codes.save(folder / CODES_FILE)
     write_json(folder / PARITY_FILE, PARITY)
