@@ -103,6 +103,23 @@ class TrieSoftmax:
     vectors: np.ndarray | None = None
     items: np.ndarray | None = None
 
+    def extended(self, before: Trie, trie: Trie) -> TrieSoftmax:
+        """The softmax over more items: what is known keeps its vectors, and what is new has zeros.
+
+        Args:
+            before: the trie of the items that it was trained on.
+            trie: of these items and others after them.
+        """
+        if trie is before:
+            return self
+        nodes, items = self.vectors, self.items
+        if nodes is not None:
+            places = trie.places_in(before)
+            nodes = nodes[np.maximum(places, 0)] * (places >= 0)[:, None]
+        if items is not None:
+            items = np.pad(items, ((0, len(trie.items) - len(items)), (0, 0)))
+        return TrieSoftmax(nodes, items)
+
     def normalized(
         self, scores: np.ndarray, states: np.ndarray, counts: np.ndarray, owner: np.ndarray, reached: np.ndarray
     ) -> np.ndarray:

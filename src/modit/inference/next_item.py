@@ -154,7 +154,7 @@ class NextItemRetriever(SessionRetriever):
         if not len(item_ids):
             return self
         codes = self.codes.extended(self.quantizer.assign(embeddings), order_of_ties(item_ids))
-        softmax = self.ids.softmax and _extended(self.ids.softmax, self.codes, codes)
+        softmax = self.ids.softmax and self.ids.softmax.extended(self.codes.trie, codes.trie)
         return replace(self, ids=replace(self.ids, codes=codes, softmax=softmax))
 
     def check_items(self, item_ids: np.ndarray) -> None:
@@ -215,17 +215,6 @@ def _vectors(path: Path, rows: int) -> np.ndarray | None:
     if vectors.ndim != 2 or len(vectors) not in (0, rows):  # noqa: PLR2004 - a matrix
         raise ArtifactError(f"{path} has shape {vectors.shape}; allowed: 0 or {rows} rows, as {CODES_FILE}")
     return vectors if len(vectors) else None
-
-
-def _extended(softmax: TrieSoftmax, before: ItemCodes, codes: ItemCodes) -> TrieSoftmax:
-    """The softmax over more items: what is known keeps its vectors, and what is new has none."""
-    nodes, items = softmax.vectors, softmax.items
-    if nodes is not None:
-        places = codes.trie.places_in(before.trie)
-        nodes = nodes[np.maximum(places, 0)] * (places >= 0)[:, None]
-    if items is not None:
-        items = np.pad(items, ((0, len(codes) - len(items)), (0, 0)))
-    return TrieSoftmax(nodes, items)
 
 
 def open_network(folder: Path, info: NextItemInfo, threads: int = 1) -> OnnxNetwork:

@@ -119,9 +119,14 @@ def align(
 
 
 def with_dropout(model: Decoder, rate: float) -> Decoder:
-    """A copy of a decoder with another rate of dropout, in evaluation mode."""
+    """A copy of a decoder with another rate of dropout, in evaluation mode.
+
+    Alignment is of IDs: what tells the items of one ID apart is not trained any more.
+    """
     copy = Decoder(replace(model.config, dropout=rate), model.trie)
     copy.load_state_dict(model.state_dict())
+    if copy.item_vectors is not None:
+        copy.item_vectors.requires_grad_(False)
     return copy.eval()
 
 

@@ -24,10 +24,10 @@ def torch_retriever(model: Decoder, codes: ItemCodes, *, constrained: bool = Tru
         constrained: decode within the trie of IDs; else over all tokens.
         beams: IDs to decode for a session.
     """
-    config = model.eval().config
-    return IdRetriever(
-        TorchNetwork(model), codes, config.session_items, constrained, beams, config.items, search_softmax(model)
-    )
+    config, softmax = model.eval().config, search_softmax(model)
+    if softmax is not None and model.trie is not None:
+        softmax = softmax.extended(model.trie, codes.trie)
+    return IdRetriever(TorchNetwork(model), codes, config.session_items, constrained, beams, config.items, softmax)
 
 
 def search_softmax(model: Decoder) -> TrieSoftmax | None:

@@ -47,6 +47,8 @@ class TrieSoftmax(nn.Module):
         self.log_shares: Tensor
         self.vectors = nn.Embedding(len(trie), width + 1) if own_vectors else None
         self.items = nn.Embedding(len(trie.items), width + 1) if own_vectors else None
+        if self.items is not None and trie.identifiers == len(trie.items):
+            self.items.requires_grad_(False)  # no ID is shared
 
     def walk(self, tokens: Tensor) -> Tensor:
         """The node that each token leads on from, as `Trie.walk`: int64 [..., S] to the same; -1 outside the trie."""
