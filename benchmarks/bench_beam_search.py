@@ -178,6 +178,11 @@ def main() -> None:
     generator = np.random.default_rng(0)
     codes = ItemCodes.load(chosen.run / "item_codes" / CODES_FILE)
     model = load_decoder(chosen.run / "next_item_retriever" / MODEL_FILE, codes)
+    if model.config.within_trie or model.config.items:
+        parser.error(
+            f"{chosen.run}: transformers cannot hold these weights; "
+            "allowed: a run with train_retriever.softmax vocabulary and train_retriever.own_vectors false"
+        )
     with tempfile.TemporaryDirectory() as folder:
         export_decoder(model, Path(folder))
         onnx = OnnxNetwork(*(open_graph(Path(folder) / name, threads=1) for name in (ENCODE_FILE, STEP_FILE)))
