@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from modit.core.errors import ConfigError, ModitError
 from modit.data.commands import add_data_commands
+from modit.evaluate.commands import add_evaluate_commands
 from modit.monitor.commands import add_monitor_commands
 from modit.release.commands import add_release_commands
 from modit.serve.commands import add_serve_commands
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_data_commands(commands)
     _add_kfp(commands)
     add_monitor_commands(commands)
+    add_evaluate_commands(commands)
     add_release_commands(commands, _steps)
     add_serve_commands(commands)
     _add_query(commands)

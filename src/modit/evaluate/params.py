@@ -15,6 +15,7 @@ class NextItemParams(Section):
     Attributes:
         beams: IDs that the semantic-ID retriever decodes for a session.
         validation_cases: most validation cases that settings of rows are chosen on, evenly drawn; 0 for all.
+        test_cases: most test cases that every row is judged on, evenly drawn; 0 for all.
         unconstrained_cases: most test cases that are decoded without the trie too, for the hallucination rate; 0 for
             none.
         ease_items_max: most items for which EASE is fitted: it inverts a dense matrix of items x items.
@@ -26,6 +27,7 @@ class NextItemParams(Section):
 
     beams: Positive = 20
     validation_cases: AtLeastZero = 5_000
+    test_cases: AtLeastZero = 0
     unconstrained_cases: AtLeastZero = 2_000
     ease_items_max: Positive = 20_000
     head_share: Annotated[float, Field(gt=0, le=1)] = 0.8

@@ -42,6 +42,15 @@ def load_model(path: Path) -> MODiT:
     return load_network(path, lambda config: MODiT(DiTConfig(**config)))
 
 
+def count_weights(path: Path) -> int:
+    """How many numbers a network has that `save_model` wrote.
+
+    Raises:
+        ArtifactError: the file is missing.
+    """
+    return sum(value.numel() for value in _stored(path)["weights"].values())
+
+
 def load_network(path: Path, build: Callable[[dict[str, Any]], Network]) -> Network:
     """Reads what `save_model` wrote, in evaluation mode.
 
@@ -52,12 +61,16 @@ def load_network(path: Path, build: Callable[[dict[str, Any]], Network]) -> Netw
     Raises:
         ArtifactError: the file is missing.
     """
-    if not path.exists():
-        raise ArtifactError(f"{path}: no model file")
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = _stored(path)
     model = build(stored["config"])
     model.load_state_dict(stored["weights"])
     return model.eval()
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ArtifactError(f"{path}: no model file")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def save_training_state(

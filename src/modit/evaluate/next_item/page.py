@@ -24,7 +24,7 @@ def save_page(folder: Path, content: dict[str, Any], catalogue: str) -> None:
         catalogue: name of the input.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"decimals": decimals, "mark": mark, "setting": setting, "interval": _interval}
+    environment.filters |= {"decimals": decimals, "mark": mark, "setting": setting, "interval": interval}
     template = environment.from_string((files("modit.evaluate.next_item") / "page.html").read_text(encoding="utf-8"))
     style = (files("modit.evaluate.report") / "page.css").read_text(encoding="utf-8")
     page = template.render(
@@ -35,9 +35,9 @@ def save_page(folder: Path, content: dict[str, Any], catalogue: str) -> None:
     (folder / PAGE_FILE).write_text(page, encoding="utf-8")
 
 
-def _interval(value: dict[str, Any], signed: bool = False) -> str:
-    """[low, high] of the bootstrap over users."""
+def interval(value: dict[str, Any], signed: bool = False, places: int = 4) -> str:
+    """[low, high] of the bootstrap over users or patterns; nothing where there is none."""
     if value["pattern_low"] is None:
         return ""
-    form = "+.4f" if signed else ".4f"
+    form = f"{'+' if signed else ''}.{places}f"
     return f"[{value['pattern_low']:{form}}, {value['pattern_high']:{form}}]".replace("-", "−")

@@ -63,11 +63,12 @@ class NextItemTask:
         return (self.policy,)
 
     def cases(self, split: SessionPart) -> CaseSet[SessionQuery]:
-        """The cases of a part as requests; clusters are users. Of validation at most `validation_cases`."""
+        """The cases of a part as requests; clusters are users. At most `validation_cases` or `test_cases`."""
         histories, targets, users = (getattr(self.sessions, name)(split) for name in ("histories", "targets", "users"))
         chosen = np.arange(len(targets))
-        most = self.params.validation_cases
-        if split is SessionPart.VALIDATION and 0 < most < len(targets):
+        of_validation = split is SessionPart.VALIDATION
+        most = self.params.validation_cases if of_validation else self.params.test_cases
+        if 0 < most < len(targets):
             chosen = np.linspace(0, len(targets) - 1, most).round().astype(int)
         rows = [histories[index].astype(np.int64) for index in chosen.tolist()]
         nothing = np.empty(0, np.int64)

@@ -1,0 +1,1 @@
+"""Families of generative retrievers side by side, from runs that exist: what each answers, how well, and its cost."""

@@ -1,0 +1,216 @@
+"""Families of retrievers side by side: what is read from runs, what is missing, and one task for all."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from components.registry import REGISTRY
+from modit.cli import main
+from modit.core.errors import ConfigError
+from modit.data.sessions import SessionPart, Sessions
+from modit.evaluate.evaluation import EvaluationSettings, evaluate_task
+from modit.evaluate.families.common_task import SeedsFromSessions, judge_on_sessions
+from modit.evaluate.families.facts import FAMILIES, best_rival, open_runs
+from modit.evaluate.families.page import compare_families, duration
+from modit.evaluate.next_item.names import ITEM_KNN, SERVED
+from modit.evaluate.next_item.rows import Columns, simple_rows
+from modit.evaluate.next_item.task import NextItemTask
+from modit.evaluate.storage import save_evaluation
+from modit.evaluate.task import Row
+from modit.inference.next_item import load_next_item
+from modit.inference.retrieval import SearchResult
+from modit.inference.sampler_file import SAMPLER_FILE
+from modit.inference.sessions import SessionQuery
+from tests.unit.serve.bundles import Bundle, make_stage, of_domain, write_json
+from tests.unit.serve.session_bundles import SessionBundle
+
+TRIAL = {"p50_ms": 1.5, "p99_ms": 2.5, "rerank_p50_ms": 1.75, "rerank_p99_ms": 2.75, "peak_mb": 200.0}
+
+
+def put_sampler(bundle, sampler_file):
+    def write(folder):
+        of_domain(sampler_file, None, "crime", folder)
+        about = {"index_digest": bundle.index_digest, "maximum_seeds": 12, "network_share": 0.6}
+        write_json(folder / "sampler.json", about)
+
+    bundle.put("sampler", "crime", write)
+
+
+def put_trial(bundle, summary):
+    def write(folder):
+        checks = [{"name": "loads", "holds": bool(summary), "sentence": "it cannot be served: no such file"}]
+        write_json(folder / "servability.json", {"checks": checks})
+        return summary
+
+    bundle.put("servability", "crime", write)
+
+
+def retrain_run(folder, sampler_file, seed=0, summary=TRIAL):
+    bundle = Bundle(str(folder / "retrain"), folder / "scratch", sampler_file, ["crime"], seed)
+    put_sampler(bundle, sampler_file)
+    put_trial(bundle, summary)
+    return bundle
+
+
+def evaluated(bundle, **changes):
+    """The run of semantic IDs with a real evaluation of its exported files."""
+    catalog = bundle.catalog
+    sessions = Sessions(catalog.sequences)
+    task = NextItemTask(sessions, len(catalog), SERVED, ITEM_KNN)
+    rows = simple_rows(sessions.training, Columns.of(catalog.item_ids), len(catalog))
+    retriever = load_next_item(bundle.folder("exported_retriever"))
+    found = evaluate_task(task, rows, [Row(SERVED, "model", retriever)], EvaluationSettings(3, 50))
+    found = replace(found, content=found.content | changes)
+    bundle.put("next_item_evaluation", lambda folder: save_evaluation(folder, found, {}))
+    return found.content
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory, sampler_file):
+    """A run of each family over the same items, and the evaluation of the second."""
+    folder = tmp_path_factory.mktemp("families")
+    seeds = retrain_run(folder, sampler_file)
+    sessions = SessionBundle(str(folder / "semantic_ids"), folder / "scratch-of-sessions")
+    return seeds, sessions, evaluated(sessions)
+
+
+@pytest.fixture(scope="module")
+def page(worlds, tmp_path_factory):
+    seeds, sessions, _ = worlds
+    folder = tmp_path_factory.mktemp("out") / "page"
+    html, content = compare_families([seeds.run, sessions.run], folder, cases=0)
+    return html.read_text(), json.loads(content.read_text())
+
+
+def member(content, family):
+    return next(each for each in content["families"] if each["family"] == family)
+
+
+def test_every_artifact_that_is_read_is_one_that_the_steps_of_the_pipeline_write():
+    for family in FAMILIES:
+        named = {family.evaluation, family.trial, family.network, *family.served, *family.shared, *family.trained}
+        assert named | set(family.trained_for_all) <= set(REGISTRY.of(family.pipeline).writer)
+        assert family.network in family.trained
+        per_domain = REGISTRY.of(family.pipeline).writer[family.evaluation].per_domain
+        assert family.per_domain == per_domain
+
+
+def test_each_family_has_what_its_run_measured(page):
+    content = page[1]
+    sampler, ids = member(content, "MO-DiT"), member(content, "Semantic IDs")
+    assert sampler["domain"] == "crime" and ids["domain"] is None
+    assert {name: sampler[name]["value"] for name in TRIAL} == TRIAL
+    assert sampler["request"] == {"value": "12 seeds"}
+    assert sampler["files_mb"]["value"] > 0 and sampler["shared_files_mb"]["value"] > 0
+    recall, ndcg = ids["quality"]
+    assert (recall["figure"], ndcg["figure"], recall["row"]) == ("Recall@10", "NDCG@10", SERVED)
+    assert recall["rival"]["row"] in {"Popularity", "Item-kNN", "EASE"}
+    difference = recall["difference"]["mean"]
+    assert difference == pytest.approx(recall["mean"] - recall["rival"]["mean"], abs=1e-5)
+
+
+def test_what_is_missing_says_why(page):
+    html, content = page
+    sampler, ids = member(content, "MO-DiT"), member(content, "Semantic IDs")
+    assert sampler["quality"] == [{"missing": "the run has no artifact evaluation"}]
+    assert sampler["training_seconds"] == {"missing": "the run has no artifact predictor"}
+    assert sampler["parameters"] == {"missing": "the run has no artifact hppo_4"}
+    assert ids["p50_ms"] == {"missing": "the run has no artifact next_item_servability"}
+    assert html.count("not known: the run has no artifact evaluation") == 1
+
+
+def test_a_trial_that_was_refused_says_what_it_was_refused_for(tmp_path, sampler_file):
+    bundle = retrain_run(tmp_path, sampler_file, summary={})
+    (found,) = open_runs([bundle.run])[0].members()
+    assert found.as_json()["p99_ms"] == {"missing": "it cannot be served: no such file"}
+
+
+def test_all_families_answer_the_same_sessions_beside_the_rows_of_the_evaluation(worlds, page):
+    """On all cases, what the exported files get is what the run's own evaluation says."""
+    _, _, own = worlds
+    result = page[1]["next_item"]["splits"]["test"]
+    rows = {row["name"]: row for row in result["rows"]}
+    assert set(rows) == {"Popularity", "Item-kNN", "EASE", "MO-DiT crime", "Semantic IDs"}
+    judged = {row["name"]: row for row in own["splits"]["test"]["rows"]}
+    for name, other in (("Semantic IDs", SERVED), ("Item-kNN", "Item-kNN"), ("EASE", "EASE")):
+        assert rows[name]["ndcg_at_10"] == pytest.approx(judged[other]["ndcg_at_10"], abs=1e-6)
+    assert rows["Item-kNN"]["tuned"]["setting"] == judged["Item-kNN"]["tuned"]["setting"]
+    assert rows["Item-kNN"]["tuned"]["tried"] == 1
+
+
+def test_fewer_cases_are_evenly_drawn(worlds):
+    runs = open_runs([worlds[1].run])
+    found = judge_on_sessions(runs, 4, 0)
+    assert found["splits"]["test"]["cases"] == 4
+
+
+def test_the_seeds_of_a_session_are_its_last_items_and_no_result_is_excluded_twice():
+    class First:
+        def retrieve(self, requests):
+            self.asked = requests
+            return [SearchResult(np.empty(0), np.arange(each.k), np.zeros(each.k, np.float32)) for each in requests]
+
+    first, vectors = First(), np.arange(20, dtype=np.float32).reshape(10, 2)
+    history, allowed = np.array([7, 1, 4, 2]), np.ones(10, bool)
+    SeedsFromSessions(first, vectors, 3).retrieve([SessionQuery(history, 5, history, allowed)])
+    (query,) = first.asked
+    assert np.array_equal(query.seeds, vectors[[1, 4, 2]])
+    assert query.k == 5 and np.array_equal(query.exclude, history) and query.allowed is allowed
+
+
+def test_the_page_is_one_file_without_scripts_and_says_that_mo_dit_is_not_made_for_the_task(page):
+    html, content = page
+    assert "<script" not in html and not re.search(r'(src|href)="(?!#)', html)
+    assert "MO-DiT is not made for this task" in html
+    assert "MO-DiT crime" in html and "Semantic IDs" in html
+    assert content["notes"] == [
+        "semantic_ids has the items of retrain, and other sessions, verdicts or embeddings: what each says of its own "
+        "task is of different data."
+    ]
+
+
+def test_one_family_alone_is_shown_and_the_other_named(worlds, tmp_path):
+    _, content = compare_families([worlds[1].run], tmp_path, cases=3)
+    notes = json.loads(content.read_text())["notes"]
+    assert notes == ["The family MO-DiT is missing: no run of pipeline retrain was given."]
+
+
+def test_a_catalogue_without_sessions_says_that_nobody_is_asked(worlds):
+    assert "no session" in judge_on_sessions(open_runs([worlds[0].run]), 0, 0)["missing"]
+
+
+def test_two_runs_of_one_family_are_told_apart(worlds, sampler_file, tmp_path):
+    second = SessionBundle(str(tmp_path / "second"), tmp_path / "scratch", seed=1)
+    rows = judge_on_sessions(open_runs([worlds[1].run, second.run]), 0, 0)["splits"]["test"]["rows"]
+    assert {"Semantic IDs (semantic_ids)", "Semantic IDs (second)"} <= {row["name"] for row in rows}
+
+
+def test_runs_over_other_items_are_refused(worlds, sampler_file, tmp_path):
+    other = retrain_run(tmp_path, sampler_file, seed=1)
+    with pytest.raises(ConfigError, match="different items, so their figures cannot stand side by side"):
+        open_runs([worlds[1].run, other.run])
+
+
+def test_wrong_runs_are_refused_by_name(worlds, tmp_path, capsys):
+    run = worlds[1].run
+    with pytest.raises(ConfigError, match="twice"):
+        open_runs([run, run])
+    assert main(["compare-families", "--run", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
+    assert "no artifact catalog" in capsys.readouterr().err
+    assert main(["compare-families", "--run", run, "--out", str(tmp_path), "--cases", "-1"]) == 1
+    assert "--cases -1" in capsys.readouterr().err
+
+
+def test_the_best_rival_is_no_row_of_a_family_and_no_oracle():
+    kinds = {"HPPO + rerank": "model", "Oracle": "oracle", "Average": "classical", "SASRec, full cross-entropy": "model"}
+    rows = [{"name": name, "kind": kind, "joint": 1 / (2 + place)} for place, (name, kind) in enumerate(kinds.items())]
+    assert best_rival(rows, "joint") == "Average"
+    assert best_rival(rows[:2], "joint") is None
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_durations_are_in_words(seconds, words):
+    assert duration(seconds) == words
