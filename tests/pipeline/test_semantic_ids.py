@@ -17,6 +17,8 @@ from modit.core.errors import ContractError, InsufficientDataError, SealedError
 from modit.core.runner import StepRunner
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions, training_counts
+from modit.evaluate.families.page import compare_families
+from modit.evaluate.next_item.names import SASREC_BINARY, SASREC_FULL, SERVED
 from modit.index.item_codes import CODES_FILE, ItemCodes
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.answers import load_answers
@@ -274,3 +276,22 @@ def test_a_domain_may_not_be_called_as_retrievers_of_the_next_item_are(world, tm
         pq.write_table(columns, tmp_path / "in" / "items.parquet")
         with pytest.raises(ContractError, match="'next_item' is what retrievers of the next item are called"):
             runner(tmp_path / name, tmp_path / "in").execute("validate_logs")
+
+
+def test_beside_other_families_its_exported_files_get_the_figures_of_its_own_evaluation(made, tmp_path):
+    run = str(made["catalog"].parent)
+    content = json.loads(compare_families([run], tmp_path, cases=0)[1].read_text())
+    (family,) = content["families"]
+    known = ("p50_ms", "p99_ms", "peak_mb", "files_mb", "training_seconds", "parameters")
+    assert all(family[name]["value"] > 0 for name in known)
+    own = json.loads((made["next_item_evaluation"] / "evaluation.json").read_text())["splits"]["test"]
+    judged, rows = (
+        {row["name"]: row for row in each["rows"]} for each in (own, content["next_item"]["splits"]["test"])
+    )
+    pairs = {"Semantic IDs": SERVED} | {name: name for name in rows if name != "Semantic IDs"}
+    assert set(pairs) == {"Semantic IDs", "Popularity", "Item-kNN", "EASE", SASREC_BINARY, SASREC_FULL}
+    for name, other in pairs.items():
+        for figure in ("recall_at_10", "ndcg_at_10"):
+            assert rows[name][figure] == pytest.approx(judged[other][figure], abs=1e-6), name
+    for entry, figure in zip(family["quality"], ("recall_at_10", "ndcg_at_10"), strict=True):
+        assert entry["mean"] == judged[SERVED][figure]

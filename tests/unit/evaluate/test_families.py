@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,23 +10,23 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.cli import main
+from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
-from modit.data.sessions import SessionPart, Sessions
+from modit.core.storage import Storage
+from modit.data.catalog import Sequences
+from modit.data.sessions import Sessions
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task
 from modit.evaluate.families.common_task import SeedsFromSessions, judge_on_sessions
 from modit.evaluate.families.facts import FAMILIES, best_rival, open_runs
 from modit.evaluate.families.page import compare_families, duration
-from modit.evaluate.next_item.names import ITEM_KNN, SERVED
+from modit.evaluate.next_item.names import ITEM_KNN, SASREC_FULL, SERVED
 from modit.evaluate.next_item.rows import Columns, simple_rows
 from modit.evaluate.next_item.task import NextItemTask
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
-from modit.inference.next_item import load_next_item
 from modit.inference.retrieval import SearchResult
-from modit.inference.sampler_file import SAMPLER_FILE
 from modit.inference.sessions import SessionQuery
-from tests.unit.serve.bundles import Bundle, make_stage, of_domain, write_json
-from tests.unit.serve.session_bundles import SessionBundle
+from tests.unit.serve.bundles import Bundle, make_catalog, of_domain, put_artifact, write_json
 
 TRIAL = {"p50_ms": 1.5, "p99_ms": 2.5, "rerank_p50_ms": 1.75, "rerank_p99_ms": 2.75, "peak_mb": 200.0}
 
@@ -48,40 +49,46 @@ def put_trial(bundle, summary):
     bundle.put("servability", "crime", write)
 
 
+def sessions_of(catalog):
+    """The catalogue with forty sessions of six items."""
+    items = np.random.default_rng(0).integers(0, len(catalog), 240).astype(np.int32)
+    return replace(catalog, sequences=Sequences(np.arange(0, 241, 6), items))
+
+
 def retrain_run(folder, sampler_file, seed=0, summary=TRIAL):
     bundle = Bundle(str(folder / "retrain"), folder / "scratch", sampler_file, ["crime"], seed)
+    bundle.put("catalog", None, sessions_of(bundle.catalog).save)
     put_sampler(bundle, sampler_file)
     put_trial(bundle, summary)
-    return bundle
+    return bundle.run
 
 
-def evaluated(bundle, **changes):
-    """The run of semantic IDs with a real evaluation of its exported files."""
-    catalog = bundle.catalog
+def session_run(folder, name, seed=0):
+    """A run of semantic IDs up to its evaluation, in which another model answers; nothing is exported."""
+    run, scratch = str(folder / name), folder / f"scratch-{name}"
+    store, catalog = ArtifactStore(Storage(run), scratch / "cache"), sessions_of(make_catalog(seed))
+    put_artifact(store, scratch, "catalog", None, catalog.save)
     sessions = Sessions(catalog.sequences)
-    task = NextItemTask(sessions, len(catalog), SERVED, ITEM_KNN)
     rows = simple_rows(sessions.training, Columns.of(catalog.item_ids), len(catalog))
-    retriever = load_next_item(bundle.folder("exported_retriever"))
-    found = evaluate_task(task, rows, [Row(SERVED, "model", retriever)], EvaluationSettings(3, 50))
-    found = replace(found, content=found.content | changes)
-    bundle.put("next_item_evaluation", lambda folder: save_evaluation(folder, found, {}))
-    return found.content
+    served = Row(SERVED, "model", rows[1].build({"neighbours": 10, "shrinkage": 5.0, "decay": 1.0}))
+    found = evaluate_task(
+        NextItemTask(sessions, len(catalog), SERVED, ITEM_KNN), rows, [served], EvaluationSettings(3, 50)
+    )
+    put_artifact(store, scratch, "next_item_evaluation", None, lambda folder: save_evaluation(folder, found, {}))
+    return run, found.content
 
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory, sampler_file):
     """A run of each family over the same items, and the evaluation of the second."""
     folder = tmp_path_factory.mktemp("families")
-    seeds = retrain_run(folder, sampler_file)
-    sessions = SessionBundle(str(folder / "semantic_ids"), folder / "scratch-of-sessions")
-    return seeds, sessions, evaluated(sessions)
+    return retrain_run(folder, sampler_file), *session_run(folder, "semantic_ids")
 
 
 @pytest.fixture(scope="module")
 def page(worlds, tmp_path_factory):
-    seeds, sessions, _ = worlds
     folder = tmp_path_factory.mktemp("out") / "page"
-    html, content = compare_families([seeds.run, sessions.run], folder, cases=0)
+    html, content = compare_families(worlds[:2], folder, cases=0)
     return html.read_text(), json.loads(content.read_text())
 
 
@@ -123,28 +130,26 @@ def test_what_is_missing_says_why(page):
 
 
 def test_a_trial_that_was_refused_says_what_it_was_refused_for(tmp_path, sampler_file):
-    bundle = retrain_run(tmp_path, sampler_file, summary={})
-    (found,) = open_runs([bundle.run])[0].members()
+    run = retrain_run(tmp_path, sampler_file, summary={})
+    (found,) = open_runs([run])[0].members()
     assert found.as_json()["p99_ms"] == {"missing": "it cannot be served: no such file"}
 
 
-def test_all_families_answer_the_same_sessions_beside_the_rows_of_the_evaluation(worlds, page):
-    """On all cases, what the exported files get is what the run's own evaluation says."""
-    _, _, own = worlds
-    result = page[1]["next_item"]["splits"]["test"]
-    rows = {row["name"]: row for row in result["rows"]}
-    assert set(rows) == {"Popularity", "Item-kNN", "EASE", "MO-DiT crime", "Semantic IDs"}
-    judged = {row["name"]: row for row in own["splits"]["test"]["rows"]}
-    for name, other in (("Semantic IDs", SERVED), ("Item-kNN", "Item-kNN"), ("EASE", "EASE")):
-        assert rows[name]["ndcg_at_10"] == pytest.approx(judged[other]["ndcg_at_10"], abs=1e-6)
-    assert rows["Item-kNN"]["tuned"]["setting"] == judged["Item-kNN"]["tuned"]["setting"]
-    assert rows["Item-kNN"]["tuned"]["tried"] == 1
+def test_samplers_answer_the_sessions_beside_the_rows_at_the_settings_that_the_evaluation_chose(worlds, page):
+    found = page[1]["next_item"]
+    rows = {row["name"]: row for row in found["splits"]["test"]["rows"]}
+    assert set(rows) == {"Popularity", "Item-kNN", "EASE", "MO-DiT crime"}
+    assert "no artifact" in found["left_out"]["Semantic IDs"]
+    judged = {row["name"]: row for row in worlds[2]["splits"]["test"]["rows"]}
+    for name in ("Popularity", "Item-kNN", "EASE"):
+        assert rows[name]["ndcg_at_10"] == pytest.approx(judged[name]["ndcg_at_10"], abs=1e-6)
+        assert rows[name]["tuned"]["setting"] == judged[name]["tuned"]["setting"]
+        assert rows[name]["tuned"]["tried"] == 1
+    assert rows["MO-DiT crime"]["recall_at_10"] < 1
 
 
 def test_fewer_cases_are_evenly_drawn(worlds):
-    runs = open_runs([worlds[1].run])
-    found = judge_on_sessions(runs, 4, 0)
-    assert found["splits"]["test"]["cases"] == 4
+    assert judge_on_sessions(open_runs(worlds[:1]), 4, 0)["splits"]["test"]["cases"] == 4
 
 
 def test_the_seeds_of_a_session_are_its_last_items_and_no_result_is_excluded_twice():
@@ -166,36 +171,40 @@ def test_the_page_is_one_file_without_scripts_and_says_that_mo_dit_is_not_made_f
     assert "<script" not in html and not re.search(r'(src|href)="(?!#)', html)
     assert "MO-DiT is not made for this task" in html
     assert "MO-DiT crime" in html and "Semantic IDs" in html
-    assert content["notes"] == [
-        "semantic_ids has the items of retrain, and other sessions, verdicts or embeddings: what each says of its own "
-        "task is of different data."
-    ]
+    assert content["notes"] == []
 
 
 def test_one_family_alone_is_shown_and_the_other_named(worlds, tmp_path):
-    _, content = compare_families([worlds[1].run], tmp_path, cases=3)
-    notes = json.loads(content.read_text())["notes"]
-    assert notes == ["The family MO-DiT is missing: no run of pipeline retrain was given."]
+    html, content = compare_families(worlds[:1], tmp_path, cases=3)
+    note = "The family Semantic IDs is missing: no run of pipeline semantic_ids was given."
+    assert json.loads(content.read_text())["notes"] == [note]
+    assert note in html.read_text()
 
 
-def test_a_catalogue_without_sessions_says_that_nobody_is_asked(worlds):
-    assert "no session" in judge_on_sessions(open_runs([worlds[0].run]), 0, 0)["missing"]
+def test_a_catalogue_without_sessions_says_that_nobody_is_asked(worlds, sampler_file, tmp_path):
+    run = retrain_run(tmp_path, sampler_file)
+    store = ArtifactStore(Storage(run), tmp_path / "cache")
+    put_artifact(store, tmp_path / "again", "catalog", None, make_catalog(0).save)
+    assert "no session" in judge_on_sessions(open_runs([run]), 0, 0)["missing"]
+    html, content = compare_families([worlds[0], run], tmp_path / "out", 3)
+    (note,) = [each for each in json.loads(content.read_text())["notes"] if "other sessions" in each]
+    assert note in html.read_text()
 
 
-def test_two_runs_of_one_family_are_told_apart(worlds, sampler_file, tmp_path):
-    second = SessionBundle(str(tmp_path / "second"), tmp_path / "scratch", seed=1)
-    rows = judge_on_sessions(open_runs([worlds[1].run, second.run]), 0, 0)["splits"]["test"]["rows"]
-    assert {"Semantic IDs (semantic_ids)", "Semantic IDs (second)"} <= {row["name"] for row in rows}
+def test_two_runs_of_one_family_are_told_apart(worlds, tmp_path):
+    shutil.copytree(worlds[0], tmp_path / "second")
+    rows = judge_on_sessions(open_runs([worlds[0], str(tmp_path / "second")]), 0, 0)["splits"]["test"]["rows"]
+    assert {"MO-DiT crime (retrain)", "MO-DiT crime (second)"} <= {row["name"] for row in rows}
 
 
-def test_runs_over_other_items_are_refused(worlds, sampler_file, tmp_path):
-    other = retrain_run(tmp_path, sampler_file, seed=1)
+def test_runs_over_other_items_are_refused(worlds, tmp_path):
+    other, _ = session_run(tmp_path, "other", seed=1)
     with pytest.raises(ConfigError, match="different items, so their figures cannot stand side by side"):
-        open_runs([worlds[1].run, other.run])
+        open_runs([worlds[0], other])
 
 
 def test_wrong_runs_are_refused_by_name(worlds, tmp_path, capsys):
-    run = worlds[1].run
+    run = worlds[1]
     with pytest.raises(ConfigError, match="twice"):
         open_runs([run, run])
     assert main(["compare-families", "--run", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
@@ -205,7 +214,12 @@ def test_wrong_runs_are_refused_by_name(worlds, tmp_path, capsys):
 
 
 def test_the_best_rival_is_no_row_of_a_family_and_no_oracle():
-    kinds = {"HPPO + rerank": "model", "Oracle": "oracle", "Average": "classical", "SASRec, full cross-entropy": "model"}
+    kinds = {
+        "HPPO + rerank": "model",
+        "Oracle": "oracle",
+        "Average": "classical",
+        SASREC_FULL: "model",
+    }
     rows = [{"name": name, "kind": kind, "joint": 1 / (2 + place)} for place, (name, kind) in enumerate(kinds.items())]
     assert best_rival(rows, "joint") == "Average"
     assert best_rival(rows[:2], "joint") is None

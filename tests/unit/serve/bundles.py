@@ -109,15 +109,7 @@ class Bundle:
 
     def put(self, name: str, domain: str | None, write: Callable[[Path], Any], inputs: dict | None = None) -> Manifest:
         """Writes an artifact as a step does."""
-        folder = self.scratch / "making" / name
-        folder.mkdir(parents=True)
-        made = write(folder)
-        summary = made if isinstance(made, dict) else {}
-        files = list_files(folder)
-        parts = {"inputs": inputs or {}, "params": {}, "code": {}}
-        manifest = Manifest(name, domain, files, digest_of_files(files), summary, "test", "key", parts)
-        self.store.write(folder, manifest)
-        return manifest
+        return put_artifact(self.store, self.scratch, name, domain, write, inputs)
 
     def put_verdict(self, status: str, champion: int | None) -> None:
         """The verdict on all domains, judged against a version or none."""
@@ -177,6 +169,26 @@ class Bundle:
         card = (self.store.read("bundle", domain) / "model_card.md").read_text()
         whole = Submission(domain, bundle.status, self.run, self.digests(domain), {}, (file,), card=card)
         return replace(whole, **changes)
+
+
+def put_artifact(
+    store: ArtifactStore,
+    scratch: Path,
+    name: str,
+    domain: str | None,
+    write: Callable[[Path], Any],
+    inputs: dict | None = None,
+) -> Manifest:
+    """Writes an artifact as a step does; a dictionary that `write` returns is its summary."""
+    folder = scratch / "making" / name
+    folder.mkdir(parents=True)
+    made = write(folder)
+    summary = made if isinstance(made, dict) else {}
+    files = list_files(folder)
+    parts = {"inputs": inputs or {}, "params": {}, "code": {}}
+    manifest = Manifest(name, domain, files, digest_of_files(files), summary, "test", "key", parts)
+    store.write(folder, manifest)
+    return manifest
 
 
 def judged_splits() -> dict[str, Any]:

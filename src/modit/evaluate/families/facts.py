@@ -41,7 +41,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Family:
-    """A way to retrieve, and where a run of its pipeline has what is known of it.
+    """A way to retrieve, and where a run of its pipeline has its figures.
 
     Attributes:
         name: For people.
@@ -199,7 +199,7 @@ class Member:
         return self.run.store.read(artifact, getattr(self.manifest(artifact), "domain", self.domain))
 
     def as_json(self) -> Json:
-        """All that is known of it; what is not known is {"missing": reason}."""
+        """Every figure as {"value": ...}, or {"missing": reason}."""
         return {
             "family": self.family.name,
             "domain": self.domain,
@@ -228,7 +228,7 @@ class Member:
         raise ArtifactError(f"the run has no artifact {artifact}")
 
     def info(self) -> Json:
-        """What the exported network says of itself."""
+        """Facts of the exported network, from the file beside it."""
         self._expect(self.exported)
         return read_json(self.folder(self.exported) / self.family.info)
 

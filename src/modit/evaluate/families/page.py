@@ -82,7 +82,7 @@ def _notes(runs: Sequence[Run], presets: Sequence[str]) -> list[str]:
     ]
     if len(set(presets)) > 1:
         trained = ", ".join(f"{run.name} with {preset}" for run, preset in zip(runs, presets, strict=True))
-        notes.append(f"The runs have different presets ({trained}): sizes, training time and quality follow from these.")
+        notes.append(f"The runs have different presets ({trained}): sizes, times and quality follow from these.")
     if "tiny" in presets:
         notes.append("Models of the preset tiny have learnt next to nothing: it is there to try out a pipeline.")
     return notes
