@@ -75,7 +75,7 @@ def judge_on_sessions(runs: Sequence[Run], cases: int, seed: int) -> Json:
         try:
             models.append(Row(name, "model", _retriever(member)))
         except ArtifactError as error:
-            left_out[name] = str(error)
+            left_out[name] = member.reason(error)
     if not models:
         return {"missing": "no run has an exported retriever", "left_out": left_out}
     for name, folder in ((SASREC_BINARY, "binary"), (SASREC_FULL, "full")):

@@ -26,9 +26,7 @@ from modit.evaluate.next_item.names import SASREC_BINARY, SASREC_FULL
 from modit.evaluate.next_item.names import SERVED as SERVED_SESSIONS
 from modit.evaluate.storage import PER_CASE_FILE, load_evaluation, read_json
 from modit.evaluate.task import Json
-from modit.index.item_codes import CODES_FILE
-from modit.index.quantizer import QUANTIZER_FILE
-from modit.inference.next_item_files import ENCODE_FILE, NODES_FILE, RETRIEVER_FILE, STEP_FILE
+from modit.inference.next_item_files import FILES, PARITY_FILE, RETRIEVER_FILE
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE
 from modit.train.checkpoint import count_weights
@@ -114,9 +112,7 @@ SEMANTIC_IDS = Family(
     figures={"recall_at_10": "Recall@10", "ndcg_at_10": "NDCG@10"},
     places=4,
     trial="next_item_servability",
-    served={
-        "exported_retriever": (RETRIEVER_FILE, ENCODE_FILE, STEP_FILE, CODES_FILE, QUANTIZER_FILE, NODES_FILE),
-    },
+    served={"exported_retriever": (RETRIEVER_FILE, *(name for name in FILES if name != PARITY_FILE))},
     shared={},
     info=RETRIEVER_FILE,
     request=("session_items", "items of a session"),
@@ -220,7 +216,11 @@ class Member:
         try:
             return {"value": read()}
         except ArtifactError as error:
-            return {"missing": str(error).replace(f"{self.run.uri}/", "")}
+            return {"missing": self.reason(error)}
+
+    def reason(self, error: ArtifactError) -> str:
+        """Why a figure is missing, with files named as they are called in the run."""
+        return str(error).replace(f"{self.run.uri}/", "")
 
     def _expect(self, artifact: str) -> Manifest:
         if found := self.manifest(artifact):
@@ -284,7 +284,7 @@ class Member:
             folder = self.folder(self.family.evaluation)
             return list(self._figures(load_evaluation(folder), folder / PER_CASE_FILE))
         except ArtifactError as error:
-            return [{"missing": str(error).replace(f"{self.run.uri}/", "")}]
+            return [{"missing": self.reason(error)}]
 
     def _figures(self, content: Json, per_case: Path) -> Iterator[Json]:
         row = self.family.row
