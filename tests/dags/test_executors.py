@@ -183,8 +183,11 @@ REDIS_KEYS = {"MODIT_REDIS": "feature_store"}
 # What tasks hold beside the keys of the store; all others hold nothing more.
 HELD = {
     "fetch_champion": REGISTRY_KEYS,
+    "fetch_next_item_champion": REGISTRY_KEYS,
+    "fetch_starting_point": REGISTRY_KEYS,
     "publish_features": REGISTRY_KEYS | REDIS_KEYS,
     "register": REGISTRY_KEYS,
+    "register_next_item": REGISTRY_KEYS,
     "prepare_reviews": REGISTRY_KEYS,
     "release.carry_out": REGISTRY_KEYS,
 }
