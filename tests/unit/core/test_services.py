@@ -27,6 +27,9 @@ ALL = {name: f"value of {name}" for service in SERVICES.values() for name in ser
 # What each step reaches beside the store of its run; a new entry is a decision, not a matter of form.
 REACHED = {
     "fetch_champion": {REGISTRY},
+    "fetch_next_item_champion": {REGISTRY},
+    "fetch_starting_point": {REGISTRY},
+    "register_next_item": {REGISTRY},
     "publish_features": {FEATURE_STORE, REGISTRY},
     "register": {REGISTRY},
 }
