@@ -105,7 +105,7 @@ def test_within_the_trie_the_loss_is_that_of_each_item_after_those_before_it(cod
                 candidate = torch.from_numpy(codes.tokens[[item]]).long()[None]
                 scored = model.log_probabilities(torch.from_numpy(prompt), torch.from_numpy(length), candidate)
                 found.append(-float(scored.log_probabilities.detach().sum()))
-        assert float(losses[row]) == pytest.approx(np.mean(found), abs=1e-4)
+        assert float(losses[row].detach()) == pytest.approx(np.mean(found), abs=1e-4)
 
 
 def test_a_retriever_learns_what_comes_next_and_answers_with_it(codes, sessions):
