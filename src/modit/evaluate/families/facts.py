@@ -123,8 +123,8 @@ SEMANTIC_IDS = Family(
         TAKES: "the items of a session, oldest first",
         RETURNS: "items that are likely to be next",
         NEEDS: "embeddings and sessions; no verdicts",
-        NEW_ITEM: "gets an ID from its embedding and can be found; nothing is trained; it ranks below the items that "
-        "share its ID",
+        NEW_ITEM: "gets an ID from its embedding and can be found; nothing is trained; among the items that share its "
+        "ID it counts as one without interactions",
         FILTERS: "yes, inside the trie of IDs: a list is only short where fewer items are allowed",
     },
 )
