@@ -51,6 +51,8 @@ def run(context: StepContext) -> dict[str, Any]:
     found.catalog.save(catalog)
     if found.labels:
         pq.write_table(found.labels.rows, catalog / RETRIEVAL_LABELS)
+    if found.queries:
+        found.queries.judged.save(catalog)
     if night.record and night.outcome["outcome"] == ACCEPTED:
         context.accept_window(night.record)
     context.logger.info("%s: %s", night.outcome["outcome"], night.outcome["reason"])

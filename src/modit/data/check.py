@@ -133,3 +133,5 @@ def _missing(found: Inspection) -> Iterable[str]:
         yield "interactions: none; pretraining draws its sequences from the patterns"
     if "retrieval_labels" not in tables:
         yield "retrieval_labels: none; the index is asked about every anchor"
+    if "queries" not in tables:
+        yield "queries: none; the pipeline towers needs queries and labels"

@@ -80,6 +80,10 @@ def _parse_integer(column: str, kind: pa.DataType, is_text: bool, unit: str) -> 
     return f"TRY_CAST({column} AS BIGINT)"
 
 
+def _parse_number(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
+    return f"TRY_CAST({column} AS DOUBLE)"
+
+
 def _parse_timestamp(column: str, kind: pa.DataType, is_text: bool, unit: str) -> str:
     epoch = f"TRY_CAST(round({{}} * {EPOCH_UNITS[unit]}) AS BIGINT)"
     if is_text or is_string(kind):
@@ -115,6 +119,7 @@ VERDICT = ColumnType(
     pa.types.is_boolean,
 )
 INTEGER = ColumnType("integer", _is_whole, _parse_integer, pa.types.is_integer)
+NUMBER = ColumnType("number", _is_number, _parse_number, _is_number)
 TIMESTAMP = ColumnType(
     "timestamp, epoch number or ISO text",
     lambda kind: _is_time(kind) or _is_number(kind) or is_string(kind),
@@ -132,6 +137,8 @@ LABEL_COLUMNS = {
     "item_id": ID,
     "label": VERDICT,
 }
+QUERY_COLUMNS = {"query_id": ID, "text": TEXT, "split": TEXT}
+JUDGEMENT_COLUMNS = {"query_id": ID, "item_id": ID, "relevance": NUMBER}
 # What modit writes where it writes retrieval labels itself.
 LABEL_SCHEMA = pa.schema(
     [

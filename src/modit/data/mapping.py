@@ -29,8 +29,10 @@ from modit.data.contract import (
     EMBEDDING,
     EPOCH_UNITS,
     ID,
+    JUDGEMENT_COLUMNS,
     LABEL_COLUMNS,
     ORDER_COLUMNS,
+    QUERY_COLUMNS,
     TEXT,
     TIMESTAMP,
     VERDICT,
@@ -49,6 +51,8 @@ _COLUMNS: dict[str, dict[str, ColumnType]] = {
     "items": {"item_id": ID, "embedding": EMBEDDING, "title": TEXT, "description": TEXT},
     "interactions": {"sequence_id": ID, "item_id": ID, **ORDER_COLUMNS},
     "retrieval_labels": LABEL_COLUMNS,
+    "queries": QUERY_COLUMNS,
+    "labels": JUDGEMENT_COLUMNS,
     "verdicts": {"item_id": ID, "verdict": VERDICT},
 }
 # A file of verdicts stands alone: its columns have the contract's names or one of those below.
@@ -68,10 +72,14 @@ _ALIASES = {
     "rank": "rank",
     "label": "label verdict",
     "verdict": "verdict label",
+    "query_id": "queryid qid searchid",
+    "text": "text query querytext searchterm",
+    "split": "split part",
+    "relevance": "relevance grade gain label",
 }
 _LABEL_PREFIX = "label_"
-# Columns that a catalogue may lack; the second is read only where vectors are made from texts.
-_OPTIONAL = ("title", "description")
+# Columns that a catalogue may lack; descriptions are read only where vectors are made from texts.
+_OPTIONAL = ("title", "description", "split")
 
 
 @dataclass(frozen=True)
@@ -341,7 +349,7 @@ def _check_mapping(content: Any, name: str) -> None:
         if table not in _MAPPED or not isinstance(columns, dict):
             problems.add("mapping_valid", name, table, f"no such table; allowed: {', '.join(_MAPPED)}")
             continue
-        extra = {"items": {"domains"}}.get(table, {"timestamp_unit"})
+        extra = {"domains"} if table == "items" else {"timestamp_unit"} & {f"{name}_unit" for name in _COLUMNS[table]}
         for key, value in columns.items():
             if key not in _COLUMNS[table] and key not in extra and not key.startswith(ATTRIBUTE_PREFIX):
                 allowed = ", ".join([*_COLUMNS[table], *sorted(extra)])

@@ -41,6 +41,7 @@ class ValidationParams(Section):
         timestamp_share_max: of interactions whose time is impossible or not near the day of their partition.
         item_share_max: of items that break any one rule.
         label_share_max: of retrieval labels that break any one rule.
+        query_share_max: of queries, and of their labels, that break any one rule.
         unordered_share_max: of rows that are older than the row above them; 1 for logs that are not in order.
         embedding_norm_min: shortest embedding as delivered, before it is normalised.
         embedding_norm_max: longest.
@@ -57,6 +58,7 @@ class ValidationParams(Section):
     timestamp_share_max: Weight = 0.01
     item_share_max: Weight = 0.01
     label_share_max: Weight = 0.01
+    query_share_max: Weight = 0.01
     unordered_share_max: Weight = 1.0
     embedding_norm_min: Annotated[float, Field(ge=0)] = 0.0
     embedding_norm_max: Annotated[float, Field(gt=0, le=1e39)] = 1e39

@@ -15,7 +15,8 @@ from operator import attrgetter
 from modit.data.contract import LABEL_COLUMNS, identifier, quoted
 from modit.data.params import ValidationParams
 
-TABLES = ("items", "interactions", "retrieval_labels")
+TABLES = ("items", "interactions", "retrieval_labels", "queries", "labels")
+DATED = TABLES[1:3]
 DAY = 86_400_000_000  # microseconds
 # Times outside of these are a unit gone wrong (seconds read as milliseconds) or an unset clock, not a late row.
 EARLIEST, LATEST = datetime(1970, 1, 2), datetime(2100, 1, 1)
@@ -66,6 +67,7 @@ def _on_rows(meaning: str, **limits: str) -> Rule:
 
 
 _ITEM, _LABEL, _TIME, _NULL = "item_share_max", "label_share_max", "timestamp_share_max", "null_share_max"
+_QUERY = "query_share_max"
 
 RULES: dict[str, Rule] = {
     "file_present": _on_files("each table is one file, or one folder that holds files"),
@@ -92,10 +94,12 @@ RULES: dict[str, Rule] = {
     "embedding_non_zero": _on_rows("embeddings are not all zeros", items=_ITEM),
     "embedding_norm": _on_rows("embeddings as delivered are as long as section validate_logs says", items=_ITEM),
     "readable_value": _on_rows(
-        "a value reads as the type of its column: a verdict or label is true, false, 1 or 0; a time is a time",
+        "a value reads as the type of its column: a verdict or label is true, false, 1 or 0; a time is a time; "
+        "a relevance is a number",
         items=_ITEM,
         interactions=_TIME,
         retrieval_labels=_LABEL,
+        labels=_QUERY,
     ),
     "partition_name": _on_rows(
         "the folder date=... of a row names a day as YYYY-MM-DD", interactions=_TIME, retrieval_labels=_LABEL
@@ -129,12 +133,21 @@ RULES: dict[str, Rule] = {
     "rank_contiguous": _on_rows(
         "every rank from 1 to the greatest of a request was delivered", retrieval_labels=_LABEL
     ),
+    "null_in_query": _on_rows("query_id and text have no nulls", queries=_QUERY),
+    "query_id_unique": _on_rows("query_id occurs once over all files", queries=_QUERY),
+    "query_text": _on_rows("the text of a query has a letter or digit", queries=_QUERY),
+    "query_split": _on_rows("the split of a query is train, validation (valid, dev), test or null", queries=_QUERY),
+    "null_in_judgement": _on_rows("query_id, item_id and relevance have no nulls", labels=_QUERY),
+    "relevance_range": _on_rows("relevance is a finite number, 0 or more", labels=_QUERY),
+    "unknown_query": _on_rows("the query_id of a label exists in queries", labels=_QUERY),
+    "unknown_judged_item": _on_rows("the item_id of a label exists in items", labels=_QUERY),
+    "duplicate_judgement": _on_rows("query_id and item_id occur once together", labels=_QUERY),
     "time_order": Rule(
         "rows of a file are written in the order of time", {"interactions": (0.0, "unordered_share_max")}
     ),
-    "days_present": Rule("days of the window have rows", dict.fromkeys(TABLES[1:], (0.0, "missing_day_share_max"))),
+    "days_present": Rule("days of the window have rows", dict.fromkeys(DATED, (0.0, "missing_day_share_max"))),
     "volume": Rule(
-        "rows a day are what the last accepted windows had", dict.fromkeys(TABLES[1:], ("volume_min", "volume_max"))
+        "rows a day are what the last accepted windows had", dict.fromkeys(DATED, ("volume_min", "volume_max"))
     ),
     "label_rate": Rule(
         "the share of positive labels of a domain lies in the band of the last accepted windows",
@@ -145,11 +158,11 @@ RULES: dict[str, Rule] = {
     ),
     "drift_psi": Rule(
         "the population stability index of a column against the last accepted window is small",
-        dict.fromkeys(TABLES, (0.0, "drift.psi_fail")),
+        dict.fromkeys(TABLES[:3], (0.0, "drift.psi_fail")),
     ),
     "drift_distance": Rule(
         "the two-sample test of a column against the last accepted window finds no large distance",
-        dict.fromkeys(TABLES, (0.0, "drift.distance_fail")),
+        dict.fromkeys(TABLES[:3], (0.0, "drift.distance_fail")),
     ),
 }
 
@@ -295,6 +308,24 @@ REQUEST_CHECKS = [
     RowCheck("duplicate_label", "rank", "times_rank > 1"),
     RowCheck("duplicate_label", "item_id", "item IS NOT NULL AND times_item > 1"),
     RowCheck("rank_contiguous", "rank", "missing_ranks > 0"),
+]
+
+
+# The words that name a part in the column `split`; the checks of `queries`, and of `labels` beside the other tables.
+SPLIT_WORDS = {"train": 0, "validation": 1, "valid": 1, "dev": 1, "test": 2}
+_SPLITS = ", ".join(f"'{word}'" for word in SPLIT_WORDS)
+QUERY_CHECKS = [
+    *_nulls("null_in_query", ("query_id", "text"), ()),
+    RowCheck("query_text", "text", "NOT regexp_matches(text, '[\\p{L}\\p{N}]')"),
+    RowCheck("query_split", "split", f"split IS NOT NULL AND lower(trim(split)) NOT IN ({_SPLITS})"),
+    RowCheck("query_id_unique", "query_id", "times > 1"),
+]
+JUDGEMENT_CHECKS = [
+    *_nulls("null_in_judgement", ("query_id", "item_id", "relevance"), ("relevance",)),
+    RowCheck("relevance_range", "relevance", "NOT (isfinite(relevance) AND relevance >= 0)"),
+    RowCheck("unknown_query", "query_id", "query IS NULL"),
+    RowCheck("unknown_judged_item", "item_id", "item IS NULL"),
+    RowCheck("duplicate_judgement", "item_id", "times > 1"),
 ]
 
 

@@ -11,6 +11,7 @@ from modit.data.catalog import NOT_SCORED, POSITIVE, Catalog, Sequences
 from modit.data.engine import Engine
 from modit.data.interactions import InteractionCounts, Interactions, read_interactions
 from modit.data.items import Items, read_items
+from modit.data.judged_queries import QueryTables, read_queries
 from modit.data.labels import RetrievalLabels, read_labels
 from modit.data.mapping import Mapping, TableLayout
 from modit.data.measurements import Measurement, refuse
@@ -36,6 +37,7 @@ class Report:
         items_quarantined: rule -> rows of items set aside.
         labels: what happened to the retrieval labels, or None where there are none.
         unscored: domain -> number of items without a verdict, where there are any.
+        queries: table `queries` or `labels` -> what happened to its rows, where there are judged queries.
     """
 
     items: int = 0
@@ -46,6 +48,7 @@ class Report:
     items_quarantined: dict[str, int] = field(default_factory=dict)
     labels: RowCounts | None = None
     unscored: dict[str, int] = field(default_factory=dict)
+    queries: dict[str, RowCounts] = field(default_factory=dict)
 
     @property
     def tables(self) -> dict[str, RowCounts]:
@@ -55,7 +58,7 @@ class Report:
             "items": RowCounts(self.items + set_aside, 0, self.items_quarantined, self.items),
             "interactions": self.interactions,
         }
-        return tables | ({"retrieval_labels": self.labels} if self.labels else {})
+        return tables | ({"retrieval_labels": self.labels} if self.labels else {}) | self.queries
 
     @property
     def quarantined(self) -> dict[str, dict[str, int]]:
@@ -78,18 +81,21 @@ class Inspection:
         items: the good items.
         interactions: the good interactions; without rows where the input has no such table.
         labels: the good retrieval labels, or None.
+        queries: the good queries with their labels, or None.
     """
 
     measurements: list[Measurement]
     items: Items
     interactions: Interactions | None = None
     labels: RetrievalLabels | None = None
+    queries: QueryTables | None = None
 
     @property
     def layouts(self) -> list[TableLayout]:
         """The tables as they were understood."""
         tables = (self.items, self.interactions, self.labels)
-        return [table.layout for table in tables if table and table.layout]
+        found = [table.layout for table in tables if table and table.layout]
+        return [*found, *(self.queries.layouts if self.queries else ())]
 
     @property
     def breached(self) -> list[Measurement]:
@@ -122,6 +128,7 @@ class Inspection:
             items_quarantined=self.items.counts.quarantined,
             labels=self.labels.counts if self.labels else None,
             unscored={domain: count for domain, count in unscored.items() if count},
+            queries=self.queries.counts if self.queries else {},
         )
 
 
@@ -172,6 +179,9 @@ def inspect(
         if ingest.file_of("retrieval_labels"):
             found.labels = read_labels(ingest, sorted(items.verdicts))
             found.measurements += found.labels.measurements
+        if ingest.file_of("queries"):
+            found.queries = read_queries(ingest)
+            found.measurements += found.queries.measurements
     return found
 
 
