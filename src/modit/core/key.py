@@ -225,7 +225,8 @@ def code_parts(modules: Sequence[str], packages: tuple[str, ...]) -> dict[str, s
         found.update(_hashes_of_data_files(path.parent, name if path.stem == "__init__" else name.rpartition(".")[0]))
         waiting.extend(_imports(path, name, packages))
     docstrings = any(b"__doc__" in path.read_bytes() for path in sources.values())
-    return dict(sorted((found | {name: _hash_of_source(path, docstrings) for name, path in sources.items()}).items()))
+    hashes = {name: _hash_of_source(path.read_bytes(), docstrings) for name, path in sources.items()}
+    return dict(sorted((found | hashes).items()))
 
 
 def folder_parts(package: str, folders: tuple[str, ...]) -> dict[str, str]:
@@ -235,7 +236,7 @@ def folder_parts(package: str, folders: tuple[str, ...]) -> dict[str, str]:
     paths = [path for folder in folders for path in (root / folder).iterdir() if path.is_file()]
     found = {path.relative_to(root).as_posix(): path for path in paths if not path.name.startswith(".")}
     return {
-        name: _hash_of_source(path) if path.suffix == ".py" else _hash_of_bytes(path)
+        name: _hash_of_source(path.read_bytes()) if path.suffix == ".py" else _hash_of_bytes(path)
         for name, path in sorted(found.items())
     }
 
@@ -257,22 +258,25 @@ def _source_of(module: str) -> Path | None:
 
 def _imports(path: Path, module: str, packages: tuple[str, ...]) -> Iterator[str]:
     package = module if path.stem == "__init__" else module.rpartition(".")[0]
-    for name in _imported_names(_Executed().visit(ast.parse(path.read_bytes())), package):
+    for name in _imported_names(path.read_bytes(), package):
         if name.split(".")[0] in packages:
             parts = name.split(".")
             yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
 
 
-def _imported_names(tree: ast.AST, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
+# Parsing takes most of the time of a key, and a process asks for the keys of many tasks; the same bytes give the same.
+@cache
+def _imported_names(source: bytes, package: str) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for node in ast.walk(_Executed().visit(ast.parse(source))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names |= {alias.name: None for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
-            yield base
             # `from package import name`: the name may be a module; if not, it has no source of its own.
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names |= {name: None for name in (base, *(f"{base}.{alias.name}" for alias in node.names))}
+    return tuple(names)
 
 
 class _Executed(ast.NodeTransformer):
@@ -288,8 +292,9 @@ class _Executed(ast.NodeTransformer):
         return None if is_text else node
 
 
-def _hash_of_source(path: Path, docstrings: bool = False) -> str:
-    tree = ast.parse(path.read_bytes())
+@cache
+def _hash_of_source(source: bytes, docstrings: bool = False) -> str:
+    tree = ast.parse(source)
     return hashlib.sha256(ast.dump(tree if docstrings else _Executed().visit(tree)).encode()).hexdigest()[:16]
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 DRIFT_SUITE = "drift"
 _DRIFT_LEVELS = ("psi_warn", "psi_fail", "distance_warn", "distance_fail")
-_COLUMNS = ("rule", "rows", "total", "value")
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,9 @@ def suite_rules(table: str) -> list[str]:
 def judge(measurements: Sequence[Measurement], drifts: Sequence[Drift], params: ValidationParams) -> Judgement:
     """Lets the suites judge the measurements of each table, and the drift of each column.
 
-    A batch has a row for each rule: the rows that the engine looked at, those that the rule caught, and their share.
-    The limits are those of the rules and of the parameters.
+    A batch of a table has a column for each rule, with a value for each measurement of it; that of the drift has a
+    column for each figure and a row for each column of the input. The limits are those of the rules and of the
+    parameters.
 
     Raises:
         ConfigError: Great Expectations is not installed.
@@ -102,10 +102,10 @@ def judge(measurements: Sequence[Measurement], drifts: Sequence[Drift], params: 
     for table in TABLES:
         mine = [each for each in measurements if each.table == table and not each.rule.startswith("drift_")]
         if mine:
-            batch = pd.DataFrame([{name: getattr(each, name) for name in _COLUMNS} for each in mine])
-            rules = [rule for rule in suite_rules(table) if rule in set(batch["rule"])]
-            judgement.unmeasured[table] = [rule for rule in suite_rules(table) if rule not in rules]
-            expectations = [_of_rule(rule, *RULES[rule].bounds(table, params)) for rule in rules]
+            values = {rule: [each.value for each in mine if each.rule == rule] for rule in suite_rules(table)}
+            judgement.unmeasured[table] = [rule for rule, measured in values.items() if not measured]
+            batch = pd.DataFrame({rule: pd.Series(measured) for rule, measured in values.items() if measured})
+            expectations = [_of_rule(rule, *RULES[rule].bounds(table, params)) for rule in batch]
             judgement.suites[table] = _run_suite(context, table, batch, expectations)
     if drifts:
         moved = [(drift.column, *drift.beyond_chance(params.drift.significance)) for drift in drifts]
@@ -116,9 +116,7 @@ def judge(measurements: Sequence[Measurement], drifts: Sequence[Drift], params: 
 
 
 def _of_rule(rule: str, low: float, high: float) -> dict[str, Any]:
-    from great_expectations.expectations.row_conditions import Column
-
-    return _between("value", low, high, rule, "critical") | {"row_condition": Column("rule") == rule}
+    return _between(rule, low, high, rule, "critical")
 
 
 def _of_drift(level: str, high: float) -> dict[str, Any]:
@@ -159,7 +157,7 @@ def _run_suite(
     definition = gx.ValidationDefinition(
         name=name, data=asset.add_batch_definition_whole_dataframe("window"), suite=suite
     )
-    found = definition.run(batch_parameters={"dataframe": frame}, result_format="COMPLETE")
+    found = definition.run(batch_parameters={"dataframe": frame}, result_format="BOOLEAN_ONLY")
     return [_verdict(each, frame) for each in found.to_json_dict()["results"]]
 
 
@@ -168,7 +166,7 @@ def _verdict(result: dict[str, Any], frame: pd.DataFrame) -> Verdict:
     rule, found = config["meta"]["rule"], config["kwargs"]
     if result["exception_info"].get("raised_exception"):
         raise ConfigError(f"Great Expectations could not judge {rule}: {result['exception_info']}")
-    values = (frame[frame["rule"] == rule] if "rule" in frame else frame)[found["column"]]
+    values = frame[found["column"]].dropna()
     greatest = f"{float(values.max()):.4g}"
     return Verdict(
         rule,
