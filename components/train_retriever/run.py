@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions
 from modit.index.item_codes import CODES_FILE, ItemCodes
+from modit.semantic_ids.retriever import MODEL_FILE
 from modit.semantic_ids.starting_point import StartingPoint
 from modit.semantic_ids.training import SessionPrediction, new_decoder
+from modit.train.checkpoint import save_model
 from modit.train.session import run_stage
 
 if TYPE_CHECKING:
@@ -35,11 +40,14 @@ def run(context: StepContext) -> dict[str, Any]:
     codes = ItemCodes.load(context.input("item_codes") / CODES_FILE)
     params, seed = context.params.train_retriever, derived_seed(context.seed, "train_retriever")
     stage = SessionPrediction("train_retriever", codes, sessions.training, params)
-    model = new_decoder(codes, params, seed)
+    model = new_decoder(codes, params, seed, catalog.embeddings)
     if start := StartingPoint.load(context.input("starting_point")):
         model = start.continued(model, codes, catalog.item_ids)
     folder = context.output("next_item_retriever")
     model = run_stage(model, stage, params, seed, folder, context.scratch, context.logger)
+    if model.items is not None:
+        model.items.settle(torch.from_numpy(np.asarray(catalog.embeddings)))
+        save_model(folder / MODEL_FILE, model)
     return {
         "sessions": len(stage.sessions),
         "too_short": sessions.left_out,

@@ -21,6 +21,8 @@ from modit.index.beam_search import Beams
 from modit.index.id_retrieval import IdRetriever
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
 from modit.inference.next_item_files import (
+    CONTENT_FILE,
+    DENSE_FILE,
     ENCODE_FILE,
     ITEMS_FILE,
     NODES_FILE,
@@ -60,7 +62,7 @@ class _Step(nn.Module):
 
 @torch.no_grad()
 def export_decoder(model: Decoder, folder: Path) -> None:
-    """Writes encode.onnx, step.onnx, node_vectors.npy and item_vectors.npy; the same weights give the same bytes.
+    """Writes two graphs and the vectors of nodes and items; the same weights give the same bytes.
 
     Args:
         model: On the CPU; it is put into evaluation mode.
@@ -81,8 +83,14 @@ def export_decoder(model: Decoder, folder: Path) -> None:
     step = translate(_Step(model).eval(), (last, torch.zeros_like(last), lengths, prompt, decoded), shapes)
     for graph, file, values in ((encode, ENCODE_FILE, encode_values), (step, STEP_FILE, step_values)):
         write_model(single_graph(graph, Path(file).stem, *values(*sizes)), graph_metadata(file), folder / file)
-    for file, vectors in ((NODES_FILE, model.node_vectors), (ITEMS_FILE, model.item_vectors)):
-        np.save(folder / file, np.zeros((0, config.width + 1), np.float32) if vectors is None else vectors.numpy())
+    content = None if model.items is None else model.items.content
+    for file, vectors, width in (
+        (NODES_FILE, model.node_vectors, config.width + 1),
+        (ITEMS_FILE, model.item_vectors, config.width + 1),
+        (DENSE_FILE, model.dense_vectors, config.width + 1),
+        (CONTENT_FILE, content, config.content),
+    ):
+        np.save(folder / file, np.zeros((0, width), np.float32) if vectors is None else vectors.numpy())
 
 
 @dataclass(frozen=True)

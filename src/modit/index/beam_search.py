@@ -71,6 +71,7 @@ class Beams:
             none.
         steps: how many times the network was called after the prompt.
         states: hidden states that END was predicted from float32 [B, W, H]; 0 where there is no ID.
+        prompt_states: hidden states after the prompts float32 [B, H].
     """
 
     tokens: np.ndarray
@@ -78,6 +79,7 @@ class Beams:
     identifiers: np.ndarray
     steps: int
     states: np.ndarray
+    prompt_states: np.ndarray
 
     @property
     def decoded(self) -> np.ndarray:
@@ -215,7 +217,8 @@ def beam_search(
     else:
         identifiers = trie.find(tokens.reshape(-1, tokens.shape[-1])).reshape(scores.shape)
     states = np.pad(states, ((0, 0), (0, missing), (0, 0)))
-    return Beams(tokens, scores, np.where(np.isfinite(scores), identifiers, -1), steps, states)
+    found_ids = np.where(np.isfinite(scores), identifiers, -1)
+    return Beams(tokens, scores, found_ids, steps, states, first.states)
 
 
 def _within(
@@ -312,10 +315,13 @@ def ranked_items(
     excluded: Sequence[np.ndarray],
     allowed: Sequence[np.ndarray | None] | None = None,
     item_vectors: np.ndarray | None = None,
+    dense_vectors: np.ndarray | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The items of each prompt's IDs, most probable first: P(item) = P(ID) P(item | ID).
 
     Items of one ID keep their order. Without P(item | ID) a crowded ID would fill a list before the next ID is asked.
+    With dense vectors v, items are ranked by log P(item) + state . v(item) + bias(item), the product of two models'
+    probabilities up to a constant of the prompt.
 
     Args:
         beams: IDs of B prompts.
@@ -325,14 +331,16 @@ def ranked_items(
         allowed: of each prompt, bool [N], the rows that may be results, or None for all.
         item_vectors: of a network that tells the items of an ID apart (`TrieSoftmax.items`); None for one that gives
             every item its share of the ID's interactions.
+        dense_vectors: what scores items after a prompt float32 [N, H + 1], the last number is a bias; None for IDs
+            alone.
 
     Returns:
-        Of each prompt: rows of the catalogue int64 [n], and log P(item) of each, float32 [n].
+        Of each prompt: rows of the catalogue int64 [n], and the score of each, float32 [n].
     """
     found = []
     masks = [None] * len(excluded) if allowed is None else allowed
-    for identifiers, scores, states, without, mask in zip(
-        beams.identifiers, beams.log_probabilities, beams.states, excluded, masks, strict=True
+    for identifiers, scores, states, prompt, without, mask in zip(
+        beams.identifiers, beams.log_probabilities, beams.states, beams.prompt_states, excluded, masks, strict=True
     ):
         there = identifiers >= 0
         own = identifiers[there]
@@ -344,6 +352,9 @@ def ranked_items(
         if item_vectors is not None and len(rows):
             shares = _log_shares(shares, np.repeat(states[there], crowd, 0), item_vectors[rows], crowd)
         of_row = np.repeat(scores[there], crowd) + shares
+        if dense_vectors is not None:
+            own_vectors = dense_vectors[rows]
+            of_row = of_row + own_vectors[:, :-1] @ prompt + own_vectors[:, -1]
         kept = ~np.isin(rows, without) if len(without) else np.ones(len(rows), bool)
         if mask is not None:
             kept &= mask[rows]

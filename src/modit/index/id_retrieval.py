@@ -22,7 +22,7 @@ class Recommendation(NamedTuple):
 
     Attributes:
         rows: of the catalogue int64 [n], n <= count, best first.
-        scores: log-probability of each item float32 [n].
+        scores: of each item float32 [n], as of `modit.index.beam_search.ranked_items`.
         decoded: IDs that were decoded.
         invalid: of these, how many no item has; the hallucination rate is `invalid / decoded`.
         items: how many items the decoded IDs have in all, before any is excluded or cut off.
@@ -88,6 +88,7 @@ class IdRetriever:
         beams: IDs to decode for a session.
         item_tokens: items that end with a token of their own in a prompt, those of the first rows.
         softmax: of a network that was trained within the trie; else None.
+        dense_vectors: what scores items after a prompt float32 [N, H + 1] (`ranked_items`); None for IDs alone.
     """
 
     network: NextTokens[Any]
@@ -97,6 +98,7 @@ class IdRetriever:
     beams: int = 20
     item_tokens: int = 0
     softmax: TrieSoftmax | None = None
+    dense_vectors: np.ndarray | None = None
 
     def prompts(self, histories: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of sessions int64 [B, P], padded at the end, and their numbers [B]."""
@@ -168,7 +170,15 @@ class IdRetriever:
         answers = [
             Recommendation(rows, scores, int(decoded), int(invalid), int(total))
             for (rows, scores), (decoded, invalid, total) in zip(
-                ranked_items(beams, trie, count, excluded, allowed, self.softmax.items if self.softmax else None),
+                ranked_items(
+                    beams,
+                    trie,
+                    count,
+                    excluded,
+                    allowed,
+                    self.softmax.items if self.softmax else None,
+                    self.dense_vectors,
+                ),
                 figures,
                 strict=True,
             )

@@ -16,6 +16,8 @@ from modit.index.id_retrieval import IdRetriever
 from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.next_item_files import (
+    CONTENT_FILE,
+    DENSE_FILE,
     ENCODE_FILE,
     ITEMS_FILE,
     NODES_FILE,
@@ -125,10 +127,12 @@ class NextItemRetriever(SessionRetriever):
 
     Attributes:
         quantizer: Gives new items their ID.
+        content: What an embedding says of a new item's dense score float32 [H, D]; [0, D] for nothing.
         info: What the files say of themselves.
     """
 
     quantizer: Quantizer
+    content: np.ndarray
     info: NextItemInfo
 
     def with_items(self, embeddings: np.ndarray, item_ids: Sequence[str]) -> NextItemRetriever:
@@ -155,7 +159,13 @@ class NextItemRetriever(SessionRetriever):
             return self
         codes = self.codes.extended(self.quantizer.assign(embeddings), order_of_ties(item_ids))
         softmax = self.ids.softmax and self.ids.softmax.extended(self.codes.trie, codes.trie)
-        return replace(self, ids=replace(self.ids, codes=codes, softmax=softmax))
+        dense = self.ids.dense_vectors
+        if dense is not None:
+            own = np.zeros((len(item_ids), dense.shape[1]), np.float32)
+            if len(self.content):
+                own[:, :-1] = embeddings.astype(np.float32) @ self.content.T
+            dense = np.concatenate([dense, own])
+        return replace(self, ids=replace(self.ids, codes=codes, softmax=softmax, dense_vectors=dense))
 
     def check_items(self, item_ids: np.ndarray) -> None:
         """Checks that these [N] are the ids of the catalogue that it was exported with.
@@ -198,8 +208,12 @@ def load_next_item(folder: Path, threads: int = 1) -> NextItemRetriever:
         )
     softmax = _softmax(folder, codes) if info.within_trie else None
     network = open_network(folder, info, threads)
-    ids = IdRetriever(network, codes, info.session_items, True, info.beams, info.item_tokens, softmax)
-    return NextItemRetriever(ids, quantizer, info)
+    dense, content = None, np.zeros((0, info.dimension), np.float32)
+    if DENSE_FILE in info.files:
+        dense = _vectors(folder / DENSE_FILE, len(codes))
+        content = _content(folder / CONTENT_FILE, info)
+    ids = IdRetriever(network, codes, info.session_items, True, info.beams, info.item_tokens, softmax, dense)
+    return NextItemRetriever(ids, quantizer, content, info)
 
 
 def _softmax(folder: Path, codes: ItemCodes) -> TrieSoftmax:
@@ -207,14 +221,26 @@ def _softmax(folder: Path, codes: ItemCodes) -> TrieSoftmax:
     return TrieSoftmax(_vectors(folder / NODES_FILE, len(codes.trie)), _vectors(folder / ITEMS_FILE, len(codes)))
 
 
+def _content(path: Path, info: NextItemInfo) -> np.ndarray:
+    content = _array(path)
+    if content.shape not in ((0, 0), (0, info.dimension), (info.width, info.dimension)):
+        raise ArtifactError(f"{path} has shape {content.shape}; allowed: {(info.width, info.dimension)}")
+    return content
+
+
 def _vectors(path: Path, rows: int) -> np.ndarray | None:
-    try:
-        vectors: np.ndarray = np.load(path)
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
+    vectors = _array(path)
     if vectors.ndim != 2 or len(vectors) not in (0, rows):  # noqa: PLR2004 - a matrix
         raise ArtifactError(f"{path} has shape {vectors.shape}; allowed: 0 or {rows} rows, as {CODES_FILE}")
     return vectors if len(vectors) else None
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        values: np.ndarray = np.load(path)
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from error
+    return values
 
 
 def open_network(folder: Path, info: NextItemInfo, threads: int = 1) -> OnnxNetwork:

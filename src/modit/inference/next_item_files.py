@@ -26,8 +26,12 @@ ENCODE_FILE, STEP_FILE = "encode.onnx", "step.onnx"
 # Vectors of the trie's nodes float32 [nodes, width + 1], and of the items [N, width + 1]; of a retriever that has none,
 # [0, width + 1].
 NODES_FILE, ITEMS_FILE = "node_vectors.npy", "item_vectors.npy"
-# What retriever.json has digests of.
+# Of a retriever with dense scores: vectors that score items after a prompt [N, width + 1], and what makes that of a new
+# item from its embedding [width, dimension]; [0, ...] of one that has none.
+DENSE_FILE, CONTENT_FILE = "dense_vectors.npy", "content.npy"
+# What retriever.json has digests of. Exports of before there were dense scores lack the last two.
 FILES = (ENCODE_FILE, STEP_FILE, CODES_FILE, QUANTIZER_FILE, NODES_FILE, ITEMS_FILE, PARITY_FILE)
+DENSE_FILES = (DENSE_FILE, CONTENT_FILE)
 FORMAT = "modit-next-item/1"
 INTEGER = "int64"
 _PREFIX = "modit."
@@ -52,7 +56,7 @@ class NextItemInfo:
         k: Items of a list where a request does not say.
         item_ids_digest: Of the ids of the catalogue's items, in their order (`item_ids_digest`).
         model_digest: sha256 of the model file.
-        files: Name -> sha256 of each of `FILES`.
+        files: Name -> sha256 of each of `FILES` and `DENSE_FILES`.
         opset: Of the graphs.
         modit_version: Version of modit that exported the files.
     """
@@ -81,7 +85,8 @@ class NextItemInfo:
 
     def save(self, folder: Path) -> None:
         """Writes `retriever.json` with the digests of the folder's other files."""
-        content = asdict(self) | {"format": FORMAT, "files": {name: sha256_of_file(folder / name) for name in FILES}}
+        digests = {name: sha256_of_file(folder / name) for name in FILES + DENSE_FILES}
+        content = asdict(self) | {"format": FORMAT, "files": digests}
         (folder / RETRIEVER_FILE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
@@ -115,9 +120,10 @@ class NextItemInfo:
 
 
 def _check_files(path: Path, digests: Any) -> None:
-    if not isinstance(digests, dict) or set(digests) != set(FILES):
-        raise ArtifactError(f"{path}: field files is {digests!r}; allowed: a sha256 for each of {', '.join(FILES)}")
-    for name in FILES:
+    if not isinstance(digests, dict) or set(digests) not in (set(FILES), set(FILES + DENSE_FILES)):
+        names = ", ".join(FILES + DENSE_FILES)
+        raise ArtifactError(f"{path}: field files is {digests!r}; allowed: a sha256 for each of {names}")
+    for name in digests:
         other = path.parent / name
         if not other.is_file():
             raise ArtifactError(f"{other} is missing; {path} names it")

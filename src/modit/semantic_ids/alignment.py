@@ -102,8 +102,8 @@ def align(
     for number in range(1, params.rounds + 1):
         place = scratch / f"round_{number}"
         place.mkdir(parents=True, exist_ok=True)
-        finished = from_first(load_decoder(place / MODEL_FILE, cases.codes) if (place / MODEL_FILE).exists() else None)
-        stage = stage_of(f"{name}_{number}", model)
+        stage, path = stage_of(f"{name}_{number}", model), place / MODEL_FILE
+        finished = from_first(with_dropout(load_decoder(path, cases.codes), params.dropout) if path.exists() else None)
         model = finished or run_stage(model, stage, params, seed, place, place, logger)
         recall = from_first(cases.recall(model))
         if recall > best_recall:
@@ -121,12 +121,14 @@ def align(
 def with_dropout(model: Decoder, rate: float) -> Decoder:
     """A copy of a decoder with another rate of dropout, in evaluation mode.
 
-    Alignment is of IDs: what tells the items of one ID apart is not trained any more.
+    Alignment is of IDs: what items have of their own is not trained any more.
     """
     copy = Decoder(replace(model.config, dropout=rate), model.trie)
     copy.load_state_dict(model.state_dict())
     if copy.item_vectors is not None:
         copy.item_vectors.requires_grad_(False)
+    if copy.items is not None:
+        copy.items.requires_grad_(False)
     return copy.eval()
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from modit.index.beam_search import Predicted
 from modit.index.item_codes import END, PAD, Trie
 from modit.model.dit import rotate
+from modit.semantic_ids.item_table import ItemTable
 from modit.semantic_ids.trie_softmax import TrieSoftmax
 
 # The block of padding, which sees itself only.
@@ -47,6 +48,8 @@ class DecoderConfig:
         within_trie: the output is a softmax over the tokens that lead on in the trie (`modit.semantic_ids.
             trie_softmax`), else over all tokens.
         node_vectors: within the trie, nodes have vectors of their own.
+        content: D, numbers of an item's embedding, which is part of its own token; 0 for none.
+        dense: items have a dense score after a prompt too (`modit.semantic_ids.item_table`).
     """
 
     vocabulary: int
@@ -59,6 +62,8 @@ class DecoderConfig:
     items: int = 0
     within_trie: bool = False
     node_vectors: bool = False
+    content: int = 0
+    dense: bool = False
 
 
 class Scored(NamedTuple):
@@ -129,7 +134,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.config, self.trie = config, trie
         self.embed = nn.Embedding(config.vocabulary, config.width)
-        self.items = nn.Embedding(config.items, config.width) if config.items else None
+        self.items: ItemTable | None = None
+        if config.items:
+            self.items = ItemTable(config.items, config.width, config.content, config.dense)
         self.output: TrieSoftmax | None = None
         if config.within_trie:
             if trie is None:
@@ -165,6 +172,11 @@ class Decoder(nn.Module):
     def item_vectors(self) -> Tensor | None:
         """Vectors that tell the items of one ID apart [N, H + 1], the last number is a bias; None without them."""
         return None if self.output is None or self.output.items is None else self.output.items.weight
+
+    @property
+    def dense_vectors(self) -> Tensor | None:
+        """Vectors that score items after a prompt [N, H + 1], the last number is a bias; None without them."""
+        return None if self.items is None else self.items.dense_vectors()
 
     def forward(self, tokens: Tensor, positions: Tensor, blocks: Tensor) -> Tensor:
         """Hidden states after the last norm.

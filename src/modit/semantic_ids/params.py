@@ -103,6 +103,9 @@ class RetrieverParams(LoopParams):
             vocabulary (over all tokens, as TIGER; only then can IDs be decoded that no item has).
         own_vectors: items and, with softmax trie, nodes of the trie have vectors of their own beside those of their
             codes. They take 3 to 5 times width numbers an item; a catalogue of millions may leave them out.
+        dense: with own vectors, items are scored by theirs after a prompt too, and what IDs find is ranked by both; off
+            ranks by IDs alone.
+        dense_items: most items that a dense score is compared with in a step; of more, as many are drawn evenly.
     """
 
     steps: AtLeastZero = 1_000
@@ -116,6 +119,8 @@ class RetrieverParams(LoopParams):
     dropout: Share = 0.1
     softmax: Literal["trie", "vocabulary"] = "trie"
     own_vectors: bool = True
+    dense: bool = True
+    dense_items: Positive = 16_384
 
     @model_validator(mode="after")
     def _whole_heads(self) -> RetrieverParams:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modit.core.errors import ArtifactError
 from modit.index.beam_search import TrieSoftmax
 from modit.index.id_retrieval import IdRetriever
@@ -27,7 +29,8 @@ def torch_retriever(model: Decoder, codes: ItemCodes, *, constrained: bool = Tru
     config, softmax = model.eval().config, search_softmax(model)
     if softmax is not None and model.trie is not None:
         softmax = softmax.extended(model.trie, codes.trie)
-    return IdRetriever(TorchNetwork(model), codes, config.session_items, constrained, beams, config.items, softmax)
+    network, dense = TorchNetwork(model), dense_vectors(model)
+    return IdRetriever(network, codes, config.session_items, constrained, beams, config.items, softmax, dense)
 
 
 def search_softmax(model: Decoder) -> TrieSoftmax | None:
@@ -36,6 +39,12 @@ def search_softmax(model: Decoder) -> TrieSoftmax | None:
         return None
     own = (model.node_vectors, model.item_vectors)
     return TrieSoftmax(*(None if each is None else each.detach().float().cpu().numpy() for each in own))
+
+
+def dense_vectors(model: Decoder) -> np.ndarray | None:
+    """What scores items after a prompt, float32 [N, H + 1]; None of a decoder without dense scores."""
+    found = model.dense_vectors
+    return None if found is None else found.detach().float().cpu().numpy()
 
 
 def load_retriever(retriever: Path, item_codes: Path, *, constrained: bool = True, beams: int = 20) -> IdRetriever:

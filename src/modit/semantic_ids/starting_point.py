@@ -17,7 +17,18 @@ from modit.semantic_ids.retriever import MODEL_FILE, load_decoder
 
 ITEM_IDS_FILE = "item_ids.npy"
 # What must be equal for weights to be taken over; the numbers of items and nodes may differ.
-_SIZES = ("vocabulary", "width", "depth", "heads", "mlp_ratio", "session_items", "within_trie", "node_vectors")
+_SIZES = (
+    "vocabulary",
+    "width",
+    "depth",
+    "heads",
+    "mlp_ratio",
+    "session_items",
+    "within_trie",
+    "node_vectors",
+    "content",
+    "dense",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +88,7 @@ class StartingPoint:
         """Puts its weights into a decoder of today's items.
 
         What is special about a new item, or about a node of the trie that is new, starts at 0: it is then what its
-        codes say.
+        codes and its embedding say.
 
         Args:
             model: a new decoder; it is changed.
@@ -97,14 +108,16 @@ class StartingPoint:
                 )
         weights = earlier.state_dict()
         rows, nodes = self.rows_of(item_ids), codes.trie.places_in(self.codes.trie)
-        own = {"items.weight": rows, "output.items.weight": rows, "output.vectors.weight": nodes}
+        own = {"items.weight": rows, "items.bias": rows, "output.items.weight": rows, "output.vectors.weight": nodes}
         for name, places in own.items():
             if name in weights:
                 weights[name] = _taken(weights[name], torch.from_numpy(places))
         model.load_state_dict(weights)
+        if model.items is not None and model.items.embeddings is not None:
+            model.items.follow(model.items.embeddings, torch.from_numpy(rows >= 0))
         return model
 
 
 def _taken(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Rows of values [M, H] at places int64 [N], -1 for zeros: [N, H]."""
-    return values[places.clamp_min(0)] * (places >= 0)[:, None]
+    """Rows of values [M, ...] at places int64 [N], -1 for zeros: [N, ...]."""
+    return values[places.clamp_min(0)] * (places >= 0).view(-1, *[1] * (values.ndim - 1))

@@ -15,14 +15,33 @@ from modit.semantic_ids.params import RetrieverParams
 from modit.train.loop import Batch
 
 
-def new_decoder(codes: ItemCodes, params: RetrieverParams, seed: int) -> Decoder:
-    """A decoder with fresh weights drawn from `seed`."""
+def new_decoder(codes: ItemCodes, params: RetrieverParams, seed: int, embeddings: np.ndarray | None = None) -> Decoder:
+    """A decoder with fresh weights drawn from `seed`.
+
+    Args:
+        codes: IDs of all items.
+        params: section `train_retriever`.
+        seed: of the weights.
+        embeddings: of the items float32 [N, D], which their own vectors follow; None for vectors that do not.
+    """
     torch.manual_seed(seed)
     size = params.model_dump(include={"width", "depth", "heads", "mlp_ratio", "dropout", "session_items"})
     own = len(codes) if params.own_vectors else 0
     within = params.softmax == "trie"
-    config = DecoderConfig(codes.vocabulary, **size, items=own, within_trie=within, node_vectors=within and own > 0)
-    return Decoder(config, codes.trie)
+    content = None if embeddings is None or not own else torch.from_numpy(np.asarray(embeddings))
+    config = DecoderConfig(
+        codes.vocabulary,
+        **size,
+        items=own,
+        within_trie=within,
+        node_vectors=within and own > 0,
+        content=0 if content is None else content.shape[1],
+        dense=own > 0 and params.dense,
+    )
+    model = Decoder(config, codes.trie)
+    if model.items is not None and content is not None:
+        model.items.follow(content)
+    return model
 
 
 class SessionPrediction:
@@ -45,6 +64,7 @@ class SessionPrediction:
             raise InsufficientDataError("interactions: no training session has an item; a retriever needs at least one")
         self.name, self.codes, self.sessions = name, codes, [training[int(index)] for index in kept]
         self.session_items, self.item_tokens = params.session_items, len(codes) if params.own_vectors else 0
+        self.drawn_items = params.dense_items if params.own_vectors and params.dense else 0
         self.row_tokens = max(params.row_tokens, 1 + params.session_items * codes.tokens.shape[1])
         lengths = [1 + int((codes.lengths[items[-params.session_items :]] + 1).sum()) for items in self.sessions]
         self.mean_tokens = float(np.mean(lengths))
@@ -77,12 +97,17 @@ class SessionPrediction:
             rows[row, place] = np.concatenate([[0], np.repeat(items, there.sum(1))])
             used[row] += len(own)
         found = {"tokens": tokens, "blocks": blocks, "positions": positions, "nodes": nodes, "items": rows}
-        return {name: torch.from_numpy(values) for name, values in found.items()}
+        batch = {name: torch.from_numpy(values) for name, values in found.items()}
+        if 0 < self.drawn_items < len(self.codes):
+            shape = (size, -(-self.drawn_items // size))
+            batch["drawn"] = torch.randint(len(self.codes), shape, generator=generator)
+        return batch
 
     def loss(self, model: Decoder, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of each row [b]: sum_t -log p(s_t | s_<t) over the tokens of its items, over how many items.
 
-        Where items of one ID have vectors, -log p(item | ID, session) is part of it.
+        Where items of one ID have vectors, -log p(item | ID, session) is part of it; where items have dense scores, so
+        is -log p(item | session) by them, after each item of the session.
         """
         tokens, blocks = batch["tokens"], batch["blocks"]
         states = model(tokens, batch["positions"], blocks)
@@ -96,4 +121,9 @@ class SessionPrediction:
         if model.output is not None and model.item_vectors is not None:
             of_items = -model.output.item_log_probabilities(states[:, :-1][ends], batch["items"][:, 1:][ends])
             total = total.index_add(0, ends.nonzero()[:, 0], of_items)
+        if model.config.dense and model.items is not None:
+            starts = counted & (batch["nodes"][:, 1:] == 0)
+            drawn = batch["drawn"].flatten() if "drawn" in batch else None
+            dense = model.items.dense_losses(states[:, :-1][starts], batch["items"][:, 1:][starts], drawn)
+            total = total.index_add(0, starts.nonzero()[:, 0], dense)
         return total / ends.sum(1).clamp_min(1), {}
