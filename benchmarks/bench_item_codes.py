@@ -2,10 +2,11 @@
 
     PYTHONPATH=src:. python benchmarks/bench_item_codes.py RUN OUT --seeds 0,1,2
 
-RUN is a folder with the artifact `catalog` of pipeline `semantic_ids`. Every arm is trained alike, with the softmax over
-all tokens and without vectors of single items or nodes, so that what differs is the IDs: `rq` are fixed-length IDs with
-a last code that tells items of one ID apart (TIGER's), the others are as `modit.semantic_ids` makes them. An arm that
-OUT has already is read from there. Nothing is chosen here: settings are those of the command line.
+RUN is a folder with the artifact `catalog` of pipeline `semantic_ids`. Every arm is trained alike, with the softmax
+over all tokens and nothing that items or nodes have of their own, so that what differs is the IDs: `rq` are IDs of
+fixed length with a last code that tells the items of one ID apart (TIGER's), the others are as `modit.semantic_ids`
+makes them. An arm that OUT has already is read from there. Nothing is chosen here: settings are those of the command
+line.
 
 The last lines compare arms: the mean over seeds of each user's figure, with intervals that resample users.
 """

@@ -46,7 +46,7 @@ def run(context: StepContext) -> dict[str, Any]:
     folder = context.output("next_item_retriever")
     model = run_stage(model, stage, params, seed, folder, context.scratch, context.logger)
     if model.items is not None:
-        model.items.settle(torch.from_numpy(np.asarray(catalog.embeddings)))
+        model.items.settle(torch.from_numpy(np.asarray(catalog.embeddings)), codes.counts)
         save_model(folder / MODEL_FILE, model)
     return {
         "sessions": len(stage.sessions),

@@ -29,6 +29,8 @@ from modit.semantic_ids.retriever import MODEL_FILE, load_retriever
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 ITEMS = 600
+# No verdict may pass: there are fewer cases.
+TOO_FEW = {"gate_next_item.minimum_cases": 1_000}
 PIPELINE = REGISTRY.of("semantic_ids")
 
 
@@ -92,7 +94,7 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(world) -> dict[str, Path]:
-    return all_steps(world.parent / "a", world)
+    return all_steps(world.parent / "a", world, **TOO_FEW)
 
 
 def test_the_pipeline_needs_no_domain():
@@ -236,7 +238,7 @@ def test_the_pipeline_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_
     run = made["next_item_verdict"].parent
     assert main(["verdict", "--run", str(run)]) == 0
     shown = capsys.readouterr().out
-    assert "no champion: absolute thresholds" in shown and "verdict: FAIL" in shown  # 20 steps have learnt nothing
+    assert "no champion: absolute thresholds" in shown and "verdict: FAIL" in shown  # there are too few cases
     assert "Popularity " in shown and shown.count("Recall@10 0.") == 8 and "next_item: p50" in shown
     registered = json.loads((made["next_item_registration"] / "registration.json").read_text())["next_item"]
     assert (registered["model"], registered["status"], registered["alias"]) == ("modit-next_item", "rejected", None)
@@ -265,7 +267,7 @@ def test_the_pipeline_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_
     assert main(["rollback", "next_item", "--run", str(run), "--by", "ann", "--reason", "it was better"]) == 0
     assert f"the champion is version {registered['version']}" in capsys.readouterr().out
     with pytest.raises(SealedError):
-        runner(run, world).execute("gate_next_item", force=True)
+        runner(run, world, **TOO_FEW).execute("gate_next_item", force=True)
 
 
 def test_a_domain_may_not_be_called_as_retrievers_of_the_next_item_are(world, tmp_path):

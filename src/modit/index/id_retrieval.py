@@ -68,6 +68,16 @@ def padded_prompts(
     return tokens, lengths
 
 
+def least_used(biases: np.ndarray, counts: np.ndarray) -> float:
+    """The bias of a dense score that an item without interactions has: the mean over the items that are used least.
+
+    Args:
+        biases: of the items [N].
+        counts: their training interactions int64 [N]; not all are 0.
+    """
+    return float(biases[counts == counts[counts > 0].min()].mean())
+
+
 class _Question(NamedTuple):
     """A session, and which rows may be its results."""
 

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from modit.index.id_retrieval import least_used
 
 
 class ItemTable(nn.Embedding):
@@ -49,10 +52,21 @@ class ItemTable(nn.Embedding):
             self.weight.copy_(torch.where(known[:, None], self.weight - said, 0))
 
     @torch.no_grad()
-    def settle(self, embeddings: Tensor) -> None:
-        """Puts what the embeddings [N, D] say into the vectors; they are no longer needed."""
+    def settle(self, embeddings: Tensor, counts: np.ndarray) -> None:
+        """Puts what the embeddings say into the vectors; they are no longer needed.
+
+        An item without interactions keeps nothing of its own, which training could only push away from every session:
+        it gets the bias of the items that are used least.
+
+        Args:
+            embeddings: of the items [N, D].
+            counts: their training interactions int64 [N].
+        """
         if self.content is not None:
-            self.weight += embeddings.to(self.weight) @ self.content.T
+            unused = torch.from_numpy(counts == 0)
+            self.weight.mul_(~unused[:, None]).add_(embeddings.to(self.weight) @ self.content.T)
+            if self.bias is not None and unused.any() and not unused.all():
+                self.bias[unused] = float(least_used(self.bias.numpy(), counts))
         self.embeddings = None
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -75,7 +89,7 @@ class ItemTable(nn.Embedding):
     def dense_losses(self, states: Tensor, targets: Tensor, drawn: Tensor | None) -> Tensor:
         """-log P(item | prompt) at each place [n], P a softmax of `state . vector + bias` over all items.
 
-        Over drawn items it is estimated: M drawn evenly stand for the N - 1 others.
+        Over drawn items it is estimated: of M drawn evenly, those that are not the target stand for all others.
 
         Args:
             states: after the prompts [n, H].
@@ -87,7 +101,7 @@ class ItemTable(nn.Embedding):
             return F.cross_entropy(F.linear(states, self.vectors(), self.bias).float(), targets, reduction="none")
         right = (states * self(targets)).sum(1) + self.bias[targets]
         others = F.linear(states, self(drawn), self.bias[drawn]).float()
-        others = others + math.log((self.num_embeddings - 1) / len(drawn))
+        others = others + math.log(self.num_embeddings / len(drawn))
         others = others.masked_fill(targets[:, None] == drawn, float("-inf"))
         scores = torch.cat([right[:, None].float(), others], 1)
         return scores.logsumexp(1) - scores[:, 0]

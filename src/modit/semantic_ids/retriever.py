@@ -22,7 +22,7 @@ def torch_retriever(model: Decoder, codes: ItemCodes, *, constrained: bool = Tru
 
     Args:
         model: trained on these codes.
-        codes: of all items; new items may have been added.
+        codes: of all items; new items may have been added, whose dense score is 0.
         constrained: decode within the trie of IDs; else over all tokens.
         beams: IDs to decode for a session.
     """
@@ -30,6 +30,8 @@ def torch_retriever(model: Decoder, codes: ItemCodes, *, constrained: bool = Tru
     if softmax is not None and model.trie is not None:
         softmax = softmax.extended(model.trie, codes.trie)
     network, dense = TorchNetwork(model), dense_vectors(model)
+    if dense is not None:
+        dense = np.pad(dense, ((0, len(codes) - len(dense)), (0, 0)))
     return IdRetriever(network, codes, config.session_items, constrained, beams, config.items, softmax, dense)
 
 

@@ -20,6 +20,7 @@ from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.next_item import load_next_item, open_network
 from modit.inference.next_item_files import (
+    DENSE_FILES,
     ENCODE_FILE,
     FILES,
     PARITY_FILE,
@@ -61,6 +62,8 @@ def decoder(codes: ItemCodes, seed: int = 0) -> Decoder:
         items=len(codes),
         within_trie=True,
         node_vectors=True,
+        content=DIMENSION,
+        dense=True,
     )
     model = Decoder(config, codes.trie).eval()
     with torch.no_grad():
@@ -188,6 +191,27 @@ def test_new_items_are_in_sessions_and_lists_at_once_and_known_ones_keep_their_i
     assert retriever.with_items(np.zeros((0, DIMENSION)), []) is retriever
 
 
+def test_a_new_item_has_the_dense_score_of_its_embedding_and_the_bias_of_the_least_used(retriever, model):
+    new, content = vectors(5, 3), model.items.content.detach().numpy()
+    added = retriever.with_items(new, ["a", "b", "c"]).ids.dense_vectors[ITEMS:]
+    assert np.allclose(added[:, :-1], new @ content.T, atol=1e-6)
+    counts, biases = retriever.codes.counts, model.items.bias.detach().numpy()
+    assert np.allclose(added[:, -1], biases[counts == counts[counts > 0].min()].mean(), atol=1e-6)
+
+
+def test_an_export_of_before_there_were_dense_scores_ranks_by_ids_alone(folder, model, codes):
+    content = json.loads((folder / RETRIEVER_FILE).read_text())
+    content["files"] = {name: content["files"][name] for name in FILES}
+    for name in DENSE_FILES:
+        (folder / name).unlink()
+    (folder / RETRIEVER_FILE).write_text(json.dumps(content))
+    by_ids = replace(torch_retriever(model, codes, beams=6), dense_vectors=None)
+    old = load_next_item(folder).with_items(np.ones((1, DIMENSION)), ["new"])
+    for rows in sessions()[:8]:
+        (found,) = old.retrieve([SessionQuery(rows, 5, rows)])
+        assert found.rows.tolist() == by_ids.recommend([rows], 5, [rows])[0].rows.tolist()
+
+
 @pytest.mark.parametrize(
     ("embeddings", "message"),
     [
@@ -219,14 +243,14 @@ def test_it_is_loaded_and_answers_without_torch(exported):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", [*FILES, RETRIEVER_FILE])
+@pytest.mark.parametrize("name", [*FILES, *DENSE_FILES, RETRIEVER_FILE])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(ArtifactError, match=f"{name} is missing"):
         load_next_item(folder)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, *DENSE_FILES])
 def test_a_file_that_was_changed_is_named(folder, name):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -7,14 +7,16 @@ import logging
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from modit.core.errors import ArtifactError, InsufficientDataError
 from modit.data.catalog import Sequences
 from modit.index.id_retrieval import padded_prompts, session_tokens
 from modit.index.item_codes import BOS, CODES_FILE, END, PAD, ItemCodes
 from modit.semantic_ids.decoder import NO_BLOCK
+from modit.semantic_ids.item_table import ItemTable
 from modit.semantic_ids.params import RetrieverParams
-from modit.semantic_ids.retriever import MODEL_FILE, load_retriever, torch_retriever
+from modit.semantic_ids.retriever import MODEL_FILE, dense_vectors, load_retriever, torch_retriever
 from modit.semantic_ids.training import SessionPrediction, new_decoder
 from modit.train.loop import step_generator, train
 from modit.train.session import Journal, run_stage
@@ -72,7 +74,7 @@ def test_a_row_holds_whole_sessions_that_start_at_position_zero(codes, sessions)
 
 
 def test_every_token_of_every_item_is_predicted_and_nothing_else(codes, sessions):
-    chosen = params(softmax="vocabulary")
+    chosen = params(softmax="vocabulary", dense=False)
     stage = SessionPrediction("s", codes, sessions, chosen)
     model = new_decoder(codes, chosen, 0).eval()
     batch = stage.batch(step_generator(0, "s", 0), 4)
@@ -91,8 +93,9 @@ def test_every_token_of_every_item_is_predicted_and_nothing_else(codes, sessions
 
 
 def test_within_the_trie_the_loss_is_that_of_each_item_after_those_before_it(codes, sessions):
-    stage = SessionPrediction("s", codes, sessions, params())
-    model = new_decoder(codes, params(), 0).eval()
+    chosen = params(dense=False)
+    stage = SessionPrediction("s", codes, sessions, chosen)
+    model = new_decoder(codes, chosen, 0).eval()
     batch = stage.batch(step_generator(0, "s", 0), 3)
     losses, _ = stage.loss(model, batch)
     for row in range(3):
@@ -106,6 +109,60 @@ def test_within_the_trie_the_loss_is_that_of_each_item_after_those_before_it(cod
                 scored = model.log_probabilities(torch.from_numpy(prompt), torch.from_numpy(length), candidate)
                 found.append(-float(scored.log_probabilities.detach().sum()))
         assert float(losses[row].detach()) == pytest.approx(np.mean(found), abs=1e-4)
+
+
+def test_the_dense_loss_is_that_of_each_item_among_all_items_after_those_before_it(codes, sessions):
+    embeddings = np.random.default_rng(0).standard_normal((ITEMS, 7)).astype(np.float32)
+    losses = {}
+    for dense in (True, False):
+        chosen = params(dense=dense)
+        stage, model = SessionPrediction("s", codes, sessions, chosen), new_decoder(codes, chosen, 0, embeddings).eval()
+        batch = stage.batch(step_generator(0, "s", 0), 3)
+        losses[dense] = stage.loss(model, batch)[0].detach()
+        if dense:
+            wanted = []
+            vectors = torch.from_numpy(dense_vectors(model))
+            assert not torch.equal(vectors[:, :-1], model.items.weight)  # embeddings are part of them
+            for row in range(3):
+                found, blocks = [], batch["blocks"][row]
+                for block in range(1, int(blocks.max()) + 1):
+                    tokens = batch["tokens"][row][blocks == block]
+                    items = (tokens[tokens >= codes.vocabulary] - codes.vocabulary).numpy()
+                    for place, item in enumerate(items):
+                        prompt, length = padded_prompts(codes, [items[:place]], 99, len(codes))
+                        state = model.encode(torch.from_numpy(prompt), torch.from_numpy(length))[0][0]
+                        scores = vectors[:, :-1] @ state + vectors[:, -1]
+                        found.append(float(scores.logsumexp(0) - scores[item]))
+                wanted.append(float(np.mean(found)))
+    assert (losses[True] - losses[False]).tolist() == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_dense_loss_over_drawn_items_is_on_average_near_that_over_all_items():
+    torch.manual_seed(0)
+    table = ItemTable(400, 8, dense=True)
+    nn.init.normal_(table.weight, std=0.5)
+    states, targets = torch.randn(50, 8), torch.randint(400, (50,))
+    exact = table.dense_losses(states, targets, None)
+    drawn = table.dense_losses(states, targets, torch.randint(400, (200_000,)))
+    assert torch.allclose(drawn, exact, atol=0.02)
+
+
+def test_a_settled_table_has_the_vectors_that_were_trained_and_unused_items_what_their_embedding_says():
+    torch.manual_seed(0)
+    table, embeddings = ItemTable(6, 4, 3, dense=True), torch.randn(6, 3)
+    for parameter in (table.weight, table.content, table.bias):
+        nn.init.normal_(parameter)
+    table.follow(embeddings)
+    counts = np.array([3, 0, 1, 1, 9, 5])
+    trained_vectors, content = table.dense_vectors().detach(), table.content.detach()
+    table.settle(embeddings, counts)
+    settled = table.dense_vectors().detach()
+    used = counts > 0
+    assert torch.allclose(settled[used], trained_vectors[used], atol=1e-6) and table.embeddings is None
+    assert torch.allclose(settled[1, :-1], content @ embeddings[1], atol=1e-6)
+    assert float(settled[1, -1]) == pytest.approx(float(trained_vectors[[2, 3], -1].mean()))
+    table.follow(embeddings, torch.from_numpy(used))  # goes on from there, with the same vectors
+    assert torch.allclose(table.dense_vectors().detach(), settled, atol=1e-6)
 
 
 def test_a_retriever_learns_what_comes_next_and_answers_with_it(codes, sessions):
@@ -179,7 +236,7 @@ def test_a_retriever_is_read_back_with_its_codes_and_refused_with_those_of_anoth
 
 
 def test_a_new_item_is_recommended_without_training(codes, sessions):
-    model = trained(codes, sessions)
+    model = trained(codes, sessions, dense=False)
     twin = codes.extended(codes.codes[[6]], np.array([0.0]))
     found = torch_retriever(model, twin, beams=24).recommend([np.array([3, 4, 5])], ITEMS + 1)[0].rows.tolist()
     assert len(found) == ITEMS + 1
