@@ -5,8 +5,8 @@
 RUN is a folder with the artifact `catalog` of pipeline `semantic_ids`. Every arm is trained alike, with the softmax
 over all tokens and nothing that items or nodes have of their own, so that what differs is the IDs: `rq` are IDs of
 fixed length with a last code that tells the items of one ID apart (TIGER's), the others are as `modit.semantic_ids`
-makes them. An arm that OUT has already is read from there. Nothing is chosen here: settings are those of the command
-line.
+makes them. OUT keeps the figures and the model of each arm; an arm that it has already is read from there. Nothing is
+chosen here: settings are those of the command line.
 
 The last lines compare arms: the mean over seeds of each user's figure, with intervals that resample users.
 """
@@ -30,14 +30,14 @@ from modit.data.sessions import SessionPart, Sessions, training_counts
 from modit.evaluate.bootstrap import bootstrap_cases
 from modit.evaluate.next_item.task import NextItemTask
 from modit.evaluate.params import NextItemParams
-from modit.index.item_codes import ItemCodes, order_of_ties
+from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
 from modit.inference.next_item import SessionRetriever
+from modit.semantic_ids.decoder import Decoder
 from modit.semantic_ids.params import RetrieverParams, TokenizerParams
 from modit.semantic_ids.retriever import torch_retriever
 from modit.semantic_ids.tokenizer import describe, tokenize
 from modit.semantic_ids.training import SessionPrediction, new_decoder
-from modit.train.loop import train
-from modit.train.session import Journal
+from modit.train.session import run_stage
 
 ARMS: dict[str, dict[str, Any]] = {
     "rq": {"method": "rq", "collisions": "suffix"},
@@ -58,8 +58,8 @@ def item_codes(catalog: Catalog, sessions: Sessions, arm: str, session_share: fl
     return tokenize(catalog.embeddings, counts, order_of_ties(catalog.item_ids), params, own, sessions.training)[1]
 
 
-def judged(catalog: Catalog, sessions: Sessions, codes: ItemCodes, options: argparse.Namespace, seed: int) -> dict:
-    """Trains a decoder over these IDs: figures, and those of each test user under `users`."""
+def trained(sessions: Sessions, codes: ItemCodes, options: argparse.Namespace, seed: int, folder: Path) -> Decoder:
+    """Trains a decoder over these IDs, and keeps both under `folder` as the steps of the pipeline do."""
     params = RetrieverParams(
         steps=options.steps,
         batch=options.batch,
@@ -67,18 +67,24 @@ def judged(catalog: Catalog, sessions: Sessions, codes: ItemCodes, options: argp
         dropout=options.dropout,
         softmax="vocabulary",
         own_vectors=False,
-        log_every=500,
+        log_every=250,
     )
-    start, own = time.process_time(), derived_seed(seed, "train_retriever")
+    own = derived_seed(seed, "train_retriever")
+    places = [folder / name for name in ("item_codes", "next_item_retriever")]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    codes.save(places[0] / CODES_FILE)
     stage = SessionPrediction("train_retriever", codes, sessions.training, params)
-    journal = Journal(stage.name, params.steps, _LOGGER)
-    model = train(new_decoder(codes, params, own), stage, params, own, journal)
-    seconds = time.process_time() - start
+    return run_stage(new_decoder(codes, params, own), stage, params, own, places[1], folder, _LOGGER)
+
+
+def judged(catalog: Catalog, sessions: Sessions, codes: ItemCodes, model: Decoder, beams: int) -> dict[str, Any]:
+    """Figures of a decoder, and those of each test user under `users`."""
     within, free = (
-        SessionRetriever(torch_retriever(model, codes, constrained=constrained, beams=options.beams))
+        SessionRetriever(torch_retriever(model, codes, constrained=constrained, beams=beams))
         for constrained in (True, False)
     )
-    task = NextItemTask(sessions, len(catalog), arm_name(codes), "", NextItemParams(), free)
+    task = NextItemTask(sessions, len(catalog), "", "", NextItemParams(), free)
     cases = task.cases(SessionPart.TEST)
     start = time.process_time()
     results = within.retrieve(cases.requests)
@@ -89,20 +95,14 @@ def judged(catalog: Catalog, sessions: Sessions, codes: ItemCodes, options: argp
     return {
         "codes": describe(codes, 0.8),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "training_seconds": round(seconds, 1),
-        "milliseconds_a_query": round(asked, 3),
-        "steps_a_query": float(np.mean([within.ids.search([each], options.beams).steps for each in some])),
+        "milliseconds_a_query": asked,
+        "steps_a_query": float(np.mean([within.ids.search([each], beams).steps for each in some])),
         "hallucination": facts["unconstrained"]["hallucination"],
         "items_per_query": float(scores["items_per_query"].mean()),
         "slices": facts["rows_by_slice"],
         "users": {name: scores[name] for name in COMPARED},
         "masks": {part.name: part.mask for part in task.slices(SessionPart.TEST, cases, None)},
     }
-
-
-def arm_name(codes: ItemCodes) -> str:
-    """What the row is called; the task wants a name."""
-    return f"IDs of {codes.sizes}"
 
 
 def arm(run: Path, out: Path, name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -112,7 +112,8 @@ def arm(run: Path, out: Path, name: str, seed: int, options: argparse.Namespace)
         catalog = Catalog.load(run / "catalog")
         sessions = Sessions(catalog.sequences)
         codes = item_codes(catalog, sessions, name, options.session_share, seed)
-        found = judged(catalog, sessions, codes, options, seed)
+        model = trained(sessions, codes, options, seed, out / f"{name}-{seed}")
+        found = judged(catalog, sessions, codes, model, options.beams)
         np.savez(users, **found.pop("users"), **found.pop("masks"))
         path.write_text(json.dumps(found))
     found = json.loads(path.read_text())
