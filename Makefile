@@ -49,7 +49,7 @@ demo-nights: $(READY) ## six nights of a demo world under Airflow, one of them b
 	$(BIN)/python -m dags.demo_nights --runs '$(RUNS)' --nights '$(NIGHTS)'
 
 test: $(READY) ## unit, pipeline and DAG tests; PYTEST_ARGS are passed on
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-e2e: $(READY) ## the tests that start Airflow and run the whole pipeline
 	$(BIN)/python -m pytest -m e2e tests/e2e $(PYTEST_ARGS)

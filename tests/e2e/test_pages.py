@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from modit.export.sampler import export_sampler
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.e2e.browser import page
 from tests.e2e.service import serving
 from tests.unit.release.gateworld import CHAMPION, CHAMPION_GAIN, evidence, split, verdict_of
-from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle, judged_run
 from tests.unit.serve.proxy import PREFIX, nginx
 
@@ -19,10 +17,9 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
+def service(tmp_path_factory, sampler_file):
     folder = tmp_path_factory.mktemp("pages")
-    export_sampler(build_sampler(depth=1), describe(), folder / "sampler.onnx")
-    bundle = Bundle(str(folder / "run"), folder / "made", folder / "sampler.onnx", ["drama"])
+    bundle = Bundle(str(folder / "run"), folder / "made", sampler_file, ["drama"])
     uri = f"sqlite:///{folder}/mlflow.db"
     registry, given = MlflowRegistry(uri, f"file://{folder}/artifacts"), bundle.submission("drama")
     registry.register(given)

@@ -7,13 +7,11 @@ import time
 import pytest
 
 from modit.cli import main
-from modit.export.sampler import export_sampler
 from modit.release.gate.champion import named_champion
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.e2e.postgres import postgres
 from tests.e2e.service import Service, serving
 from tests.unit.release.world import World
-from tests.unit.samplers import build_sampler, describe
 
 pytestmark = pytest.mark.e2e
 
@@ -26,10 +24,9 @@ def wait_for_version(service: Service, domain: str, version: int) -> None:
         time.sleep(0.2)
 
 
-def test_a_registry_on_postgresql_is_promoted_in_served_from_and_rolled_back(tmp_path, capsys):
-    export_sampler(build_sampler(depth=1), describe(), tmp_path / "sampler.onnx")
+def test_a_registry_on_postgresql_is_promoted_in_served_from_and_rolled_back(tmp_path, sampler_file, capsys):
     with postgres(tmp_path / "postgres") as uri:
-        world = World(tmp_path, MlflowRegistry(uri, f"file://{tmp_path}/artifacts"), tmp_path / "sampler.onnx")
+        world = World(tmp_path, MlflowRegistry(uri, f"file://{tmp_path}/artifacts"), sampler_file)
         assert named_champion(uri, world.domain) is None
         first = world.promoted()
         with serving(tmp_path / "log", "--registry", uri, "--reload-seconds", "0.2") as service:

@@ -8,12 +8,10 @@ import time
 
 import pytest
 
-from modit.export.sampler import export_sampler
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.release_log import APPROVE, OVERRIDE
 from modit.release.promotion.promotion import Order, carry_out
 from tests.e2e.service import serving
-from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 pytestmark = pytest.mark.e2e
@@ -22,11 +20,10 @@ ASKED = {"domain": "drama", "seeds": {"item_ids": ["item-1", "item-2"]}, "k": 5}
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory):
+def bundles(tmp_path_factory, sampler_file):
     """Two runs with samplers of one domain over different indexes."""
     folder = tmp_path_factory.mktemp("serve")
-    export_sampler(build_sampler(depth=1), describe(), folder / "sampler.onnx")
-    made = (folder / "sampler.onnx", ["drama"])
+    made = (sampler_file, ["drama"])
     return [Bundle(str(folder / f"run-{n}"), folder / f"{n}", *made, n, champion=n or None) for n in (0, 1)]
 
 

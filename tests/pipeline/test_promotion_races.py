@@ -12,12 +12,10 @@ import pytest
 from modit.core.errors import RunBusyError
 from modit.core.locks import Lease
 from modit.core.storage import Storage
-from modit.export.sampler import export_sampler
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.refusals import Refused
 from modit.release.model_registry.release_log import LogEntry, ReleaseLog, following
 from modit.release.model_registry.release_state import read_release_state
-from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 APPEND = """
@@ -99,23 +97,22 @@ def test_who_takes_a_lease_and_does_not_hear_of_it_holds_it(s3, store):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A folder with an exported sampler and a registry, once for both: each takes seconds."""
-    folder = tmp_path_factory.mktemp("made")
-    export_sampler(build_sampler(depth=1), describe(), folder / "sampler.onnx")
+def address(tmp_path_factory):
+    """Of a registry, once for both: its tables take seconds."""
+    folder = tmp_path_factory.mktemp("registry")
     MlflowRegistry(f"sqlite:///{folder}/mlflow.db", f"file://{folder}/artifacts").experiment_id()
-    return folder
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 @pytest.mark.parametrize("place", ["local", "s3"])
-def test_exactly_one_of_two_promotions_at_once_wins(place, made, tmp_path, request):
+def test_exactly_one_of_two_promotions_at_once_wins(place, address, sampler_file, tmp_path, request):
     """Whole promotions: lease, checks of real bundles, log and aliases."""
     if place == "s3":
         request.getfixturevalue("s3")
-    runs, address = str(tmp_path / "runs") if place == "local" else "s3://bucket/runs", f"sqlite:///{made}/mlflow.db"
+    runs = str(tmp_path / "runs") if place == "local" else "s3://bucket/runs"
     registry = MlflowRegistry(address)
     for number in (1, 2):
-        bundle = Bundle(f"{runs}/{number}", tmp_path / f"{number}", made / "sampler.onnx", [place], order=number)
+        bundle = Bundle(f"{runs}/{number}", tmp_path / f"{number}", sampler_file, [place], order=number)
         registry.register(bundle.submission(place))
     said = raced(APPROVE, *([address, str(number), place] for number in (1, 2)))
     assert said.count("won") == 1

@@ -9,16 +9,13 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.export.sampler import export_sampler
 from modit.release.bundle.loading import ReleaseSource, load_release
-from tests.unit.samplers import build_sampler, describe
 from tests.unit.serve.bundles import Bundle
 
 
 @pytest.fixture
-def bundle(s3, tmp_path):
-    export_sampler(build_sampler(depth=1), describe(), tmp_path / "sampler.onnx")
-    return Bundle("s3://bucket/runs/one", tmp_path, tmp_path / "sampler.onnx", ["drama"])
+def bundle(s3, tmp_path, sampler_file):
+    return Bundle("s3://bucket/runs/one", tmp_path, sampler_file, ["drama"])
 
 
 def test_a_run_on_s3_is_served_without_its_logs_and_leaves_nothing_behind(s3, bundle, tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ import torch
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
-from modit.model.sampler import Sampler
 
 DIMENSION = 10
 
@@ -48,42 +47,11 @@ def make_model() -> Callable[..., MODiT]:
 
 
 @pytest.fixture(scope="session")
-def sampler() -> Sampler:
-    """A small torch sampler."""
-    from tests.unit.samplers import build_sampler
-
-    return build_sampler()
-
-
-@pytest.fixture(scope="session")
-def sampler_file(sampler: Sampler, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as a file, once for all folders: exporting takes seconds."""
-    from modit.export.sampler import export_sampler
-    from tests.unit.samplers import describe
-
-    path = tmp_path_factory.mktemp("exported") / "sampler.onnx"
-    export_sampler(sampler, describe(), path)
-    return path
-
-
-@pytest.fixture(scope="session")
 def exported(sampler_file: Path) -> object:
     """That file, loaded."""
     from modit.inference.runtime import load_sampler
 
     return load_sampler(sampler_file, threads=1)
-
-
-@pytest.fixture(scope="session")
-def vote_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The vote of any moves, of the same size."""
-    from modit.export.sampler import export_vote
-    from modit.inference.vote_file import VOTE_FILE
-    from tests.unit.samplers import DIMENSION, SEEDS
-
-    path = tmp_path_factory.mktemp("vote") / VOTE_FILE
-    export_vote(DIMENSION, SEEDS, path)
-    return path
 
 
 @pytest.fixture
