@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
@@ -90,13 +91,24 @@ class Toy:
         return found
 
 
+def make_toy(folder: Path, environment: pytest.MonkeyPatch) -> Toy:
+    environment.setenv("MODIT_CACHE", str(folder / "cache"))
+    (folder / "catalogue").mkdir()
+    (folder / "catalogue" / "numbers.txt").write_text("1 2 3 4 5\n")
+    (folder / "params.yaml").write_text(PARAMS)
+    return Toy(folder, discover("toysteps", "modit.params", PIPELINES))
+
+
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
-    monkeypatch.setenv("MODIT_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "catalogue").mkdir()
-    (tmp_path / "catalogue" / "numbers.txt").write_text("1 2 3 4 5\n")
-    (tmp_path / "params.yaml").write_text(PARAMS)
-    return Toy(tmp_path, discover("toysteps", "modit.params", PIPELINES))
+    return make_toy(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def module_toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
+    """One for a module's fixtures, in a folder of its own."""
+    with pytest.MonkeyPatch.context() as environment:
+        yield make_toy(tmp_path_factory.mktemp("toy"), environment)
 
 
 @pytest.fixture(scope="session")

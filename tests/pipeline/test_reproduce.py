@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 KNOWN = CodeState("1" * 40, False)
 
 
-@pytest.fixture
-def registered(toy, monkeypatch):
-    """The record of a toy run; its run and its input have gone."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "pipeline"))
+@pytest.fixture(scope="module")
+def recorded(module_toy):
+    """The folder of a toy run's record and versions; its run and its input have gone. DVC takes seconds."""
+    toy = module_toy
     run, runner = toy.folder / "runs" / "a", toy.runner(toy.folder / "runs" / "a")
     toy.run_all(run)
     place = Storage(str(toy.folder / "catalogue"))
@@ -49,7 +49,16 @@ def registered(toy, monkeypatch):
     record.save(toy.folder / "record.json")
     shutil.rmtree(toy.folder / "runs")
     shutil.rmtree(toy.folder / "catalogue")
-    return replace(Record.load(toy.folder / "record.json"), remote=str(toy.folder / "versions" / "remote"))
+    return toy.folder
+
+
+@pytest.fixture
+def registered(toy, recorded, monkeypatch):
+    """That record, with versions of the test's own."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "pipeline"))
+    shutil.copytree(recorded / "versions", toy.folder / "versions", symlinks=True)
+    shutil.rmtree(toy.folder / "catalogue")
+    return replace(Record.load(recorded / "record.json"), remote=str(toy.folder / "versions" / "remote"))
 
 
 def found_catalogue(run: Path) -> str:
