@@ -17,4 +17,9 @@ PIPELINES = (
         ends=("next_item_registration",),
         description="From sessions to a judged and exported retriever of the next item by semantic IDs.",
     ),
+    Pipeline(
+        name="towers",
+        ends=("search_evaluation",),
+        description="From judged text queries to towers with a consistent index, judged beside BM25.",
+    ),
 )

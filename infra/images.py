@@ -22,7 +22,7 @@ PACKAGES = {
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
     # boto3 for the files of `mlflow server`, which runs from this image
-    "release": [".[train,index,release,report,versioning,s3]", "boto3"],
+    "release": [".[train,index,release,report,search,versioning,s3]", "boto3"],
     "serve": [".[serve,s3]", "async-timeout"],
     "airflow": [
         "apache-airflow>=3.3",

@@ -12,7 +12,7 @@ from modit.core.errors import ConfigError
 from modit.core.names import PRESETS
 from modit.core.params import RunParams, merged, nested
 from modit.data.params import ValidationParams
-from modit.evaluate.params import NextItemParams
+from modit.evaluate.params import NextItemParams, SearchParams
 from modit.features.params import FeatureParams
 from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondStageParams
 from modit.index.params import IndexParams, RetrievalParams
@@ -25,6 +25,7 @@ from modit.semantic_ids.params import (
     RewardRankerParams,
     TokenizerParams,
 )
+from modit.towers.params import ConsistentIndexParams, TowersParams
 from modit.train.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams, SasrecParams
 
 
@@ -58,6 +59,9 @@ class Params(RunParams):
     train_sasrec: SasrecParams = SasrecParams()
     evaluate_next_item: NextItemParams = NextItemParams()
     gate_next_item: NextItemGateParams = NextItemGateParams()
+    train_towers: TowersParams = TowersParams()
+    stage_consistent_index: ConsistentIndexParams = ConsistentIndexParams()
+    evaluate_search: SearchParams = SearchParams()
 
     @field_validator("hppo_variants")
     @classmethod

@@ -1,4 +1,4 @@
-"""Sections of `params.yaml`: how the prediction of the next item is judged."""
+"""Sections of `params.yaml`: how the prediction of the next item, and search by text, are judged."""
 
 from __future__ import annotations
 
@@ -32,4 +32,20 @@ class NextItemParams(Section):
     ease_items_max: Positive = 20_000
     head_share: Annotated[float, Field(gt=0, le=1)] = 0.8
     repeats_min: Share = 0.01
+    resamples: Positive = 1_000
+
+
+class SearchParams(Section):
+    """Section `evaluate_search`.
+
+    Attributes:
+        validation_cases: most validation queries that settings of rows are chosen on, evenly drawn; 0 for all.
+        test_cases: most test queries that every row is judged on, evenly drawn; 0 for all.
+        rare_max: a query is in the slice `rare` if one of its words is in at most so many training queries.
+        resamples: of the bootstrap over queries.
+    """
+
+    validation_cases: AtLeastZero = 0
+    test_cases: AtLeastZero = 0
+    rare_max: AtLeastZero = 2
     resamples: Positive = 1_000

@@ -67,12 +67,14 @@ class SearchResult(NamedTuple):
         rows: Rows of the index, int64 [n], n <= k, best first.
         scores: Inner products with the query, or another score by which items are ranked, float32 [n].
         generation: Of a retriever that generates IDs; None of any other.
+        judged: Scores of the rows that the request names, float32 [m]; None where no request names rows.
     """
 
     query: np.ndarray
     rows: np.ndarray
     scores: np.ndarray
     generation: Generation | None = None
+    judged: np.ndarray | None = None
 
 
 class Retriever(Protocol[Request]):

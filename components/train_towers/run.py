@@ -1,0 +1,35 @@
+"""Trains three kinds of towers of one size on the training queries, with one seed for weights and batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modit.core.seeds import derived_seed
+from modit.data.catalog import Catalog
+from modit.data.judged_queries import JudgedQueries
+from modit.towers.training import KINDS, QueryItemPairs, new_towers, titles_of
+from modit.train.session import run_stage
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads `catalog`; writes `towers`: base/, siamese/ and symmaligner/ with model.pt and curve.json each.
+
+    Returns:
+        `pairs` of a query and a relevant item that are trained on.
+
+    Raises:
+        InsufficientDataError: the catalogue has no queries or no titles, or no training query has a relevant item.
+    """
+    catalog, params = Catalog.load(context.input("catalog")), context.params.train_towers
+    judged, seed = JudgedQueries.load(context.input("catalog")), derived_seed(context.seed, "train_towers")
+    stage = QueryItemPairs("train_towers", judged, titles_of(catalog), params)
+    for kind in KINDS:
+        folder, scratch = context.output("towers") / kind, context.scratch / kind
+        for each in (folder, scratch):
+            each.mkdir(exist_ok=True)
+        model = new_towers(params, seed, siamese=kind == "siamese")
+        run_stage(model, stage.aligned(kind), params, seed, folder, scratch, context.logger)
+    return {"pairs": len(stage.pairs)}

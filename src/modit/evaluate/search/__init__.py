@@ -1,0 +1,1 @@
+"""The task `search`: a text gives items; judged lists and recall in the whole catalogue."""

@@ -1,0 +1,10 @@
+"""Names of the rows of the task `search`, as `evaluation.json` has them."""
+
+from __future__ import annotations
+
+BM25 = "BM25"
+TOWERS, SIAMESE, SYMMALIGNER = "Towers", "Siamese tower", "Towers + SymmAligner"
+INDEXED = f"{SYMMALIGNER}, consistent index"
+FUSED = f"{BM25} + {SYMMALIGNER}"
+# Row -> folder of the artifact `towers`.
+FOLDERS = {TOWERS: "base", SIAMESE: "siamese", SYMMALIGNER: "symmaligner"}

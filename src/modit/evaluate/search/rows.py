@@ -1,0 +1,223 @@
+"""The rows of the task `search`: BM25, towers by exact and by indexed search, and two lists fused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import bm25s
+import numpy as np
+
+from modit.data.hashing import hash_unit
+from modit.evaluate.search.names import BM25
+from modit.evaluate.task import Kind, Setting
+from modit.inference.retrieval import SearchResult
+from modit.inference.texts import TextQuery
+from modit.towers.consistent_index import ConsistentIndex
+from modit.towers.encoder import TextTowers
+from modit.towers.ngrams import words_of
+
+_NO_QUERY = np.empty(0, np.float32)
+_TEXTS_AT_ONCE = 64
+# Of BM25: saturation of a word's count, and how much the length of a title counts.
+BM25_GRID = [{"k1": k1, "b": b} for k1 in (0.6, 1.2) for b in (0.3, 0.75)]
+# Of reciprocal rank fusion (Cormack et al., SIGIR 2009: 60).
+FUSION_GRID = [{"constant": constant} for constant in (1.0, 5.0, 20.0, 60.0)]
+
+
+class TextScorer(Protocol):
+    """Scores all items for a text."""
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """The score of every item for each text, float32 [b, N]."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredTexts:
+    """Ranks all items by a score.
+
+    Attributes:
+        scorer: Of all items.
+        ties: Order of items of equal score, float64 [N]: a hash of the ids, so that no id comes first by its number.
+    """
+
+    scorer: TextScorer
+    ties: np.ndarray
+
+    def retrieve(self, requests: Sequence[TextQuery]) -> list[SearchResult]:
+        """The k best items of each request, and the scores of its judged ones."""
+        found: list[SearchResult] = []
+        for part in _parts(requests):
+            scores = self.scorer.scores([request.text for request in part])
+            found += [best_of(line, request, self.ties) for line, request in zip(scores, part, strict=True)]
+        return found
+
+
+def best_of(scores: np.ndarray, request: TextQuery, ties: np.ndarray) -> SearchResult:
+    """The k items of greatest score [N], and the scores of the judged ones."""
+    k = min(request.k, len(scores))
+    least = np.partition(scores, len(scores) - k)[len(scores) - k]
+    candidates = np.flatnonzero(scores >= least)
+    best = candidates[np.lexsort((ties[candidates], -scores[candidates]))[:k]]
+    return SearchResult(_NO_QUERY, best, scores[best], judged=scores[request.judged])
+
+
+def ties_of(item_ids: np.ndarray) -> np.ndarray:
+    """The order of items of equal score, float64 [N]."""
+    return hash_unit(item_ids, "search-ties")
+
+
+@dataclass(frozen=True, eq=False)
+class TowerScorer:
+    """Inner products of the query tower's vector with those of all items.
+
+    Attributes:
+        towers: In evaluation mode.
+        items: Item view of all items, float32 [N, d].
+    """
+
+    towers: TextTowers
+    items: np.ndarray
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """The score of every item for each text, float32 [b, N]."""
+        return self.towers.encode(texts, "query") @ self.items.T
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedTowers:
+    """The towers behind an index. Judged items are scored by their whole vectors, as no index is asked about them.
+
+    Attributes:
+        scorer: Of the towers.
+        index: Over the same items.
+    """
+
+    scorer: TowerScorer
+    index: ConsistentIndex
+
+    def retrieve(self, requests: Sequence[TextQuery]) -> list[SearchResult]:
+        """The items that the index finds for each request."""
+        if not requests:
+            return []
+        queries = self.scorer.towers.encode([request.text for request in requests], "query")
+        scores, rows = self.index.search(queries, max(request.k for request in requests))
+        return [
+            SearchResult(query, line[line >= 0][: request.k], score[line >= 0][: request.k], judged=judged)
+            for query, line, score, request in zip(queries, rows, scores, requests, strict=True)
+            for judged in [self.scorer.items[request.judged] @ query]
+        ]
+
+
+class Bm25Scorer:
+    """BM25 over the words of titles, in the variant of Lucene (package bm25s)."""
+
+    def __init__(self, titles: Sequence[str], k1: float, b: float) -> None:
+        self._model, self._items = bm25s.BM25(method="lucene", k1=k1, b=b), len(titles)
+        self._model.index([words_of(title) for title in titles], show_progress=False)
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """The score of every item for each text, float32 [b, N]; 0 where they share no word."""
+        return np.stack([self._score(words_of(text)) for text in texts])
+
+    def _score(self, words: list[str]) -> np.ndarray:
+        known = [word for word in words if word in self._model.vocab_dict]
+        return self._model.get_scores(known) if known else np.zeros(self._items, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Bm25Row:
+    """BM25, with its two numbers chosen on validation.
+
+    Attributes:
+        titles: Of all items.
+        ties: As in `ScoredTexts`.
+    """
+
+    titles: Sequence[str]
+    ties: np.ndarray
+    name = BM25
+    kind: Kind = "classical"
+    grid = BM25_GRID
+
+    def build(self, setting: Setting) -> ScoredTexts:
+        """The retriever at a setting."""
+        return ScoredTexts(Bm25Scorer(self.titles, **setting), self.ties)
+
+    def answers(self, requests: Sequence[TextQuery]) -> Iterator[list[SearchResult]]:
+        """Answers all requests at each setting of the grid in turn."""
+        for setting in self.grid:
+            yield self.build(setting).retrieve(requests)
+
+
+@dataclass(frozen=True, eq=False)
+class FusedScorer:
+    """Reciprocal rank fusion: the sum of 1 / (constant + rank) over the lists, ranks from 1 over all items.
+
+    Attributes:
+        scorers: Whose lists are fused.
+        ties: As in `ScoredTexts`.
+        constant: Of the fusion, >= 0.
+    """
+
+    scorers: Sequence[TextScorer]
+    ties: np.ndarray
+    constant: float
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """The fused score of every item for each text, float32 [b, N]."""
+        return fused(self.ranks(texts), self.constant)
+
+    def ranks(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The rank of every item in each list, from 1, int64 [b, N] for each scorer."""
+        order = np.argsort(self.ties)
+        found = []
+        for scorer in self.scorers:
+            ranked = order[np.argsort(-scorer.scores(texts)[:, order], axis=1, kind="stable")]
+            ranks = np.empty_like(ranked)
+            np.put_along_axis(ranks, ranked, np.arange(1, ranked.shape[1] + 1)[None], 1)
+            found.append(ranks)
+        return found
+
+
+def fused(ranks: Sequence[np.ndarray], constant: float) -> np.ndarray:
+    """The sum of 1 / (constant + rank), float32 [b, N]."""
+    return sum(1.0 / (constant + each) for each in ranks).astype(np.float32)  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True, eq=False)
+class FusedRow:
+    """Two lists fused, with the constant chosen on validation.
+
+    Attributes:
+        name: Of the row.
+        scorers: Whose lists are fused.
+        ties: As in `ScoredTexts`.
+    """
+
+    name: str
+    scorers: Sequence[TextScorer]
+    ties: np.ndarray
+    kind: Kind = "two_stage"
+    grid = FUSION_GRID
+
+    def build(self, setting: Setting) -> ScoredTexts:
+        """The retriever at a setting."""
+        return ScoredTexts(FusedScorer(self.scorers, self.ties, **setting), self.ties)
+
+    def answers(self, requests: Sequence[TextQuery]) -> Iterator[list[SearchResult]]:
+        """Answers all requests at each setting of the grid in turn; lists are ranked once."""
+        found: list[list[SearchResult]] = [[] for _ in self.grid]
+        ranker = FusedScorer(self.scorers, self.ties, 0.0)
+        for part in _parts(requests):
+            ranks = ranker.ranks([request.text for request in part])
+            for results, setting in zip(found, self.grid, strict=True):
+                scores = fused(ranks, setting["constant"])
+                results += [best_of(line, request, self.ties) for line, request in zip(scores, part, strict=True)]
+        yield from found
+
+
+def _parts(requests: Sequence[TextQuery]) -> Iterator[Sequence[TextQuery]]:
+    for start in range(0, len(requests), _TEXTS_AT_ONCE):
+        yield requests[start : start + _TEXTS_AT_ONCE]

@@ -1,0 +1,1 @@
+"""Text towers for queries and items, SymmAligner, and the consistent index."""

@@ -1,0 +1,77 @@
+"""Sections of `params.yaml`: the text towers with their training, and the index over their vectors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from modit.core.params import AtLeastZero, Positive, Section, Share, Weight
+from modit.train.params import LoopParams
+
+
+class TowersParams(LoopParams):
+    """Section `train_towers`: size and training of the text towers.
+
+    Attributes:
+        batch: pairs of a query and an item in a global batch; each has the items of the others as negatives, within
+            its micro-batch.
+        buckets: numbers that n-grams are hashed to, of each tower.
+        width: of the vector of an n-gram.
+        hidden: of the hidden layer.
+        dimension: d, of the unit vector that a tower returns; a multiple of `stage_consistent_index.pieces`.
+        dropout: on the sum of the n-grams' vectors.
+        loss: infonce (softmax over the items of the batch) or triplet (the paper's hinge, against the hardest of them).
+        margin: delta of the triplet loss.
+        temperature: of the softmax of infonce.
+        alignment: lambda of SymmAligner, the weight of the loss with swapped inputs; 0 trains plain towers. The towers
+            without alignment are trained beside those with it, as what they are compared with.
+        relevant_min: least relevance of a label that makes a training pair, and that counts as relevant in evaluation.
+        irrelevant_max: a label below this is a hard negative of its query.
+        title_share: share of the pairs whose query is made of some words of the item's title.
+    """
+
+    steps: Positive = 1_200
+    batch: Positive = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    buckets: Annotated[int, Field(ge=2)] = 32_768
+    width: Positive = 64
+    hidden: Positive = 128
+    dimension: Positive = 64
+    dropout: Share = 0.1
+    loss: Literal["infonce", "triplet"] = "infonce"
+    margin: Annotated[float, Field(gt=0, le=2)] = 0.2
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    alignment: Weight = 0.3
+    relevant_min: Annotated[float, Field(gt=0)] = 2.5
+    irrelevant_max: Annotated[float, Field(ge=0)] = 2.0
+    title_share: Share = 0.3
+
+    @model_validator(mode="after")
+    def _apart(self) -> TowersParams:
+        if self.irrelevant_max > self.relevant_min:
+            raise ValueError(
+                f"irrelevant_max is {self.irrelevant_max}; allowed: at most relevant_min, {self.relevant_min}"
+            )
+        return self
+
+
+class ConsistentIndexParams(Section):
+    """Section `stage_consistent_index`: inverted lists by the query view, residual codes in the item view.
+
+    Attributes:
+        space: of the lists: query (consistent) or item (the usual index, by item vectors alone).
+        residual: what is taken from an item's vector before it is quantised: mean (of the item vectors of its list) or
+            centroid (of the list, in the space of `space`; the other reading of the paper).
+        lists: inverted lists; 0 for four times the square root of the number of items.
+        pieces: of a vector that product quantisation codes one by one, a byte each.
+        probes: lists that a query visits.
+        iterations: of both k-means.
+    """
+
+    space: Literal["query", "item"] = "query"
+    residual: Literal["mean", "centroid"] = "mean"
+    lists: AtLeastZero = 0
+    pieces: Positive = 16
+    probes: Positive = 16
+    iterations: Positive = 20
