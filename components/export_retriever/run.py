@@ -32,7 +32,7 @@ _ANSWERS, _SESSIONS = 32, 65
 def run(context: StepContext) -> dict[str, object]:
     """Reads the retriever after the last alignment, the IDs of items and their quantiser; writes `exported_retriever`.
 
-    The artifact: encode.onnx, step.onnx, node_vectors.npy, item_vectors.npy, item_codes.npz, quantizer.npz,
+    The artifact: encode.onnx, step.onnx, vectors of nodes and items as .npy, item_codes.npz, quantizer.npz,
     retriever.json, parity.json, and answers.json with what torch recommends after the first sessions. Beams are those
     that the evaluation judges.
 

@@ -26,7 +26,7 @@ from modit.evaluate.next_item.names import SASREC_BINARY, SASREC_FULL
 from modit.evaluate.next_item.names import SERVED as SERVED_SESSIONS
 from modit.evaluate.storage import PER_CASE_FILE, load_evaluation, read_json
 from modit.evaluate.task import Json
-from modit.inference.next_item_files import FILES, PARITY_FILE, RETRIEVER_FILE
+from modit.inference.next_item_files import DENSE_FILES, FILES, PARITY_FILE, RETRIEVER_FILE
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE
 from modit.train.checkpoint import count_weights
@@ -112,7 +112,7 @@ SEMANTIC_IDS = Family(
     figures={"recall_at_10": "Recall@10", "ndcg_at_10": "NDCG@10"},
     places=4,
     trial="next_item_servability",
-    served={"exported_retriever": (RETRIEVER_FILE, *(name for name in FILES if name != PARITY_FILE))},
+    served={"exported_retriever": (RETRIEVER_FILE, *(name for name in FILES + DENSE_FILES if name != PARITY_FILE))},
     shared={},
     info=RETRIEVER_FILE,
     request=("session_items", "items of a session"),
