@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 _BLOCK = 500
+# Most numbers of drawn clusters that are kept, 40 MB.
+_KEPT = 5_000_000
 # With fewer patterns the resampled means take a handful of values, and their quantiles say nothing.
 MINIMUM_PATTERNS = 5
 TOO_FEW = "too few patterns to tell"
@@ -58,13 +62,29 @@ def bootstrap_clusters(values: np.ndarray, clusters: np.ndarray, seed: int = 0, 
         )
     index = np.unique(clusters, return_inverse=True)[1]
     sums, sizes = np.bincount(index, values), np.bincount(index)
-    generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for start in range(0, resamples, _BLOCK):
-        drawn = generator.integers(len(sums), size=(min(_BLOCK, resamples - start), len(sums)))
-        means[start : start + len(drawn)] = sums[drawn].sum(1) / sizes[drawn].sum(1)
+    means, start = np.empty(resamples), 0
+    for drawn in _resampled(seed, resamples, len(sums)):
+        count = len(values) if len(sums) == len(values) else sizes.take(drawn).sum(1)
+        means[start : start + len(drawn)] = sums.take(drawn).sum(1) / count
+        start += len(drawn)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def _resampled(seed: int, resamples: int, clusters: int) -> Iterable[np.ndarray]:
+    """Clusters that are drawn, int [b, C] for some resamples at a time: the same for all figures of the same cases."""
+    return (_kept if resamples * clusters <= _KEPT else _draws)(seed, resamples, clusters)
+
+
+@lru_cache(maxsize=2)  # over cases, and over patterns
+def _kept(seed: int, resamples: int, clusters: int) -> tuple[np.ndarray, ...]:
+    return tuple(_draws(seed, resamples, clusters))
+
+
+def _draws(seed: int, resamples: int, clusters: int) -> Iterator[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, _BLOCK):
+        yield generator.integers(clusters, size=(min(_BLOCK, resamples - start), clusters))
 
 
 def paired_interval(values: np.ndarray, patterns: np.ndarray, seed: int, resamples: int) -> dict[str, Any]:
