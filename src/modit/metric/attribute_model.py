@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from modit.core.memory import at_once
 from modit.data.vectors import ROWS_AT_ONCE
@@ -49,10 +49,12 @@ class LogisticModel:
             use_legacy_attributes=False,
         )
         self._model.fit(np.asarray(known.embeddings)[rows], known.positive[rows])
+        # Found once: looking for the libraries takes longer than most answers.
+        self._threads = ThreadpoolController()
 
     def log_odds(self, embeddings: np.ndarray) -> np.ndarray:
         """The log-odds, float64 [n]."""
-        with threadpool_limits(1):
+        with self._threads.limit(limits=1):
             return np.clip(self._model.decision_function(embeddings), -CLIP, CLIP)
 
 
@@ -87,10 +89,12 @@ class TreesModel:
             learning_rate=0.06, max_iter=300, max_leaf_nodes=15, early_stopping=True, random_state=seed
         )
         self._model.fit(np.asarray(known.embeddings)[rows], known.positive[rows])
+        # Found once: looking for the libraries takes longer than most answers.
+        self._threads = ThreadpoolController()
 
     def log_odds(self, embeddings: np.ndarray) -> np.ndarray:
         """The log-odds, float64 [n]."""
-        with threadpool_limits(1):
+        with self._threads.limit(limits=1):
             return np.clip(self._model.decision_function(embeddings), -CLIP, CLIP)
 
 
