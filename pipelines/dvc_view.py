@@ -47,6 +47,11 @@ def dvc_pipeline(registry: Registry) -> dict[str, Any]:
     }
 
 
+def chosen_steps(registry: Registry) -> Registry:
+    """The steps of the pipelines that the variables name, or of all where they name none."""
+    return registry.of_all(VARS["pipelines"]) if VARS.get("pipelines") else registry
+
+
 def rendered(registry: Registry) -> str:
     """The text of `dvc.yaml`."""
     return HEADER + yaml.safe_dump(dvc_pipeline(registry), sort_keys=False, width=120)
@@ -55,7 +60,7 @@ def rendered(registry: Registry) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes `dvc.yaml`, or checks it; returns the exit status."""
     chosen = view_parser("dvc_view", __doc__).parse_args(arguments)
-    return write_or_check(FILE, rendered(REGISTRY), "dvc.yaml", check=chosen.check)
+    return write_or_check(FILE, rendered(chosen_steps(REGISTRY)), "dvc.yaml", check=chosen.check)
 
 
 def _stage(registry: Registry, step: Step) -> dict[str, Any]:

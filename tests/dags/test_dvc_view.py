@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 import yaml
 from graphs import dvc_edges, dvc_graph, expanded
 
 from components.registry import REGISTRY
+from modit.core.errors import ConfigError
 from modit.core.run_config import RunConfig
 from modit.params import Params
-from pipelines.dvc_view import CONF, FILE, VARS, dvc_pipeline, main, rendered
+from pipelines.dvc_view import CONF, FILE, VARS, chosen_steps, dvc_pipeline, main, rendered
 
 
 def test_the_committed_file_is_what_is_declared(capsys):
-    assert FILE.read_text(encoding="utf-8") == rendered(REGISTRY)
+    assert FILE.read_text(encoding="utf-8") == rendered(chosen_steps(REGISTRY))
     assert main(["--check"]) == 0
 
 
@@ -29,6 +31,18 @@ def test_a_file_that_is_not_current_is_named(monkeypatch, tmp_path, capsys):
 
 def test_its_graph_is_that_of_the_declarations():
     assert dvc_graph(yaml.safe_load(rendered(REGISTRY)), VARS)[1] == REGISTRY.edges
+
+
+def test_a_catalogue_runs_the_pipelines_that_its_variables_name_and_no_others(monkeypatch):
+    assert {"register", "train_retriever"} < set(chosen_steps(REGISTRY).by_name)
+    assert "train_towers" not in chosen_steps(REGISTRY).by_name  # the demo world has no judged queries
+    monkeypatch.setitem(VARS, "pipelines", ["towers"])
+    assert set(chosen_steps(REGISTRY).by_name) == set(REGISTRY.of("towers").by_name)
+    monkeypatch.setitem(VARS, "pipelines", ["rows"])
+    with pytest.raises(ConfigError, match="no pipeline 'rows'; allowed: retrain, "):
+        chosen_steps(REGISTRY)
+    monkeypatch.delitem(VARS, "pipelines")
+    assert chosen_steps(REGISTRY) is REGISTRY
 
 
 def test_no_edge_runs_between_stages_of_different_domains():

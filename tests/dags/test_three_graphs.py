@@ -11,7 +11,7 @@ from graphs import airflow_graph, dvc_graph, kfp_graph
 from components.registry import REGISTRY
 from modit.core.registry import Pipeline
 from pipelines.dvc_view import FILE as DVC_FILE
-from pipelines.dvc_view import VARS, dvc_pipeline
+from pipelines.dvc_view import VARS, chosen_steps, dvc_pipeline
 
 pytest.importorskip("airflow", reason="needs the extra `airflow`")
 pytest.importorskip("kfp", reason="needs the extra `kfp`")
@@ -31,8 +31,9 @@ def test_the_three_graphs_of_a_pipeline_are_equal(tmp_path, pipeline):
     assert_equal(airflow_graph(tmp_path, job=pipeline.job), kfp, registry)
 
 
-def test_dvc_has_the_steps_of_all_pipelines():
-    assert dvc_graph(yaml.safe_load(DVC_FILE.read_text()), VARS) == (set(REGISTRY.by_name), REGISTRY.edges)
+def test_dvc_has_the_steps_of_the_pipelines_that_its_variables_name():
+    chosen = chosen_steps(REGISTRY)
+    assert dvc_graph(yaml.safe_load(DVC_FILE.read_text()), VARS) == (set(chosen.by_name), chosen.edges)
 
 
 def test_shards_add_tasks_and_no_edges(tmp_path):

@@ -32,7 +32,8 @@ class Clone:
             if (ROOT / name).is_file():
                 shutil.copy(ROOT / name, folder / name)
         self.python("-m", "modit.cli", "demo-world", "--out", "runs/world", "--items", "5000", "--domains", "1")
-        variables = {"run": RUN, "catalogue": "runs/world", "preset": "tiny", "domains": [DOMAIN]}
+        variables = {"run": RUN, "catalogue": "runs/world", "preset": "tiny"}
+        variables |= {"pipelines": ["retrain", "semantic_ids"], "domains": [DOMAIN]}
         (folder / "pipelines" / "dvc_vars.yaml").write_text(yaml.safe_dump(variables))
         self.python("-m", "pipelines.dvc_view")
         self.commit("set up")

@@ -114,6 +114,16 @@ class Registry:
         needed = self.upstream(chosen.ends)
         return replace(self, steps=tuple(step for step in self.steps if step.name in needed), pipelines=(chosen,))
 
+    def of_all(self, pipelines: Iterable[str]) -> Registry:
+        """Returns the registry of the steps that some pipelines need, and no others.
+
+        Raises:
+            ConfigError: there is no such pipeline.
+        """
+        chosen = tuple(self.pipeline(name) for name in pipelines)
+        needed = self.upstream(end for each in chosen for end in each.ends)
+        return replace(self, steps=tuple(step for step in self.steps if step.name in needed), pipelines=chosen)
+
     def needs_domains(self, pipeline: str | None = None) -> bool:
         """Whether a step of a pipeline (None: the default) runs for each domain, so that the catalogue must have some.
 
