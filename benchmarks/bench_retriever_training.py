@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    params = RetrieverParams()
+    params = RetrieverParams(dense=False)  # dense scores cost the same either way
     codes = ItemCodes.load(chosen.run / "item_codes" / CODES_FILE)
     stage = SessionPrediction("bench", codes, Sessions(Catalog.load(chosen.run / "catalog").sequences).training, params)
     models = [new_decoder(codes, params, 0).train() for _ in range(2)]
