@@ -15,9 +15,9 @@ from modit.evaluate.next_item.names import (
     SEMANTIC_IDS_RAD_DPO,
     SERVED,
 )
-from modit.evaluate.next_item.page import save_page
 from modit.evaluate.next_item.rows import Columns, sasrec_row, simple_rows
 from modit.evaluate.next_item.task import NextItemTask
+from modit.evaluate.report.task_page import save_page
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
 from modit.index.id_retrieval import IdRetriever

@@ -9,8 +9,8 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
+from modit.evaluate.report.task_page import save_page
 from modit.evaluate.search.names import BM25, FOLDERS, FUSED, INDEXED, SYMMALIGNER
-from modit.evaluate.search.page import save_page
 from modit.evaluate.search.rows import Bm25Row, Bm25Scorer, FusedRow, IndexedTowers, ScoredTexts, TowerScorer, ties_of
 from modit.evaluate.search.task import SearchTask
 from modit.evaluate.storage import save_evaluation

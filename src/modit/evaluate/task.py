@@ -222,6 +222,25 @@ def mean_of(scores: Scores, figure: Figure) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
+def means_by_slice(
+    results: Mapping[str, Scores], masks: Mapping[str, np.ndarray], figures: Sequence[Figure]
+) -> dict[str, Json]:
+    """Slice -> row -> the mean of each compared figure, and `cases`, their number; empty slices are left out.
+
+    Args:
+        results: Scores of each row.
+        masks: Cases of each slice, bool [n].
+        figures: Of the task.
+    """
+    compared = [figure.name for figure in figures if figure.compared]
+    return {
+        part: {row: {name: float(scores[name][mask].mean()) for name in compared} for row, scores in results.items()}
+        | {"cases": int(mask.sum())}
+        for part, mask in masks.items()
+        if mask.any()
+    }
+
+
 def row_json(
     name: str, kind: Kind, scores: Scores, figures: Sequence[Figure], clusters: np.ndarray, seed: int, resamples: int
 ) -> Json:

@@ -68,7 +68,7 @@ def padded_prompts(
     return tokens, lengths
 
 
-def least_used(biases: np.ndarray, counts: np.ndarray) -> float:
+def bias_of_unused(biases: np.ndarray, counts: np.ndarray) -> float:
     """The bias of a dense score that an item without interactions has: the mean over the items that are used least.
 
     Args:

@@ -12,7 +12,7 @@ import onnxruntime
 
 from modit.core.errors import ArtifactError, ContractError
 from modit.index.beam_search import Predicted, TrieSoftmax
-from modit.index.id_retrieval import IdRetriever, least_used
+from modit.index.id_retrieval import IdRetriever, bias_of_unused
 from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.next_item_files import (
@@ -161,7 +161,7 @@ class NextItemRetriever(SessionRetriever):
         softmax = self.ids.softmax and self.ids.softmax.extended(self.codes.trie, codes.trie)
         dense = self.ids.dense_vectors
         if dense is not None:
-            own = np.full((len(item_ids), dense.shape[1]), least_used(dense[:, -1], self.codes.counts), np.float32)
+            own = np.full((len(item_ids), dense.shape[1]), bias_of_unused(dense[:, -1], self.codes.counts), np.float32)
             own[:, :-1] = embeddings.astype(np.float32) @ self.content.T if len(self.content) else 0
             dense = np.concatenate([dense, own])
         return replace(self, ids=replace(self.ids, codes=codes, softmax=softmax, dense_vectors=dense))

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modit.index.id_retrieval import least_used
+from modit.index.id_retrieval import bias_of_unused
 
 
 class ItemTable(nn.Embedding):
@@ -66,7 +66,7 @@ class ItemTable(nn.Embedding):
             unused = torch.from_numpy(counts == 0)
             self.weight.mul_(~unused[:, None]).add_(embeddings.to(self.weight) @ self.content.T)
             if self.bias is not None and unused.any() and not unused.all():
-                self.bias[unused] = float(least_used(self.bias.numpy(), counts))
+                self.bias[unused] = bias_of_unused(self.bias.numpy(), counts)
         self.embeddings = None
 
     def forward(self, rows: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from modit.data.catalog import Sequences
 from modit.data.sessions import SessionPart, Sessions
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
 from modit.evaluate.next_item.names import EASE, ITEM_KNN, POPULARITY, SEMANTIC_IDS
-from modit.evaluate.next_item.page import PAGE_FILE, save_page
 from modit.evaluate.next_item.rows import (
     Columns,
     ScoredItems,
@@ -22,6 +21,7 @@ from modit.evaluate.next_item.rows import (
 )
 from modit.evaluate.next_item.task import NextItemTask
 from modit.evaluate.params import NextItemParams
+from modit.evaluate.report.task_page import PAGE_FILE, save_page
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
 from modit.inference.retrieval import Generation, SearchResult

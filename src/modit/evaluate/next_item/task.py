@@ -11,7 +11,18 @@ import numpy as np
 
 from modit.data.sessions import SessionPart, Sessions, head_items, training_counts
 from modit.evaluate.params import NextItemParams
-from modit.evaluate.task import CaseSet, Comparisons, Figure, Row, Scores, Slice, greatest, mean_of, rows_of_kind
+from modit.evaluate.task import (
+    CaseSet,
+    Comparisons,
+    Figure,
+    Row,
+    Scores,
+    Slice,
+    greatest,
+    mean_of,
+    means_by_slice,
+    rows_of_kind,
+)
 from modit.inference.retrieval import Retriever, SearchResult
 from modit.inference.sessions import SessionQuery
 
@@ -154,11 +165,7 @@ class NextItemTask:
     ) -> dict[str, Any]:
         """The figures of every row in every slice, and the hallucination rate of decoding without the trie."""
         scores = {name: self.judge(cases, found) for name, found in results.items()}
-        slices = {
-            part: {name: self._means(value, mask) for name, value in scores.items()} | {"cases": int(mask.sum())}
-            for part, mask in self._masks(cases).items()
-            if mask.any()
-        }
+        slices = means_by_slice(scores, self._masks(cases), self.figures)
         return {"rows_by_slice": slices, "unconstrained": self._unconstrained(cases)}
 
     def _unconstrained(self, cases: CaseSet[SessionQuery]) -> dict[str, Any] | None:
@@ -169,9 +176,6 @@ class NextItemTask:
         part = CaseSet([cases.requests[index] for index in chosen], cases.clusters[chosen], cases.truth[chosen])
         scores = self.judge(part, self.unconstrained.retrieve(part.requests))
         return {"cases": most} | {figure.name: mean_of(scores, figure) for figure in self.figures}
-
-    def _means(self, scores: Scores, mask: np.ndarray) -> dict[str, float]:
-        return {figure.name: float(scores[figure.name][mask].mean()) for figure in self.figures if figure.compared}
 
     def _masks(self, cases: CaseSet[SessionQuery]) -> dict[str, np.ndarray]:
         head, cold = self._head[cases.truth], self._counts[cases.truth] == 0

@@ -13,7 +13,17 @@ import numpy as np
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.evaluate.params import SearchParams
 from modit.evaluate.search.names import BM25, FUSED, SYMMALIGNER
-from modit.evaluate.task import CaseSet, Comparisons, Figure, Row, Scores, Slice, greatest, rows_of_kind
+from modit.evaluate.task import (
+    CaseSet,
+    Comparisons,
+    Figure,
+    Row,
+    Scores,
+    Slice,
+    greatest,
+    means_by_slice,
+    rows_of_kind,
+)
 from modit.inference.retrieval import SearchResult
 from modit.inference.texts import TextQuery
 from modit.towers.ngrams import words_of
@@ -142,15 +152,7 @@ class SearchTask:
     ) -> dict[str, Any]:
         """The figures of every row in every slice."""
         scores = {name: self.judge(cases, found) for name, found in results.items()}
-        slices: dict[str, Any] = {}
-        for part, mask in self._masks(cases).items():
-            if mask.any():
-                means = {
-                    name: {figure.name: float(value[figure.name][mask].mean()) for figure in self.figures}
-                    for name, value in scores.items()
-                }
-                slices[part] = means | {"cases": int(mask.sum())}
-        return {"rows_by_slice": slices}
+        return {"rows_by_slice": means_by_slice(scores, self._masks(cases), self.figures)}
 
     @cached_property
     def _usable(self) -> dict[QueryPart, np.ndarray]:
