@@ -9,13 +9,16 @@ from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
 from modit.evaluate.next_item.names import (
+    ITEM_KNN,
     SASREC_BINARY,
     SASREC_FULL,
+    SASREC_NEIGHBOURS,
     SEMANTIC_IDS,
+    SEMANTIC_IDS_ADAGRPO,
     SEMANTIC_IDS_RAD_DPO,
     SERVED,
 )
-from modit.evaluate.next_item.rows import Columns, sasrec_row, simple_rows
+from modit.evaluate.next_item.rows import Columns, sasrec_row, simple_rows, voted_row
 from modit.evaluate.next_item.task import NextItemTask
 from modit.evaluate.report.task_page import save_page
 from modit.evaluate.storage import save_evaluation
@@ -30,15 +33,20 @@ if TYPE_CHECKING:
     from modit.core.context import StepContext
 
 
-# Rows of before the last alignment, and the retriever that is exported.
-_EARLIER = {SEMANTIC_IDS: "next_item_retriever", SEMANTIC_IDS_RAD_DPO: "next_item_retriever_rad_dpo"}
-_EXPORTED = "next_item_retriever_adagrpo"
+_LAST = "next_item_retriever_adagrpo"
+# The network before, between and after its alignments.
+_NETWORKS = {
+    SEMANTIC_IDS: "next_item_retriever",
+    SEMANTIC_IDS_RAD_DPO: "next_item_retriever_rad_dpo",
+    SEMANTIC_IDS_ADAGRPO: _LAST,
+}
 
 
 def run(context: StepContext) -> dict[str, object]:
     """Reads `catalog`, `item_codes`, `sasrec`, the retriever before and after each alignment, and the champion.
 
-    The row that is compared with all others is the retriever after the last alignment, as its exported files answer.
+    The row that is compared with all others is the retriever after the last alignment with the votes of neighbours, as
+    its exported files answer.
     Writes `next_item_evaluation`: evaluation.json, per_case.npz and report.html.
     """
     catalog = Catalog.load(context.input("catalog"))
@@ -46,13 +54,13 @@ def run(context: StepContext) -> dict[str, object]:
     sessions.require_training()
     codes, columns = context.input("item_codes"), Columns.of(catalog.item_ids)
     exported = context.input("exported_retriever")
-    free = load_retriever(context.input(_EXPORTED), codes, constrained=False, beams=params.beams)
+    free = load_retriever(context.input(_LAST), codes, constrained=False, beams=params.beams)
     champion = Champion.load(context.input("next_item_champion"))
     baseline = load_next_item_champion(champion, context.input("next_item_champion"))
     models = [
         *(
             Row(name, "model", SessionRetriever(load_retriever(context.input(artifact), codes, beams=params.beams)))
-            for name, artifact in _EARLIER.items()
+            for name, artifact in _NETWORKS.items()
         ),
         Row(SERVED, "model", load_next_item(exported)),
         *(
@@ -63,7 +71,14 @@ def run(context: StepContext) -> dict[str, object]:
     task = NextItemTask(sessions, len(catalog), SERVED, SASREC_FULL, params, _over_all_tokens(free))
     settings = EvaluationSettings(derived_seed(context.seed, "evaluate_next_item"), params.resamples)
     simple = simple_rows(sessions.training, columns, params.ease_items_max)
-    evaluation = evaluate_task(task, simple, models, settings, baseline)
+    evaluation = evaluate_task(
+        task,
+        simple,
+        models,
+        settings,
+        baseline,
+        lambda rows: [voted_row(SASREC_NEIGHBOURS, rows[SASREC_FULL], rows[ITEM_KNN])],
+    )
     # What was judged, for the gate: the candidate by its files, the champion by its version.
     records = exported_digests(exported) | {"champion": champion.facts}
     folder = context.output("next_item_evaluation")

@@ -6,7 +6,7 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="export_retriever",
-    inputs=("catalog", "item_codes", "next_item_retriever_adagrpo"),
+    inputs=("catalog", "item_codes", "next_item_retriever_adagrpo", "item_neighbours"),
     outputs=("exported_retriever",),
     params=("evaluate_next_item",),
     image="release",

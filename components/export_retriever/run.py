@@ -15,6 +15,7 @@ from modit.data.sessions import SessionPart, Sessions
 from modit.evaluate.next_item.task import DEPTH
 from modit.export.next_item import export_decoder, search_parity
 from modit.index.item_codes import CODES_FILE
+from modit.index.item_neighbours import NEIGHBOURS_FILE, ItemNeighbours
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.answers import Answer, save_answers
 from modit.inference.next_item import SessionRetriever, load_next_item, open_network
@@ -30,22 +31,24 @@ _ANSWERS, _SESSIONS = 32, 65
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads the retriever after the last alignment, the IDs of items and their quantiser; writes `exported_retriever`.
+    """Reads the retriever after the last alignment, the IDs, quantiser and neighbours of items; writes its files.
 
-    The artifact: encode.onnx, step.onnx, vectors of nodes and items as .npy, item_codes.npz, quantizer.npz,
-    retriever.json, parity.json, and answers.json with what torch recommends after the first sessions. Beams are those
-    that the evaluation judges.
+    The artifact `exported_retriever`: encode.onnx, step.onnx, vectors of nodes and items as .npy, item_codes.npz,
+    quantizer.npz, neighbours.npz, retriever.json, parity.json, and answers.json with what torch recommends after the
+    first sessions. Beams are those that the evaluation judges.
 
     Raises:
         ParityError: the files do not decode the same IDs as torch.
     """
     catalog, folder = Catalog.load(context.input("catalog")), context.output("exported_retriever")
     trained, codes = context.input("next_item_retriever_adagrpo"), context.input("item_codes")
+    near = context.input("item_neighbours") / NEIGHBOURS_FILE
     by_torch = load_retriever(trained, codes, beams=context.params.evaluate_next_item.beams)
+    by_torch = replace(by_torch, neighbours=ItemNeighbours.load(near))
     model = load_decoder(trained / MODEL_FILE, by_torch.codes)
     export_decoder(model, folder)
-    for name in (CODES_FILE, QUANTIZER_FILE):
-        shutil.copyfile(codes / name, folder / name)
+    for file in (codes / CODES_FILE, codes / QUANTIZER_FILE, near):
+        shutil.copyfile(file, folder / file.name)
     info = NextItemInfo(
         vocabulary=model.config.vocabulary,
         width=model.config.width,

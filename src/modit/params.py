@@ -20,6 +20,7 @@ from modit.metric.params import AnchorParams, PatternParams, SequenceParams
 from modit.release.params import GateParams, NextItemGateParams, ServabilityParams, SnapshotParams, StartingPointParams
 from modit.semantic_ids.params import (
     AdaGrpoParams,
+    NeighbourParams,
     PreferenceParams,
     RetrieverParams,
     RewardRankerParams,
@@ -53,6 +54,7 @@ class Params(RunParams):
     align_rad_dpo: PreferenceParams = PreferenceParams()
     reward_ranker: RewardRankerParams = RewardRankerParams()
     align_adagrpo: AdaGrpoParams = AdaGrpoParams()
+    fit_item_neighbours: NeighbourParams = NeighbourParams()
     snapshot: SnapshotParams = SnapshotParams()
     servability: ServabilityParams = ServabilityParams()
     gate: GateParams = GateParams()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from modit.data.sessions import Sessions, training_counts
 from modit.evaluate.families.page import compare_families
 from modit.evaluate.next_item.names import SASREC_BINARY, SASREC_FULL, SERVED
 from modit.index.item_codes import CODES_FILE, ItemCodes
+from modit.index.item_neighbours import NEIGHBOURS_FILE, ItemNeighbours
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.answers import load_answers
 from modit.inference.next_item import load_next_item
@@ -134,6 +136,8 @@ def test_the_evaluation_has_every_row_on_the_last_items_and_a_page(made):
         "Semantic IDs",
         "Semantic IDs + RAD-DPO",
         "Semantic IDs + AdaGRPO",
+        "Semantic IDs + neighbours",
+        "SASRec, full cross-entropy, + neighbours",
     }
     assert result["cases"] == 300
     assert result["unconstrained"] is None  # within the trie no other ID is known
@@ -216,6 +220,8 @@ def test_the_exported_retriever_answers_as_torch_and_as_the_answers_beside_it(ma
     answers = load_answers(made["exported_retriever"])
     assert len(answers) == 32
     by_torch = load_retriever(made["next_item_retriever_adagrpo"], made["item_codes"])
+    near = ItemNeighbours.load(made["item_neighbours"] / NEIGHBOURS_FILE)
+    by_torch = replace(by_torch, neighbours=near if near.weight else None)
     sessions = [np.array([rows[item] for item in answer.seeds]) for answer in answers]
     found = exported.retrieve([SessionQuery(session, 10, session) for session in sessions])
     for answer, each in zip(answers, found, strict=True):
@@ -239,7 +245,7 @@ def test_the_pipeline_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_
     assert main(["verdict", "--run", str(run)]) == 0
     shown = capsys.readouterr().out
     assert "no champion: absolute thresholds" in shown and "verdict: FAIL" in shown  # there are too few cases
-    assert "Popularity " in shown and shown.count("Recall@10 0.") == 8 and "next_item: p50" in shown
+    assert "Popularity " in shown and shown.count("Recall@10 0.") == 10 and "next_item: p50" in shown
     registered = json.loads((made["next_item_registration"] / "registration.json").read_text())["next_item"]
     assert (registered["model"], registered["status"], registered["alias"]) == ("modit-next_item", "rejected", None)
     order = [f"modit-next_item/{registered['version']}", "--run", str(run), "--by", "ann"]

@@ -64,6 +64,12 @@ class Sessions:
         """The number of the session of each case, int32 [n]; also what the bootstrap resamples."""
         return np.flatnonzero(self._long_enough(part)).astype(np.int32)
 
+    def repeat_share(self, part: SessionPart) -> float:
+        """The share of a part's targets that are in their own history."""
+        histories, targets = self.histories(part), self.targets(part)
+        owner = np.repeat(np.arange(len(targets)), np.diff(histories.offsets))
+        return len(np.unique(owner[histories.items == targets[owner]])) / max(1, len(targets))
+
     @property
     def left_out(self) -> dict[str, int]:
         """Part -> number of sessions that are too short for one of its cases."""

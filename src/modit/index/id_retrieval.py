@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modit.index.beam_search import Beams, NextTokens, TrieSoftmax, beam_search, ranked_items
+from modit.index.beam_search import Beams, NextTokens, TrieSoftmax, beam_search
 from modit.index.item_codes import BOS, END, PAD, ItemCodes
+from modit.index.item_neighbours import ItemNeighbours
+from modit.index.item_ranking import ranked_items
 
 _SESSIONS_AT_ONCE = 64
 # Bounds the memory of wide beams: fewer sessions are decoded together.
@@ -22,7 +24,7 @@ class Recommendation(NamedTuple):
 
     Attributes:
         rows: of the catalogue int64 [n], n <= count, best first.
-        scores: of each item float32 [n], as of `modit.index.beam_search.ranked_items`.
+        scores: of each item float32 [n], as of `modit.index.item_ranking.ranked_items`.
         decoded: IDs that were decoded.
         invalid: of these, how many no item has; the hallucination rate is `invalid / decoded`.
         items: how many items the decoded IDs have in all, before any is excluded or cut off.
@@ -99,6 +101,7 @@ class IdRetriever:
         item_tokens: items that end with a token of their own in a prompt, those of the first rows.
         softmax: of a network that was trained within the trie; else None.
         dense_vectors: what scores items after a prompt float32 [N, H + 1] (`ranked_items`); None for IDs alone.
+        neighbours: of items, which vote on what comes after a session; None without them.
     """
 
     network: NextTokens[Any]
@@ -109,6 +112,7 @@ class IdRetriever:
     item_tokens: int = 0
     softmax: TrieSoftmax | None = None
     dense_vectors: np.ndarray | None = None
+    neighbours: ItemNeighbours | None = None
 
     def prompts(self, histories: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of sessions int64 [B, P], padded at the end, and their numbers [B]."""
@@ -177,20 +181,24 @@ class IdRetriever:
         crowd = trie.item_offsets[there + 1] - trie.item_offsets[there]
         items = np.where(beams.identifiers >= 0, crowd, 0).sum(1)
         figures = zip(beams.decoded.sum(1), beams.invalid.sum(1), items, strict=True)
+        ranked = self.ranked(beams, [each.history for each in questions], count, excluded, allowed)
         answers = [
             Recommendation(rows, scores, int(decoded), int(invalid), int(total))
-            for (rows, scores), (decoded, invalid, total) in zip(
-                ranked_items(
-                    beams,
-                    trie,
-                    count,
-                    excluded,
-                    allowed,
-                    self.softmax.items if self.softmax else None,
-                    self.dense_vectors,
-                ),
-                figures,
-                strict=True,
-            )
+            for (rows, scores), (decoded, invalid, total) in zip(ranked, figures, strict=True)
         ]
         return answers, available
+
+    def ranked(
+        self,
+        beams: Beams,
+        histories: Sequence[np.ndarray],
+        count: int,
+        excluded: Sequence[np.ndarray],
+        allowed: Sequence[np.ndarray | None] | None = None,
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The items that beams after sessions stand for, as of `ranked_items`."""
+        votes = None
+        if self.neighbours is not None:
+            votes = [self.neighbours.votes(np.asarray(items)[-self.session_items :]) for items in histories]
+        vectors = self.softmax.items if self.softmax else None
+        return ranked_items(beams, self.codes.trie, count, excluded, allowed, vectors, self.dense_vectors, votes)

@@ -14,6 +14,7 @@ from modit.core.errors import ArtifactError, ContractError
 from modit.index.beam_search import Predicted, TrieSoftmax
 from modit.index.id_retrieval import IdRetriever, bias_of_unused
 from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
+from modit.index.item_neighbours import NEIGHBOURS_FILE, ItemNeighbours
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.next_item_files import (
     CONTENT_FILE,
@@ -211,8 +212,17 @@ def load_next_item(folder: Path, threads: int = 1) -> NextItemRetriever:
     if DENSE_FILE in info.files:
         dense = _vectors(folder / DENSE_FILE, len(codes))
         content = _content(folder / CONTENT_FILE, info)
-    ids = IdRetriever(network, codes, info.session_items, True, info.beams, info.item_tokens, softmax, dense)
+    near = _neighbours(folder / NEIGHBOURS_FILE, len(codes)) if NEIGHBOURS_FILE in info.files else None
+    ids = IdRetriever(network, codes, info.session_items, True, info.beams, info.item_tokens, softmax, dense, near)
     return NextItemRetriever(ids, quantizer, content, info)
+
+
+def _neighbours(path: Path, items: int) -> ItemNeighbours | None:
+    """None where their votes do not count."""
+    near = ItemNeighbours.load(path)
+    if len(near) != items:
+        raise ArtifactError(f"{path} has neighbours of {len(near)} items; allowed: {items}, as {CODES_FILE}")
+    return near if near.weight else None
 
 
 def _softmax(folder: Path, codes: ItemCodes) -> TrieSoftmax:

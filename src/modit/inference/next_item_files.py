@@ -18,6 +18,7 @@ from modit import __version__
 from modit.core.errors import ArtifactError
 from modit.core.storage import digest_of, sha256_of_file
 from modit.index.item_codes import CODES_FILE
+from modit.index.item_neighbours import NEIGHBOURS_FILE
 from modit.index.quantizer import QUANTIZER_FILE
 from modit.inference.sampler_file import FLOAT, OPSET, GraphValue
 
@@ -29,9 +30,11 @@ NODES_FILE, ITEMS_FILE = "node_vectors.npy", "item_vectors.npy"
 # Of a retriever with dense scores: vectors that score items after a prompt [N, width + 1], and what makes that of a new
 # item from its embedding [width, dimension]; [0, ...] of one that has none.
 DENSE_FILE, CONTENT_FILE = "dense_vectors.npy", "content.npy"
-# What retriever.json has digests of. Exports of before there were dense scores lack the last two.
+# What retriever.json has digests of. Exports of before there were dense scores lack the last three, those of before
+# there were neighbours the last one.
 FILES = (ENCODE_FILE, STEP_FILE, CODES_FILE, QUANTIZER_FILE, NODES_FILE, ITEMS_FILE, PARITY_FILE)
 DENSE_FILES = (DENSE_FILE, CONTENT_FILE)
+ALL_FILES = (*FILES, *DENSE_FILES, NEIGHBOURS_FILE)
 FORMAT = "modit-next-item/1"
 INTEGER = "int64"
 _PREFIX = "modit."
@@ -56,7 +59,7 @@ class NextItemInfo:
         k: Items of a list where a request does not say.
         item_ids_digest: Of the ids of the catalogue's items, in their order (`item_ids_digest`).
         model_digest: sha256 of the model file.
-        files: Name -> sha256 of each of `FILES` and `DENSE_FILES`.
+        files: Name -> sha256 of each of `ALL_FILES`.
         opset: Of the graphs.
         modit_version: Version of modit that exported the files.
     """
@@ -85,7 +88,7 @@ class NextItemInfo:
 
     def save(self, folder: Path) -> None:
         """Writes `retriever.json` with the digests of the folder's other files."""
-        digests = {name: sha256_of_file(folder / name) for name in FILES + DENSE_FILES}
+        digests = {name: sha256_of_file(folder / name) for name in ALL_FILES}
         content = asdict(self) | {"format": FORMAT, "files": digests}
         (folder / RETRIEVER_FILE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -120,8 +123,8 @@ class NextItemInfo:
 
 
 def _check_files(path: Path, digests: Any) -> None:
-    if not isinstance(digests, dict) or set(digests) not in (set(FILES), set(FILES + DENSE_FILES)):
-        names = ", ".join(FILES + DENSE_FILES)
+    if not isinstance(digests, dict) or set(digests) not in (set(FILES), set(FILES + DENSE_FILES), set(ALL_FILES)):
+        names = ", ".join(ALL_FILES)
         raise ArtifactError(f"{path}: field files is {digests!r}; allowed: a sha256 for each of {names}")
     for name in digests:
         other = path.parent / name

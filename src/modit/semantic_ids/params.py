@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from modit.core.params import AtLeastZero, Positive, Section, Share, Weight
 from modit.train.params import LoopParams
 
+AtLeastZeroFloat = Annotated[float, Field(ge=0)]
 Method = Literal["rq", "sarq", "acrq", "sa2crq"]
 
 
@@ -127,6 +128,25 @@ class RetrieverParams(LoopParams):
         if self.width % (2 * self.heads):
             raise ValueError(f"width is {self.width}; allowed: a multiple of 2 * heads, {2 * self.heads}")
         return self
+
+
+class NeighbourParams(Section):
+    """Section `fit_item_neighbours`: item neighbours whose votes are added to what the retriever says.
+
+    The setting with the best NDCG@10 on validation cases is taken.
+
+    Attributes:
+        neighbours: most nearest items of each item.
+        shrinkages: to choose from; added to the product of the norms, so that pairs which few sessions support count
+            for less.
+        decays: to choose from; weight of an item of a session over that of the one after it.
+        weights: to choose from; of the logarithm of the votes beside the retriever's scores. 0 leaves them out.
+    """
+
+    neighbours: Positive = 100
+    shrinkages: Annotated[tuple[AtLeastZeroFloat, ...], Field(min_length=1)] = (0.0, 20.0)
+    decays: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.7, 0.4)
+    weights: Annotated[tuple[AtLeastZeroFloat, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 2.0, 4.0)
 
 
 class RewardRankerParams(LoopParams):

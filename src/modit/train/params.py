@@ -89,8 +89,9 @@ class SasrecParams(LoopParams):
         window: most items of a session that are read, its last ones.
     """
 
-    steps: Positive = 6_000
+    steps: Positive = 12_000
     batch: Positive = 128
+    weight_decay: Annotated[float, Field(ge=0)] = 0.075
     width: Positive = 64
     depth: Positive = 2
     heads: Positive = 2

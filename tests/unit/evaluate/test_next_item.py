@@ -14,9 +14,7 @@ from modit.evaluate.next_item.names import EASE, ITEM_KNN, POPULARITY, SEMANTIC_
 from modit.evaluate.next_item.rows import (
     Columns,
     ScoredItems,
-    cosine_neighbours,
     ease_weights,
-    interactions,
     simple_rows,
 )
 from modit.evaluate.next_item.task import NextItemTask
@@ -24,6 +22,7 @@ from modit.evaluate.params import NextItemParams
 from modit.evaluate.report.task_page import PAGE_FILE, save_page
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
+from modit.index.item_neighbours import cosine_neighbours, interactions
 from modit.inference.retrieval import Generation, SearchResult
 
 ITEMS = 40
@@ -116,7 +115,7 @@ def test_a_target_that_is_not_found_counts_as_a_miss(task):
 
 
 def test_ease_solves_its_regression_with_a_zero_diagonal(sessions, columns):
-    matrix = interactions(sessions.training, columns)
+    matrix = interactions(sessions.training, columns.places)
     weights, penalty = ease_weights(matrix, 3.0), 3.0
     assert np.abs(np.diag(weights)).max() == 0
     # Steck 2019: off the diagonal the gradient of the ridge regression is zero
@@ -127,7 +126,7 @@ def test_ease_solves_its_regression_with_a_zero_diagonal(sessions, columns):
 
 
 def test_item_neighbours_are_the_cosine_of_sessions(sessions, columns):
-    matrix = interactions(sessions.training, columns)
+    matrix = interactions(sessions.training, columns.places)
     dense = matrix.toarray()
     norms = np.linalg.norm(dense, axis=0)
     cosine = dense.T @ dense / np.maximum(np.outer(norms, norms), 1e-9)

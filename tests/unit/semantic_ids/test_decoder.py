@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from modit.index.beam_search import Beams, beam_search, ranked_items
+from modit.index.beam_search import Beams, beam_search
 from modit.index.item_codes import BOS, END, FIRST_CODE, PAD, ItemCodes
+from modit.index.item_ranking import ranked_items
 from modit.semantic_ids.decoder import NO_BLOCK, Decoder, DecoderConfig, TorchNetwork
 
 SIZES = (4, 5, 3)

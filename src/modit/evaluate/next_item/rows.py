@@ -20,6 +20,7 @@ from modit.data.catalog import Sequences
 from modit.data.hashing import hash_unit
 from modit.evaluate.next_item.names import EASE, ITEM_KNN, POPULARITY
 from modit.evaluate.task import Kind, Row, Setting
+from modit.index.item_neighbours import LEAST_SHARE, cosine_neighbours, interactions
 from modit.inference.retrieval import SearchResult
 from modit.inference.sessions import SessionQuery
 from modit.train.sasrec import load_sasrec, session_scores
@@ -131,6 +132,32 @@ def sasrec_row(name: str, path: Path, columns: Columns) -> Row[SessionQuery]:
     return Row(name, "model", ScoredItems(score, columns))
 
 
+def voted_row(
+    name: str, model: Row[SessionQuery], votes: Row[SessionQuery], weights: Sequence[float] = (0.25, 0.5, 1.0, 2.0)
+) -> SessionRow:
+    """A model with the votes of item-kNN, as semantic IDs have them; the weight is chosen.
+
+    Args:
+        name: Of the row.
+        model: Whose scores are logits of all items.
+        votes: Item-kNN at its chosen setting.
+        weights: To choose from.
+    """
+    by_model, by_votes = model.retriever, votes.retriever
+    assert isinstance(by_model, ScoredItems)
+    assert isinstance(by_votes, ScoredItems)
+
+    def scorer(setting: Setting) -> Score:
+        def score(requests: Sequence[SessionQuery]) -> np.ndarray:
+            found = by_votes.score(requests)
+            shares = found / found.sum(1, keepdims=True)
+            return by_model.score(requests) + setting["weight"] * np.log(shares + LEAST_SHARE)
+
+        return score
+
+    return SessionRow(name, [{"weight": weight} for weight in weights], scorer, by_model.columns, "two_stage")
+
+
 def simple_rows(training: Sequences, columns: Columns, ease_items_max: int) -> list[SessionRow]:
     """Popularity, item-kNN and EASE, with what validation chooses of each.
 
@@ -144,18 +171,9 @@ def simple_rows(training: Sequences, columns: Columns, ease_items_max: int) -> l
     """
     if not len(training.items):
         raise InsufficientDataError("interactions: no session has a training item; at least one is needed")
-    matrix = interactions(training, columns)
+    matrix = interactions(training, columns.places)
     rows = [_popularity(matrix, columns), _item_knn(matrix, columns)]
     return [*rows, _ease(matrix, columns)] if matrix.shape[1] <= ease_items_max else rows
-
-
-def interactions(training: Sequences, columns: Columns) -> sparse.csr_matrix:
-    """Which session has which item, float32 of 0 and 1 [S, N]."""
-    owners = np.repeat(np.arange(len(training)), np.diff(training.offsets))
-    shape = (len(training), len(columns.rows))
-    found = sparse.csr_matrix((np.ones(len(owners), np.float32), (owners, columns.places[training.items])), shape)
-    found.data[:] = 1  # an item that occurs twice counts once
-    return found
 
 
 def weighted_histories(requests: Sequence[SessionQuery], columns: Columns, decay: float) -> sparse.csr_matrix:
@@ -165,26 +183,6 @@ def weighted_histories(requests: Sequence[SessionQuery], columns: Columns, decay
     items = columns.places[np.concatenate([request.history for request in requests])]
     owners = np.repeat(np.arange(len(requests)), lengths)
     return sparse.csr_matrix((weights.astype(np.float32), (owners, items)), (len(requests), len(columns.rows)))
-
-
-def cosine_neighbours(matrix: sparse.csr_matrix, neighbours: int, shrinkage: float) -> sparse.csr_matrix:
-    """The similarity of each item to its nearest ones, [N, N] (Sarwar et al., WWW 2001).
-
-    Args:
-        matrix: As `interactions` returns it.
-        neighbours: Most nearest items that are kept of each item.
-        shrinkage: Added to the product of the norms: pairs that few sessions support count for less.
-    """
-    together = (matrix.T @ matrix).tocsr()
-    norms = np.sqrt(together.diagonal())
-    together.setdiag(0)
-    together.eliminate_zeros()
-    owners = np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
-    together.data = together.data / (norms[owners] * norms[together.indices] + shrinkage)
-    order = np.lexsort((together.indices, -together.data, owners))
-    kept = order[np.arange(len(order)) - together.indptr[owners[order]] < neighbours]
-    shape = together.shape
-    return sparse.csr_matrix((together.data[kept].astype(np.float32), (owners[kept], together.indices[kept])), shape)
 
 
 def ease_weights(matrix: sparse.csr_matrix, penalty: float) -> np.ndarray:

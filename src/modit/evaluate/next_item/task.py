@@ -89,7 +89,7 @@ class NextItemTask:
     @cached_property
     def may_repeat(self) -> bool:
         """Whether items of a session may be results: where validation targets repeat them often enough."""
-        return self._repeated(SessionPart.VALIDATION) >= self.params.repeats_min
+        return self.sessions.repeat_share(SessionPart.VALIDATION) >= self.params.repeats_min
 
     def judge(self, cases: CaseSet[SessionQuery], results: Sequence[SearchResult]) -> Scores:
         """Judges one result for each case; a target that is not among the results counts as a miss."""
@@ -152,7 +152,7 @@ class NextItemTask:
             "cold_items": int((counts == 0).sum()),
             "ease_items_max": self.params.ease_items_max,
             "may_repeat": self.may_repeat,
-            "repeated_targets": {part.value: round(self._repeated(part), 4) for part in SessionPart},
+            "repeated_targets": {part.value: round(self.sessions.repeat_share(part), 4) for part in SessionPart},
         }
 
     def split_facts(
@@ -188,12 +188,6 @@ class NextItemTask:
     @cached_property
     def _head(self) -> np.ndarray:
         return head_items(self._counts, self.params.head_share)
-
-    def _repeated(self, part: SessionPart) -> float:
-        """The share of targets that are in their own history."""
-        histories, targets = self.sessions.histories(part), self.sessions.targets(part)
-        owner = np.repeat(np.arange(len(targets)), np.diff(histories.offsets))
-        return len(np.unique(owner[histories.items == targets[owner]])) / max(1, len(targets))
 
 
 def places_of(targets: np.ndarray, results: Sequence[SearchResult]) -> np.ndarray:

@@ -1,0 +1,117 @@
+"""Neighbours of items: how they vote after a session, and what their votes do to the items that IDs found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modit.core.errors import ArtifactError
+from modit.index.beam_search import Beams
+from modit.index.item_codes import ItemCodes
+from modit.index.item_neighbours import LEAST_SHARE, NEIGHBOURS_FILE, ItemNeighbours, Votes
+from modit.index.item_ranking import ranked_items
+
+ITEMS = 60
+SESSION = st.lists(st.integers(0, ITEMS - 1), max_size=12).map(lambda rows: np.array(rows, np.int64))
+NOTHING = np.empty(0, np.int64)
+
+
+def neighbours_of(decay=0.5, weight=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 8, ITEMS)
+    items = np.concatenate([rng.choice(ITEMS, count, replace=False) for count in counts]).astype(np.int32)
+    similarities = rng.uniform(0.1, 1, len(items)).astype(np.float32)
+    return ItemNeighbours(np.concatenate([[0], np.cumsum(counts)]), items, similarities, decay, weight)
+
+
+def dense(near):
+    matrix = np.zeros((ITEMS, ITEMS))
+    for item in range(ITEMS):
+        part = slice(near.offsets[item], near.offsets[item + 1])
+        matrix[item, near.items[part]] = near.similarities[part]
+    return matrix
+
+
+@given(SESSION, st.sampled_from([1.0, 0.7, 0.4]))
+def test_votes_are_the_weighted_sum_of_similarities_as_shares(session, decay):
+    near = neighbours_of(decay)
+    expected = sum((decay**age * dense(near)[item] for age, item in enumerate(session[::-1])), np.zeros(ITEMS))
+    votes = near.votes(session)
+    shares = np.zeros(ITEMS)
+    shares[votes.rows] = votes.shares
+    np.testing.assert_allclose(shares, expected / max(expected.sum(), 1e-12), atol=1e-6)
+    assert (np.diff(votes.rows) > 0).all()
+    np.testing.assert_allclose(votes.scores(np.arange(ITEMS)), np.log(shares + LEAST_SHARE), atol=1e-6)
+
+
+def test_items_that_came_later_have_no_neighbours_and_no_votes():
+    near = neighbours_of()
+    with_new = near.votes(np.array([3, ITEMS + 2, 5]))
+    assert len(near.votes(np.array([ITEMS + 2])).rows) == 0
+    assert np.array_equal(with_new.rows, near.votes(np.array([3, 5])).rows)
+    assert with_new.scores(np.array([ITEMS + 2])) == pytest.approx(np.log(LEAST_SHARE))
+
+
+def test_a_file_of_neighbours_is_read_as_it_was_written_and_damage_is_named(tmp_path):
+    near = neighbours_of(0.7, 2.0)
+    near.save(tmp_path)
+    again = ItemNeighbours.load(tmp_path / NEIGHBOURS_FILE)
+    assert (again.decay, again.weight, len(again)) == (0.7, 2.0, ITEMS)
+    assert np.array_equal(again.items, near.items)
+    with pytest.raises(ArtifactError, match="missing or damaged"):
+        ItemNeighbours.load(tmp_path / "other.npz")
+    ItemNeighbours(near.offsets[:-3], near.items, near.similarities, 0.7, 2.0).save(tmp_path)
+    with pytest.raises(ArtifactError, match="do not belong together"):
+        ItemNeighbours.load(tmp_path / NEIGHBOURS_FILE)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    rows = np.stack([np.arange(ITEMS) // 8, np.arange(ITEMS) % 8], 1).astype(np.int32)
+    return ItemCodes(rows, (8, 8), np.ones(ITEMS, np.int64), np.arange(ITEMS) / ITEMS)
+
+
+def beams_of(codes, width=30):
+    """One prompt whose beams are the first `width` IDs, less probable one by one."""
+    log_probabilities = -np.arange(width, dtype=np.float32)[None]
+    states = np.zeros((1, width, 4), np.float32)
+    tokens = np.zeros((1, width, 3), np.int64)
+    return Beams(tokens, log_probabilities, np.arange(width)[None], 3, states, np.ones((1, 4), np.float32))
+
+
+def test_votes_move_their_items_up_and_add_items_that_no_beam_found(codes):
+    votes = Votes(np.array([10, 50]), np.array([0.25, 0.75]), 2.0)
+    (rows, scores), (plain, _) = (
+        ranked_items(beams_of(codes), codes.trie, ITEMS, [NOTHING], votes=each)[0] for each in ([votes], None)
+    )
+    assert 50 in rows and 50 not in plain
+    gained = 2 * (np.log(0.25 + LEAST_SHARE) - np.log(LEAST_SHARE))
+    by_row = dict(zip(rows.tolist(), scores.tolist(), strict=True))
+    items = codes.trie.items
+    tenth, first = int(items[10]), int(items[0])
+    assert tenth == 10  # IDs are in the order of the items here
+    assert by_row[tenth] - by_row[first] == pytest.approx(-10 + gained, abs=1e-4)
+    # what no beam found counts as the item at place 20
+    assert by_row[50] - by_row[first] == pytest.approx(
+        -19 + 2 * (np.log(0.75 + LEAST_SHARE) - np.log(LEAST_SHARE)), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("width", [20, 30, 60])
+def test_more_beams_than_places_do_not_change_what_votes_and_ids_say_of_an_item(codes, width):
+    votes = [Votes(np.array([5, 55]), np.array([0.5, 0.5]), 1.0)]
+    rows, scores = ranked_items(beams_of(codes, width), codes.trie, ITEMS, [NOTHING], votes=votes)[0]
+    expected, before = ranked_items(beams_of(codes, 20), codes.trie, ITEMS, [NOTHING], votes=votes)[0]
+    assert set(expected.tolist()) <= set(rows.tolist())
+    assert np.array_equal(rows[:10], expected[:10])
+    np.testing.assert_allclose(scores[:10], before[:10])
+
+
+def test_votes_bring_no_item_that_may_not_be_a_result(codes):
+    votes = [Votes(np.array([40, 50]), np.array([0.5, 0.5]), 4.0)]
+    allowed = np.ones(ITEMS, bool)
+    allowed[50] = False
+    rows, _ = ranked_items(beams_of(codes), codes.trie, ITEMS, [np.array([40])], [allowed], votes=votes)[0]
+    assert not {40, 50} & set(rows.tolist())
