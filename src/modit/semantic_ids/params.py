@@ -146,7 +146,7 @@ class NeighbourParams(Section):
     neighbours: Positive = 100
     shrinkages: Annotated[tuple[AtLeastZeroFloat, ...], Field(min_length=1)] = (0.0, 20.0)
     decays: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.7, 0.4)
-    weights: Annotated[tuple[AtLeastZeroFloat, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 2.0, 4.0)
+    weights: Annotated[tuple[AtLeastZeroFloat, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class RewardRankerParams(LoopParams):
