@@ -165,7 +165,10 @@ class NextItemRetriever(SessionRetriever):
             own = np.full((len(item_ids), dense.shape[1]), bias_of_unused(dense[:, -1], self.codes.counts), np.float32)
             own[:, :-1] = embeddings.astype(np.float32) @ self.content.T if len(self.content) else 0
             dense = np.concatenate([dense, own])
-        return replace(self, ids=replace(self.ids, codes=codes, softmax=softmax, dense_vectors=dense))
+        known = np.arange(len(codes)) < len(self.codes)
+        near = self.ids.neighbours and self.ids.neighbours.standing_in(codes, known)
+        ids = replace(self.ids, codes=codes, softmax=softmax, dense_vectors=dense, neighbours=near)
+        return replace(self, ids=ids)
 
     def check_items(self, item_ids: np.ndarray) -> None:
         """Checks that these [N] are the ids of the catalogue that it was exported with.

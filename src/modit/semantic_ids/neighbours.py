@@ -34,7 +34,8 @@ def item_neighbours(training: Sequences, ties: np.ndarray, neighbours: int, shri
     order = np.argsort(ties, kind="stable")
     places = np.argsort(order)
     near = cosine_neighbours(interactions(training, places), neighbours, shrinkage)[places]
-    return ItemNeighbours(near.indptr.astype(np.int64), order[near.indices].astype(np.int32), near.data, 1.0, 0.0)
+    near.indices = order[near.indices]
+    return ItemNeighbours.of(near, 1.0, 0.0)
 
 
 def fit_neighbours(
@@ -74,9 +75,11 @@ def fit_neighbours(
         beside = replace(retriever, neighbours=neighbours if neighbours.weight else None)
         return _ndcg(beside, beams, parts, targets[chosen], may_repeat)
 
+    codes = retriever.codes
     tried: list[tuple[float, ItemNeighbours, dict[str, float]]] = []
     for shrinkage in params.shrinkages:
-        near = item_neighbours(sessions.training, retriever.codes.ties, params.neighbours, shrinkage)
+        near = item_neighbours(sessions.training, codes.ties, params.neighbours, shrinkage)
+        near = near.standing_in(codes, codes.counts > 0)
         for decay, weight in product(params.decays, params.weights):
             found = replace(near, decay=decay, weight=weight)
             ndcg = judged(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +36,12 @@ def dense(near):
     return matrix
 
 
+@pytest.fixture(scope="module")
+def codes():
+    rows = np.stack([np.arange(ITEMS) // 8, np.arange(ITEMS) % 8], 1).astype(np.int32)
+    return ItemCodes(rows, (8, 8), np.ones(ITEMS, np.int64), np.arange(ITEMS) / ITEMS)
+
+
 @given(SESSION, st.sampled_from([1.0, 0.7, 0.4]))
 def test_votes_are_the_weighted_sum_of_similarities_as_shares(session, decay):
     near = neighbours_of(decay)
@@ -46,12 +54,24 @@ def test_votes_are_the_weighted_sum_of_similarities_as_shares(session, decay):
     np.testing.assert_allclose(votes.scores(np.arange(ITEMS)), np.log(shares + LEAST_SHARE), atol=1e-6)
 
 
-def test_items_that_came_later_have_no_neighbours_and_no_votes():
-    near = neighbours_of()
-    with_new = near.votes(np.array([3, ITEMS + 2, 5]))
-    assert len(near.votes(np.array([ITEMS + 2])).rows) == 0
-    assert np.array_equal(with_new.rows, near.votes(np.array([3, 5])).rows)
-    assert with_new.scores(np.array([ITEMS + 2])) == pytest.approx(np.log(LEAST_SHARE))
+def test_an_item_that_no_session_has_gets_the_mean_votes_of_the_items_of_its_id_and_votes_as_they_do(codes):
+    near = neighbours_of(1.0)
+    # IDs of the new items: that of items 8 and 9, which both have; one whose first code alone is known
+    more = codes.extended(np.array([[1, 0], [2, 7]], np.int32), np.array([0.5, 0.6]))
+    more = replace(more, codes=np.where(np.arange(ITEMS + 2)[:, None] == 9, more.codes[8], more.codes))
+    known = np.arange(len(more)) < ITEMS
+    known[[23, 40]] = False  # 23 has the ID of the second new item, 40 is in the catalogue and no session has it
+    found = near.standing_in(more, known)
+    before, after = dense(near), np.zeros((ITEMS + 2, ITEMS + 2))
+    for item in range(ITEMS + 2):
+        part = slice(found.offsets[item], found.offsets[item + 1])
+        after[item, found.items[part]] = found.similarities[part]
+    both = known[:ITEMS]
+    np.testing.assert_allclose(after[:ITEMS, :ITEMS][np.ix_(both, both)], before[np.ix_(both, both)], rtol=1e-6)
+    for new, stand_ins in ((ITEMS, [8, 9]), (ITEMS + 1, range(16, 23)), (23, range(16, 23)), (40, range(41, 48))):
+        for other in (3, 30, 59):
+            assert after[other, new] == pytest.approx(before[other, list(stand_ins)].mean(), abs=1e-6)
+            assert after[new, other] == pytest.approx(before[list(stand_ins), other].mean(), abs=1e-6)
 
 
 def test_a_file_of_neighbours_is_read_as_it_was_written_and_damage_is_named(tmp_path):
@@ -65,12 +85,6 @@ def test_a_file_of_neighbours_is_read_as_it_was_written_and_damage_is_named(tmp_
     ItemNeighbours(near.offsets[:-3], near.items, near.similarities, 0.7, 2.0).save(tmp_path)
     with pytest.raises(ArtifactError, match="do not belong together"):
         ItemNeighbours.load(tmp_path / NEIGHBOURS_FILE)
-
-
-@pytest.fixture(scope="module")
-def codes():
-    rows = np.stack([np.arange(ITEMS) // 8, np.arange(ITEMS) % 8], 1).astype(np.int32)
-    return ItemCodes(rows, (8, 8), np.ones(ITEMS, np.int64), np.arange(ITEMS) / ITEMS)
 
 
 def beams_of(codes, width=30):
