@@ -18,9 +18,9 @@ import numpy as np
 
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
-from modit.towers.consistent_index import ConsistentIndex
+from modit.index.consistent_index import ConsistentIndex
+from modit.index.params import ConsistentIndexParams
 from modit.towers.encoder import TextTowers, load_towers
-from modit.towers.params import ConsistentIndexParams
 from modit.towers.training import titles_of
 
 SHARES = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1)

@@ -19,7 +19,7 @@ PIPELINES = (
     ),
     Pipeline(
         name="towers",
-        ends=("search_evaluation",),
-        description="From judged text queries to towers with a consistent index, judged beside BM25.",
+        ends=("search_registration",),
+        description="From judged text queries to a judged and exported retriever by text: towers, fused with BM25.",
     ),
 )

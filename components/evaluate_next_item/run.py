@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modit.core.names import NEXT_ITEM
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions
@@ -25,8 +26,9 @@ from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
 from modit.index.id_retrieval import IdRetriever
 from modit.inference.next_item import SessionRetriever, load_next_item
-from modit.release.bundle.making import exported_digests
-from modit.release.gate.champion import Champion, load_next_item_champion
+from modit.release.bundle.judged_once import exported_digests
+from modit.release.gate.champion import Champion, load_champion_judged_once
+from modit.release.kinds import OF_SESSIONS
 from modit.semantic_ids.retriever import load_retriever
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def run(context: StepContext) -> dict[str, object]:
     exported = context.input("exported_retriever")
     free = load_retriever(context.input(_LAST), codes, constrained=False, beams=params.beams)
     champion = Champion.load(context.input("next_item_champion"))
-    baseline = load_next_item_champion(champion, context.input("next_item_champion"))
+    baseline = load_champion_judged_once(NEXT_ITEM, champion, context.input("next_item_champion"))
     models = [
         *(
             Row(name, "model", SessionRetriever(load_retriever(context.input(artifact), codes, beams=params.beams)))
@@ -80,7 +82,7 @@ def run(context: StepContext) -> dict[str, object]:
         lambda rows: [voted_row(SASREC_NEIGHBOURS, rows[SASREC_FULL], rows[ITEM_KNN])],
     )
     # What was judged, for the gate: the candidate by its files, the champion by its version.
-    records = exported_digests(exported) | {"champion": champion.facts}
+    records = exported_digests(OF_SESSIONS, exported) | {"champion": champion.facts}
     folder = context.output("next_item_evaluation")
     save_evaluation(folder, evaluation, records)
     save_page(folder, evaluation.content, context.run_config.catalogue.rstrip("/").rsplit("/", 1)[-1])

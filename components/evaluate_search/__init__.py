@@ -6,7 +6,7 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="evaluate_search",
-    inputs=("catalog", "towers", "consistent_index"),
+    inputs=("catalog", "towers", "consistent_index", "exported_towers", "search_champion"),
     outputs=("search_evaluation",),
     # the least relevance of train_towers is also that of evaluation
     params=("evaluate_search", "train_towers"),

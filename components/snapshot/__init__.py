@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from components.judged_once import RETRIEVERS
 from modit.core.step import Step
 
 # Step -> dataset -> the artifacts that make it; the raw input comes on top. What else a release gets is one more name.
@@ -12,14 +13,16 @@ DATASETS = {
         "champion": ("champion",),
         "bundle": ("sampler", "index", "report"),
     },
-    "snapshot_next_item": {
+} | {
+    f"snapshot_{each.name}": {
         "catalog": ("catalog",),
-        "champion": ("next_item_champion",),
-        "starting_point": ("starting_point",),
-        "bundle": ("exported_retriever", "next_item_evaluation"),
-    },
+        "champion": (each.champion,),
+        **{name: (artifact,) for name, artifact in each.versioned.items()},
+        "bundle": (each.exported, each.evaluation),
+    }
+    for each in RETRIEVERS
 }
-VERSIONS = {"snapshot": "versions", "snapshot_next_item": "next_item_versions"}
+VERSIONS = {"snapshot": "versions"} | {f"snapshot_{each.name}": each.versions for each in RETRIEVERS}
 
 STEPS = tuple(
     Step(

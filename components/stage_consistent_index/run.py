@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modit.core.seeds import derived_seed
+from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog
-from modit.towers.consistent_index import ConsistentIndex
-from modit.towers.encoder import load_towers
+from modit.index.consistent_index import ConsistentIndex
+from modit.towers.encoder import MODEL_FILE, load_towers
 from modit.towers.training import titles_of
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ def run(context: StepContext) -> dict[str, object]:
         ContractError: `stage_consistent_index.pieces` does not divide `train_towers.dimension`.
     """
     titles = titles_of(Catalog.load(context.input("catalog")))
-    towers = load_towers(context.input("towers") / "symmaligner")
+    folder = context.input("towers") / "symmaligner"
+    towers = load_towers(folder)
     seed = derived_seed(context.seed, "stage_consistent_index")
     query_view, item_view = towers.encode(titles, "query"), towers.encode(titles, "item")
-    index = ConsistentIndex.build(query_view, item_view, context.params.stage_consistent_index, seed)
+    params, digest = context.params.stage_consistent_index, sha256_of_file(folder / MODEL_FILE)
+    index = ConsistentIndex.build(query_view, item_view, params, seed, digest)
     index.save(context.output("consistent_index"))
     sizes = index.sizes
     return {"lists": len(sizes), "smallest": int(sizes.min()), "largest": int(sizes.max())}

@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_serve_commands(commands)
     _add_query(commands)
     _add_recommend(commands)
+    _add_search(commands)
     return parser
 
 
@@ -171,13 +172,34 @@ def _add_recommend(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _recommend(chosen: argparse.Namespace) -> int:
-    from modit.client import KEY_VARIABLE, Client, recommendation_table
+    from modit.client import KEY_VARIABLE, Client, ranked_table
 
     client = Client(chosen.url, os.environ.get(KEY_VARIABLE))
     session, excluded = ([each for each in given.split(",") if each] for given in (chosen.session, chosen.exclude))
     more = {"exclude_item_ids": excluded or None, "repeat": chosen.repeat, "filter": chosen.filter}
     answer = client.recommend(session, chosen.k, **more)
-    print(json.dumps(asdict(answer), indent=1) if chosen.json else recommendation_table(answer))
+    print(json.dumps(asdict(answer), indent=1) if chosen.json else ranked_table(answer))
+    return 0
+
+
+def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("search", help="ask a running service for items that a text describes")
+    parser.add_argument("text", help="what is searched for")
+    parser.add_argument("-k", type=int, default=10, help="items wanted (default %(default)s)")
+    parser.add_argument("--exclude", default="", metavar="ID,ID", help="items that must not be results")
+    parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the answer as JSON, not as a table")
+    parser.set_defaults(command=_search)
+
+
+def _search(chosen: argparse.Namespace) -> int:
+    from modit.client import KEY_VARIABLE, Client, ranked_table
+
+    client = Client(chosen.url, os.environ.get(KEY_VARIABLE))
+    excluded = [each for each in chosen.exclude.split(",") if each]
+    answer = client.search(chosen.text, chosen.k, exclude_item_ids=excluded or None, filter=chosen.filter)
+    print(json.dumps(asdict(answer), indent=1) if chosen.json else ranked_table(answer))
     return 0
 
 

@@ -3,6 +3,7 @@
 client = Client("http://localhost:8000", key="...")
 for item in client.retrieve("popular", ["item-1", "item-2"], k=5).items: ...
 for item in client.recommend(["item-1", "item-2"], k=5).items: ...
+for item in client.search("red paint", k=5).items: ...
 """
 
 from __future__ import annotations
@@ -102,12 +103,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class RecommendedItem:
-    """An item that is likely to be next.
+class RankedItem:
+    """An item that is likely to be next, or that a text describes.
 
     Attributes:
         item_id: its id.
-        score: log P(item | session), by the model.
+        score: what items are ordered by: log P(item | session) by the model, or the sum of reciprocal ranks in the
+            lists of a search.
         title: its title, where the catalogue has one.
     """
 
@@ -130,7 +132,7 @@ class Recommendations:
         ignored_item_ids: ids of the session that the model does not know.
     """
 
-    items: tuple[RecommendedItem, ...]
+    items: tuple[RankedItem, ...]
     model: str
     version: int
     alias: str
@@ -141,9 +143,45 @@ class Recommendations:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Recommendations:
         """Reads the JSON of an answer; fields that a later service adds are ignored."""
-        items = tuple(RecommendedItem(each["item_id"], each["score"], each.get("title")) for each in content["items"])
-        facts = {name: content[name] for name in ("model", "version", "alias", "index_digest", "items_read")}
-        return cls(items=items, ignored_item_ids=tuple(content.get("ignored_item_ids", ())), **facts)
+        facts = {name: content[name] for name in (*_VERSION_FIELDS, "items_read")}
+        ignored = tuple(content.get("ignored_item_ids", ()))
+        return cls(items=_ranked(content), ignored_item_ids=ignored, **facts)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the service answers to a text.
+
+    Attributes:
+        items: best first.
+        model: that answered.
+        version: of the model.
+        alias: that named the version.
+        index_digest: of the files that were searched.
+        words_read: how many words of the text the model read, its first ones.
+        unknown_words: words of the text that no title has.
+    """
+
+    items: tuple[RankedItem, ...]
+    model: str
+    version: int
+    alias: str
+    index_digest: str
+    words_read: int
+    unknown_words: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Found:
+        """Reads the JSON of an answer; fields that a later service adds are ignored."""
+        facts = {name: content[name] for name in (*_VERSION_FIELDS, "words_read")}
+        return cls(items=_ranked(content), unknown_words=tuple(content.get("unknown_words", ())), **facts)
+
+
+_VERSION_FIELDS = ("model", "version", "alias", "index_digest")
+
+
+def _ranked(content: Mapping[str, Any]) -> tuple[RankedItem, ...]:
+    return tuple(RankedItem(each["item_id"], each["score"], each.get("title")) for each in content["items"])
 
 
 class Client:
@@ -207,6 +245,28 @@ class Client:
         found = self._call("/v1/recommend/batch", {"requests": list(requests)})
         return [Recommendations.of(each) for each in found["answers"]]
 
+    def search(self, text: str, k: int = 10, **more: Any) -> Found:
+        """Asks for items that a text describes.
+
+        Args:
+            text: what is searched for.
+            k: items wanted.
+            **more: `exclude_item_ids`, `filter`; see docs/reference/http-api.md.
+
+        Raises:
+            ServiceError: the request was refused, or there was no answer.
+        """
+        return Found.of(self._call("/v1/search", text_request(text, k, **more)))
+
+    def search_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[Found]:
+        """Asks several requests at once, each made by `text_request`.
+
+        Raises:
+            ServiceError: one of them was refused, or there was no answer.
+        """
+        found = self._call("/v1/search/batch", {"requests": list(requests)})
+        return [Found.of(each) for each in found["answers"]]
+
     def readiness(self) -> dict[str, Any]:
         """Asks which version answers for which domain.
 
@@ -245,6 +305,11 @@ def session_request(session: Sequence[str | int], k: int = 10, **more: Any) -> d
     return {"session": list(session), "k": k} | _given(more)
 
 
+def text_request(text: str, k: int = 10, **more: Any) -> dict[str, Any]:
+    """Makes a request as the service takes it; the arguments are those of `Client.search`."""
+    return {"text": text, "k": k} | _given(more)
+
+
 def _given(more: Mapping[str, Any]) -> dict[str, Any]:
     return {name: each for name, each in more.items() if each is not None}
 
@@ -264,12 +329,16 @@ def table(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def recommendation_table(answer: Recommendations) -> str:
-    """Words an answer for people: the version that answered, what it ignored, then one line for each item."""
+def ranked_table(answer: Recommendations | Found) -> str:
+    """Words an answer for people: the version that answered, what it does not know, then one line for each item."""
     width = max((len(item.item_id) for item in answer.items), default=0)
-    lines = [f"{answer.model} version {answer.version} ({answer.alias}), {answer.items_read} items of the session read"]
-    if answer.ignored_item_ids:
-        lines.append(f"not known: {', '.join(answer.ignored_item_ids)}")
+    if isinstance(answer, Found):
+        read, unknown = f"{answer.words_read} words read", answer.unknown_words
+    else:
+        read, unknown = f"{answer.items_read} items of the session read", answer.ignored_item_ids
+    lines = [f"{answer.model} version {answer.version} ({answer.alias}), {read}"]
+    if unknown:
+        lines.append(f"not known: {', '.join(unknown)}")
     for rank, item in enumerate(answer.items, 1):
         lines.append(f"{rank:4}  {item.score:+.4f}  {item.item_id:{width}}  {item.title or ''}".rstrip())
     return "\n".join(lines)

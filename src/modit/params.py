@@ -15,9 +15,16 @@ from modit.data.params import ValidationParams
 from modit.evaluate.params import NextItemParams, SearchParams
 from modit.features.params import FeatureParams
 from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondStageParams
-from modit.index.params import IndexParams, RetrievalParams
+from modit.index.params import ConsistentIndexParams, IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
-from modit.release.params import GateParams, NextItemGateParams, ServabilityParams, SnapshotParams, StartingPointParams
+from modit.release.params import (
+    GateParams,
+    NextItemGateParams,
+    SearchGateParams,
+    ServabilityParams,
+    SnapshotParams,
+    StartingPointParams,
+)
 from modit.semantic_ids.params import (
     AdaGrpoParams,
     NeighbourParams,
@@ -26,7 +33,7 @@ from modit.semantic_ids.params import (
     RewardRankerParams,
     TokenizerParams,
 )
-from modit.towers.params import ConsistentIndexParams, TowersParams
+from modit.towers.params import TowersParams
 from modit.train.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams, SasrecParams
 
 
@@ -64,6 +71,7 @@ class Params(RunParams):
     train_towers: TowersParams = TowersParams()
     stage_consistent_index: ConsistentIndexParams = ConsistentIndexParams()
     evaluate_search: SearchParams = SearchParams()
+    gate_search: SearchGateParams = SearchGateParams()
 
     @field_validator("hppo_variants")
     @classmethod

@@ -11,10 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.registry import REGISTRY
-from modit.core.errors import InsufficientDataError
+from modit.cli import main
+from modit.core.errors import ArtifactError, InsufficientDataError
 from modit.core.runner import StepRunner
+from modit.core.storage import sha256_of_file
 from modit.evaluate.search.names import BM25, FUSED, INDEXED, SIAMESE, SYMMALIGNER, TOWERS
-from modit.towers.consistent_index import ConsistentIndex
+from modit.index.consistent_index import ConsistentIndex
+from modit.release.model_registry.registry_access import tracking_uri
+from modit.serve.releases import ask_registry
+from tests.unit.serve.conftest import running
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 PIPELINE = REGISTRY.of("towers")
@@ -59,7 +64,7 @@ def test_every_row_is_judged_on_the_test_queries_with_intervals(run):
     for row in result["rows"]:
         assert 0 <= row["ndcg_at_10"] <= 1 and row["recall_at_10"] <= row["recall_at_100"] <= 1
     tuned = {row["name"]: row["tuned"]["setting"] for row in result["rows"] if row["tuned"]}
-    assert set(tuned[BM25]) == {"k1", "b"} and set(tuned[FUSED]) == {"constant"}
+    assert set(tuned) == {BM25} and set(tuned[BM25]) == {"k1", "b"}
 
 
 def test_the_report_names_every_row_and_how_alike_the_towers_are(run):
@@ -87,3 +92,38 @@ def test_a_catalogue_without_queries_is_refused_by_name(tmp_path):
     steps.execute("validate_logs")
     with pytest.raises(InsufficientDataError, match="no queries; search needs the tables queries"):
         steps.execute("train_towers")
+
+
+def test_an_index_of_other_towers_is_not_exported(run, tmp_path):
+    index = ConsistentIndex.load(run / "consistent_index")
+    with pytest.raises(ArtifactError, match="run step stage_consistent_index again"):
+        index.expect_towers("0" * 64)
+    facts = json.loads((run / "exported_towers" / "search.json").read_text())
+    assert facts["towers_digest"] == index.facts.towers == sha256_of_file(run / "towers" / "symmaligner" / "model.pt")
+
+
+def test_it_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_other_and_answers(run, capsys):
+    assert main(["verdict", "--run", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "no champion: absolute thresholds" in shown and "verdict: FAIL" in shown  # there are too few queries
+    assert shown.count("NDCG@10 0.") + shown.count("NDCG@10 1.") == 6 and "search: p50" in shown
+    registered = json.loads((run / "search_registration" / "registration.json").read_text())["search"]
+    assert (registered["model"], registered["status"], registered["alias"]) == ("modit-search", "rejected", None)
+    order = [f"modit-search/{registered['version']}", "--run", str(run), "--by", "ann"]
+    order += ["--verdict", registered["digests"]["verdict"]]
+    assert main(["approve", *order]) == 1 and "not_passed" in capsys.readouterr().err
+    assert main(["override", *order, "--reason", "to have a champion"]) == 0
+
+    # The next night finds the same, and is judged against it.
+    steps = runner(run.parent / "after", run.parent / "texts")
+    for step in PIPELINE.steps:
+        steps.execute(step.name)
+    judged = json.loads((run.parent / "after" / "search_verdict" / "verdict.json").read_text())["domains"]["search"]
+    assert judged["basis"] == f"champion modit-search/{registered['version']}"
+    held = {each["name"]: each["holds"] for each in judged["keys"]["quality"]["findings"]}
+    assert held["NDCG@10 of Champion"] and held["Recall@100 of Champion"] and held["items of the champion"]
+
+    with running(ask_registry(tracking_uri(str(run)), "champion"), reload_seconds=60) as client:
+        answer = client.post("/v1/search", json={"text": "brushes red", "k": 3}).json()
+        assert answer["model"] == "modit-search" and answer["unknown_words"] == ["brushes"]
+        assert "red brush" in [item["title"] for item in answer["items"]]

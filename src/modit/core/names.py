@@ -6,10 +6,12 @@ import re
 
 # A domain's name, everywhere: in the column `attr_<domain>`, in folders of a run and in addresses of the service.
 DOMAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
-# What retrievers of the next item are registered and served as; no domain of a catalogue may be called so.
-NEXT_ITEM = "next_item"
-# Artifacts that list the versions that a run registered: of domains, and of a retriever of the next item.
-REGISTRATIONS = ("registration", "next_item_registration")
+# What retrievers that are judged once for a catalogue are registered and served as, and what they are; no domain of a
+# catalogue may be called so.
+NEXT_ITEM, SEARCH = "next_item", "search"
+JUDGED_ONCE = {NEXT_ITEM: "retrievers of the next item", SEARCH: "retrievers by text"}
+# Artifacts that list the versions that a run registered: of domains, and of each of those.
+REGISTRATIONS = ("registration", *(f"{name}_registration" for name in JUDGED_ONCE))
 
 # How the name of a file with verdicts ends: as the formats of `modit.data.files` do.
 VERDICT_FILE = r"[.](parquet|(csv|tsv|json|jsonl|ndjson)([.]gz)?)$"

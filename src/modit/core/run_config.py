@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from modit.core.artifacts import ArtifactStore, Manifest
 from modit.core.errors import ConfigError
-from modit.core.names import DOMAIN_NAME, NEXT_ITEM, PRESETS, SCORER, VERDICT_FILE
+from modit.core.names import DOMAIN_NAME, JUDGED_ONCE, PRESETS, SCORER, VERDICT_FILE
 from modit.core.params import Seed
 from modit.core.registry import DOMAINS_FILE, Registry
 from modit.core.step import Step
@@ -25,8 +25,8 @@ def _absolute_file(scorer: str) -> str:
 
 
 def _not_reserved(name: str) -> str:
-    if name == NEXT_ITEM:
-        raise ValueError(f"{NEXT_ITEM} is what retrievers of the next item are called; allowed: another name")
+    if name in JUDGED_ONCE:
+        raise ValueError(f"{name} is what {JUDGED_ONCE[name]} are called; allowed: another name")
     return name
 
 

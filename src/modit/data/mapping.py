@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from modit.core.names import DOMAIN_NAME, NEXT_ITEM
+from modit.core.names import DOMAIN_NAME, JUDGED_ONCE
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.data.contract import (
     EMBEDDING,
@@ -358,22 +358,22 @@ def _check_mapping(content: Any, name: str) -> None:
                 problems.add("mapping_valid", name, key, f"is {value!r}; allowed: {', '.join(EPOCH_UNITS)}")
             elif key == "domains" and not isinstance(value, (dict, list)):
                 problems.add("mapping_valid", name, key, f"is {value!r}; allowed: domain: column, or a list of columns")
-            elif key == "domains" and NEXT_ITEM in (named := [domain_name(str(domain)) for domain in value]):
-                problems.add("domain_name", name, str(list(value)[named.index(NEXT_ITEM)]), _no_name(NEXT_ITEM))
-            elif key == ATTRIBUTE_PREFIX + NEXT_ITEM:
-                problems.add("domain_name", name, key, _no_name(NEXT_ITEM))
+            elif key == "domains" and (taken := [each for each in value if domain_name(str(each)) in JUDGED_ONCE]):
+                problems.add("domain_name", name, str(taken[0]), _no_name(domain_name(str(taken[0]))))
+            elif (domain := key.removeprefix(ATTRIBUTE_PREFIX)) != key and domain in JUDGED_ONCE:
+                problems.add("domain_name", name, key, _no_name(domain))
             elif key != "domains" and not isinstance(value, str):
                 problems.add("mapping_valid", name, f"{table}.{key}", f"is {value!r}; allowed: the name of a column")
     problems.raise_if_any()
 
 
 def _is_name(text: str) -> bool:
-    return text != NEXT_ITEM and DOMAIN_NAME.fullmatch(text) is not None
+    return text not in JUDGED_ONCE and DOMAIN_NAME.fullmatch(text) is not None
 
 
 def _no_name(domain: str) -> str:
-    if domain == NEXT_ITEM:
-        return f"{domain!r} is what retrievers of the next item are called; give the domain another name"
+    if domain in JUDGED_ONCE:
+        return f"{domain!r} is what {JUDGED_ONCE[domain]} are called; give the domain another name"
     return f"{domain!r} is no name"
 
 

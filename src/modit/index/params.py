@@ -85,3 +85,24 @@ class RetrievalParams(Section):
         if self.k != "auto":
             return self.k
         return 10 if items < 5_000 else 20 if items < 1_000_000 else 100
+
+
+class ConsistentIndexParams(Section):
+    """Section `stage_consistent_index`: inverted lists by the query view, residual codes in the item view.
+
+    Attributes:
+        space: of the lists: query (consistent) or item (the usual index, by item vectors alone).
+        residual: what is taken from an item's vector before it is quantised: mean (of the item vectors of its list) or
+            centroid (of the list, in the space of `space`; the other reading of the paper).
+        lists: inverted lists; 0 for four times the square root of the number of items.
+        pieces: of a vector that product quantisation codes one by one, a byte each.
+        probes: lists that a query visits.
+        iterations: of both k-means.
+    """
+
+    space: Literal["query", "item"] = "query"
+    residual: Literal["mean", "centroid"] = "mean"
+    lists: AtLeastZero = 0
+    pieces: Positive = 16
+    probes: Positive = 64
+    iterations: Positive = 20

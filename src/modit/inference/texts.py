@@ -17,8 +17,12 @@ class TextQuery:
         text: With a letter or digit.
         k: Items wanted, >= 1.
         judged: Rows whose scores are wanted too, whether they are among the k or not, int64 [m].
+        exclude: Rows that are no result, int64 [e].
+        allowed: bool [N], the rows that may be results; None for all.
     """
 
     text: str
     k: int
     judged: np.ndarray = field(default_factory=lambda: _NO_ROWS)
+    exclude: np.ndarray = field(default_factory=lambda: _NO_ROWS)
+    allowed: np.ndarray | None = None

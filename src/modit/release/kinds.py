@@ -1,6 +1,7 @@
 """The kinds of retrievers that can be released: what a bundle of each consists of, and which steps judged it.
 
-A kind is one entry of `KINDS`. Bundle, gate, registry, promotion and service are the same code for all of them.
+A kind is one entry of `KINDS`. Bundle, registry, promotion and service are the same code for all of them. Kinds that
+are judged once for a catalogue share their steps, too, and their artifacts are named by one rule (`_judged_once`).
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modit.core.names import NEXT_ITEM, REGISTRATIONS
+from modit.core.names import JUDGED_ONCE, NEXT_ITEM, REGISTRATIONS, SEARCH
 
 # Names of kinds, as `bundle.json` has them.
-SAMPLER, SEMANTIC_IDS = "sampler", "semantic_ids"
+SAMPLER, SEMANTIC_IDS, TOWERS = "sampler", "semantic_ids", "towers"
 # Parts that every bundle has: what the figures are in, what the gate wrote, and the items.
 REPORT, VERDICT, CATALOG = "report", "verdict", "catalog"
+# Part of kinds that are judged once: what the service answers from.
+RETRIEVER = "retriever"
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,15 @@ class ReleaseKind:
         parts: What its bundle names, by the part's name.
         model: Part and file whose sha256 is registered as that of the model.
         report_file: The file of the part `report` that holds the figures.
+        name: What stands for a domain, of a kind that is judged once for a catalogue; None of one that is judged for
+            each domain.
+        path: Of the service, where such a kind answers.
+        searched: File of the part `retriever` whose sha256 is registered as that of the index; of a kind that is judged
+            for each domain, the index itself has a digest.
         bundle: Artifact of the bundle.
         verdict: Artifact of the verdict.
         servability: Artifact of the trial.
         registration: Artifact of the registered versions.
-        per_domain: Whether a run has a bundle and a trial for each domain of its catalogue, or one.
         has_space: Whether callers may send vectors, so that its embedding space must stay the champion's.
     """
 
@@ -52,11 +59,13 @@ class ReleaseKind:
     parts: Mapping[str, PartSource]
     model: tuple[str, str]
     report_file: str
+    name: str | None = None
+    path: str = "/v1/retrieve"
+    searched: str = ""
     bundle: str = "bundle"
     verdict: str = "verdict"
     servability: str = "servability"
     registration: str = REGISTRATIONS[0]
-    per_domain: bool = True
     has_space: bool = True
 
     @property
@@ -71,7 +80,12 @@ class ReleaseKind:
 
     def folder_of(self, domain: str) -> str | None:
         """The domain that its artifacts lie under in a run; None where there is one for the run."""
-        return domain if self.per_domain else None
+        return domain if self.name is None else None
+
+    @property
+    def called(self) -> str:
+        """What it is, in words, such as "retriever of the next item"."""
+        return "domain" if self.name is None else JUDGED_ONCE[self.name].replace("retrievers", "retriever")
 
 
 # A generated query and the index that it searches, for each domain. Index and catalogue are shared by the domains of a
@@ -90,27 +104,50 @@ OF_SEEDS = ReleaseKind(
     model=("sampler", "sampler.onnx"),
     report_file="report.json",
 )
-# A decoder of semantic IDs with the IDs of all items: one for the catalogue, and no vector is compared.
-OF_SESSIONS = ReleaseKind(
-    retriever=SEMANTIC_IDS,
-    parts={
-        "retriever": PartSource("exported_retriever"),
-        CATALOG: PartSource("catalog", ("items.parquet",)),
-        REPORT: PartSource("next_item_evaluation"),
-        VERDICT: PartSource("next_item_verdict"),
-    },
-    model=("retriever", "retriever.json"),
-    report_file="evaluation.json",
-    bundle="next_item_bundle",
-    verdict="next_item_verdict",
-    servability="next_item_servability",
-    registration=REGISTRATIONS[1],
-    per_domain=False,
-    has_space=False,
+
+
+def _judged_once(name: str, retriever: str, exported: str, model: str, searched: str, path: str) -> ReleaseKind:
+    """A kind that has one bundle for a catalogue, and compares no vectors of callers.
+
+    Args:
+        name: That it is registered and served as; all artifacts but one begin with it.
+        retriever: Its name in `bundle.json`.
+        exported: The artifact that the service answers from.
+        model: File of this artifact whose sha256 is the model's.
+        searched: File of it whose sha256 is that of what is searched.
+        path: Of the service.
+    """
+    return ReleaseKind(
+        retriever=retriever,
+        parts={
+            RETRIEVER: PartSource(exported),
+            CATALOG: PartSource("catalog", ("items.parquet",)),
+            REPORT: PartSource(f"{name}_evaluation"),
+            VERDICT: PartSource(f"{name}_verdict"),
+        },
+        model=(RETRIEVER, model),
+        report_file="evaluation.json",
+        name=name,
+        path=path,
+        searched=searched,
+        bundle=f"{name}_bundle",
+        verdict=f"{name}_verdict",
+        servability=f"{name}_servability",
+        registration=f"{name}_registration",
+        has_space=False,
+    )
+
+
+# A decoder of semantic IDs with the IDs of all items.
+OF_SESSIONS = _judged_once(
+    NEXT_ITEM, SEMANTIC_IDS, "exported_retriever", "retriever.json", "item_codes.npz", "/v1/recommend"
 )
-KINDS = (OF_SEEDS, OF_SESSIONS)
+# Two text towers with their index, fused with BM25; search.json has the digests of all their files.
+OF_TEXTS = _judged_once(SEARCH, TOWERS, "exported_towers", "search.json", "search.json", "/v1/search")
+KINDS = (OF_SEEDS, OF_SESSIONS, OF_TEXTS)
+_BY_NAME = {kind.name: kind for kind in KINDS if kind.name}
 
 
 def kind_of(domain: str) -> ReleaseKind:
-    """The kind that answers for a domain, or for `next_item`."""
-    return OF_SESSIONS if domain == NEXT_ITEM else OF_SEEDS
+    """The kind that answers for a domain, or for one of `modit.core.names.JUDGED_ONCE`."""
+    return _BY_NAME.get(domain, OF_SEEDS)

@@ -92,15 +92,38 @@ class NextItemGateParams(Section):
     minimum_slice_cases: Positive = 20
 
 
+class SearchGateParams(Section):
+    """Section `gate_search`: what the quality key asks of a retriever by text (docs/explanation/gate.md).
+
+    Shares of NDCG@10 and of Recall@100, not points.
+
+    Attributes:
+        minimum_cases: fewest test queries that a verdict may rest on.
+        ndcg_margin: how far NDCG@10 may be below BM25's and the champion's, at the low end of the interval.
+        recall_margin: the same for Recall@100. In one of the two an interval must lie above BM25's.
+        noise_floor: how far NDCG@10 of a slice may be below the champion, at the high end of the interval.
+        lost_items: most of the champion's items that the candidate's catalogue may lack, as a share.
+        minimum_slice_cases: fewest queries of a slice that is judged; a smaller one is shown.
+    """
+
+    minimum_cases: Positive = 100
+    ndcg_margin: Share = 0.005
+    recall_margin: Share = 0.01
+    noise_floor: Share = 0.005
+    lost_items: Share = 0.1
+    minimum_slice_cases: Positive = 20
+
+
 class ServabilityParams(Section):
     """Section `servability`: budgets of a model that is tried as the service would run it (docs/explanation/gate.md).
 
     Attributes:
         p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take, and as many reranked ones;
-            of a retriever of the next item, single sessions of as many items as it reads.
+            of a retriever of the next item, single sessions of as many items as it reads, and of one by text, single
+            texts of as many words.
         memory_mb: most memory of the process, MiB, besides `index_copies` times the index.
-        index_copies: how often the index (of a retriever of the next item, all its files) may lie in memory while it is
-            loaded.
+        index_copies: how often the index (of retrievers of the next item and by text, all files) may lie in memory
+            while it is loaded.
         k: items asked for.
         warmup: queries before those that are timed.
         queries: timed queries of a round.

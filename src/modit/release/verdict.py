@@ -18,6 +18,8 @@ Json = dict[str, Any]
 VERDICT_FILE = "verdict.json"
 # Statuses of a domain. A run has PASS or FAIL.
 PASS, FAIL, SKIPPED, FAILED = "PASS", "FAIL", "SKIPPED", "FAILED"
+# Figures of rows, as verdicts of kinds that are judged once have them, and as people read them.
+FIGURES = {"recall_at_10": "Recall@10", "ndcg_at_10": "NDCG@10", "recall_at_100": "Recall@100"}
 # Most lines that a terminal shows of a verdict; `verdict.txt` has all.
 MOST_LINES = 25
 _MOST_REASONS = 3
@@ -100,11 +102,17 @@ def _split_sentence(split: str, figures: Json) -> str:
 
 
 def _table(rows: Sequence[Json]) -> Iterator[str]:
-    """The rows of a table of Recall@10, as in the evaluation; nothing for domains, which have splits instead."""
+    """The rows of a table of figures, as in the evaluation; nothing for domains, which have splits instead."""
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         between = "" if row["low"] is None else f"  ({row['low']:.4f} to {row['high']:.4f})"
-        yield f"{row['name']:<{width}}  Recall@10 {row['recall_at_10']:.4f}{between}"
+        first, *others = (f"{name} {value:.4f}" for name, value in figures_of(row).items())
+        yield "  ".join([f"{row['name']:<{width}}", first + between, *others])
+
+
+def figures_of(row: Json) -> dict[str, float]:
+    """Figures of a row of a verdict by their names; the first is that of the interval."""
+    return {name: row[key] for key, name in FIGURES.items() if key in row}
 
 
 def judged_in_words(domain: Json) -> list[str]:

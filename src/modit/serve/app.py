@@ -30,6 +30,8 @@ from modit.serve.schema import (
     RequestError,
     RetrieveAnswer,
     RetrieveRequest,
+    SearchAnswer,
+    SearchRequest,
     expect_range,
     shown,
 )
@@ -42,7 +44,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "The body is not text in UTF-8.",
         401: "The key or token is missing, unknown or expired.",
-        404: "There is no such domain, or no retriever of the next item.",
+        404: "There is no such domain, or no retriever of the next item or by text.",
         413: "The body is too long.",
         422: "A value is not allowed.",
         429: "The client sends too many requests.",
@@ -110,6 +112,36 @@ async def recommend_batch(asked: BatchRequest[RecommendRequest], request: Reques
     If one request is refused, the whole batch is refused.
     """
     answers = await _answers(request, request.app.state.service.recommend, asked.requests, "requests.{}.")
+    return _as_json(BatchAnswer[Any](answers=answers))
+
+
+@router.post(
+    "/v1/search",
+    response_model=SearchAnswer,
+    responses=_PROBLEMS,
+    summary="Find items that a text describes",
+)
+async def search(asked: SearchRequest, request: Request) -> Response:
+    """Fuses two lists: items whose titles share words with the text, and the nearest ones by two text towers.
+
+    The same request gets the same answer as long as the same version answers.
+    """
+    [answer] = await _answers(request, request.app.state.service.search, [asked])
+    return _as_json(answer)
+
+
+@router.post(
+    "/v1/search/batch",
+    response_model=BatchAnswer[SearchAnswer],
+    responses=_PROBLEMS,
+    summary="Send several search requests at once",
+)
+async def search_batch(asked: BatchRequest[SearchRequest], request: Request) -> Response:
+    """Faster than single requests: the towers read all texts at once.
+
+    If one request is refused, the whole batch is refused.
+    """
+    answers = await _answers(request, request.app.state.service.search, asked.requests, "requests.{}.")
     return _as_json(BatchAnswer[Any](answers=answers))
 
 

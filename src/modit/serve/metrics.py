@@ -31,6 +31,9 @@ SEEDS = Counter("modit_seeds", "Seeds by id, by where they were read", ["source"
 SESSION_ITEMS = Counter(
     "modit_session_items", "Items of sessions, by whether the catalogue has them", ["result"], registry=REGISTRY
 )
+QUERY_WORDS = Counter(
+    "modit_query_words", "Words of searched texts, by whether a title has them", ["result"], registry=REGISTRY
+)
 LOOKUPS = Counter("modit_feature_lookups", "Look-ups of seeds in the feature store", ["result"], registry=REGISTRY)
 LOOKUP_SECONDS = Histogram(
     "modit_feature_lookup_seconds", "Time of a look-up in the feature store", buckets=_BUCKETS, registry=REGISTRY
@@ -41,6 +44,7 @@ for _counter, _values in (
     (RELOADS, ("loaded", "failed")),
     (SEEDS, ("features", "bundle")),
     (SESSION_ITEMS, ("known", "unknown")),
+    (QUERY_WORDS, ("known", "unknown")),
     (LOOKUPS, ("answered", "refused", "failed", "skipped")),
 ):
     for _value in _values:

@@ -1,7 +1,8 @@
 """Requests and answers of the API as JSON, and the refusal of a request.
 
 What every task has in common (which items may be results, how many, which version answered) is in `ItemsRequest` and
-`ItemsAnswer`. A task adds what its caller gives: `RetrieveRequest` a domain and seeds, `RecommendRequest` a session.
+`ItemsAnswer`. A task adds what its caller gives: `RetrieveRequest` a domain and seeds, `RecommendRequest` a session,
+`SearchRequest` a text.
 """
 
 from __future__ import annotations
@@ -158,6 +159,15 @@ class RecommendRequest(ItemsRequest):
     )
 
 
+class SearchRequest(ItemsRequest):
+    """Asks for items that a text describes."""
+
+    text: str = Field(
+        description="What is searched for, with a letter or digit. Case, accents and punctuation do not count; of a "
+        "text that is longer than the model reads, the first words count."
+    )
+
+
 class ResultItem(BaseModel):
     """A result."""
 
@@ -185,6 +195,17 @@ class RecommendedItem(BaseModel):
     title: str | None = Field(None, description="Its title, where the catalogue has one.")
 
 
+class FoundItem(BaseModel):
+    """An item that a text describes."""
+
+    item_id: str = Field(description="Id of the item.")
+    score: float = Field(
+        description="What the items are ordered by: the sum of 1 / (constant + rank) over the lists that it is in, by "
+        "words and by the towers. Scores of other requests cannot be compared with it."
+    )
+    title: str | None = Field(None, description="Its title, where the catalogue has one.")
+
+
 ItemT = TypeVar("ItemT", bound=BaseModel)
 
 
@@ -207,7 +228,10 @@ class ItemsAnswer(BaseModel, Generic[ItemT]):
     model: str = Field(description='Registered name of the model that answered; "untrained" for none.')
     version: int = Field(description="Version of the model; 0 for none.")
     alias: str = Field(description='Alias that names the version; "untrained" for none.')
-    index_digest: str = Field(description="Digest of the index that was searched, or of the semantic IDs of all items.")
+    index_digest: str = Field(
+        description="Digest of the index that was searched, of the semantic IDs of all items, or of all files of a "
+        "retriever by text."
+    )
 
 
 class RetrieveAnswer(ItemsAnswer[ResultItem]):
@@ -230,6 +254,16 @@ class RecommendAnswer(ItemsAnswer[RecommendedItem]):
 
     items_read: int = Field(description="How many items of the session the model read: its last ones that are known.")
     ignored_item_ids: list[str] = Field(description="Ids of the session that the model does not know, in their order.")
+
+
+class SearchAnswer(ItemsAnswer[FoundItem]):
+    """The answer to a request with a text."""
+
+    words_read: int = Field(description="How many words of the text the model read: its first ones.")
+    unknown_words: list[str] = Field(
+        description="Words of the text that no title has, in their order. Where that is all of them, the towers answer "
+        "alone, by parts of words."
+    )
 
 
 R = TypeVar("R", bound=ItemsRequest)

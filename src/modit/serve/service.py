@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from modit.core.names import NEXT_ITEM
 from modit.release.bundle.loading import Release, SeedsRelease
 from modit.release.kinds import kind_of
 from modit.serve.feature_seeds import FeatureSeeds
@@ -18,6 +17,7 @@ from modit.serve.releases import AskRegistry, Releases, ask_registry
 from modit.serve.request_log import LoggedRequest, RequestLog
 from modit.serve.retrieve import RetrieveTask
 from modit.serve.schema import RequestError, retry_after, shown
+from modit.serve.search import SearchTask
 from modit.serve.settings import Settings
 from modit.serve.tasks import A, L, Placed, Q, R, Task, TaskQuery
 from modit.serve.workers import Workers
@@ -33,6 +33,7 @@ class Service:
         features: the online store that seeds are read from, or None.
         retrieve: the task of `/v1/retrieve`.
         recommend: the task of `/v1/recommend`.
+        search: the task of `/v1/search`.
     """
 
     def __init__(self, settings: Settings, ask: AskRegistry | None = None) -> None:
@@ -60,6 +61,7 @@ class Service:
             self._running.callback(self.features.close)
         self.retrieve = RetrieveTask(settings.limits, self.features)
         self.recommend = RecommendTask(settings.limits)
+        self.search = SearchTask(settings.limits)
         self._running.enter_context(self.workers)
         follow = (settings.reload_seconds, stopped)
         threading.Thread(target=self.releases.follow, args=follow, name="watcher", daemon=True).start()
@@ -143,7 +145,7 @@ class Service:
         """What answers for a domain.
 
         Args:
-            domain: its name, or `next_item`.
+            domain: its name, or what stands for one.
             answered_by: the kind of release that is needed.
 
         Raises:
@@ -156,14 +158,14 @@ class Service:
         known = None if state.wanted is None else {*state.wanted, *self.settings.verdicts}
         wanted = None if known is None else sorted(each for each in known if kind_of(each) is kind)
         if kind_of(domain) is kind and (wanted is None or domain in wanted):
-            what = "The retriever of the next item" if domain == NEXT_ITEM else f"The domain {shown(domain)}"
+            what = f"The {kind.called}" if kind.name else f"The domain {shown(domain)}"
             message = f"{what} has no release yet; /readyz says why. Try again in a moment."
             later = retry_after(self.settings.reload_seconds)
             raise RequestError("domain", domain, "a domain that has a release", 503, later, message)
         served = ", ".join(wanted or ())
-        if domain == NEXT_ITEM and kind_of(domain) is kind:
-            message = f"There is no retriever of the next item: no model modit-{NEXT_ITEM} is served."
-            raise RequestError("path", "/v1/recommend", "/v1/retrieve", 404, message=message)
+        if kind.name:
+            message = f"There is no {kind.called}: no model modit-{kind.name} is served."
+            raise RequestError("path", kind.path, "/v1/retrieve", 404, message=message)
         found = f"the domains are {served}" if served else "there is none yet"
         message = f"There is no domain {shown(domain)}; {found}."
         raise RequestError("domain", domain, served or "none yet", 404, message=message)

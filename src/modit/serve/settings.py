@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from modit.core.errors import ConfigError
 from modit.core.machine import usable_cores
-from modit.core.names import DOMAIN_NAME, NEXT_ITEM
+from modit.core.names import DOMAIN_NAME, JUDGED_ONCE
 from modit.release.model_registry.registry_access import TRACKING_VARIABLE
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
@@ -25,6 +25,7 @@ class Limits:
         conditions: of a filter.
         session: items of a session.
         text: characters that a title is to contain.
+        query: characters of a text that is searched for.
         batch: requests in a batch.
     """
 
@@ -35,6 +36,7 @@ class Limits:
     session: int = 1_000
     conditions: int = 16
     text: int = 200
+    query: int = 1_000
     batch: int = 64
     body_bytes: int = 4 * 2**20
 
@@ -82,7 +84,8 @@ class Settings:
         for name, file in self.verdicts.items():
             allowed = "DOMAIN=FILE, a name of lower-case letters, digits and underscores and the address of a file"
             _require("--verdicts", f"{name}={file}", bool(file and DOMAIN_NAME.fullmatch(name)), allowed)
-            _require("--verdicts", name, name != NEXT_ITEM, "another name: retrievers of the next item have this one")
+            allowed = f"another name: {JUDGED_ONCE.get(name)} have this one"
+            _require("--verdicts", name, name not in JUDGED_ONCE, allowed)
             _require("--verdicts", name, name not in (self.domains or ()), "a domain that --domains does not name")
         _require("--port", self.port, 0 <= self.port < 2**16, "0..65535")
         _require("--threads", self.threads, self.threads >= 1, ">= 1")

@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modit.towers.ngrams import PADDING, bags, padded, words_of
+from modit.data.ngrams import PADDING, Side, bags, padded, words_of
 from modit.train.checkpoint import load_network
 
-Side = Literal["query", "item"]
 MODEL_FILE = "model.pt"
 _TEXTS_AT_ONCE = 1_024
 
@@ -60,7 +59,11 @@ class Tower(nn.Module):
 
     def forward(self, ngrams: Tensor) -> Tensor:
         """Unit vectors [B, d] of bags int64 [B, W]."""
-        state = self.dropout(self.norm(self.ngrams(ngrams)))
+        return self.head(self.ngrams(ngrams))
+
+    def head(self, summed: Tensor) -> Tensor:
+        """Unit vectors [B, d] of the sums of the n-grams' vectors [B, width]."""
+        state = self.dropout(self.norm(summed))
         return F.normalize(self.skip(state) + self.down(F.gelu(self.up(state))), dim=-1)
 
 
@@ -74,7 +77,11 @@ class TextTowers(nn.Module):
 
     def forward(self, ngrams: Tensor, side: Side) -> Tensor:
         """Unit vectors [B, d] of bags int64 [B, W], by the tower of one side."""
-        return self.towers["query" if self.config.siamese else side](ngrams)
+        return self.of(side)(ngrams)
+
+    def of(self, side: Side) -> Tower:
+        """The tower of one side."""
+        return cast("Tower", self.towers["query" if self.config.siamese else side])
 
     def encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
         """Unit vectors float32 [n, d] of texts, in evaluation mode.

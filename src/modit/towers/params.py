@@ -1,4 +1,4 @@
-"""Sections of `params.yaml`: the text towers with their training, and the index over their vectors."""
+"""Section `train_towers` of `params.yaml`: the text towers with their training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from modit.core.params import AtLeastZero, Positive, Section, Share, Weight
+from modit.core.params import Positive, Share, Weight
 from modit.train.params import LoopParams
 
 
@@ -54,24 +54,3 @@ class TowersParams(LoopParams):
                 f"irrelevant_max is {self.irrelevant_max}; allowed: at most relevant_min, {self.relevant_min}"
             )
         return self
-
-
-class ConsistentIndexParams(Section):
-    """Section `stage_consistent_index`: inverted lists by the query view, residual codes in the item view.
-
-    Attributes:
-        space: of the lists: query (consistent) or item (the usual index, by item vectors alone).
-        residual: what is taken from an item's vector before it is quantised: mean (of the item vectors of its list) or
-            centroid (of the list, in the space of `space`; the other reading of the paper).
-        lists: inverted lists; 0 for four times the square root of the number of items.
-        pieces: of a vector that product quantisation codes one by one, a byte each.
-        probes: lists that a query visits.
-        iterations: of both k-means.
-    """
-
-    space: Literal["query", "item"] = "query"
-    residual: Literal["mean", "centroid"] = "mean"
-    lists: AtLeastZero = 0
-    pieces: Positive = 16
-    probes: Positive = 16
-    iterations: Positive = 20

@@ -13,8 +13,8 @@ from torch import Tensor
 from modit.core.errors import InsufficientDataError
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
+from modit.data.ngrams import bags, padded, words_of
 from modit.towers.encoder import TextTowers, TowersConfig
-from modit.towers.ngrams import bags, padded, words_of
 from modit.towers.params import TowersParams
 from modit.train.loop import Batch
 

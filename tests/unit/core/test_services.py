@@ -28,8 +28,10 @@ ALL = {name: f"value of {name}" for service in SERVICES.values() for name in ser
 REACHED = {
     "fetch_champion": {REGISTRY},
     "fetch_next_item_champion": {REGISTRY},
+    "fetch_search_champion": {REGISTRY},
     "fetch_starting_point": {REGISTRY},
     "register_next_item": {REGISTRY},
+    "register_search": {REGISTRY},
     "publish_features": {FEATURE_STORE, REGISTRY},
     "register": {REGISTRY},
 }

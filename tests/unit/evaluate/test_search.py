@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.evaluate.params import SearchParams
-from modit.evaluate.search.rows import Bm25Scorer, FusedRow, FusedScorer, ScoredTexts
+from modit.evaluate.search.rows import FUSION_GRID, FusedRow, ScoredTexts
 from modit.evaluate.search.task import SearchTask, ndcg
 from modit.inference.texts import TextQuery
+from modit.inference.word_index import WordIndex
+from tests.unit.serve.text_bundles import retriever_of
 
 TITLES = ["red paint", "red brush", "green paint can", "blue hammer", "paint"]
 TIES = np.array([0.5, 0.4, 0.3, 0.2, 0.1])
@@ -50,7 +52,7 @@ def test_equal_scores_share_their_gains_so_that_a_row_that_knows_nothing_gains_n
 
 
 def test_bm25_prefers_rare_words_and_short_titles_and_knows_texts_of_no_known_word():
-    scores = Bm25Scorer(TITLES, 1.2, 0.75).scores(["red paint", "paint", "молоток zzz"])
+    scores = WordIndex.build(TITLES, 1.2, 0.75).scores(["red paint", "paint", "молоток zzz"])
     assert scores[0].argmax() == 0 and scores[1].argmax() == 4
     assert (scores[2] == 0).all() and scores.shape == (3, 5)
 
@@ -61,14 +63,12 @@ def test_of_equal_scores_the_hash_of_the_id_decides_and_judged_items_have_their_
     assert found.judged.tolist() == [1.0, 2.0]
 
 
-def test_fusion_is_the_sum_of_reciprocal_ranks_and_its_row_answers_at_each_constant_alike():
-    scorers = [Fixed(5, 4, 3, 2, 1), Fixed(1, 5, 2, 3, 4)]
-    scores = FusedScorer(scorers, TIES, 60.0).scores(["paint"])
-    np.testing.assert_allclose(scores[0, :2], [1 / 61 + 1 / 65, 1 / 62 + 1 / 61], rtol=1e-6)
-    row, request = FusedRow("both", scorers, TIES), TextQuery("paint", 5)
-    for setting, (answer,) in zip(row.grid, row.answers([request]), strict=True):
+def test_the_fused_row_answers_at_each_constant_as_it_is_built():
+    row = FusedRow(retriever_of(TITLES, np.arange(5).astype(str), 0))
+    request = TextQuery("red paint", 5, np.array([0, 4]))
+    for setting, (answer,) in zip(FUSION_GRID, row.answers([request]), strict=True):
         (built,) = row.build(setting).retrieve([request])
-        assert answer.rows.tolist() == built.rows.tolist()
+        assert answer.rows.tolist() == built.rows.tolist() and answer.judged.tolist() == built.judged.tolist()
 
 
 def queries() -> JudgedQueries:

@@ -1,4 +1,4 @@
-"""Runs that hold what is promoted and served of a retriever of the next item: a real export of a tiny decoder."""
+"""Runs that hold what is promoted and served of retrievers that are judged once: real exports of tiny networks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import numpy as np
 import torch
 
 from modit.core.artifacts import ArtifactStore, Manifest, digest_of_files, list_files
-from modit.core.names import NEXT_ITEM
 from modit.core.storage import Storage
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.data.sessions import Sessions
 from modit.export.next_item import export_decoder
 from modit.index.item_codes import CODES_FILE, order_of_ties
+from modit.index.item_neighbours import ItemNeighbours
 from modit.index.quantizer import QUANTIZER_FILE
 from modit.inference.answers import Answer, save_answers
 from modit.inference.next_item import load_next_item
 from modit.inference.next_item_files import PARITY_FILE, NextItemInfo, item_ids_digest
 from modit.inference.sessions import SessionQuery
 from modit.release.bundle.bundle import Bundle
-from modit.release.bundle.making import Ingredients, exported_digests, make_next_item_bundle
-from modit.release.kinds import OF_SESSIONS
+from modit.release.bundle.judged_once import exported_digests
+from modit.release.bundle.making import Ingredients, make_bundle_judged_once
+from modit.release.kinds import OF_SESSIONS, REPORT, RETRIEVER, VERDICT
 from modit.release.model_registry.model_version import NamedVersion, Submission
 from modit.semantic_ids.decoder import Decoder, DecoderConfig
 from modit.semantic_ids.params import TokenizerParams
@@ -38,13 +39,17 @@ PARITY = {"status": "passed", "greatest_difference": 1e-6}
 
 
 class SessionBundle:
-    """A run with the bundle of a retriever of the next item.
+    """A run with the bundle of a retriever of the next item; another kind is a sub-class.
 
     Attributes:
+        kind: of the retriever.
         run: its address.
         catalog: its items, and some sessions.
         store: its artifacts.
     """
+
+    kind = OF_SESSIONS
+    row = {"name": "Semantic IDs + neighbours", "recall_at_10": 0.1, "low": 0.05, "high": 0.15}
 
     def __init__(
         self,
@@ -63,18 +68,33 @@ class SessionBundle:
         """
         self.run, self.scratch, self.days = run, scratch, Days(date(2026, 1, 1), ends) if ends else None
         self.store = ArtifactStore(Storage(run), scratch / "cache")
-        self.catalog = _with_sessions(make_catalog(0), left_out)
-        made_for = {"catalog": self.put("catalog", self.catalog.save).digest}
-        self.put("exported_retriever", lambda folder: export(folder, self.catalog, seed), made_for)
-        exported = self.folder("exported_retriever")
-        measured = exported_digests(exported) | {"may_repeat": may_repeat}
-        self.put("next_item_evaluation", lambda folder: write_json(folder / "evaluation.json", measured))
-        rows = [{"name": "Semantic IDs + AdaGRPO", "recall_at_10": 0.1, "low": 0.05, "high": 0.15}]
-        judged = {"status": status, "reasons": ["It was judged."], "figures": {}, "splits": {}, "rows": rows}
+        self.catalog = self.make_catalog(left_out)
+        made_for = {"catalog": self.put("catalog", self.save_catalog).digest}
+        self.put(self.artifact(RETRIEVER), lambda folder: self.export(folder, seed), made_for)
+        exported = self.folder(self.artifact(RETRIEVER))
+        measured = exported_digests(self.kind, exported) | {"may_repeat": may_repeat}
+        self.put(self.artifact(REPORT), lambda folder: write_json(folder / "evaluation.json", measured))
+        judged = {"status": status, "reasons": ["It was judged."], "figures": {}, "splits": {}, "rows": [self.row]}
         judged["champion"] = None if champion is None else {"version": champion}
-        verdict = {"status": status, "domains": {NEXT_ITEM: judged}}
-        self.put("next_item_verdict", lambda folder: write_json(folder / "verdict.json", verdict))
-        self.put("next_item_bundle", self._bind)
+        verdict = {"status": status, "domains": {self.kind.name: judged}}
+        self.put(self.artifact(VERDICT), lambda folder: write_json(folder / "verdict.json", verdict))
+        self.put(self.kind.bundle, self._bind)
+
+    def make_catalog(self, left_out: int) -> Catalog:
+        """The items, without the first `left_out`."""
+        return _with_sessions(make_catalog(0), left_out)
+
+    def save_catalog(self, folder: Path) -> None:
+        """Writes the artifact `catalog`."""
+        self.catalog.save(folder)
+
+    def export(self, folder: Path, seed: int) -> None:
+        """Writes the exported artifact."""
+        export(folder, self.catalog, seed)
+
+    def artifact(self, part: str) -> str:
+        """Of a part of the bundle."""
+        return self.kind.parts[part].artifact
 
     def put(self, name: str, write: Callable[[Path], Any], inputs: dict[str, str] | None = None) -> Manifest:
         """Writes an artifact as a step does."""
@@ -91,9 +111,9 @@ class SessionBundle:
         return Path(self.run) / artifact
 
     def _bind(self, folder: Path) -> None:
-        parts = OF_SESSIONS.parts.items()
+        parts = self.kind.parts.items()
         made_of = Ingredients(
-            domain=NEXT_ITEM,
+            domain=self.kind.name,
             folders={name: self.folder(part.artifact) for name, part in parts},
             manifests={name: self.store.get(part.artifact) for name, part in parts},
             params={},
@@ -101,12 +121,12 @@ class SessionBundle:
             days=self.days,
         )
         run = {"catalogue": "books", "preset": "tiny", "seed": 0}
-        make_next_item_bundle(folder, made_of, Sessions(self.catalog.sequences), run)
+        make_bundle_judged_once(folder, made_of, run)
 
     @property
     def manifest(self) -> Bundle:
         """Content of `bundle.json`."""
-        return Bundle.load(self.folder("next_item_bundle"))
+        return Bundle.load(self.folder(self.kind.bundle))
 
     @property
     def digests(self) -> dict[str, str]:
@@ -123,13 +143,13 @@ class SessionBundle:
     def named(self, version: int = 1, **tags: str) -> NamedVersion:
         """The version as a registry names it."""
         digests = {f"{name}_digest": value for name, value in self.digests.items()}
-        return NamedVersion(f"modit-{NEXT_ITEM}", version, "champion", {"run_uri": self.run} | digests | tags)
+        return NamedVersion(f"modit-{self.kind.name}", version, "champion", {"run_uri": self.run} | digests | tags)
 
     def submission(self) -> Submission:
         """For a real registry."""
-        file, card = self.folder("exported_retriever") / "retriever.json", self.folder("next_item_bundle")
-        text = (card / "model_card.md").read_text()
-        return Submission(NEXT_ITEM, self.manifest.status, self.run, self.digests, {}, (file,), card=text)
+        file = self.folder(self.artifact(RETRIEVER)) / self.kind.model[1]
+        text = (self.folder(self.kind.bundle) / "model_card.md").read_text()
+        return Submission(self.kind.name, self.manifest.status, self.run, self.digests, {}, (file,), card=text)
 
 
 def export(folder: Path, catalog: Catalog, seed: int) -> None:
@@ -156,6 +176,8 @@ def export(folder: Path, catalog: Catalog, seed: int) -> None:
     export_decoder(model, folder)
     quantizer.save(folder / QUANTIZER_FILE)
     codes.save(folder / CODES_FILE)
+    none = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    ItemNeighbours(np.zeros(len(catalog) + 1, np.int64), *none, 1.0, 0.0).save(folder)
     write_json(folder / PARITY_FILE, PARITY)
     NextItemInfo(
         vocabulary=config.vocabulary,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from modit.client import Client, session_request
 from modit.core.errors import ArtifactError
 from modit.inference.next_item import load_next_item
 from modit.inference.sessions import SessionQuery
+from modit.release.bundle.canaries import SessionCanary, ask_session, expect_lists
 from modit.release.bundle.loading import NextItemRelease, ReleaseSource, load_release
 from tests.unit.serve.conftest import LIMITS, listening, running, wait_until
 from tests.unit.serve.session_bundles import SESSION_ITEMS, SessionBundle
@@ -223,11 +225,12 @@ def test_a_retriever_that_answers_its_canaries_otherwise_is_refused(make):
     stored = json.loads(canaries.read_text())
     assert stored[0]["session"] == [] and len(stored) == 9
     assert json.loads((Path(other.run) / "next_item_bundle" / "canaries.json").read_text()) != stored
-    from modit.release.bundle.canaries import SessionCanary, expect_recommendations
-
     release = load_release(ReleaseSource.of(other.named()))
+    again = partial(ask_session, release.retriever, release.items)
     with pytest.raises(ArtifactError, match="it: canary 0 answers"):
-        expect_recommendations([SessionCanary(**each) for each in stored], release.retriever, release.items, "it")
+        expect_lists([SessionCanary(**each) for each in stored], again, "it")
+    with pytest.raises(ArtifactError, match="it: canary 0: the catalogue has no item 'nobody'"):
+        expect_lists([SessionCanary(["nobody"], [], [])], again, "it")
 
 
 def test_client_and_command_ask_with_a_session(sessions, capsys):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from modit.core.errors import ContractError, InsufficientDataError
 from modit.data.judged_queries import QueryPart
+from modit.data.ngrams import PADDING, WORDS_MAX, bags, padded, words_of
 from modit.towers.alignment import misalignment
 from modit.towers.encoder import load_towers
-from modit.towers.ngrams import PADDING, WORDS_MAX, bags, padded, words_of
 from modit.towers.params import TowersParams
 from modit.towers.training import QueryItemPairs, infonce, new_towers, triplet
 from modit.train.loop import step_generator, train

@@ -1,22 +1,21 @@
-"""The rows of the task `search`: BM25, towers by exact and by indexed search, and two lists fused."""
+"""The rows of the task `search`: BM25, towers by exact and by indexed search, and both fused."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-import bm25s
 import numpy as np
 
-from modit.data.hashing import hash_unit
-from modit.evaluate.search.names import BM25
+from modit.evaluate.search.names import BM25, FUSED
 from modit.evaluate.task import Kind, Setting
+from modit.index.consistent_index import ConsistentIndex
 from modit.inference.retrieval import SearchResult
+from modit.inference.search import SearchRetriever
 from modit.inference.texts import TextQuery
-from modit.towers.consistent_index import ConsistentIndex
+from modit.inference.word_index import WordIndex
 from modit.towers.encoder import TextTowers
-from modit.towers.ngrams import words_of
 
 _NO_QUERY = np.empty(0, np.float32)
 _TEXTS_AT_ONCE = 64
@@ -63,11 +62,6 @@ def best_of(scores: np.ndarray, request: TextQuery, ties: np.ndarray) -> SearchR
     return SearchResult(_NO_QUERY, best, scores[best], judged=scores[request.judged])
 
 
-def ties_of(item_ids: np.ndarray) -> np.ndarray:
-    """The order of items of equal score, float64 [N]."""
-    return hash_unit(item_ids, "search-ties")
-
-
 @dataclass(frozen=True, eq=False)
 class TowerScorer:
     """Inner products of the query tower's vector with those of all items.
@@ -110,22 +104,6 @@ class IndexedTowers:
         ]
 
 
-class Bm25Scorer:
-    """BM25 over the words of titles, in the variant of Lucene (package bm25s)."""
-
-    def __init__(self, titles: Sequence[str], k1: float, b: float) -> None:
-        self._model, self._items = bm25s.BM25(method="lucene", k1=k1, b=b), len(titles)
-        self._model.index([words_of(title) for title in titles], show_progress=False)
-
-    def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """The score of every item for each text, float32 [b, N]; 0 where they share no word."""
-        return np.stack([self._score(words_of(text)) for text in texts])
-
-    def _score(self, words: list[str]) -> np.ndarray:
-        known = [word for word in words if word in self._model.vocab_dict]
-        return self._model.get_scores(known) if known else np.zeros(self._items, np.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class Bm25Row:
     """BM25, with its two numbers chosen on validation.
@@ -143,7 +121,7 @@ class Bm25Row:
 
     def build(self, setting: Setting) -> ScoredTexts:
         """The retriever at a setting."""
-        return ScoredTexts(Bm25Scorer(self.titles, **setting), self.ties)
+        return ScoredTexts(WordIndex.build(self.titles, **setting), self.ties)
 
     def answers(self, requests: Sequence[TextQuery]) -> Iterator[list[SearchResult]]:
         """Answers all requests at each setting of the grid in turn."""
@@ -152,70 +130,26 @@ class Bm25Row:
 
 
 @dataclass(frozen=True, eq=False)
-class FusedScorer:
-    """Reciprocal rank fusion: the sum of 1 / (constant + rank) over the lists, ranks from 1 over all items.
-
-    Attributes:
-        scorers: Whose lists are fused.
-        ties: As in `ScoredTexts`.
-        constant: Of the fusion, >= 0.
-    """
-
-    scorers: Sequence[TextScorer]
-    ties: np.ndarray
-    constant: float
-
-    def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """The fused score of every item for each text, float32 [b, N]."""
-        return fused(self.ranks(texts), self.constant)
-
-    def ranks(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The rank of every item in each list, from 1, int64 [b, N] for each scorer."""
-        order = np.argsort(self.ties)
-        found = []
-        for scorer in self.scorers:
-            ranked = order[np.argsort(-scorer.scores(texts)[:, order], axis=1, kind="stable")]
-            ranks = np.empty_like(ranked)
-            np.put_along_axis(ranks, ranked, np.arange(1, ranked.shape[1] + 1)[None], 1)
-            found.append(ranks)
-        return found
-
-
-def fused(ranks: Sequence[np.ndarray], constant: float) -> np.ndarray:
-    """The sum of 1 / (constant + rank), float32 [b, N]."""
-    return sum(1.0 / (constant + each) for each in ranks).astype(np.float32)  # type: ignore[union-attr]
-
-
-@dataclass(frozen=True, eq=False)
 class FusedRow:
-    """Two lists fused, with the constant chosen on validation.
+    """The lists of BM25 and of the towers fused as they are served, with the constant chosen on validation.
 
     Attributes:
-        name: Of the row.
-        scorers: Whose lists are fused.
-        ties: As in `ScoredTexts`.
+        retriever: At any constant.
     """
 
-    name: str
-    scorers: Sequence[TextScorer]
-    ties: np.ndarray
+    retriever: SearchRetriever
+    name = FUSED
     kind: Kind = "two_stage"
     grid = FUSION_GRID
 
-    def build(self, setting: Setting) -> ScoredTexts:
+    def build(self, setting: Setting) -> SearchRetriever:
         """The retriever at a setting."""
-        return ScoredTexts(FusedScorer(self.scorers, self.ties, **setting), self.ties)
+        return replace(self.retriever, **setting)
 
     def answers(self, requests: Sequence[TextQuery]) -> Iterator[list[SearchResult]]:
-        """Answers all requests at each setting of the grid in turn; lists are ranked once."""
-        found: list[list[SearchResult]] = [[] for _ in self.grid]
-        ranker = FusedScorer(self.scorers, self.ties, 0.0)
-        for part in _parts(requests):
-            ranks = ranker.ranks([request.text for request in part])
-            for results, setting in zip(found, self.grid, strict=True):
-                scores = fused(ranks, setting["constant"])
-                results += [best_of(line, request, self.ties) for line, request in zip(scores, part, strict=True)]
-        yield from found
+        """Answers all requests at each setting of the grid in turn."""
+        for setting in self.grid:
+            yield self.build(setting).retrieve(requests)
 
 
 def _parts(requests: Sequence[TextQuery]) -> Iterator[Sequence[TextQuery]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modit.data.judged_queries import JudgedQueries, QueryPart
+from modit.data.ngrams import words_of
 from modit.evaluate.params import SearchParams
 from modit.evaluate.search.names import BM25, FUSED, SYMMALIGNER
 from modit.evaluate.task import (
@@ -26,7 +27,6 @@ from modit.evaluate.task import (
 )
 from modit.inference.retrieval import SearchResult
 from modit.inference.texts import TextQuery
-from modit.towers.ngrams import words_of
 
 CUTOFFS = (10, 100)
 DEPTH = max(CUTOFFS)
@@ -75,7 +75,7 @@ class SearchTask:
     primary = "ndcg_at_10"
     splits = (QueryPart.TEST,)
     policy, baseline = FUSED, BM25
-    required_models = (SYMMALIGNER,)
+    required_models = (SYMMALIGNER, FUSED)
     figures = (Figure("ndcg_at_10", compared=True), *(Figure(f"recall_at_{k}", compared=True) for k in CUTOFFS))
 
     def cases(self, split: QueryPart) -> CaseSet[TextQuery]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,6 +15,7 @@ from modit.core.errors import ArtifactError
 from modit.inference.items import Items, ItemTable
 from modit.inference.retrieval import Query, Retriever
 from modit.inference.sessions import SessionQuery
+from modit.inference.texts import TextQuery
 from modit.release.documents import parse_document, read_document
 
 K = 10
@@ -22,11 +24,11 @@ TOLERANCE = 1e-3
 
 
 class Answered(Protocol):
-    """What canaries of all kinds have: the ids of what was given, and ids and scores of the items found, best first."""
+    """What canaries of all kinds have: what was given, and ids and scores of the items found, best first."""
 
     @property
     def given(self) -> list[str]:
-        """Ids of the items that the query was made of."""
+        """Ids of the items that the query was made of, or its text."""
 
     @property
     def items(self) -> list[str]:
@@ -66,7 +68,22 @@ class SessionCanary:
         return self.session
 
 
-AnyCanary = TypeVar("AnyCanary", Canary, SessionCanary)
+@dataclass(frozen=True)
+class TextCanary:
+    """A text, and ids and scores of the items found, best first."""
+
+    text: str
+    items: list[str]
+    scores: list[float]
+
+    @property
+    def given(self) -> list[str]:
+        """The text."""
+        return [self.text]
+
+
+AnyCanary = TypeVar("AnyCanary", Canary, SessionCanary, TextCanary)
+ListCanary = SessionCanary | TextCanary
 
 
 def ask(retriever: Retriever[Query], items: Items, seeds: Sequence[str], k: int = K) -> Canary:
@@ -80,13 +97,24 @@ def ask(retriever: Retriever[Query], items: Items, seeds: Sequence[str], k: int 
 def ask_session(
     retriever: Retriever[SessionQuery], items: ItemTable, session: Sequence[str], k: int = K
 ) -> SessionCanary:
-    """Asks as the service does: items by id, all of them known, and none of them among the answers."""
+    """Asks as the service does: items by id, and none of them among the answers.
+
+    Raises:
+        ArtifactError: One is not known.
+    """
+    _expect_known(session, items)
     rows = items.rows_of(session)
     (found,) = retriever.retrieve([SessionQuery(rows, k, rows)])
     return SessionCanary(list(session), items.ids_of(found.rows), found.scores.tolist())
 
 
-def save_canaries(canaries: Sequence[AnyCanary], path: Path) -> None:
+def ask_text(retriever: Retriever[TextQuery], items: ItemTable, text: str, k: int = K) -> TextCanary:
+    """Asks as the service does."""
+    (found,) = retriever.retrieve([TextQuery(text, k)])
+    return TextCanary(text, items.ids_of(found.rows), found.scores.tolist())
+
+
+def save_canaries(canaries: Sequence[Canary | ListCanary], path: Path) -> None:
     """Writes them as JSON."""
     path.write_text(json.dumps([asdict(canary) for canary in canaries], indent=1) + "\n", encoding="utf-8")
 
@@ -110,30 +138,43 @@ def expect_answers(canaries: Sequence[Canary], retriever: Retriever[Query], item
         ArtifactError: A seed is unknown, or a query, a score or an item differs by more than the tolerance.
     """
     for number, canary in enumerate(canaries):
-        _expect_known(canary, items, f"{source}: canary {number}")
+        with _named(f"{source}: canary {number}"):
+            _expect_known(canary.seeds, items)
         now = ask(retriever, items, canary.seeds)
         if not _close(now.query, canary.query):
             raise ArtifactError(f"{source}: canary {number}: the sampler generates another query than the stored one")
         _expect_items(now, canary, f"{source}: canary {number}")
 
 
-def expect_recommendations(
-    canaries: Sequence[SessionCanary], retriever: Retriever[SessionQuery], items: ItemTable, source: str
-) -> None:
-    """As `expect_answers`, of sessions.
+def expect_lists(canaries: Sequence[ListCanary], ask_again: Callable[[Sequence[str]], ListCanary], source: str) -> None:
+    """As `expect_answers`, of canaries that have no query vector.
+
+    Args:
+        canaries: Stored.
+        ask_again: Asks with what a canary was given.
+        source: Name of the release, which messages begin with.
 
     Raises:
         ArtifactError: An item of a session is unknown, or a score or an item differs by more than the tolerance.
     """
     for number, canary in enumerate(canaries):
-        _expect_known(canary, items, f"{source}: canary {number}")
-        now = ask_session(retriever, items, canary.session)
+        with _named(f"{source}: canary {number}"):
+            now = ask_again(canary.given)
         _expect_items(now, canary, f"{source}: canary {number}")
 
 
-def _expect_known(canary: Answered, items: ItemTable, place: str) -> None:
-    if unknown := [name for name, row in zip(canary.given, items.rows_of(canary.given), strict=True) if row < 0]:
-        raise ArtifactError(f"{place}: the catalogue has no item {unknown[0]!r}")
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Puts the place before a message."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise ArtifactError(f"{place}: {error}") from error
+
+
+def _expect_known(item_ids: Sequence[str], items: ItemTable) -> None:
+    if unknown := [name for name, row in zip(item_ids, items.rows_of(item_ids), strict=True) if row < 0]:
+        raise ArtifactError(f"the catalogue has no item {unknown[0]!r}")
 
 
 def _expect_items(now: Answered, canary: Answered, place: str) -> None:

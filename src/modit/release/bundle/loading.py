@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,25 +15,33 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.index.params import RetrievalParams
-from modit.inference.items import Items, ItemTable, load_item_table, load_items
-from modit.inference.next_item import NextItemRetriever, load_next_item
+from modit.inference.items import Items, ItemTable, load_items
+from modit.inference.next_item import NextItemRetriever
 from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.inference.runtime import OnnxSampler, QuerySampler, load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
+from modit.inference.search import SearchRetriever
 from modit.inference.second_stage import ServedSecondStage, served_second_stage
 from modit.metric.calibration import probability
 from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import CANARIES_FILE, PARAMS_FILE, SPACE_FILE, Bundle, expect_part
-from modit.release.bundle.canaries import (
-    Canary,
-    SessionCanary,
-    expect_answers,
-    expect_recommendations,
-    load_canaries,
-)
+from modit.release.bundle.canaries import Canary, K, expect_answers, expect_lists, load_canaries
 from modit.release.bundle.embedding_space import Space
+from modit.release.bundle.judged_once import HOW
 from modit.release.documents import read_strictly
-from modit.release.kinds import CATALOG, OF_SEEDS, OF_SESSIONS, REPORT, SAMPLER, SEMANTIC_IDS, ReleaseKind, kind_of
+from modit.release.kinds import (
+    CATALOG,
+    OF_SEEDS,
+    OF_SESSIONS,
+    OF_TEXTS,
+    REPORT,
+    RETRIEVER,
+    SAMPLER,
+    SEMANTIC_IDS,
+    TOWERS,
+    ReleaseKind,
+    kind_of,
+)
 from modit.release.model_registry.model_version import NamedVersion
 
 _SHARED = ("index", CATALOG)
@@ -92,7 +100,7 @@ class UntrainedFacts(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Release:
-    """What answers for a domain, or for sessions.
+    """What answers for a domain, for sessions or for texts.
 
     Attributes:
         source: The version that it is.
@@ -156,6 +164,18 @@ class NextItemRelease(Release):
     kind: ClassVar[ReleaseKind] = OF_SESSIONS
     retriever: NextItemRetriever
     may_repeat: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SearchRelease(Release):
+    """A retriever by text: a text in, items out.
+
+    Attributes:
+        retriever: Turns a text into rows.
+    """
+
+    kind: ClassVar[ReleaseKind] = OF_TEXTS
+    retriever: SearchRetriever
 
 
 def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Release:
@@ -241,39 +261,34 @@ def _load_seeds_release(opened: _Opened) -> SeedsRelease:
 
 
 def _load_next_item_release(opened: _Opened) -> NextItemRelease:
-    retriever, items = load_sessions_retriever(opened.folders["retriever"], opened.folders[CATALOG])
-    canaries = load_canaries(opened.own / CANARIES_FILE, SessionCanary)
-    expect_recommendations(canaries, retriever, items, opened.source.label)
     judged = read_strictly(opened.folders[REPORT] / NextItemRelease.kind.report_file)
-    return NextItemRelease(
-        source=opened.source,
-        bundle=opened.bundle,
-        items=items,
-        loaded=datetime.now(UTC),
-        retriever=retriever,
-        may_repeat=bool(judged["may_repeat"]),
-    )
+    return NextItemRelease(**_judged_once(opened), may_repeat=bool(judged["may_repeat"]))
+
+
+def _load_search_release(opened: _Opened) -> SearchRelease:
+    return SearchRelease(**_judged_once(opened))
+
+
+def _judged_once(opened: _Opened) -> dict[str, Any]:
+    """What releases of kinds that are judged once have in common, with canaries asked."""
+    how = HOW[opened.source.kind.retriever]
+    retriever, items = how.load(opened.folders[RETRIEVER], opened.folders[CATALOG])
+    canaries = load_canaries(opened.own / CANARIES_FILE, how.canary)
+    expect_lists(canaries, lambda given: how.ask(retriever, items, given, K), opened.source.label)
+    return {
+        "source": opened.source,
+        "bundle": opened.bundle,
+        "items": items,
+        "loaded": datetime.now(UTC),
+        "retriever": retriever,
+    }
 
 
 _LOADERS: Mapping[str, Callable[[_Opened], Release]] = {
     SAMPLER: _load_seeds_release,
     SEMANTIC_IDS: _load_next_item_release,
+    TOWERS: _load_search_release,
 }
-
-
-def load_sessions_retriever(folder: Path, catalog: Path) -> tuple[NextItemRetriever, ItemTable]:
-    """Loads an exported retriever of the next item with one thread, since requests share the cores, and its items.
-
-    Args:
-        folder: Of the artifact `exported_retriever`.
-        catalog: Of the artifact `catalog` that it was made for.
-
-    Raises:
-        ArtifactError: It is missing, damaged, or of other items.
-    """
-    retriever, items = load_next_item(folder, threads=1), load_item_table(catalog)
-    retriever.check_items(items.item_ids)
-    return retriever, items
 
 
 def load_domain_sampler(folder: Path, domain: str) -> OnnxSampler:

@@ -10,25 +10,22 @@ from modit.core.artifacts import Manifest
 from modit.core.errors import ArtifactError
 from modit.core.storage import sha256_of_file
 from modit.core.window import Days
-from modit.data.sessions import SessionPart, Sessions
 from modit.data.splits import HOLDOUTS
-from modit.index.item_codes import CODES_FILE
 from modit.inference.items import Items, load_items
-from modit.inference.next_item_files import RETRIEVER_FILE
 from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.metric.cases import Cases
 from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import CANARIES_FILE, CARD_FILE, PARAMS_FILE, SPACE_FILE, Bundle, Part
-from modit.release.bundle.canaries import Canary, ask, ask_session, save_canaries
+from modit.release.bundle.canaries import Canary, K, ask, save_canaries
 from modit.release.bundle.embedding_space import Space
-from modit.release.bundle.loading import load_domain_sampler, load_sessions_retriever
-from modit.release.bundle.model_card import model_card, next_item_card
+from modit.release.bundle.judged_once import HOW, exported_digests
+from modit.release.bundle.loading import load_domain_sampler
+from modit.release.bundle.model_card import card_judged_once, model_card
 from modit.release.documents import Json, read_strictly, write_document
-from modit.release.kinds import CATALOG, REPORT, VERDICT, PartSource, kind_of
+from modit.release.kinds import CATALOG, REPORT, RETRIEVER, VERDICT, PartSource, kind_of
 from modit.release.verdict import VERDICT_FILE
 
 _CANARY_CASES = 4  # of each hold-out
-_CANARY_SESSIONS = 8
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Ingredients:
     """Inputs of a domain's bundle.
 
     Attributes:
-        domain: That it is for, or `next_item`.
+        domain: That it is for, or what stands for one.
         folders: Part of its kind -> folder with its files.
         manifests: Part of its kind -> its manifest.
         params: All sections that the run's steps read.
@@ -103,35 +100,27 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     return _bound(folder, made_of, card, items.index.digest, space.version)
 
 
-def make_next_item_bundle(folder: Path, made_of: Ingredients, sessions: Sessions, run: Json) -> Bundle:
-    """Writes the bundle of a retriever of the next item into an empty folder; equal ingredients give equal bytes.
+def make_bundle_judged_once(folder: Path, made_of: Ingredients, run: Json) -> Bundle:
+    """Writes the bundle of a kind that is judged once into an empty folder; equal ingredients give equal bytes.
+
+    Canaries ask what its entry of `HOW` takes out of the catalogue.
 
     Args:
         folder: Empty.
-        made_of: The ingredients, of `next_item`.
-        sessions: Of the catalogue; the first histories of test cases, and an empty one, become the canaries.
+        made_of: The ingredients.
         run: `catalogue`, `preset` and `seed` of the run, for the card.
 
     Raises:
         ArtifactError: The artifacts do not belong together; the difference is named.
     """
-    _expect_made_for(made_of, "retriever", "exported retriever", (CATALOG,))
-    retriever, items = load_sessions_retriever(made_of.folders["retriever"], made_of.folders[CATALOG])
-    histories = sessions.histories(SessionPart.TEST)
-    asked = [histories[case] for case in range(min(_CANARY_SESSIONS, len(histories)))]
-    canaries = [ask_session(retriever, items, ids) for ids in ([], *(items.ids_of(rows) for rows in asked))]
-    save_canaries(canaries, folder / CANARIES_FILE)
-    facts = read_strictly(made_of.folders["retriever"] / RETRIEVER_FILE)
-    card = next_item_card(facts, run, made_of.judged, made_of.window, len(items))
-    return _bound(folder, made_of, card, made_of.parts["retriever"].files[CODES_FILE], "")
-
-
-def exported_digests(folder: Path) -> dict[str, str]:
-    """`retriever_digest` and `index_digest` of an exported retriever of the next item, which it is registered with."""
-    return {
-        "retriever_digest": sha256_of_file(folder / RETRIEVER_FILE),
-        "index_digest": sha256_of_file(folder / CODES_FILE),
-    }
+    kind, exported, catalog = kind_of(made_of.domain), made_of.folders[RETRIEVER], made_of.folders[CATALOG]
+    how = HOW[kind.retriever]
+    _expect_made_for(made_of, RETRIEVER, "exported retriever", (CATALOG,))
+    retriever, items = how.load(exported, catalog)
+    save_canaries([how.ask(retriever, items, given, K) for given in how.given(catalog)], folder / CANARIES_FILE)
+    facts = read_strictly(exported / kind.model[1])
+    card = card_judged_once(kind, how.card(facts), run, made_of.judged, made_of.window, len(items))
+    return _bound(folder, made_of, card, exported_digests(kind, exported)["index_digest"], "")
 
 
 def _bound(folder: Path, made_of: Ingredients, card: str, index_digest: str, space: str) -> Bundle:

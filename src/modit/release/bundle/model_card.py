@@ -8,6 +8,8 @@ from modit.evaluate.bootstrap import interval_text
 from modit.inference.sampler_file import SamplerInfo
 from modit.metric.second_stage import SecondStage
 from modit.release.documents import Json
+from modit.release.kinds import ReleaseKind
+from modit.release.verdict import figures_of
 
 _TEMPLATE = """\
 # modit-{domain}
@@ -40,11 +42,10 @@ The code is Apache-2.0. Whether the weights may be passed on depends on the trai
 """
 
 
-_NEXT_ITEM_TEMPLATE = """\
-# modit-next_item
+_JUDGED_ONCE_TEMPLATE = """\
+# modit-{name}
 
-A retriever of the next item. From a session, items by id with the oldest first, it generates semantic IDs within the
-trie of all items' IDs and ranks the items that have them. {beams} IDs are decoded for a session.
+{what}
 
 - Data: `{catalogue}`, {days}; {items:,} items.
 - Made with preset `{preset}`, seed {seed}.
@@ -53,17 +54,13 @@ trie of all items' IDs and ranks the items that have them. {beams} IDs are decod
 
 ## Figures
 
-Share of test cases whose target is among the first 10 items (Recall@10), over all items. Targets are the last items of
-sessions. Intervals are 95 % intervals of a bootstrap over users.
+{figures}
 
 {table}
 
 ## Limits
 
-- Items that occur in no training session are seldom found; the slice *cold* of the report says how seldom.
-- The figures are of the sessions of this catalogue; they say nothing about another catalogue.
-- What people did in the past was shaped by what they were shown; the figures do not correct for that.
-- Fairness to groups of people or of makers of items was not measured.
+{limits}
 
 ## Licence
 
@@ -71,20 +68,41 @@ The code is Apache-2.0. Whether the weights may be passed on depends on the trai
 """
 
 
-def next_item_card(facts: Json, run: Json, judged: Json, window: dict[str, str] | None, items: int) -> str:
-    """The card of a retriever of the next item as Markdown.
+def card_judged_once(
+    kind: ReleaseKind,
+    said: tuple[str, str, Sequence[str]],
+    run: Json,
+    judged: Json,
+    window: dict[str, str] | None,
+    items: int,
+) -> str:
+    """The card of a retriever that is judged once for a catalogue, as Markdown.
 
     Args:
-        facts: `retriever.json`.
+        kind: Its kind.
+        said: What it does, what its figures are, and its limits.
         run: `catalogue`, `preset` and `seed` of the run.
         judged: Its part of `verdict.json`.
         window: Days of the data, or None.
         items: N.
     """
-    table = ["| row | Recall@10 [95 %] |", "|---|---|"]
-    table += [f"| {row['name']} | {row['recall_at_10']:.4f} {_between(row)} |" for row in judged["rows"]]
-    return _NEXT_ITEM_TEMPLATE.format(
-        beams=facts["beams"], items=items, table="\n".join(table), **_made_with(run, judged, window)
+    what, figures, limits = said
+    names = list(figures_of(judged["rows"][0])) if judged["rows"] else []
+    table = [
+        f"| row | {' | '.join([f'{name} [95 %]' for name in names[:1]] + names[1:])} |",
+        f"|{'---|' * (1 + len(names))}",
+    ]
+    for row in judged["rows"]:
+        first, *others = (f"{value:.4f}" for value in figures_of(row).values())
+        table.append(f"| {' | '.join([row['name'], f'{first} {_between(row)}'.strip(), *others])} |")
+    return _JUDGED_ONCE_TEMPLATE.format(
+        name=kind.name,
+        what=what,
+        figures=figures,
+        table="\n".join(table),
+        limits="\n".join(f"- {limit}" for limit in limits),
+        items=items,
+        **_made_with(run, judged, window),
     )
 
 

@@ -9,29 +9,30 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import with_config
 
 from modit.core.artifacts import MANIFEST, ArtifactStore
 from modit.core.errors import ArtifactError
-from modit.core.names import NEXT_ITEM
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
 from modit.evaluate.task import BaselineModel
 from modit.index.item_index import ItemIndex
 from modit.inference.items import load_item_table
-from modit.inference.next_item import load_next_item
 from modit.inference.retrieval import Query, Retriever, SamplerRetriever, SearchResult
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.inference.sessions import SessionQuery
+from modit.inference.texts import TextQuery
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
 from modit.release.bundle.embedding_space import difference_of_catalogues
-from modit.release.bundle.loading import ReleaseSource, load_domain_sampler, load_sessions_retriever
+from modit.release.bundle.judged_once import HOW
+from modit.release.bundle.loading import ReleaseSource, load_domain_sampler
 from modit.release.documents import STRICT, Json, read_document, write_document
 from modit.release.kinds import kind_of
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
@@ -40,8 +41,10 @@ from modit.release.model_registry.registry_access import has_models
 from modit.release.model_registry.release_state import resolve_version
 
 CHAMPION_FILE, NEW_ITEMS_FILE = "champion.json", "new_items.npy"
-# Of a retriever of the next item.
-RETRIEVER_FOLDER, ROWS_FILE = "retriever", "rows.npy"
+# Of a kind that is judged once for a catalogue.
+RETRIEVER_FOLDER, ITEM_IDS_FILE, ROWS_FILE = "retriever", "item_ids.npy", "rows.npy"
+# Fields of requests that name rows.
+_ROW_FIELDS = ("history", "exclude", "judged")
 NONE, READY, OTHER_SPACE, UNREADABLE = "none", "ready", "other_space", "unreadable"
 _FACTS = ("status", "reason", "model", "version", "model_digest", "lost_items")
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
@@ -106,15 +109,15 @@ def named_champion(registry: str, domain: str) -> NamedVersion | None:
 def fetch_champion(named: NamedVersion | None, domain: str, catalog: Catalog, folder: Path) -> Champion:
     """Writes `champion.json` and, of a champion that can be judged, its files and `new_items.npy`.
 
-    The files are `sampler.onnx`, or of a retriever of the next item the folder `retriever` and `rows.npy`: the row of
-    each of its items in today's catalogue, int64, -1 for one that is gone. `new_items.npy` has for each item of today's
-    catalogue whether the champion's catalogue lacked it.
+    The files are `sampler.onnx`, or of a kind that is judged once the folder `retriever`, `item_ids.npy` of its
+    catalogue, and `rows.npy`: the row of each of its items in today's catalogue, int64, -1 for one that is gone.
+    `new_items.npy` has for each item of today's catalogue whether the champion's catalogue lacked it.
     """
     if named is None:
         found = Champion(NONE, f"no version of modit-{domain} has the alias {CHAMPION}")
     else:
         try:
-            fetch = _fetch_retriever if domain == NEXT_ITEM else _fetch_sampler
+            fetch = _fetch_judged_once if kind_of(domain).name else _fetch_sampler
             found = fetch(ReleaseSource.of(named), catalog, folder)
         except ArtifactError as error:
             run_uri, model, index = (
@@ -142,14 +145,15 @@ def _fetch_sampler(source: ReleaseSource, catalog: Catalog, folder: Path) -> Cha
     return _ready(source, catalog, ids, folder)
 
 
-def _fetch_retriever(source: ReleaseSource, catalog: Catalog, folder: Path) -> Champion:
-    """A retriever of the next item reads ids and no vectors, so its catalogue may have any embeddings."""
+def _fetch_judged_once(source: ReleaseSource, catalog: Catalog, folder: Path) -> Champion:
+    """Its catalogue may have any embeddings: callers send ids or texts, and no vectors."""
     with tempfile.TemporaryDirectory(prefix="modit-") as cache:
         store = ArtifactStore(Storage(source.run_uri), Path(cache))
         exported, items = _model_file(store, source).parent, store.read("catalog", files=(_ITEMS,))
-        ids = load_sessions_retriever(exported, items)[1].item_ids
+        ids = HOW[source.kind.retriever].load(exported, items)[1].item_ids
         shutil.copytree(exported, folder / RETRIEVER_FOLDER, ignore=shutil.ignore_patterns(MANIFEST))
     places = {name: row for row, name in enumerate(catalog.item_ids.tolist())}
+    np.save(folder / ITEM_IDS_FILE, ids)
     np.save(folder / ROWS_FILE, np.array([places.get(name, -1) for name in ids.tolist()], np.int64))
     return _ready(source, catalog, ids, folder)
 
@@ -196,11 +200,15 @@ def load_champion(
     return BaselineModel(retriever, np.load(folder / NEW_ITEMS_FILE))
 
 
-@dataclass(frozen=True, eq=False)
-class OtherCatalogue:
-    """A retriever of the next item of another catalogue, asked and answered in rows of today's.
+Asked = TypeVar("Asked", SessionQuery, TextQuery)
 
-    Items that it does not know are left out of sessions, and items that are gone are no results.
+
+@dataclass(frozen=True, eq=False)
+class OtherCatalogue(Generic[Asked]):
+    """A retriever of another catalogue, asked and answered in rows of today's.
+
+    Items that it does not know are left out of sessions, and items that are gone are no results. Of judged items those
+    that it does not know come last.
 
     Attributes:
         retriever: Knows rows of its own catalogue.
@@ -208,37 +216,59 @@ class OtherCatalogue:
         there: The row in its catalogue of each of today's items, int64 [N]; -1 for one that is new.
     """
 
-    retriever: Retriever[SessionQuery]
+    retriever: Retriever[Asked]
     here: np.ndarray
     there: np.ndarray
 
     @classmethod
-    def of(cls, retriever: Retriever[SessionQuery], here: np.ndarray, items: int) -> OtherCatalogue:
+    def of(cls, retriever: Retriever[Asked], here: np.ndarray, items: int) -> OtherCatalogue[Asked]:
         """Of a retriever, the place of its items, and the number of today's."""
         there = np.full(items, -1, np.int64)
         there[here[here >= 0]] = np.flatnonzero(here >= 0)
         return cls(retriever, here, there)
 
-    def retrieve(self, requests: Sequence[SessionQuery]) -> list[SearchResult]:
+    def retrieve(self, requests: Sequence[Asked]) -> list[SearchResult]:
         """Answers requests in rows of today's catalogue."""
         found = self.retriever.retrieve([self._asked(each) for each in requests])
-        return [each._replace(rows=self.here[each.rows]) for each in found]
+        return [
+            answer._replace(rows=self.here[answer.rows], judged=self._judged(request, answer))
+            for request, answer in zip(requests, found, strict=True)
+        ]
 
-    def _asked(self, request: SessionQuery) -> SessionQuery:
-        history, exclude = (rows[rows >= 0] for rows in (self.there[request.history], self.there[request.exclude]))
+    def _asked(self, request: Asked) -> Asked:
         allowed = self.here >= 0
         if request.allowed is not None:
             allowed &= request.allowed[self.here]
-        return SessionQuery(history, request.k, exclude, None if allowed.all() else allowed)
+        rows: dict[str, Any] = {
+            name: self._known(getattr(request, name)) for name in _ROW_FIELDS if hasattr(request, name)
+        }
+        return replace(request, **rows, allowed=None if allowed.all() else allowed)
+
+    def _known(self, rows: np.ndarray) -> np.ndarray:
+        there = self.there[rows]
+        return there[there >= 0]
+
+    def _judged(self, request: SessionQuery | TextQuery, answer: SearchResult) -> np.ndarray | None:
+        if answer.judged is None or not isinstance(request, TextQuery):
+            return None
+        judged = request.judged
+        scores = np.full(len(judged), -np.inf, np.float32)
+        scores[self.there[judged] >= 0] = answer.judged
+        return scores
 
 
-def load_next_item_champion(champion: Champion, folder: Path) -> BaselineModel[SessionQuery] | None:
-    """Loads the champion of the task `next_item` as a row; None where it cannot be judged.
+def load_champion_judged_once(name: str, champion: Champion, folder: Path) -> BaselineModel[Any] | None:
+    """Loads the champion of a kind that is judged once as a row; None where it cannot be judged.
 
-    It answers from its own IDs, as it does in service: items that are new today are none of its results.
+    It answers from its own files, as it does in service: items that are new today are none of its results.
+
+    Args:
+        name: What stands for a domain.
+        champion: As it was fetched.
+        folder: Where to.
     """
     if champion.status != READY:
         return None
-    new_items = np.load(folder / NEW_ITEMS_FILE)
-    retriever = load_next_item(folder / RETRIEVER_FOLDER)
-    return BaselineModel(OtherCatalogue.of(retriever, np.load(folder / ROWS_FILE), len(new_items)), new_items)
+    new_items, here = np.load(folder / NEW_ITEMS_FILE), np.load(folder / ROWS_FILE)
+    retriever = HOW[kind_of(name).retriever].open(folder / RETRIEVER_FOLDER, np.load(folder / ITEM_IDS_FILE))
+    return BaselineModel(OtherCatalogue.of(retriever, here, len(new_items)), new_items)

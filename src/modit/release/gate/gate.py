@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from modit.core.errors import ArtifactError
+from modit.core.names import JUDGED_ONCE
 from modit.core.params import nested
 from modit.data.splits import HOLDOUTS
 from modit.evaluate.names import AGAINST_CHAMPION, SERVED, SERVED_AGAINST_AVERAGE
@@ -28,7 +29,7 @@ from modit.release.verdict import FAIL, FAILED, PASS, SKIPPED
 QUALITY, SERVABILITY = "quality", "servability"
 FIRST = "no champion: absolute thresholds"
 # Sections that say what a candidate must reach.
-_JUDGING = ("gate", "gate_next_item", "servability")
+_JUDGING = ("gate", *(f"gate_{name}" for name in JUDGED_ONCE), "servability")
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _against_champion(split: str, figures: SplitFigures, params: GateParams, cha
     words, compared = _words(split), figures.comparisons[AGAINST_CHAMPION]
     gain, same, tolerance = compared.joint, compared.same, params.same_tolerance
     if params.champion_rule == "no_loss":
-        yield _no_loss(f"{split} {GAIN}", f"on {words} the change from {champion}", gain, params.noise_floor)
+        yield no_loss(f"{split} {GAIN}", f"on {words} the change from {champion}", gain, params.noise_floor)
     elif split in params.gain_splits:
         yield gained(f"{split} {GAIN}", f"on {words} the gain over {champion}", gain, params.noise_floor)
     else:
@@ -127,7 +127,8 @@ def gained(name: str, subject: str, gain: Difference, noise_floor: float) -> Fin
     return Finding(name, holds, f"{subject} is {gain.points}{needed}", _numbers(gain, noise_floor=noise_floor))
 
 
-def _no_loss(name: str, subject: str, change: Difference, noise_floor: float) -> Finding:
+def no_loss(name: str, subject: str, change: Difference, noise_floor: float) -> Finding:
+    """The finding on a change whose interval may not reach further below 0 than a margin."""
     holds = None if change.low is None else change.low >= -noise_floor
     needed = f"; needed: an interval not below {-100 * noise_floor:.1f}" if holds is False else ""
     return Finding(name, holds, f"{subject} is {change.points}{needed}", _numbers(change, noise_floor=noise_floor))

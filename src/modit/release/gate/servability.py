@@ -18,8 +18,9 @@ from pydantic import with_config
 
 import modit
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM
+from modit.release.bundle.judged_once import HOW
 from modit.release.documents import STRICT, Json, write_document
-from modit.release.kinds import SAMPLER, SEMANTIC_IDS
+from modit.release.kinds import SAMPLER
 from modit.release.params import ServabilityParams
 
 SERVABILITY_FILE = "servability.json"
@@ -28,7 +29,7 @@ LATENCY, RERANK_LATENCY = "latency", "latency with rerank"
 # What is checked of each kind of retriever.
 CHECKS = {
     SAMPLER: (LOADS, TORCH, LISTS, LATENCY, RERANK_LATENCY, MEMORY),
-    SEMANTIC_IDS: (LOADS, TORCH, LISTS, LATENCY, MEMORY),
+    **dict.fromkeys(HOW, (LOADS, TORCH, LISTS, LATENCY, MEMORY)),
 }
 MEASURED = ("p50_ms", "p99_ms", "rerank_p50_ms", "rerank_p99_ms", "peak_mb", "bytes")
 _TIMEOUT = 1_800.0

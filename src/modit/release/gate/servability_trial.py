@@ -16,19 +16,16 @@ import numpy as np
 
 from modit.core.errors import ArtifactError, ModitError
 from modit.core.storage import sha256_of_file
-from modit.index.item_codes import CODES_FILE
 from modit.inference.answers import Answer, equal_share, load_answers
-from modit.inference.items import Items, ItemTable, load_items
-from modit.inference.next_item_files import RETRIEVER_FILE
+from modit.inference.items import Items, load_items
 from modit.inference.retrieval import Query, Retriever, SamplerRetriever, retriever_over
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.inference.second_stage import served_second_stage
-from modit.inference.sessions import SessionQuery
 from modit.metric.second_stage import SECOND_STAGE_FILE, SecondStage
-from modit.release.bundle.canaries import ask, ask_session
-from modit.release.bundle.loading import load_sessions_retriever
-from modit.release.kinds import SAMPLER, SEMANTIC_IDS
+from modit.release.bundle.canaries import ask
+from modit.release.bundle.judged_once import HOW, expect_digests
+from modit.release.kinds import CATALOG, KINDS, RETRIEVER, SAMPLER
 
 Json = dict[str, Any]
 _MIB = 1 << 20
@@ -96,13 +93,13 @@ def try_sampler(folders: Mapping[str, Path], digests: Mapping[str, str], order: 
     }
 
 
-def try_retriever(folders: Mapping[str, Path], digests: Mapping[str, str], order: Json) -> Json:
-    """Loads an exported retriever of the next item and asks it.
+def try_judged_once(folders: Mapping[str, Path], digests: Mapping[str, str], order: Json) -> Json:
+    """Loads an exported retriever of a kind that is judged once for a catalogue, and asks it.
 
     Args:
-        folders: Of the artifacts `exported_retriever` and `catalog`, as `retriever` and `catalog`.
+        folders: Of the exported artifact and of `catalog`, as `retriever` and `catalog`.
         digests: `retriever_digest` and `index_digest` that the first must have.
-        order: `k`, `warmup`, `queries` and `rounds` of section `servability`.
+        order: `k`, `warmup`, `queries` and `rounds` of section `servability`, and the kind as `retriever`.
 
     Returns:
         As `try_sampler`, without what is of reranked lists; `index_mb` of all files.
@@ -110,33 +107,35 @@ def try_retriever(folders: Mapping[str, Path], digests: Mapping[str, str], order
     Raises:
         ModitError: The candidate does not load, or does not answer.
     """
-    folder = folders["retriever"]
-    for name, what in ((RETRIEVER_FILE, "retriever_digest"), (CODES_FILE, "index_digest")):
-        _expect_file(folder / name, what, digests)
-    retriever, items = load_sessions_retriever(folder, folders["catalog"])
+    folder = folders[RETRIEVER]
+    how, kind = HOW[order["retriever"]], next(each for each in KINDS if each.retriever == order["retriever"])
+    expect_digests(kind, folder, digests)
+    retriever, items = how.load(folder, folders[CATALOG])
     stored, size = load_answers(folder), sum(path.stat().st_size for path in folder.iterdir())
-    equal = equal_share(stored, lambda answer: _recommend_again(retriever, items, answer))
-    length, k = min(retriever.session_items, len(items)), min(order["k"], len(items))
 
-    def question(number: int) -> None:
-        rows = (number * length + np.arange(length, dtype=np.int64)) % len(items)
-        retriever.retrieve([SessionQuery(rows, k, rows[-1:])])
+    def again(answer: Answer) -> tuple[list[str], list[float]]:
+        found = how.ask(retriever, items, answer.seeds, len(answer.items))
+        return found.items, found.scores
 
-    p50, p99 = fastest_round(question, order["warmup"], order["queries"], order["rounds"])
+    equal = equal_share(stored, again)
+    request, words = how.costly(retriever, items, order["k"])
+    p50, p99 = fastest_round(
+        lambda number: retriever.retrieve([request(number)]), order["warmup"], order["queries"], order["rounds"]
+    )
     return {
         "equal_lists": equal,
         "lists": len(stored),
         "p50_ms": round(p50, 3),
         "p99_ms": round(p99, 3),
         "bytes": size,
-        "query": f"a session of {length} items",
+        "query": words,
         "peak_mb": round(peak_bytes() / _MIB, 1),
         "index_mb": size / _MIB,
         "torch": "torch" in sys.modules,
     }
 
 
-_TRIALS = {SAMPLER: try_sampler, SEMANTIC_IDS: try_retriever}
+_TRIALS = {SAMPLER: try_sampler} | dict.fromkeys(HOW, try_judged_once)
 
 
 def fastest_round(ask: Callable[[int], None], warmup: int, queries: int, rounds: int) -> tuple[float, float]:
@@ -169,15 +168,6 @@ def _expect_file(place: Path, name: str, digests: Mapping[str, str]) -> None:
     found = sha256_of_file(place) if place.is_file() else "missing"
     if found != digests[name]:
         raise ArtifactError(f"{place}: {found}; {name} is {digests[name]}")
-
-
-def _recommend_again(
-    retriever: Retriever[SessionQuery], items: ItemTable, answer: Answer
-) -> tuple[list[str], list[float]]:
-    if (items.rows_of(answer.seeds) < 0).any():
-        return [], []
-    found = ask_session(retriever, items, answer.seeds, len(answer.items))
-    return found.items, found.scores
 
 
 def _answer_again(retriever: SamplerRetriever, items: Items, answer: Answer) -> tuple[list[str], list[float]]:

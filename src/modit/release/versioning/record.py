@@ -23,7 +23,18 @@ RECORD_FILE = "record.json"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 _SCHEMA_VERSION = 1
 # What computes; a difference here can change the last bits.
-_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "pandas", "pyarrow", "onnx", "onnxruntime")
+_LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "faiss-cpu",
+    "bm25s",
+    "pandas",
+    "pyarrow",
+    "onnx",
+    "onnxruntime",
+)
 
 
 @with_config(STRICT)

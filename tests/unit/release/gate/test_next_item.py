@@ -10,6 +10,7 @@ import pytest
 
 from modit.core.errors import ArtifactError
 from modit.data.catalog import Sequences
+from modit.evaluate.next_item.names import SERVED
 from modit.inference.retrieval import SearchResult
 from modit.inference.sessions import SessionQuery
 from modit.release.gate.champion import (
@@ -19,10 +20,11 @@ from modit.release.gate.champion import (
     Champion,
     OtherCatalogue,
     fetch_champion,
-    load_next_item_champion,
+    load_champion_judged_once,
 )
 from modit.release.gate.gate import overridden_thresholds
-from modit.release.gate.next_item import NextItemEvidence, judge_next_item
+from modit.release.gate.judged_once import JudgedOnceEvidence, judge_once
+from modit.release.gate.next_item import RULES
 from modit.release.gate.servability import CHECKS, judge_trial, try_in_fresh_process
 from modit.release.params import NextItemGateParams, ServabilityParams
 from modit.release.verdict import judged_in_words, verdict_text
@@ -30,7 +32,6 @@ from tests.unit.release.gateworld import interval
 from tests.unit.serve.bundles import make_catalog
 from tests.unit.serve.session_bundles import SessionBundle
 
-SERVED = "Semantic IDs + AdaGRPO"
 DIGESTS = {"retriever_digest": "a" * 64, "index_digest": "b" * 64}
 FIRST = Champion(NONE, "no version of modit-next_item has the alias champion")
 CHAMPION = Champion(READY, None, "modit-next_item", 3, "/runs/old", "d" * 64, "e" * 64, lost_items=0.0)
@@ -71,12 +72,12 @@ def measured(champion: bool, slices: dict[str, float] | None = None, **gains: fl
     }
 
 
-def evidence(champion: Champion = FIRST, **how: Any) -> NextItemEvidence:
+def evidence(champion: Champion = FIRST, **how: Any) -> JudgedOnceEvidence:
     split = how.pop("split", None) or measured(champion.status == READY, **how)
     checks = [
         {"name": name, "holds": True, "sentence": f"{name} is as it should be"} for name in CHECKS["semantic_ids"]
     ]
-    return NextItemEvidence(
+    return JudgedOnceEvidence(
         measured=DIGESTS | {"champion": champion.facts, "splits": {"test": split}},
         digests=DIGESTS,
         champion=champion,
@@ -85,12 +86,12 @@ def evidence(champion: Champion = FIRST, **how: Any) -> NextItemEvidence:
     )
 
 
-def judged(found: NextItemEvidence, **params: Any) -> dict[str, Any]:
-    return judge_next_item(found, NextItemGateParams(**params))["domains"]["next_item"]
+def judged(found: JudgedOnceEvidence, **params: Any) -> dict[str, Any]:
+    return judge_once(found, RULES, NextItemGateParams(**params))["domains"]["next_item"]
 
 
 def test_a_first_retriever_that_is_above_popularity_and_not_below_item_knn_passes_and_its_rows_are_shown():
-    verdict = judge_next_item(evidence(), NextItemGateParams())
+    verdict = judge_once(evidence(), RULES, NextItemGateParams())
     domain = verdict["domains"]["next_item"]
     assert verdict["status"] == domain["status"] == "PASS" and domain["champion"] is None
     assert domain["basis"] == "no champion: absolute thresholds" == judged_in_words(domain)[0].removeprefix("basis: ")
@@ -189,7 +190,7 @@ def test_the_champion_is_asked_in_rows_of_todays_catalogue(old, tmp_path):
     found = fetch_champion(old.named(7), "next_item", today, tmp_path)
     assert (found.status, found.version, found.lost_items) == (READY, 7, 0.0)
     assert found.model_digest == old.manifest.model_digest and Champion.load(tmp_path) == found
-    baseline = load_next_item_champion(found, tmp_path)
+    baseline = load_champion_judged_once("next_item", found, tmp_path)
     assert baseline.new_items.sum() == 10
     new, known = np.flatnonzero(baseline.new_items), np.flatnonzero(~baseline.new_items)
     asked = [SessionQuery(np.r_[known[:2], new[:1]], 300, known[:2]), SessionQuery(known[:2], 300, known[:2])]
@@ -216,7 +217,7 @@ def test_items_that_are_gone_are_no_results_and_limits_are_translated():
 def test_a_champion_whose_files_are_gone_or_edited_is_unreadable(old, tmp_path):
     today = make_catalog(0)
     found = fetch_champion(old.named(7, run_uri="/nowhere/run"), "next_item", today, tmp_path)
-    assert found.status == UNREADABLE and load_next_item_champion(found, tmp_path) is None
+    assert found.status == UNREADABLE and load_champion_judged_once("next_item", found, tmp_path) is None
     found = fetch_champion(old.named(7, retriever_digest="0" * 64), "next_item", today, tmp_path)
     assert found.status == UNREADABLE and "sha256 of retriever.json" in found.reason
 

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.register_next_item import STAGES
-from modit.core.names import NEXT_ITEM
+from components.judged_once import retriever_of
 from modit.core.storage import sha256_of_file
 from modit.release.bundle.bundle import CARD_FILE, Bundle
 from modit.release.documents import read_strictly, write_document
-from modit.release.kinds import OF_SESSIONS
+from modit.release.kinds import kind_of
 from modit.release.model_registry.model_version import Submission
 from modit.release.model_registry.registry_access import open_registry
 from modit.release.promotion.review import REGISTRATION_FILE
@@ -28,37 +27,31 @@ CODE = Path(__file__).resolve().parents[2]
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads verdict, versions, evaluation, bundle and the stages.
-
-    Writes `next_item_registration`: registration.json.
-    """
-    run_uri = context.run_uri
-    registry = open_registry(run_uri)
+    """Reads verdict, versions, evaluation, bundle and the stages; writes the registration: registration.json."""
+    run_uri, retriever = context.run_uri, retriever_of(context.step)
+    name, kind, registry = retriever.name, kind_of(retriever.name), open_registry(context.run_uri)
     stages = [
-        TrackedStage.read(context.input(name), name, NEXT_ITEM, getattr(context.params, section).model_dump())
-        for name, section in STAGES.items()
+        TrackedStage.read(context.input(stage) / folder, stage, name, getattr(context.params, section).model_dump())
+        for stage, (section, folder) in retriever.stages.items()
     ]
     trained = [stage for stage in stages if stage.curve]  # a run that starts from a champion may train nothing
     log_stages(registry.client, registry.experiment_id(), run_uri, trained)
-    verdict, report = context.input("next_item_verdict") / VERDICT_FILE, context.input("next_item_evaluation")
-    versions, record, code = (
-        load_versions(context.input("next_item_versions")),
-        context.scratch / RECORD_FILE,
-        code_state(CODE),
-    )
+    verdict, report = context.input(retriever.verdict) / VERDICT_FILE, context.input(retriever.evaluation)
+    versions, record = load_versions(context.input(retriever.versions)), context.scratch / RECORD_FILE
+    code = code_state(CODE)
     record_of(run_uri, context.run_config, context.seed, context.lineage(), versions, code).save(record)
-    bundle, card = Bundle.load(context.input("next_item_bundle")), context.input("next_item_bundle") / CARD_FILE
+    bundle, card = Bundle.load(context.input(retriever.bundle)), context.input(retriever.bundle) / CARD_FILE
     digests = {
         "bundle": bundle.digest,
-        OF_SESSIONS.model[0]: bundle.model_digest,
+        kind.model[0]: bundle.model_digest,
         "index": bundle.index_digest,
-        "report": sha256_of_file(report / OF_SESSIONS.report_file),
+        "report": sha256_of_file(report / kind.report_file),
         "verdict": sha256_of_file(verdict),
     }
-    model = context.input("exported_retriever") / OF_SESSIONS.model[1]
-    judged = read_strictly(verdict)["domains"][NEXT_ITEM]
+    model = context.input(retriever.exported) / kind.model[1]
+    judged = read_strictly(verdict)["domains"][name]
     submission = Submission(
-        domain=NEXT_ITEM,
+        domain=name,
         verdict=judged["status"],
         run_uri=run_uri,
         digests=digests,
@@ -69,7 +62,6 @@ def run(context: StepContext) -> dict[str, object]:
         card=card.read_text(encoding="utf-8"),
     )
     found = registry.register(submission)
-    write_document(
-        context.output("next_item_registration") / REGISTRATION_FILE, {NEXT_ITEM: asdict(found) | {"digests": digests}}
-    )
-    return {NEXT_ITEM: found.version}
+    written = {name: asdict(found) | {"digests": digests}}
+    write_document(context.output(kind.registration) / REGISTRATION_FILE, written)
+    return {name: found.version}

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,13 @@ import pyarrow as pa
 from modit.core.errors import ContractError
 from modit.data.hashing import string_hashes
 
+# Which of two towers reads a text.
+Side = Literal["query", "item"]
 # What stands in a bag where a text has fewer n-grams than the longest; n-grams have 1 to `buckets`.
 PADDING = 0
 # Bounds the cost of a very long text; titles and queries have fewer.
 WORDS_MAX = 64
-_CHARACTERS = (3, 4)
+CHARACTERS = (3, 4)
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -64,7 +67,7 @@ def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
 @lru_cache(maxsize=1 << 18)
 def _of_word(word: str, buckets: int) -> np.ndarray:
     around = f"<{word}>"
-    parts = {around[start : start + n] for n in _CHARACTERS for start in range(len(around) - n + 1)} - {around}
+    parts = {around[start : start + n] for n in CHARACTERS for start in range(len(around) - n + 1)} - {around}
     return _buckets([word, *sorted(parts)], buckets)
 
 

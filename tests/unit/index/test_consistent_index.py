@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from modit.core.errors import ArtifactError, ContractError
 from modit.data.vectors import unit
-from modit.towers.consistent_index import ConsistentIndex, nearest_list
-from modit.towers.params import ConsistentIndexParams
+from modit.index.consistent_index import ConsistentIndex, nearest_list
+from modit.index.params import ConsistentIndexParams
 
 DIMENSION, ITEMS = 16, 600
 

@@ -18,7 +18,7 @@ import numpy as np
 from modit.core.errors import ArtifactError, ContractError
 from modit.core.seeds import derived_seed
 from modit.data.vectors import unit
-from modit.towers.params import ConsistentIndexParams
+from modit.index.params import ConsistentIndexParams
 
 INDEX_FILE, CENTROIDS_FILE, META_FILE = "index.faiss", "centroids.npy", "index.json"
 _BITS = 8
@@ -35,6 +35,7 @@ class IndexFacts:
         probes: lists that a query visits where it does not say.
         space: of the lists, query or item.
         residual: mean or centroid.
+        towers: sha256 of the towers whose vectors it holds; queries of other towers mean nothing to it.
     """
 
     items: int
@@ -43,6 +44,7 @@ class IndexFacts:
     probes: int
     space: str
     residual: str
+    towers: str
 
 
 class ConsistentIndex:
@@ -58,7 +60,7 @@ class ConsistentIndex:
 
     @classmethod
     def build(
-        cls, query_view: np.ndarray, item_view: np.ndarray, params: ConsistentIndexParams, seed: int
+        cls, query_view: np.ndarray, item_view: np.ndarray, params: ConsistentIndexParams, seed: int, towers: str = ""
     ) -> ConsistentIndex:
         """Builds the index of `params.space`.
 
@@ -67,6 +69,7 @@ class ConsistentIndex:
             item_view: f_i(I), unit float32 [N, d].
             params: section `stage_consistent_index`.
             seed: of both k-means.
+            towers: sha256 of the towers that made the views.
 
         Raises:
             ContractError: the views are not of one shape, not finite, or `pieces` does not divide d.
@@ -80,7 +83,7 @@ class ConsistentIndex:
         assigned = nearest_list(coarse, centroids)
         anchors = _means(fine, assigned, centroids) if params.residual == "mean" else centroids
         content = _filled(fine, assigned, anchors, params, derived_seed(seed, "codes"))
-        facts = IndexFacts(items, dimension, lists, min(params.probes, lists), params.space, params.residual)
+        facts = IndexFacts(items, dimension, lists, min(params.probes, lists), params.space, params.residual, towers)
         return cls(content, centroids, facts)
 
     @property
@@ -103,13 +106,31 @@ class ConsistentIndex:
         """All lists in the order in which each query visits them, int64 [B, C]."""
         return np.argsort(-(queries @ self.centroids.T), axis=1, kind="stable")
 
-    def search(self, queries: np.ndarray, k: int, probes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def expect_towers(self, digest: str) -> None:
+        """Refuses towers whose vectors it does not hold.
+
+        Args:
+            digest: their sha256.
+
+        Raises:
+            ArtifactError: it was built with others.
+        """
+        if self.facts.towers != digest:
+            raise ArtifactError(
+                f"the consistent index was built with towers {self.facts.towers or 'of an unknown sha256'}; it cannot "
+                f"answer queries of towers {digest}: run step stage_consistent_index again"
+            )
+
+    def search(
+        self, queries: np.ndarray, k: int, probes: int | None = None, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k items of greatest approximate inner product in the lists that are visited.
 
         Args:
             queries: f_q(Q), float32 [B, d], finite.
             k: items wanted, >= 1.
             probes: lists to visit; those of the index if None.
+            allowed: bool [N], the items that may be results; None for all.
 
         Returns:
             Scores float32 [B, k] and rows int64 [B, k]; -1 where fewer were found.
@@ -126,7 +147,7 @@ class ConsistentIndex:
         if k < 1 or probes < 1:
             raise ContractError(f"k is {k} and probes {probes}; allowed: 1 or more")
         near, visited = faiss.knn(queries, self.centroids, min(probes, self.facts.lists), faiss.METRIC_INNER_PRODUCT)
-        return _search_lists(self._content, queries, k, visited, near)
+        return _search_lists(self._content, queries, k, visited, near, allowed)
 
     def save(self, folder: Path) -> None:
         """Writes `index.faiss`, `centroids.npy` and `index.json` into an existing folder."""
@@ -139,13 +160,16 @@ class ConsistentIndex:
         """Reads what `save` wrote.
 
         Raises:
-            ArtifactError: a file is missing.
+            ArtifactError: a file is missing or damaged.
         """
         for name in (INDEX_FILE, CENTROIDS_FILE, META_FILE):
             if not (folder / name).exists():
                 raise ArtifactError(f"{folder / name} is missing; run step stage_consistent_index again")
-        facts = IndexFacts(**json.loads((folder / META_FILE).read_text(encoding="utf-8")))
-        return cls(faiss.read_index(str(folder / INDEX_FILE)), np.load(folder / CENTROIDS_FILE), facts)
+        try:
+            facts = IndexFacts(**json.loads((folder / META_FILE).read_text(encoding="utf-8")))
+            return cls(faiss.read_index(str(folder / INDEX_FILE)), np.load(folder / CENTROIDS_FILE), facts)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ArtifactError(f"{folder} holds no consistent index: {error}") from error
 
 
 def nearest_list(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -208,12 +232,18 @@ def _filled(
 
 
 def _search_lists(
-    content: faiss.IndexIVFPQ, queries: np.ndarray, k: int, visited: np.ndarray, near: np.ndarray
+    content: faiss.IndexIVFPQ,
+    queries: np.ndarray,
+    k: int,
+    visited: np.ndarray,
+    near: np.ndarray,
+    allowed: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
     visited, near = np.ascontiguousarray(visited, np.int64), np.ascontiguousarray(near, np.float32)
     arrays = (faiss.swig_ptr(each) for each in (visited, near, scores, rows))
     # the wrapper of FAISS takes the number of lists from the index alone, which threads would share
-    parameters = faiss.SearchParametersIVF(nprobe=visited.shape[1])
+    chosen = {} if allowed is None else {"sel": faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))}
+    parameters = faiss.SearchParametersIVF(nprobe=visited.shape[1], **chosen)
     content.search_preassigned_c(len(queries), faiss.swig_ptr(queries), k, *arrays, False, parameters)
     return scores, rows

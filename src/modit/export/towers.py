@@ -1,0 +1,102 @@
+"""Text towers as ONNX graphs, and the proof that they give the same vectors and lists as torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modit.data.ngrams import Side
+from modit.export.graph import single_graph, translate, write_model
+from modit.export.parity import ParityError
+from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
+from modit.inference.search import SearchRetriever, TextEncoder
+from modit.inference.search_files import tower_file, tower_metadata, tower_values
+from modit.inference.texts import TextQuery
+from modit.towers.encoder import TextTowers, Tower
+
+_BATCHES = (1, 2, 33)
+
+
+class _Encode(nn.Module):
+    """A tower by a look-up and a sum, which ONNX has; padding has the zero vector."""
+
+    def __init__(self, tower: Tower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, ngrams: Tensor) -> Tensor:
+        return self.tower.head(nn.functional.embedding(ngrams, self.tower.ngrams.weight).sum(1))
+
+
+@torch.no_grad()
+def export_towers(towers: TextTowers, folder: Path, digest: str) -> None:
+    """Writes the graph of each side; the same weights give the same bytes.
+
+    Args:
+        towers: On the CPU; they are put into evaluation mode.
+        folder: Where to.
+        digest: sha256 of their file.
+    """
+    batch, ngrams = torch.export.Dim("batch"), torch.export.Dim("ngrams")
+    for side in get_args(Side):
+        tower = towers.of(side)
+        example = torch.ones(3, 5, dtype=torch.int64)  # any sizes other than 0 and 1
+        graph = translate(_Encode(tower).eval(), (example,), ({0: batch, 1: ngrams},))
+        name = tower_file(side)
+        model = single_graph(graph, side, *tower_values(towers.config.dimension))
+        write_model(model, tower_metadata(name, digest), folder / name)
+
+
+def search_parity(by_torch: TextEncoder, exported: SearchRetriever, texts: Sequence[str], k: int) -> dict[str, Any]:
+    """Encodes texts with both, in batches of several sizes and by both towers, and searches with both.
+
+    Args:
+        by_torch: The towers.
+        exported: The exported files.
+        texts: At least one.
+        k: Items of a list.
+
+    Returns:
+        The content of `parity.json`; it is returned only when parity holds.
+
+    Raises:
+        ParityError: A coordinate differs by more than `TOLERANCE`, or fewer than `IDENTICAL_LISTS_MINIMUM` of the lists
+            are the same.
+    """
+    differences: dict[str, float] = {}
+    for side in get_args(Side):
+        expected = by_torch.encode(texts, side)
+        for size in _BATCHES:
+            parts = [exported.towers.encode(texts[start : start + size], side) for start in range(0, len(texts), size)]
+            found = float(np.abs(np.concatenate(parts) - expected).max())
+            if not found <= TOLERANCE:
+                raise ParityError(
+                    f"search: {side} tower, batches of {size}: vectors differ by {found}: over {TOLERANCE}"
+                )
+            differences[f"{side}, batches of {size}"] = found
+    requests = [TextQuery(text, k) for text in texts]
+    pairs = zip(exported.retrieve(requests), replace(exported, towers=by_torch).retrieve(requests), strict=True)
+    same = [
+        bool(((one.rows == other.rows) | (np.abs(one.scores - other.scores) <= SCORE_TOLERANCE)).all())
+        for one, other in pairs
+    ]
+    identical = float(np.mean(same))
+    if identical < IDENTICAL_LISTS_MINIMUM:
+        raise ParityError(
+            f"search: {identical:.4f} of {len(texts)} lists are torch's; at least {IDENTICAL_LISTS_MINIMUM} must"
+        )
+    return {
+        "status": "passed",
+        "tolerance": TOLERANCE,
+        "identical_lists_minimum": IDENTICAL_LISTS_MINIMUM,
+        "greatest_difference": max(differences.values()),
+        "differences": differences,
+        "identical": identical,
+        "texts": len(texts),
+    }

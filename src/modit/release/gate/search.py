@@ -1,0 +1,45 @@
+"""What the gate asks of a retriever by text: no worse than BM25 by more than a margin, and clearly above it in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modit.core.names import SEARCH
+from modit.evaluate.names import CHAMPION
+from modit.evaluate.search.names import BM25, FUSED
+from modit.evaluate.search.task import SLICES
+from modit.release.gate.champion import READY
+from modit.release.gate.judged_once import Judgement, Rules
+from modit.release.gate.quality import Finding, no_loss
+from modit.release.verdict import FIGURES
+
+
+def _findings(found: Judgement) -> Iterator[Finding]:
+    yield from _no_worse(found, BM25, BM25)
+    gains = {figure: found.difference(BM25, figure) for figure in RULES.figures}
+    known = all(each.low is not None for each in gains.values())
+    holds = any(each.low is not None and each.low > 0 for each in gains.values()) if known else None
+    points = ", ".join(f"{FIGURES[figure]} {gain.points}" for figure, gain in gains.items())
+    needed = "; needed: an interval above 0 in one of them" if holds is False else ""
+    yield Finding("gain over BM25", holds, f"the gains over {BM25} are {points}{needed}")
+    if found.champion.status == READY:
+        yield from _no_worse(found, CHAMPION, f"champion {found.champion.label}")
+
+
+def _no_worse(found: Judgement, other: str, label: str) -> Iterator[Finding]:
+    margins = {"ndcg_at_10": found.params.ndcg_margin, "recall_at_100": found.params.recall_margin}
+    for figure, margin in margins.items():
+        subject = f"the change in {FIGURES[figure]} from {label}"
+        yield no_loss(f"{FIGURES[figure]} of {other}", subject, found.difference(other, figure), margin)
+
+
+RULES = Rules(
+    name=SEARCH,
+    served=FUSED,
+    simple=(BM25,),
+    figures=("ndcg_at_10", "recall_at_100"),
+    slices=tuple(SLICES),
+    cases=("queries", "queries"),
+    sliced="queries that are",
+    findings=_findings,
+)
