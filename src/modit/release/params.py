@@ -87,7 +87,7 @@ class NextItemGateParams(Section):
     """
 
     minimum_cases: Positive = 100
-    noise_floor: Share = 0.005
+    noise_floor: Share = 0.01
     lost_items: Share = 0.1
     minimum_slice_cases: Positive = 20
 
