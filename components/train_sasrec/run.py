@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from modit.core.seeds import derived_seed
@@ -30,5 +31,7 @@ def run(context: StepContext) -> dict[str, object]:
         for each in (folder, scratch):
             each.mkdir(exist_ok=True)
         model = new_sasrec(len(catalog), params, seed)
-        run_stage(model, stage, params, seed, folder, scratch, context.logger)
+        enough = math.ceil(params.passes * len(stage.sessions) / params.batch)
+        trained = params.model_copy(update={"steps": min(params.steps, enough)})
+        run_stage(model, stage, trained, seed, folder, scratch, context.logger)
     return {"sessions": len(stage.sessions), "sessions_left_out": sessions.left_out}

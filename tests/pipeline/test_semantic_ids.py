@@ -175,6 +175,15 @@ def test_a_catalogue_of_short_sessions_is_refused(tmp_path):
         steps.execute("train_retriever")
 
 
+def test_few_sessions_take_fewer_steps_of_sasrec(world, tmp_path):
+    few = {"train_sasrec.steps": 500, "train_sasrec.passes": 2}
+    made = all_steps(tmp_path / "run", world, "sasrec", **few)
+    sessions = len(Sessions(Catalog.load(made["catalog"]).sequences).training)
+    for loss in ("binary", "full"):
+        last = json.loads((made["sasrec"] / loss / "curve.json").read_text())[-1]["step"]
+        assert 0.5 * sessions / 16 < last <= -(-2 * sessions // 16) < 500  # those of one item are not trained on
+
+
 def test_each_stage_of_alignment_writes_a_retriever_and_says_which_round_it_kept(made):
     for name in ("next_item_retriever_rad_dpo", "next_item_retriever_adagrpo"):
         rounds = json.loads((made[name] / "rounds.json").read_text())

@@ -82,6 +82,8 @@ class SasrecParams(LoopParams):
     The default is the published small size (H = 64, two blocks). Of larger catalogues, more steps are worth trying.
 
     Attributes:
+        steps: most optimiser steps.
+        passes: most passes over the sessions; few sessions need fewer steps.
         width: H, width of an item embedding.
         depth: number of blocks.
         heads: attention heads.
@@ -92,6 +94,7 @@ class SasrecParams(LoopParams):
     steps: Positive = 12_000
     batch: Positive = 128
     weight_decay: Annotated[float, Field(ge=0)] = 0.075
+    passes: Positive = 70
     width: Positive = 64
     depth: Positive = 2
     heads: Positive = 2
