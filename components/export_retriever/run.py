@@ -18,8 +18,9 @@ from modit.index.item_codes import CODES_FILE
 from modit.index.item_neighbours import NEIGHBOURS_FILE, ItemNeighbours
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
 from modit.inference.answers import Answer, save_answers
+from modit.inference.exported_files import PARITY_FILE, item_ids_digest
 from modit.inference.next_item import SessionRetriever, load_next_item, open_network
-from modit.inference.next_item_files import PARITY_FILE, NextItemInfo, item_ids_digest
+from modit.inference.next_item_files import NextItemInfo
 from modit.inference.sessions import SessionQuery
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, load_retriever
 

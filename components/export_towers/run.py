@@ -76,7 +76,7 @@ def run(context: StepContext) -> dict[str, object]:
         constant=by_torch.constant,
         depth=_DEPTH,
         bm25=bm25,
-        item_ids_digest=item_ids_digest(catalog.item_ids.tolist()),
+        item_ids_digest=item_ids_digest(catalog.item_ids),
         towers_digest=digest,
     )
     texts = _texts(judged, titles)

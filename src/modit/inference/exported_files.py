@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modit.core.errors import ArtifactError
 from modit.core.storage import digest_of, sha256_of_file
 
@@ -70,6 +72,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def item_ids_digest(item_ids: Iterable[Any]) -> str:
+def item_ids_digest(item_ids: np.ndarray) -> str:
     """sha256 of the ids of items in their order, 64 hexadecimal digits."""
-    return digest_of([str(each) for each in item_ids])
+    return digest_of([str(each) for each in item_ids.tolist()])

@@ -16,6 +16,7 @@ from modit.index.id_retrieval import IdRetriever, bias_of_unused
 from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
 from modit.index.item_neighbours import NEIGHBOURS_FILE, ItemNeighbours
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
+from modit.inference.exported_files import item_ids_digest
 from modit.inference.next_item_files import (
     CONTENT_FILE,
     DENSE_FILE,
@@ -28,7 +29,6 @@ from modit.inference.next_item_files import (
     Values,
     encode_values,
     graph_metadata,
-    item_ids_digest,
     step_values,
 )
 from modit.inference.retrieval import Generation, SearchResult

@@ -6,23 +6,19 @@ V vocabulary, D blocks, A heads, E head width.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from modit import __version__
 from modit.core.errors import ArtifactError
-from modit.core.storage import digest_of, sha256_of_file
 from modit.index.item_codes import CODES_FILE
 from modit.index.item_neighbours import NEIGHBOURS_FILE
 from modit.index.quantizer import QUANTIZER_FILE
+from modit.inference.exported_files import PARITY_FILE, read_info, write_info
 from modit.inference.sampler_file import FLOAT, OPSET, GraphValue
 
-RETRIEVER_FILE, PARITY_FILE = "retriever.json", "parity.json"
+RETRIEVER_FILE = "retriever.json"
 ENCODE_FILE, STEP_FILE = "encode.onnx", "step.onnx"
 # Vectors of the trie's nodes float32 [nodes, width + 1], and of the items [N, width + 1]; of a retriever that has none,
 # [0, width + 1].
@@ -88,9 +84,7 @@ class NextItemInfo:
 
     def save(self, folder: Path) -> None:
         """Writes `retriever.json` with the digests of the folder's other files."""
-        digests = {name: sha256_of_file(folder / name) for name in ALL_FILES}
-        content = asdict(self) | {"format": FORMAT, "files": digests}
-        (folder / RETRIEVER_FILE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        write_info(folder / RETRIEVER_FILE, asdict(self), FORMAT, ALL_FILES)
 
     @classmethod
     def load(cls, folder: Path) -> NextItemInfo:
@@ -100,9 +94,7 @@ class NextItemInfo:
             ArtifactError: A file is missing, damaged or another one, or a field is not what it may be.
         """
         path = folder / RETRIEVER_FILE
-        content = _json(path)
-        if content.get("format") != FORMAT:
-            raise ArtifactError(f"{path}: field format is {content.get('format')!r}; allowed: {FORMAT!r}")
+        content = read_info(path, FORMAT, [FILES, FILES + DENSE_FILES, ALL_FILES])
         missing = [each.name for each in fields(cls) if each.name not in content]
         if missing:
             raise ArtifactError(f"{path}: field {missing[0]} is missing; export the retriever again")
@@ -118,40 +110,7 @@ class NextItemInfo:
             raise ArtifactError(
                 f"{path}: field width is {content['width']}; allowed: a multiple of 2 * heads, {2 * content['heads']}"
             )
-        _check_files(path, content["files"])
         return cls(**{each.name: content[each.name] for each in fields(cls)})
-
-
-def _check_files(path: Path, digests: Any) -> None:
-    if not isinstance(digests, dict) or set(digests) not in (set(FILES), set(FILES + DENSE_FILES), set(ALL_FILES)):
-        names = ", ".join(ALL_FILES)
-        raise ArtifactError(f"{path}: field files is {digests!r}; allowed: a sha256 for each of {names}")
-    for name in digests:
-        other = path.parent / name
-        if not other.is_file():
-            raise ArtifactError(f"{other} is missing; {path} names it")
-        if (found := sha256_of_file(other)) != digests[name]:
-            raise ArtifactError(f"{other}: its sha256 is {found}; allowed: {digests[name]}, which {path} says")
-    parity = path.parent / PARITY_FILE
-    if (status := _json(parity).get("status")) != "passed":
-        raise ArtifactError(f"{parity}: field status is {status!r}; allowed: 'passed'")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: the folder holds no exported retriever") from error
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{path} is damaged: it holds a {type(content).__name__}; allowed: an object")
-    return content
-
-
-def item_ids_digest(item_ids: np.ndarray) -> str:
-    """sha256 of the ids of items in their order, 64 hexadecimal digits."""
-    return digest_of([str(each) for each in item_ids.tolist()])
 
 
 def encode_values(depth: int, heads: int, width: int, vocabulary: int) -> tuple[Values, Values]:

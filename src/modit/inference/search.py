@@ -216,7 +216,7 @@ def load_search(folder: Path, item_ids: np.ndarray, threads: int = 1) -> SearchR
             raise ArtifactError(f"{folder}: {what} has shape {found}; search.json says {expected}")
     if not np.isfinite(vectors).all():
         raise ArtifactError(f"{folder / VECTORS_FILE} holds NaN or infinite numbers; allowed: finite numbers")
-    if item_ids_digest(item_ids.tolist()) != info.item_ids_digest:
+    if item_ids_digest(item_ids) != info.item_ids_digest:
         raise ArtifactError(f"{folder} was exported for other items than those of the catalogue")
     return SearchRetriever(
         open_towers(folder, info, threads), index, words, vectors, ties_of(item_ids), info.constant, info.depth

@@ -44,7 +44,7 @@ class SearchInfo:
         dimension: d.
         items: N, of the catalogue.
         constant: Of the fusion.
-        depth: Items of each list that are fused, at least.
+        depth: Candidates by words and by the towers, at least.
         bm25: `k1` and `b` of the index of words.
         item_ids_digest: Of the ids of the catalogue's items, in their order.
         towers_digest: sha256 of the model file; the index of vectors says that it is of these towers.

@@ -18,17 +18,9 @@ from modit.export.next_item import export_decoder, search_parity
 from modit.export.parity import ParityError
 from modit.index.item_codes import CODES_FILE, ItemCodes, order_of_ties
 from modit.index.quantizer import QUANTIZER_FILE, Quantizer
+from modit.inference.exported_files import PARITY_FILE, item_ids_digest
 from modit.inference.next_item import load_next_item, open_network
-from modit.inference.next_item_files import (
-    DENSE_FILES,
-    ENCODE_FILE,
-    FILES,
-    PARITY_FILE,
-    RETRIEVER_FILE,
-    STEP_FILE,
-    NextItemInfo,
-    item_ids_digest,
-)
+from modit.inference.next_item_files import DENSE_FILES, ENCODE_FILE, FILES, RETRIEVER_FILE, STEP_FILE, NextItemInfo
 from modit.inference.sessions import SessionQuery
 from modit.semantic_ids.decoder import Decoder, DecoderConfig
 from modit.semantic_ids.params import TokenizerParams

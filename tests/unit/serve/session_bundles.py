@@ -21,8 +21,9 @@ from modit.index.item_codes import CODES_FILE, order_of_ties
 from modit.index.item_neighbours import ItemNeighbours
 from modit.index.quantizer import QUANTIZER_FILE
 from modit.inference.answers import Answer, save_answers
+from modit.inference.exported_files import PARITY_FILE, item_ids_digest
 from modit.inference.next_item import load_next_item
-from modit.inference.next_item_files import PARITY_FILE, NextItemInfo, item_ids_digest
+from modit.inference.next_item_files import NextItemInfo
 from modit.inference.sessions import SessionQuery
 from modit.release.bundle.bundle import Bundle
 from modit.release.bundle.judged_once import exported_digests

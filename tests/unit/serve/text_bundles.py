@@ -111,7 +111,7 @@ def export(folder: Path, titles: list[str], item_ids: np.ndarray, seed: int) -> 
         constant=60.0,
         depth=DEPTH,
         bm25=BM25,
-        item_ids_digest=item_ids_digest(item_ids.tolist()),
+        item_ids_digest=item_ids_digest(item_ids),
         towers_digest=DIGEST,
     ).save(folder)
     return retriever

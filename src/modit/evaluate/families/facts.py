@@ -26,7 +26,8 @@ from modit.evaluate.next_item.names import SASREC_BINARY, SASREC_FULL
 from modit.evaluate.next_item.names import SERVED as SERVED_SESSIONS
 from modit.evaluate.storage import PER_CASE_FILE, load_evaluation, read_json
 from modit.evaluate.task import Json
-from modit.inference.next_item_files import DENSE_FILES, FILES, PARITY_FILE, RETRIEVER_FILE
+from modit.inference.exported_files import PARITY_FILE
+from modit.inference.next_item_files import DENSE_FILES, FILES, RETRIEVER_FILE
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE
 from modit.train.checkpoint import count_weights
