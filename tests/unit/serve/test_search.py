@@ -13,6 +13,7 @@ from modit.core.errors import ArtifactError
 from modit.inference.search import load_search
 from modit.inference.texts import TextQuery
 from modit.release.bundle.loading import ReleaseSource, SearchRelease, load_release
+from modit.serve.settings import Limits
 from tests.unit.serve.conftest import LIMITS, listening, running, wait_until
 from tests.unit.serve.text_bundles import TextBundle
 
@@ -100,6 +101,13 @@ def test_of_a_long_text_the_first_words_count(client):
 def test_what_is_not_allowed_is_refused_by_field(client, change, field):
     answer = client.post("/v1/search", json={"text": "red paint"} | change)
     assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == field
+
+
+def test_more_items_than_the_catalogue_has_are_refused_and_all_of_them_are_not(texts):
+    with running(lambda: [texts.named(1)], reload_seconds=60, limits=Limits()) as client:
+        assert len(set(ids_of(ask(client, k=300)))) == 300
+        (refusal,) = ask(client, k=301, status=422)["errors"]
+        assert (refusal["field"], refusal["allowed"]) == ("k", "1..300")
 
 
 def test_a_number_that_is_none_is_refused(client):

@@ -40,10 +40,10 @@ class Asking:
         open: The retriever with one thread, since requests share the cores, from the folder of the exported artifact
             and the ids of its catalogue's items. It raises ArtifactError where a file is missing, damaged, or of other
             items.
-        ask: Asks as the service does, with ids of a session or with a list of one text, for so many items.
+        ask: Asks as the service does, with ids of a session or with a list of one text, for k items.
         canary: What `ask` makes.
         given: What canaries ask, from the folder of `catalog`.
-        costly: The request of a number that costs as much as one may, for so many items; and what it is, in words.
+        costly: Makes the most costly requests for k items, one for each number; and says in words what they are.
         card: Sentences of the model card: what it does, what its figures are, and its limits; from its own document.
     """
 

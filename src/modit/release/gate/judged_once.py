@@ -123,7 +123,7 @@ class TaskFigures(Figures):
 
 @dataclass(frozen=True)
 class Rules:
-    """What the gate asks of one task.
+    """Conditions of the gate on one task.
 
     Attributes:
         name: What stands for a domain.

@@ -1,4 +1,4 @@
-"""What the gate asks of a retriever of the next item, by Recall@10 of the last items of sessions."""
+"""The gate on a retriever of the next item, by Recall@10 of the last items of sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gate asks of a retriever by text: no worse than BM25 by more than a margin, and clearly above it in one."""
+"""The gate on a retriever by text: below BM25 by no more than a margin in either figure, and clearly above in one."""
 
 from __future__ import annotations
 
