@@ -26,6 +26,7 @@ from modit.semantic_ids.decoder import Decoder, DecoderConfig
 from modit.semantic_ids.params import TokenizerParams
 from modit.semantic_ids.retriever import torch_retriever
 from modit.semantic_ids.tokenizer import tokenize
+from tests.unit.serve.session_bundles import save_no_neighbours
 
 ITEMS, DIMENSION = 80, 8
 IDS = np.array([f"item-{row}" for row in range(ITEMS)])
@@ -83,6 +84,7 @@ def exported(tmp_path_factory, codes, model):
     export_decoder(model, folder)
     tokenized()[0].save(folder / QUANTIZER_FILE)
     codes.save(folder / CODES_FILE)
+    save_no_neighbours(folder, ITEMS)
     (folder / PARITY_FILE).write_text('{"status": "passed"}')
     config = model.config
     NextItemInfo(

@@ -177,8 +177,7 @@ def export(folder: Path, catalog: Catalog, seed: int) -> None:
     export_decoder(model, folder)
     quantizer.save(folder / QUANTIZER_FILE)
     codes.save(folder / CODES_FILE)
-    none = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    ItemNeighbours(np.zeros(len(catalog) + 1, np.int64), *none, 1.0, 0.0).save(folder)
+    save_no_neighbours(folder, len(catalog))
     write_json(folder / PARITY_FILE, PARITY)
     NextItemInfo(
         vocabulary=config.vocabulary,
@@ -203,6 +202,12 @@ def export(folder: Path, catalog: Catalog, seed: int) -> None:
         for rows, each in zip(asked, found, strict=True)
     ]
     save_answers(folder, answers)
+
+
+def save_no_neighbours(folder: Path, items: int) -> None:
+    """Writes the neighbours of items that have none."""
+    none = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    ItemNeighbours(np.zeros(items + 1, np.int64), *none, 1.0, 0.0).save(folder)
 
 
 def _with_sessions(catalog: Catalog, left_out: int) -> Catalog:
