@@ -22,4 +22,9 @@ PIPELINES = (
         ends=("search_registration",),
         description="From judged text queries to a judged and exported retriever by text: towers, fused with BM25.",
     ),
+    Pipeline(
+        name="fan_out",
+        ends=("fan_out_evaluation",),
+        description="From intents with sets of items to a fan-out policy and a diffusion over sets of queries, judged.",
+    ),
 )

@@ -12,7 +12,8 @@ from modit.core.errors import ConfigError
 from modit.core.names import PRESETS
 from modit.core.params import RunParams, merged, nested
 from modit.data.params import ValidationParams
-from modit.evaluate.params import NextItemParams, SearchParams
+from modit.evaluate.params import FanOutEvaluationParams, NextItemParams, SearchParams
+from modit.fan_out.params import FanOutParams, SetDiffusionParams, SoftGrpoParams
 from modit.features.params import FeatureParams
 from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondStageParams
 from modit.index.params import ConsistentIndexParams, IndexParams, RetrievalParams
@@ -72,6 +73,10 @@ class Params(RunParams):
     stage_consistent_index: ConsistentIndexParams = ConsistentIndexParams()
     evaluate_search: SearchParams = SearchParams()
     gate_search: SearchGateParams = SearchGateParams()
+    train_fan_out: FanOutParams = FanOutParams()
+    align_fan_out: SoftGrpoParams = SoftGrpoParams()
+    train_set_diffusion: SetDiffusionParams = SetDiffusionParams()
+    evaluate_fan_out: FanOutEvaluationParams = FanOutEvaluationParams()
 
     @field_validator("hppo_variants")
     @classmethod

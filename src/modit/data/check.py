@@ -134,4 +134,4 @@ def _missing(found: Inspection) -> Iterable[str]:
     if "retrieval_labels" not in tables:
         yield "retrieval_labels: none; the index is asked about every anchor"
     if "queries" not in tables:
-        yield "queries: none; the pipeline towers needs queries and labels"
+        yield "queries: none; the pipelines towers and fan_out need queries and labels"

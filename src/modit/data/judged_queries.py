@@ -1,21 +1,24 @@
-"""Text queries with graded labels: read from the tables `queries` and `labels`, kept beside the catalogue."""
+"""Text queries with graded labels, kept beside the catalogue: from the tables `queries` and `labels`, or `bundles`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.core.errors import InsufficientDataError
 from modit.data.engine import Engine
+from modit.data.files import PARQUET, find_files
 from modit.data.mapping import TableLayout
 from modit.data.measurements import Measurement
+from modit.data.problems import breach
 from modit.data.rules import JUDGEMENT_CHECKS, QUERY_CHECKS, SPLIT_WORDS, RowCheck, first_broken
 from modit.data.splits import TEST, TRAIN, VALIDATION, item_split
 from modit.data.table import Ingest, RowCounts, Table
@@ -23,6 +26,8 @@ from modit.data.table import Ingest, RowCounts, Table
 QUERIES_FILE, LABELS_FILE = "queries.parquet", "query_labels.parquet"
 # Of queries whose split the input does not say.
 TEST_SHARE, VALIDATION_SHARE = 0.1, 0.1
+# Intents with sets of items, in one table; read where there is no table `queries`.
+BUNDLES, BUNDLE_COLUMNS = "bundles", ("bundle_id", "intent", "item_ids")
 
 
 class QueryPart(StrEnum):
@@ -137,6 +142,8 @@ def read_queries(ingest: Ingest) -> QueryTables:
     Raises:
         ContractError: the columns are not those of the contract, or a file cannot be read.
     """
+    if not ingest.file_of("queries"):
+        ingest = replace(ingest, source=_of_bundles(ingest))
     queries, labels, engine = Table("queries", ingest), Table("labels", ingest), ingest.engine
     split = "*" if "split" in queries.layout.columns else "*, NULL::VARCHAR AS split"
     with queries.decoding():
@@ -172,6 +179,35 @@ def read_queries(ingest: Ingest) -> QueryTables:
     of_labels = _set_aside(labels, engine, "staged_judgements", JUDGEMENT_CHECKS, len(judged.items))
     counts = {"queries": of_queries[0], "labels": of_labels[0]}
     return QueryTables(judged, counts, of_queries[1] + of_labels[1], [queries.layout, labels.layout])
+
+
+def _of_bundles(ingest: Ingest) -> Path:
+    """Writes the table `bundles` as `queries` and `labels` in a folder of their own; an item of a set has relevance 1.
+
+    Raises:
+        ContractError: the table is not Parquet, or lacks a column.
+    """
+    files, folder = find_files(ingest.source, BUNDLES, ingest.engine), ingest.engine.folder
+    for file in files:
+        missing = [name for name in BUNDLE_COLUMNS if name not in file.columns]
+        if missing or file.format != PARQUET or not pa.types.is_list(file.columns["item_ids"]):
+            raise breach(
+                "column_present",
+                file.name,
+                detail=f"a {file.format} file with columns {', '.join(file.columns)}; allowed: Parquet with bundle_id, "
+                "intent, and item_ids, a list",
+            )
+    content = pa.concat_tables([pq.read_table(file.path) for file in files], promote_options="default")
+    ids, sets = content["bundle_id"], content["item_ids"].combine_chunks()
+    columns = {"query_id": ids, "text": content["intent"]}
+    pq.write_table(
+        pa.table(columns | ({"split": content["split"]} if "split" in content.column_names else {})),
+        folder / "queries.parquet",
+    )
+    owners, items = pc.list_parent_indices(sets), pc.list_flatten(sets)
+    labels = {"query_id": ids.take(owners), "item_id": items, "relevance": pa.array(np.ones(len(items), np.float32))}
+    pq.write_table(pa.table(labels), folder / "labels.parquet")
+    return folder
 
 
 # How often a row's key has occurred, itself included.

@@ -11,7 +11,7 @@ from modit.data.catalog import NOT_SCORED, POSITIVE, Catalog, Sequences
 from modit.data.engine import Engine
 from modit.data.interactions import InteractionCounts, Interactions, read_interactions
 from modit.data.items import Items, read_items
-from modit.data.judged_queries import QueryTables, read_queries
+from modit.data.judged_queries import BUNDLES, QueryTables, read_queries
 from modit.data.labels import RetrievalLabels, read_labels
 from modit.data.mapping import Mapping, TableLayout
 from modit.data.measurements import Measurement, refuse
@@ -179,7 +179,7 @@ def inspect(
         if ingest.file_of("retrieval_labels"):
             found.labels = read_labels(ingest, sorted(items.verdicts))
             found.measurements += found.labels.measurements
-        if ingest.file_of("queries"):
+        if ingest.file_of("queries") or ingest.file_of(BUNDLES):
             found.queries = read_queries(ingest)
             found.measurements += found.queries.measurements
     return found

@@ -1,4 +1,4 @@
-"""Sections of `params.yaml`: how the prediction of the next item, and search by text, are judged."""
+"""Sections of `params.yaml`: how the prediction of the next item, search by text, and fan-out are judged."""
 
 from __future__ import annotations
 
@@ -48,4 +48,26 @@ class SearchParams(Section):
     validation_cases: AtLeastZero = 0
     test_cases: AtLeastZero = 0
     rare_max: AtLeastZero = 2
+    resamples: Positive = 1_000
+
+
+class FanOutEvaluationParams(Section):
+    """Section `evaluate_fan_out`.
+
+    Attributes:
+        validation_cases: most validation intents that settings of rows are chosen on, evenly drawn; 0 for all.
+        test_cases: most test intents that every row is judged on, evenly drawn; 0 for all.
+        temperature: that policies are sampled at (the paper's is 0.9).
+        best_of: outputs of which the best by reward is taken (the paper's is 5).
+        runs: of each row, for the variety of repeated runs (the paper's is 5).
+        list_depth: length of the one list that rivals choose the pool from, over that of the pool.
+        resamples: of the bootstrap over intents.
+    """
+
+    validation_cases: AtLeastZero = 0
+    test_cases: AtLeastZero = 0
+    temperature: Annotated[float, Field(gt=0)] = 0.9
+    best_of: Positive = 5
+    runs: Annotated[int, Field(ge=2)] = 5
+    list_depth: Annotated[float, Field(ge=1)] = 3.0
     resamples: Positive = 1_000

@@ -59,6 +59,20 @@ class Generation(NamedTuple):
     items: int
 
 
+class QuerySet(NamedTuple):
+    """What a retriever that makes several queries of one request searched with.
+
+    Attributes:
+        vectors: Unit vectors of the queries, float32 [k, d]; none of a retriever that reorders one list.
+        first: The item that each query finds first, int64 [k]; of one list its first k items.
+        runs: Mean of the queries' vectors in each of several runs, float32 [r, d].
+    """
+
+    vectors: np.ndarray
+    first: np.ndarray
+    runs: np.ndarray
+
+
 class SearchResult(NamedTuple):
     """What a retriever found for one request.
 
@@ -68,6 +82,7 @@ class SearchResult(NamedTuple):
         scores: Inner products with the query, or another score by which items are ranked, float32 [n].
         generation: Of a retriever that generates IDs; None of any other.
         judged: Scores of the rows that the request names, float32 [m]; None where no request names rows.
+        query_set: Of a retriever that makes several queries of one request; None of any other.
     """
 
     query: np.ndarray
@@ -75,6 +90,7 @@ class SearchResult(NamedTuple):
     scores: np.ndarray
     generation: Generation | None = None
     judged: np.ndarray | None = None
+    query_set: QuerySet | None = None
 
 
 class Retriever(Protocol[Request]):

@@ -1,0 +1,88 @@
+"""Judges one list, one list reordered, policies, diffusions and a regressor at one pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from modit.core.seeds import derived_seed
+from modit.data.catalog import Catalog
+from modit.data.judged_queries import JudgedQueries
+from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
+from modit.evaluate.fan_out.names import (
+    BEST_OF,
+    DIFFUSION,
+    DIFFUSION_UNTRAINED,
+    NO_FAN_OUT,
+    POLICY,
+    REGRESSION,
+    UNTRAINED,
+    WITH_INTENT,
+)
+from modit.evaluate.fan_out.rows import (
+    MIXED_GRID,
+    DiffusionSets,
+    Generator,
+    MergedSets,
+    OneQuery,
+    PolicySets,
+    RegressedSets,
+    TunedSets,
+    reordered_rows,
+)
+from modit.evaluate.fan_out.task import FanOutTask
+from modit.evaluate.report.task_page import save_page
+from modit.evaluate.storage import save_evaluation
+from modit.evaluate.task import Row
+from modit.fan_out.diffusion import load_denoiser, load_regressor
+from modit.fan_out.policy import load_policy
+from modit.fan_out.rewards import SetReward, pool_size
+from modit.fan_out.text_space import TextSpace
+
+if TYPE_CHECKING:
+    from modit.core.context import StepContext
+
+
+def run(context: StepContext) -> dict[str, object]:
+    """Reads `catalog`, `text_space`, both policies and `set_diffusion`.
+
+    Writes `fan_out_evaluation`: evaluation.json, per_case.npz and report.html. Guidance, the weights of MMR and DPP,
+    and the intent's share of a mixed pool are chosen on validation intents.
+    """
+    catalog, judged = Catalog.load(context.input("catalog")), JudgedQueries.load(context.input("catalog"))
+    params, sampler = context.params.evaluate_fan_out, context.params.train_set_diffusion
+    rewards, reading = context.params.align_fan_out.reward, context.params.train_fan_out
+    space, words = TextSpace.load(context.input("text_space")), reading.prompt_words
+    policy, untrained = (load_policy(context.input(name)) for name in ("aligned_fan_out_policy", "fan_out_policy"))
+    diffusion, queries = context.input("set_diffusion"), policy.config.queries
+    reward = SetReward(rewards, torch.from_numpy(space.items), queries)
+
+    def answering(generator: Generator, intent: float = 0.0, runs: int = params.runs) -> MergedSets:
+        return MergedSets(generator, space, queries, runs, intent)
+
+    written = PolicySets(policy, space, words, params.temperature)
+    before = PolicySets(untrained, space, words, params.temperature)
+    best = PolicySets(untrained, space, words, params.temperature, params.best_of, reward)
+    models = [
+        Row(NO_FAN_OUT, "classical", answering(OneQuery(space), runs=1)),
+        Row(UNTRAINED, "model", answering(before)),
+        Row(BEST_OF.format(count=params.best_of), "model", answering(best)),
+        Row(POLICY, "model", answering(written)),
+        Row(REGRESSION, "model", answering(RegressedSets(load_regressor(diffusion / "regression"), space, words))),
+    ]
+    guidance = [{"guidance": scale} for scale in sampler.guidance]
+    tuned = [TunedSets(WITH_INTENT.format(row=POLICY), "model", MIXED_GRID, lambda s: answering(written, s["intent"]))]
+    for name, folder in ((DIFFUSION, "aligned"), (DIFFUSION_UNTRAINED, "untrained")):
+        model = load_denoiser(diffusion / folder)
+        made = lambda s, model=model: answering(DiffusionSets(model, space, words, sampler, s["guidance"]))  # noqa: E731
+        tuned.append(TunedSets(name, "model", guidance, made))
+    pool = min(len(catalog), max(queries, pool_size(len(catalog), rewards.pool_share)))
+    records = {"queries": queries, "sampler": {"solver": sampler.solver, "steps": sampler.sampler_steps}}
+    task = FanOutTask(judged, reading.relevant_min, pool, space.items, params, records)
+    settings = EvaluationSettings(derived_seed(context.seed, "evaluate_fan_out"), params.resamples)
+    evaluation = evaluate_task(task, [*reordered_rows(space, queries, params.list_depth), *tuned], models, settings)
+    output = context.output("fan_out_evaluation")
+    save_evaluation(output, evaluation, {})
+    save_page(output, evaluation.content, context.run_config.catalogue.rstrip("/").rsplit("/", 1)[-1])
+    return headline(evaluation.content, task.primary)

@@ -1,0 +1,10 @@
+"""Names of the rows of the task `fan_out`, as `evaluation.json` has them."""
+
+from __future__ import annotations
+
+NO_FAN_OUT = "No fan-out"
+MMR, DPP = "One list, MMR", "One list, DPP"
+UNTRAINED, BEST_OF = "Policy before RL", "Policy before RL, best of {count}"
+POLICY, DIFFUSION = "Policy", "Diffusion"
+DIFFUSION_UNTRAINED, REGRESSION = "Diffusion, samples from before RL", "Regression"
+WITH_INTENT = "{row} + intent"

@@ -1,0 +1,345 @@
+"""The rows of the task `fan_out`: one list, one list reordered, and lists of several queries merged.
+
+Every row returns as many items as the pool holds. What is sampled is drawn from the text and the number of the run, so
+an answer is that of its request alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modit.core.seeds import derived_seed
+from modit.evaluate.fan_out.names import DPP, MMR
+from modit.evaluate.task import Kind, Setting
+from modit.fan_out.diffusion import Denoiser, RowRegressor, sample_sets
+from modit.fan_out.intents import Conditions
+from modit.fan_out.merging import best_rows, merged
+from modit.fan_out.params import SetDiffusionParams
+from modit.fan_out.policy import FanOutPolicy
+from modit.fan_out.rewards import SetReward
+from modit.fan_out.text_space import TextSpace
+from modit.inference.retrieval import QuerySet, SearchResult
+from modit.inference.texts import TextQuery
+
+# How much relevance counts beside novelty, and how strongly relevance weighs in the kernel.
+MMR_GRID = [{"relevance": share} for share in (0.5, 0.7, 0.9, 0.97)]
+DPP_GRID = [{"relevance": strength} for strength in (1.0, 4.0, 16.0, 64.0)]
+# Share of the pool that the intent's own list fills, of rows that mix both.
+MIXED_GRID = [{"intent": share} for share in (0.25, 0.5, 0.75)]
+_TEXTS_AT_ONCE = 64
+_NO_ITEMS = torch.zeros(1, 1, dtype=torch.int64)
+
+
+class Generator(Protocol):
+    """Makes the queries of a set."""
+
+    def sets(self, texts: Sequence[str], run: int) -> np.ndarray:
+        """Unit vectors of the queries for each text, float32 [n, k, d]; the same for the same text and run."""
+
+
+@dataclass(frozen=True, eq=False)
+class PolicySets:
+    """What a policy writes; of several outputs the one of greatest reward.
+
+    Attributes:
+        policy: In evaluation mode.
+        space: Of the texts.
+        prompt_words: As the policy was trained with.
+        temperature: Of sampling.
+        outputs: Of which the best is taken.
+        reward: By which; equation (1), as the items of a new intent are not known.
+    """
+
+    policy: FanOutPolicy
+    space: TextSpace
+    prompt_words: int
+    temperature: float
+    outputs: int = 1
+    reward: SetReward | None = None
+
+    def sets(self, texts: Sequence[str], run: int) -> np.ndarray:
+        """Unit vectors of the queries for each text, float32 [n, k, d]."""
+        conditions = Conditions.of(texts, self.space, self.prompt_words).repeated(self.outputs)
+        shape = (self.outputs, self.policy.config.places)
+        uniforms = torch.cat([torch.rand(shape, generator=generator) for generator in _generators(texts, run)])
+        queries = self.policy.query_vectors(
+            conditions, self.policy.write(conditions, uniforms, self.temperature).tokens
+        )
+        if self.reward is None:
+            return queries.numpy()
+        parts = self.reward.parts(queries, conditions.tokens[:, 0], _NO_ITEMS.expand(len(queries), 1))
+        best = parts["abstract"].unflatten(0, (-1, self.outputs)).argmax(1)
+        return queries.unflatten(0, (-1, self.outputs))[torch.arange(len(texts)), best].numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionSets:
+    """What a diffusion samples.
+
+    Attributes:
+        model: In evaluation mode.
+        space: Of the texts.
+        prompt_words: As it was trained with.
+        params: Of the sampler.
+        guidance: Scale.
+    """
+
+    model: Denoiser
+    space: TextSpace
+    prompt_words: int
+    params: SetDiffusionParams
+    guidance: float
+
+    def sets(self, texts: Sequence[str], run: int) -> np.ndarray:
+        """Unit vectors of the queries for each text, float32 [n, L, d]."""
+        generators = _generators(texts, run)
+
+        def draw(shape: tuple[int, ...]) -> Tensor:
+            return torch.stack([torch.randn(shape[1:], generator=generator) for generator in generators])
+
+        conditions = Conditions.of(texts, self.space, self.prompt_words)
+        return sample_sets(self.model, conditions, self.params, self.guidance, draw).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class RegressedSets:
+    """The answer of a regressor, the same in every run.
+
+    Attributes:
+        model: In evaluation mode.
+        space: Of the texts.
+        prompt_words: As it was trained with.
+    """
+
+    model: RowRegressor
+    space: TextSpace
+    prompt_words: int
+
+    def sets(self, texts: Sequence[str], run: int) -> np.ndarray:
+        """Unit vectors of the queries for each text, float32 [n, L, d]."""
+        with torch.inference_mode():
+            rows = self.model(Conditions.of(texts, self.space, self.prompt_words))
+            return torch.nn.functional.normalize(rows, dim=-1).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class OneQuery:
+    """No fan-out: the set is the intent itself.
+
+    Attributes:
+        space: Of the texts.
+    """
+
+    space: TextSpace
+
+    def sets(self, texts: Sequence[str], run: int) -> np.ndarray:
+        """Unit vectors of the texts, float32 [n, 1, d]."""
+        return self.space.encode(texts)[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class MergedSets:
+    """Searches with every query of a set and merges the lists.
+
+    Attributes:
+        generator: Makes the queries.
+        space: Of the texts and items.
+        queries: k, items by which the diversity of a list is judged.
+        runs: How often sets are made; the first answers, all count for variety.
+        intent: Share of the pool that the intent's own list fills first.
+    """
+
+    generator: Generator
+    space: TextSpace
+    queries: int
+    runs: int
+    intent: float = 0.0
+
+    def retrieve(self, requests: Sequence[TextQuery]) -> list[SearchResult]:
+        """The pool of each request."""
+        found: list[SearchResult] = []
+        for start in range(0, len(requests), _TEXTS_AT_ONCE):
+            part = requests[start : start + _TEXTS_AT_ONCE]
+            texts = [request.text for request in part]
+            runs = np.stack([self.generator.sets(texts, run) for run in range(self.runs)], 1)
+            own = self.space.encode(texts)
+            found += [self._answer(*each) for each in zip(part, own, runs, strict=True)]
+        return found
+
+    def _answer(self, request: TextQuery, own: np.ndarray, runs: np.ndarray) -> SearchResult:
+        items, queries = self.space.items, runs[0]
+        lists = best_rows(queries @ items.T, request.k)
+        rows = merged(lists, request.k)
+        if self.intent:
+            first = best_rows(own[None] @ items.T, round(self.intent * request.k))[0]
+            rows = merged(np.concatenate([first, rows])[None], request.k)
+        first = lists[:, 0] if len(queries) > 1 else lists[0, : self.queries]
+        query_set = QuerySet(queries, first, runs.mean(1))
+        return SearchResult(own, rows, (items[rows] @ queries.T).max(1), query_set=query_set)
+
+
+@dataclass(frozen=True, eq=False)
+class TunedSets:
+    """A row whose setting changes how sets are made or merged.
+
+    Attributes:
+        name: Of the row.
+        kind: Of the row.
+        grid: Settings to choose from.
+        make: Setting -> what answers.
+    """
+
+    name: str
+    kind: Kind
+    grid: Sequence[Setting]
+    make: Callable[[Setting], MergedSets]
+
+    def build(self, setting: Setting) -> MergedSets:
+        """The retriever at a setting."""
+        return self.make(setting)
+
+    def answers(self, requests: Sequence[TextQuery]) -> Iterator[list[SearchResult]]:
+        """Answers all requests at each setting, with one run each: only the pool is judged by."""
+        for setting in self.grid:
+            yield replace(self.build(setting), runs=1).retrieve(requests)
+
+
+# (relevance [n], items [n, d], how many, strength) -> places of the chosen ones in order.
+Choose = Callable[[np.ndarray, np.ndarray, int, float], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class ReorderedList:
+    """One list of the intent, of which the pool is chosen by relevance and variety: what a user without fan-out does.
+
+    Attributes:
+        space: Of the texts and items.
+        choose: Makes the choice.
+        queries: k, items by which the diversity of a list is judged.
+        depth: Length of the list over that of the pool.
+        relevance: How much relevance counts.
+    """
+
+    space: TextSpace
+    choose: Choose
+    queries: int
+    depth: float
+    relevance: float
+
+    def retrieve(self, requests: Sequence[TextQuery]) -> list[SearchResult]:
+        """The pool of each request."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: TextQuery) -> SearchResult:
+        own = self.space.encode([request.text])[0]
+        scores = self.space.items @ own
+        listed = best_rows(scores[None], round(self.depth * request.k))[0]
+        rows = listed[
+            self.choose(scores[listed], self.space.items[listed], min(request.k, len(listed)), self.relevance)
+        ]
+        none = np.empty((0, len(own)), np.float32)
+        return SearchResult(own, rows, scores[rows], query_set=QuerySet(none, rows[: self.queries], own[None]))
+
+
+@dataclass(frozen=True, eq=False)
+class ReorderedRow:
+    """One list reordered, with the weight of relevance chosen on validation.
+
+    Attributes:
+        name: Of the row.
+        choose: Makes the choice.
+        grid: Weights to choose from.
+        space: As in `ReorderedList`.
+        queries: As in `ReorderedList`.
+        depth: As in `ReorderedList`.
+    """
+
+    name: str
+    choose: Choose
+    grid: Sequence[Setting]
+    space: TextSpace
+    queries: int
+    depth: float
+    kind: Kind = "two_stage"
+
+    def build(self, setting: Setting) -> ReorderedList:
+        """The retriever at a setting."""
+        return ReorderedList(self.space, self.choose, self.queries, self.depth, setting["relevance"])
+
+    def answers(self, requests: Sequence[TextQuery]) -> Iterator[list[SearchResult]]:
+        """Answers all requests at each setting of the grid in turn."""
+        for setting in self.grid:
+            yield self.build(setting).retrieve(requests)
+
+
+def maximal_marginal_relevance(relevance: np.ndarray, items: np.ndarray, count: int, weight: float) -> np.ndarray:
+    """Greedy choice by w r - (1 - w) max cosine with what is chosen (Carbonell & Goldstein, SIGIR 1998).
+
+    Args:
+        relevance: cosine with the query [n].
+        items: unit vectors [n, d].
+        count: items to choose, at most n.
+        weight: w, in [0, 1].
+
+    Returns:
+        Places in the order of choice, int64 [count].
+    """
+    chosen, nearest = np.empty(count, np.int64), np.zeros(len(items), np.float32)
+    score = relevance.astype(np.float32)
+    for number in range(count):
+        chosen[number] = best = int(score.argmax())
+        nearest = np.maximum(nearest, items @ items[best]) if number else items @ items[best]
+        score = weight * relevance - (1 - weight) * nearest
+        score[chosen[: number + 1]] = -np.inf
+    return chosen
+
+
+def determinantal_choice(relevance: np.ndarray, items: np.ndarray, count: int, strength: float) -> np.ndarray:
+    """Greedy maximum a posteriori set of a DPP (Chen et al., NeurIPS 2018).
+
+    Its kernel is q_i q_j (cosine + 0.1 [i = j]) with the quality q = exp(strength r / 2). The addend keeps the kernel
+    of full rank, so that more than d items can be chosen.
+
+    Args:
+        relevance: cosine with the query [n].
+        items: unit vectors [n, d].
+        count: items to choose, at most n.
+        strength: of relevance, >= 0.
+
+    Returns:
+        Places in the order of choice, int64 [count].
+    """
+    quality = np.exp(0.5 * strength * (relevance - relevance.max())).astype(np.float64)
+    left = quality**2 * (np.square(items).sum(1) + _RIDGE)
+    factors = np.zeros((count, len(items)))
+    chosen = np.empty(count, np.int64)
+    for number in range(count):
+        chosen[number] = best = int(left.argmax())
+        kernel = quality * quality[best] * (items @ items[best])
+        kernel[best] += quality[best] ** 2 * _RIDGE
+        earlier = factors[:number]
+        factors[number] = (kernel - earlier.T @ earlier[:, best]) / np.sqrt(max(left[best], 1e-300))
+        left = left - factors[number] ** 2
+        left[chosen[: number + 1]] = -np.inf
+    return chosen
+
+
+_RIDGE = 0.1
+
+
+def reordered_rows(space: TextSpace, queries: int, depth: float) -> list[ReorderedRow]:
+    """One list by MMR, and by a DPP."""
+    return [
+        ReorderedRow(MMR, maximal_marginal_relevance, MMR_GRID, space, queries, depth),
+        ReorderedRow(DPP, determinantal_choice, DPP_GRID, space, queries, depth),
+    ]
+
+
+def _generators(texts: Sequence[str], run: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(derived_seed(0, "fan_out", text, run)) for text in texts]

@@ -1,0 +1,125 @@
+"""The frozen text space that intents, sub-queries and items share: latent semantic analysis of the items' titles.
+
+A text is the set of its words: its vector is the unit sum of the words' vectors, which are rows of a truncated SVD of
+the titles' TF-IDF matrix, times the word's inverse document frequency. So the vector of any few words costs one sum.
+
+Shape legend: V words, N items, d dimension.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
+
+from modit.core.errors import ArtifactError, ContractError, InsufficientDataError
+from modit.data.ngrams import words_of
+from modit.data.vectors import unit
+
+SPACE_FILE = "text_space.npz"
+
+
+class TextSpace:
+    """Vectors of texts.
+
+    Attributes:
+        words: that have a vector, unicode [V], sorted.
+        vectors: of the words, float32 [V, d], of any length.
+        items: unit vectors of the titles, float32 [N, d].
+    """
+
+    def __init__(self, words: np.ndarray, vectors: np.ndarray, items: np.ndarray) -> None:
+        self.words, self.vectors, self.items = words, vectors, items
+
+    @classmethod
+    def fit(cls, titles: Sequence[str], dimension: int) -> TextSpace:
+        """The space of a catalogue; the same titles give the same bytes.
+
+        Args:
+            titles: of all items, each with a letter or digit.
+            dimension: most numbers of a vector; fewer where there are fewer items or words.
+
+        Raises:
+            InsufficientDataError: there is one item, or one word: nothing tells items apart.
+        """
+        model = TfidfVectorizer(tokenizer=words_of, token_pattern=None, lowercase=False, sublinear_tf=True)
+        weights = model.fit_transform(titles)
+        if min(weights.shape) < 2:  # noqa: PLR2004
+            items, words = weights.shape
+            raise InsufficientDataError(
+                f"items: {items} with {words} words in their titles; a text space needs 2 of both"
+            )
+        width = min(dimension, *weights.shape)
+        with threadpool_limits(1):
+            axes = TruncatedSVD(width, n_iter=7, random_state=0).fit(weights).components_
+        order = np.argsort(names := model.get_feature_names_out().astype(str))
+        vectors = (axes * model.idf_).T[order].astype(np.float32)
+        items = cls(names[order], vectors, np.empty((0, width), np.float32)).encode(titles)
+        return cls(names[order], vectors, items)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {word: place for place, word in enumerate(self.words.tolist())}
+
+    @cached_property
+    def _centre(self) -> np.ndarray:
+        return unit(self.items.mean(0, keepdims=True))[0] if len(self.items) else np.full(self.vectors.shape[1], 1.0)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of a vector."""
+        return int(self.vectors.shape[1])
+
+    def known(self, text: str) -> list[int]:
+        """The places of the words of a text that have a vector, each once, in their order.
+
+        Raises:
+            ContractError: the text has no letter or digit.
+        """
+        words = words_of(text)
+        if not words:
+            raise ContractError(f"the text {text[:40]!r} has no letter or digit; allowed: a text with at least one")
+        return [self._places[word] for word in dict.fromkeys(words) if word in self._places]
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of texts, float32 [n, d].
+
+        A text without a known word has the mean of all items: it finds what is typical of the catalogue.
+
+        Raises:
+            ContractError: a text has no letter or digit.
+        """
+        sums = np.zeros((len(texts), self.dimension), np.float32)
+        for row, text in enumerate(texts):
+            sums[row] = self.vectors[self.known(text)].sum(0)
+        lost = np.linalg.norm(sums, axis=1) < 1e-9  # noqa: PLR2004 - rounding
+        sums[lost] = self._centre
+        return unit(sums)
+
+    def save(self, folder: Path) -> None:
+        """Writes `text_space.npz` into an existing folder."""
+        np.savez(folder / SPACE_FILE, words=self.words, vectors=self.vectors, items=self.items)
+
+    @classmethod
+    def load(cls, folder: Path) -> TextSpace:
+        """Reads what `save` wrote.
+
+        Raises:
+            ArtifactError: the file is missing.
+        """
+        if not (folder / SPACE_FILE).exists():
+            raise ArtifactError(f"{folder / SPACE_FILE} is missing; run step train_fan_out again")
+        with np.load(folder / SPACE_FILE) as stored:
+            return cls(stored["words"], stored["vectors"], stored["items"])
+
+
+def frequent_words(texts: Sequence[str], least: int) -> set[str]:
+    """The words that at least `least` of the texts have."""
+    counts = Counter(word for text in texts for word in set(words_of(text)))
+    return {word for word, count in counts.items() if count >= least}

@@ -1,0 +1,116 @@
+"""The real steps of the pipeline `fan_out` on a small catalogue of intents with sets of items."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.registry import REGISTRY
+from modit.core.errors import ContractError, InsufficientDataError
+from modit.core.runner import StepRunner
+from modit.data.judged_queries import JudgedQueries
+from modit.evaluate.fan_out.names import (
+    BEST_OF,
+    DIFFUSION,
+    DIFFUSION_UNTRAINED,
+    DPP,
+    MMR,
+    NO_FAN_OUT,
+    POLICY,
+    REGRESSION,
+    UNTRAINED,
+    WITH_INTENT,
+)
+
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+PIPELINE = REGISTRY.of("fan_out")
+COLOURS = ["red", "green", "blue", "black", "white", "brown", "grey", "pink"]
+THINGS = ["paint", "brush", "hammer", "ladder", "faucet", "drill"]
+
+
+def runner(run: Path, catalogue: Path, **overrides: object) -> StepRunner:
+    conf = {"catalogue": str(catalogue), "preset": "tiny", "pipeline": "fan_out", "overrides": overrides}
+    return StepRunner(REGISTRY, str(run), PARAMS, conf)
+
+
+def write_catalogue(folder: Path, items: int = 48, **columns: object) -> Path:
+    """Items with a title alone; intents ask for a thing in some colours, with words that no title has, too."""
+    folder.mkdir()
+    titles = [f"{colour} {thing}" for colour, thing in itertools.product(COLOURS, THINGS)][:items]
+    ids = [f"item-{row}" for row in range(items)]
+    pq.write_table(pa.table({"item_id": ids, "title": titles}), folder / "items.parquet")
+    apart = max(1, items // len(COLOURS))
+    sets = [[f"item-{(n + m * apart) % items}" for m in range(3)] for n in range(120)]
+    texts = [f"several {THINGS[n % len(THINGS)]} please" if n % 7 else "壁紙 et покраска" for n in range(120)]
+    split = [("train", "train", "valid", "test")[n // len(THINGS) % 4] for n in range(120)]
+    bundles = {"bundle_id": [f"b{n}" for n in range(120)], "intent": texts, "item_ids": sets, "split": split}
+    pq.write_table(pa.table(bundles | columns), folder / "bundles.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("fan_out")
+    steps = runner(folder / "run", write_catalogue(folder / "texts"))
+    for step in PIPELINE.steps:
+        steps.execute(step.name)
+    return folder / "run"
+
+
+def test_every_row_is_judged_at_one_pool_with_intervals(run):
+    content = json.loads((run / "fan_out_evaluation" / "evaluation.json").read_text())
+    result = content["splits"]["test"]
+    rows = {row["name"]: row for row in result["rows"]}
+    expected = {MMR, DPP, NO_FAN_OUT, UNTRAINED, BEST_OF.format(count=5), POLICY, WITH_INTENT.format(row=POLICY)}
+    assert set(rows) == expected | {DIFFUSION, DIFFUSION_UNTRAINED, REGRESSION}
+    assert result["cases"] == content["intents"]["test"] > 0
+    for row in rows.values():
+        assert 0 <= row["coverage"] <= row["hit"] <= 1 and 0 <= row["diversity"] <= 1 and row["coverage_interval"]
+    assert rows[NO_FAN_OUT]["alignment"] == pytest.approx(1, abs=1e-5) and rows[NO_FAN_OUT]["variety"] == 0
+    assert rows[MMR]["alignment"] is None and set(rows[DIFFUSION]["tuned"]["setting"]) == {"guidance"}
+
+
+def test_the_report_names_every_row(run):
+    page = (run / "fan_out_evaluation" / "report.html").read_text()
+    for text in (NO_FAN_OUT, MMR, POLICY, DIFFUSION, REGRESSION, "Fan-out: texts", "Small and larger sets"):
+        assert text in page
+
+
+def test_a_table_of_bundles_becomes_queries_with_their_labels(run):
+    judged = JudgedQueries.load(run / "catalog")
+    assert len(judged) == 120 and judged.texts[0] == "壁紙 et покраска"
+    assert judged.labels(1)[0].tolist() == [1, 7, 13] and (judged.relevance == 1).all()
+
+
+def test_the_same_seed_gives_the_same_bytes(run, tmp_path):
+    steps = runner(tmp_path / "again", run.parent / "texts", **{"runner.cross_run_cache": False})
+    for step in PIPELINE.steps[:-1]:
+        steps.execute(step.name)
+    for name in ("text_space/text_space.npz", "aligned_fan_out_policy/model.pt", "set_diffusion/aligned/model.pt"):
+        assert (run / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_a_set_larger_than_the_catalogue_has_one_result_for_each_query(tmp_path):
+    steps = runner(tmp_path / "run", write_catalogue(tmp_path / "texts", items=6), **{"train_fan_out.queries": 8})
+    for step in PIPELINE.steps:
+        steps.execute(step.name)
+    content = json.loads((tmp_path / "run" / "fan_out_evaluation" / "evaluation.json").read_text())
+    assert content["pool"] == content["items"] == 6 and content["queries"] == 8
+
+
+def test_a_catalogue_of_one_item_is_refused(tmp_path):
+    steps = runner(tmp_path / "run", write_catalogue(tmp_path / "texts", items=1, item_ids=[["item-0"]] * 120))
+    steps.execute("validate_logs")
+    with pytest.raises(InsufficientDataError, match="1 with 2 words in their titles"):
+        steps.execute("train_fan_out")
+
+
+def test_a_table_of_bundles_without_lists_is_refused_with_its_columns(tmp_path):
+    steps = runner(tmp_path / "run", write_catalogue(tmp_path / "texts", item_ids=["item-0"] * 120))
+    with pytest.raises(ContractError, match="allowed: Parquet with bundle_id, intent, and item_ids, a list"):
+        steps.execute("validate_logs")

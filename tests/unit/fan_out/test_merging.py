@@ -1,0 +1,23 @@
+"""Lists of several queries become one set without repeats, in which every query has its turn."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modit.fan_out.merging import best_rows, merged
+
+
+def test_lists_take_turns_and_repeats_are_left_out():
+    assert merged(np.array([[1, 2, 3], [1, 4, 5]]), 4).tolist() == [1, 2, 4, 3]
+
+
+@given(st.integers(0, 1_000), st.integers(1, 5), st.integers(1, 12))
+def test_a_pool_is_full_where_the_lists_are_as_long_as_it(seed, lists, pool):
+    scores = np.random.default_rng(seed).standard_normal((lists, 12))
+    found = merged(best_rows(scores, pool), pool)
+    assert len(found) == len(set(found.tolist())) == pool
+    assert set(scores.argmax(1).tolist()[:pool]) <= set(found.tolist()) or pool < lists
+
+
+def test_a_pool_larger_than_the_catalogue_is_the_catalogue():
+    assert sorted(merged(best_rows(np.eye(3), 10), 10).tolist()) == [0, 1, 2]
