@@ -219,7 +219,8 @@ class FanOutPolicy(nn.Module):
                 x, past[number] = block(x, position, seen[:, None, None], past[number])
             ended = ended & (place % self.config.words != 0)
             scores = self.logits(x, position[0] - count)[:, 0]
-            drawn = ((scores / temperature).softmax(-1).cumsum(-1) < uniforms[:, place, None]).sum(-1)
+            # "<=": of a number that is exactly 0, too, the token is one of probability above 0
+            drawn = ((scores / temperature).softmax(-1).cumsum(-1) <= uniforms[:, place, None]).sum(-1)
             token = torch.where(ended, END, drawn.clamp_max(scores.shape[-1] - 1))
             own = scores.log_softmax(-1).gather(-1, token[:, None])[:, 0]
             tokens[:, place], log_probabilities[:, place] = token, torch.where(ended, 0.0, own)

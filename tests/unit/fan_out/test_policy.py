@@ -31,6 +31,13 @@ def test_every_query_has_a_word_and_nothing_follows_its_end(policy, intents):
     assert (ended.cummax(-1).values == ended).all()
 
 
+@pytest.mark.parametrize("number", [0.0, 1 - 2**-24])
+def test_the_least_and_the_greatest_number_write_words_of_finite_probability(policy, intents, number):
+    written = policy.write(intents.conditions, torch.full((len(intents), policy.config.places), number))
+    assert (written.tokens.unflatten(1, (policy.config.queries, -1))[..., 0] != END).all()
+    assert written.log_probabilities.isfinite().all()
+
+
 def test_the_same_numbers_write_the_same_and_others_something_else(policy, intents):
     first, second = outputs(policy, intents.conditions), outputs(policy, intents.conditions)
     assert torch.equal(first.tokens, second.tokens)
