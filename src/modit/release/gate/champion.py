@@ -249,11 +249,11 @@ class OtherCatalogue(Generic[Asked]):
         return there[there >= 0]
 
     def _judged(self, request: SessionQuery | TextQuery, answer: SearchResult) -> np.ndarray | None:
-        if answer.judged is None or not isinstance(request, TextQuery):
+        if not isinstance(request, TextQuery) or not len(request.judged):
             return None
-        judged = request.judged
-        scores = np.full(len(judged), -np.inf, np.float32)
-        scores[self.there[judged] >= 0] = answer.judged
+        scores = np.full(len(request.judged), -np.inf, np.float32)
+        if answer.judged is not None:  # it knows one of them
+            scores[self.there[request.judged] >= 0] = answer.judged
         return scores
 
 

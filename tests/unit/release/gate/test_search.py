@@ -136,6 +136,8 @@ def test_the_champion_is_asked_in_rows_of_todays_catalogue_and_judged_items_that
     (answer,) = baseline.retriever.retrieve([TextQuery("red paint", 300, np.array([12, 3, 40]), np.array([3, 11]))])
     assert set(answer.rows.tolist()) == set(range(10, 300)) - {11}
     assert answer.judged[1] == -np.inf and (answer.judged[[0, 2]] > 0).all()
+    (answer,) = baseline.retriever.retrieve([TextQuery("red paint", 10, np.array([3, 5]))])
+    assert answer.judged.tolist() == [-np.inf, -np.inf]
 
 
 def test_a_fresh_process_loads_the_retriever_without_torch_repeats_answers_and_measures(old, tmp_path):
