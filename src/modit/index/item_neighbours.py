@@ -8,6 +8,7 @@ Shape legend: N items, E pairs of an item and a neighbour.
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -128,7 +129,7 @@ class ItemNeighbours:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in _ARRAYS}
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ArtifactError(f"{path} is missing or damaged: {error}") from error
         offsets, items, similarities = arrays["offsets"], arrays["items"], arrays["similarities"]
         whole = offsets.ndim == 1 and len(offsets) and offsets[0] == 0 and (np.diff(offsets) >= 0).all()

@@ -82,6 +82,10 @@ def test_a_file_of_neighbours_is_read_as_it_was_written_and_damage_is_named(tmp_
     assert np.array_equal(again.items, near.items)
     with pytest.raises(ArtifactError, match="missing or damaged"):
         ItemNeighbours.load(tmp_path / "other.npz")
+    for name, content in (("cut.npz", (tmp_path / NEIGHBOURS_FILE).read_bytes()[:200]), ("empty.npz", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ArtifactError, match=f"{name} is missing or damaged"):
+            ItemNeighbours.load(tmp_path / name)
     ItemNeighbours(near.offsets[:-3], near.items, near.similarities, 0.7, 2.0).save(tmp_path)
     with pytest.raises(ArtifactError, match="do not belong together"):
         ItemNeighbours.load(tmp_path / NEIGHBOURS_FILE)
