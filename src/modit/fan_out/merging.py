@@ -7,7 +7,8 @@ import numpy as np
 
 def best_rows(scores: np.ndarray, count: int) -> np.ndarray:
     """The rows of greatest score of each list, best first and the lower row of equals: [k, N] -> int64 [k, count]."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    # a copy: a part of the order of all N would keep the whole in memory, for each result of an evaluation
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count].copy()
 
 
 def merged(lists: np.ndarray, pool: int) -> np.ndarray:

@@ -13,12 +13,16 @@ import torch
 from torch import Tensor
 
 from modit.core.errors import InsufficientDataError
+from modit.core.memory import at_once
 from modit.data.vectors import unit
 from modit.fan_out.intents import Conditions, IntentSets
+from modit.fan_out.merging import best_rows
 from modit.fan_out.policy import END, FanOutPolicy
 from modit.fan_out.text_space import TextSpace
 from modit.train.loop import Batch
 
+# Bounds the memory: each of these is compared with the whole catalogue.
+_ITEMS_AT_ONCE = 256
 # Words of an item that the policy can write, and the chance of each.
 Described = tuple[list[int], np.ndarray]
 
@@ -48,9 +52,7 @@ class TemplateSets:
         self.intent_words = [set(tokens(text)) for text in intents.texts]
         of_sets = np.unique(items := intents.items.numpy())
         of_sets = of_sets[of_sets >= 0]
-        cosines = space.items[of_sets] @ space.items.T
-        cosines[np.arange(len(of_sets)), of_sets] = np.inf  # the item itself comes first, even before equal ones
-        places = np.argsort(-cosines, axis=1, kind="stable")[:, : near + 1]
+        places = _nearest(space.items, of_sets, near + 1)
         described = {item: tokens(titles[item]) for item in np.unique(places).tolist()}
         # a word is drawn by its cosine with the item
         weights = {item: self._weights(words, policy, space.items[item]) for item, words in described.items()}
@@ -105,3 +107,14 @@ class TemplateSets:
         weights = weights * new if new.any() else weights
         count = min(int((weights > 0).sum()), int(draw.integers(1, self.config.words + 1)))
         return [words[place] for place in draw.choice(len(words), count, replace=False, p=weights / weights.sum())]
+
+
+def _nearest(items: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """The items nearest to some of a catalogue's [N, d], each itself first, int64 [n, count]; fewer of fewer items."""
+    found, size = [], at_once(_ITEMS_AT_ONCE)
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        cosines = items[part] @ items.T
+        cosines[np.arange(len(part)), part] = np.inf  # even before equal ones
+        found.append(best_rows(cosines, count))
+    return np.concatenate(found)

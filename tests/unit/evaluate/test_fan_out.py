@@ -64,6 +64,7 @@ def test_a_set_of_the_intent_alone_is_the_search_without_fan_out(space):
     for result, text in zip(found, ("green paint", "red"), strict=True):
         own = space.items @ space.encode([text])[0]
         assert result.rows.tolist() == np.argsort(-own, kind="stable")[:3].tolist()
+        assert result.query_set.first.base is None  # nor is more of a list kept in memory
 
 
 def test_a_pool_larger_than_the_catalogue_is_the_catalogue(space):

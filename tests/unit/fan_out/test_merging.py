@@ -21,3 +21,7 @@ def test_a_pool_is_full_where_the_lists_are_as_long_as_it(seed, lists, pool):
 
 def test_a_pool_larger_than_the_catalogue_is_the_catalogue():
     assert sorted(merged(best_rows(np.eye(3), 10), 10).tolist()) == [0, 1, 2]
+
+
+def test_what_is_kept_of_a_list_does_not_keep_the_order_of_the_whole_catalogue_in_memory():
+    assert best_rows(np.zeros((2, 1_000)), 3).base is None

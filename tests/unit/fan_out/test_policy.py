@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from modit.core.errors import ContractError, InsufficientDataError
+from modit.core.memory import in_parts
 from modit.data.judged_queries import QueryPart
 from modit.fan_out.intents import Conditions, IntentSets
 from modit.fan_out.policy import END, FanOutPolicy, PolicyConfig, load_policy
@@ -85,6 +86,14 @@ def test_templates_name_a_word_of_an_item_of_the_set_or_of_a_near_one(policy, in
     }
     for queries in policy.added_words(batch["output"], space):
         assert all(query and set(query.split()) <= every for query in queries), queries
+
+
+def test_near_items_do_not_depend_on_how_many_are_compared_at_once(policy, intents, titles, space):
+    together = TemplateSets("test", intents, titles, space, policy, near=2)
+    with in_parts(100):
+        apart = TemplateSets("test", intents, titles, space, policy, near=2)
+    (one, other) = ([[[w for w, _ in near] for near in row] for row in each.choices] for each in (together, apart))
+    assert one == other and all(one)
 
 
 def test_a_policy_learns_its_templates(policy, intents, titles, space):

@@ -180,7 +180,7 @@ class MergedSets:
             first = best_rows(own[None] @ items.T, round(self.intent * request.k))[0]
             rows = merged(np.concatenate([first, rows])[None], request.k)
         first = lists[:, 0] if len(queries) > 1 else lists[0, : self.queries]
-        query_set = QuerySet(queries, first, runs.mean(1))
+        query_set = QuerySet(queries, first.copy(), runs.mean(1))
         return SearchResult(own, rows, (items[rows] @ queries.T).max(1), query_set=query_set)
 
 
