@@ -14,16 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
-from modit.data.catalog import Sequences
-from modit.index.item_codes import ItemCodes
 
 NEIGHBOURS_FILE = "neighbours.npz"
-# Most items that stand for one that no session has.
-_MOST_STANDING_IN = 20
 # A share of the votes that every item has, so that one without votes has a logarithm.
 LEAST_SHARE = 1e-4
 _ARRAYS = ("offsets", "items", "similarities", "decay", "weight")
@@ -77,30 +72,6 @@ class ItemNeighbours:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @classmethod
-    def of(cls, matrix: sparse.csr_matrix, decay: float, weight: float) -> ItemNeighbours:
-        """The neighbours that a matrix of similarities [N, N] has."""
-        offsets, items = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
-        return cls(offsets, items, matrix.data.astype(np.float32), decay, weight)
-
-    def standing_in(self, codes: ItemCodes, known: np.ndarray) -> ItemNeighbours:
-        """The neighbours of these and other items: one that is not known has the mean of those that stand for it.
-
-        Known items of the same ID stand for it, or those of the longest start of its ID that a known item has, at most
-        20, most interactions first. So a new item gets votes, and votes for others, before a session has it.
-
-        Args:
-            codes: of all items [M], M >= N.
-            known: which of them are known, bool [M]; all of them are among the first N.
-        """
-        if known.all():
-            return self
-        pad = np.full(len(codes) - len(self), self.offsets[-1])
-        arrays = (self.similarities, self.items, np.concatenate([self.offsets, pad]))
-        matrix = sparse.csr_matrix(arrays, (len(codes), len(codes)))
-        stand_in = _stand_ins(codes, known)
-        return ItemNeighbours.of((stand_in @ matrix @ stand_in.T).tocsr(), self.decay, self.weight)
-
     def votes(self, session: np.ndarray) -> Votes:
         """The votes after a session: sum over its items of decay^age * similarity.
 
@@ -136,58 +107,3 @@ class ItemNeighbours:
         if not whole or not offsets[-1] == len(items) == len(similarities) or (items >= len(offsets) - 1).any():
             raise ArtifactError(f"{path} is damaged: its offsets, items and similarities do not belong together")
         return cls(offsets, items, similarities, float(arrays["decay"]), float(arrays["weight"]))
-
-
-def _stand_ins(codes: ItemCodes, known: np.ndarray) -> sparse.csr_matrix:
-    """Which known items stand for each item, as shares float32 [M, M]: for a known item itself."""
-    by_use = np.lexsort((codes.ties, -codes.counts))
-    by_use, missing = by_use[known[by_use]], np.flatnonzero(~known)
-    chosen = {int(row): np.array([row]) for row in by_use}
-    for depth in range(codes.codes.shape[1], 0, -1):
-        starts: dict[bytes, list[int]] = {}
-        for row in by_use.tolist():
-            same = starts.setdefault(codes.codes[row, :depth].tobytes(), [])
-            if len(same) < _MOST_STANDING_IN:
-                same.append(row)
-        for row in missing.tolist():
-            found = starts.get(codes.codes[row, :depth].tobytes())
-            if row not in chosen and found:
-                chosen[row] = np.array(found)
-    owners = np.repeat(list(chosen), [len(rows) for rows in chosen.values()])
-    rows = np.concatenate(list(chosen.values()))
-    shares = np.concatenate([np.full(len(rows), 1 / len(rows), np.float32) for rows in chosen.values()])
-    return sparse.csr_matrix((shares, (owners, rows)), (len(codes), len(codes)))
-
-
-def interactions(sessions: Sequences, places: np.ndarray) -> sparse.csr_matrix:
-    """Which session has which item, float32 of 0 and 1 [S, N].
-
-    Args:
-        sessions: rows of the catalogue.
-        places: the column of each item, int64 [N].
-    """
-    owners = np.repeat(np.arange(len(sessions)), np.diff(sessions.offsets))
-    shape = (len(sessions), len(places))
-    found = sparse.csr_matrix((np.ones(len(owners), np.float32), (owners, places[sessions.items])), shape)
-    found.data[:] = 1  # an item that occurs twice counts once
-    return found
-
-
-def cosine_neighbours(matrix: sparse.csr_matrix, neighbours: int, shrinkage: float) -> sparse.csr_matrix:
-    """The similarity of each item to its nearest ones, [N, N] (Sarwar et al., WWW 2001).
-
-    Args:
-        matrix: as `interactions` returns it.
-        neighbours: most nearest items that are kept of each item.
-        shrinkage: added to the product of the norms: pairs that few sessions support count for less.
-    """
-    together = (matrix.T @ matrix).tocsr()
-    norms = np.sqrt(together.diagonal())
-    together.setdiag(0)
-    together.eliminate_zeros()
-    owners = np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
-    together.data = together.data / (norms[owners] * norms[together.indices] + shrinkage)
-    order = np.lexsort((together.indices, -together.data, owners))
-    kept = order[np.arange(len(order)) - together.indptr[owners[order]] < neighbours]
-    shape = together.shape
-    return sparse.csr_matrix((together.data[kept].astype(np.float32), (owners[kept], together.indices[kept])), shape)

@@ -165,8 +165,11 @@ class NextItemRetriever(SessionRetriever):
             own = np.full((len(item_ids), dense.shape[1]), bias_of_unused(dense[:, -1], self.codes.counts), np.float32)
             own[:, :-1] = embeddings.astype(np.float32) @ self.content.T if len(self.content) else 0
             dense = np.concatenate([dense, own])
-        known = np.arange(len(codes)) < len(self.codes)
-        near = self.ids.neighbours and self.ids.neighbours.standing_in(codes, known)
+        near = self.ids.neighbours
+        if near is not None:
+            from modit.index.item_similarity import with_stand_ins  # scipy, which answering does not need
+
+            near = with_stand_ins(near, codes, np.arange(len(codes)) < len(self.codes))
         ids = replace(self.ids, codes=codes, softmax=softmax, dense_vectors=dense, neighbours=near)
         return replace(self, ids=ids)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-import bm25s
 import numpy as np
 
 from modit.core.errors import ArtifactError
 from modit.data.ngrams import words_of
 
-logging.getLogger("bm25s").setLevel(logging.WARNING)  # it turns its own debug messages on
+if TYPE_CHECKING:
+    import bm25s
+
 # Arrays and JSON; nothing in them is run.
 FILES = {
     "data_name": "word_scores.npy",
@@ -41,7 +44,7 @@ class WordIndex:
         texts = [words_of(title) for title in titles]
         # in the order of the words: that of a set differs from process to process
         number = {word: place for place, word in enumerate(sorted({word for words in texts for word in words}))}
-        model = bm25s.BM25(method="lucene", k1=k1, b=b)
+        model = _package().BM25(method="lucene", k1=k1, b=b)
         ids = [[number[word] for word in words] for words in texts]
         model.index((ids, number), create_empty_token=False, show_progress=False)
         return cls(model)
@@ -70,6 +73,14 @@ class WordIndex:
             ArtifactError: A file is missing or damaged.
         """
         try:
-            return cls(bm25s.BM25.load(folder, mmap=True, show_progress=False, **FILES))
+            return cls(_package().BM25.load(folder, mmap=True, show_progress=False, **FILES))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"{folder} holds no index of words: {error}") from error
+
+
+def _package() -> ModuleType:
+    """The package bm25s, which imports scipy: only a process that searches by words needs both."""
+    import bm25s
+
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it turns its own debug messages on
+    return bm25s

@@ -14,7 +14,8 @@ from modit.data.catalog import Sequences
 from modit.data.sessions import SessionPart, Sessions
 from modit.index.beam_search import Beams
 from modit.index.id_retrieval import IdRetriever
-from modit.index.item_neighbours import ItemNeighbours, cosine_neighbours, interactions
+from modit.index.item_neighbours import ItemNeighbours
+from modit.index.item_similarity import cosine_neighbours, interactions, neighbours_in, with_stand_ins
 from modit.semantic_ids.params import NeighbourParams
 
 _CUT = 10
@@ -35,7 +36,7 @@ def item_neighbours(training: Sequences, ties: np.ndarray, neighbours: int, shri
     places = np.argsort(order)
     near = cosine_neighbours(interactions(training, places), neighbours, shrinkage)[places]
     near.indices = order[near.indices]
-    return ItemNeighbours.of(near, 1.0, 0.0)
+    return neighbours_in(near, 1.0, 0.0)
 
 
 def fit_neighbours(
@@ -79,7 +80,7 @@ def fit_neighbours(
     tried: list[tuple[float, ItemNeighbours, dict[str, float]]] = []
     for shrinkage in params.shrinkages:
         near = item_neighbours(sessions.training, codes.ties, params.neighbours, shrinkage)
-        near = near.standing_in(codes, codes.counts > 0)
+        near = with_stand_ins(near, codes, codes.counts > 0)
         for decay, weight in product(params.decays, params.weights):
             found = replace(near, decay=decay, weight=weight)
             ndcg = judged(found)

@@ -22,7 +22,7 @@ from modit.evaluate.params import NextItemParams
 from modit.evaluate.report.task_page import PAGE_FILE, save_page
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
-from modit.index.item_neighbours import cosine_neighbours, interactions
+from modit.index.item_similarity import cosine_neighbours, interactions
 from modit.inference.retrieval import Generation, SearchResult
 
 ITEMS = 40

@@ -14,6 +14,7 @@ from modit.index.beam_search import Beams
 from modit.index.item_codes import ItemCodes
 from modit.index.item_neighbours import LEAST_SHARE, NEIGHBOURS_FILE, ItemNeighbours, Votes
 from modit.index.item_ranking import ranked_items
+from modit.index.item_similarity import with_stand_ins
 
 ITEMS = 60
 SESSION = st.lists(st.integers(0, ITEMS - 1), max_size=12).map(lambda rows: np.array(rows, np.int64))
@@ -61,7 +62,7 @@ def test_an_item_that_no_session_has_gets_the_mean_votes_of_the_items_of_its_id_
     more = replace(more, codes=np.where(np.arange(ITEMS + 2)[:, None] == 9, more.codes[8], more.codes))
     known = np.arange(len(more)) < ITEMS
     known[[23, 40]] = False  # 23 has the ID of the second new item, 40 is in the catalogue and no session has it
-    found = near.standing_in(more, known)
+    found = with_stand_ins(near, more, known)
     before, after = dense(near), np.zeros((ITEMS + 2, ITEMS + 2))
     for item in range(ITEMS + 2):
         part = slice(found.offsets[item], found.offsets[item + 1])

@@ -20,7 +20,8 @@ from modit.data.catalog import Sequences
 from modit.data.hashing import hash_unit
 from modit.evaluate.next_item.names import EASE, ITEM_KNN, POPULARITY
 from modit.evaluate.task import Kind, Row, Setting
-from modit.index.item_neighbours import LEAST_SHARE, cosine_neighbours, interactions
+from modit.index.item_neighbours import LEAST_SHARE
+from modit.index.item_similarity import cosine_neighbours, interactions
 from modit.inference.retrieval import SearchResult
 from modit.inference.sessions import SessionQuery
 from modit.train.sasrec import load_sasrec, session_scores
