@@ -12,8 +12,10 @@ from modit.data.catalog import Sequences
 from modit.index.item_codes import ItemCodes
 from modit.index.item_neighbours import ItemNeighbours
 
-# Most items that stand for one that no session has.
-_MOST_STANDING_IN = 20
+# Most items that stand for one that no session has, and most neighbours that an item has with those.
+_MOST_STANDING_IN, _MOST_NEIGHBOURS = 20, 2_000
+# Bounds the memory while the others are left out.
+_ITEMS_AT_ONCE = 256
 
 
 def neighbours_in(matrix: sparse.csr_matrix, decay: float, weight: float) -> ItemNeighbours:
@@ -26,7 +28,8 @@ def with_stand_ins(near: ItemNeighbours, codes: ItemCodes, known: np.ndarray) ->
     """The neighbours of these and other items: one that is not known has the mean of those that stand for it.
 
     Known items of the same ID stand for it, or those of the longest start of its ID that a known item has, at most 20,
-    most interactions first. So a new item gets votes, and votes for others, before a session has it.
+    most interactions first. So a new item gets votes, and votes for others, before a session has it. Of each item the
+    2,000 nearest ones are kept: where many items are not known, each is a neighbour of all that its stand-ins are.
 
     Args:
         near: of the first N items.
@@ -39,7 +42,11 @@ def with_stand_ins(near: ItemNeighbours, codes: ItemCodes, known: np.ndarray) ->
     arrays = (near.similarities, near.items, np.concatenate([near.offsets, pad]))
     matrix = sparse.csr_matrix(arrays, (len(codes), len(codes)))
     stand_in = _stand_ins(codes, known)
-    return neighbours_in((stand_in @ matrix @ stand_in.T).tocsr(), near.decay, near.weight)
+    blocks = [
+        _strongest((stand_in[start : start + _ITEMS_AT_ONCE] @ matrix @ stand_in.T).tocsr(), codes.ties)
+        for start in range(0, len(codes), _ITEMS_AT_ONCE)
+    ]
+    return neighbours_in(sparse.vstack(blocks, "csr"), near.decay, near.weight)
 
 
 def interactions(sessions: Sequences, places: np.ndarray) -> sparse.csr_matrix:
@@ -95,3 +102,14 @@ def _stand_ins(codes: ItemCodes, known: np.ndarray) -> sparse.csr_matrix:
     rows = np.concatenate(list(chosen.values()))
     shares = np.concatenate([np.full(len(rows), 1 / len(rows), np.float32) for rows in chosen.values()])
     return sparse.csr_matrix((shares, (owners, rows)), (len(codes), len(codes)))
+
+
+def _strongest(matrix: sparse.csr_matrix, ties: np.ndarray) -> sparse.csr_matrix:
+    """The `_MOST_NEIGHBOURS` greatest similarities of each row, of equal ones by `ties` [M]."""
+    counts = np.diff(matrix.indptr)
+    if counts.max(initial=0) <= _MOST_NEIGHBOURS:
+        return matrix
+    owners = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((ties[matrix.indices], -matrix.data, owners))
+    kept = np.sort(order[np.arange(len(order)) - matrix.indptr[owners] < _MOST_NEIGHBOURS])
+    return sparse.csr_matrix((matrix.data[kept], (owners[kept], matrix.indices[kept])), matrix.shape)
