@@ -114,3 +114,10 @@ def test_a_table_of_bundles_without_lists_is_refused_with_its_columns(tmp_path):
     steps = runner(tmp_path / "run", write_catalogue(tmp_path / "texts", item_ids=["item-0"] * 120))
     with pytest.raises(ContractError, match="allowed: Parquet with bundle_id, intent, and item_ids, a list"):
         steps.execute("validate_logs")
+
+
+def test_lists_of_large_offsets_as_some_writers_make_them_are_read(run, tmp_path):
+    sets = pq.read_table(run.parent / "texts" / "bundles.parquet")["item_ids"].to_pylist()
+    folder = write_catalogue(tmp_path / "texts", item_ids=pa.array(sets, pa.large_list(pa.string())))
+    runner(tmp_path / "run", folder).execute("validate_logs")
+    assert JudgedQueries.load(tmp_path / "run" / "catalog").labels(1)[0].tolist() == [1, 7, 13]

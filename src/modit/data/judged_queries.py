@@ -190,7 +190,8 @@ def _of_bundles(ingest: Ingest) -> Path:
     files, folder = find_files(ingest.source, BUNDLES, ingest.engine), ingest.engine.folder
     for file in files:
         missing = [name for name in BUNDLE_COLUMNS if name not in file.columns]
-        if missing or file.format != PARQUET or not pa.types.is_list(file.columns["item_ids"]):
+        kind = file.columns.get("item_ids", pa.null())
+        if missing or file.format != PARQUET or not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
             raise breach(
                 "column_present",
                 file.name,
