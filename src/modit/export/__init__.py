@@ -1,1 +1,1 @@
-"""Export of a sampler or of a retriever by semantic IDs as ONNX files, and the proof that they answer as torch does."""
+"""Export of samplers, retrievers by semantic IDs and text towers as ONNX files, proven to answer as torch does."""

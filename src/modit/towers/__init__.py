@@ -1,1 +1,1 @@
-"""Text towers for queries and items, SymmAligner, and the consistent index."""
+"""Text towers for queries and items, and SymmAligner."""
