@@ -25,6 +25,8 @@ PADDING = 0
 # Bounds the cost of a very long text; titles and queries have fewer.
 WORDS_MAX = 64
 CHARACTERS = (3, 4)
+# Longer words are rare, and what is kept of them would fill the memory of a service that anyone may send texts to.
+_KEPT_MAX = 32
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -64,11 +66,17 @@ def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return table
 
 
-@lru_cache(maxsize=1 << 18)
 def _of_word(word: str, buckets: int) -> np.ndarray:
+    return (_kept if len(word) <= _KEPT_MAX else _ngrams)(word, buckets)
+
+
+def _ngrams(word: str, buckets: int) -> np.ndarray:
     around = f"<{word}>"
     parts = {around[start : start + n] for n in CHARACTERS for start in range(len(around) - n + 1)} - {around}
     return _buckets([word, *sorted(parts)], buckets)
+
+
+_kept = lru_cache(maxsize=1 << 18)(_ngrams)
 
 
 def _buckets(texts: Sequence[str], buckets: int) -> np.ndarray:

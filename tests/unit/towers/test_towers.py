@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -59,6 +60,15 @@ def test_a_bag_holds_the_word_its_characters_and_each_pair_of_neighbours():
     assert len(pair) == len(alone) + len(second) + 1
     table = padded([alone, second])
     assert (table[1, len(second) :] == PADDING).all()
+
+
+def test_long_words_are_not_kept_in_memory():
+    tracemalloc.start()
+    for number in range(200):
+        bags([[f"{number}{'ab' * 500}"]], 512)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
 
 
 @pytest.mark.parametrize("text", ["ручка двери", "門把手", "Türgriff", "zzzz"])
