@@ -18,6 +18,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
+from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError, ContractError, InsufficientDataError
 from modit.data.ngrams import words_of
 from modit.data.vectors import unit
@@ -104,7 +105,7 @@ class TextSpace:
 
     def save(self, folder: Path) -> None:
         """Writes `text_space.npz` into an existing folder."""
-        np.savez(folder / SPACE_FILE, words=self.words, vectors=self.vectors, items=self.items)
+        save_arrays(folder / SPACE_FILE, words=self.words, vectors=self.vectors, items=self.items)
 
     @classmethod
     def load(cls, folder: Path) -> TextSpace:
