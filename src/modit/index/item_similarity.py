@@ -13,7 +13,7 @@ from modit.index.item_codes import ItemCodes
 from modit.index.item_neighbours import ItemNeighbours
 
 # Most items that stand for one that no session has, and most neighbours that an item has with those.
-_MOST_STANDING_IN, _MOST_NEIGHBOURS = 20, 2_000
+_MOST_STANDING_IN, _MOST_NEIGHBOURS = 20, 500
 # Bounds the memory while the others are left out.
 _ITEMS_AT_ONCE = 256
 
@@ -29,7 +29,7 @@ def with_stand_ins(near: ItemNeighbours, codes: ItemCodes, known: np.ndarray) ->
 
     Known items of the same ID stand for it, or those of the longest start of its ID that a known item has, at most 20,
     most interactions first. So a new item gets votes, and votes for others, before a session has it. Of each item the
-    2,000 nearest ones are kept: where many items are not known, each is a neighbour of all that its stand-ins are.
+    500 nearest ones are kept: where many items are not known, each is a neighbour of all that its stand-ins are.
 
     Args:
         near: of the first N items.
