@@ -8,6 +8,7 @@ Shape legend: V words, N items, d dimension.
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -112,12 +113,15 @@ class TextSpace:
         """Reads what `save` wrote.
 
         Raises:
-            ArtifactError: the file is missing.
+            ArtifactError: the file is missing or damaged.
         """
-        if not (folder / SPACE_FILE).exists():
-            raise ArtifactError(f"{folder / SPACE_FILE} is missing; run step train_fan_out again")
-        with np.load(folder / SPACE_FILE) as stored:
-            return cls(stored["words"], stored["vectors"], stored["items"])
+        try:
+            with np.load(folder / SPACE_FILE) as stored:
+                return cls(stored["words"], stored["vectors"], stored["items"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ArtifactError(
+                f"{folder / SPACE_FILE} is missing or damaged: {error}; run step train_fan_out again"
+            ) from error
 
 
 def frequent_words(texts: Sequence[str], least: int) -> set[str]:

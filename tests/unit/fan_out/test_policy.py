@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from modit.core.errors import ContractError, InsufficientDataError
+from modit.core.errors import ArtifactError, ContractError, InsufficientDataError
 from modit.core.memory import in_parts
 from modit.data.judged_queries import QueryPart
 from modit.fan_out.intents import Conditions, IntentSets
 from modit.fan_out.policy import END, FanOutPolicy, PolicyConfig, load_policy
 from modit.fan_out.templates import TemplateSets
-from modit.fan_out.text_space import TextSpace, frequent_words
+from modit.fan_out.text_space import SPACE_FILE, TextSpace, frequent_words
 from modit.train.checkpoint import save_model
 
 
@@ -143,6 +143,17 @@ def test_of_a_very_long_text_the_first_known_words_are_read(space, policy):
 
 def test_accents_and_case_do_not_matter(space):
     assert np.array_equal(space.encode(["RÉD paint"]), space.encode(["red PAINT"]))
+
+
+def test_a_text_space_that_is_missing_or_cut_is_refused_by_name(space, tmp_path):
+    with pytest.raises(ArtifactError, match="text_space.npz is missing or damaged"):
+        TextSpace.load(tmp_path)
+    space.save(tmp_path)
+    assert np.array_equal(TextSpace.load(tmp_path).items, space.items)
+    path = tmp_path / SPACE_FILE
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ArtifactError, match="text_space.npz is missing or damaged"):
+        TextSpace.load(tmp_path)
 
 
 def test_one_item_or_one_word_makes_no_text_space():
