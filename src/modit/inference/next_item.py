@@ -26,13 +26,12 @@ from modit.inference.next_item_files import (
     RETRIEVER_FILE,
     STEP_FILE,
     NextItemInfo,
-    Values,
     encode_values,
     graph_metadata,
     step_values,
 )
-from modit.inference.retrieval import Generation, SearchResult
-from modit.inference.runtime import open_graph
+from modit.inference.retrieval import Generation, SearchResult, expect_candidates
+from modit.inference.runtime import open_declared
 from modit.inference.sessions import SessionQuery
 
 _NO_QUERY = np.empty(0, np.float32)
@@ -93,7 +92,9 @@ class SessionRetriever:
             ContractError: A row is not of the catalogue, or `allowed` is not a bool for each item.
         """
         for request in requests:
-            self._check(request)
+            expect_candidates(
+                len(self.codes), request.k, request.allowed, history=request.history, exclude=request.exclude
+            )
         found: dict[int, SearchResult] = {}
         for k in dict.fromkeys(request.k for request in requests):
             part = [number for number, request in enumerate(requests) if request.k == k]
@@ -107,19 +108,6 @@ class SessionRetriever:
                 generation = Generation(each.decoded, each.invalid, each.items)
                 found[number] = SearchResult(_NO_QUERY, each.rows, each.scores, generation)
         return [found[number] for number in range(len(requests))]
-
-    def _check(self, request: SessionQuery) -> None:
-        count = len(self.codes)
-        if request.k < 1:
-            raise ContractError(f"k is {request.k}; allowed: at least 1")
-        for name in ("history", "exclude"):
-            rows = getattr(request, name)
-            wrong = (rows < 0) | (rows >= count)
-            if wrong.any():
-                raise ContractError(f"{name} has row {rows[wrong][0]}; allowed: 0 to {count - 1}")
-        allowed = request.allowed
-        if allowed is not None and (allowed.shape != (count,) or allowed.dtype != bool):
-            raise ContractError(f"allowed is {allowed.dtype} {allowed.shape}; allowed: bool ({count},)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,21 +253,6 @@ def open_network(folder: Path, info: NextItemInfo, threads: int = 1) -> OnnxNetw
         ArtifactError: A file is missing, damaged, or has other inputs or outputs than `info` says.
     """
     return OnnxNetwork(
-        _open(folder / ENCODE_FILE, encode_values(*info.sizes), threads),
-        _open(folder / STEP_FILE, step_values(*info.sizes), threads),
+        open_declared(folder / ENCODE_FILE, graph_metadata(ENCODE_FILE), encode_values(*info.sizes), threads),
+        open_declared(folder / STEP_FILE, graph_metadata(STEP_FILE), step_values(*info.sizes), threads),
     )
-
-
-def _open(path: Path, values: tuple[Values, Values], threads: int) -> onnxruntime.InferenceSession:
-    """Loads a graph that has these inputs and outputs."""
-    session = open_graph(path, threads)
-    metadata = session.get_modelmeta().custom_metadata_map
-    for name, expected in graph_metadata(path.name).items():
-        if (found := metadata.get(name)) != expected:
-            raise ArtifactError(f"{path}: metadata field {name} is {found!r}; allowed: {expected!r}")
-    for declared, wanted in zip((session.get_inputs(), session.get_outputs()), values, strict=True):
-        shapes = {each.name: tuple(each.shape) for each in declared}
-        for value in wanted:
-            if shapes.get(value.name) != value.dims:
-                raise ArtifactError(f"{path}: {value.name} has shape {shapes.get(value.name)}; allowed: {value.dims}")
-    return session

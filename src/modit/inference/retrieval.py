@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from modit.core.errors import ContractError
 from modit.core.seeds import stream
 from modit.data.vectors import unit
 from modit.index.item_index import ItemIndex
@@ -303,3 +304,25 @@ def request_noise(domain: str, seeds: np.ndarray, rounds: int) -> np.ndarray:
     """
     name = hashlib.sha256(np.ascontiguousarray(seeds, np.float32).tobytes()).hexdigest()
     return stream(0, "retrieve", domain, name).standard_normal((rounds, seeds.shape[1]), np.float32)
+
+
+def expect_candidates(count: int, k: int, allowed: np.ndarray | None, **rows: np.ndarray) -> None:
+    """Checks what a request says of items, for retrievers that are asked with rows of the catalogue.
+
+    Args:
+        count: N, items of the catalogue.
+        k: items wanted.
+        allowed: bool [N], the rows that may be results, or None for all.
+        **rows: by the field's name, each int64 [n].
+
+    Raises:
+        ContractError: k is below 1, a row is not of the catalogue, or `allowed` is not a bool for each item.
+    """
+    if k < 1:
+        raise ContractError(f"k is {k}; allowed: at least 1")
+    for name, each in rows.items():
+        wrong = (each < 0) | (each >= count)
+        if wrong.any():
+            raise ContractError(f"{name} has row {each[wrong][0]}; allowed: 0 to {count - 1}")
+    if allowed is not None and (allowed.shape != (count,) or allowed.dtype != bool):
+        raise ContractError(f"allowed is {allowed.dtype} {allowed.shape}; allowed: bool ({count},)")

@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as status
 
 from modit.core.errors import ArtifactError, ContractError
 from modit.core.memory import at_once
-from modit.inference.sampler_file import INPUTS, OUTPUT, SamplerInfo, SamplerInputs
+from modit.inference.sampler_file import INPUTS, OUTPUT, GraphValue, SamplerInfo, SamplerInputs
 from modit.metric.evidence import DIRECTIONS
 
 _UNREADABLE = (status.InvalidProtobuf, status.InvalidGraph, status.InvalidArgument, status.Fail, status.NotImplemented)
@@ -142,3 +142,33 @@ def open_graph(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _UNREADABLE as error:
         raise ArtifactError(f"{path}: not a readable ONNX file: {error}") from error
+
+
+def open_declared(
+    path: Path,
+    metadata: Mapping[str, str],
+    values: tuple[Sequence[GraphValue], Sequence[GraphValue]],
+    threads: int = 0,
+) -> onnxruntime.InferenceSession:
+    """Loads a graph that says what it must of itself.
+
+    Args:
+        path: of the file.
+        metadata: fields that it must have.
+        values: inputs and outputs that it must have.
+        threads: as of `open_graph`.
+
+    Raises:
+        ArtifactError: the file is missing or damaged, or has other metadata, inputs or outputs.
+    """
+    session = open_graph(path, threads)
+    own = session.get_modelmeta().custom_metadata_map
+    for name, expected in metadata.items():
+        if (found := own.get(name)) != expected:
+            raise ArtifactError(f"{path}: metadata field {name} is {found!r}; allowed: {expected!r}")
+    for declared, wanted in zip((session.get_inputs(), session.get_outputs()), values, strict=True):
+        shapes = {each.name: tuple(each.shape) for each in declared}
+        for value in wanted:
+            if shapes.get(value.name) != value.dims:
+                raise ArtifactError(f"{path}: {value.name} has shape {shapes.get(value.name)}; allowed: {value.dims}")
+    return session

@@ -13,13 +13,13 @@ from typing import Protocol, get_args
 import numpy as np
 import onnxruntime
 
-from modit.core.errors import ArtifactError, ContractError
+from modit.core.errors import ArtifactError
 from modit.data.hashing import hash_unit
 from modit.data.ngrams import Side, bags, padded, words_of
 from modit.index.consistent_index import ConsistentIndex
 from modit.inference.exported_files import item_ids_digest
-from modit.inference.retrieval import SearchResult
-from modit.inference.runtime import open_graph
+from modit.inference.retrieval import SearchResult, expect_candidates
+from modit.inference.runtime import open_declared
 from modit.inference.search_files import VECTORS_FILE, SearchInfo, tower_file, tower_metadata, tower_values
 from modit.inference.texts import TextQuery
 from modit.inference.word_index import WordIndex
@@ -101,7 +101,7 @@ class SearchRetriever:
                 not a bool for each item.
         """
         for request in requests:
-            self._check(request)
+            expect_candidates(len(self), request.k, request.allowed, exclude=request.exclude, judged=request.judged)
         vectors = self.towers.encode([request.text for request in requests], "query")
         return [self._answer(request, vector) for request, vector in zip(requests, vectors, strict=True)]
 
@@ -170,19 +170,6 @@ class SearchRetriever:
     def _cosines(vectors: np.ndarray, vector: np.ndarray) -> np.ndarray:
         return np.round(vectors @ vector, _DECIMALS)
 
-    def _check(self, request: TextQuery) -> None:
-        count = len(self)
-        if request.k < 1:
-            raise ContractError(f"k is {request.k}; allowed: at least 1")
-        for name in ("exclude", "judged"):
-            rows = getattr(request, name)
-            wrong = (rows < 0) | (rows >= count)
-            if wrong.any():
-                raise ContractError(f"{name} has row {rows[wrong][0]}; allowed: 0 to {count - 1}")
-        allowed = request.allowed
-        if allowed is not None and (allowed.shape != (count,) or allowed.dtype != bool):
-            raise ContractError(f"allowed is {allowed.dtype} {allowed.shape}; allowed: bool ({count},)")
-
 
 def ties_of(item_ids: np.ndarray) -> np.ndarray:
     """The order of items of equal score, float64 [N]: a hash, so that no id comes first by its number."""
@@ -229,21 +216,8 @@ def open_towers(folder: Path, info: SearchInfo, threads: int = 1) -> OnnxTowers:
     Raises:
         ArtifactError: A file is missing, damaged, of other towers, or has other inputs or outputs than `info` says.
     """
-    return OnnxTowers({side: _open(folder, side, info, threads) for side in get_args(Side)}, info)
-
-
-def _open(folder: Path, side: Side, info: SearchInfo, threads: int) -> onnxruntime.InferenceSession:
-    path = folder / tower_file(side)
-    session = open_graph(path, threads)
-    metadata = session.get_modelmeta().custom_metadata_map
-    for name, expected in tower_metadata(path.name, info.towers_digest).items():
-        if (found := metadata.get(name)) != expected:
-            raise ArtifactError(f"{path}: metadata field {name} is {found!r}; allowed: {expected!r}")
-    for declared, wanted in zip(
-        (session.get_inputs(), session.get_outputs()), tower_values(info.dimension), strict=True
-    ):
-        shapes = {each.name: tuple(each.shape) for each in declared}
-        for value in wanted:
-            if shapes.get(value.name) != value.dims:
-                raise ArtifactError(f"{path}: {value.name} has shape {shapes.get(value.name)}; allowed: {value.dims}")
-    return session
+    values, graphs = tower_values(info.dimension), {}
+    for side in get_args(Side):
+        path = folder / tower_file(side)
+        graphs[side] = open_declared(path, tower_metadata(path.name, info.towers_digest), values, threads)
+    return OnnxTowers(graphs, info)
