@@ -23,11 +23,11 @@ from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import Sampler, generate_queries
 from modit.params import Params
-from modit.train.checkpoint import load_model
-from modit.train.loop import Stage, train
-from modit.train.params import OptimizerParams
-from modit.train.session import new_model
-from modit.train.stages import PrefixPrediction, TargetPrediction, sequence_windows, tail_centroids
+from modit.training.checkpoint import load_model
+from modit.training.loop import Stage, train
+from modit.training.params import OptimizerParams
+from modit.training.session import new_model
+from modit.training.stages import PrefixPrediction, TargetPrediction, sequence_windows, tail_centroids
 
 _NOISE_SEED = 0
 SectionT = TypeVar("SectionT", bound=Section)

@@ -36,8 +36,8 @@ from modit.semantic_ids.params import AdaGrpoParams, PreferenceParams, RewardRan
 from modit.semantic_ids.rad_dpo import PreferenceAlignment
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, torch_retriever
 from modit.semantic_ids.reward_ranker import RewardRanker, auc_by_popularity, fit_reward_ranker
-from modit.train.loop import Stage, step_generator, train
-from modit.train.session import Journal
+from modit.training.loop import Stage, step_generator, train
+from modit.training.session import Journal
 
 _PLAIN = {"sft_weight": 0.0}
 PREFERENCES: dict[str, dict[str, Any]] = {

@@ -25,7 +25,7 @@ from modit.fan_out.policy import FanOutPolicy, load_policy
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.soft_grpo import SoftGrpo
 from modit.fan_out.text_space import TextSpace
-from modit.train.loop import train
+from modit.training.loop import train
 
 BATCHES, ROUNDS = (8, 256), 5
 SAMPLERS = (("sde", 1), ("sde", 4), ("sde", 16), ("heun", 8))

@@ -37,7 +37,7 @@ from modit.semantic_ids.params import RetrieverParams, TokenizerParams
 from modit.semantic_ids.retriever import torch_retriever
 from modit.semantic_ids.tokenizer import describe, tokenize
 from modit.semantic_ids.training import SessionPrediction, new_decoder
-from modit.train.session import run_stage
+from modit.training.session import run_stage
 
 ARMS: dict[str, dict[str, Any]] = {
     "rq": {"method": "rq", "collisions": "suffix"},

@@ -28,9 +28,9 @@ from benchmarks.dense_reference import dense_velocity
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import DiTConfig, MODiT, packed_visibility, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, normalize
-from modit.train.loop import Batch
-from modit.train.params import OptimizerParams
-from modit.train.stages import PrefixPrediction
+from modit.training.loop import Batch
+from modit.training.params import OptimizerParams
+from modit.training.stages import PrefixPrediction
 
 DIMENSION, ITEMS, HEADS = 64, 2_000, 4
 COLUMNS = (

@@ -22,7 +22,7 @@ from modit.index.item_codes import CODES_FILE, END, ItemCodes
 from modit.semantic_ids.decoder import Decoder
 from modit.semantic_ids.params import RetrieverParams
 from modit.semantic_ids.training import SessionPrediction, new_decoder
-from modit.train.loop import Batch, build_optimizer, step_generator
+from modit.training.loop import Batch, build_optimizer, step_generator
 
 
 def plain(packed: Batch) -> Batch:

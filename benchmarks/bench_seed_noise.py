@@ -52,7 +52,7 @@ from modit.inference.retrieval import Query
 from modit.metric.second_stage import SecondStage
 from modit.model.axes import Geometry
 from modit.model.readout import READOUT_FILE, readout_of_json
-from modit.train.params import SamplerParams
+from modit.training.params import SamplerParams
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 FIXED = ("catalog", "index", "patterns", "predictor", "cases", "trajectories")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modit.model.axes import from_frame
 from modit.model.dit import Attention, Block, MODiT, modulate, rotate
-from modit.train.loop import Batch
+from modit.training.loop import Batch
 
 
 def dense_mask(dropped: Tensor) -> Tensor:

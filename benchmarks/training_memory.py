@@ -2,9 +2,10 @@
 
 PYTHONPATH=src:. python benchmarks/training_memory.py [--dimension 128]
 
-State is `modit.train.distributed.training_bytes`; HPPO keeps its frozen reference beside it. Activations are the bytes
-that autograd keeps for the backward pass in bf16, counted on the CPU for one and for two sequences: the difference is
-what one more sequence takes. Kernels of a GPU keep about the same; what the allocator wastes comes on top. GB is 1e9.
+State is `modit.training.distributed.training_bytes`; HPPO keeps its frozen reference beside it. Activations are the
+bytes that autograd keeps for the backward pass in bf16, counted on the CPU for one and for two sequences: the
+difference is what one more sequence takes. Kernels of a GPU keep about the same; what the allocator wastes comes on
+top. GB is 1e9.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from modit.hppo.preferences import PairData, PreferenceStage
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
 from modit.params import Params, load_params
-from modit.train.distributed import training_bytes
-from modit.train.loop import Stage
-from modit.train.stages import PrefixPrediction, TargetPrediction
+from modit.training.distributed import training_bytes
+from modit.training.loop import Stage
+from modit.training.stages import PrefixPrediction, TargetPrediction
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 1e9

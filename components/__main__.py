@@ -17,7 +17,7 @@ def run() -> int:
     """Runs the command line, with all processes of a torchrun as one team."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return main(REGISTRY)
-    from modit.train.distributed import joined_team  # imports torch, which most steps do without
+    from modit.training.distributed import joined_team  # imports torch, which most steps do without
 
     with joined_team() as team:
         return main(REGISTRY, team=team)

@@ -13,7 +13,7 @@ from modit.fan_out.policy import load_policy
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.soft_grpo import SoftGrpo
 from modit.fan_out.text_space import TextSpace
-from modit.train.session import run_stage
+from modit.training.session import run_stage
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -12,7 +12,7 @@ from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.hppo.readout import choose_readout
 from modit.hppo.validation import fold_validators, load_validator
 from modit.model.readout import READOUT_FILE
-from modit.train.checkpoint import load_model
+from modit.training.checkpoint import load_model
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -28,7 +28,7 @@ from modit.metric.predictor import DomainGeometry
 from modit.model.axes import Geometry
 from modit.model.readout import READOUT_FILE, readout_of_json
 from modit.model.sampler import Sampler
-from modit.train.checkpoint import load_model
+from modit.training.checkpoint import load_model
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -11,9 +11,9 @@ from modit.data.catalog import Catalog
 from modit.hppo.validation import load_validator, score_blends
 from modit.metric.trajectories import Trajectories
 from modit.model.axes import Geometry
-from modit.train.checkpoint import load_model, save_model
-from modit.train.session import run_stage
-from modit.train.stages import TargetPrediction, tail_centroids
+from modit.training.checkpoint import load_model, save_model
+from modit.training.session import run_stage
+from modit.training.stages import TargetPrediction, tail_centroids
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

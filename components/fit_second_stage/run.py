@@ -16,7 +16,7 @@ from modit.metric.known_patterns import KnownPatterns
 from modit.metric.second_stage import SecondStage
 from modit.model.axes import Geometry
 from modit.model.readout import READOUT_FILE, readout_of_json
-from modit.train.checkpoint import load_model
+from modit.training.checkpoint import load_model
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from modit.core.seeds import derived_seed
 from modit.hppo.chain import ChainState, train_chain
 from modit.hppo.round import ARTIFACTS, load_context
-from modit.train.checkpoint import load_model
+from modit.training.checkpoint import load_model
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -24,7 +24,7 @@ def run(context: StepContext) -> dict[str, object]:
         return {}
     from modit.hppo.chain import ChainState, train_chain  # these import torch, which a run without variants never needs
     from modit.hppo.round import ARTIFACTS, load_context
-    from modit.train.checkpoint import load_model
+    from modit.training.checkpoint import load_model
 
     reference = load_model(context.input("finetuned") / "model.pt")
     inputs = load_context({name: context.input(name) for name in ARTIFACTS}, context.domain, context.params)

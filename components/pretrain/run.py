@@ -12,8 +12,8 @@ from modit.data.catalog import Catalog
 from modit.metric.patterns import Patterns, shared_items
 from modit.metric.trajectories import pattern_sequences
 from modit.model.axes import Geometry
-from modit.train.session import new_model, run_stage
-from modit.train.stages import PrefixPrediction, sequence_windows
+from modit.training.session import new_model, run_stage
+from modit.training.stages import PrefixPrediction, sequence_windows
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

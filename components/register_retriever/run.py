@@ -18,7 +18,7 @@ from modit.release.verdict import VERDICT_FILE
 from modit.release.versioning.code_state import code_state
 from modit.release.versioning.record import RECORD_FILE, record_of
 from modit.release.versioning.snapshot import load_versions, version_tags
-from modit.train.tracking import TrackedStage, log_stages
+from modit.training.tracking import TrackedStage, log_stages
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

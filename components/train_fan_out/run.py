@@ -12,7 +12,7 @@ from modit.fan_out.policy import FanOutPolicy, PolicyConfig
 from modit.fan_out.templates import TemplateSets
 from modit.fan_out.text_space import TextSpace, frequent_words
 from modit.towers.training import titles_of
-from modit.train.session import run_stage
+from modit.training.session import run_stage
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

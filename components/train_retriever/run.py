@@ -14,8 +14,8 @@ from modit.index.item_codes import CODES_FILE, ItemCodes
 from modit.semantic_ids.retriever import MODEL_FILE
 from modit.semantic_ids.starting_point import StartingPoint
 from modit.semantic_ids.training import SessionPrediction, new_decoder
-from modit.train.checkpoint import save_model
-from modit.train.session import run_stage
+from modit.training.checkpoint import save_model
+from modit.training.session import run_stage
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.sessions import Sessions
-from modit.train.sasrec import LOSSES, NextItemPrediction, new_sasrec
-from modit.train.session import run_stage
+from modit.training.sasrec import LOSSES, NextItemPrediction, new_sasrec
+from modit.training.session import run_stage
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -14,9 +14,9 @@ from modit.fan_out.policy import load_policy
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.synthesis import SampledSets
 from modit.fan_out.text_space import TextSpace
-from modit.train.distributed import Network
-from modit.train.loop import Stage
-from modit.train.session import run_stage
+from modit.training.distributed import Network
+from modit.training.loop import Stage
+from modit.training.session import run_stage
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

@@ -8,7 +8,7 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries
 from modit.towers.training import KINDS, QueryItemPairs, new_towers, titles_of
-from modit.train.session import run_stage
+from modit.training.session import run_stage
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext

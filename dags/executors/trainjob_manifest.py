@@ -21,7 +21,7 @@ RUNTIME = os.environ.get("MODIT_TRAINING_RUNTIME", "modit-train")
 NODE = "node"
 # The kubelet keeps what the first machine's container writes here in the pod's status.
 RESULT = "/dev/termination-log"
-LAUNCHER = ["python", "-m", "modit.train.launch", "-m", "--"]
+LAUNCHER = ["python", "-m", "modit.training.launch", "-m", "--"]
 
 
 def trainer_of(step: Step) -> dict[str, Any]:

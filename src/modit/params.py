@@ -35,7 +35,7 @@ from modit.semantic_ids.params import (
     TokenizerParams,
 )
 from modit.towers.params import TowersParams
-from modit.train.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams, SasrecParams
+from modit.training.params import FinetuneParams, ModelParams, OptimizerParams, SamplerParams, SasrecParams
 
 
 class Params(RunParams):

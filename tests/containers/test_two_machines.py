@@ -24,7 +24,7 @@ pytestmark = pytest.mark.containers
 
 BUCKET = "nodes"
 OVERRIDES = {"pretrain.steps": 300, "pretrain.log_every": 1, "pretrain.checkpoint_every": 20}
-LAUNCHER = ("python", "-m", "modit.train.launch")
+LAUNCHER = ("python", "-m", "modit.training.launch")
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
 STRICT = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 

@@ -70,7 +70,7 @@ def test_trainjob_has_what_declaration_and_settings_say(found):
     assert (trainer["image"], trainer["numNodes"], trainer["numProcPerNode"]) == ("site/modit-train:1", 2, 8)
     memory = f"{step.resources.memory_gb * 1024:.0f}Mi"
     assert trainer["resourcesPerNode"]["limits"] == {"memory": memory, "nvidia.com/gpu": "8"}
-    command = ["python", "-m", "modit.train.launch", "-m", "--", "components", "pretrain"]
+    command = ["python", "-m", "modit.training.launch", "-m", "--", "components", "pretrain"]
     more = ["--run", "s3://bucket/runs/a", "--conf", "{}", "--domain", "quality", "--result", "/dev/termination-log"]
     assert trainer["command"] == [*command, *more]
     shown = {each["name"]: each["value"] for each in trainer["env"] if "value" in each}

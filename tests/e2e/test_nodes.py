@@ -41,7 +41,7 @@ class Machine:
         self.cache, self.errors = cache, cache.with_suffix(".txt")
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
         environment["MODIT_CACHE"] = str(cache)
-        command = [sys.executable, "-m", "modit.train.launch", *options, "-m", "--", "components", "pretrain"]
+        command = [sys.executable, "-m", "modit.training.launch", *options, "-m", "--", "components", "pretrain"]
         self.process = subprocess.Popen(
             [*command, "--run", run, *arguments],
             cwd=ROOT,

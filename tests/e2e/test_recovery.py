@@ -22,7 +22,7 @@ from components.registry import REGISTRY
 from modit.core.runner import StepRunner
 from modit.core.workspace import ATTEMPT_FILE
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.train.checkpoint import load_model
+from modit.training.checkpoint import load_model
 
 pytestmark = pytest.mark.e2e
 

@@ -24,8 +24,8 @@ from modit.metric.cases import Cases
 from modit.metric.patterns import Patterns, PatternViews, shared_items
 from modit.metric.predictor import DensityPredictor, DomainGeometry, fit_geometry
 from modit.metric.trajectories import Trajectories
-from modit.train.checkpoint import load_model
-from modit.train.stages import sequence_windows
+from modit.training.checkpoint import load_model
+from modit.training.stages import sequence_windows
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 STEPS = (

@@ -13,7 +13,7 @@ from modit.core.runner import StepRunner
 from modit.data.demo import DemoParameters, write_demo_world
 from modit.hppo import chain
 from modit.hppo.round import run_round
-from modit.train.checkpoint import load_model
+from modit.training.checkpoint import load_model
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 DOMAIN = "popular"

@@ -13,7 +13,7 @@ import pytest
 from components.registry import REGISTRY
 from modit.core.runner import StepRunner
 from modit.data.demo import DemoParameters, write_demo_world
-from modit.train.checkpoint import load_model
+from modit.training.checkpoint import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--"]

@@ -20,8 +20,8 @@ from modit.fan_out.intents import Conditions
 from modit.fan_out.params import SetDiffusionParams
 from modit.fan_out.synthesis import SampledSets, shuffled
 from modit.model.dit import Attention, DiTConfig, SwiGLU, TimeEmbedding, modulate
-from modit.train.checkpoint import load_network
-from modit.train.loop import Batch
+from modit.training.checkpoint import load_network
+from modit.training.loop import Batch
 
 MODEL_FILE = "model.pt"
 RHO = 7.0  # of EDM's schedule of noise

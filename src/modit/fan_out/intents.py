@@ -17,7 +17,7 @@ from modit.core.errors import InsufficientDataError
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.vectors import unit
 from modit.fan_out.text_space import TextSpace
-from modit.train.loop import Batch
+from modit.training.loop import Batch
 
 NO_ITEM = NO_WORD = -1
 

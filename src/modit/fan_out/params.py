@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from modit.core.params import Positive, Section, Share
-from modit.train.params import LoopParams
+from modit.training.params import LoopParams
 
 NonNegative = Annotated[float, Field(ge=0)]
 

@@ -22,7 +22,7 @@ from modit.core.errors import InsufficientDataError
 from modit.fan_out.intents import Conditions
 from modit.fan_out.text_space import TextSpace
 from modit.model.dit import Attention, DiTConfig, SwiGLU
-from modit.train.checkpoint import load_network
+from modit.training.checkpoint import load_network
 
 END = 0
 # Of END in the text space; another number than the padding of an intent's words.

@@ -17,7 +17,7 @@ from modit.fan_out.params import SoftGrpoParams
 from modit.fan_out.policy import FanOutPolicy
 from modit.fan_out.rewards import SetReward
 from modit.semantic_ids.losses import group_advantages
-from modit.train.loop import Batch
+from modit.training.loop import Batch
 
 
 def soft_grpo_loss(

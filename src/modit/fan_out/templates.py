@@ -19,7 +19,7 @@ from modit.fan_out.intents import Conditions, IntentSets
 from modit.fan_out.merging import best_rows
 from modit.fan_out.policy import END, FanOutPolicy
 from modit.fan_out.text_space import TextSpace
-from modit.train.loop import Batch
+from modit.training.loop import Batch
 
 # Bounds the memory: each of these is compared with the whole catalogue.
 _ITEMS_AT_ONCE = 256

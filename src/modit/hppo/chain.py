@@ -15,10 +15,10 @@ from modit.hppo.params import HPPOParams
 from modit.hppo.round import RoundContext, run_round
 from modit.hppo.validation import Blend, ValidationScore, score_blends
 from modit.model.dit import MODiT
-from modit.train.checkpoint import load_model, save_model
-from modit.train.distributed import from_first
-from modit.train.loop import Log
-from modit.train.session import Journal
+from modit.training.checkpoint import load_model, save_model
+from modit.training.distributed import from_first
+from modit.training.loop import Log
+from modit.training.session import Journal
 
 MODEL_FILE, ROUNDS_FILE = "model.pt", "rounds.json"
 

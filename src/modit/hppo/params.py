@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from modit.core.params import Positive, Section, Share, Weight
 from modit.metric.params import DEPTH, SHARPNESS, WEIGHT
-from modit.train.params import Sharding
+from modit.training.params import Sharding
 
 Variant = Literal["off_policy", "adaptive", "pareto", "pareto_epsilon"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)

@@ -15,8 +15,8 @@ from modit.hppo.params import HPPOParams
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, sample_noise, sample_time
-from modit.train.loop import Batch
-from modit.train.stages import draw_rotations
+from modit.training.loop import Batch
+from modit.training.stages import draw_rotations
 
 
 class Pairs(NamedTuple):

@@ -32,10 +32,10 @@ from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.readout import step_directions
 from modit.model.sampler import CASES_AT_ONCE, Sampler, blends_of_seeds, generate_queries
-from modit.train.distributed import from_first
-from modit.train.loop import Log, train
-from modit.train.params import OptimizerParams, SamplerParams
-from modit.train.stages import subset_rows
+from modit.training.distributed import from_first
+from modit.training.loop import Log, train
+from modit.training.params import OptimizerParams, SamplerParams
+from modit.training.stages import subset_rows
 
 # The artifacts that `load_context` reads.
 ARTIFACTS = ("catalog", "patterns", "predictor", "trajectories", "cases", "index")

@@ -26,7 +26,7 @@ from modit.metric.trajectories import density_ranks
 from modit.model.axes import Geometry
 from modit.model.dit import MODiT
 from modit.model.sampler import CASES_AT_ONCE, Sampler, generate_queries
-from modit.train.params import SamplerParams
+from modit.training.params import SamplerParams
 
 _NOISE_SEED = 0
 

@@ -34,7 +34,7 @@ from modit.semantic_ids.params import AdaGrpoParams
 from modit.semantic_ids.retriever import search_softmax
 from modit.semantic_ids.reward_ranker import RewardRanker
 from modit.semantic_ids.session_steps import SessionSteps
-from modit.train.loop import Batch
+from modit.training.loop import Batch
 
 
 class Rollouts(NamedTuple):

@@ -21,10 +21,10 @@ from modit.index.item_codes import ItemCodes
 from modit.semantic_ids.decoder import Decoder, DecoderConfig
 from modit.semantic_ids.params import AlignmentParams
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder, torch_retriever
-from modit.train.checkpoint import save_model
-from modit.train.distributed import from_first
-from modit.train.loop import Stage
-from modit.train.session import run_stage
+from modit.training.checkpoint import save_model
+from modit.training.distributed import from_first
+from modit.training.loop import Stage
+from modit.training.session import run_stage
 
 ROUNDS_FILE, CURVE_FILE = "rounds.json", "curve.json"
 _CUT = 10

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from modit.core.params import AtLeastZero, Positive, Section, Share, Weight
-from modit.train.params import LoopParams
+from modit.training.params import LoopParams
 
 AtLeastZeroFloat = Annotated[float, Field(ge=0)]
 Method = Literal["rq", "sarq", "acrq", "sa2crq"]

@@ -35,7 +35,7 @@ from modit.semantic_ids.losses import (
 from modit.semantic_ids.params import PreferenceParams
 from modit.semantic_ids.reward_ranker import exposures
 from modit.semantic_ids.session_steps import SessionSteps, draw
-from modit.train.loop import Batch
+from modit.training.loop import Batch
 
 
 class PreferenceAlignment:

@@ -12,7 +12,7 @@ from modit.index.beam_search import TrieSoftmax
 from modit.index.id_retrieval import IdRetriever
 from modit.index.item_codes import CODES_FILE, ItemCodes
 from modit.semantic_ids.decoder import Decoder, DecoderConfig, TorchNetwork
-from modit.train.checkpoint import load_network
+from modit.training.checkpoint import load_network
 
 MODEL_FILE = "model.pt"
 
@@ -66,7 +66,7 @@ def load_retriever(retriever: Path, item_codes: Path, *, constrained: bool = Tru
 
 
 def load_decoder(path: Path, codes: ItemCodes) -> Decoder:
-    """Reads a decoder that `modit.train.checkpoint.save_model` wrote.
+    """Reads a decoder that `modit.training.checkpoint.save_model` wrote.
 
     Args:
         path: of the file.

@@ -25,9 +25,9 @@ from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Sequences
 from modit.semantic_ids.params import RewardRankerParams
 from modit.semantic_ids.session_steps import SessionSteps, draw
-from modit.train.checkpoint import load_network
-from modit.train.loop import Batch
-from modit.train.session import run_stage
+from modit.training.checkpoint import load_network
+from modit.training.loop import Batch
+from modit.training.session import run_stage
 
 _DECILES = 10
 

@@ -12,7 +12,7 @@ from modit.index.id_retrieval import session_tokens
 from modit.index.item_codes import END, PAD, ItemCodes
 from modit.semantic_ids.decoder import NO_BLOCK, Decoder, DecoderConfig
 from modit.semantic_ids.params import RetrieverParams
-from modit.train.loop import Batch
+from modit.training.loop import Batch
 
 
 def new_decoder(codes: ItemCodes, params: RetrieverParams, seed: int, embeddings: np.ndarray | None = None) -> Decoder:

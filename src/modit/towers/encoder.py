@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modit.data.ngrams import PADDING, Side, bags, padded, words_of
-from modit.train.checkpoint import load_network
+from modit.training.checkpoint import load_network
 
 MODEL_FILE = "model.pt"
 _TEXTS_AT_ONCE = 1_024

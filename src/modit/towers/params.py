@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from modit.core.params import Positive, Share, Weight
-from modit.train.params import LoopParams
+from modit.training.params import LoopParams
 
 
 class TowersParams(LoopParams):

@@ -16,7 +16,7 @@ from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.ngrams import bags, padded, words_of
 from modit.towers.encoder import TextTowers, TowersConfig
 from modit.towers.params import TowersParams
-from modit.train.loop import Batch
+from modit.training.loop import Batch
 
 # What the step trains: plain towers, one tower for both sides, towers with SymmAligner.
 KINDS = ("base", "siamese", "symmaligner")

@@ -22,8 +22,8 @@ from modit.evaluate.seeds.task import BEST_ORACLE, CENTROID_ORACLE, SeedsTask, r
 from modit.evaluate.storage import Evaluation, load_evaluation, save_evaluation
 from modit.evaluate.task import CaseSet, Row
 from modit.inference.retrieval import Query, search_together
-from modit.train.checkpoint import save_model
-from modit.train.params import SamplerParams
+from modit.training.checkpoint import save_model
+from modit.training.params import SamplerParams
 from tests.unit.evaluate.conftest import MODELS, evaluate
 
 CLASSICAL = [

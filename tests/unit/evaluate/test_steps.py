@@ -25,7 +25,7 @@ from modit.inference.vote_file import VOTE_FILE
 from modit.model.readout import Move, readout_json
 from modit.params import Params
 from modit.release.gate.champion import NONE, Champion
-from modit.train.checkpoint import save_model
+from modit.training.checkpoint import save_model
 from tests.unit.evaluate.conftest import DIMENSION, build_stage
 
 

@@ -21,7 +21,7 @@ from modit.fan_out.diffusion import (
 from modit.fan_out.params import RewardParams, SetDiffusionParams, SynthesisParams
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.synthesis import SampledSets, shuffled
-from modit.train.checkpoint import save_model
+from modit.training.checkpoint import save_model
 
 CONFIG = DenoiserConfig(dimension=8, rows=3, width=16, depth=1, heads=2)
 

@@ -11,7 +11,7 @@ from modit.fan_out.intents import Conditions, IntentSets
 from modit.fan_out.policy import END, FanOutPolicy, PolicyConfig, load_policy
 from modit.fan_out.templates import TemplateSets
 from modit.fan_out.text_space import SPACE_FILE, TextSpace, frequent_words
-from modit.train.checkpoint import save_model
+from modit.training.checkpoint import save_model
 
 
 def outputs(policy, conditions, seed=0):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from modit.fan_out.params import RewardParams, SoftGrpoParams
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.soft_grpo import SoftGrpo, soft_grpo_loss
-from modit.train.loop import train
+from modit.training.loop import train
 
 
 class Silent:

@@ -14,7 +14,7 @@ from modit.hppo.params import HPPOParams
 from modit.hppo.round import draw_cases
 from modit.hppo.validation import ValidationScore, interpolate, score_blends
 from modit.metric.trajectories import Trajectories
-from modit.train.session import Journal
+from modit.training.session import Journal
 
 
 def score(item, pattern):

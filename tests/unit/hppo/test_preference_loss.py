@@ -12,7 +12,7 @@ from modit.hppo.preferences import PairData, PreferenceStage
 from modit.model.axes import case_axes
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.flow import normalize
-from modit.train.loop import step_generator
+from modit.training.loop import step_generator
 from tests.unit.conftest import draw_geometry
 
 DIMENSION, CASES, PAIRS = 10, 4, 6

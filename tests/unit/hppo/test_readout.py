@@ -22,7 +22,7 @@ from modit.metric.params import SequenceParams
 from modit.model.axes import Geometry
 from modit.model.readout import MOVES, Readout
 from modit.model.sampler import Sampler
-from modit.train.params import SamplerParams
+from modit.training.params import SamplerParams
 from tests.unit.evaluate.conftest import build_context, build_generator
 
 

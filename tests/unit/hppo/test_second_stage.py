@@ -31,7 +31,7 @@ from modit.metric.calibration import CLIP
 from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE, SecondStage
 from modit.model.readout import Move, readout_json
 from modit.params import Params, load_params
-from modit.train.checkpoint import save_model
+from modit.training.checkpoint import save_model
 from tests.unit.evaluate.conftest import build_context, build_generator, build_stage
 from tests.unit.hppo.test_readout import validator_of
 

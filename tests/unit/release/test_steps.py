@@ -38,7 +38,7 @@ from modit.release.model_registry.registry_access import tracking_uri
 from modit.release.versioning.code_state import CodeState
 from modit.release.versioning.snapshot import save_versions, versions_record
 from modit.release.versioning.version_store import DatasetVersion
-from modit.train.checkpoint import save_model
+from modit.training.checkpoint import save_model
 from tests.unit.conftest import draw_geometry
 from tests.unit.release.gateworld import FIRST, evidence
 from tests.unit.samplers import DIMENSION, build_sampler

@@ -22,8 +22,8 @@ from modit.semantic_ids.rad_dpo import PreferenceAlignment
 from modit.semantic_ids.retriever import MODEL_FILE, load_decoder
 from modit.semantic_ids.reward_ranker import RewardRanker, fit_reward_ranker
 from modit.semantic_ids.training import SessionPrediction, new_decoder
-from modit.train.loop import step_generator, train
-from modit.train.session import Journal
+from modit.training.loop import step_generator, train
+from modit.training.session import Journal
 
 ITEMS, TOPICS = 48, 6
 LOGGER = logging.getLogger("test")

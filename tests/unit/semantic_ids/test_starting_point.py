@@ -15,7 +15,7 @@ from modit.semantic_ids.retriever import MODEL_FILE, torch_retriever
 from modit.semantic_ids.starting_point import ITEM_IDS_FILE, StartingPoint
 from modit.semantic_ids.tokenizer import tokenize
 from modit.semantic_ids.training import new_decoder
-from modit.train.checkpoint import save_model
+from modit.training.checkpoint import save_model
 
 ITEMS, NEW, GONE = 60, 8, 5
 RNG = np.random.default_rng(0)

@@ -18,8 +18,8 @@ from modit.semantic_ids.item_table import ItemTable
 from modit.semantic_ids.params import RetrieverParams
 from modit.semantic_ids.retriever import MODEL_FILE, dense_vectors, load_retriever, torch_retriever
 from modit.semantic_ids.training import SessionPrediction, new_decoder
-from modit.train.loop import step_generator, train
-from modit.train.session import Journal, run_stage
+from modit.training.loop import step_generator, train
+from modit.training.session import Journal, run_stage
 
 ITEMS = 24
 SMALL = {"width": 32, "depth": 1, "heads": 2, "row_tokens": 64, "session_items": 8, "dropout": 0.0}

@@ -19,8 +19,8 @@ from modit.towers.alignment import misalignment
 from modit.towers.encoder import load_towers
 from modit.towers.params import TowersParams
 from modit.towers.training import QueryItemPairs, infonce, new_towers, triplet
-from modit.train.loop import step_generator, train
-from modit.train.session import Journal, run_stage
+from modit.training.loop import step_generator, train
+from modit.training.session import Journal, run_stage
 
 SMALL = {"buckets": 512, "width": 16, "hidden": 16, "dimension": 16, "dropout": 0.0, "batch": 16, "steps": 30}
 LOG = logging.getLogger("test")

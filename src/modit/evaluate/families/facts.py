@@ -30,7 +30,7 @@ from modit.inference.exported_files import PARITY_FILE
 from modit.inference.next_item_files import DENSE_FILES, FILES, RETRIEVER_FILE
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE
-from modit.train.checkpoint import count_weights
+from modit.training.checkpoint import count_weights
 
 # Files of an artifact; None for all.
 Files = Mapping[str, tuple[str, ...] | None]

@@ -24,7 +24,7 @@ from modit.index.item_neighbours import LEAST_SHARE
 from modit.index.item_similarity import cosine_neighbours, interactions
 from modit.inference.retrieval import SearchResult
 from modit.inference.sessions import SessionQuery
-from modit.train.sasrec import load_sasrec, session_scores
+from modit.training.sasrec import load_sasrec, session_scores
 
 _NO_QUERY = np.empty(0, np.float32)
 _SESSIONS_AT_ONCE = 256

@@ -26,8 +26,8 @@ from modit.metric.known_patterns import KnownPatterns
 from modit.model.axes import Geometry
 from modit.model.readout import Readout
 from modit.model.sampler import Sampler
-from modit.train.checkpoint import load_model
-from modit.train.params import SamplerParams
+from modit.training.checkpoint import load_model
+from modit.training.params import SamplerParams
 
 # How much deeper than K a list is fetched to be reranked, and the weight of the log-odds beside the inner product.
 _DEPTHS = (3, 6, 12, 25)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
-from modit.train.tracking import TrackedStage, log_stages
+from modit.training.tracking import TrackedStage, log_stages
 
 CURVE = [{"step": 10, "loss": 1.5, "learning_rate": 0.1}, {"step": 20, "loss": 0.5, "learning_rate": 0.01}]
 
@@ -104,5 +104,6 @@ def test_long_curves_are_written_whole(registry, read, log):
 
 
 def test_training_does_not_import_mlflow():
-    code = "import sys, modit.train.session, modit.train.tracking, modit.hppo.chain; sys.exit('mlflow' in sys.modules)"
+    modules = "modit.training.session, modit.training.tracking, modit.hppo.chain"
+    code = f"import sys, {modules}; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

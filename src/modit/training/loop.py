@@ -20,8 +20,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from modit.core.memory import batch_parts
 from modit.core.seeds import derived_seed
-from modit.train.checkpoint import load_training_state, save_training_state
-from modit.train.distributed import (
+from modit.training.checkpoint import load_training_state, save_training_state
+from modit.training.distributed import (
     Network,
     must_shard,
     rank_and_size,
@@ -31,14 +31,14 @@ from modit.train.distributed import (
     whole_model,
     whole_tensor,
 )
-from modit.train.params import LoopParams
+from modit.training.params import LoopParams
 
 Batch = dict[str, Tensor]
 Trained = TypeVar("Trained", bound=nn.Module, contravariant=True)
 
 
 class Log(Protocol):
-    """Where a stage's figures go; `modit.train.session.Journal` is one."""
+    """Where a stage's figures go; `modit.training.session.Journal` is one."""
 
     def __call__(self, step: int, figures: dict[str, float]) -> None:
         """Takes the figures of a step."""

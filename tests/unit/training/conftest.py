@@ -12,8 +12,8 @@ from modit.hppo.preferences import PairData, PreferenceStage
 from modit.metric.predictor import fit_geometry
 from modit.model.axes import Geometry
 from modit.model.dit import DiTConfig, MODiT
-from modit.train.params import OptimizerParams
-from modit.train.stages import PrefixPrediction, TargetPrediction, tail_centroids
+from modit.training.params import OptimizerParams
+from modit.training.stages import PrefixPrediction, TargetPrediction, tail_centroids
 
 ITEMS, DIMENSION, LENGTH = 60, 10, 8
 

@@ -14,8 +14,8 @@ from modit.metric.trajectories import MINIMUM_ITEMS
 from modit.model.axes import Geometry, case_axes
 from modit.model.dit import MODiT, packed_visibility, query_visibility
 from modit.model.flow import flow_matching_loss, geodesic, sample_noise, sample_time
-from modit.train.loop import Batch
-from modit.train.params import OptimizerParams
+from modit.training.loop import Batch
+from modit.training.params import OptimizerParams
 
 
 def draw_rotations(dimension: int, rows: int, share: float, generator: torch.Generator) -> Tensor:

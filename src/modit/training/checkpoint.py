@@ -12,7 +12,7 @@ from torch import nn
 
 from modit.core.errors import ArtifactError
 from modit.model.dit import DiTConfig, MODiT
-from modit.train.distributed import Network, from_first, rank_and_size
+from modit.training.distributed import Network, from_first, rank_and_size
 
 
 def write_atomically(payload: dict[str, Any], path: Path) -> None:

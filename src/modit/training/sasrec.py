@@ -17,9 +17,9 @@ from torch import Tensor
 
 from modit.data.catalog import Sequences
 from modit.model.sasrec import Sasrec, SasrecConfig, states_by_length
-from modit.train.checkpoint import load_network
-from modit.train.loop import Batch
-from modit.train.params import SasrecParams
+from modit.training.checkpoint import load_network
+from modit.training.loop import Batch
+from modit.training.params import SasrecParams
 
 LOSSES = ("binary", "full")
 

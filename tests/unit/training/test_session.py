@@ -1,7 +1,7 @@
 import json
 import logging
 
-from modit.train.session import Journal
+from modit.training.session import Journal
 
 
 def test_curve_survives_a_crash_and_forgets_the_steps_that_are_done_again(tmp_path):

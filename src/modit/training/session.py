@@ -12,10 +12,10 @@ import torch
 from tqdm import tqdm
 
 from modit.model.dit import DiTConfig, MODiT
-from modit.train.checkpoint import save_model
-from modit.train.distributed import Network
-from modit.train.loop import Stage, train
-from modit.train.params import LoopParams, ModelParams
+from modit.training.checkpoint import save_model
+from modit.training.distributed import Network
+from modit.training.loop import Stage, train
+from modit.training.params import LoopParams, ModelParams
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -12,11 +12,11 @@ import torch
 
 from modit.hppo.round import round_optimizer
 from modit.model.dit import DiTConfig, MODiT
-from modit.train.distributed import STATE_SHARE, from_first, must_shard, rank_and_size, training_bytes
-from modit.train.loop import build_average, build_optimizer, train
-from modit.train.session import Journal
-from tests.unit.train.conftest import World, settings, small_model
-from tests.unit.train.data_parallel import HPPO, SHARDINGS
+from modit.training.distributed import STATE_SHARE, from_first, must_shard, rank_and_size, training_bytes
+from modit.training.loop import build_average, build_optimizer, train
+from modit.training.session import Journal
+from tests.unit.training.conftest import World, settings, small_model
+from tests.unit.training.data_parallel import HPPO, SHARDINGS
 
 SCRIPT = Path(__file__).parent / "data_parallel.py"
 ROOT = Path(__file__).resolve().parents[3]
@@ -138,8 +138,8 @@ def test_auto_cuts_what_would_fill_the_gpu(monkeypatch, sharding, filled, cut):
     memory = 80 * 2**30
     properties = type("Properties", (), {"total_memory": memory})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    monkeypatch.setattr("modit.train.distributed.rank_and_size", lambda: (0, 2))
-    monkeypatch.setattr("modit.train.distributed.from_first", lambda value: value)
+    monkeypatch.setattr("modit.training.distributed.rank_and_size", lambda: (0, 2))
+    monkeypatch.setattr("modit.training.distributed.from_first", lambda value: value)
     assert must_shard(sharding, int(filled * STATE_SHARE * memory), torch.device("cuda")) is cut
 
 

@@ -1,4 +1,4 @@
-"""torchrun that ends as its processes do: `python -m modit.train.launch [its options] -m -- components STEP ...`.
+"""torchrun that ends as its processes do: `python -m modit.training.launch [its options] -m -- components STEP ...`.
 
 torchrun itself ends with 1 whatever happened; an orchestrator must tell a refusal, which it does not retry, from a
 failure. What is not given as an option is read from PET_NNODES, PET_NODE_RANK and so on, as Kubeflow Trainer sets them.

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from modit.core.errors import ArtifactError
-from modit.train.checkpoint import load_model, save_model
+from modit.training.checkpoint import load_model, save_model
 
 
 @pytest.mark.parametrize("heads", [{"copy_heads": 2}, {"copy_heads": 0, "linear_head": True}], ids=str)

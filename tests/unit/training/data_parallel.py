@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
-import modit.train.loop as loop
+import modit.training.loop as loop
 from modit.hppo.params import HPPOParams
 from modit.hppo.round import round_optimizer
-from modit.train.distributed import joined_team
-from modit.train.session import Journal
-from tests.unit.train.conftest import World, settings, small_model
+from modit.training.distributed import joined_team
+from modit.training.session import Journal
+from tests.unit.training.conftest import World, settings, small_model
 
 HPPO = HPPOParams(steps=6, batch=8)
 SHARDINGS = ("none", "full")

@@ -8,9 +8,9 @@ import torch
 
 from modit.core.memory import in_parts
 from modit.hppo.params import HPPOParams
-from modit.train.checkpoint import save_model
-from modit.train.loop import build_average, learning_rate_factor, step_generator, train
-from modit.train.session import Journal, run_stage
+from modit.training.checkpoint import save_model
+from modit.training.loop import build_average, learning_rate_factor, step_generator, train
+from modit.training.session import Journal, run_stage
 
 LOGGER = logging.getLogger("test")
 
@@ -63,7 +63,7 @@ def test_interrupted_stage_goes_on_to_the_bit(world, model_of, params_of, tmp_pa
 
     run("whole", "other")
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr("modit.train.session.Journal", DyingJournal)
+        patch.setattr("modit.training.session.Journal", DyingJournal)
         run("parts", "scratch")
     assert (folders["scratch"] / "state.pt").exists()
     run("parts", "scratch")

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from modit.data.catalog import Sequences
 from modit.model.sasrec import states_by_length
-from modit.train.params import SasrecParams
-from modit.train.sasrec import LOSSES, NextItemPrediction, load_sasrec, new_sasrec, padded_windows, session_scores
-from modit.train.session import run_stage
+from modit.training.params import SasrecParams
+from modit.training.sasrec import LOSSES, NextItemPrediction, load_sasrec, new_sasrec, padded_windows, session_scores
+from modit.training.session import run_stage
 
 ITEMS = 30
 PARAMS = SasrecParams(steps=150, batch=32, width=16, heads=2, dropout=0.0, window=6, learning_rate=1e-2)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from modit.data.catalog import Sequences
 from modit.model.axes import Geometry, case_axes
-from modit.train.loop import step_generator
-from modit.train.stages import (
+from modit.training.loop import step_generator
+from modit.training.stages import (
     PrefixPrediction,
     draw_rotations,
     keep_some,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from modit.core.runner import Team
-from modit.train.params import Sharding
+from modit.training.params import Sharding
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -99,7 +99,7 @@ def shard(objective: nn.Module, average: AveragedModel | None, device: torch.dev
     """Cuts the model of `objective`, and its average, among all processes in place, along its `blocks` if it has any.
 
     Args:
-        objective: `modit.train.loop.Objective`.
+        objective: `modit.training.loop.Objective`.
         average: of the same model.
         device: of the processes.
     """

@@ -1,4 +1,4 @@
-"""torchrun by `modit.train.launch` ends as its processes do."""
+"""torchrun by `modit.training.launch` ends as its processes do."""
 
 import os
 import subprocess
@@ -25,6 +25,6 @@ def test_status_is_the_one_of_the_process_that_says_why(tmp_path, ends, status):
         f"sys.exit({ends})\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "modit.train.launch", "--standalone", "--nproc-per-node", "2", str(script)]
+    command = [sys.executable, "-m", "modit.training.launch", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == status, done.stderr
