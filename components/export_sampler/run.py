@@ -17,6 +17,7 @@ from modit.export.parity import TorchSampler, list_parity, parity_report, tensor
 from modit.export.sampler import export_sampler, export_vote
 from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.answers import Answer, save_answers
 from modit.inference.retrieval import Query, SamplerRetriever
 from modit.inference.runtime import load_sampler
@@ -97,7 +98,7 @@ def _answers(context: StepContext, retriever: SamplerRetriever) -> list[Answer]:
     return answers
 
 
-def _parity(context: StepContext, sampler: Sampler, path: Path, index: ItemIndex) -> dict[str, Any]:
+def _parity(context: StepContext, sampler: Sampler, path: Path, index: SearchableIndex) -> dict[str, Any]:
     """Compares tensors and retrieved lists of file and torch."""
     catalog, exported = Catalog.load(context.input("catalog")), load_sampler(path)
     seed = derived_seed(context.seed, "parity", context.domain)

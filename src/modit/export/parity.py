@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from modit.core.errors import ModitError
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE
 from modit.inference.retrieval import Query, SamplerRetriever, SearchResult
 from modit.inference.runtime import OnnxSampler
@@ -110,7 +110,7 @@ def tensor_parity(sampler: Sampler, exported: OnnxSampler, seed: int) -> list[Te
 def list_parity(
     sampler: Sampler,
     exported: OnnxSampler,
-    index: ItemIndex,
+    index: SearchableIndex,
     embeddings: np.ndarray,
     seeds: dict[str, np.ndarray],
     k: int,

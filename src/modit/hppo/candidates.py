@@ -12,7 +12,7 @@ import numpy as np
 from modit.core.memory import at_once
 from modit.data.vectors import mean_of_rows, unit
 from modit.hppo.params import HPPOParams
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.metric.list_metrics import list_metrics
 from modit.model.readout import BLENDS
 
@@ -124,7 +124,7 @@ class Labels(NamedTuple):
 
 
 def label_candidates(
-    index: ItemIndex,
+    index: SearchableIndex,
     candidates: np.ndarray,
     seeds: np.ndarray,
     positive: np.ndarray,

@@ -23,7 +23,7 @@ from modit.hppo.candidates import Labels, build_pool, label_candidates, static_c
 from modit.hppo.params import HPPOParams
 from modit.hppo.preferences import PairData, Pairs, PreferenceStage, build_pairs, shrink_to_kind
 from modit.hppo.validation import Validator, load_validator
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.metric.list_metrics import visible_depth
 from modit.metric.patterns import PatternViews
 from modit.metric.predictor import DomainGeometry
@@ -66,7 +66,7 @@ class RoundContext:
     views: PatternViews
     trajectories: Trajectories
     geometry: DomainGeometry
-    index: ItemIndex
+    index: SearchableIndex
     k: int
     validator: Validator
     sampler: SamplerParams

@@ -17,6 +17,7 @@ from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Catalog
 from modit.data.splits import VALIDATIONS, ResultScope, Split
 from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.metric.cases import Cases, build_cases
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.list_metrics import ListMetrics, list_metrics, visible_depth
@@ -82,7 +83,7 @@ class Validator:
     visible: np.ndarray
     cases: dict[str, tuple[np.ndarray, np.ndarray]]
     geometry: DomainGeometry
-    index: ItemIndex
+    index: SearchableIndex
     sampler: SamplerParams
     k: int
     known: np.ndarray
@@ -202,7 +203,7 @@ def fold_validators(
     catalog: Catalog,
     patterns: Patterns,
     domain: str,
-    index: ItemIndex,
+    index: SearchableIndex,
     params: DeclaredParams,
     count: int,
     cases: int,

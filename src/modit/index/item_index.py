@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from modit.index.inverted import calibrate, filled, search_inverted, train_inver
 from modit.index.memory import require_memory
 from modit.index.params import IndexParams, Kind
 from modit.index.parts import FlatSearch, map_flat, map_inverted, write_parts
+from modit.index.searchable import Exclusions, checked_queries, padded_exclusions
 from modit.index.storage import Content, IndexMeta, TopK
 
 _logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class ItemIndex:
         queries: np.ndarray,
         k: int,
         allowed: np.ndarray | None = None,
-        exclude: Sequence[np.ndarray] | np.ndarray | None = None,
+        exclude: Exclusions = None,
     ) -> TopK:
         """Finds the k items of greatest inner product for each query.
 
@@ -114,8 +115,8 @@ class ItemIndex:
         Raises:
             ContractError: a shape is wrong or a query is not finite.
         """
-        queries = self._check_queries(queries, k, allowed)
-        unwanted = _padded(exclude, len(queries))
+        queries = checked_queries(queries, k, allowed, len(self), self.meta.dimension)
+        unwanted = padded_exclusions(exclude, len(queries))
         scores, rows = self._searched(queries, k + unwanted.shape[1], allowed)
         result = TopK(*_drop(scores, rows, unwanted, k))
         if result.missing:
@@ -153,19 +154,6 @@ class ItemIndex:
         loaded.__dict__["digest"] = digest  # just verified; saves hashing again
         storage.verify_canaries(loaded.search, meta, folder)
         return loaded
-
-    def _check_queries(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> np.ndarray:
-        dimension = self.meta.dimension
-        if queries.ndim != 2 or queries.shape[1] != dimension:
-            raise ContractError(f"queries have shape {queries.shape}; allowed: [B, {dimension}]")
-        if k < 1:
-            raise ContractError(f"k is {k}; allowed: >= 1")
-        if allowed is not None and (allowed.shape != (len(self),) or allowed.dtype != bool):
-            raise ContractError(f"allowed is {allowed.dtype} {allowed.shape}; allowed: bool [{len(self)}]")
-        bad = np.flatnonzero(~np.isfinite(queries).all(axis=1))
-        if len(bad):
-            raise ContractError(f"{len(bad)} queries are not finite, the first is number {bad[0]}")
-        return np.ascontiguousarray(queries, np.float32)
 
 
 def _build(embeddings: np.ndarray, params: IndexParams, seed: int, folder: Path) -> tuple[Content, IndexMeta]:
@@ -222,19 +210,6 @@ def _check_catalogue(embeddings: np.ndarray, item_ids: np.ndarray) -> None:
             )
     if len(np.unique(item_ids)) != len(item_ids):
         raise ContractError("item_ids are not unique; allowed: each id once")
-
-
-def _padded(exclude: Sequence[np.ndarray] | np.ndarray | None, queries: int) -> np.ndarray:
-    if exclude is None:
-        return np.empty((queries, 0), np.int64)
-    if len(exclude) != queries:
-        raise ContractError(f"exclude has {len(exclude)} entries; allowed: one for each of the {queries} queries")
-    if isinstance(exclude, np.ndarray) and exclude.ndim == 2:
-        return exclude.astype(np.int64)
-    padded = np.full((queries, max((len(rows) for rows in exclude), default=0)), -1, np.int64)
-    for place, rows in zip(padded, exclude, strict=True):
-        place[: len(rows)] = rows
-    return padded
 
 
 def _drop(scores: np.ndarray, rows: np.ndarray, unwanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

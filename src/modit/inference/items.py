@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from modit.core.errors import ArtifactError
 from modit.data.catalog import ATTRIBUTE_PREFIX
 from modit.index.item_index import ItemIndex
+from modit.index.searchable import RowLookup, SearchableIndex
 from modit.metric.evidence import KnownVerdicts
 
 _ITEMS, _EMBEDDINGS = "items.parquet", "embeddings.npy"
@@ -41,12 +42,7 @@ class ItemTable:
 
     def rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
         """Rows of items, int64 [n]; -1 for an id that is not there."""
-        ids, order = self.item_ids, self._order
-        width = ids.dtype.itemsize // 4  # a longer id is not there, and would widen the whole array
-        wanted = np.array([each[:width] for each in item_ids], dtype=str)
-        rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
-        # Compared as Python's strings: numpy drops zero characters at the end.
-        return np.array([row if ids[row] == each else -1 for row, each in zip(rows, item_ids, strict=True)], np.int64)
+        return self._lookup.rows_of(item_ids)
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Ids of rows [n]."""
@@ -62,8 +58,8 @@ class ItemTable:
         return self.columns.get(ATTRIBUTE_PREFIX + domain)
 
     @cached_property
-    def _order(self) -> np.ndarray:
-        return np.argsort(self.item_ids)
+    def _lookup(self) -> RowLookup:
+        return RowLookup(self.item_ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +72,7 @@ class Items(ItemTable):
         digests: of the index and of the catalogue's files.
     """
 
-    index: ItemIndex
+    index: SearchableIndex
     embeddings: np.ndarray
     digests: tuple[str, str]
 

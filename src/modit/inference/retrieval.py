@@ -12,7 +12,7 @@ import numpy as np
 from modit.core.errors import ContractError
 from modit.core.seeds import stream
 from modit.data.vectors import unit
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.items import Items
 from modit.inference.runtime import QuerySampler
 from modit.inference.sampler_file import SamplerInfo, SamplerInputs
@@ -114,7 +114,7 @@ class SamplerRetriever:
     """
 
     sampler: QuerySampler
-    index: ItemIndex
+    index: SearchableIndex
     together: bool = False
     verdicts: KnownVerdicts | None = None
     patterns: KnownPatterns | None = None
@@ -137,7 +137,7 @@ def retriever_over(sampler: QuerySampler, items: Items, patterns: KnownPatterns 
     return SamplerRetriever(sampler, items.index, verdicts=verdicts, patterns=patterns)
 
 
-def search_together(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
+def search_together(index: SearchableIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
     """Searches with many query vectors at once.
 
     Args:
@@ -159,7 +159,7 @@ def search_together(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Que
     ]
 
 
-def _search_each(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
+def _search_each(index: SearchableIndex, vectors: np.ndarray, queries: Sequence[Query]) -> list[SearchResult]:
     return [
         SearchResult(vector, *search(index, vector, query.k, query.exclude, query.allowed))
         for vector, query in zip(vectors, queries, strict=True)
@@ -167,7 +167,7 @@ def _search_each(index: ItemIndex, vectors: np.ndarray, queries: Sequence[Query]
 
 
 def search(
-    index: ItemIndex, query: np.ndarray, k: int, exclude: np.ndarray, allowed: np.ndarray | None = None
+    index: SearchableIndex, query: np.ndarray, k: int, exclude: np.ndarray, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the best items for one query vector.
 

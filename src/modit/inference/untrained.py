@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from modit.core.errors import InsufficientDataError
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.rerank import MOST_FETCHED, GoodnessValues, RerankRetriever
 from modit.inference.retrieval import SamplerRetriever
 from modit.inference.vote_file import VoteFile, WeightedMove
@@ -64,7 +64,7 @@ def untrained_retriever(
     verdicts: KnownVerdicts,
     moves: Sequence[WeightedMove],
     vote: VoteFile,
-    index: ItemIndex,
+    index: SearchableIndex,
     k: int,
     seed: int = 0,
 ) -> SamplerRetriever:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.data.catalog import Catalog
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 
 # A scored result of an anchor. `rank`: its place in the anchor's list, from 1. `logged`: it comes from production's
 # logs, not from the staged index.
@@ -74,7 +74,7 @@ def draw_anchors(trainable: np.ndarray, logged: np.ndarray, count: int, seed: in
 
 
 def label_anchors(
-    catalog: Catalog, index: ItemIndex, domain: str, trainable: np.ndarray, anchors: np.ndarray, k: int
+    catalog: Catalog, index: SearchableIndex, domain: str, trainable: np.ndarray, anchors: np.ndarray, k: int
 ) -> pa.Table:
     """Queries the staged index with anchors, and looks up what the scorer says of the results.
 

@@ -15,7 +15,7 @@ from modit.data.vectors import nearest_centroid, unit
 from modit.metric.patterns import Patterns, cluster
 
 if TYPE_CHECKING:  # the images that fit no predictor have no FAISS
-    from modit.index.item_index import ItemIndex
+    from modit.index.searchable import SearchableIndex
     from modit.metric.evidence import KnownVerdicts
 
 
@@ -129,7 +129,7 @@ def fit_geometry(
 
 
 def fit_on_verdicts(
-    verdicts: KnownVerdicts, index: ItemIndex, k: int, seed: int
+    verdicts: KnownVerdicts, index: SearchableIndex, k: int, seed: int
 ) -> tuple[DensityPredictor, DomainGeometry]:
     """Fits density and attribute on known verdicts alone.
 

@@ -16,6 +16,7 @@ from modit.data.catalog import NOT_SCORED, POSITIVE, Catalog
 from modit.data.verdict_file import read_verdicts
 from modit.index.item_index import ItemIndex
 from modit.index.params import RetrievalParams
+from modit.index.searchable import SearchableIndex
 from modit.inference.retrieval import Query
 from modit.inference.untrained import UntrainedDomain, mean_vote, untrained_retriever
 from modit.inference.vote_file import load_vote
@@ -45,7 +46,7 @@ class UntrainedItem:
 
 
 def untrained_domain(
-    store: ArtifactStore, trained: Iterable[str], domain: str, verdicts: KnownVerdicts, index: ItemIndex
+    store: ArtifactStore, trained: Iterable[str], domain: str, verdicts: KnownVerdicts, index: SearchableIndex
 ) -> UntrainedDomain:
     """Makes what answers for a domain from its verdicts and the votes of a run's trained domains.
 

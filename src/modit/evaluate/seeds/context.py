@@ -13,6 +13,7 @@ from modit.data.catalog import Catalog
 from modit.data.splits import ResultScope, Split
 from modit.index.item_index import ItemIndex
 from modit.index.params import RetrievalParams
+from modit.index.searchable import SearchableIndex
 from modit.metric.cases import Cases
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
@@ -42,7 +43,7 @@ class EvaluationContext:
     patterns: Patterns
     predictor: DensityPredictor
     geometry: DomainGeometry
-    index: ItemIndex
+    index: SearchableIndex
     cases: Mapping[str, Cases]
     k: int
     scope: ResultScope = ResultScope.DISCOVERY

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from modit.core.memory import at_once
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.retrieval import (
     Query,
     SearchResult,
@@ -38,7 +38,7 @@ class Generator:
 
     sampler: Sampler
     guidance: float
-    index: ItemIndex
+    index: SearchableIndex
     verdicts: KnownVerdicts | None = None
     patterns: KnownPatterns | None = None
 

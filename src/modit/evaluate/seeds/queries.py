@@ -17,7 +17,7 @@ import torch
 from modit.data.vectors import unit
 from modit.evaluate import names
 from modit.evaluate.task import Setting
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
@@ -126,7 +126,7 @@ class ClosedFormRetriever:
 
     rule: Rule
     domain: DomainKnowledge
-    index: ItemIndex
+    index: SearchableIndex
     setting: Setting
 
     def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:

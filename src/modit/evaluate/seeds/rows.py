@@ -16,7 +16,7 @@ from modit.evaluate.seeds.models import Generator, fan_queries
 from modit.evaluate.seeds.queries import RULES, ClosedFormRetriever, DomainKnowledge, Rule, SeedFeatures
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.task import Kind, Row, Setting
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.rerank import AttributeValues, RerankRetriever, StoredLogOdds, fetch_deeper, rerank
 from modit.inference.retrieval import Query, Retriever, SearchResult, search_together
 from modit.inference.untrained import UntrainedDomain, mean_vote, untrained_retriever
@@ -56,7 +56,7 @@ class ClosedFormRow:
     rule: Rule
     grid: Sequence[Setting]
     domain: DomainKnowledge
-    index: ItemIndex
+    index: SearchableIndex
     kind: Kind = "classical"
 
     def build(self, setting: Setting) -> Retriever[Query]:

@@ -14,7 +14,7 @@ from modit.evaluate.bootstrap import paired_interval
 from modit.evaluate.seeds.models import Generator
 from modit.evaluate.seeds.queries import ClosedFormRetriever, DomainKnowledge
 from modit.evaluate.task import CaseSet, Row, Task
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.rerank import (
     AttributeValues,
     GoodnessValues,
@@ -49,7 +49,7 @@ class Informed:
 
 
 def informed_by_parts(
-    verdicts: KnownVerdicts, labels: np.ndarray, index: ItemIndex, k: int, seed: int
+    verdicts: KnownVerdicts, labels: np.ndarray, index: SearchableIndex, k: int, seed: int
 ) -> list[Informed]:
     """Fits density, attribute and attribute models on nested parts of the verdicts; the last part is all of them.
 

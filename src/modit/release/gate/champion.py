@@ -21,7 +21,7 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage, sha256_of_file
 from modit.data.catalog import Catalog
 from modit.evaluate.task import BaselineModel
-from modit.index.item_index import ItemIndex
+from modit.index.searchable import SearchableIndex
 from modit.inference.items import load_item_table
 from modit.inference.retrieval import Query, Retriever, SamplerRetriever, SearchResult
 from modit.inference.runtime import load_sampler
@@ -186,7 +186,7 @@ def _other_dimension(catalog: Catalog, dimension: int) -> str | None:
 def load_champion(
     champion: Champion,
     folder: Path,
-    index: ItemIndex,
+    index: SearchableIndex,
     verdicts: KnownVerdicts | None = None,
     patterns: KnownPatterns | None = None,
 ) -> BaselineModel[Query] | None:
