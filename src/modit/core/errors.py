@@ -21,6 +21,10 @@ class ConfigError(ModitError):
     """A parameter is outside its range or unknown."""
 
 
+class MissingExtraError(ModitError, ImportError):
+    """A package is missing; the message says which extra of modit has it."""
+
+
 class SealedError(ConfigError):
     """A step would write into a part of a run that a promoted version relies on; nothing was run."""
 

@@ -42,7 +42,7 @@ from modit.release.kinds import (
     ReleaseKind,
     kind_of,
 )
-from modit.release.model_registry.model_version import NamedVersion
+from modit.release.model_registry.model_version import NamedVersion, model_name
 
 _SHARED = ("index", CATALOG)
 
@@ -75,6 +75,20 @@ class ReleaseSource:
             raise ArtifactError(f"{named.model} version {named.version} has no tag {', '.join(missing)}")
         return cls(named.model, named.version, named.alias, named.domain, *(named.tags[name] for name in tags))
 
+    @classmethod
+    def of_run(cls, run_uri: str, domain: str) -> ReleaseSource:
+        """The bundle that a run has now, registered or not: version 0, without an alias.
+
+        Raises:
+            ArtifactError: It is missing, or was edited.
+        """
+        kind = kind_of(domain)
+        with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+            store = ArtifactStore(Storage(run_uri), Path(folder))
+            bundle = Bundle.load(store.read(kind.bundle, kind.folder_of(domain)))
+        digests = bundle.digest, bundle.model_digest, bundle.index_digest
+        return cls(model_name(domain), 0, "", domain, store.run.uri, *digests)
+
     @property
     def kind(self) -> ReleaseKind:
         """The kind of its domain."""
@@ -83,7 +97,7 @@ class ReleaseSource:
     @property
     def label(self) -> str:
         """Name for people."""
-        return f"{self.model} version {self.version}"
+        return f"{self.model} version {self.version}" if self.version else f"{self.domain} of {self.run_uri}"
 
 
 class UntrainedFacts(NamedTuple):

@@ -1,0 +1,159 @@
+"""`modit.load` answers as the service does, in this process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import modit
+from modit.core.errors import ConfigError, MissingExtraError
+from modit.extras import SERVE, needing
+from modit.local import SeedsRetriever, SessionRetriever, TextRetriever
+from modit.release.model_registry.registry_access import open_registry
+from tests.unit.serve.session_bundles import SessionBundle
+from tests.unit.serve.text_bundles import TextBundle
+
+
+@pytest.fixture(scope="module")
+def retriever(bundle):
+    return modit.load(bundle.run, domain="drama")
+
+
+@pytest.fixture(scope="module")
+def ids(bundle):
+    return bundle.catalog.item_ids
+
+
+def served(client, **question):
+    answer = client.post("/v1/retrieve", json={"domain": "drama"} | question)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def rows_of(table):
+    """The rows of a table as the items of an answer."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+OPTIONS = (
+    {},
+    {"k": 3, "rerank": True},
+    {"k": 50, "rerank": False, "guidance": 2.5},
+    {"filter": {"include": {"attr_crime": False}, "exclude": {"title": "item-1"}}},
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_it_answers_what_the_service_answers(client, retriever, ids, options):
+    expected = served(client, seeds={"item_ids": ids[:4].tolist()}, **options)["items"]
+    assert rows_of(retriever.query(ids[:4], **options)) == [{"title": None, **item} for item in expected]
+
+
+def test_vectors_are_seeds_as_ids_are(client, bundle, retriever):
+    vectors = bundle.catalog.embeddings[5:9]
+    expected = [item["item_id"] for item in served(client, seeds={"vectors": vectors.tolist()})["items"]]
+    for given in (vectors, vectors.astype(float), vectors.tolist(), pd.DataFrame(vectors), list(vectors)):
+        assert retriever.query(given)["item_id"].tolist() == expected
+
+
+def test_many_seed_sets_are_answered_as_each_of_them_alone(bundle, retriever, ids):
+    sets = [ids[:3].tolist(), ids[3:5].tolist(), ids[7:8].tolist()] * 30  # more than are answered at once
+    found = retriever.query(sets, k=4, exclude=[ids[20]])
+    for number, each in enumerate(sets[:3]):
+        alone = retriever.query(each, k=4, exclude=[ids[20]])
+        assert found[found["request"] == number].drop(columns="request").reset_index(drop=True).equals(alone)
+    assert found["request"].tolist() == np.repeat(np.arange(90), 4).tolist()
+    arrays = retriever.query(ids[:6].reshape(2, 3)), retriever.query(bundle.catalog.embeddings[:6].reshape(2, 3, -1))
+    assert [table["request"].nunique() for table in arrays] == [2, 2]
+
+
+def test_a_series_of_seed_sets_gives_its_labels(retriever, ids):
+    found = retriever.query(pd.Series([ids[:2], ids[2:4]], index=["mine", "yours"]), k=2)
+    assert found["request"].tolist() == ["mine", "mine", "yours", "yours"]
+    assert "request" not in retriever.query(pd.Series(ids[:2]))
+
+
+def test_the_query_vector_is_that_of_the_service(client, retriever, ids):
+    expected = np.float32(served(client, seeds={"item_ids": ids[:4].tolist()}, return_query=True)["query"])
+    assert np.array_equal(retriever.vectors(ids[:4]), expected)
+    assert np.array_equal(retriever.vectors([ids[:4].tolist()]), expected[None])
+
+
+@pytest.mark.parametrize(
+    ("seeds", "options", "words"),
+    [
+        (["no-such-item"], {}, "no-such-item"),
+        ([], {}, "number of seeds.item_ids cannot be 0"),
+        (np.ones(8), {}, "nested 1 deep"),
+        (np.full((2, 3, 7), 1.0), {}, "requests.0.seeds.vectors.0"),
+        (np.full((1, 8), np.nan), {}, "seeds.vectors"),
+        (["item-1"], {"k": 0}, "The k cannot be 0"),
+        (["item-1"], {"k": "3"}, "The k cannot be '3'"),
+        (["item-1"], {"filter": {"includes": {}}}, "filter.includes"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_by_the_name_of_its_field(retriever, seeds, options, words):
+    with pytest.raises(ConfigError, match=words):
+        retriever.query(seeds, **options)
+
+
+def test_a_run_is_loaded_by_domain_and_a_bundle_by_its_folder(bundle, retriever, ids):
+    assert isinstance(retriever, SeedsRetriever)
+    folder = Path(bundle.run) / "bundle" / "drama"
+    assert modit.load(folder).query(ids[:2]).equals(retriever.query(ids[:2]))
+    with pytest.raises(ConfigError, match="allowed: crime, drama"):
+        modit.load(bundle.run)
+    with pytest.raises(ConfigError, match="has no bundle"):
+        modit.load(folder.parent.parent / "catalog")
+
+
+def test_a_registered_version_is_loaded_by_number_and_by_alias(bundle, retriever, ids, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri := f"sqlite:///{tmp_path}/mlflow.db")
+    open_registry(str(tmp_path / "run")).register(bundle.submission("drama"))
+    for name in ("models:/modit-drama/1", "models:/modit-drama@challenger"):
+        found = modit.load(name, registry=uri)
+        assert found.release.label == "modit-drama version 1"
+        assert found.query(ids[:2]).equals(retriever.query(ids[:2]))
+    for name, words in {
+        "models:/modit-drama@champion": "no version with the alias 'champion'; allowed: challenger",
+        "models:/modit-noir/1": "noir",
+        "models:/drama/1": "allowed: models:/modit-DOMAIN",
+        "models:/modit-drama": "allowed: models:/modit-DOMAIN",
+        "models:/modit-noir@champion": "allowed: modit-drama",
+    }.items():
+        with pytest.raises(ConfigError, match=words):
+            modit.load(name, registry=uri)
+
+
+def test_sessions_and_texts_are_answered_too(tmp_path):
+    sessions = SessionBundle(str(tmp_path / "one"), tmp_path / "a")
+    found = modit.load(sessions.run)
+    assert isinstance(found, SessionRetriever)
+    several = found.query([["item-1", "item-2"], ["item-3"]], k=3)
+    assert several["item_id"].tolist()[3:] == found.query(["item-3"], k=3)["item_id"].tolist()
+    texts = TextBundle(str(tmp_path / "two"), tmp_path / "b")
+    found = modit.load(texts.run)
+    assert isinstance(found, TextRetriever)
+    several = found.query(["item 1", "title of item 7"], k=3)
+    assert several["item_id"].tolist()[3:] == found.query("title of item 7", k=3)["item_id"].tolist()
+
+
+def test_it_imports_no_torch_and_modit_alone_imports_nothing(bundle):
+    code = f"""
+import sys, modit
+assert not {{"numpy", "pydantic", "onnxruntime"}} & sys.modules.keys(), "import modit is not light"
+modit.load({bundle.run!r}, domain="drama").query(["item-1"], k=1)
+assert not {{"torch", "fastapi", "mlflow", "feast"}} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_missing_package_is_explained_by_the_extra_that_has_it():
+    with pytest.raises(MissingExtraError, match=r"modit.load needs faiss.*pip install 'modit\[serve\]'"):  # noqa: SIM117
+        with needing(SERVE, "modit.load"):
+            raise ModuleNotFoundError("No module named 'faiss'", name="faiss")
