@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import psycopg
@@ -22,6 +23,9 @@ from tests.engine_suite import (
     stored,
     unit_vectors,
 )
+from tests.unit.serve.bundles import Bundle
+from tests.unit.serve.conftest import running
+from tests.unit.serve.engine_requests import REQUESTS, expect_equal_answers
 
 pytestmark = pytest.mark.e2e
 
@@ -109,3 +113,21 @@ def test_a_reader_that_may_not_write_may_search(server, address, flat):
     expect_equal(over(reader).search(QUERIES, 5), flat.search(QUERIES, 5))
     with pytest.raises(EngineError, match="permission denied|must be owner"):
         reader.upsert(batches(np.array(["x"]), EMBEDDINGS[:1]))
+
+
+def test_a_service_over_a_table_answers_as_over_the_bundle_until_the_server_is_down(tmp_path, sampler_file, caplog):
+    bundle = Bundle(str(tmp_path / "run"), tmp_path, sampler_file, ("crime", "drama"))
+    named = [bundle.named("drama", 3), bundle.named("crime", 1)]
+    with ExitStack() as stack:
+        with postgres(tmp_path / "server", program_with_pgvector) as place:
+            address = place.replace("+psycopg2", "").replace("modit@", "modit:s3cret@") + "?collection=goods"
+            stored(address, bundle.catalog.item_ids, np.asarray(bundle.catalog.embeddings))
+            plain = stack.enter_context(running(lambda: named, reload_seconds=60))
+            engine = EngineAddress.parse(address)
+            over_table = stack.enter_context(running(lambda: named, reload_seconds=60, engine=engine))
+            for request in REQUESTS:
+                expect_equal_answers(over_table, plain, request)
+        answer = over_table.post("/v1/retrieve", json=REQUESTS[0])
+        assert answer.status_code == 503 and "does not answer" in answer.text
+        assert "goods does not answer" in caplog.text and "s3cret" not in caplog.text + answer.text
+        assert plain.post("/v1/retrieve", json=REQUESTS[0]).status_code == 200

@@ -60,7 +60,8 @@ class RowLookup:
         wanted = np.array([each[:width] for each in item_ids], dtype=str)
         rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
         # Compared as Python's strings: numpy drops zero characters at the end.
-        return np.array([row if ids[row] == each else -1 for row, each in zip(rows, item_ids, strict=True)], np.int64)
+        found = zip(rows.tolist(), ids[rows].tolist(), item_ids, strict=True)
+        return np.array([row if known == each else -1 for row, known, each in found], np.int64)
 
     @cached_property
     def _order(self) -> np.ndarray:

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 
 from modit.core.errors import ArtifactError
 from modit.data.catalog import ATTRIBUTE_PREFIX
+from modit.index.engines.collection import EngineAddress, open_collection
+from modit.index.engines.engine_index import EngineIndex, expect_same_items
 from modit.index.item_index import ItemIndex
 from modit.index.searchable import RowLookup, SearchableIndex
 from modit.metric.evidence import KnownVerdicts
@@ -114,6 +116,29 @@ def load_items(index_folder: Path, catalog_folder: Path, digests: tuple[str, str
             f"{catalog_folder / _EMBEDDINGS} has shape {embeddings.shape}; the index has {len(index)} items"
         )
     return Items(index.item_ids, _shown_columns(table), index, embeddings, digests)
+
+
+def load_items_of_engine(
+    address: EngineAddress, complete: bool, catalog_folder: Path, digests: tuple[str, str]
+) -> Items:
+    """Loads the catalogue of a run, whose items are searched in a collection of an engine.
+
+    Args:
+        address: of the collection.
+        complete: whether it must hold these items and no others, as a generation does.
+        catalog_folder: of the artifact `catalog`.
+        digests: of the index that the collection stands for, and of the catalogue's files, verified already.
+
+    Raises:
+        ArtifactError: the collection holds other items, or other vectors of them.
+        EngineError: the engine does not answer, or has no such collection.
+    """
+    table = load_item_table(catalog_folder)
+    embeddings = np.load(catalog_folder / _EMBEDDINGS, mmap_mode="r")
+    collection = open_collection(address)
+    expect_same_items(collection, table.item_ids, embeddings, complete)
+    index = EngineIndex(collection, table.item_ids, embeddings.shape[1], digests[0])
+    return Items(table.item_ids, table.columns, index, embeddings, digests)
 
 
 def _read_table(catalog_folder: Path) -> pa.Table:

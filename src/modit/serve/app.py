@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from modit import __version__
+from modit.index.engines.collection import EngineError
 from modit.serve import pages
 from modit.serve.access import Access, RateLimit, wants_page
 from modit.serve.metrics import metrics_text
@@ -33,6 +35,7 @@ from modit.serve.schema import (
     SearchAnswer,
     SearchRequest,
     expect_range,
+    retry_after,
     shown,
 )
 from modit.serve.service import Service
@@ -48,11 +51,12 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         413: "The body is too long.",
         422: "A value is not allowed.",
         429: "The client sends too many requests.",
-        503: "The domain has no release yet, or too many requests are waiting.",
+        503: "The domain has no release yet, the index engine does not answer, or too many requests are waiting.",
         504: "The answer took too long.",
     }.items()
 }
 router = APIRouter()
+_logger = logging.getLogger(__name__)
 
 
 @router.post(
@@ -207,6 +211,7 @@ def create_app(settings: Settings, ask: AskRegistry | None = None) -> FastAPI:
     app.include_router(pages.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(EngineError, _on_engine_error)
     app.add_middleware(
         RequestMiddleware,
         access=Access(settings.keys, settings.oidc),
@@ -230,6 +235,13 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     }.get(error.status_code, ("body", error.detail, "a JSON object in UTF-8", None))
     headers = dict(error.headers or {})
     return refused(RequestError(field, value, allowed, error.status_code, headers, message), as_page)
+
+
+async def _on_engine_error(request: Request, error: Exception) -> Response:
+    _logger.warning("%s", error)
+    message = "The index does not answer at the moment. Try again in a moment."
+    problem = RequestError("index", type(error).__name__, "an index that answers", 503, retry_after(1), message)
+    return refused(problem, wants_page(request.scope))
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

@@ -44,6 +44,12 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         help="input folder that gets answered requests as labels (default: MODIT_LOG_REQUESTS)",
     )
     parser.add_argument(
+        "--index",
+        metavar="ADDRESS",
+        help="search a collection of your own engine, such as postgresql://HOST/DB?collection=items or "
+        "lance:///FOLDER?collection=items (default: MODIT_INDEX, or the bundle's index)",
+    )
+    parser.add_argument(
         "--features",
         metavar="FOLDER",
         help="feature store that seeds are read from by id (default: MODIT_FEATURES, or the bundle)",
@@ -67,6 +73,7 @@ def add_serve_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 def _serve(given: argparse.Namespace) -> int:
     from modit.serve.settings import (
         FEATURES_VARIABLE,
+        INDEX_VARIABLE,
         LOG_VARIABLE,
         Settings,
         api_keys,
@@ -79,9 +86,14 @@ def _serve(given: argparse.Namespace) -> int:
     needed = ["fastapi", "jwt", "uvicorn", "prometheus_client", *(["feast"] if features else [])]
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
+    from modit.index.engines.collection import EngineAddress, open_collection
     from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve
 
+    engine = chosen(given.index, INDEX_VARIABLE)
+    address = EngineAddress.parse(engine) if engine else None
+    if address:
+        open_collection(address)  # tells now that its client is not installed
     options = {name: value for name, value in vars(given).items() if name in Settings.__dataclass_fields__}
     options |= {
         "registry": registry_address(given.registry),
@@ -89,6 +101,7 @@ def _serve(given: argparse.Namespace) -> int:
         "verdicts": verdict_files(given.verdicts),
         "log_requests": chosen(given.log_requests, LOG_VARIABLE),
         "features": features,
+        "engine": address,
     }
     serve(Settings(**options, keys=api_keys(), oidc=OidcSettings.of(os.environ)))
     return 0

@@ -18,6 +18,7 @@ import numpy as np
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
+from modit.index.engines.collection import EngineAddress
 from modit.release.bundle.loading import Release, ReleaseSource, SeedsRelease, load_release
 from modit.release.model_registry.model_version import NamedVersion
 from modit.release.model_registry.registry_access import existing_registry
@@ -64,6 +65,7 @@ class Releases:
         alias: str,
         domains: tuple[str, ...] | None = None,
         verdicts: Mapping[str, str] | None = None,
+        engine: EngineAddress | None = None,
     ) -> None:
         """Prepares; `refresh` asks and loads.
 
@@ -72,9 +74,11 @@ class Releases:
             alias: of the versions to answer from.
             domains: to answer for; None takes those that the registry names.
             verdicts: domain that nothing is trained for -> address of the file of its verdicts.
+            engine: where lists of seeds are searched; None searches the indexes of the bundles.
         """
         self.state = State(wanted=domains)
         self._ask, self._alias, self._domains, self._verdicts = ask, alias, domains, verdicts or {}
+        self._engine = engine
         self._made_of: dict[str, tuple[str, ReleaseSource]] = {}
         self._patterns: WeakKeyDictionary[SeedsRelease, np.ndarray | str] = WeakKeyDictionary()
 
@@ -130,7 +134,7 @@ class Releases:
                 raise named.error
             source, old = ReleaseSource.of(named), self.state.releases.get(domain)
             if old is None or old.source != source:
-                release = load_release(source, self.state.trained.values())
+                release = load_release(source, self.state.trained.values(), self._engine)
                 self.state = replace(self.state, releases={**self.state.releases, domain: release})
                 RELOADS.labels("loaded").inc()
                 _logger.info("%s answers, from %s with index %s", source.label, source.run_uri, source.index_digest)

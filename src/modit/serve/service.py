@@ -45,7 +45,7 @@ class Service:
         """
         self.settings = settings
         ask = ask or ask_registry(settings.registry, settings.alias)
-        self.releases = Releases(ask, settings.alias, settings.domains, settings.verdicts)
+        self.releases = Releases(ask, settings.alias, settings.domains, settings.verdicts, settings.engine)
         self.workers = Workers(settings.threads, settings.queue, settings.timeout_seconds)
         self.features: FeatureSeeds | None = None
         self._log = RequestLog(settings.log_requests) if settings.log_requests else None

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from modit.core.errors import ConfigError
 from modit.core.machine import usable_cores
 from modit.core.names import DOMAIN_NAME, JUDGED_ONCE
+from modit.index.engines.collection import EngineAddress
 from modit.release.model_registry.registry_access import TRACKING_VARIABLE
 from modit.serve.oidc import ISSUER_VARIABLE, OidcSettings
 
 KEYS_VARIABLE, FEATURES_VARIABLE, LOG_VARIABLE = "MODIT_API_KEYS", "MODIT_FEATURES", "MODIT_LOG_REQUESTS"
+INDEX_VARIABLE = "MODIT_INDEX"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Settings:
         wrong_keys_rate: requests a second of one address that bring a wrong key; further ones are refused unread.
         log_requests: input folder that gets answered requests as labels; None: they are not logged.
         keys: one of which a request must bring; empty: none is asked for.
+        engine: collection of an index engine that is searched; None searches the indexes of the bundles.
         oidc: whose tokens do as well as a key; None: no token does.
         features: folder of the feature store that seeds are read from; None reads them from the bundle.
         insecure: whether others than this machine may ask without a key.
@@ -71,6 +74,7 @@ class Settings:
     wrong_keys_rate: float = 10.0
     log_requests: str | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
+    engine: EngineAddress | None = None
     oidc: OidcSettings | None = None
     features: str | None = None
     features_timeout_seconds: float = 0.2

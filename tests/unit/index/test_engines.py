@@ -54,6 +54,8 @@ def test_an_address_has_defaults_and_a_generation_is_a_collection_of_its_own():
     assert (address.collection, address.id, address.vector, address.effort) == ("public.goods", "sku", "vec", 40)
     nightly = address.at("ab12")
     assert (nightly.collection, nightly.id, nightly.vector) == ("public.goods_ab12", "item_id", "embedding")
+    socket = EngineAddress.parse("postgresql:///shop?host=/var/run/postgresql&collection=goods")
+    assert socket.place == "postgresql:///shop?host=%2Fvar%2Frun%2Fpostgresql"
     assert str(EngineAddress.parse("lance:///data/x")) == "lance:///data/x?collection=items"
 
 

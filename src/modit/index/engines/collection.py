@@ -96,7 +96,8 @@ class EngineAddress:
         effort = own.pop("effort", "100")
         if not (effort.isdecimal() and 1 <= int(effort) <= 1000):
             raise ConfigError(f"effort of the index engine {shown} is {effort!r}; allowed: 1..1000")
-        place = parts._replace(query=urlencode(given)).geturl()
+        rest = f"?{urlencode(given)}" if given else ""
+        place = f"{parts.scheme}://{parts.netloc}{parts.path}{rest}"  # urlunsplit drops the // of an empty host
         return cls(adapter[0], place, shown, effort=int(effort), **own)
 
     def at(self, generation: str) -> EngineAddress:

@@ -14,8 +14,8 @@ from modit.index.searchable import Exclusions, RowLookup, checked_queries, padde
 from modit.index.storage import TopK
 
 _logger = logging.getLogger(__name__)
-_ONLY = 1_000  # of at most so many allowed items their ids are sent; of more a longer list is asked for and filtered
-_FARTHER = 4  # the next list is so many times as long where filtering left too few
+_ONLY = 1_000  # the ids of at most 1,000 allowed items are sent; with more, a longer list is asked for and filtered
+_FARTHER = 4  # where filtering left too few, the next list is four times as long
 _COMPARED, _SAME = 64, 0.999  # items whose vectors are compared, and the least cosine
 
 
@@ -59,14 +59,13 @@ class EngineIndex:
         """
         queries = checked_queries(queries, k, allowed, len(self), self._dimension)
         unwanted = padded_exclusions(exclude, len(queries))
-        hidden = np.zeros(len(self), bool) if allowed is None else ~allowed
-        left = len(self) - int(np.count_nonzero(hidden))
+        left = len(self) if allowed is None else int(np.count_nonzero(allowed))
         if left == 0 or len(queries) == 0:
             return _ordered([_NONE] * len(queries), k)
         directions, lengths = unit(queries), np.linalg.norm(queries, axis=1)
         if not lengths.all():
             raise ContractError(f"query {lengths.argmin()} has length 0; allowed: more, as it has no direction")
-        only = self.item_ids[~hidden].tolist() if left <= min(_ONLY, len(self) - 1) else None
+        only = self.item_ids[allowed].tolist() if allowed is not None and left <= _ONLY else None
         depth = k + unwanted.shape[1]
         if only is None and left < len(self):
             depth = int(2 * depth * len(self) / left)
@@ -76,18 +75,22 @@ class EngineIndex:
             found = self._collection.search(directions[open_queries], depth, only)
             short = []
             for query, hits in zip(open_queries.tolist(), found, strict=True):
-                rows, scores = self._kept(hits, hidden, unwanted[query])
+                rows, scores = self._kept(hits, allowed, unwanted[query])
                 lists[query] = rows, scores * lengths[query]
                 if len(rows) < k and len(hits.item_ids) == depth:
                     short.append(query)
             open_queries, depth = np.array(short, np.int64), depth * _FARTHER
         return _ordered([lists[query] for query in range(len(queries))], k)
 
-    def _kept(self, hits: Hits, hidden: np.ndarray, unwanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _kept(self, hits: Hits, allowed: np.ndarray | None, unwanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not hits.item_ids:
             return _NONE
         rows = self._lookup.rows_of(hits.item_ids)
-        kept = (rows >= 0) & ~hidden[rows] & ~np.isin(rows, unwanted)
+        kept = rows >= 0
+        if allowed is not None:
+            kept &= allowed[rows]
+        if len(unwanted):
+            kept &= ~np.isin(rows, unwanted)
         return rows[kept], hits.scores[kept]
 
 

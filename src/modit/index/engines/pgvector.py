@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import psycopg
@@ -24,7 +24,7 @@ _METRICS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "ip_ops": ("<#>", lambda distance: -distance),
     "l2_ops": ("<->", lambda distance: 1 - distance**2 / 2),
 }
-_CONNECT_SECONDS = 3
+_TIMEOUTS: dict[str, Any] = {"connect_timeout": 3, "tcp_user_timeout": 10_000}  # seconds, and milliseconds
 _TYPES = """
 SELECT attname, format_type(atttypid, NULL), atttypmod FROM pg_attribute
 WHERE attrelid = to_regclass(%s) AND attname = ANY(%s)
@@ -205,7 +205,7 @@ class PgvectorCollection:
             return question(connection)
 
     def _connect(self) -> psycopg.Connection:
-        connection = psycopg.connect(self.address.place, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        connection = psycopg.connect(self.address.place, autocommit=True, **_TIMEOUTS)
         try:
             register_vector(connection)
         except psycopg.ProgrammingError:  # the database does not have it yet

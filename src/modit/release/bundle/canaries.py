@@ -137,13 +137,34 @@ def expect_answers(canaries: Sequence[Canary], retriever: Retriever[Query], item
     Raises:
         ArtifactError: A seed is unknown, or a query, a score or an item differs by more than the tolerance.
     """
+    for number, (canary, now) in enumerate(_asked_again(canaries, retriever, items, source)):
+        _expect_items(now, canary, f"{source}: canary {number}")
+
+
+def share_found(canaries: Sequence[Canary], retriever: Retriever[Query], items: Items, source: str) -> float:
+    """As `expect_answers`, of an index that need not find the very items: an approximate one, or one with new items.
+
+    Returns:
+        The share of the stored items that it finds, in [0, 1].
+
+    Raises:
+        ArtifactError: A seed is unknown or a query differs by more than the tolerance.
+    """
+    asked = list(_asked_again(canaries, retriever, items, source))
+    found = sum(len({*now.items} & {*canary.items}) for canary, now in asked)
+    return found / max(1, sum(len(canary.items) for canary, _ in asked))
+
+
+def _asked_again(
+    canaries: Sequence[Canary], retriever: Retriever[Query], items: Items, source: str
+) -> Iterator[tuple[Canary, Canary]]:
     for number, canary in enumerate(canaries):
         with _named(f"{source}: canary {number}"):
             _expect_known(canary.seeds, items)
         now = ask(retriever, items, canary.seeds)
         if not _close(now.query, canary.query):
             raise ArtifactError(f"{source}: canary {number}: the sampler generates another query than the stored one")
-        _expect_items(now, canary, f"{source}: canary {number}")
+        yield canary, now
 
 
 def expect_lists(canaries: Sequence[ListCanary], ask_again: Callable[[Sequence[str]], ListCanary], source: str) -> None:

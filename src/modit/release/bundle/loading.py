@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ import numpy as np
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
+from modit.index.engines.collection import EngineAddress
 from modit.index.params import RetrievalParams
-from modit.inference.items import Items, ItemTable, load_items
+from modit.inference.items import Items, ItemTable, load_items, load_items_of_engine
 from modit.inference.next_item import NextItemRetriever
 from modit.inference.retrieval import SamplerRetriever, retriever_over
 from modit.inference.runtime import OnnxSampler, QuerySampler, load_sampler
@@ -25,7 +27,7 @@ from modit.inference.second_stage import ServedSecondStage, served_second_stage
 from modit.metric.calibration import probability
 from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import CANARIES_FILE, PARAMS_FILE, SPACE_FILE, Bundle, expect_part
-from modit.release.bundle.canaries import Canary, K, expect_answers, expect_lists, load_canaries
+from modit.release.bundle.canaries import Canary, K, expect_answers, expect_lists, load_canaries, share_found
 from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.judged_once import HOW
 from modit.release.documents import read_strictly
@@ -44,7 +46,9 @@ from modit.release.kinds import (
 )
 from modit.release.model_registry.model_version import NamedVersion, model_name
 
+_logger = logging.getLogger(__name__)
 _SHARED = ("index", CATALOG)
+_LEAST_FOUND = 0.5  # of the items of canary queries, by an engine
 
 
 @dataclass(frozen=True)
@@ -192,15 +196,17 @@ class SearchRelease(Release):
     retriever: SearchRetriever
 
 
-def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Release:
+def load_release(source: ReleaseSource, others: Iterable[Release] = (), engine: EngineAddress | None = None) -> Release:
     """Loads a bundle, verifies every digest and asks the canaries. Downloaded files are deleted afterwards.
 
     Args:
         source: Of a model version.
         others: Loaded releases; the index and catalogue of one that has the same digests are shared.
+        engine: Where seeds' lists are searched in place of the bundle's index: a collection of the site.
 
     Raises:
         ArtifactError: Something is missing, damaged, edited, or not what the version was registered with; it is named.
+        EngineError: The engine does not answer, or has no such collection.
     """
     # A mapped file stays readable after its folder is deleted.
     with tempfile.TemporaryDirectory(prefix="modit-") as folder:
@@ -208,9 +214,10 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = ()) -> Relea
         own, bundle = open_bundle(store, source)
         digests = bundle.index_digest, bundle.parts[CATALOG].digest
         shared = next((x.items for x in others if isinstance(x, SeedsRelease) and x.items.digests == digests), None)
-        left_out = {*(_SHARED if shared else ()), *(name for name in source.kind.optional if name not in bundle.parts)}
+        left_out = {*(_SHARED if shared else ()), *(("index",) if engine else ())}
+        left_out |= {name for name in source.kind.optional if name not in bundle.parts}
         folders = {name: expect_part(store, bundle.parts[name]) for name in source.kind.parts if name not in left_out}
-        return _LOADERS[source.kind.retriever](_Opened(source, bundle, own, folders, shared))
+        return _LOADERS[source.kind.retriever](_Opened(source, bundle, own, folders, shared, engine))
 
 
 def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:
@@ -239,26 +246,36 @@ def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bund
 
 @dataclass(frozen=True)
 class _Opened:
-    """A verified bundle: its manifest, its folder, the folders of its parts, and items that another release shares."""
+    """A verified bundle: its manifest and folder, those of its parts, shared items, and where lists are searched."""
 
     source: ReleaseSource
     bundle: Bundle
     own: Path
     folders: Mapping[str, Path]
     shared: Items | None
+    engine: EngineAddress | None
 
 
 def _load_seeds_release(opened: _Opened) -> SeedsRelease:
     source, own, folders = opened.source, opened.own, opened.folders
     digests = opened.bundle.index_digest, opened.bundle.parts[CATALOG].digest
     sampler = load_domain_sampler(folders["sampler"], source.domain)
-    items = opened.shared or load_items(folders["index"], folders[CATALOG], digests)
+    if opened.shared:
+        items = opened.shared
+    elif opened.engine:
+        items = load_items_of_engine(opened.engine, False, folders[CATALOG], digests)
+    else:
+        items = load_items(folders["index"], folders[CATALOG], digests)
     space = _expect_space(own, sampler, items, source)
     stage = None
     if "second_stage" in folders:
         stage = SecondStage.load(folders["second_stage"], *items.embeddings.shape)
     retriever = retriever_over(sampler, items, stage.patterns if stage else None)
-    expect_answers(load_canaries(own / CANARIES_FILE, Canary), retriever, items, source.label)
+    canaries = load_canaries(own / CANARIES_FILE, Canary)
+    if opened.engine:
+        _expect_found(share_found(canaries, retriever, items, source.label), opened.engine, source)
+    else:
+        expect_answers(canaries, retriever, items, source.label)
     served = served_second_stage(stage, retriever, items, source.domain) if stage else None
     sections = read_strictly(own / PARAMS_FILE)
     return SeedsRelease(
@@ -272,6 +289,13 @@ def _load_seeds_release(opened: _Opened) -> SeedsRelease:
         depth=RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items)),
         second_stage=served,
     )
+
+
+def _expect_found(share: float, engine: EngineAddress, source: ReleaseSource) -> None:
+    message = f"{source.label}: {engine} finds {share:.0%} of the items of its canary queries"
+    if share < _LEAST_FOUND:
+        raise ArtifactError(f"{message}; allowed: at least {_LEAST_FOUND:.0%}. Raise its effort, or compare its items")
+    _logger.info(message)
 
 
 def _load_next_item_release(opened: _Opened) -> NextItemRelease:

@@ -1,0 +1,82 @@
+"""A service over an index engine answers as over the index of the bundle, and says so when the engine is away."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from modit.cli import main
+from modit.index.engines.collection import Batch, EngineAddress, open_collection
+from modit.serve.settings import Settings
+from tests.unit.serve.conftest import running, wait_until
+from tests.unit.serve.engine_requests import REQUESTS, expect_equal_answers
+
+
+def staged(folder, catalog, name="items", vectors=None):
+    address = EngineAddress.parse(f"lance://{folder}?collection={name}")
+    vectors = catalog.embeddings if vectors is None else vectors
+    open_collection(address).upsert([Batch(catalog.item_ids, np.asarray(vectors))])
+    return address
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_every_request_gets_the_items_of_the_bundles_index(client, over_engine, request_):
+    expect_equal_answers(over_engine, client, request_)
+
+
+def test_a_batch_gets_the_items_of_the_bundles_index(client, over_engine):
+    answers = [each.post("/v1/retrieve/batch", json={"requests": REQUESTS}).json() for each in (over_engine, client)]
+    found, wanted = ([[item["item_id"] for item in one["items"]] for one in each["answers"]] for each in answers)
+    assert found == wanted
+
+
+def test_explore_compares_on_the_engine(over_engine):
+    page = over_engine.get("/explore", params={"domain": "drama", "seed": ["item-1", "item-2"]})
+    assert page.status_code == 200 and "item-1" in page.text
+
+
+@pytest.fixture(scope="module")
+def over_engine(bundle, tmp_path_factory):
+    engine = staged(tmp_path_factory.mktemp("lance"), bundle.catalog)
+    named = [bundle.named("drama", 3), bundle.named("crime", 1)]
+    with running(lambda: named, reload_seconds=60, engine=engine) as client:
+        yield client
+
+
+def test_an_engine_that_is_away_is_a_503_that_says_so_until_it_is_back(bundle, tmp_path):
+    engine = staged(tmp_path / "here", bundle.catalog)
+    with running(lambda: [bundle.named("drama")], engine=engine) as client:
+        shutil.move(tmp_path / "here", tmp_path / "away")
+        (tmp_path / "here").write_text("no folder")
+        answer = client.post("/v1/retrieve", json=REQUESTS[0])
+        assert answer.status_code == 503 and answer.headers["Retry-After"] == "1"
+        (error,) = answer.json()["errors"]
+        assert error["field"] == "index" and "does not answer at the moment" in error["message"]
+        (tmp_path / "here").unlink()
+        shutil.move(tmp_path / "away", tmp_path / "here")
+        wait_until(lambda: client.post("/v1/retrieve", json=REQUESTS[0]).status_code == 200)
+
+
+def test_an_engine_without_the_collection_or_with_other_vectors_answers_nothing_and_readyz_says_why(bundle, tmp_path):
+    other = np.roll(bundle.catalog.embeddings, 1, axis=0)
+    address = staged(tmp_path, bundle.catalog, "other", other)
+    missing = EngineAddress.parse(f"lance://{tmp_path}?collection=missing")
+    for engine, message in ((address, "whose cosine to the catalogue's is"), (missing, "there is no such collection")):
+        with running(lambda: [bundle.named("drama")], ready=False, engine=engine) as client:
+            wait_until(lambda: "drama" in client.get("/readyz").json()["problems"])
+            assert message in client.get("/readyz").json()["problems"]["drama"]
+            assert client.post("/v1/retrieve", json=REQUESTS[0]).status_code == 503
+
+
+def test_a_password_in_the_address_is_not_part_of_the_settings_that_are_shown():
+    engine = EngineAddress.parse("postgresql://ann:s3cret@db/shop")
+    assert "s3cret" not in repr(Settings("sqlite:////none", engine=engine))
+
+
+def test_an_address_that_is_not_allowed_ends_the_command_in_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("MODIT_INDEX", "http://ann:s3cret@db:19530")
+    assert main(["serve", "--registry", "sqlite:////none"]) == 1
+    said = capsys.readouterr().err
+    assert "allowed: postgresql://..., lance://..." in said and "s3cret" not in said
