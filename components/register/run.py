@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from components.register import DOMAIN_STAGES, SHARED_STAGES
 from modit.core.storage import sha256_of_file
 from modit.evaluate.records import read_variants
-from modit.release.bundle.bundle import CARD_FILE, Bundle
+from modit.release.bundle.bundle import CANARIES_FILE, CARD_FILE, Bundle
+from modit.release.bundle.canaries import example_request
 from modit.release.documents import read_strictly, write_document
 from modit.release.kinds import OF_SEEDS
 from modit.release.model_registry.model_version import Submission
@@ -57,7 +58,8 @@ def run(context: StepContext) -> dict[str, object]:
         tags = version_tags(versions) | {"code_commit": str(code), "feature_service": bundle.feature_service["name"]}
         status, figures, held_back = judged["status"], judged["figures"], context.held_back()
         text = card.read_text(encoding="utf-8")
-        submission = Submission(domain, status, run_uri, digests, figures, files, tags, held_back, text)
+        example = example_request(bundles[domain] / CANARIES_FILE)
+        submission = Submission(domain, status, run_uri, digests, figures, files, tags, held_back, text, example)
         found = registry.register(submission)
         registrations[domain] = asdict(found) | {"digests": digests}
     write_document(context.output("registration") / REGISTRATION_FILE, registrations)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from components.judged_once import retriever_of
 from modit.core.storage import sha256_of_file
-from modit.release.bundle.bundle import CARD_FILE, Bundle
+from modit.release.bundle.bundle import CANARIES_FILE, CARD_FILE, Bundle
+from modit.release.bundle.canaries import example_request
 from modit.release.documents import read_strictly, write_document
 from modit.release.kinds import kind_of
 from modit.release.model_registry.model_version import Submission
@@ -60,6 +61,7 @@ def run(context: StepContext) -> dict[str, object]:
         facts=version_tags(versions) | {"code_commit": str(code)},
         held_back=context.held_back(),
         card=card.read_text(encoding="utf-8"),
+        example=example_request(context.input(retriever.bundle) / CANARIES_FILE),
     )
     found = registry.register(submission)
     written = {name: asdict(found) | {"digests": digests}}

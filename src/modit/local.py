@@ -170,7 +170,7 @@ class SeedsRetriever(LocalRetriever[RetrieveRequest, RetrieveAnswer, SeedsReleas
         """
         sets, labels = _seed_sets(seeds)
         options = {"k": k, "rerank": rerank, "guidance": guidance, "samples": samples, "filter": filter}
-        options["exclude_item_ids"] = _plain(exclude)
+        options["exclude_item_ids"] = plain(exclude)
         return self._table([{"seeds": each, **options} for each in sets], labels)
 
     def vectors(
@@ -196,7 +196,7 @@ class SeedsRetriever(LocalRetriever[RetrieveRequest, RetrieveAnswer, SeedsReleas
             ConfigError: A value is not allowed; the field is named.
         """
         sets, labels = _seed_sets(seeds)
-        options = {"k": 1, "rerank": False, "return_query": True, "exclude_item_ids": _plain(exclude)}
+        options = {"k": 1, "rerank": False, "return_query": True, "exclude_item_ids": plain(exclude)}
         options |= {name: v for name, v in (("guidance", guidance), ("samples", samples)) if v is not None}
         found = np.array([each.query for each in self.answers([{"seeds": each, **options} for each in sets])])
         return found.astype(np.float32)[0 if labels is None else slice(None)]
@@ -234,8 +234,8 @@ class SessionRetriever(LocalRetriever[RecommendRequest, RecommendAnswer, NextIte
             ConfigError: A value is not allowed; the field is named.
         """
         several = _depth(sessions) > 1
-        options = {"k": k, "repeat": repeat, "filter": filter, "exclude_item_ids": _plain(exclude)}
-        asked = [{"session": _plain(each), **options} for each in (sessions if several else [sessions])]
+        options = {"k": k, "repeat": repeat, "filter": filter, "exclude_item_ids": plain(exclude)}
+        asked = [{"session": plain(each), **options} for each in (sessions if several else [sessions])]
         return self._table(asked, _labels(sessions) if several else None)
 
 
@@ -264,8 +264,8 @@ class TextRetriever(LocalRetriever[SearchRequest, SearchAnswer, SearchRelease]):
             ConfigError: A value is not allowed; the field is named.
         """
         several = not isinstance(texts, str)
-        options = {"k": k, "filter": filter, "exclude_item_ids": _plain(exclude)}
-        asked = [{"text": each, **options} for each in (_plain(texts) if several else [texts])]
+        options = {"k": k, "filter": filter, "exclude_item_ids": plain(exclude)}
+        asked = [{"text": each, **options} for each in (plain(texts) if several else [texts])]
         return self._table(asked, _labels(texts) if several else None)
 
 
@@ -369,7 +369,7 @@ def _seed_sets(seeds: Any) -> tuple[list[dict[str, list[Any]]], Sequence[Any] | 
         shape = "[m, d], or [n, m, d] of many seed sets" if depth == 2 else "[m], or [n, m] of many seed sets"
         raise ConfigError(f"seeds are nested {found} deep; allowed are {name} {shape}")
     several = found > depth
-    return [{name: _plain(each)} for each in (seeds if several else [seeds])], _labels(seeds) if several else None
+    return [{name: plain(each)} for each in (seeds if several else [seeds])], _labels(seeds) if several else None
 
 
 def _labels(requests: Any) -> Sequence[Any]:
@@ -391,8 +391,10 @@ def _first_leaf(value: Any) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
-    """Arrays, Series and their numbers as the lists and numbers of Python."""
+def plain(value: Any) -> Any:
+    """Arrays, Series and their numbers as the lists and numbers of Python, also inside of a dictionary."""
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
     if pd.api.types.is_list_like(value):
-        return value.tolist() if isinstance(value, np.ndarray) and value.dtype != object else [_plain(v) for v in value]
+        return value.tolist() if isinstance(value, np.ndarray) and value.dtype != object else [plain(v) for v in value]
     return value.item() if isinstance(value, np.generic) else value

@@ -29,6 +29,7 @@ from modit.metric.patterns import Patterns
 from modit.metric.second_stage import SecondStage
 from modit.model.readout import Move, readout_json
 from modit.release.bundle.bundle import Bundle as BundleManifest
+from modit.release.bundle.canaries import example_request
 from modit.release.bundle.making import Ingredients, make_bundle
 from modit.release.gate.figures import read_figures
 from modit.release.kinds import OF_SEEDS
@@ -166,8 +167,9 @@ class Bundle:
         """For a real registry."""
         bundle = self.manifest(domain)
         file = self.store.read("sampler", domain) / "sampler.onnx"
-        card = (self.store.read("bundle", domain) / "model_card.md").read_text()
-        whole = Submission(domain, bundle.status, self.run, self.digests(domain), {}, (file,), card=card)
+        folder = self.store.read("bundle", domain)
+        more = {"card": (folder / "model_card.md").read_text(), "example": example_request(folder / "canaries.json")}
+        whole = Submission(domain, bundle.status, self.run, self.digests(domain), {}, (file,), **more)
         return replace(whole, **changes)
 
 

@@ -26,6 +26,7 @@ from modit.inference.next_item import load_next_item
 from modit.inference.next_item_files import NextItemInfo
 from modit.inference.sessions import SessionQuery
 from modit.release.bundle.bundle import Bundle
+from modit.release.bundle.canaries import example_request
 from modit.release.bundle.judged_once import exported_digests
 from modit.release.bundle.making import Ingredients, make_bundle_judged_once
 from modit.release.kinds import OF_SESSIONS, REPORT, RETRIEVER, VERDICT
@@ -149,8 +150,9 @@ class SessionBundle:
     def submission(self) -> Submission:
         """For a real registry."""
         file = self.folder(self.artifact(RETRIEVER)) / self.kind.model[1]
-        text = (self.folder(self.kind.bundle) / "model_card.md").read_text()
-        return Submission(self.kind.name, self.manifest.status, self.run, self.digests, {}, (file,), card=text)
+        folder = self.folder(self.kind.bundle)
+        more = {"card": (folder / "model_card.md").read_text(), "example": example_request(folder / "canaries.json")}
+        return Submission(self.kind.name, self.manifest.status, self.run, self.digests, {}, (file,), **more)
 
 
 def export(folder: Path, catalog: Catalog, seed: int) -> None:

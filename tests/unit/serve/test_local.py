@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,10 +14,17 @@ import pytest
 import modit
 from modit.core.errors import ConfigError, MissingExtraError
 from modit.extras import SERVE, needing
-from modit.local import SeedsRetriever, SessionRetriever, TextRetriever
+from modit.local import SeedsRetriever
+from modit.release.model_registry.mlflow_model import signature_of
 from modit.release.model_registry.registry_access import open_registry
-from tests.unit.serve.session_bundles import SessionBundle
-from tests.unit.serve.text_bundles import TextBundle
+from modit.serve.schema import (
+    RecommendAnswer,
+    RecommendRequest,
+    RetrieveAnswer,
+    RetrieveRequest,
+    SearchAnswer,
+    SearchRequest,
+)
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +120,18 @@ def test_a_run_is_loaded_by_domain_and_a_bundle_by_its_folder(bundle, retriever,
         modit.load(folder.parent.parent / "catalog")
 
 
-def test_a_registered_version_is_loaded_by_number_and_by_alias(bundle, retriever, ids, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri := f"sqlite:///{tmp_path}/mlflow.db")
-    open_registry(str(tmp_path / "run")).register(bundle.submission("drama"))
-    for name in ("models:/modit-drama/1", "models:/modit-drama@challenger"):
-        found = modit.load(name, registry=uri)
+@pytest.fixture(scope="module")
+def registry(bundle, tmp_path_factory):
+    """Address of a registry with a version of drama."""
+    folder = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", uri := f"sqlite:///{folder}/mlflow.db")
+        open_registry(str(folder / "run")).register(bundle.submission("drama"))
+        yield uri
+
+
+def test_a_registered_version_is_loaded_by_number_and_by_alias(registry, retriever, ids):
+    for found in (modit.load("models:/modit-drama/1"), modit.load("models:/modit-drama@challenger", registry=registry)):
         assert found.release.label == "modit-drama version 1"
         assert found.query(ids[:2]).equals(retriever.query(ids[:2]))
     for name, words in {
@@ -127,20 +142,47 @@ def test_a_registered_version_is_loaded_by_number_and_by_alias(bundle, retriever
         "models:/modit-noir@champion": "allowed: modit-drama",
     }.items():
         with pytest.raises(ConfigError, match=words):
-            modit.load(name, registry=uri)
+            modit.load(name, registry=registry)
 
 
-def test_sessions_and_texts_are_answered_too(tmp_path):
-    sessions = SessionBundle(str(tmp_path / "one"), tmp_path / "a")
-    found = modit.load(sessions.run)
-    assert isinstance(found, SessionRetriever)
-    several = found.query([["item-1", "item-2"], ["item-3"]], k=3)
-    assert several["item_id"].tolist()[3:] == found.query(["item-3"], k=3)["item_id"].tolist()
-    texts = TextBundle(str(tmp_path / "two"), tmp_path / "b")
-    found = modit.load(texts.run)
-    assert isinstance(found, TextRetriever)
-    several = found.query(["item 1", "title of item 7"], k=3)
-    assert several["item_id"].tolist()[3:] == found.query("title of item 7", k=3)["item_id"].tolist()
+def test_mlflow_loads_a_version_that_answers_what_the_service_answers(registry, client, ids):
+    model = mlflow.pyfunc.load_model("models:/modit-drama/1")
+    seeds = [{"item_ids": ids[:4].tolist()}, {"item_ids": ids[7:8].tolist()}]
+    found = model.predict(pd.DataFrame({"seeds": seeds, "k": [5, 7], "rerank": [True, False]}))
+    for number, asked in enumerate(({"k": 5, "rerank": True}, {"k": 7, "rerank": False})):
+        assert found["items"][number] == [
+            {name: value for name, value in item.items() if value is not None}
+            for item in served(client, seeds=seeds[number], **asked)["items"]
+        ]
+    assert found["reranked"].tolist() == [True, False]
+
+
+def test_the_model_of_a_version_says_what_it_takes_and_gives_by_example(registry, client, bundle):
+    model = mlflow.pyfunc.load_model("models:/modit-drama/1")
+    example = model.input_example
+    assert example["k"].tolist() == [10]
+    answer = model.predict(example)
+    expected = served(client, seeds=example["seeds"][0])
+    assert [item["item_id"] for item in answer["items"][0]] == [item["item_id"] for item in expected["items"]]
+    assert not list(Path(mlflow.artifacts.download_artifacts("models:/modit-drama/1")).rglob("*.pkl"))
+
+
+@pytest.mark.parametrize(
+    ("domain", "request_class", "answer_class"),
+    [
+        ("drama", RetrieveRequest, RetrieveAnswer),
+        ("next_item", RecommendRequest, RecommendAnswer),
+        ("search", SearchRequest, SearchAnswer),
+    ],
+)
+def test_the_columns_of_a_signature_are_fields_of_the_service(domain, request_class, answer_class):
+    signature = signature_of(domain)
+    taken = {column.name: column.required for column in signature.inputs}
+    fields = request_class.model_fields
+    assert taken == {
+        name: fields[name].is_required() for name in fields if name not in ("domain", "filter", "return_query")
+    }
+    assert set(signature.outputs.input_names()) <= set(answer_class.model_fields)
 
 
 def test_it_imports_no_torch_and_modit_alone_imports_nothing(bundle):

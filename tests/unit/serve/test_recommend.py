@@ -7,9 +7,12 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
+import modit
 from modit.cli import main
 from modit.client import Client, session_request
 from modit.core.errors import ArtifactError
@@ -17,6 +20,7 @@ from modit.inference.next_item import load_next_item
 from modit.inference.sessions import SessionQuery
 from modit.release.bundle.canaries import SessionCanary, ask_session, expect_lists
 from modit.release.bundle.loading import NextItemRelease, ReleaseSource, load_release
+from modit.release.model_registry.mlflow_model import write_mlflow_model
 from tests.unit.serve.conftest import LIMITS, listening, running, wait_until
 from tests.unit.serve.session_bundles import SESSION_ITEMS, SessionBundle
 
@@ -248,3 +252,14 @@ def test_client_and_command_ask_with_a_session(sessions, capsys):
         assert len(lines) == 4
         assert main([*shown, "--exclude", "item-3", "--json"]) == 0
         assert len(json.loads(capsys.readouterr().out)["items"]) == 2
+
+
+def test_modit_load_and_mlflow_answer_as_the_service_does(client, sessions, tmp_path):
+    expected = [ask(client, session, k=3)["items"] for session in (["item-1", "item-2"], ["item-3"])]
+    found = modit.load(sessions.run).query([["item-1", "item-2"], ["item-3"]], k=3)
+    assert found["item_id"].tolist() == [item["item_id"] for items in expected for item in items]
+    write_mlflow_model(tmp_path / "model", sessions.submission())
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    answers = model.predict(pd.DataFrame({"session": [["item-1", "item-2"], ["item-3"]], "k": 3}))
+    assert answers["items"].tolist() == expected
+    assert len(model.predict(model.input_example)["items"][0]) == 10

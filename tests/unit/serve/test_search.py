@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
+import modit
 from modit.cli import main
 from modit.client import Client, text_request
 from modit.core.errors import ArtifactError
 from modit.inference.search import load_search
 from modit.inference.texts import TextQuery
 from modit.release.bundle.loading import ReleaseSource, SearchRelease, load_release
+from modit.release.model_registry.mlflow_model import write_mlflow_model
 from modit.serve.settings import Limits
 from tests.unit.serve.conftest import LIMITS, listening, running, wait_until
 from tests.unit.serve.text_bundles import TextBundle
@@ -203,3 +207,14 @@ def test_client_and_command_ask_with_a_text(texts, capsys):
         assert answer.items[0].item_id not in capsys.readouterr().out
         assert main(["search", "!", "--url", url]) == 1
         assert "allowed: a text with a letter or digit" in capsys.readouterr().err
+
+
+def test_modit_load_and_mlflow_answer_as_the_service_does(client, texts, tmp_path):
+    expected = [ask(client, text, k=3)["items"] for text in ("red paint", "title of item 7")]
+    found = modit.load(texts.run).query(["red paint", "title of item 7"], k=3)
+    assert found["item_id"].tolist() == [item["item_id"] for items in expected for item in items]
+    write_mlflow_model(tmp_path / "model", texts.submission())
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    answers = model.predict(pd.DataFrame({"text": ["red paint", "title of item 7"], "k": 3}))
+    assert answers["items"].tolist() == expected
+    assert len(model.predict(model.input_example)["items"][0]) == 10

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -129,6 +129,15 @@ def load_canaries(path: Path, kind: type[AnyCanary]) -> list[AnyCanary]:
     if not canaries:
         raise ArtifactError(f"{path} holds no canaries")
     return [parse_document(canary, kind, str(path)) for canary in canaries]
+
+
+def example_request(path: Path) -> dict[str, Any]:
+    """The request of the last of the canaries in a file, as the service takes it; the first may be unusual ones."""
+    canary = read_document(path, list)[-1]
+    if "seeds" in canary:
+        return {"seeds": {"item_ids": canary["seeds"]}, "k": K}
+    given = "session" if "session" in canary else "text"
+    return {given: canary[given], "k": K}
 
 
 def expect_answers(canaries: Sequence[Canary], retriever: Retriever[Query], items: Items, source: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import ConfigError
 from modit.core.services import REGISTRY, expect_declared
+from modit.release.model_registry.mlflow_model import MODEL_FOLDER, write_mlflow_model
 from modit.release.model_registry.model_version import (
     ALIAS,
     LOG_TAG,
@@ -187,8 +188,12 @@ class MlflowRegistry:
             self.client.log_metric(
                 run.info.run_id, name.replace("@K", "_at_k").replace("@", "_at_").replace(" ", "_"), value
             )
+        with tempfile.TemporaryDirectory(prefix="modit-") as folder:
+            model = Path(folder) / MODEL_FOLDER
+            write_mlflow_model(model, submission)
+            self.client.log_artifacts(run.info.run_id, str(model), MODEL_FOLDER)
         self.client.set_terminated(run.info.run_id)
-        source = f"{run.info.artifact_uri}/{submission.files[0].name}"
+        source = f"{run.info.artifact_uri}/{MODEL_FOLDER}"
         return self.client.create_model_version(submission.model, source, run.info.run_id, tags=submission.tags)
 
     def _find_run(self, submission: Submission) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from modit.core.errors import ConfigError
 from modit.release.verdict import PASS
@@ -36,10 +37,11 @@ class Submission:
         run_uri: Address of the pipeline run.
         digests: Of `bundle`, `sampler`, `index`, `report` and `verdict`.
         metrics: Figures of the verdict.
-        files: To keep with the version; the first is the one that MLflow names as its source.
+        files: To keep with the version.
         facts: Further tags, such as the versions of its data; they do not make it another submission.
         held_back: Why a passed version may not become the challenger, or None.
         card: The model card, shown with the version.
+        example: A request, which MLflow keeps as the model's input example.
     """
 
     domain: str
@@ -51,6 +53,7 @@ class Submission:
     facts: dict[str, str] = field(default_factory=dict)
     held_back: str | None = None
     card: str = ""
+    example: dict[str, Any] = field(default_factory=dict)
 
     @property
     def model(self) -> str:

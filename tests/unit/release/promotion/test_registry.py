@@ -53,6 +53,7 @@ def test_passed_version_is_challenger_with_digests_metrics_and_files(registry, s
     run = registry.client.get_run(version.run_id)
     assert run.data.metrics == {"item_holdout_Joint_at_k": 0.5}
     assert {f.path for f in registry.client.list_artifacts(version.run_id)} == {
+        "model",
         "sampler.onnx",
         "report.html",
         "verdict.json",
