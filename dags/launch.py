@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -13,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from components.registry import REGISTRY
+from dags.local_airflow import airflow_environment, migrate, run_dag
 from dags.progress import Progress
 from modit.core.errors import ConfigError, ModitError
-from modit.core.machine import threads_of_a_task
 from modit.core.names import PRESETS, REGISTRATIONS
 from modit.core.registry import Pipeline
-from modit.core.run_config import json_object
+from modit.core.run_config import RUN_FILE, json_object
+from modit.core.runner import StepRunner
 from modit.core.storage import digest_of
 from modit.core.window import named_window
 from modit.release.verdict import data_docs, read_verdict, report_pages, verdict_text
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+PARAMS = Path(os.environ.get("MODIT_PARAMS", "params.yaml"))
 # The small demo world for the smallest preset; what a person runs first has 20,000 items.
 DEMO_ITEMS = {"tiny": 5_000}
 
@@ -46,10 +46,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModitError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
-    migrate(environment)
     run = str(runs / conf["run"])
     print(f"run {run}", flush=True)
-    status, log = run_dag(pipeline, conf, environment)
+    progress = Progress(sys.stdout, sys.stderr, steps=REGISTRY.of(pipeline.name).steps)
+    if cached := all_cached(pipeline, run, conf):
+        for name in cached:
+            progress.cached(name)
+        status, log = 0, None
+    else:
+        migrate(environment)
+        try:
+            status, log = run_dag(pipeline.job, conf, environment, progress)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on: finished tasks are not repeated", file=sys.stderr)
+            return 130
     shown = _show(run) if set(REGISTRATIONS) & set(pipeline.ends) else show_ends(run, pipeline)
     if status:
         print(f"\nthe run is not complete (whole log: {log})", file=sys.stderr)
@@ -57,69 +67,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status or shown
 
 
-def airflow_environment(runs: Path) -> dict[str, str]:
-    """Returns the settings of an Airflow that lives inside the repository folder and needs no server.
+def all_cached(pipeline: Pipeline, run: str, conf: dict[str, Any]) -> list[str]:
+    """The tasks of a run, as a person names them, if none of them needs to run; else nothing.
 
     Args:
-        runs: where runs live.
+        pipeline: of the run.
+        run: its folder.
+        conf: params of its DAG.
     """
-    home = REPOSITORY / ".airflow"
-    return {
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-        "PYTHONWARNINGS": "ignore",
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        # A person is watching, and a rerun resumes.
-        "MODIT_RETRIES_MAX": "0",
-        "MODIT_DEADLINE_HOURS": "0",
-        # There is no server that could ask.
-        "MODIT_REVIEW": "off",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "MODIT_RUNS": str(runs),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "OMP_NUM_THREADS": str(threads_of_a_task()),
-    }
-
-
-def migrate(environment: dict[str, str]) -> None:
-    """Makes Airflow's database, or brings it up to date.
-
-    Args:
-        environment: of `airflow_environment`.
-    """
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def run_dag(pipeline: Pipeline, conf: dict[str, Any], environment: dict[str, str]) -> tuple[int, Path]:
-    """Runs the DAG of a pipeline once, and prints a line for each task when it ends.
-
-    Args:
-        pipeline: which one.
-        conf: the run's params, `run` among them.
-        environment: of `airflow_environment`.
-
-    Returns:
-        Airflow's status, 0 when no task failed; and the file with the whole log.
-    """
-    log = Path(environment["AIRFLOW_HOME"]) / "logs" / f"{conf['run']}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "airflow", "dags", "test", pipeline.job, "--conf", json.dumps(conf)]
-    progress = Progress(sys.stdout, sys.stderr)
-    with (
-        log.open("w", encoding="utf-8") as whole,
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        ) as process,
-    ):
-        for line in process.stdout or ():
-            whole.write(line)
-            progress.read(line.rstrip("\n"))
-    progress.end()
-    return process.returncode, log
+    if not Path(run, RUN_FILE).is_file():
+        return []
+    fields = {name: value for name, value in conf.items() if name not in ("run", "run_root")}
+    try:
+        runner = StepRunner(REGISTRY, run, PARAMS, fields | {"pipeline": pipeline.name, "promote": True})
+        tasks = [
+            (step.name, domain)
+            for step in REGISTRY.of(pipeline.name).steps
+            for domain in (runner.domains() if step.per_domain else (None,))
+        ]
+        if not all(runner.is_cached(*task) for task in tasks):
+            return []
+    except ModitError:
+        return []  # the task that meets it says so
+    return [" ".join(filter(None, task)) for task in tasks]
 
 
 def run_name(catalogue: str, preset: str, seed: int, domains: str | list[str], window: str = "", more: str = "") -> str:

@@ -6,10 +6,12 @@ import ast
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TextIO
 
-AIRFLOW_LINE = re.compile(r"\S+Z \[(?P<level>\w+) *\] (?P<message>.*?) \[(?P<logger>[\w.]+)\] ")
+from modit.core.step import Step
+
 STARTED = "Running command: "
 ENDED = re.compile(r"Command exited with return code (-?\d+)")
 # `command.py` ends a refused step with STEP: KIND: MESSAGE, whose message may have several lines.
@@ -21,80 +23,125 @@ REFUSED, UPSTREAM_FAILED = 3, 5
 LAST_LINES = 5
 
 
-class Progress:
-    """Reads the log of `airflow dags test`, whose tasks run one after the other."""
+@dataclass
+class Running:
+    """A task that has started.
 
-    def __init__(self, out: TextIO, err: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    Attributes:
+        name: as a person names it.
+        started: when, in seconds of the clock.
+        said: what it printed.
+    """
+
+    name: str
+    started: float
+    said: list[str]
+
+
+class Progress:
+    """Reads what tasks say, several at a time, and prints a line for each that ends."""
+
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        steps: Iterable[Step] = (),
+    ) -> None:
         """Starts before the first line.
 
         Args:
-            out: where lines about tasks go. A terminal also shows what the running task logs, in one line.
+            out: where lines about tasks go. A terminal also shows what a running task logs, in one line.
             err: where failures go.
             clock: seconds that only grow.
+            steps: of the pipeline, to say how many of its tasks have ended; empty: that is not said.
         """
-        self.out, self.err, self.clock = out, err, clock
-        self._task: str | None = None
-        self._started = 0.0
-        self._said: list[str] = []
+        self.out, self.err, self.clock, self._steps = out, err, clock, tuple(steps)
+        self._running: dict[str, Running] = {}
+        self._ended = 0
+        self._domains: int | None = None
 
-    def read(self, line: str) -> None:
-        """Takes the next line of the log.
+    def read(self, source: str, message: str) -> None:
+        """Takes the next thing that a task says.
 
         Args:
-            line: without its end.
+            source: which task, such as the name of its log.
+            message: of the hook that runs its command: that it starts or has ended, or a line that it printed.
         """
-        parsed = AIRFLOW_LINE.match(line)
-        if parsed is None or not parsed["logger"].endswith("SubprocessHook"):
-            return
-        message = parsed["message"].rstrip()
+        message = message.rstrip()
+        task = self._running.get(source)
         if message.startswith(STARTED):
-            self._start(message.removeprefix(STARTED))
+            name = task_of(message.removeprefix(STARTED))
+            self._running[source] = Running(name, self.clock(), [])
+            self._show_now(self._running[source], "")
+        elif task is None:
+            return
         elif found := ENDED.match(message):
-            self._end_task(int(found[1]))
-        elif message not in ("Output:", "") and self._task:
-            self._said.append(message)
-            self._show_now(LOG_LINE.sub("", message))
+            del self._running[source]
+            self._end_task(task, int(found[1]))
+        elif message not in ("Output:", ""):
+            task.said.append(message)
+            self._show_now(task, LOG_LINE.sub("", message))
+
+    def cached(self, name: str) -> None:
+        """Takes a task that need not run.
+
+        Args:
+            name: as a person names it.
+        """
+        self._line(Running(name, self.clock(), []), "cached")
 
     def end(self) -> None:
-        """Takes the end of the log. A task that has not ended was killed with Airflow."""
-        if self._task:
-            self._line("stopped")
+        """Takes the end of the logs. A task that has not ended was killed with Airflow."""
+        for task in self._running.values():
+            self._line(task, "stopped")
+        self._running.clear()
 
-    def _start(self, command: str) -> None:
-        self._task, self._started, self._said = task_of(command), self.clock(), []
-        self._show_now("")
-
-    def _end_task(self, status: int) -> None:
+    def _end_task(self, task: Running, status: int) -> None:
         if status == 0:
-            self._line(self._status())
+            self._line(task, self._status(task))
         elif status == UPSTREAM_FAILED:
-            self._line("not run")
+            self._line(task, "not run")
         else:
-            self._line("refused" if status == REFUSED else "failed")
-            print(self._why(), file=self.err, flush=True)
-        self._task = None
+            self._line(task, "refused" if status == REFUSED else "failed")
+            print(_why(task), file=self.err, flush=True)
 
-    def _status(self) -> str:
+    def _status(self, task: Running) -> str:
         try:
-            return json.loads(self._said[-1])["status"]
+            result = json.loads(task.said[-1])
+            if "domains" in result:
+                self._domains = len(result["domains"])
+            return result["status"]
         except (IndexError, ValueError, KeyError, TypeError):
             return "done"
 
-    def _why(self) -> str:
-        """The refusal in its own words, or the end of what a crashed task printed."""
-        for number in reversed(range(len(self._said))):
-            if found := REFUSAL.match(self._said[number]):
-                return "\n".join([f"  {found['message']}", *self._said[number + 1 :]])
-        return "\n".join(f"  {line}" for line in self._said[-LAST_LINES:])
-
-    def _line(self, status: str) -> None:
+    def _line(self, task: Running, status: str) -> None:
+        self._ended += 1
         clear = "\r\x1b[K" if self.out.isatty() else ""
-        print(f"{clear}  {self._task:<36} {status:<8} {took(self.clock() - self._started)}", file=self.out, flush=True)
+        line = f"{self._count()}  {task.name:<36} {status:<8} {took(self.clock() - task.started)}"
+        print(f"{clear}{line}", file=self.out, flush=True)
 
-    def _show_now(self, message: str) -> None:
+    def _count(self) -> str:
+        """How many tasks have ended, and of how many as soon as the domains are known."""
+        if not self._steps:
+            return ""
+        alone = sum(not step.per_domain for step in self._steps)
+        whole = "?" if self._domains is None else str(alone + self._domains * (len(self._steps) - alone))
+        return f"{self._ended:>3}/{whole}"
+
+    def _show_now(self, task: Running, message: str) -> None:
         if self.out.isatty():
-            self.out.write(f"\r\x1b[K  {self._task:<36} {message}"[:78])
+            others = len(self._running) - 1
+            self.out.write(f"\r\x1b[K  {task.name}{f' (+{others})' if others else ''}: {message}"[:82])
             self.out.flush()
+
+
+def _why(task: Running) -> str:
+    """The refusal in its own words, or the end of what a crashed task printed."""
+    for number in reversed(range(len(task.said))):
+        if found := REFUSAL.match(task.said[number]):
+            return "\n".join([f"  {found['message']}", *task.said[number + 1 :]])
+    return "\n".join(f"  {line}" for line in task.said[-LAST_LINES:])
 
 
 def task_of(command: str) -> str:

@@ -40,7 +40,9 @@ PACKAGES = {
 CUDA = {"train": "train-cuda"}
 # PyPI's own torch holds the CUDA build; === keeps a local build, 2.13.0+cpu, from being taken for it.
 VARIANTS = {"train-cuda": [*PACKAGES["train"], "torch===2.13.0"]}
-HEADER = "# What the image {image} installs; made by `make locks`.\n"
+# What `make run` installs into .venv, and `modit serve` after it; `make test` adds all of constraints.txt.
+RUN = [".[train,index,features,release,serve,report,search,validation,versioning,airflow,monitor,s3]"]
+HEADER = "# What {what} installs; made by `make locks`.\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,15 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def lock(image: str) -> None:
-    """Resolves an image's packages under constraints.txt and writes `infra/locks/IMAGE.txt`."""
+    """Resolves the packages of an image, or of `run`, under constraints.txt and writes `infra/locks/IMAGE.txt`.
+
+    Torch is not in the lock of `run`: pip takes the build that the machine is set up for, of the pinned version.
+    """
     command = [*_pip("install"), "--dry-run", "--ignore-installed", "--report", "-", "-c", "constraints.txt"]
     found = subprocess.run(
-        [*command, *(PACKAGES | VARIANTS)[image]], cwd=ROOT, check=True, stdout=subprocess.PIPE
+        [*command, *(PACKAGES | VARIANTS | {"run": RUN})[image]], cwd=ROOT, check=True, stdout=subprocess.PIPE
     ).stdout
     names = [each["metadata"] for each in json.loads(found)["install"]]
-    pins = sorted(_pin(each["name"].lower(), each["version"]) for each in names if each["name"] != "modit")
+    left_out = {"modit", "torch"} if image == "run" else {"modit"}
+    pins = sorted(_pin(each["name"].lower(), each["version"]) for each in names if each["name"] not in left_out)
     LOCKS.mkdir(exist_ok=True)
-    (LOCKS / f"{image}.txt").write_text(HEADER.format(image=image) + "\n".join(pins) + "\n", encoding="utf-8")
+    what = "`make run`, without torch," if image == "run" else f"the image {image}"
+    (LOCKS / f"{image}.txt").write_text(HEADER.format(what=what) + "\n".join(pins) + "\n", encoding="utf-8")
 
 
 def _pin(name: str, version: str) -> str:

@@ -13,7 +13,8 @@ from dags.demo_nights.checks import observe, read_result
 from dags.demo_nights.delivery import ItemChange, deliver
 from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, SCENARIO, WORLD, Night
 from dags.demo_nights.table import Ended, departures, night_table
-from dags.launch import airflow_environment, migrate, run_dag
+from dags.local_airflow import airflow_environment, migrate, run_dag
+from dags.progress import Progress
 from modit.core.errors import ModitError
 from modit.core.storage import Storage
 from modit.data.demo import DemoFault, write_demo_world
@@ -87,7 +88,7 @@ class DemoNights:
             "run": night.name,
             "window": {"end": str(night.end)},
         }
-        status, _ = run_dag(REGISTRY.pipeline(), conf, self.environment)
+        status, _ = run_dag(REGISTRY.pipeline().job, conf, self.environment, Progress(sys.stdout, sys.stderr))
         run = str(self.folder / night.name)
         result = read_result(run)
         before_uri = str(self.folder / before) if before else None

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from dags.executors.step_task import Command, CommandTask, PythonTask, StepTask
+from dags.process_tree import end_tree
 from modit.core.memory import kernel_kills
 from modit.core.step import WHOLE, Shard, Step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Seconds from the request to end to the end.
-GRACE = 10
 
 
 class ProcessTask(PythonTask, BaseOperator):
@@ -53,14 +50,7 @@ class ProcessTask(PythonTask, BaseOperator):
         """Ends the step's process and all that it started."""
         if self.hook.sub_process is None or self.hook.sub_process.poll() is not None:
             return
-        step = psutil.Process(self.hook.sub_process.pid)
-        tree = [step, *step.children(recursive=True)]
-        for process in tree:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
-        for process in psutil.wait_procs(tree, GRACE)[1]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        end_tree(self.hook.sub_process.pid)
 
 
 class ProcessStep(StepTask, ProcessTask):

@@ -4,58 +4,111 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from dags import launch
-from dags.launch import airflow_environment, main, run_name, show_ends
+from dags.launch import main, run_name, show_ends
+from dags.local_airflow import TaskLogs, airflow_environment
 from dags.progress import Progress, took
 from modit.core.registry import Pipeline
-
-HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
+from modit.core.step import Step
 
 
 class Run:
-    """The log of `airflow dags test`, line by line, and what is shown of it."""
+    """What tasks say, and what is shown of it."""
 
-    def __init__(self, terminal: bool = False) -> None:
+    def __init__(self, terminal: bool = False, steps: Sequence[Step] = ()) -> None:
         self.out, self.err, self.now = io.StringIO(), io.StringIO(), 0.0
         self.out.isatty = lambda: terminal
-        self.progress = Progress(self.out, self.err, lambda: self.now)
-
-    def hook(self, message: str) -> None:
-        self.progress.read(f"2026-11-21T07:10:18.4Z [info     ] {message:<30} {HOOK}")
+        self.progress = Progress(self.out, self.err, lambda: self.now, steps)
 
     def task(self, step: str, *said: str, status: int = 0, seconds: float = 2.0, domain: str = "") -> None:
-        axes = ["--domain", domain] if domain else []
-        self.hook(f"Running command: {['python', '-m', 'components', step, '--run', 'r', *axes]}")
-        self.hook("Output:")
+        source = f"{step} {domain}"
+        self.starts(step, domain)
         self.now += seconds
-        for line in said:
-            self.hook(line)
-        self.hook(f"Command exited with return code {status}")
+        for line in ("Output:", *said, f"Command exited with return code {status}"):
+            self.progress.read(source, line)
+
+    def starts(self, step: str, domain: str = "") -> None:
+        axes = ["--domain", domain] if domain else []
+        command = ["python", "-m", "components", step, "--run", "r", *axes]
+        self.progress.read(f"{step} {domain}", f"Running command: {command}")
 
 
 def result(status: str) -> str:
     return json.dumps({"status": status, "step": "s"})
 
 
-def test_each_task_is_one_line_with_its_status_and_time_and_airflows_own_lines_are_not_shown():
+def test_each_task_is_one_line_with_its_status_and_time():
     run = Run()
-    run.progress.read(
-        "2026-11-21T07:10:18.4Z [warning  ] No tasks to run. unrunnable tasks: {<x>} [airflow.sdk] loc=d.py:1"
-    )
     run.task(
         "validate_logs", "07:10:18 INFO modit.validate_logs: runs because no output yet", result("ran"), seconds=12.34
     )
-    run.progress.read("2026-11-21T07:10:18.4Z [error    ] Task failed              [task] loc=task_runner.py:2")
-    run.progress.read("Traceback (most recent call last):")
     run.task("finetune", result("cached"), domain="popular", seconds=245)
     assert [line.split() for line in run.out.getvalue().splitlines()] == [
         ["validate_logs", "ran", "12.3", "s"],
         ["finetune", "popular", "cached", "4", "min", "05", "s"],
     ]
     assert run.err.getvalue() == ""
+
+
+def test_tasks_that_run_side_by_side_keep_their_own_times_and_words():
+    run = Run()
+    run.starts("finetune", "a")
+    run.now = 5.0
+    run.starts("finetune", "b")
+    run.progress.read("finetune a", "ValueError: boom")
+    run.progress.read("finetune b", result("ran"))
+    run.now = 7.0
+    run.progress.read("finetune b", "Command exited with return code 0")
+    run.progress.read("finetune a", "Command exited with return code 1")
+    assert [line.split()[1:4] for line in run.out.getvalue().splitlines()] == [
+        ["b", "ran", "2.0"],
+        ["a", "failed", "7.0"],
+    ]
+    assert run.err.getvalue() == "  ValueError: boom\n"
+
+
+def test_the_tasks_that_have_ended_are_counted_and_all_of_them_once_the_domains_are_known():
+    steps = [Step("first", outputs=("x",)), Step("second", ("x",), ("y",), per_domain=True)]
+    run = Run(steps=steps)
+    run.progress.cached("zeroth")
+    run.task("first", json.dumps({"status": "ran", "domains": ["a", "b"]}))
+    run.task("second", result("ran"), domain="a")
+    assert [line.split()[:2] for line in run.out.getvalue().splitlines()] == [
+        ["1/?", "zeroth"],
+        ["2/3", "first"],
+        ["3/3", "second"],
+    ]
+
+
+def test_of_the_logs_of_a_run_each_whole_line_of_the_hook_is_told_once_and_none_of_earlier_runs(tmp_path):
+    told: list[tuple[str, str]] = []
+
+    class Told:
+        def read(self, source: str, message: str) -> None:
+            told.append((Path(source).parent.name, message))
+
+    def line(event: str, logger: str = "airflow.SubprocessHook") -> str:
+        return json.dumps({"event": event, "logger": logger}) + "\n"
+
+    old, new = (tmp_path / "dag_id=j" / f"run_id={name}" / "task_id=t" for name in "ab")
+    old.mkdir(parents=True)
+    (old / "attempt=1.log").write_text(line("old"))
+    logs = TaskLogs(tmp_path, "j", {old.parent})
+    logs.tell(Told())
+    new.mkdir(parents=True)
+    (new / "attempt=1.log").write_text(line("one") + line("of Airflow", "task") + "not JSON\n" + line("two")[:9])
+    logs.tell(Told())
+    assert told == [("task_id=t", "one")]
+    with (new / "attempt=1.log").open("a") as file:
+        file.write(line("two")[9:])
+    logs.tell(Told())
+    logs.tell(Told())
+    assert told == [("task_id=t", "one"), ("task_id=t", "two")]
 
 
 def test_a_refusal_is_shown_once_as_it_was_said_with_all_its_lines():

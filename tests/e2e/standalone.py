@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from dags.launch import airflow_environment
+from dags.local_airflow import airflow_environment
 from tests.airflow_rest import Airflow
 
 ROOT = Path(__file__).resolve().parents[2]

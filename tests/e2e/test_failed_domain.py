@@ -6,13 +6,11 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from dags.launch import airflow_environment, migrate
+from dags.local_airflow import airflow_environment, migrate, run_dag
 from dags.progress import Progress
 
 pytestmark = pytest.mark.e2e
@@ -64,7 +62,7 @@ def toy(tmp_path):
     ("variable", "status", "reason"),
     [("TOY_REFUSES", "refused", "too few numbers"), ("TOY_KILLED", "failed", "ended with status -9")],
 )
-def test_the_other_domains_finish_and_the_run_fails(toy, variable, status, reason):
+def test_the_other_domains_finish_and_the_run_fails(toy, variable, status, reason, monkeypatch):
     environment = airflow_environment(toy) | {
         "AIRFLOW_HOME": str(toy / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(toy / "dagfolder"),
@@ -73,15 +71,12 @@ def test_the_other_domains_finish_and_the_run_fails(toy, variable, status, reaso
         variable: "odd",
     }
     migrate(environment)
-    command = [sys.executable, "-m", "airflow", "dags", "test", "toy"]
-    done = subprocess.run(command, env=environment, cwd=toy, capture_output=True, text=True, check=False)
-    assert done.returncode, done.stdout[-3000:]
+    monkeypatch.chdir(toy)
     out, err = io.StringIO(), io.StringIO()
-    progress = Progress(out, err)
-    for line in done.stdout.splitlines():
-        progress.read(line)
+    failed, log = run_dag("toy", {}, environment, Progress(out, err))
+    assert failed, log.read_text()[-3000:]
     tasks = {" ".join(line.split()[:-3]): line.split()[-3] for line in out.getvalue().splitlines()}
     assert tasks == {"read": "ran", "divide": "ran", "grow even": "ran", "grow odd": status, "total": "ran"}
     assert status == "failed" or err.getvalue() == "  too few numbers\n"
     assert json.loads((toy / "run" / "sum" / "sum.json").read_text()).keys() == {"even"}
-    assert f"the run has no result for domain odd: grow: {reason}" in done.stdout
+    assert f"the run has no result for domain odd: grow: {reason}" in log.read_text()

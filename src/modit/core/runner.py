@@ -252,6 +252,10 @@ class StepRunner:
             return [f"{name} would run because {reason}" for reason in reasons]
         return [f"{name}: cached since {manifest.created}: {manifest.kind}" for manifest in self._present(task)]
 
+    def is_cached(self, name: str, domain: str | None = None) -> bool:
+        """Whether `execute` would find everything there; an error says what is missing for knowing it."""
+        return not self._reasons(self._task(self.registry.get(name), domain))
+
     def domains(self) -> list[str]:
         """The eligible domains; empty while they are not decided."""
         return self._domains_and_skipped()[0]

@@ -1,0 +1,194 @@
+"""An Airflow inside the repository's folder, for one run of a DAG: SQLite, no scheduler, tasks side by side.
+
+`airflow dags test --use-executor` gives the tasks to Airflow's LocalExecutor. They talk to an execution API, which runs
+beside them on a port of this machine until the run has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from dags.process_tree import end_tree
+from dags.progress import Progress
+from modit.core.errors import TransientError
+from modit.core.machine import threads_of_a_task, usable_cores
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# Seconds: the longest that the execution API may take to answer, and between two looks at what tasks say.
+API_START, LOOK = 300.0, 0.3
+
+
+def airflow_environment(runs: Path) -> dict[str, str]:
+    """Returns the settings of an Airflow that lives inside the repository folder and needs no server.
+
+    As many tasks run at once as the cores allow with `threads_of_a_task` each; AIRFLOW__CORE__PARALLELISM, where it is
+    set, says another number.
+
+    Args:
+        runs: where runs live.
+    """
+    home = REPOSITORY / ".airflow"
+    return {
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        "AIRFLOW__CORE__PARALLELISM": str(max(1, usable_cores() // threads_of_a_task())),
+        "PYTHONWARNINGS": "ignore",
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        # A person is watching, and a rerun resumes.
+        "MODIT_RETRIES_MAX": "0",
+        "MODIT_DEADLINE_HOURS": "0",
+        # There is no server that could ask.
+        "MODIT_REVIEW": "off",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "MODIT_RUNS": str(runs),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": str(threads_of_a_task()),
+    }
+
+
+def migrate(environment: dict[str, str]) -> None:
+    """Makes Airflow's database, or brings it up to date; nothing where this version of Airflow has done so.
+
+    Args:
+        environment: of `airflow_environment`.
+    """
+    home, version = Path(environment["AIRFLOW_HOME"]), metadata.version("apache-airflow-core")
+    done = home / "migrated.txt"
+    if done.is_file() and done.read_text() == version and (home / "airflow.db").is_file():
+        return
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done.write_text(version)
+
+
+def run_dag(job: str, conf: dict[str, Any], environment: dict[str, str], progress: Progress) -> tuple[int, Path]:
+    """Runs a DAG once; an interrupt ends its tasks.
+
+    Args:
+        job: the DAG's id.
+        conf: the run's params.
+        environment: of `airflow_environment`.
+        progress: is told what tasks say.
+
+    Returns:
+        Airflow's status, 0 when no task failed; and the file with the whole log.
+
+    Raises:
+        TransientError: the execution API did not start.
+    """
+    logs = Path(environment["AIRFLOW_HOME"]) / "logs"
+    log = logs / f"{conf.get('run', job)}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    before = _runs(logs, job)
+    with log.open("w", encoding="utf-8") as whole, _execution_api(environment, whole, log) as settings:
+        command = ["dags", "test", job, "--use-executor", "--conf", json.dumps(conf)]
+        with _airflow(command, settings, whole) as process:
+            said = TaskLogs(logs, job, before)
+            while process.poll() is None:
+                time.sleep(LOOK)
+                said.tell(progress)
+            said.tell(progress)
+            progress.end()
+            return process.returncode, log
+
+
+class TaskLogs:
+    """What the tasks of a run write into their logs, a file for each attempt, a JSON object for each line."""
+
+    def __init__(self, logs: Path, job: str, before: set[Path]) -> None:
+        """Knows of no line yet.
+
+        Args:
+            logs: Airflow's folder of logs.
+            job: the DAG's id.
+            before: folders of the DAG's earlier runs.
+        """
+        self._logs, self._job, self._before = logs, job, before
+        self._read: dict[Path, int] = {}  # bytes of whole lines that were told
+
+    def tell(self, progress: Progress) -> None:
+        """Tells what was written since the last time."""
+        for run in sorted(_runs(self._logs, self._job) - self._before):
+            for file in sorted(run.rglob("*.log")):
+                for message in self._new(file):
+                    progress.read(str(file), message)
+
+    def _new(self, file: Path) -> Iterator[str]:
+        with file.open("rb") as lines:
+            lines.seek(self._read.get(file, 0))
+            text = lines.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read[file] = self._read.get(file, 0) + len(whole)
+        for line in whole.splitlines():
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue  # not of Airflow
+            if str(said.get("logger", "")).endswith("SubprocessHook"):
+                yield str(said["event"])
+
+
+def _runs(logs: Path, job: str) -> set[Path]:
+    return set((logs / f"dag_id={job}").glob("run_id=*"))
+
+
+@contextmanager
+def _execution_api(environment: dict[str, str], whole: IO[str], log: Path) -> Iterator[dict[str, str]]:
+    """Serves the execution API, and gives the environment of a run that talks to it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/execution"
+    settings = environment | {
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+    }
+    command = ["api-server", "--apps", "execution", "--host", "127.0.0.1", "--port", str(port)]
+    with _airflow(command, settings, whole) as server:
+        deadline = time.monotonic() + API_START
+        while not _answers(f"{address}/health"):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise TransientError(f"Airflow's execution API did not start; its log: {log}")
+            time.sleep(LOOK)
+        yield settings
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextmanager
+def _airflow(command: Sequence[str], environment: dict[str, str], whole: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts an Airflow command, out of reach of the terminal's interrupt; in the end it and all its children go."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "airflow", *command],
+        env=environment,
+        stdout=whole,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        end_tree(process.pid)
+        process.wait()
