@@ -1,8 +1,10 @@
-"""MkDocs hook: adds CONTRIBUTING.md and CHANGELOG.md of the repository's root to the site."""
+"""MkDocs hooks: CONTRIBUTING.md and CHANGELOG.md of the repository's root, and intervals that are no references."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -25,3 +27,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (root / source).read_text().replace("](docs/", "](")
         files.append(File.generated(config, target, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Escapes the second of two intervals side by side, which mkdocstrings takes for a reference to an object."""
+    return re.sub(r"\] \[(?=[-+0-9])", r"] \\[", markdown)

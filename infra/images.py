@@ -17,13 +17,13 @@ WHEELS = ROOT / "build" / "wheels"
 PACKAGES = {
     # monitor: `modit exporter` runs from the smallest image
     "data": [".[validation,monitor,s3]"],
-    "train": [".[train,index,pgvector,s3]"],
+    "train": [".[torch,index,pgvector,s3]"],
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
     # boto3 for the files of `mlflow server`, which runs from this image
-    "release": [".[train,index,pgvector,release,report,search,versioning,s3]", "boto3"],
-    "serve": [".[pgvector,serve,s3]", "async-timeout"],
+    "release": [".[torch,index,pgvector,release,report,search,versioning,s3]", "boto3"],
+    "serve": [".[features,pgvector,serve,s3]", "async-timeout"],
     "airflow": [
         "apache-airflow>=3.3",
         "apache-airflow-providers-apprise",

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from modit.core.errors import ConfigError, ModitError
 from modit.data.commands import add_data_commands
 from modit.evaluate.commands import add_evaluate_commands
+from modit.extras import HOW_TO_INSTALL
 from modit.monitor.commands import add_monitor_commands
 from modit.release.commands import add_release_commands
 from modit.serve.commands import add_serve_commands
+from modit.steps import find_steps
 
 if TYPE_CHECKING:
     from modit.core.registry import Registry
@@ -32,11 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 1 after an error that names what to change (2 for a wrong command line, from argparse).
     """
-    chosen = build_parser().parse_args(arguments)
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    if "command" not in chosen:
+        parser.print_help()
+        return 0
     try:
         return chosen.command(chosen)
     except ModitError as error:
         print(f"modit: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"modit: {error.name} is not installed; {HOW_TO_INSTALL}", file=sys.stderr)
         return 1
 
 
@@ -45,10 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="modit",
         description="Generative retrieval that keeps a pattern and finds an attribute.",
-        epilog="modit COMMAND --help shows the options of a command.",
+        epilog=f"modit COMMAND --help shows the options of a command. Some need an extra: {HOW_TO_INSTALL}.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16, width=110),
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_data_commands(commands)
     _add_kfp(commands)
     add_monitor_commands(commands)
@@ -213,9 +222,7 @@ def _json(text: str) -> object:
 def _steps(what: str) -> tuple[Path, Registry]:
     """The repository's folder, and the steps."""
     root = _checkout(what)
-    from components.registry import REGISTRY
-
-    return root, REGISTRY
+    return root, find_steps()[0]
 
 
 def _checkout(what: str) -> Path:

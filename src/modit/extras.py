@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from modit.core.errors import MissingExtraError
 
 SERVE, TRAIN = "serve", "train"
-# What each is for.
-PURPOSES = {
-    SERVE: "answer: modit.load, modit serve, releases and their registry",
-    TRAIN: "run the pipelines: modit.train, python -m components",
-}
+HOW_TO_INSTALL = (
+    "pip install 'modit[serve]' to answer (modit.load, modit serve, releases and their registry), "
+    "'modit[train]' to run the pipelines (modit.train)"
+)
 _OWN = ("modit", "components")
 
 

@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT, Command, commands, inline_code
 
 # Programs of others. Their own documentation says what they take; a new one is added here on purpose.
 OTHERS = {
-    ".", "airflow", "base64", "cd", "curl", "docker", "dvc", "feast", "git", "grep", "kill", "kubectl", "pip",
+    ".", "airflow", "base64", "cd", "curl", "docker", "dvc", "feast", "git", "grep", "kill", "kubectl", "mlflow", "pip",
     "pre-commit",
 }  # fmt: skip
 ALL = sorted(set(commands()))

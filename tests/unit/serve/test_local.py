@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 
 import modit
-from modit.core.errors import ConfigError, MissingExtraError
-from modit.extras import SERVE, needing
+from modit.core.errors import ConfigError
 from modit.local import SeedsRetriever
 from modit.release.model_registry.mlflow_model import signature_of
 from modit.release.model_registry.registry_access import open_registry
@@ -193,9 +192,3 @@ modit.load({bundle.run!r}, domain="drama").query(["item-1"], k=1)
 assert not {{"torch", "fastapi", "mlflow", "feast"}} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_missing_package_is_explained_by_the_extra_that_has_it():
-    with pytest.raises(MissingExtraError, match=r"modit.load needs faiss.*pip install 'modit\[serve\]'"):  # noqa: SIM117
-        with needing(SERVE, "modit.load"):
-            raise ModuleNotFoundError("No module named 'faiss'", name="faiss")

@@ -1,0 +1,132 @@
+"""Runs a pipeline in this process, for a notebook or a script: `modit.train`.
+
+run = modit.train("path/to/catalogue", domains=["popular"], run="runs/first")
+run.load("popular").query(["item-1", "item-2"])
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from modit.core.errors import ConfigError
+from modit.core.names import SKIPPED_NO_DATA
+from modit.core.params import merged, nested
+from modit.core.runner import StepRunner
+from modit.local import AnyRetriever, load
+from modit.steps import find_steps
+
+_VERDICT, _REPORT = Path("verdict") / "verdict.json", Path("report") / "report.html"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run whose pipeline has ended.
+
+    Attributes:
+        folder: Of the run, with an artifact in each folder below.
+        domains: That were trained, or what stands for one.
+    """
+
+    folder: Path
+    domains: tuple[str, ...]
+
+    @property
+    def report(self) -> Path:
+        """The page that compares every method with every other."""
+        return self.folder / _REPORT
+
+    @property
+    def verdict(self) -> pd.DataFrame:
+        """The verdict on each domain: `domain`, `status`, `reasons`."""
+        judged = json.loads((self.folder / _VERDICT).read_text(encoding="utf-8"))["domains"]
+        rows = [(name, each["status"], " ".join(each["reasons"])) for name, each in judged.items()]
+        return pd.DataFrame(rows, columns=["domain", "status", "reasons"])
+
+    def load(self, domain: str | None = None) -> AnyRetriever:
+        """What answers for a domain, whatever its verdict; see `modit.load`."""
+        return load(self.folder, domain=domain)
+
+
+def train(
+    catalogue: str | Path | pd.DataFrame,
+    *,
+    domains: Sequence[str] | None = None,
+    run: str | Path = "runs/notebook",
+    preset: str = "small",
+    seed: int = 0,
+    pipeline: str | None = None,
+    window: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> TrainedRun:
+    """Runs all steps of a pipeline one after the other. Steps whose inputs have not changed are skipped.
+
+    Args:
+        catalogue: Folder in the input contract, or its items as a table: `item_id`, `embedding`, a column
+            `attr_<domain>` for each attribute, and optionally `title`. A table is written beside the run.
+        domains: To train; None takes all that have enough verdicts.
+        run: Folder of the run. The same again resumes; other arguments need another folder.
+        preset: Size: tiny, small, base or paper.
+        seed: Of the run.
+        pipeline: Its name; None: `retrain`.
+        window: Days of dated logs, `{"start": ..., "end": ...}`, the end not included.
+        overrides: Parameters over the preset, such as `{"pretrain.steps": 100}`.
+        progress: Whether a bar on stderr shows the step and an estimate of what is left.
+
+    Returns:
+        The run, whose domains can be loaded.
+
+    Raises:
+        ConfigError: An argument is not allowed, or differs from those that the run was made with.
+        ContractError: The catalogue breaks the input contract.
+        InsufficientDataError: No domain has enough verdicts.
+    """
+    registry, params = find_steps()
+    folder = Path(run).resolve()
+    if isinstance(catalogue, pd.DataFrame):
+        catalogue = _written(catalogue, folder.with_name(f"{folder.name}-catalogue"))
+    conf = {
+        "catalogue": str(catalogue),
+        "domains": "all" if domains is None else list(domains),
+        "seed": seed,
+        "preset": preset,
+        "overrides": merged(_without_versioning(), nested(dict(overrides or {}))),
+        "window": None if window is None else dict(window),
+        "pipeline": pipeline,
+    }
+    runner = StepRunner(
+        registry, str(folder), params, {name: value for name, value in conf.items() if value is not None}
+    )
+    steps = registry.of(pipeline).steps
+    with tqdm(desc="modit.train", unit="step", disable=not progress) as bar:
+        for number, step in enumerate(steps):
+            for domain in runner.domains() if step.per_domain else [None]:
+                bar.set_postfix_str(f"{step.name} {domain or ''}".strip())
+                result = runner.execute(step.name, domain)
+                count = len(runner.domains()) or 1
+                left = sum(count if each.per_domain else 1 for each in steps[number + 1 :])
+                bar.total = bar.n + 1 + left
+                bar.update()
+                if result.outcome == SKIPPED_NO_DATA:
+                    raise ConfigError(f"{folder}: {result.reason}")
+    return TrainedRun(folder, tuple(runner.domains()))
+
+
+def _without_versioning() -> dict[str, Any]:
+    """Data is versioned by DVC, which comes with an extra of its own; without it the verdict says so."""
+    return {} if importlib.util.find_spec("dvc") else {"snapshot": {"enabled": False}}
+
+
+def _written(items: pd.DataFrame, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    embeddings = [list(map(float, each)) for each in items["embedding"]]
+    items.assign(embedding=embeddings).to_parquet(folder / "items.parquet", index=False)
+    return folder
