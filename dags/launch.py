@@ -49,12 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     run = str(runs / conf["run"])
     print(f"run {run}", flush=True)
-    progress = Progress(sys.stdout, sys.stderr, steps=REGISTRY.of(pipeline.name).steps)
-    if cached := all_cached(pipeline, run, conf):
-        for name in cached:
-            progress.cached(name)
+    if cached := cached_tasks(pipeline, run, conf):
+        print(f"all {cached} tasks are cached: nothing to run")
         status, log = 0, None
     else:
+        progress = Progress(sys.stdout, sys.stderr, steps=REGISTRY.of(pipeline.name).steps)
         migrate(environment)
         try:
             status, log = run_dag(pipeline.job, conf, environment, progress)
@@ -68,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status or shown
 
 
-def all_cached(pipeline: Pipeline, run: str, conf: dict[str, Any]) -> list[str]:
-    """The tasks of a run, as a person names them, if none of them needs to run; else nothing.
+def cached_tasks(pipeline: Pipeline, run: str, conf: dict[str, Any]) -> int:
+    """How many tasks a run has, if none of them needs to run; else 0.
 
     Args:
         pipeline: of the run.
@@ -77,7 +76,7 @@ def all_cached(pipeline: Pipeline, run: str, conf: dict[str, Any]) -> list[str]:
         conf: params of its DAG.
     """
     if not Path(run, RUN_FILE).is_file():
-        return []
+        return 0
     fields = {name: value for name, value in conf.items() if name not in ("run", "run_root")}
     try:
         runner = StepRunner(REGISTRY, run, PARAMS, fields | {"pipeline": pipeline.name, "promote": True})
@@ -87,10 +86,10 @@ def all_cached(pipeline: Pipeline, run: str, conf: dict[str, Any]) -> list[str]:
             for domain in (runner.domains() if step.per_domain else (None,))
         ]
         if not all(runner.is_cached(*task) for task in tasks):
-            return []
+            return 0
     except ModitError:
-        return []  # the task that meets it says so
-    return [" ".join(filter(None, task)) for task in tasks]
+        return 0  # the task that meets it says so
+    return len(tasks)
 
 
 def run_name(catalogue: str, preset: str, seed: int, domains: str | list[str], window: str = "", more: str = "") -> str:

@@ -83,14 +83,6 @@ class Progress:
             task.said.append(message)
             self._show_now(task, LOG_LINE.sub("", message))
 
-    def cached(self, name: str) -> None:
-        """Takes a task that need not run.
-
-        Args:
-            name: as a person names it.
-        """
-        self._line(Running(name, self.clock(), []), "cached")
-
     def end(self) -> None:
         """Takes the end of the logs. A task that has not ended was killed with Airflow."""
         for task in self._running.values():
