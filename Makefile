@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 # What is installed: what a run needs, and what tests, docs and images need beside it.
 READY := $(VENV)/.ready
 DEVELOP := $(VENV)/.develop
-# Versions of a lock as they are, without resolving; torch comes by pip, from where the machine's pip finds its build.
-INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
+# Versions of a lock as they are, without resolving: by uv, or by pip where only that knows the machine's index. Torch
+# comes by pip, from where that finds its build.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(1) || $(PIP) --no-deps $(1)
 
 # What `make run` works on. CATALOG: a folder in the input contract; the demo world is generated without it.
 CATALOG ?=
@@ -44,15 +46,15 @@ setup-dev: $(DEVELOP) ## and what tests, docs and images need
 
 $(READY): pyproject.toml infra/locks/run.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(INSTALL) -r infra/locks/run.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(INSTALL) -e .
+	$(PIP) -c constraints.txt uv
+	$(call INSTALL,-r infra/locks/run.txt)
+	$(PIP) -c constraints.txt torch
+	$(call INSTALL,-e .)
 	@touch $@
 
 $(DEVELOP): $(READY) constraints.txt
 	grep -v '^torch=' constraints.txt > $(VENV)/develop.txt
-	$(INSTALL) -r $(VENV)/develop.txt
+	$(call INSTALL,-r $(VENV)/develop.txt)
 	@touch $@
 
 run: $(READY) ## a pipeline under Airflow; ends with the verdict and where the report is
