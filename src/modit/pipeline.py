@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from modit.core.errors import ConfigError
+from modit.core.errors import InsufficientDataError
 from modit.core.names import SKIPPED_NO_DATA
 from modit.core.params import merged, nested
 from modit.core.runner import StepRunner
@@ -61,7 +61,7 @@ def train(
     domains: Sequence[str] | None = None,
     run: str | Path = "runs/notebook",
     preset: str = "small",
-    seed: int = 0,
+    seed: int | None = None,
     pipeline: str | None = None,
     window: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -75,7 +75,7 @@ def train(
         domains: To train; None takes all that have enough verdicts.
         run: Folder of the run. The same again resumes; other arguments need another folder.
         preset: Size: tiny, small, base or paper.
-        seed: Of the run.
+        seed: Of the run; None takes that of the parameters, 0.
         pipeline: Its name; None: `retrain`.
         window: Days of dated logs, `{"start": ..., "end": ...}`, the end not included.
         overrides: Parameters over the preset, such as `{"pretrain.steps": 100}`.
@@ -87,7 +87,7 @@ def train(
     Raises:
         ConfigError: An argument is not allowed, or differs from those that the run was made with.
         ContractError: The catalogue breaks the input contract.
-        InsufficientDataError: No domain has enough verdicts.
+        InsufficientDataError: There are too few verdicts, or no new data in the window.
     """
     registry, params = find_steps()
     folder = Path(run).resolve()
@@ -108,15 +108,15 @@ def train(
     steps = registry.of(pipeline).steps
     with tqdm(desc="modit.train", unit="step", disable=not progress) as bar:
         for number, step in enumerate(steps):
-            for domain in runner.domains() if step.per_domain else [None]:
-                bar.set_postfix_str(f"{step.name} {domain or ''}".strip())
+            later = sum(len(runner.domains()) or 1 if each.per_domain else 1 for each in steps[number + 1 :])
+            tasks = runner.domains() if step.per_domain else [None]
+            bar.total = bar.n + len(tasks) + later
+            for domain in tasks:
+                bar.set_postfix_str(" ".join(filter(None, (step.name, domain))))
                 result = runner.execute(step.name, domain)
-                count = len(runner.domains()) or 1
-                left = sum(count if each.per_domain else 1 for each in steps[number + 1 :])
-                bar.total = bar.n + 1 + left
                 bar.update()
                 if result.outcome == SKIPPED_NO_DATA:
-                    raise ConfigError(f"{folder}: {result.reason}")
+                    raise InsufficientDataError(f"{folder}: {result.reason}")
     return TrainedRun(folder, tuple(runner.domains()))
 
 
