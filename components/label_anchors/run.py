@@ -6,11 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from modit.core.seeds import derived_seed
 from modit.data.catalog import RETRIEVAL_LABELS, Catalog
 from modit.data.hashing import bucket_of
+from modit.data.parquet import read_parquet
 from modit.index.item_index import ItemIndex
 from modit.metric.anchors import ANCHOR_LABELS, anchor_density, draw_anchors, label_anchors, logged_labels, write_labels
 from modit.metric.patterns import Patterns
@@ -31,7 +31,7 @@ def run(context: StepContext) -> dict[str, object]:
     k = context.params.retrieval.depth(len(catalog))
     logs, logged = context.input("catalog") / RETRIEVAL_LABELS, ANCHOR_LABELS.empty_table()
     if logs.exists():
-        logged = logged_labels(pq.read_table(logs), context.domain, trainable, k)
+        logged = logged_labels(read_parquet(logs), context.domain, trainable, k)
     known, _ = anchor_density(logged)
     seed = derived_seed(context.seed, "anchors", context.domain)
     anchors = draw_anchors(trainable, known, context.params.label_anchors.anchors, seed)

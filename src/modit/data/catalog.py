@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.core.errors import ConfigError
+from modit.data.parquet import read_parquet
 
 ATTRIBUTE_PREFIX = "attr_"
 EMBEDDINGS_FILE = "embeddings.npy"
@@ -128,9 +129,9 @@ class Catalog:
     @classmethod
     def load(cls, folder: Path) -> Catalog:
         """Reads what `save` wrote; embeddings and sequences are memory-mapped, copy on write: torch wants writable."""
-        table = pq.read_table(folder / "items.parquet")
+        table = read_parquet(folder / "items.parquet")
         verdicts = {
-            name.removeprefix(ATTRIBUTE_PREFIX): pc.fill_null(table[name].cast(pa.int8()), NOT_SCORED).to_numpy()
+            name.removeprefix(ATTRIBUTE_PREFIX): _verdicts(table[name])
             for name in table.column_names
             if name.startswith(ATTRIBUTE_PREFIX)
         }
@@ -146,3 +147,13 @@ class Catalog:
                 np.load(times, mmap_mode="c") if times.exists() else None,
             ),
         )
+
+
+def _verdicts(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of true, false and null as int8 [N], without what imports pandas (`pa.scalar`, `to_numpy`)."""
+    array = column.cast(pa.int8()).combine_chunks()
+    if not len(array):
+        return np.empty(0, np.int8)
+    known = np.from_dlpack(pc.is_valid(array).cast(pa.int8()))
+    values = np.frombuffer(array.buffers()[1], np.int8)[array.offset :][: len(array)]
+    return np.where(known, values, NOT_SCORED).astype(np.int8)

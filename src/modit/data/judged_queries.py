@@ -18,6 +18,7 @@ from modit.data.engine import Engine
 from modit.data.files import PARQUET, find_files
 from modit.data.mapping import TableLayout
 from modit.data.measurements import Measurement
+from modit.data.parquet import read_parquet
 from modit.data.problems import breach
 from modit.data.rules import JUDGEMENT_CHECKS, QUERY_CHECKS, SPLIT_WORDS, RowCheck, first_broken
 from modit.data.splits import TEST, TRAIN, VALIDATION, item_split
@@ -104,7 +105,7 @@ class JudgedQueries:
                 "the catalogue has no queries; search needs the tables queries (query_id, text) and labels (query_id, "
                 "item_id, relevance), see docs/reference/input-contract.md"
             )
-        queries, labels = pq.read_table(folder / QUERIES_FILE), pq.read_table(folder / LABELS_FILE)
+        queries, labels = read_parquet(folder / QUERIES_FILE), read_parquet(folder / LABELS_FILE)
         counts = np.bincount(labels["query"].to_numpy(), minlength=len(queries))
         return cls(
             np.array(queries["query_id"].to_pylist(), str),

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from modit.core.errors import ArtifactError
 from modit.data.catalog import ATTRIBUTE_PREFIX
+from modit.data.parquet import read_parquet
 from modit.index.engines.collection import EngineAddress, open_collection
 from modit.index.engines.engine_index import EngineIndex, expect_same_items
 from modit.index.item_index import ItemIndex
@@ -142,7 +142,7 @@ def load_items_of_engine(
 
 
 def _read_table(catalog_folder: Path) -> pa.Table:
-    return pq.read_table(catalog_folder / _ITEMS).combine_chunks()  # rows are taken out of one chunk far faster
+    return read_parquet(catalog_folder / _ITEMS).combine_chunks()  # rows are taken out of one chunk far faster
 
 
 def _shown_columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modit.data.catalog import Catalog
+from modit.data.parquet import read_parquet
 from modit.index.searchable import SearchableIndex
 
 # A scored result of an anchor. `rank`: its place in the anchor's list, from 1. `logged`: it comes from production's
@@ -116,7 +117,7 @@ def write_labels(labels: pa.Table, folder: Path, bucket: int) -> None:
 
 def read_labels(folder: Path) -> pa.Table:
     """Reads all labels of an artifact, in the columns of `ANCHOR_LABELS`."""
-    return pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("labels-*.parquet"))])
+    return pa.concat_tables([read_parquet(file) for file in sorted(folder.glob("labels-*.parquet"))])
 
 
 def anchor_density(labels: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -33,3 +35,13 @@ def test_where_every_item_is_scored_the_file_has_the_bytes_of_plain_booleans(tmp
     pq.write_table(pa.table(columns), tmp_path / "plain.parquet")
     digests = [hashlib.sha256((tmp_path / name).read_bytes()).digest() for name in ("items.parquet", "plain.parquet")]
     assert digests[0] == digests[1]
+
+
+def test_a_catalogue_is_read_without_pandas_whose_import_costs_each_task_seconds(tmp_path):
+    catalog_with([POSITIVE, NOT_SCORED, NEGATIVE]).save(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from modit.data.catalog import Catalog; "
+        "found = Catalog.load(Path(sys.argv[1])); print(*found.verdicts['rare']); sys.exit('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "-1", "0"]
