@@ -6,7 +6,7 @@ from modit.core.step import Step
 
 STEP = Step(
     name="bundle",
-    inputs=("catalog", "index", "sampler", "second_stage", "cases", "features", "report", "verdict"),
+    inputs=("catalog", "index", "sampler", "second_stage", "predictor", "cases", "features", "report", "verdict"),
     outputs=("bundle",),
     per_domain=True,
     # It names the feature service of its run.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(context: StepContext) -> dict[str, object]:
     """Reads what the bundle names; writes `bundle`.
 
-    The artifact: bundle.json, canaries.json, space.json, params.json, model_card.md.
+    The artifact: bundle.json, canaries.json, examples.json, space.json, params.json, model_card.md.
     """
     domain, lineage = context.domain, context.lineage()
     manifests = {each.kind: each for each in lineage if each.domain in (None, domain)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import generate
+from docs import drawings, generate
 from docs.tables.commands import modit_parser
 from docs.tables.fields import attributes
 from tests.docs.pages import PAGES, ROOT
@@ -66,6 +66,10 @@ def test_a_dead_link_fails_the_build(tmp_path, link):
 
 def test_generated_tables_are_up_to_date():
     assert [str(path) for path in generate.outdated()] == [], "run: python -m docs.generate"
+
+
+def test_figures_are_up_to_date_and_show_every_step_of_a_run():
+    assert [str(path) for path in drawings.outdated()] == [], "run: python -m docs.drawings"
 
 
 def test_a_table_that_was_edited_is_seen():

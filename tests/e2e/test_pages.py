@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -14,12 +16,13 @@ from tests.unit.serve.bundles import Bundle, judged_run
 from tests.unit.serve.proxy import PREFIX, nginx
 
 pytestmark = pytest.mark.e2e
+LISTS = ("Average of the seeds", "Best simple row", "Model")
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory, sampler_file):
+def service(tmp_path_factory, sampler_file, vote_file):
     folder = tmp_path_factory.mktemp("pages")
-    bundle = Bundle(str(folder / "run"), folder / "made", sampler_file, ["drama"])
+    bundle = Bundle(str(folder / "run"), folder / "made", sampler_file, ["drama"], simple_file=vote_file)
     uri = f"sqlite:///{folder}/mlflow.db"
     registry, given = MlflowRegistry(uri, f"file://{folder}/artifacts"), bundle.submission("drama")
     registry.register(given)
@@ -32,30 +35,59 @@ def service(tmp_path_factory, sampler_file):
         yield found
 
 
-def test_a_person_searches_picks_seeds_and_compares_by_keyboard_alone(service):
+def test_a_person_opens_an_example_and_asks_with_its_seeds_by_keyboard_alone(service):
     with page() as browser:
         browser.goto(service.url)
         assert browser.title().startswith("Explore")
+        browser.get_by_role("list", name="Worked examples").get_by_role("link").first.focus()
+        browser.keyboard.press("Enter")
+        browser.wait_for_url("**example=25**")
+        for name in LISTS:
+            assert browser.get_by_role("region", name=name, exact=True).get_by_role("listitem").count() == 3
+        browser.get_by_role("link", name="Ask the service with these seeds").focus()
+        browser.keyboard.press("Enter")
+        browser.wait_for_url("**seed=**")
+        assert browser.get_by_role("list", name="Seeds").get_by_role("listitem").count() == 12
+        assert "cosine" in browser.get_by_role("img", name="Map of seeds").get_attribute("aria-label")
+
+
+def test_a_person_searches_and_adds_seeds_by_keyboard_alone_and_without_a_script(service):
+    with page(scripts=False) as browser:
+        browser.goto(service.url)
         browser.get_by_label("Title contains").focus()
         browser.keyboard.type("item-1")
         browser.keyboard.press("Enter")
-        picks = browser.get_by_role("group", name="Items with").get_by_role("checkbox")
-        for number in (0, 1):
-            picks.nth(number).focus()
-            browser.keyboard.press("Space")
+        for seeds in (1, 2):
+            browser.get_by_role("list", name="Items with").get_by_role("link").first.focus()
+            browser.keyboard.press("Enter")
+            browser.wait_for_url(re.compile(f"(seed=.*){{{seeds}}}"))
+        browser.get_by_text("Options").focus()
+        browser.keyboard.press("Enter")
         browser.get_by_label("Results").fill("6")
         browser.keyboard.press("Enter")
-        browser.wait_for_url("**seed=**")
-        for name, count in (("Seeds", 2), ("Average of the seeds", 6), ("Generated query", 6)):
-            assert browser.get_by_role("region", name=name, exact=True).get_by_role("listitem").count() == count
-        assert "cosine" in browser.get_by_role("img", name="Map of seeds").get_attribute("aria-label")
-        assert browser.get_by_role("group", name="Seeds (2)").get_by_role("checkbox", checked=True).count() == 2
+        browser.wait_for_url("**k=6**")
+        for name in LISTS:
+            assert browser.get_by_role("region", name=name, exact=True).get_by_role("listitem").count() == 6
+        assert browser.get_by_role("list", name="Seeds").get_by_role("listitem").count() == 2
+        browser.get_by_role("list", name="Seeds").get_by_role("link").first.click()
+        assert browser.get_by_role("list", name="Seeds").get_by_role("listitem").count() == 1
+
+
+@pytest.mark.parametrize("path", ["", "/explore?example=25", "/explore?seed=item-1&q=item-2", "/releases"])
+def test_headings_are_in_order_and_everything_that_acts_has_a_name(service, path):
+    with page() as browser:
+        browser.goto(service.url + path)
+        levels = [int(each.evaluate("e => e.tagName[1]")) for each in browser.locator("h1, h2, h3, h4").all()]
+        assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
+        for each in browser.locator("a, button, input:not([type=hidden]), select, summary").all():
+            named = each.evaluate("e => e.innerText || e.ariaLabel || e.labels?.[0]?.innerText || ''")
+            assert named.strip(), each.evaluate("e => e.outerHTML")
 
 
 def test_an_item_that_is_pointed_at_is_lit_on_the_map(service):
     with page() as browser:
         browser.goto(f"{service.url}/explore?domain=drama&seed=item-1&seed=item-2")
-        first = browser.get_by_role("region", name="Generated query").get_by_role("listitem").first
+        first = browser.get_by_role("region", name="Model").get_by_role("listitem").first
         first.hover()
         place = browser.locator(f'svg g[data-item="{first.get_attribute("data-item")}"]').first
         assert "lit" in place.get_attribute("class")
@@ -75,11 +107,16 @@ def test_a_reviewer_reads_why_a_version_was_rejected_and_opens_all_conditions_by
         assert browser.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_a_narrow_screen_has_no_sideways_scroll_and_an_error_is_announced(service):
+@pytest.mark.parametrize("path", ["", "?example=25", "?domain=drama&seed=item-1"])
+def test_a_narrow_screen_has_no_sideways_scroll(service, path):
     with page() as browser:
         browser.set_viewport_size({"width": 360, "height": 700})
-        browser.goto(f"{service.url}/explore?domain=drama&seed=item-1")
+        browser.goto(f"{service.url}/explore{path}")
         assert browser.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_an_error_is_announced(service):
+    with page() as browser:
         answer = browser.request.get(f"{service.url}/explore?domain=drama&seed=item-1&guidance=99")
         assert answer.status == 422 and 'role="alert"' in answer.text()
 
@@ -89,10 +126,9 @@ def test_behind_a_proxy_that_strips_a_prefix_a_person_keeps_style_forms_and_link
         browser.goto(f"{proxy}{PREFIX}/")
         assert browser.url == f"{proxy}{PREFIX}/explore"
         assert browser.evaluate("getComputedStyle(document.querySelector('header')).display") == "flex"
-        browser.get_by_role("group", name="Examples of items").get_by_role("checkbox").first.check()
-        browser.get_by_role("button", name="Show").click()
+        browser.get_by_role("list", name="Some items").get_by_role("link").first.click()
         browser.wait_for_url(f"{proxy}{PREFIX}/explore?**seed=**")
-        assert browser.get_by_role("region", name="Generated query").get_by_role("listitem").count() == 10
+        assert browser.get_by_role("region", name="Model").get_by_role("listitem").count() == 10
         browser.get_by_role("link", name="Releases").click()
         browser.wait_for_url(f"{proxy}{PREFIX}/releases")
         assert browser.get_by_role("heading", name="drama").is_visible()

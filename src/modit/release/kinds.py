@@ -100,6 +100,8 @@ OF_SEEDS = ReleaseKind(
         REPORT: PartSource("report"),
         VERDICT: PartSource("verdict"),
         "second_stage": PartSource("second_stage", optional=True),
+        # What the simple row beside the model moves along.
+        "predictor": PartSource("predictor", ("geometry.npz",), optional=True),
     },
     model=("sampler", "sampler.onnx"),
     report_file="report.json",

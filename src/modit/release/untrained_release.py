@@ -75,6 +75,8 @@ def make_untrained_release(domain: str, file: str, base: SeedsRelease) -> SeedsR
         retriever=found.retriever,
         items=items,
         loaded=datetime.now(UTC),
+        examples=None,
+        simple=None,
         second_stage=ServedSecondStage(found.reranker, found.log_odds, True, LOGISTIC),
         untrained=UntrainedFacts(int(verdicts.positives.sum()), int(verdicts.negatives.sum())),
     )

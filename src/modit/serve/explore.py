@@ -1,11 +1,9 @@
-"""The content of the page *Explore*: seeds, results of their mean and of the generated query, and a map."""
+"""The content of the page *Explore*: seeds, and what their mean, a simple row and the model find, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +11,10 @@ import pyarrow.compute as pc
 
 from modit.data.vectors import mean_of_rows
 from modit.inference.items import TITLE, Items
-from modit.inference.retrieval import search
-from modit.release.bundle.loading import SeedsRelease, UntrainedFacts
+from modit.inference.retrieval import SearchResult, search
+from modit.release.bundle.examples import WorkedExample
+from modit.release.bundle.loading import SeedsRelease
+from modit.serve.explore_map import Map, make_map
 from modit.serve.filters import containing
 from modit.serve.retrieve import RetrieveTask
 from modit.serve.schema import RequestError, RetrieveRequest, SeedSource, expect_range
@@ -23,14 +23,8 @@ from modit.serve.tasks import Placed, probabilities_at, values_at
 
 # Items that a title search shows at most, that the page offers without one, and the longest list of results.
 FOUND, OFFERED, MOST_K = 20, 6, 50
-WIDTH, HEIGHT, _MARGIN = 640, 420, 28  # of the map, in pixels
-
-
-class Point(NamedTuple):
-    """A place on the map, in pixels from its upper left corner."""
-
-    x: float
-    y: float
+# The lists side by side, in this order; the first is what the others are compared with, the last is the model's.
+AVERAGE, SIMPLE, SERVED = "average", "simple", "served"
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,16 @@ class ShownItem:
     attribute: bool | None
     chance: float | None
     pattern: bool | None
-    place: Point
+
+    @property
+    def name(self) -> str:
+        """Its title, or its id where it has none."""
+        return self.title or self.item_id
+
+    @property
+    def both(self) -> bool:
+        """Whether it is known to have the attribute and to be in the pattern."""
+        return bool(self.attribute and self.pattern)
 
 
 @dataclass(frozen=True)
@@ -71,30 +74,52 @@ class Listing:
         """How many items the scorer has not judged."""
         return sum(each.attribute is None for each in self.items)
 
+    def without(self, other: Listing) -> Listing:
+        """The items that another list does not have."""
+        theirs = {each.item_id for each in other.items}
+        return Listing([each for each in self.items if each.item_id not in theirs])
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seeds, the results of their mean and of the generated query, and where all of them lie on the map.
+    """Seeds, and the lists that they give.
 
-    `cosine` is that of the two queries, `variance` the share that the map shows, `share` that of the scored items that
-    have the attribute; `problem` says why there are no patterns; `reranked` whether the generated query's list was;
-    `untrained` what is known of a domain that nothing is trained for.
+    Attributes:
+        seeds: As cards.
+        lists: By `AVERAGE`, `SIMPLE` and `SERVED`, in this order; a release without a simple row has no such list.
+        problem: Why there are no patterns; None where there are.
+        share: Of the scored items that have the attribute, in [0, 1]; None where the catalogue has no verdicts.
+        guidance: Scale of the model's query.
+        reranked: Whether the lists of the model and the simple row were reranked.
+        seed_source: Where vectors of seeds were read; None of lists as they were judged.
+        map: None of lists as they were judged.
+        judged: The worked example whose lists these are; None of lists that the service found now.
     """
 
     seeds: Listing
-    average: Listing
-    generated: Listing
-    average_at: Point
-    generated_at: Point
-    cosine: float
-    variance: float
+    lists: dict[str, Listing]
+    problem: str | None
     share: float | None
     guidance: float
-    problem: str | None
-    seed_source: SeedSource | None
-    label: str
     reranked: bool
-    untrained: UntrainedFacts | None
+    seed_source: SeedSource | None = None
+    map: Map | None = None
+    judged: WorkedExample | None = None
+
+    @property
+    def moved_in(self) -> Listing:
+        """What the model finds and the mean of the seeds does not."""
+        return self.lists[SERVED].without(self.lists[AVERAGE])
+
+    @property
+    def moved_out(self) -> Listing:
+        """What the mean of the seeds finds and the model does not."""
+        return self.lists[AVERAGE].without(self.lists[SERVED])
+
+    def moved(self, key: str) -> set[str]:
+        """Ids of the items of a list that are marked: those that its counterpart does not have."""
+        other = SERVED if key == AVERAGE else AVERAGE
+        return {each.item_id for each in self.lists[key].without(self.lists[other]).items}
 
 
 @dataclass(frozen=True)
@@ -130,6 +155,12 @@ def find(items: Items, text: str, limits: Limits) -> TitleMatches:
     return TitleMatches(list(zip(items.ids_of(shown), items.titles_of(shown), strict=True)), len(rows) > most)
 
 
+def titles_of(items: Items, item_ids: Sequence[str]) -> list[str]:
+    """The title of each item; its id where it has none, or is not known."""
+    titles = values_at(items.columns.get(TITLE), items.rows_of(item_ids))
+    return [title or item_id for title, item_id in zip(titles, item_ids, strict=True)]
+
+
 def compare(
     release: SeedsRelease,
     task: RetrieveTask,
@@ -139,7 +170,9 @@ def compare(
     k: int,
     rerank: bool | None = None,
 ) -> Comparison:
-    """Asks a release with seeds, and beside it the index with their mean.
+    """Asks a release with seeds, and beside it the index with their mean and with the best simple row.
+
+    Where the model's list is reranked, that of the simple row is reranked in the same way.
 
     Args:
         release: that answers.
@@ -148,7 +181,7 @@ def compare(
         item_ids: of the seeds.
         guidance: scale; None takes that of the sampler.
         k: items of a list.
-        rerank: whether the list of the generated query is reranked; None takes what the release says.
+        rerank: whether lists are reranked; None takes what the release says.
 
     Raises:
         RequestError: a value is not allowed.
@@ -157,64 +190,81 @@ def compare(
     asked = {"domain": release.source.domain, "seeds": {"item_ids": list(item_ids)}, "k": k, "guidance": guidance}
     asked["rerank"] = rerank
     [query] = task.read([Placed(RetrieveRequest.model_validate(asked))], release)
-    [generated] = task.search([query], release)
+    [served] = task.search([query], release)
     items, seeds, seed_rows = release.items, query.query.seeds, query.rows
-    average = mean_of_rows(seeds, np.arange(len(seeds))[None])[0]
+    mean = mean_of_rows(seeds, np.arange(len(seeds))[None])[0]
     indexed = seed_rows[seed_rows >= 0]
-    rows, scores = search(items.index, average, k, indexed)
-    found = [np.asarray(items.embeddings[each], np.float32) for each in (rows, generated.rows)]
-    places, variance = pca_projection(np.concatenate([seeds, *found, average[None], generated.query[None]]))
-    left, verdicts = iter(places), items.verdicts(release.source.domain)
-    pattern = _main_pattern(patterns, indexed)
-
-    def listing(ids: Sequence[str], rows: np.ndarray, scores: Sequence[float | None]) -> Listing:
-        titles, attributes = (values_at(column, rows) for column in (items.columns.get(TITLE), verdicts))
-        chances = probabilities_at(release, rows, attributes)
-        inside = [None if pattern is None or row < 0 else bool(patterns[row] == pattern) for row in rows]
-        listed = zip(ids, titles, scores, attributes, chances, inside, islice(left, len(rows)), strict=True)
-        return Listing([ShownItem(*each) for each in listed])
-
+    found = {AVERAGE: SearchResult(mean, *search(items.index, mean, k, indexed))}
+    if release.simple is not None:
+        first = release.simple
+        retriever = replace(query.reranker, first=first) if query.reranker else first
+        [found[SIMPLE]] = retriever.retrieve([query.query])
+    found[SERVED] = served
+    shown = _Shown(release, patterns, indexed)
+    lists = {key: shown.listing(items.ids_of(each.rows), each.rows, each.scores) for key, each in found.items()}
     return Comparison(
-        seeds=listing(item_ids, seed_rows, [None] * len(item_ids)),
-        average=listing(items.ids_of(rows), rows, scores.tolist()),
-        generated=listing(items.ids_of(generated.rows), generated.rows, generated.scores.tolist()),
-        average_at=places[-2],
-        generated_at=places[-1],
-        cosine=float(average @ generated.query),
-        variance=variance,
-        share=None if verdicts is None else pc.mean(verdicts.cast(pa.int8())).as_py(),
+        seeds=shown.listing(item_ids, seed_rows),
+        lists=lists,
+        problem=shown.problem,
+        share=shown.share,
         guidance=release.sampler.info.guidance if guidance is None else guidance,
-        problem=patterns if isinstance(patterns, str) else None,
-        seed_source=query.source,
-        label=release.label,
         reranked=query.reranker is not None,
-        untrained=release.untrained,
+        seed_source=query.source,
+        map=make_map(seeds, found, items.embeddings),
     )
 
 
-def _main_pattern(patterns: np.ndarray | str, seeds: np.ndarray) -> int | None:
-    """The pattern that most seeds are in, the first of several; None where it is not known."""
-    return None if isinstance(patterns, str) or not len(seeds) else int(np.bincount(patterns[seeds]).argmax())
-
-
-def pca_projection(vectors: np.ndarray) -> tuple[list[Point], float]:
-    """Projects vectors onto their first two principal components, with equal units on both axes of the map.
+def as_judged(release: SeedsRelease, patterns: np.ndarray | str, example: WorkedExample) -> Comparison:
+    """The lists of a worked example, as they were judged.
 
     Args:
-        vectors: float [n, d].
-
-    Returns:
-        n places, and the share of the vectors' variance that they show, in [0, 1].
+        release: that has the example.
+        patterns: number of each item's pattern, int32 [N], or why that is not known.
+        example: with lists.
     """
-    centred = vectors.astype(np.float64) - vectors.mean(0)
-    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-    # An axis has no sign of its own; this fixes one.
-    axes = axes[:2] * np.where(axes[:2].sum(1, keepdims=True) < 0, -1, 1)
-    flat = np.zeros((len(vectors), 2))
-    flat[:, : len(axes)] = centred @ axes.T
-    low, high = flat.min(0), flat.max(0)
-    room = np.array([WIDTH, HEIGHT]) - 2 * _MARGIN
-    scale = (room / np.maximum(high - low, 1e-9)).min()
-    places = (flat - (low + high) / 2) * scale + np.array([WIDTH, HEIGHT]) / 2
-    variance = float((lengths[:2] ** 2).sum() / max((lengths**2).sum(), 1e-12))
-    return [Point(round(float(x), 1), round(HEIGHT - float(y), 1)) for x, y in places], variance
+    rows = release.items.rows_of(example.seeds)
+    shown = _Shown(release, patterns, rows)
+    stage = release.second_stage
+    return Comparison(
+        seeds=shown.listing(example.seeds, rows),
+        lists={key: shown.listing(ids, release.items.rows_of(ids)) for key, ids in _ordered(example.lists)},
+        problem=shown.problem,
+        share=shown.share,
+        guidance=release.sampler.info.guidance,
+        reranked=stage is not None and stage.enabled,
+        judged=example,
+    )
+
+
+def _ordered(lists: Mapping[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    return ((key, lists[key]) for key in (AVERAGE, SIMPLE, SERVED))
+
+
+class _Shown:
+    """Turns rows of a release into items of the page."""
+
+    def __init__(self, release: SeedsRelease, patterns: np.ndarray | str, seeds: np.ndarray) -> None:
+        self._release, self._verdicts = release, release.items.verdicts(release.source.domain)
+        self.problem = patterns if isinstance(patterns, str) else None
+        inside = None if isinstance(patterns, str) or not len(seeds) else _in_main_pattern(patterns, seeds)
+        self._inside = inside
+
+    @property
+    def share(self) -> float | None:
+        return None if self._verdicts is None else pc.mean(self._verdicts.cast(pa.int8())).as_py()
+
+    def listing(self, ids: Sequence[str], rows: np.ndarray, scores: np.ndarray | None = None) -> Listing:
+        titles, attributes = (
+            values_at(each, rows) for each in (self._release.items.columns.get(TITLE), self._verdicts)
+        )
+        chances = probabilities_at(self._release, rows, attributes)
+        inside = [None if self._inside is None or row < 0 else bool(self._inside[row]) for row in rows]
+        numbers = [None] * len(rows) if scores is None else scores.tolist()
+        return Listing(
+            [ShownItem(*each) for each in zip(ids, titles, numbers, attributes, chances, inside, strict=True)]
+        )
+
+
+def _in_main_pattern(patterns: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Whether items are in the pattern that most seeds are in, the first of several, bool [N]."""
+    return patterns == np.bincount(patterns[seeds]).argmax()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modit.data.splits import HOLDOUTS
-from modit.inference.items import TITLE
+from modit.release.bundle.examples import WorkedExample
 from modit.release.bundle.loading import SeedsRelease
-from modit.serve.explore import HEIGHT, MOST_K, WIDTH, TitleMatches, compare, find
+from modit.serve.explore import MOST_K, TitleMatches, as_judged, compare, find, titles_of
+from modit.serve.explore_map import HEIGHT, WIDTH
 from modit.serve.schema import RequestError
 from modit.serve.service import Service
-from modit.serve.tasks import values_at
 
 _HERE = Path(__file__).parent
 _STATIC = {"pages.css": "text/css", "pages.js": "text/javascript", "favicon.svg": "image/svg+xml"}
@@ -37,6 +39,8 @@ _templates = Environment(
 )
 # What the page's choice means for a request.
 RERANKS = {"": None, "on": True, "off": False}
+DEFAULT_K = 10
+_EXAMPLE_WORDS = {25: "A small gain (25th percentile)", 50: "The median gain", 75: "A large gain (75th percentile)"}
 router = APIRouter(include_in_schema=False)
 
 
@@ -77,35 +81,90 @@ async def explore(
     q: str = "",
     seed: Annotated[list[str] | None, Query()] = None,
     guidance: str = "",
-    k: str = "10",
+    k: str = "",
     rerank: str = "",
+    example: str = "",
+    version: str = "",
 ) -> Response:
-    """Shows what the mean of some seeds finds beside what the generated query finds."""
+    """Shows worked examples, or what the mean of some seeds, a simple row and the model find."""
     service: Service = request.app.state.service
     releases, limits = service.releases.state.releases, service.settings.limits
     served = {name: each for name, each in releases.items() if isinstance(each, SeedsRelease)}
-    domains = sorted(served)
-    chosen, seeds = domain or next(iter(domains), ""), list(dict.fromkeys(seed or []))
-    shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "titles": {}, "most_seeds": 0}
+    chosen, seeds = domain or next(iter(sorted(served)), ""), tuple(dict.fromkeys(seed or []))
+    asked = Asked(chosen, seeds, q, guidance, k, rerank, example, version)
+    shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "release": None, "examples": [], "titles": []}
 
     def work() -> None:
-        release = service.release(chosen, SeedsRelease)
-        titles, rows = release.items.columns.get(TITLE), release.items.rows_of(seeds)
-        shown["most_seeds"] = release.sampler.info.maximum_seeds
+        release = shown["release"] = service.release(chosen, SeedsRelease)
+        patterns = service.releases.patterns_of(release)
+        if release.examples and not seeds:
+            shown["examples"] = [(each, titles_of(release.items, each.seeds)) for each in release.examples.examples]
+        shown["titles"] = titles_of(release.items, seeds)
         shown["found"] = find(release.items, q.strip(), limits)
-        shown["titles"] = dict(zip(seeds, values_at(titles, rows), strict=True))
-        if seeds:
+        if example:
+            shown["view"] = as_judged(release, patterns, _example(release, example))
+        elif seeds:
             scale = _number("guidance", guidance) if guidance.strip() else None
-            patterns, count = service.releases.patterns_of(release), int(_number("k", k))
+            count = int(_number("k", k)) if k.strip() else DEFAULT_K
             if rerank not in RERANKS:
                 raise RequestError("rerank", rerank, ", ".join(filter(None, RERANKS)))
             shown["view"] = compare(release, service.retrieve, patterns, seeds, scale, count, RERANKS[rerank])
 
-    given = {"domains": domains, "domain": chosen, "q": q, "seeds": seeds, "guidance": guidance, "k": k}
-    given |= {"untrained": [name for name in domains if served[name].untrained]}
-    given |= {"rerank": rerank, "reranks": list(RERANKS)}
-    bounds = {"most_k": MOST_K, "most_guidance": limits.guidance, "width": WIDTH, "height": HEIGHT}
-    return await _worked_out(service, work, "explore.html", shown, **given, **bounds)
+    given = {
+        "asked": asked,
+        "example_words": _EXAMPLE_WORDS,
+        "domains": [(name, served[name].untrained) for name in sorted(served)],
+    }
+    bounds = {"reranks": list(RERANKS), "most_k": MOST_K, "most_guidance": limits.guidance, "default_k": DEFAULT_K}
+    return await _worked_out(service, work, "explore.html", shown, **given, **bounds, width=WIDTH, height=HEIGHT)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address of the page *Explore* says; the fields are its parameters.
+
+    Attributes:
+        domain: The attribute.
+        seeds: Ids.
+        q: Text that titles are searched for.
+        guidance: Empty for that of the release.
+        k: Results; empty for the default.
+        rerank: A key of `RERANKS`.
+        example: Percentile of a worked example; empty for none.
+        version: That answered when a link was made; empty for any.
+    """
+
+    domain: str
+    seeds: tuple[str, ...] = ()
+    q: str = ""
+    guidance: str = ""
+    k: str = ""
+    rerank: str = ""
+    example: str = ""
+    version: str = ""
+
+    def link(self, **changes: Any) -> str:
+        """The relative address of this page with some fields changed; without those that are empty."""
+        state = asdict(replace(self, **changes))
+        seeds = [("seed", each) for each in state.pop("seeds")]
+        return "explore?" + urlencode([(name, value) for name, value in state.items() if value] + seeds)
+
+    def with_seed(self, item_id: str) -> str:
+        """The address with one more seed."""
+        return self.link(seeds=(*self.seeds, item_id), version="")
+
+    def without_seed(self, item_id: str) -> str:
+        """The address with one seed less."""
+        return self.link(seeds=tuple(each for each in self.seeds if each != item_id), version="")
+
+
+def _example(release: SeedsRelease, percentile: str) -> WorkedExample:
+    known = {
+        str(each.percentile): each for each in (release.examples.examples if release.examples else []) if each.lists
+    }
+    if percentile not in known:
+        raise RequestError("example", percentile, ", ".join(known) or f"none of {release.label}")
+    return known[percentile]
 
 
 @router.get("/releases")

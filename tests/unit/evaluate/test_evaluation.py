@@ -180,6 +180,21 @@ def test_examples_show_what_was_retrieved_and_escape_nothing(evaluation: Evaluat
         assert example["joint"]["HPPO"] == pytest.approx(shares)
 
 
+def test_examples_hold_the_lists_and_figures_that_were_judged(evaluation: Evaluation) -> None:
+    found = evaluation.content["splits"]["pattern_holdout"]
+    worked = found["worked_examples"]
+    rows = {"average": "Average pooling", "simple": worked["simple_row"]["name"], "served": "HPPO + rerank"}
+    validation = {row["name"]: row["tuned"]["validation_joint"] for row in found["rows"] if row["tuned"]}
+    rivals = [f"{name}{rerank}" for name in ("Fixed move", "Local feedback") for rerank in ("", " + rerank")]
+    assert validation[rows["simple"]] == max(validation[name] for name in rivals)
+    assert worked["patterns"] == found["patterns"] and worked["examples"]
+    for example in worked["examples"]:
+        for key, row in rows.items():
+            assert example["joint"][key] in evaluation.per_case[f"pattern_holdout/{row}/joint"]
+            assert not set(example["lists"][key]) & set(example["seeds"])
+            assert len(example["lists"][key]) <= worked["k"]
+
+
 def test_ids_stand_in_where_there_are_no_titles(context: EvaluationContext, models: list[Row[Query]]) -> None:
     untitled = replace(context, catalog=replace(context.catalog, titles=None))
     example = evaluate(untitled, models).content["splits"]["item_holdout"]["examples"][0]

@@ -26,6 +26,7 @@ from modit.metric.cases import Cases
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
 from modit.metric.patterns import Patterns
+from modit.metric.predictor import DomainGeometry
 from modit.metric.second_stage import SecondStage
 from modit.model.readout import Move, readout_json
 from modit.release.bundle.bundle import Bundle as BundleManifest
@@ -38,7 +39,8 @@ from tests.unit.release.gateworld import split
 from tests.unit.samplers import DIMENSION, describe
 
 ITEMS = 300
-OF_DOMAIN = ("sampler", "cases", "second_stage")
+OF_DOMAIN = ("sampler", "cases", "second_stage", "predictor")
+MOVE = {"blend": "mean", "step": "attribute", "length": 0.6, "evidence": "30", "evidence_weight": 0.6}
 DEPTH, WEIGHT, SHARPNESS = 4, 0.1, 15.0
 
 
@@ -69,11 +71,13 @@ class Bundle:
         integer_ids: bool = False,
         rerank: bool = False,
         vote_file: Path | None = None,
+        simple_file: Path | None = None,
     ) -> None:
         """Args: `seed` of the embeddings; `status` and `champion` as the verdict says; `ends` the data; `order` of the
         items, by default that of the seed: another order is another index of the same space;
         `params` of the run; `unscored`: share of the items without a verdict of drama; `rerank`: whether the second
-        stage answers unasked; `vote_file`: what its domains vote with for others that nothing is trained for.
+        stage answers unasked; `vote_file`: what its domains vote with for others that nothing is trained for;
+        `simple_file`: the same file, for a simple row and worked examples; without it, all is of an earlier version.
         """
         self.run, self.scratch, self.domains = run, scratch, tuple(domains)
         self.store = ArtifactStore(Storage(run), scratch / "cache")
@@ -91,14 +95,17 @@ class Bundle:
         self.put("patterns", None, self._save_patterns, {"catalog": made_of["catalog"]})
         judged = {"splits": {"item_holdout": split(), "pattern_holdout": split()}}
         run = {"skipped_domains": {}, "catalogue": "books", "preset": "tiny", "seed": 0}
+        if simple_file:
+            judged["splits"]["pattern_holdout"]["worked_examples"] = worked(self.catalog)
         report = {"run": run, "domains": dict.fromkeys(domains, judged)}
         self.put("report", None, lambda folder: write_json(folder / "report.json", report))
         self.put_verdict(status, champion)
         for domain in domains:
-            files = (sampler_file, vote_file)
+            files = (sampler_file, vote_file or simple_file)
             self.put("sampler", domain, lambda folder, d=domain, f=files: of_domain(*f, d, folder), made_of)
             if vote_file:
                 self.put("readout", domain, save_readout)
+            self.put("predictor", domain, save_geometry)
             self.put("cases", domain, lambda folder: save_cases(folder, seed))
             self.put("second_stage", domain, make_stage(seed, rerank, self.catalog).save, made_of)
             self.bind(domain)
@@ -252,6 +259,22 @@ def of_domain(sampler_file: Path, vote_file: Path | None, domain: str, folder: P
     onnx.save(model, folder / "sampler.onnx")
     if vote_file:
         shutil.copy(vote_file, folder)
+
+
+def save_geometry(folder: Path) -> None:
+    """Directions along two axes."""
+    axes = np.eye(DIMENSION, dtype=np.float32)
+    DomainGeometry(axes[0], axes[1], np.zeros(DIMENSION, np.float32), axes).save(folder / "geometry.npz")
+
+
+def worked(catalog: Catalog) -> dict[str, Any]:
+    """Worked examples as the evaluation writes them, of the first items."""
+    ids = catalog.item_ids.tolist()
+    lists = {"average": ids[14:17], "simple": ids[15:18], "served": ids[16:19]}
+    joint = {"average": 0.2, "simple": 0.4, "served": 0.6}
+    examples = [{"percentile": each, "seeds": ids[:14], "lists": lists, "joint": joint} for each in (25, 75)]
+    row = {"name": "Local feedback + rerank", "move": MOVE}
+    return {"patterns": 5, "k": 3, "simple_row": row, "examples": examples}
 
 
 def write_json(path: Path, content: Any) -> None:

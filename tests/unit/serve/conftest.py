@@ -30,9 +30,9 @@ def make_bundle(sampler_file, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def bundle(make_bundle):
+def bundle(make_bundle, vote_file):
     """For tests that change nothing in it."""
-    return make_bundle(("crime", "drama"))
+    return make_bundle(("crime", "drama"), simple_file=vote_file)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from modit.evaluate import names
 from modit.evaluate.task import Setting
 from modit.index.searchable import SearchableIndex
 from modit.inference.retrieval import Query, SearchResult, padded_seeds, search_together
+from modit.inference.simple_row import STARTS_OF_KNOWN
 from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
 from modit.metric.predictor import DensityPredictor, DomainGeometry
@@ -31,8 +32,6 @@ _WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.
 # From the one best seed of each case (shares below 1/m) to all of them, which is average pooling.
 _SHARES = (0.001, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 _NEGATIVE_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
-# Starts of a move beside the blends of a readout: what knowing the patterns gives without a model.
-_OF_KNOWN = ("known pattern", "mean + known pattern")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +100,7 @@ class SeedFeatures:
         blends = blends_of_seeds(seeds, mask, Geometry.of(self.domain.geometry)).numpy()
         found = {name: blends[:, place] for place, name in enumerate(BLENDS)}
         centres = np.stack([self.domain.patterns.centre_near(request.seeds) for request in self.requests])
-        return found | dict(zip(_OF_KNOWN, (unit(centres), unit(self.mean + centres)), strict=True))
+        return found | dict(zip(STARTS_OF_KNOWN, (unit(centres), unit(self.mean + centres)), strict=True))
 
     @cached_property
     def evidence(self) -> dict[str, np.ndarray]:
@@ -185,7 +184,10 @@ def _fixed(move: Move) -> Setting:
 
 def _with_known(moves: Sequence[Move]) -> list[Move]:
     """Moves from every blend, and from the known patterns in the place of the first one."""
-    return [*moves, *(move._replace(blend=blend) for blend in _OF_KNOWN for move in moves if move.blend == BLENDS[0])]
+    return [
+        *moves,
+        *(move._replace(blend=blend) for blend in STARTS_OF_KNOWN for move in moves if move.blend == BLENDS[0]),
+    ]
 
 
 RULES: dict[str, tuple[Rule, tuple[Setting, ...]]] = {

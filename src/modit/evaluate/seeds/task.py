@@ -20,6 +20,7 @@ from modit.evaluate.seeds.models import Generator, case_noise, fan_queries
 from modit.evaluate.seeds.seed_counts import counts_for, in_case_order, shuffled_seeds
 from modit.evaluate.seeds.slices import DEFINITIONS, FEW, FEW_SEEDS, NEW, NO_CHAMPION, SLICES, case_masks
 from modit.evaluate.seeds.verdict_counts import Informed, informed_by_parts, verdict_curve
+from modit.evaluate.seeds.worked_examples import worked_examples
 from modit.evaluate.task import CaseSet, Comparisons, Figure, Row, Scores, Slice
 from modit.inference.retrieval import Query, SearchResult, search_together
 from modit.metric.cases import Cases
@@ -184,7 +185,7 @@ class SeedsTask:
         results: Mapping[str, list[SearchResult]],
         resamples: int,
     ) -> dict[str, Any]:
-        """Examples with titles, the curves over verdicts and seeds, and Joint@K if seeds were counted as results."""
+        """Examples, the curves over verdicts and seeds, and Joint@K if seeds were counted as results."""
         truth, shown = cases.truth, (names.AVERAGE, names.POLICY)
         first = self._first_cases(truth)
         found = {name: result_rows(cases, results[name]) for name in shown}
@@ -193,6 +194,13 @@ class SeedsTask:
             "seeds": [int(truth.lengths.min()), int(np.median(truth.lengths)), int(truth.lengths.max())],
             "seeds_counted": {name: self._seeds_counted(cases, results[name]) for name in shown},
             "examples": titled_examples(self.context, truth, found, self.examples),
+            "worked_examples": worked_examples(
+                rows,
+                {name: result_rows(cases, each) for name, each in results.items()},
+                {name: self.decide(cases, each) for name, each in results.items()},
+                truth,
+                self.context.catalog.item_ids,
+            ),
             "verdict_counts": verdict_curve(self, cases, rows, self._parts, self.noise_seed, resamples),
             "seed_counts": self._seed_counts(split, first, rows, resamples),
             "seed_count_cases": len(first),

@@ -24,11 +24,15 @@ from modit.inference.runtime import OnnxSampler, QuerySampler, load_sampler
 from modit.inference.sampler_file import SAMPLER_FILE
 from modit.inference.search import SearchRetriever
 from modit.inference.second_stage import ServedSecondStage, served_second_stage
+from modit.inference.simple_row import MoveRetriever
+from modit.inference.vote_file import load_vote
 from modit.metric.calibration import probability
+from modit.metric.predictor import DomainGeometry
 from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import CANARIES_FILE, PARAMS_FILE, SPACE_FILE, Bundle, expect_part
 from modit.release.bundle.canaries import Canary, K, expect_answers, expect_lists, load_canaries, share_found
 from modit.release.bundle.embedding_space import Space
+from modit.release.bundle.examples import WorkedExamples
 from modit.release.bundle.judged_once import HOW
 from modit.release.documents import read_strictly
 from modit.release.kinds import (
@@ -153,6 +157,9 @@ class SeedsRelease(Release):
         space: Of the embeddings that it understands.
         depth: K of its run, the number of results that its lists were judged by.
         second_stage: Reranks its lists; None in a bundle of an earlier version.
+        examples: Held-out cases to show, or canary queries in their place; None where nothing is trained.
+        simple: The best simple row, asked in the place of the network; None in a bundle of an earlier version, and
+            where nothing is trained.
     """
 
     kind: ClassVar[ReleaseKind] = OF_SEEDS
@@ -162,6 +169,8 @@ class SeedsRelease(Release):
     space: Space
     depth: int
     second_stage: ServedSecondStage | None = None
+    examples: WorkedExamples | None = None
+    simple: MoveRetriever | None = None
 
     def probabilities(self, rows: np.ndarray) -> list[float] | None:
         """The probabilities that items have the attribute, in [0, 1], of rows [n]; None where nothing tells."""
@@ -276,6 +285,7 @@ def _load_seeds_release(opened: _Opened) -> SeedsRelease:
         _expect_found(share_found(canaries, retriever, items, source.label), opened.engine, source)
     else:
         expect_answers(canaries, retriever, items, source.label)
+    examples = WorkedExamples.load(own, canaries)
     served = served_second_stage(stage, retriever, items, source.domain) if stage else None
     sections = read_strictly(own / PARAMS_FILE)
     return SeedsRelease(
@@ -288,6 +298,8 @@ def _load_seeds_release(opened: _Opened) -> SeedsRelease:
         space=space,
         depth=RetrievalParams.model_validate(sections.get("retrieval", {})).depth(len(items)),
         second_stage=served,
+        examples=examples,
+        simple=_simple_row(opened, examples, retriever, items),
     )
 
 
@@ -296,6 +308,18 @@ def _expect_found(share: float, engine: EngineAddress, source: ReleaseSource) ->
     if share < _LEAST_FOUND:
         raise ArtifactError(f"{message}; allowed: at least {_LEAST_FOUND:.0%}. Raise its effort, or compare its items")
     _logger.info(message)
+
+
+def _simple_row(
+    opened: _Opened, examples: WorkedExamples, retriever: SamplerRetriever, items: Items
+) -> MoveRetriever | None:
+    choice, domain, patterns = examples.simple_row, opened.source.domain, retriever.patterns
+    if choice is None or patterns is None or "predictor" not in opened.folders:
+        return None
+    vote = load_vote(opened.folders["sampler"], threads=1)
+    geometry = DomainGeometry.load(opened.folders["predictor"] / "geometry.npz")
+    verdicts = retriever.verdicts or items.known_verdicts(domain)
+    return MoveRetriever.of(domain, choice.move, vote, geometry, retriever.index, patterns, verdicts)
 
 
 def _load_next_item_release(opened: _Opened) -> NextItemRelease:

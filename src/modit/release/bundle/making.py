@@ -18,6 +18,7 @@ from modit.metric.second_stage import SecondStage
 from modit.release.bundle.bundle import CANARIES_FILE, CARD_FILE, PARAMS_FILE, SPACE_FILE, Bundle, Part
 from modit.release.bundle.canaries import Canary, K, ask, save_canaries
 from modit.release.bundle.embedding_space import Space
+from modit.release.bundle.examples import WorkedExamples
 from modit.release.bundle.judged_once import HOW, exported_digests
 from modit.release.bundle.loading import load_domain_sampler
 from modit.release.bundle.model_card import card_judged_once, model_card
@@ -95,6 +96,9 @@ def make_bundle(folder: Path, made_of: Ingredients) -> Bundle:
     retriever = retriever_over(sampler, items, second_stage.patterns)
     save_canaries(_canaries(made_of.folders["cases"], retriever, items), folder / CANARIES_FILE)
     space.save(folder / SPACE_FILE)
+    evaluation = made_of.report["domains"][made_of.domain]
+    if examples := WorkedExamples.of_evaluation(evaluation, sampler.info.maximum_seeds):
+        examples.save(folder)
     run = made_of.report["run"]
     card = model_card(sampler.info, second_stage, run, judged, made_of.window, len(items))
     return _bound(folder, made_of, card, items.index.digest, space.version)
