@@ -101,7 +101,8 @@ def test_the_page_opens_on_worked_examples_and_each_shows_its_lists_as_they_were
 
 
 def test_a_bundle_of_an_earlier_version_opens_on_its_canary_queries_and_has_no_simple_row(make_bundle):
-    with running(lambda: [make_bundle().named("drama")]) as client:
+    bundle = make_bundle()
+    with running(lambda: [bundle.named("drama")]) as client:
         opened = client.get("/explore").text
         assert "Its bundle is of an earlier version" in opened and opened.count('<li class="example">') == 3
         link = html.unescape(re.search(r'<li class="example"><a href="([^"]*)"', opened)[1])

@@ -43,7 +43,7 @@ def test_a_version_says_in_the_words_of_its_verdict_why_it_was_rejected_and_ever
         "interval -0.2 to +0.8; needed: more than 1.5, and an interval above 0</li>"
     ) in rejected
     assert rejected.count("fails: ") == 1 and rejected.count("holds: ") > 10
-    assert "<h4>quality</h4>" in rejected and "<h4>servability</h4>" in rejected
+    assert "<h3>quality</h3>" in rejected and "<h3>servability</h3>" in rejected
     assert "<li>It was judged.</li>" in passed and "fails: " not in passed
 
 
