@@ -24,7 +24,7 @@ def add_monitor_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
 def _exporter(chosen: argparse.Namespace) -> int:
     if importlib.util.find_spec("prometheus_client") is None:
-        raise ConfigError("prometheus_client is not installed: pip install -c constraints.txt -e '.[monitor]'")
+        raise ConfigError("prometheus_client is not installed: pip install 'modit[monitor]'")
     from modit.monitor.exporter import serve
 
     serve(chosen.runs, chosen.host, chosen.port, chosen.newest)

@@ -85,7 +85,8 @@ def _serve(given: argparse.Namespace) -> int:
     features = chosen(given.features, FEATURES_VARIABLE)
     needed = ["fastapi", "jwt", "uvicorn", "prometheus_client", *(["feast"] if features else [])]
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
-        raise ConfigError(f"{', '.join(missing)} not installed: pip install -c constraints.txt '.[serve]'")
+        extras = "serve,features" if features else "serve"
+        raise ConfigError(f"{', '.join(missing)} not installed: pip install 'modit[{extras}]'")
     from modit.index.engines.collection import EngineAddress, open_collection
     from modit.serve.oidc import OidcSettings
     from modit.serve.run import serve

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-pytest.importorskip("feast", reason="needs the extra `serve`")
+pytest.importorskip("feast", reason="needs the extra `features`")
 
 from modit.features.tables import FeatureTable, Night
 from modit.release.bundle.embedding_space import Space
