@@ -149,10 +149,10 @@ def main() -> None:
     for text in given.address:
         with ExitStack() as stack:
             if text == "pgvector":
-                from tests.e2e.postgres import postgres, program_with_pgvector
+                from tests.e2e.postgres import postgres
 
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
-                server = stack.enter_context(postgres(Path(folder) / "server", program_with_pgvector))
+                server = stack.enter_context(postgres(Path(folder) / "server", pgvector=True))
                 text = server.replace("+psycopg2", "")
             joint = "&" if "?" in text else "?"
             address = EngineAddress.parse(f"{text}{joint}effort={given.effort}").at("bench")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from components.evaluate import HPPO_OUTPUTS
@@ -14,9 +14,10 @@ from modit.evaluate.records import read_records, read_rounds, read_variants, rou
 from modit.evaluate.seeds.both_scopes import evaluate_domain
 from modit.evaluate.seeds.context import EvaluationContext
 from modit.evaluate.seeds.rows import model_row, untrained_row
-from modit.evaluate.seeds.second_stage import second_stage_facts, served_list, served_row
+from modit.evaluate.seeds.second_stage import engine_row, second_stage_facts, served_list, served_row
 from modit.evaluate.seeds.task import SeedsTask
 from modit.evaluate.storage import read_json, save_evaluation, save_tables
+from modit.index.engines.staging import StagedCollection, staged_index
 from modit.metric.second_stage import SECOND_STAGE_FILE, SecondStage
 from modit.model.axes import Geometry
 from modit.model.readout import READOUT_FILE, readout_of_json
@@ -59,6 +60,11 @@ def run(context: StepContext) -> dict[str, object]:
         rows.append(model_row(variant.row, variant.folder / "model.pt", task, sampler, scale))
     stage = SecondStage.load(context.input("second_stage"), *domain.catalog.embeddings.shape)
     rows.append(served_row(rows[names.STAGES.index(names.POLICY)], stage, domain))
+    if staged := StagedCollection.load(folders["index"]):
+        ids, dimension = domain.catalog.item_ids, domain.catalog.dimension
+        engine = staged_index(staged, ids, dimension, domain.index.digest)
+        rows.append(engine_row(rows[names.STAGES.index(names.POLICY)], stage, domain, engine))
+        records |= {"engine": asdict(staged)}
     if readouts := context.started_from_by_domain("readout"):
         votes = [read_json(folder / READOUT_FILE) for folder in readouts.values()]
         rows.append(untrained_row(domain, votes, context.input("sampler")))

@@ -11,7 +11,7 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import RETRIEVAL_LABELS, Catalog
 from modit.data.hashing import bucket_of
 from modit.data.parquet import read_parquet
-from modit.index.item_index import ItemIndex
+from modit.index.engines.staging import load_searched
 from modit.metric.anchors import ANCHOR_LABELS, anchor_density, draw_anchors, label_anchors, logged_labels, write_labels
 from modit.metric.patterns import Patterns
 
@@ -26,7 +26,7 @@ def run(context: StepContext) -> dict[str, object]:
     that its answers cannot depend on which other anchors the same task asks about.
     """
     catalog = Catalog.load(context.input("catalog"))
-    index = ItemIndex.load(context.input("index"))
+    index = load_searched(context.input("index"))
     trainable = Patterns.load(context.input("patterns") / f"{context.domain}.npz").trainable
     k = context.params.retrieval.depth(len(catalog))
     logs, logged = context.input("catalog") / RETRIEVAL_LABELS, ANCHOR_LABELS.empty_table()

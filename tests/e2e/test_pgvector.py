@@ -10,11 +10,14 @@ import psycopg
 import pytest
 
 from modit.index.engines.collection import EngineAddress, EngineDownError, EngineError, open_collection
-from tests.e2e.postgres import postgres, program_with_pgvector
+from modit.index.engines.staging import StagedCollection, load_searched, stage
+from modit.index.params import IndexParams
+from tests.e2e.postgres import postgres
 from tests.engine_suite import *  # noqa: F403
 from tests.engine_suite import (
     DIMENSION,
     EMBEDDINGS,
+    IDS,
     QUERIES,
     batches,
     expect_equal,
@@ -33,7 +36,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Its address, without a collection."""
-    with postgres(tmp_path_factory.mktemp("pgvector") / "server", program_with_pgvector) as address:
+    with postgres(tmp_path_factory.mktemp("pgvector") / "server", pgvector=True) as address:
         yield address.replace("+psycopg2", "")
 
 
@@ -93,7 +96,7 @@ def test_of_many_items_the_approximate_index_is_what_answers(server):
 
 
 def test_a_server_that_comes_back_is_asked_again_and_one_that_is_down_is_said_to_be(tmp_path, flat):
-    with postgres(tmp_path / "server", program_with_pgvector) as place:
+    with postgres(tmp_path / "server", pgvector=True) as place:
         address = place.replace("+psycopg2", "") + "?collection=items"
         collection = stored(address)
         expect_equal(over(collection).search(QUERIES, 5), flat.search(QUERIES, 5))
@@ -119,7 +122,7 @@ def test_a_service_over_a_table_answers_as_over_the_bundle_until_the_server_is_d
     bundle = Bundle(str(tmp_path / "run"), tmp_path, sampler_file, ("crime", "drama"))
     named = [bundle.named("drama", 3), bundle.named("crime", 1)]
     with ExitStack() as stack:
-        with postgres(tmp_path / "server", program_with_pgvector) as place:
+        with postgres(tmp_path / "server", pgvector=True) as place:
             address = place.replace("+psycopg2", "").replace("modit@", "modit:s3cret@") + "?collection=goods"
             stored(address, bundle.catalog.item_ids, np.asarray(bundle.catalog.embeddings))
             plain = stack.enter_context(running(lambda: named, reload_seconds=60))
@@ -131,3 +134,15 @@ def test_a_service_over_a_table_answers_as_over_the_bundle_until_the_server_is_d
         assert answer.status_code == 503 and "does not answer" in answer.text
         assert "goods does not answer" in caplog.text and "s3cret" not in caplog.text + answer.text
         assert plain.post("/v1/retrieve", json=REQUESTS[0]).status_code == 200
+
+
+def test_a_catalogue_is_staged_beside_the_live_table_and_labels_come_from_there(server, tmp_path, flat):
+    live = stored(f"{server}?collection=nightly", IDS[:5], EMBEDDINGS[:5])
+    params = IndexParams(engine=f"{server}?collection=nightly", calibration_queries=20)
+    flat.save(tmp_path)
+    for _ in range(2):  # a step that is tried again
+        stage(flat, EMBEDDINGS, params, 0).save(tmp_path)
+    searched = load_searched(tmp_path)
+    assert (searched.kind, live.count(), StagedCollection.load(tmp_path).recall) == ("pgvector", 5, 1.0)
+    allowed = np.arange(len(IDS)) % 2 == 0
+    expect_equal(searched.search(QUERIES, 10, allowed), flat.search(QUERIES, 10, allowed))

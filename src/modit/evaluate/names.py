@@ -11,6 +11,8 @@ UNTRAINED = "Before training"
 AVERAGE, CHAMPION = "Average pooling", "Champion"
 # What callers get where nothing is said of it: HPPO's list, reranked where the second stage is on.
 SERVED = f"{POLICY} + rerank"
+# The same from the site's own engine, where the catalogue was staged into one.
+FROM_ENGINE = f"{SERVED}, from the engine"
 FIXED_MOVE, LOCAL_FEEDBACK = "Fixed move", "Local feedback"
 FILTER = "Filter on all verdicts"
 AGAINST_SFT, SFT_GAIN = f"{POLICY} - {SFT}", f"{SFT} - {PRETRAINED}"
@@ -18,6 +20,7 @@ AGAINST_CLASSICAL, AGAINST_VALIDATED = f"{POLICY} - best classical", f"{POLICY} 
 AGAINST_AVERAGE = f"{POLICY} - {AVERAGE}"
 SERVED_AGAINST_AVERAGE, AGAINST_CHAMPION = f"{SERVED} - {AVERAGE}", f"{SERVED} - {CHAMPION}"
 AGAINST_UNTRAINED = f"{POLICY} - {UNTRAINED}"
+ENGINE_COST = f"{FROM_ENGINE} - {SERVED}"
 AGAINST_TWO_STAGE = f"{SERVED} - best two-stage"
 
 

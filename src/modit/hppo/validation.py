@@ -16,7 +16,7 @@ from modit.core.memory import at_once
 from modit.core.seeds import derived_seed, stream
 from modit.data.catalog import Catalog
 from modit.data.splits import VALIDATIONS, ResultScope, Split
-from modit.index.item_index import ItemIndex
+from modit.index.engines.staging import load_searched
 from modit.index.searchable import SearchableIndex
 from modit.metric.cases import Cases, build_cases
 from modit.metric.evidence import KnownVerdicts
@@ -192,7 +192,7 @@ def load_validator(folders: Mapping[str, Path], domain: str, params: DeclaredPar
         visible=visible,
         cases={split: (cases.seeds, cases.patterns) for split, cases in stored.items()},
         geometry=DomainGeometry.load(folders["predictor"] / "geometry.npz"),
-        index=ItemIndex.load(folders["index"]),
+        index=load_searched(folders["index"]),
         sampler=params.sampler,
         k=visible_depth(params.retrieval.depth(len(catalog)), len(catalog), int(visible.sum())),
         known=patterns.trainable & catalog.scored(domain),

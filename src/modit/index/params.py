@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from modit.core.errors import ConfigError
 from modit.core.params import AtLeastZero, Positive, Section
+from modit.index.engines.collection import EngineAddress
 
 Kind = Literal["flat", "ivf", "ivf_sq8"]
 KINDS: tuple[Kind, ...] = ("flat", "ivf", "ivf_sq8")
@@ -30,6 +32,8 @@ class IndexParams(Section):
         memory_budget_bytes: an index that needs more is refused; 0 stands for 80% of the machine's memory.
         shards: number of files that the index is built and kept in; they are mapped instead of read. 0 takes as few as
             fit the memory budget.
+        engine: address of a collection of the site's own engine, without a password: the catalogue is staged into it,
+            too, as a generation beside it, and labels come from there; empty for none.
         threads: threads of training and adding; fixed, because the bytes of an inverted index may depend on it.
     """
 
@@ -43,7 +47,20 @@ class IndexParams(Section):
     max_probe_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     memory_budget_bytes: AtLeastZero = 0
     shards: Annotated[int, Field(ge=0, le=MOST_SHARDS)] = 1
+    engine: str = ""
     threads: Positive = 2
+
+    @field_validator("engine")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        if value:
+            try:
+                address = EngineAddress.parse(value)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+            if address.has_password:
+                raise ValueError("allowed: an address without a password; set PGPASSWORD or ~/.pgpass")
+        return value
 
     @field_validator("ivf_up_to")
     @classmethod

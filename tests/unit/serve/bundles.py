@@ -20,6 +20,7 @@ from modit.core.storage import Storage
 from modit.core.window import Days
 from modit.data.catalog import Catalog, Sequences
 from modit.features.store import service_name
+from modit.index.engines.staging import stage
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
 from modit.metric.cases import Cases
@@ -72,24 +73,26 @@ class Bundle:
         rerank: bool = False,
         vote_file: Path | None = None,
         simple_file: Path | None = None,
+        engine: str = "",
     ) -> None:
         """Args: `seed` of the embeddings; `status` and `champion` as the verdict says; `ends` the data; `order` of the
         items, by default that of the seed: another order is another index of the same space;
         `params` of the run; `unscored`: share of the items without a verdict of drama; `rerank`: whether the second
         stage answers unasked; `vote_file`: what its domains vote with for others that nothing is trained for;
-        `simple_file`: the same file, for a simple row and worked examples; without it, all is of an earlier version.
+        `simple_file`: the same file, for a simple row and worked examples; without it, all is of an earlier version;
+        `engine`: address of a collection beside which the catalogue is staged.
         """
         self.run, self.scratch, self.domains = run, scratch, tuple(domains)
         self.store = ArtifactStore(Storage(run), scratch / "cache")
         self.params = params or {}
         self.catalog = make_catalog(seed, seed if order is None else order, unscored, integer_ids)
         self.days = Days(date(2026, 1, 1), ends) if ends else None
-        config = IndexParams(kind="flat")
+        config = IndexParams(kind="flat", engine=engine)
         index = ItemIndex.build(self.catalog.embeddings, self.catalog.item_ids, config)
         self.index_digest = index.digest
         made_of = {
             "catalog": self.put("catalog", None, self.catalog.save).digest,
-            "index": self.put("index", None, index.save).digest,
+            "index": self.put("index", None, lambda folder: self._save_index(folder, index, config)).digest,
         }
         self.patterns = np.arange(ITEMS, dtype=np.int32) % 7
         self.put("patterns", None, self._save_patterns, {"catalog": made_of["catalog"]})
@@ -109,6 +112,11 @@ class Bundle:
             self.put("cases", domain, lambda folder: save_cases(folder, seed))
             self.put("second_stage", domain, make_stage(seed, rerank, self.catalog).save, made_of)
             self.bind(domain)
+
+    def _save_index(self, folder: Path, index: ItemIndex, params: IndexParams) -> None:
+        index.save(folder)
+        if params.engine:
+            stage(index, self.catalog.embeddings, params, 0).save(folder)
 
     def _save_patterns(self, folder: Path) -> None:
         nothing = np.zeros((7, DIMENSION), np.float32), np.zeros(7, np.int8), np.zeros(ITEMS, np.int8)

@@ -70,6 +70,22 @@ def test_an_engine_without_the_collection_or_with_other_vectors_answers_nothing_
             assert client.post("/v1/retrieve", json=REQUESTS[0]).status_code == 503
 
 
+def test_a_release_that_was_staged_is_answered_from_its_own_generation_while_the_next_one_is_staged(
+    client, make_bundle, tmp_path
+):
+    address = f"lance://{tmp_path}?collection=items"
+    staged_bundle = make_bundle(("drama",), engine=address)  # of the same items as that of `client`
+    with running(lambda: [staged_bundle.named("drama", 3)], engine=EngineAddress.parse(address)) as over_generation:
+        expect_equal_answers(over_generation, client, REQUESTS[0])
+        make_bundle(("drama",), seed=5, engine=address)
+        expect_equal_answers(over_generation, client, REQUESTS[0])
+    generation = open_collection(EngineAddress.parse(address).at(staged_bundle.index_digest[:16]))
+    generation.upsert([Batch(np.array(["new"]), staged_bundle.catalog.embeddings[:1])])
+    with running(lambda: [staged_bundle.named("drama")], ready=False, engine=EngineAddress.parse(address)) as other:
+        wait_until(lambda: "drama" in other.get("/readyz").json()["problems"])
+        assert "holds 301 items; allowed: the 300" in other.get("/readyz").json()["problems"]["drama"]
+
+
 def test_a_password_in_the_address_is_not_part_of_the_settings_that_are_shown():
     engine = EngineAddress.parse("postgresql://ann:s3cret@db/shop")
     assert "s3cret" not in repr(Settings("sqlite:////none", engine=engine))

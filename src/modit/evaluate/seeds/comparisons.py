@@ -30,6 +30,8 @@ def compared_rows(rows: Mapping[str, Row[Query]], scores: Mapping[str, Scores], 
         names.AGAINST_VALIDATED: (names.POLICY, on_validation),
     } | {names.against(name): (names.POLICY, name) for name in others}
     pairs[names.SERVED_AGAINST_AVERAGE] = (names.SERVED, names.AVERAGE)
+    if names.FROM_ENGINE in rows:
+        pairs[names.ENGINE_COST] = (names.FROM_ENGINE, names.SERVED)
     if names.CHAMPION in rows:
         pairs[names.AGAINST_CHAMPION] = (names.SERVED, names.CHAMPION)
     best = {"test": on_test, "validation": on_validation}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from modit.data.splits import Split
 from modit.evaluate import names
 from modit.evaluate.evaluation import Tuned
 from modit.evaluate.seeds.context import EvaluationContext
+from modit.evaluate.seeds.models import Generator
 from modit.evaluate.task import Row
+from modit.index.searchable import SearchableIndex
 from modit.inference.rerank import GoodnessValues, RerankRetriever
 from modit.inference.retrieval import Query, Retriever
 from modit.metric.calibration import Calibration, reliability
@@ -35,6 +38,22 @@ def served_row(policy: Row[Query], stage: SecondStage, context: EvaluationContex
             "calibration": Calibration(**stage.facts["calibration"]),
         },
     )
+
+
+def engine_row(
+    policy: Row[Query], stage: SecondStage, context: EvaluationContext, index: SearchableIndex
+) -> Row[Query]:
+    """The served row with its lists from another index, such as that of the site's engine: what recall costs.
+
+    Args:
+        policy: The row HPPO, whose retriever is a torch model.
+        stage: Of the domain.
+        context: The domain.
+        index: Searched in place of the context's, which is exact or nearly so.
+    """
+    assert isinstance(policy.retriever, Generator)
+    from_engine = replace(policy, retriever=replace(policy.retriever, index=index))
+    return replace(served_row(from_engine, stage, context), name=names.FROM_ENGINE)
 
 
 def served_list(first: Retriever[Query], stage: SecondStage, context: EvaluationContext) -> RerankRetriever:

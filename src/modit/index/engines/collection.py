@@ -104,6 +104,11 @@ class EngineAddress:
         """The address of a generation: a collection of its own beside this one, with columns that modit names."""
         return replace(self, collection=f"{self.collection}_{generation}", id="item_id", vector="embedding")
 
+    @property
+    def has_password(self) -> bool:
+        """Whether the address holds one."""
+        return _PASSWORD.search(self.place) is not None or "password=" in self.place
+
     def __str__(self) -> str:
         return f"{self.shown}?collection={self.collection}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -16,6 +16,7 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.index.engines.collection import EngineAddress
+from modit.index.engines.staging import ENGINE_FILE, StagedCollection
 from modit.index.params import RetrievalParams
 from modit.inference.items import Items, ItemTable, load_items, load_items_of_engine
 from modit.inference.next_item import NextItemRetriever
@@ -211,7 +212,8 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = (), engine: 
     Args:
         source: Of a model version.
         others: Loaded releases; the index and catalogue of one that has the same digests are shared.
-        engine: Where seeds' lists are searched in place of the bundle's index: a collection of the site.
+        engine: Where seeds' lists are searched in place of the bundle's index: a collection of the site, or the
+            generation beside it that the bundle's index was staged into.
 
     Raises:
         ArtifactError: Something is missing, damaged, edited, or not what the version was registered with; it is named.
@@ -226,7 +228,27 @@ def load_release(source: ReleaseSource, others: Iterable[Release] = (), engine: 
         left_out = {*(_SHARED if shared else ()), *(("index",) if engine else ())}
         left_out |= {name for name in source.kind.optional if name not in bundle.parts}
         folders = {name: expect_part(store, bundle.parts[name]) for name in source.kind.parts if name not in left_out}
-        return _LOADERS[source.kind.retriever](_Opened(source, bundle, own, folders, shared, engine))
+        searched = _searched(store, bundle, engine)
+        return _LOADERS[source.kind.retriever](_Opened(source, bundle, own, folders, shared, searched))
+
+
+class _Searched(NamedTuple):
+    """A collection that is searched, and whether it holds the catalogue's items and no others, as a generation does."""
+
+    address: EngineAddress
+    complete: bool
+
+
+def _searched(store: ArtifactStore, bundle: Bundle, engine: EngineAddress | None) -> _Searched | None:
+    part = bundle.parts.get("index")
+    if engine is None or part is None:
+        return None
+    if ENGINE_FILE not in part.files:
+        return _Searched(engine, complete=False)
+    folder = expect_part(store, replace(part, files={ENGINE_FILE: part.files[ENGINE_FILE]}))
+    staged = StagedCollection.load(folder)
+    assert staged is not None
+    return _Searched(replace(engine.at(staged.generation), effort=staged.effort), complete=True)
 
 
 def open_bundle(store: ArtifactStore, source: ReleaseSource) -> tuple[Path, Bundle]:
@@ -262,7 +284,7 @@ class _Opened:
     own: Path
     folders: Mapping[str, Path]
     shared: Items | None
-    engine: EngineAddress | None
+    engine: _Searched | None
 
 
 def _load_seeds_release(opened: _Opened) -> SeedsRelease:
@@ -272,7 +294,7 @@ def _load_seeds_release(opened: _Opened) -> SeedsRelease:
     if opened.shared:
         items = opened.shared
     elif opened.engine:
-        items = load_items_of_engine(opened.engine, False, folders[CATALOG], digests)
+        items = load_items_of_engine(*opened.engine, folders[CATALOG], digests)
     else:
         items = load_items(folders["index"], folders[CATALOG], digests)
     space = _expect_space(own, sampler, items, source)
@@ -282,7 +304,7 @@ def _load_seeds_release(opened: _Opened) -> SeedsRelease:
     retriever = retriever_over(sampler, items, stage.patterns if stage else None)
     canaries = load_canaries(own / CANARIES_FILE, Canary)
     if opened.engine:
-        _expect_found(share_found(canaries, retriever, items, source.label), opened.engine, source)
+        _expect_found(share_found(canaries, retriever, items, source.label), opened.engine.address, source)
     else:
         expect_answers(canaries, retriever, items, source.label)
     examples = WorkedExamples.load(own, canaries)

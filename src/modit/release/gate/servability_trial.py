@@ -16,6 +16,7 @@ import numpy as np
 
 from modit.core.errors import ArtifactError, ModitError
 from modit.core.storage import sha256_of_file
+from modit.index.engines.staging import StagedCollection, staged_index
 from modit.inference.answers import Answer, equal_share, load_answers
 from modit.inference.items import Items, load_items
 from modit.inference.retrieval import Query, Retriever, SamplerRetriever, retriever_over
@@ -58,7 +59,8 @@ def try_sampler(folders: Mapping[str, Path], digests: Mapping[str, str], order: 
         asked, in words, and `torch`: whether torch was imported.
 
     Raises:
-        ModitError: The candidate does not load, or does not answer.
+        ModitError: The candidate does not load, or does not answer; or a generation that its index was staged into
+            is no longer in the engine as it was.
     """
     file = folders["sampler"] / SAMPLER_FILE
     of_stage = folders["second_stage"] / SECOND_STAGE_FILE
@@ -66,6 +68,8 @@ def try_sampler(folders: Mapping[str, Path], digests: Mapping[str, str], order: 
     _expect_file(of_stage, "second_stage_digest", digests)
     sampler = load_sampler(file, threads=1)
     items = load_items(folders["index"], folders["catalog"], (digests["index_digest"], ""))
+    if staged := StagedCollection.load(folders["index"]):
+        staged_index(staged, items.index.item_ids, items.embeddings.shape[1], digests["index_digest"])
     stage = SecondStage.load(folders["second_stage"], *items.embeddings.shape)
     # The stored answers are those of the exported graph, before what is known of the patterns moves a query.
     plain, stored = retriever_over(sampler, items), load_answers(folders["sampler"])

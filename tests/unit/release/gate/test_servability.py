@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 from modit.core.storage import sha256_of_file
+from modit.data.catalog import Catalog
 from modit.export.parity import TorchSampler
+from modit.index.engines.collection import open_collection
+from modit.index.engines.staging import stage
 from modit.index.item_index import ItemIndex
+from modit.index.params import IndexParams
 from modit.inference.answers import Answer, equal_share, load_answers, save_answers
 from modit.inference.retrieval import Query, SamplerRetriever
 from modit.metric.evidence import KnownVerdicts
@@ -90,6 +94,19 @@ def test_a_missing_file_is_refused_by_name(bundle, tmp_path):
     folders, digests = bundle
     found = try_in_fresh_process(folders | {"sampler": tmp_path}, digests, tmp_path, PARAMS)
     assert f"{tmp_path}/sampler.onnx: missing" in found["refused"]
+
+
+def test_a_generation_of_an_engine_is_pinned_and_one_that_is_gone_is_refused_by_name(bundle, tmp_path):
+    folders, digests = bundle
+    index, catalog = tmp_path / "index", Catalog.load(folders["catalog"])
+    shutil.copytree(folders["index"], index)
+    params = IndexParams(engine=f"lance://{tmp_path}/engine?collection=items")
+    staged = stage(ItemIndex.load(index), catalog.embeddings, params, 0)
+    staged.save(index)
+    assert "refused" not in try_in_fresh_process(folders | {"index": index}, digests, tmp_path, PARAMS)
+    open_collection(staged.place).drop()
+    refused = try_in_fresh_process(folders | {"index": index}, digests, tmp_path, PARAMS)["refused"]
+    assert f"items_{digests['index_digest'][:16]}: there is no such collection" in refused
 
 
 def test_a_process_that_dies_is_no_pass(bundle, tmp_path, monkeypatch):
