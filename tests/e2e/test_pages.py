@@ -64,7 +64,7 @@ def test_a_person_searches_and_adds_seeds_by_keyboard_alone_and_without_a_script
             browser.wait_for_url(re.compile(f"(seed=.*){{{seeds}}}"))
         browser.get_by_text("Options", exact=True).focus()
         browser.keyboard.press("Enter")
-        browser.get_by_label("Results").fill("6")
+        browser.get_by_role("spinbutton", name="Results").fill("6")
         browser.keyboard.press("Enter")
         browser.wait_for_url("**k=6**")
         for name in LISTS:
