@@ -25,8 +25,14 @@ def wheel(tmp_path_factory) -> Path:
     return found
 
 
+def without_checkout() -> dict[str, str]:
+    """The environment variables, without those by which programs would find this checkout or its registry."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
+
+
 def pip(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True, cwd=ROOT)
+    command = [sys.executable, "-m", "pip", "--quiet", *arguments]
+    subprocess.run(command, check=True, cwd=ROOT, env=without_checkout())
 
 
 def install(folder: Path, requirement: str) -> Path:
@@ -43,8 +49,8 @@ def megabytes(programs: Path) -> float:
 def run(command: list[str | Path], folder: Path, *, fails: bool = False) -> str:
     """What a command prints, in a folder of its own and without this checkout."""
     own = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
-    done = subprocess.run(command, cwd=folder, env=clean | own, capture_output=True, text=True, check=False)
+    environment = without_checkout() | own
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode != 0) == fails, done.stderr
     return done.stderr if fails else done.stdout
 
