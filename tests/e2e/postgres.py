@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.standalone import free_port
 
-START = 60  # seconds
+START = 180  # seconds; a busy machine copies and starts slowly
 _PROGRAMS = ("initdb", "postgres", "pg_isready")
 
 
