@@ -8,7 +8,7 @@ DEVELOP := $(VENV)/.develop
 # Versions of a lock as they are, without resolving: by uv, or by pip where only that knows the machine's index. Torch
 # comes by pip, from where that finds its build.
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(1) || $(PIP) --no-deps $(1)
+INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps $(1) || $(PIP) --no-deps $(1)
 
 # What `make run` works on. CATALOG: a folder in the input contract; the demo world is generated without it.
 CATALOG ?=
