@@ -123,7 +123,7 @@ def test_what_is_missing_says_why(page):
     html, content = page
     sampler, ids = member(content, "MO-DiT"), member(content, "Semantic IDs")
     assert sampler["quality"] == [{"missing": "the run has no artifact evaluation"}]
-    assert sampler["training_seconds"] == {"missing": "the run has no artifact predictor"}
+    assert sampler["training_seconds"] == {"missing": "the manifest of predictor is of a version that noted no times"}
     assert sampler["parameters"] == {"missing": "the run has no artifact hppo_4"}
     assert ids["p50_ms"] == {"missing": "the run has no artifact next_item_servability"}
     assert html.count("not known: the run has no artifact evaluation") == 1

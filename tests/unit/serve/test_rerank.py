@@ -171,7 +171,7 @@ def test_explore_shows_probabilities_and_whether_the_list_was_reranked(client, b
     assert "reranked by how likely items have the attribute and lie in the pattern" in page.text
     assert 'title="probability of the attribute"' in page.text
     off = client.get(f"/explore?domain=drama&{seeds}&k=20&rerank=off").text
-    assert "reranked by how likely" not in off and '<option value="off" selected>' in off
+    assert ", reranked by how likely" not in off and '<option value="off" selected>' in off
     refused = client.get(f"/explore?domain=drama&{seeds}&rerank=perhaps")
     assert refused.status_code == 422 and "The rerank cannot be" in refused.text
 
