@@ -38,7 +38,11 @@ def pip(*arguments: str) -> None:
 def install(folder: Path, requirement: str) -> Path:
     """An environment with a requirement and what it needs, and the folder of its programs."""
     venv.create(folder, with_pip=False)
-    pip("--python", str(folder / "bin" / "python"), "install", "-c", "constraints.txt", requirement)
+    python = str(folder / "bin" / "python")
+    if "[train]" in requirement:  # uv would fetch the build with CUDA
+        pip("--python", python, "install", "-c", "constraints.txt", "torch")
+    uv = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--python", python]
+    subprocess.run([*uv, "-c", "constraints.txt", requirement], check=True, cwd=ROOT, env=without_checkout())
     return folder / "bin"
 
 
