@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -29,6 +30,8 @@ from modit.core.machine import threads_of_a_task, usable_cores
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Seconds: the longest that the execution API may take to answer, and between two looks at what tasks say.
 API_START, LOOK = 300.0, 0.3
+# What Airflow logs when the run is over, and the seconds that its executor then has to shut down.
+MARKED, SHUT_DOWN = re.compile(r"Marking run <DagRun .*> (successful|failed)"), 10.0
 
 
 def airflow_environment(runs: Path) -> dict[str, str]:
@@ -100,11 +103,17 @@ def run_dag(job: str, conf: dict[str, Any], environment: dict[str, str], progres
         command = ["dags", "test", job, "--use-executor", "--conf", json.dumps(conf)]
         with _airflow(command, settings, whole) as process:
             said = TaskLogs(logs, job, before)
-            while process.poll() is None:
+            ended: float | None = None
+            while process.poll() is None and (ended is None or time.monotonic() < ended + SHUT_DOWN):
                 time.sleep(LOOK)
                 said.tell(progress)
+                if ended is None and MARKED.search(log.read_text(encoding="utf-8", errors="replace")):
+                    ended = time.monotonic()
             said.tell(progress)
             progress.end()
+            if process.returncode is None:  # Airflow 3.3's LocalExecutor may wait forever for workers that have no task
+                (state,) = MARKED.findall(log.read_text(encoding="utf-8", errors="replace"))[-1:]
+                return int(state != "successful"), log
             return process.returncode, log
 
 
