@@ -103,18 +103,38 @@ def run_dag(job: str, conf: dict[str, Any], environment: dict[str, str], progres
         command = ["dags", "test", job, "--use-executor", "--conf", json.dumps(conf)]
         with _airflow(command, settings, whole) as process:
             said = TaskLogs(logs, job, before)
-            ended: float | None = None
-            while process.poll() is None and (ended is None or time.monotonic() < ended + SHUT_DOWN):
+            end = _End(log)
+            while process.poll() is None and not end.overdue():
                 time.sleep(LOOK)
                 said.tell(progress)
-                if ended is None and MARKED.search(log.read_text(encoding="utf-8", errors="replace")):
-                    ended = time.monotonic()
             said.tell(progress)
             progress.end()
-            if process.returncode is None:  # Airflow 3.3's LocalExecutor may wait forever for workers that have no task
-                (state,) = MARKED.findall(log.read_text(encoding="utf-8", errors="replace"))[-1:]
-                return int(state != "successful"), log
-            return process.returncode, log
+            return int(end.state != "successful") if process.returncode is None else process.returncode, log
+
+
+class _End:
+    """How Airflow marked a run, as its log says.
+
+    Airflow 3.3's LocalExecutor has been seen to wait for ever for its idle workers, after the run was marked.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log, self._read, self._tail = log, 0, ""
+        self._since = 0.0
+        self.state: str | None = None
+
+    def overdue(self) -> bool:
+        """Whether the executor has had its time to shut down since the run was marked."""
+        if self.state is None:
+            with self._log.open("rb") as lines:
+                lines.seek(self._read)
+                new = lines.read()
+            self._read += len(new)
+            text = self._tail + new.decode(errors="replace")
+            self._tail = text[text.rfind("\n") + 1 :]
+            if found := MARKED.search(text):
+                self.state, self._since = found[1], time.monotonic()
+        return self.state is not None and time.monotonic() > self._since + SHUT_DOWN
 
 
 class TaskLogs:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dags import launch
+from dags import launch, local_airflow
 from dags.launch import main, run_name, show_ends
 from dags.local_airflow import TaskLogs, airflow_environment
 from dags.progress import Progress, took
@@ -185,3 +185,16 @@ def test_a_pipeline_without_a_verdict_ends_with_the_places_of_its_artifacts(tmp_
         (tmp_path / name).mkdir()
     assert show_ends(str(tmp_path), Pipeline("p", ("one", "two"), "A toy.")) == status
     assert capsys.readouterr().out.splitlines() == [f"{name}: {tmp_path / name}" for name in made]
+
+
+@pytest.mark.parametrize("state", ["successful", "failed"])
+def test_an_executor_that_does_not_shut_down_is_overdue_once_airflow_has_marked_the_run(tmp_path, monkeypatch, state):
+    log = tmp_path / "run.log"
+    log.write_text("starting\nMarking run <DagRun j @ 2026: a, state:running> ")
+    end = local_airflow._End(log)
+    assert not end.overdue() and end.state is None
+    with log.open("a") as more:
+        more.write(f"{state} [airflow]\n")
+    assert not end.overdue() and end.state == state
+    monkeypatch.setattr(local_airflow, "SHUT_DOWN", -1.0)
+    assert end.overdue()
