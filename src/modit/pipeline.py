@@ -20,6 +20,7 @@ from modit.core.errors import InsufficientDataError
 from modit.core.names import SKIPPED_NO_DATA
 from modit.core.params import merged, nested
 from modit.core.runner import StepRunner
+from modit.core.step import Step
 from modit.local import AnyRetriever, load
 from modit.steps import find_steps
 
@@ -91,10 +92,8 @@ def train(
     """
     registry, params = find_steps()
     folder = Path(run).resolve()
-    if isinstance(catalogue, pd.DataFrame):
-        catalogue = _written(catalogue, folder.with_name(f"{folder.name}-catalogue"))
     conf = {
-        "catalogue": str(catalogue),
+        "catalogue": _address(catalogue, folder),
         "domains": "all" if domains is None else list(domains),
         "seed": seed,
         "preset": preset,
@@ -105,7 +104,11 @@ def train(
     runner = StepRunner(
         registry, str(folder), params, {name: value for name, value in conf.items() if value is not None}
     )
-    steps = registry.of(pipeline).steps
+    _run_all(runner, registry.of(pipeline).steps, progress)
+    return TrainedRun(folder, tuple(runner.domains()))
+
+
+def _run_all(runner: StepRunner, steps: Sequence[Step], progress: bool) -> None:
     with tqdm(desc="modit.train", unit="step", disable=not progress) as bar:
         for number, step in enumerate(steps):
             later = sum(len(runner.domains()) or 1 if each.per_domain else 1 for each in steps[number + 1 :])
@@ -116,8 +119,7 @@ def train(
                 result = runner.execute(step.name, domain)
                 bar.update()
                 if result.outcome == SKIPPED_NO_DATA:
-                    raise InsufficientDataError(f"{folder}: {result.reason}")
-    return TrainedRun(folder, tuple(runner.domains()))
+                    raise InsufficientDataError(f"{runner.run.uri}: {result.reason}")
 
 
 def _without_versioning() -> dict[str, Any]:
@@ -125,8 +127,13 @@ def _without_versioning() -> dict[str, Any]:
     return {} if importlib.util.find_spec("dvc") else {"snapshot": {"enabled": False}}
 
 
-def _written(items: pd.DataFrame, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    embeddings = [list(map(float, each)) for each in items["embedding"]]
-    items.assign(embedding=embeddings).to_parquet(folder / "items.parquet", index=False)
-    return folder
+def _address(catalogue: str | Path | pd.DataFrame, run: Path) -> str:
+    """The address of a catalogue, wherever a later call is made from; a table is written beside the run."""
+    if isinstance(catalogue, pd.DataFrame):
+        folder = run.with_name(f"{run.name}-catalogue")
+        folder.mkdir(parents=True, exist_ok=True)
+        if "embedding" in catalogue:  # arrays, which Parquet does not take
+            catalogue = catalogue.assign(embedding=[list(map(float, each)) for each in catalogue["embedding"]])
+        catalogue.to_parquet(folder / "items.parquet", index=False)
+        return str(folder)
+    return str(catalogue) if "://" in str(catalogue) else str(Path(catalogue).resolve())

@@ -173,3 +173,8 @@ def open_collection(address: EngineAddress) -> Collection:
         message = f"{error.name} is not installed: pip install -c constraints.txt '.[{extra}]'"
         raise ConfigError(message) from error
     return adapter(address)
+
+
+def first_line(error: Exception) -> str:
+    """What a client said, without the hints and statements that follow."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

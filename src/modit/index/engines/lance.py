@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lancedb.index import IvfFlat
 
-from modit.index.engines.collection import Batch, EngineAddress, EngineDownError, EngineError, Hits
+from modit.index.engines.collection import Batch, EngineAddress, EngineDownError, EngineError, Hits, first_line
 
 # Distance of an index -> inner product of unit vectors. LanceDB's "l2" is squared.
 _SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -158,9 +158,9 @@ class LanceCollection:
         try:
             yield
         except OSError as error:
-            raise EngineDownError(f"{self.address} cannot be read: {_first_line(error)}") from error
+            raise EngineDownError(f"{self.address} cannot be read: {first_line(error)}") from error
         except (ValueError, RuntimeError, NotImplementedError) as error:
-            raise EngineError(f"{self.address}: {_first_line(error)}") from error
+            raise EngineError(f"{self.address}: {first_line(error)}") from error
 
 
 def _as_arrow(batch: Batch, layout: pa.Schema) -> pa.RecordBatch:
@@ -171,7 +171,3 @@ def _as_arrow(batch: Batch, layout: pa.Schema) -> pa.RecordBatch:
         pa.FixedSizeListArray.from_arrays(flat, batch.vectors.shape[1]),
     )
     return pa.RecordBatch.from_arrays([columns[0], columns[1].cast(vectors.type)], schema=layout)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,7 +15,7 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
-from modit.index.engines.collection import Batch, EngineAddress, EngineDownError, EngineError, Hits
+from modit.index.engines.collection import Batch, EngineAddress, EngineDownError, EngineError, Hits, first_line
 
 T = TypeVar("T")
 # Operator class of an index, without its type -> operator, and the inner product of unit vectors by the distance.
@@ -221,14 +221,10 @@ class PgvectorCollection:
         try:
             yield
         except psycopg.OperationalError as error:
-            raise EngineDownError(f"{self.address} does not answer: {_first_line(error)}") from error
+            raise EngineDownError(f"{self.address} does not answer: {first_line(error)}") from error
         except psycopg.Error as error:
-            raise EngineError(f"{self.address}: {_first_line(error)}") from error
+            raise EngineError(f"{self.address}: {first_line(error)}") from error
 
 
 def _array(vector: Vector | np.ndarray) -> np.ndarray:
     return np.asarray(vector.to_numpy() if isinstance(vector, Vector) else vector, np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
