@@ -249,7 +249,7 @@ def architecture() -> Drawing:
         x = 156 + number * (width + 10.4)
         figure.text(x + width / 2, 168, heading, size=11, colour=SOFT)
         boxes = [
-            figure.box(Box(x, top + 56 * row, width, 46, name + " *" * (name in per_domain), (what,)))
+            figure.box(Box(x, top + 56 * row, width, 46, name + "*" * (name in per_domain), (what,)))
             for row, (name, what) in enumerate(steps)
         ]
         columns.append(boxes)
@@ -322,7 +322,7 @@ def night() -> Drawing:
     )
     ends = (
         (check, 126, "nothing new", ("later tasks are skipped:", "SKIPPED_NO_DATA")),
-        (check, 290, "refused", ("a rule was broken: a notice,", "nothing is published")),
+        (check, 290, "refused", ("a rule is broken: notice,", "nothing is published")),
         (train, 454, "a domain fails", ("the others are judged,", "it can be retried")),
         (judge, 618, "FAIL", ("registered as rejected,", "with its reasons")),
         (review, 850, "no answer", ("timeout; may still", "be approved later")),
