@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,13 @@ def model_server(model, registry, log):
         "-p",
         str(port),
     ]
-    environment = {"PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": registry, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    # MLflow starts `uvicorn` by its name, as in an environment that is activated.
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+        "MLFLOW_TRACKING_URI": registry,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     with log.open("w") as file:
         process = subprocess.Popen(
             command, env=os.environ | environment, stdout=file, stderr=file, start_new_session=True
@@ -57,8 +64,9 @@ def model_server(model, registry, log):
                 time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+        if process.poll() is None:
+            os.killpg(process.pid, 15)
+            process.wait(30)
 
 
 def test_a_server_of_mlflow_answers_what_the_service_answers(sampler_file, tmp_path):
