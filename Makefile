@@ -12,7 +12,8 @@ INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pytho
 
 # What `make run` works on. CATALOG: a folder in the input contract; the demo world is generated without it.
 CATALOG ?=
-PRESET ?= small
+# The demo is to be seen soon; a catalogue of your own gets a model that is worth serving.
+PRESET ?= $(if $(CATALOG),small,quick)
 SEED ?= 0
 DOMAINS ?= all
 # Days START:END of dated logs, the end not included; empty: everything.
@@ -37,7 +38,7 @@ CUDA ?=
 
 help: ## what there is
 	@grep -hE '^[a-z0-9./-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
-	@echo "make run takes CATALOG=path PRESET=tiny|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name PIPELINE=retrain OVERRIDES='{...}'"
+	@echo "make run takes CATALOG=path PRESET=tiny|quick|small|base|paper SEED=0 DOMAINS=all|a,b WINDOW=start:end RUNS=folder RUN=name PIPELINE=retrain OVERRIDES='{...}'"
 	@echo "make demo-nights takes RUNS=folder NIGHTS=1..6"
 
 setup: $(READY) ## the environment in .venv that a run needs

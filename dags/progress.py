@@ -21,6 +21,8 @@ LOG_LINE = re.compile(r"^\d\d:\d\d:\d\d \w+ [\w.]+: ")
 REFUSED, UPSTREAM_FAILED = 3, 5
 # What is shown of the log of a task that crashed.
 LAST_LINES = 5
+# Share of a run's effort that must have run before what is left is estimated.
+ENOUGH = 0.1
 
 
 @dataclass
@@ -54,11 +56,15 @@ class Progress:
             out: where lines about tasks go. A terminal also shows what a running task logs, in one line.
             err: where failures go.
             clock: seconds that only grow.
-            steps: of the pipeline, to say how many of its tasks have ended; empty: that is not said.
+            steps: of the pipeline, to say how many of its tasks have ended and about how long the others take; empty:
+                that is not said.
         """
-        self.out, self.err, self.clock, self._steps = out, err, clock, tuple(steps)
+        self.out, self.err, self.clock = out, err, clock
+        self._steps = {step.name: step for step in steps}
         self._running: dict[str, Running] = {}
+        self._started: float | None = None
         self._ended = 0
+        self._effort_ended = self._effort_ran = 0.0
         self._domains: int | None = None
 
     def read(self, source: str, message: str) -> None:
@@ -72,6 +78,7 @@ class Progress:
         task = self._running.get(source)
         if message.startswith(STARTED):
             name = task_of(message.removeprefix(STARTED))
+            self._started = self.clock() if self._started is None else self._started
             self._running[source] = Running(name, self.clock(), [])
             self._show_now(self._running[source], "")
         elif task is None:
@@ -109,17 +116,35 @@ class Progress:
 
     def _line(self, task: Running, status: str) -> None:
         self._ended += 1
+        step = self._steps.get(task.name.split()[0])
+        effort = step.effort if step else 0.0
+        self._effort_ended += effort
+        self._effort_ran += effort if status == "ran" else 0.0
         clear = "\r\x1b[K" if self.out.isatty() else ""
-        line = f"{self._count()}  {task.name:<36} {status:<8} {took(self.clock() - task.started)}"
-        print(f"{clear}{line}", file=self.out, flush=True)
+        line = f"{self._count()}  {task.name:<36} {status:<8} {took(self.clock() - task.started):<12}{self._left()}"
+        print(f"{clear}{line.rstrip()}", file=self.out, flush=True)
 
     def _count(self) -> str:
         """How many tasks have ended, and of how many as soon as the domains are known."""
         if not self._steps:
             return ""
-        alone = sum(not step.per_domain for step in self._steps)
-        whole = "?" if self._domains is None else str(alone + self._domains * (len(self._steps) - alone))
+        whole = "?" if self._domains is None else str(sum(self._tasks(step) for step in self._steps.values()))
         return f"{self._ended:>3}/{whole}"
+
+    def _left(self) -> str:
+        """About how long the other tasks take, if they need as long for their effort as those that ran."""
+        if self._domains is None or self._started is None:
+            return ""
+        whole = sum(step.effort * self._tasks(step) for step in self._steps.values())
+        left = whole - self._effort_ended
+        if self._effort_ran < ENOUGH * whole or left <= 0:
+            return ""
+        minutes = (self.clock() - self._started) * left / self._effort_ran / 60
+        return f"about {minutes:.0f} min left" if minutes >= 1.5 else "about a minute left"
+
+    def _tasks(self, step: Step) -> int:
+        """How many tasks a step has once the domains are known."""
+        return (self._domains or 0) if step.per_domain else 1
 
     def _show_now(self, task: Running, message: str) -> None:
         if self.out.isatty():

@@ -12,5 +12,6 @@ STEP = Step(
     image="train",
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
     timeout_minutes=480,
+    effort=40,
     new_domain="taken",
 )

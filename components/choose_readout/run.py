@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 from components.choose_readout import MODEL
@@ -17,8 +18,8 @@ from modit.training.checkpoint import load_model
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
-# Parts that what training sees is dealt into, and cases of each kind of validation in each.
-FOLDS, FOLD_CASES = 4, 60
+# Parts that what training sees is dealt into; each has this share of the cases that a kind of validation has.
+FOLDS, FOLD_SHARE = 4, 0.2
 
 
 def run(context: StepContext) -> dict[str, object]:
@@ -27,8 +28,9 @@ def run(context: StepContext) -> dict[str, object]:
     validator = load_validator(folders, context.domain, context.params)
     folder = context.input(MODEL)
     seed = derived_seed(context.seed, "choose_readout", context.domain)
-    catalog, patterns = Catalog.load(folders["catalog"]), validator.patterns
-    folds = fold_validators(catalog, patterns, context.domain, validator.index, context.params, FOLDS, FOLD_CASES, seed)
+    catalog, patterns, params = Catalog.load(folders["catalog"]), validator.patterns, context.params
+    cases = math.ceil(FOLD_SHARE * params.build_trajectories.validation_cases)
+    folds = fold_validators(catalog, patterns, context.domain, validator.index, params, FOLDS, cases, seed)
     choice = choose_readout(load_model(folder / MODEL_FILE), serving_guidance(folder), validator, folds)
     text = json.dumps(choice.as_json(), indent=1, sort_keys=True) + "\n"
     (context.output("readout") / READOUT_FILE).write_text(text, encoding="utf-8")

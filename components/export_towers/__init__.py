@@ -13,4 +13,5 @@ STEP = Step(
     image="release",
     resources=Resources(cpus=2, memory_gb=8),
     timeout_minutes=120,
+    effort=5,
 )

@@ -19,6 +19,7 @@ def _round(number: int) -> Step:
         image="train",
         resources=Resources(cpus=2, memory_gb=8, gpus=1),
         timeout_minutes=480,
+        effort=5,
         group="hppo",
     )
 

@@ -18,6 +18,7 @@ STEP = Step(
     needs=frozenset({FEATURE_STORE, REGISTRY}),
     resources=Resources(memory_gb=4),
     timeout_minutes=240,
+    effort=3,
     # The store is outside of the run: that another run published the same does not say that it is there now.
     reusable=False,
     uses_folders=("feature_repo",),

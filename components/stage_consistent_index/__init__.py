@@ -12,4 +12,5 @@ STEP = Step(
     image="train",
     resources=Resources(cpus=2, memory_gb=8),
     timeout_minutes=240,
+    effort=5,
 )

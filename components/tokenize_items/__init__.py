@@ -12,5 +12,6 @@ STEP = Step(
     image="train",
     resources=Resources(cpus=2, memory_gb=8),
     timeout_minutes=240,
+    effort=10,
     new_domain="taken",
 )

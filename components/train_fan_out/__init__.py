@@ -12,4 +12,5 @@ STEP = Step(
     image="train",
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
     timeout_minutes=720,
+    effort=20,
 )

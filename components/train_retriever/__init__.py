@@ -12,5 +12,6 @@ STEP = Step(
     image="train",
     resources=Resources(cpus=2, memory_gb=8, gpus=1),
     timeout_minutes=720,
+    effort=200,
     new_domain="taken",
 )

@@ -12,5 +12,6 @@ STEP = Step(
     image="data",
     resources=Resources(memory_gb=4),
     timeout_minutes=240,
+    effort=2,
     new_domain="extended",
 )

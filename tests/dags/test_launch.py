@@ -85,6 +85,25 @@ def test_the_tasks_that_have_ended_are_counted_and_all_of_them_once_the_domains_
     ]
 
 
+def test_what_is_left_is_estimated_from_what_ran_by_effort_and_not_from_what_was_cached():
+    steps = [
+        Step("first", outputs=("x",), effort=10),
+        Step("second", ("x",), ("y",), per_domain=True, effort=40),
+        Step("third", ("y",), ("z",), effort=10),
+    ]
+    run = Run(steps=steps)
+    run.task("first", json.dumps({"status": "ran", "domains": ["a", "b"]}), seconds=60)
+    run.task("second", result("cached"), domain="a", seconds=0)
+    run.task("second", result("ran"), domain="b", seconds=190)
+    run.task("third", result("ran"), seconds=50)
+    assert [line.partition("about")[2] for line in run.out.getvalue().splitlines()] == [
+        " 9 min left",
+        " 5 min left",
+        " a minute left",
+        "",
+    ]
+
+
 def test_of_the_logs_of_a_run_each_whole_line_of_the_hook_is_told_once_and_none_of_earlier_runs(tmp_path):
     told: list[tuple[str, str]] = []
 

@@ -19,7 +19,7 @@ VERDICT_FILE = r"[.](parquet|(csv|tsv|json|jsonl|ndjson)([.]gz)?)$"
 SCORER = rf"^$|^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?$|{VERDICT_FILE}"
 
 # The size presets that params.yaml must offer; here, because a DAG file may not read YAML when it is parsed.
-PRESETS = ("tiny", "small", "base", "paper")
+PRESETS = ("tiny", "quick", "small", "base", "paper")
 
 # The outcome of a step that found nothing new to work on; the run ends there, without an error.
 SKIPPED_NO_DATA = "SKIPPED_NO_DATA"

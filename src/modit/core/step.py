@@ -109,6 +109,7 @@ class Step:
             meets it.
         reads_catalogue: reads the run's input catalogue, whose content then counts for skipping.
         decides_domains: writes `domains.json` into its first output: the eligible domains, and why others are skipped.
+        effort: how long a task takes beside one that only reads and writes, > 0; for estimates of what is left.
         group: tasks of one group are shown together.
         reusable: whether the artifact of another run with an equal key will do; not where the step changes something
             outside of its run.
@@ -135,6 +136,7 @@ class Step:
     retries: int = 2
     needs: frozenset[str] = frozenset()
     timeout_minutes: float = 60.0
+    effort: float = 1.0
     reads_catalogue: bool = False
     decides_domains: bool = False
     group: str | None = None
@@ -154,6 +156,8 @@ class Step:
             raise ValueError(f"step {self.name!r}: needs {min(unknown)!r}; allowed: {', '.join(NEEDS)}")
         if not self.timeout_minutes > 0:
             raise ValueError(f"step {self.name!r}: timeout_minutes is {self.timeout_minutes}; allowed: more than 0")
+        if not self.effort > 0:
+            raise ValueError(f"step {self.name!r}: effort is {self.effort}; allowed: more than 0")
         if not self.outputs:
             raise ValueError(f"step {self.name!r} has no outputs; a step writes at least one artifact")
         if self.decides_domains and (self.per_domain or self.sharded):

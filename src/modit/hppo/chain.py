@@ -122,7 +122,7 @@ def advance(
     blend = best_blend(score_blends(state.model, policy, section.blends, validator), best, section.fall_allowed)
     kept = improves(blend.score, best, section.fall_allowed)
     rounds.append({"round": number, "kept": kept, "blend": blend.share, **blend.score.as_dict(), **facts})
-    last = section.variant == "off_policy"
+    last = section.variant == "off_policy" or number >= section.rounds
     return ChainState(blend.model if kept else state.model, rounds, not kept or last)
 
 

@@ -20,6 +20,7 @@ class HPPOParams(Section):
     Attributes:
         variant: off_policy (one round from the frozen SFT, no filter), adaptive (relabelled each round, no filter),
             pareto (adaptive with the strict filter), pareto_epsilon (filter with `tolerance`).
+        rounds: most rounds, of the four that the pipeline has tasks for; validation may end the chain before.
         cases: training cases labelled in a round.
         margin: delta of the case gate and the pairs.
         gate: what the best candidate must lead by `margin`: the second best (paper), or the query served today, which
@@ -53,6 +54,7 @@ class HPPOParams(Section):
     """
 
     variant: Variant = "pareto_epsilon"
+    rounds: Positive = 4
     cases: Positive = 800
     margin: Share = 0.01
     gate: Literal["second", "served"] = "served"

@@ -133,6 +133,12 @@ def test_off_policy_is_one_round(run):
     assert state.model.bos[0].item() == 1.0
 
 
+def test_a_chain_has_no_more_rounds_than_its_section_says(run):
+    state, started = run(lambda value: 0.1 + 0.01 * value, 4, rounds=2)
+    assert len(started) == 2
+    assert [record["kept"] for record in state.rounds] == [True, True, True, False, False]
+
+
 def test_state_comes_back_as_it_was(run, tmp_path):
     state, _ = run(lambda value: 0.1 + 0.01 * value, 2)
     state.save(tmp_path)
