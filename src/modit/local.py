@@ -20,14 +20,8 @@ from pydantic import BaseModel, ValidationError
 from modit.core.errors import ConfigError
 from modit.core.storage import Storage
 from modit.release.bundle.bundle import BUNDLE_FILE
-from modit.release.bundle.loading import (
-    NextItemRelease,
-    Release,
-    ReleaseSource,
-    SearchRelease,
-    SeedsRelease,
-    load_release,
-)
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import NextItemRelease, Release, ReleaseSource, SearchRelease, SeedsRelease
 from modit.release.kinds import KINDS, OF_SEEDS, kind_of
 from modit.release.model_registry.model_version import CHAMPION, PREFIX, PREVIOUS, NamedVersion, domain_of, model_name
 from modit.release.model_registry.registry_access import existing_registry

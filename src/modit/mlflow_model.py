@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from modit.local import AnyRetriever, plain, retriever_of
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from modit.release.documents import read_strictly
 from modit.release.model_registry.model_version import NamedVersion
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from modit.local import SeedsRetriever
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.e2e.service import ROOT, START
 from tests.unit.serve.bundles import Bundle

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from tests.unit.serve.bundles import Bundle
 
 

@@ -1,9 +1,6 @@
-"""Hashes of ids that never change: for hold-outs, for the buckets that tasks share, and for look-ups."""
+"""Hashes of columns of ids that never change: for the buckets that tasks share, and for look-ups."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +13,6 @@ _BUCKET_SHIFT = np.uint64(64 - (BUCKETS - 1).bit_length())
 # Texts that are hashed at once, each with the room of the longest.
 _BLOCK = 1 << 12
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-
-
-def hash_unit(ids: Iterable[str], salt: str) -> np.ndarray:
-    """Maps ids to numbers that look uniform and never change, float64 [N] in [0, 1).
-
-    They are the first 53 bits of BLAKE2b, keyed by the salt (at most 64 bytes): another salt gives independent numbers.
-    """
-    keyed = blake2b(digest_size=8, key=salt.encode())
-    values = np.fromiter((_digest(keyed, str(value)) for value in ids), dtype=np.uint64)
-    # a float64 holds 53 bits; more would round up to 1.0
-    return (values >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def bucket_of(item_ids: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -43,12 +29,6 @@ def string_hashes(texts: pa.Array) -> np.ndarray:
     for start in range(0, len(texts), _BLOCK):
         found[start : start + _BLOCK] = _hash_block(texts.slice(start, _BLOCK))
     return found
-
-
-def _digest(keyed: blake2b, value: str) -> int:
-    state = keyed.copy()
-    state.update(value.encode())
-    return int.from_bytes(state.digest(), "big")
 
 
 def _hash_block(texts: pa.Array) -> np.ndarray:

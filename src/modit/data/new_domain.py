@@ -23,7 +23,7 @@ from modit.data.catalog import NOT_SCORED, Catalog
 from modit.data.contract import VERDICT
 from modit.data.engine import Engine
 from modit.data.files import find_files
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 from modit.data.mapping import Mapping as MappingFile
 from modit.data.mapping import SourceColumn, TableLayout, understand
 from modit.data.nightly import OUTCOME_FILE

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from modit.core.errors import ConfigError
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 
 # The role of an item or of a pattern. Of two roles the greater one counts.
 TRAIN, VALIDATION, TEST = 0, 1, 2

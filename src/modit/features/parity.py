@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from modit.core.errors import ArtifactError
 from modit.core.step import ALL_BUCKETS
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 from modit.features.changes import same_bits
 from modit.features.lookup import shown
 from modit.features.rows import arrow_type

@@ -12,7 +12,7 @@ import numpy as np
 
 from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 
 CODES_FILE = "item_codes.npz"
 # Tokens that are no code: padding, start of a session, end of an item. The codes of layer 1 follow, then layer 2's.

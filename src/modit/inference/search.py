@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from modit.core.errors import ArtifactError
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 from modit.data.ngrams import Side, bags, padded, words_of
 from modit.index.consistent_index import ConsistentIndex
 from modit.inference.exported_files import item_ids_digest

@@ -14,7 +14,7 @@ from modit.core.errors import InsufficientDataError
 from modit.core.memory import at_once
 from modit.core.seeds import derived_seed
 from modit.data.catalog import NEGATIVE, POSITIVE
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 from modit.data.splits import TEST, TRAIN, VALIDATION, ResultScope, Split
 from modit.data.vectors import ROWS_AT_ONCE, nearest_centroid
 from modit.metric.params import PatternParams

@@ -10,7 +10,7 @@ import numpy as np
 
 from modit.core.arrays import save_arrays
 from modit.core.seeds import derived_seed, stream
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 from modit.data.vectors import nearest_centroid, unit
 from modit.metric.patterns import Patterns, cluster
 

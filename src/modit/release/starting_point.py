@@ -21,7 +21,7 @@ from modit.index.quantizer import QUANTIZER_FILE
 from modit.inference.items import load_item_table
 from modit.inference.next_item_files import NextItemInfo
 from modit.release.bundle.embedding_space import difference_of_catalogues
-from modit.release.bundle.loading import ReleaseSource
+from modit.release.bundle.release import ReleaseSource
 from modit.release.documents import write_document
 from modit.release.model_registry.model_version import NamedVersion
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,19 +18,11 @@ from modit.inference.items import Items
 from modit.inference.second_stage import ServedSecondStage
 from modit.metric.attribute_model import LOGISTIC
 from modit.metric.evidence import KnownVerdicts
-from modit.release.bundle.loading import Release, SeedsRelease, UntrainedFacts
+from modit.release.bundle.release import SeedsRelease, UntrainedFacts
 from modit.release.untrained_answer import untrained_domain
 
 # What stands in the place of a model's name and alias.
 UNTRAINED = "untrained"
-
-
-def choose_base(releases: Iterable[Release]) -> SeedsRelease | None:
-    """The release whose catalogue and index are shared: of those that most domains answer from, the first by domain."""
-    of_seeds = [each for each in releases if isinstance(each, SeedsRelease)]
-    ordered = sorted(of_seeds, key=lambda each: each.source.domain)
-    places = [(each.source.run_uri, each.items.digests) for each in ordered]
-    return max(ordered, key=lambda each: places.count((each.source.run_uri, each.items.digests)), default=None)
 
 
 def sha256_of_verdicts(file: str) -> str:

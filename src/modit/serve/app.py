@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from modit import __version__
 from modit.index.engines.collection import EngineError
+from modit.release.bundle.release import NextItemRelease, Release, SearchRelease, SeedsRelease
 from modit.serve import pages
 from modit.serve.access import Access, RateLimit, wants_page
 from modit.serve.metrics import metrics_text
@@ -25,6 +26,7 @@ from modit.serve.releases import AskRegistry
 from modit.serve.schema import (
     BatchAnswer,
     BatchRequest,
+    ItemsRequest,
     RecommendAnswer,
     RecommendRequest,
     Refusal,
@@ -40,7 +42,7 @@ from modit.serve.schema import (
 )
 from modit.serve.service import Service
 from modit.serve.settings import Settings
-from modit.serve.tasks import A, R, Task
+from modit.serve.tasks import domain_of
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusals, "description": text}
@@ -70,7 +72,7 @@ async def retrieve(asked: RetrieveRequest, request: Request) -> Response:
 
     The same request gets the same answer as long as the same version answers and the vectors of its seeds are the same.
     """
-    [answer] = await _answers(request, request.app.state.service.retrieve, [asked])
+    [answer] = await _answers(request, SeedsRelease, [asked])
     return _as_json(answer)
 
 
@@ -85,7 +87,7 @@ async def retrieve_batch(asked: BatchRequest[RetrieveRequest], request: Request)
 
     If one request is refused, the whole batch is refused.
     """
-    answers = await _answers(request, request.app.state.service.retrieve, asked.requests, "requests.{}.")
+    answers = await _answers(request, SeedsRelease, asked.requests, "requests.{}.")
     return _as_json(BatchAnswer[Any](answers=answers))
 
 
@@ -100,7 +102,7 @@ async def recommend(asked: RecommendRequest, request: Request) -> Response:
 
     The same request gets the same answer as long as the same version answers.
     """
-    [answer] = await _answers(request, request.app.state.service.recommend, [asked])
+    [answer] = await _answers(request, NextItemRelease, [asked])
     return _as_json(answer)
 
 
@@ -115,7 +117,7 @@ async def recommend_batch(asked: BatchRequest[RecommendRequest], request: Reques
 
     If one request is refused, the whole batch is refused.
     """
-    answers = await _answers(request, request.app.state.service.recommend, asked.requests, "requests.{}.")
+    answers = await _answers(request, NextItemRelease, asked.requests, "requests.{}.")
     return _as_json(BatchAnswer[Any](answers=answers))
 
 
@@ -130,7 +132,7 @@ async def search(asked: SearchRequest, request: Request) -> Response:
 
     The same request gets the same answer as long as the same version answers.
     """
-    [answer] = await _answers(request, request.app.state.service.search, [asked])
+    [answer] = await _answers(request, SearchRelease, [asked])
     return _as_json(answer)
 
 
@@ -145,18 +147,20 @@ async def search_batch(asked: BatchRequest[SearchRequest], request: Request) -> 
 
     If one request is refused, the whole batch is refused.
     """
-    answers = await _answers(request, request.app.state.service.search, asked.requests, "requests.{}.")
+    answers = await _answers(request, SearchRelease, asked.requests, "requests.{}.")
     return _as_json(BatchAnswer[Any](answers=answers))
 
 
-async def _answers(request: Request, task: Task[R, Any, A, Any], asked: Sequence[R], field: str = "") -> list[A]:
-    """Answers requests of any task, which count one by one for the rate; `field` is the place of each in a batch."""
+async def _answers(
+    request: Request, answered_by: type[Release], asked: Sequence[ItemsRequest], field: str = ""
+) -> list[Any]:
+    """Answers requests of one kind, which count one by one for the rate; `field` is the place of each in a batch."""
     service, state = request.app.state.service, request.state
     expect_range("number of requests", len(asked), 1, service.settings.limits.batch)
     if rate := request.app.state.rate:
         rate.spend(state.client, len(asked) - 1)  # the middleware counted one
-    state.facts["domain"] = shown(",".join(sorted({task.domain_of(each) for each in asked})))
-    answers, facts = await service.workers.run(lambda: service.answer(task, asked, state.request_id, field))
+    state.facts["domain"] = shown(",".join(sorted({domain_of(each, answered_by) for each in asked})))
+    answers, facts = await service.workers.run(lambda: service.answer(answered_by, asked, state.request_id, field))
     state.facts.update(facts)
     return answers
 

@@ -13,16 +13,17 @@ from modit.data.vectors import mean_of_rows
 from modit.inference.items import TITLE, Items
 from modit.inference.retrieval import SearchResult, search
 from modit.release.bundle.examples import WorkedExample
-from modit.release.bundle.loading import SeedsRelease
+from modit.release.bundle.release import SeedsRelease
 from modit.serve.explore_map import Map, make_map
 from modit.serve.filters import containing
-from modit.serve.retrieve import RetrieveTask
-from modit.serve.schema import RequestError, RetrieveRequest, SeedSource, expect_range
+from modit.serve.retrieve import SeedQuery
+from modit.serve.schema import RequestError, RetrieveAnswer, RetrieveRequest, SeedSource
 from modit.serve.settings import Limits
-from modit.serve.tasks import Placed, probabilities_at, values_at
+from modit.serve.task_items import probabilities_at, values_at
+from modit.serve.tasks import Placed, Task
 
-# Items that a title search shows at most, that the page offers without one, and the longest list of results.
-FOUND, OFFERED, MOST_K = 20, 6, 50
+# Items that a title search shows at most, and that the page offers without one.
+FOUND, OFFERED = 20, 6
 # The lists side by side, in this order; the first is what the others are compared with, the last is the model's.
 AVERAGE, SIMPLE, SERVED = "average", "simple", "served"
 
@@ -163,7 +164,7 @@ def titles_of(items: Items, item_ids: Sequence[str]) -> list[str]:
 
 def compare(
     release: SeedsRelease,
-    task: RetrieveTask,
+    task: Task[RetrieveRequest, SeedQuery, RetrieveAnswer, SeedsRelease],
     patterns: np.ndarray | str,
     item_ids: Sequence[str],
     guidance: float | None,
@@ -180,13 +181,12 @@ def compare(
         patterns: number of each item's pattern, int32 [N], or why that is not known.
         item_ids: of the seeds.
         guidance: scale; None takes that of the sampler.
-        k: items of a list.
+        k: items of a list, at least 1.
         rerank: whether lists are reranked; None takes what the release says.
 
     Raises:
         RequestError: a value is not allowed.
     """
-    expect_range("k", k, 1, MOST_K)
     asked = {"domain": release.source.domain, "seeds": {"item_ids": list(item_ids)}, "k": k, "guidance": guidance}
     asked["rerank"] = rerank
     [query] = task.read([Placed(RetrieveRequest.model_validate(asked))], release)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from modit.inference.retrieval import SearchResult
+if TYPE_CHECKING:
+    from modit.inference.retrieval import SearchResult
 
 WIDTH, HEIGHT, _MARGIN = 640, 420, 28  # in pixels
 SEEDS = "seeds"

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from modit.release.bundle.embedding_space import difference_of
-from modit.release.bundle.loading import SeedsRelease
+from modit.release.bundle.release import SeedsRelease
 from modit.serve.metrics import LOOKUP_SECONDS, LOOKUPS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from modit.release.bundle.loading import Release
+from modit.release.bundle.release import Release
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)

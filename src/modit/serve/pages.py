@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -14,12 +14,13 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modit.data.splits import HOLDOUTS
-from modit.release.bundle.examples import WorkedExample
-from modit.release.bundle.loading import SeedsRelease
-from modit.serve.explore import MOST_K, TitleMatches, as_judged, compare, find, titles_of
+from modit.release.bundle.release import SeedsRelease
 from modit.serve.explore_map import HEIGHT, WIDTH
-from modit.serve.schema import RequestError
+from modit.serve.schema import RequestError, expect_range
 from modit.serve.service import Service
+
+if TYPE_CHECKING:
+    from modit.release.bundle.examples import WorkedExample
 
 _HERE = Path(__file__).parent
 _STATIC = {"pages.css": "text/css", "pages.js": "text/javascript", "favicon.svg": "image/svg+xml"}
@@ -40,6 +41,7 @@ _templates = Environment(
 # What the page's choice means for a request.
 RERANKS = {"": None, "on": True, "off": False}
 DEFAULT_K = 10
+MOST_K = 50
 _EXAMPLE_WORDS = {25: "A small gain (25th percentile)", 50: "The median gain", 75: "A large gain (75th percentile)"}
 router = APIRouter(include_in_schema=False)
 
@@ -92,23 +94,29 @@ async def explore(
     served = {name: each for name, each in releases.items() if isinstance(each, SeedsRelease)}
     chosen, seeds = domain or next(iter(sorted(served)), ""), tuple(dict.fromkeys(seed or []))
     asked = Asked(chosen, seeds, q, guidance, k, rerank, example, version)
-    shown: dict[str, Any] = {"found": TitleMatches(), "view": None, "release": None, "examples": [], "titles": []}
+    shown: dict[str, Any] = {"found": None, "view": None, "release": None, "examples": [], "titles": []}
 
     def work() -> None:
         release = shown["release"] = service.release(chosen, SeedsRelease)
+        from modit.serve.answering import explore as content
+
         patterns = service.releases.patterns_of(release)
         if release.examples and not seeds:
-            shown["examples"] = [(each, titles_of(release.items, each.seeds)) for each in release.examples.examples]
-        shown["titles"] = titles_of(release.items, seeds)
-        shown["found"] = find(release.items, q.strip(), limits)
+            shown["examples"] = [
+                (each, content.titles_of(release.items, each.seeds)) for each in release.examples.examples
+            ]
+        shown["titles"] = content.titles_of(release.items, seeds)
+        shown["found"] = content.find(release.items, q.strip(), limits)
         if example:
-            shown["view"] = as_judged(release, patterns, _example(release, example))
+            shown["view"] = content.as_judged(release, patterns, _example(release, example))
         elif seeds:
             scale = _number("guidance", guidance) if guidance.strip() else None
             count = int(_number("k", k)) if k.strip() else DEFAULT_K
             if rerank not in RERANKS:
                 raise RequestError("rerank", rerank, ", ".join(filter(None, RERANKS)))
-            shown["view"] = compare(release, service.retrieve, patterns, seeds, scale, count, RERANKS[rerank])
+            expect_range("k", count, 1, MOST_K)
+            task = service.task(SeedsRelease)
+            shown["view"] = content.compare(release, task, patterns, seeds, scale, count, RERANKS[rerank])
 
     given = {
         "asked": asked,

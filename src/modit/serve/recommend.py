@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modit.core.names import NEXT_ITEM
 from modit.inference.retrieval import SearchResult
 from modit.inference.sessions import SessionQuery
-from modit.release.bundle.loading import NextItemRelease
+from modit.release.bundle.release import NextItemRelease
 from modit.serve.metrics import SESSION_ITEMS
 from modit.serve.schema import (
     RecommendAnswer,
@@ -21,7 +20,8 @@ from modit.serve.schema import (
     shown,
 )
 from modit.serve.settings import Limits
-from modit.serve.tasks import Placed, TaskQuery, answer_fields, candidates_of, item_fields
+from modit.serve.task_items import answer_fields, candidates_of, item_fields
+from modit.serve.tasks import Placed, TaskQuery
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,6 @@ class RecommendTask:
             limits: of a request.
         """
         self.limits = limits
-
-    @property
-    def answered_by(self) -> type[NextItemRelease]:
-        """Retrievers of the next item."""
-        return NextItemRelease
-
-    def domain_of(self, request: RecommendRequest) -> str:
-        """The same for all requests."""
-        return NEXT_ITEM
 
     def read(self, placed: Sequence[Placed[RecommendRequest]], release: NextItemRelease) -> list[ReadSession]:
         """Reads sessions; raises RequestError."""

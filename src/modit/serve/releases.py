@@ -19,11 +19,10 @@ from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.index.engines.collection import EngineAddress
-from modit.release.bundle.loading import Release, ReleaseSource, SeedsRelease, load_release
+from modit.release.bundle.release import Release, ReleaseSource, SeedsRelease
 from modit.release.model_registry.model_version import NamedVersion
 from modit.release.model_registry.registry_access import existing_registry
 from modit.release.model_registry.release_state import ChampionResolver, UnresolvedChampion
-from modit.release.untrained_release import choose_base, make_untrained_release, sha256_of_verdicts
 from modit.serve.metrics import RELOADS
 
 _logger = logging.getLogger(__name__)
@@ -134,7 +133,9 @@ class Releases:
                 raise named.error
             source, old = ReleaseSource.of(named), self.state.releases.get(domain)
             if old is None or old.source != source:
-                release = load_release(source, self.state.trained.values(), self._engine)
+                from modit.serve import answering
+
+                release = answering.load_release(source, self.state.trained.values(), self._engine)
                 self.state = replace(self.state, releases={**self.state.releases, domain: release})
                 RELOADS.labels("loaded").inc()
                 _logger.info("%s answers, from %s with index %s", source.label, source.run_uri, source.index_digest)
@@ -150,14 +151,16 @@ class Releases:
             message = f"{file} is not read: a model of {domain} is registered; leave out --verdicts {domain}"
             self._note(problem, message if domain in self.state.trained else None)
             return
-        base = choose_base(self.state.trained.values())
+        base = _choose_base(self.state.trained.values())
         if base is None:
             self._note(problem, "no release answers yet whose catalogue and index could be searched")
             return
+        from modit.serve import answering
+
         try:
-            made_of = sha256_of_verdicts(file), base.source
+            made_of = answering.sha256_of_verdicts(file), base.source
             if self._made_of.get(domain) != made_of:
-                release = make_untrained_release(domain, file, base)
+                release = answering.make_untrained_release(domain, file, base)
                 self.state = replace(self.state, releases={**self.state.releases, domain: release})
                 self._made_of[domain] = made_of
                 RELOADS.labels("loaded").inc()
@@ -176,6 +179,14 @@ class Releases:
             _logger.warning("%s: %s", name, problem)
         others = {key: text for key, text in self.state.problems.items() if key != name}
         self.state = replace(self.state, problems=others | ({name: problem} if problem else {}))
+
+
+def _choose_base(releases: Iterable[Release]) -> SeedsRelease | None:
+    """The release whose catalogue and index are shared: of those that most domains answer from, the first by domain."""
+    of_seeds = [each for each in releases if isinstance(each, SeedsRelease)]
+    ordered = sorted(of_seeds, key=lambda each: each.source.domain)
+    places = [(each.source.run_uri, each.items.digests) for each in ordered]
+    return max(ordered, key=lambda each: places.count((each.source.run_uri, each.items.digests)), default=None)
 
 
 def _read_patterns(release: SeedsRelease) -> np.ndarray | str:

@@ -26,7 +26,7 @@ from modit.core.storage import Storage
 from modit.data.contract import LABEL_SCHEMA
 from modit.index.exact import search_threads
 from modit.inference.items import Items
-from modit.release.bundle.loading import SeedsRelease
+from modit.release.bundle.release import SeedsRelease
 from modit.serve.metrics import LOGGED
 
 TABLE = "retrieval_labels"

@@ -9,7 +9,7 @@ import numpy as np
 
 from modit.inference.rerank import RerankRetriever
 from modit.inference.retrieval import Query, SearchResult
-from modit.release.bundle.loading import SeedsRelease
+from modit.release.bundle.release import SeedsRelease
 from modit.serve.feature_seeds import FeatureSeeds, FoundVectors
 from modit.serve.metrics import SEEDS
 from modit.serve.schema import (
@@ -22,15 +22,8 @@ from modit.serve.schema import (
     shown,
 )
 from modit.serve.settings import Limits
-from modit.serve.tasks import (
-    Placed,
-    TaskQuery,
-    answer_fields,
-    candidates_of,
-    item_fields,
-    probabilities_at,
-    values_at,
-)
+from modit.serve.task_items import answer_fields, candidates_of, item_fields, probabilities_at, values_at
+from modit.serve.tasks import Placed, TaskQuery
 
 _LENGTHS = (1e-6, 1e6)  # far from where squares of float32 vanish or overflow
 
@@ -63,15 +56,6 @@ class RetrieveTask:
             features: the online store that seeds are read from first; None reads them from the bundle.
         """
         self.limits, self._features = limits, features
-
-    @property
-    def answered_by(self) -> type[SeedsRelease]:
-        """Samplers with their index."""
-        return SeedsRelease
-
-    def domain_of(self, request: RetrieveRequest) -> str:
-        """The domain that it names."""
-        return request.domain
 
     def read(self, placed: Sequence[Placed[RetrieveRequest]], release: SeedsRelease) -> list[SeedQuery]:
         """Reads requests of one domain, with one look-up in the feature store for all of them.

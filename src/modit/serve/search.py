@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modit.core.names import SEARCH
 from modit.inference.retrieval import SearchResult
 from modit.inference.texts import TextQuery
-from modit.release.bundle.loading import SearchRelease
+from modit.release.bundle.release import SearchRelease
 from modit.serve.metrics import QUERY_WORDS
 from modit.serve.schema import FoundItem, RequestError, SearchAnswer, SearchRequest, expect_range
 from modit.serve.settings import Limits
-from modit.serve.tasks import Placed, TaskQuery, answer_fields, candidates_of, item_fields
+from modit.serve.task_items import answer_fields, candidates_of, item_fields
+from modit.serve.tasks import Placed, TaskQuery
 
 _NO_ROWS = np.empty(0, np.int64)
 
@@ -42,15 +42,6 @@ class SearchTask:
             limits: of a request.
         """
         self.limits = limits
-
-    @property
-    def answered_by(self) -> type[SearchRelease]:
-        """Retrievers by text."""
-        return SearchRelease
-
-    def domain_of(self, request: SearchRequest) -> str:
-        """The same for all requests."""
-        return SEARCH
 
     def read(self, placed: Sequence[Placed[SearchRequest]], release: SearchRelease) -> list[ReadText]:
         """Reads texts; raises RequestError."""

@@ -6,21 +6,21 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from modit.release.bundle.loading import Release, SeedsRelease
+from modit.release.bundle.release import Release, SeedsRelease
 from modit.release.kinds import kind_of
 from modit.serve.feature_seeds import FeatureSeeds
 from modit.serve.history import History, read_histories
-from modit.serve.recommend import RecommendTask
 from modit.serve.releases import AskRegistry, Releases, ask_registry
-from modit.serve.request_log import LoggedRequest, RequestLog
-from modit.serve.retrieve import RetrieveTask
-from modit.serve.schema import RequestError, retry_after, shown
-from modit.serve.search import SearchTask
+from modit.serve.schema import ItemsRequest, RequestError, retry_after, shown
 from modit.serve.settings import Settings
-from modit.serve.tasks import A, L, Placed, Q, R, Task, TaskQuery
+from modit.serve.tasks import L, Placed, Task, TaskQuery, domain_of
 from modit.serve.workers import Workers
+
+if TYPE_CHECKING:
+    from modit.serve.request_log import RequestLog
 
 
 class Service:
@@ -31,9 +31,6 @@ class Service:
         releases: that answer.
         workers: that answer, so that the event loop stays free.
         features: the online store that seeds are read from, or None.
-        retrieve: the task of `/v1/retrieve`.
-        recommend: the task of `/v1/recommend`.
-        search: the task of `/v1/search`.
     """
 
     def __init__(self, settings: Settings, ask: AskRegistry | None = None) -> None:
@@ -48,7 +45,11 @@ class Service:
         self.releases = Releases(ask, settings.alias, settings.domains, settings.verdicts, settings.engine)
         self.workers = Workers(settings.threads, settings.queue, settings.timeout_seconds)
         self.features: FeatureSeeds | None = None
-        self._log = RequestLog(settings.log_requests) if settings.log_requests else None
+        self._log: RequestLog | None = None
+        if settings.log_requests:
+            from modit.serve import answering
+
+            self._log = answering.RequestLog(settings.log_requests)
         self._running = ExitStack()
 
     def __enter__(self) -> Service:
@@ -59,9 +60,6 @@ class Service:
         if settings.features:
             self.features = FeatureSeeds(settings.features, settings.features_timeout_seconds)
             self._running.callback(self.features.close)
-        self.retrieve = RetrieveTask(settings.limits, self.features)
-        self.recommend = RecommendTask(settings.limits)
-        self.search = SearchTask(settings.limits)
         self._running.enter_context(self.workers)
         follow = (settings.reload_seconds, stopped)
         threading.Thread(target=self.releases.follow, args=follow, name="watcher", daemon=True).start()
@@ -72,12 +70,12 @@ class Service:
         self._running.close()
 
     def answer(
-        self, task: Task[R, Q, A, L], requests: Sequence[R], request_id: str, field: str = ""
-    ) -> tuple[list[A], dict[str, Any]]:
+        self, answered_by: type[Release], requests: Sequence[ItemsRequest], request_id: str, field: str = ""
+    ) -> tuple[list[Any], dict[str, Any]]:
         """Answers several requests, those of a domain by one release and in one search.
 
         Args:
-            task: of all requests.
+            answered_by: the kind of release that all requests need.
             requests: at least one.
             request_id: no other call has it.
             field: where the requests stand, such as `requests.{}.`, for the refusal of one of them.
@@ -88,36 +86,57 @@ class Service:
         Raises:
             RequestError: one request is refused, and with it all.
         """
-        releases: dict[str, L] = {}
+        releases: dict[str, Release] = {}
         numbers: dict[str, list[int]] = {}
         placed = [Placed(each, field.format(number)) for number, each in enumerate(requests)]
         for number, each in enumerate(placed):
-            domain = task.domain_of(each.request)
+            domain = domain_of(each.request, answered_by)
             with each.refusals():
                 # Once for each domain: a swap of releases in between must not mix two of them.
-                releases[domain] = releases.get(domain) or self.release(domain, task.answered_by)
+                releases[domain] = releases.get(domain) or self.release(domain, answered_by)
             numbers.setdefault(domain, []).append(number)
-        queries: dict[int, Q] = {}
+        task, queries = self.task(answered_by), dict[int, TaskQuery]()
         for domain, these in numbers.items():
             read = task.read([placed[number] for number in these], releases[domain])
             queries.update(zip(these, read, strict=True))
-        answers: dict[int, A] = {}
+        answers: dict[int, Any] = {}
         for domain, these in numbers.items():
             chosen, release = [queries[number] for number in these], releases[domain]
             for number, query, result in zip(these, chosen, task.search(chosen, release), strict=True):
                 answers[number] = task.answer(query, result, release)
         in_order = range(len(requests))
         read = [queries[number] for number in in_order]
-        self._log_all([releases[task.domain_of(each)] for each in requests], read, request_id)
+        self._log_all([releases[domain_of(each, answered_by)] for each in requests], read, request_id)
         return [answers[number] for number in in_order], _facts_of(releases, read)
 
+    def task(self, answered_by: type[L]) -> Task[Any, Any, Any, L]:
+        """The task of a type of releases, of which there is one; searches of this thread then take one core.
+
+        Args:
+            answered_by: the kind of release that answers.
+        """
+        from modit.serve import answering
+
+        answering.search_threads(1)  # requests share the cores
+        return self._tasks[answered_by]
+
+    @cached_property
+    def _tasks(self) -> Mapping[type[Release], Task[Any, Any, Any, Any]]:
+        from modit.serve import answering
+
+        return answering.make_tasks(self.settings.limits, self.features)
+
     def _log_all(self, releases: Sequence[Release], queries: Sequence[TaskQuery], request_id: str) -> None:
+        if self._log is None:
+            return
+        from modit.serve import answering
+
         now = datetime.now(UTC)
         for number, (release, query) in enumerate(zip(releases, queries, strict=True)):
             # A night refuses labels of a domain that its items do not have; sessions have no domain at all.
-            if self._log and query.anchors and isinstance(release, SeedsRelease) and release.untrained is None:
+            if query.anchors and isinstance(release, SeedsRelease) and release.untrained is None:
                 name = request_id if len(queries) == 1 else f"{request_id}-{number}"
-                self._log.add(LoggedRequest(name, now, query.anchors, release))
+                self._log.add(answering.LoggedRequest(name, now, query.anchors, release))
 
     def readiness(self) -> dict[str, Any]:
         """Whether every wanted domain has a release, what answers, and what is wrong."""

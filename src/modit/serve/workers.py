@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from modit.index.exact import search_threads
 from modit.serve.schema import RequestError, retry_after
 
 T = TypeVar("T")
@@ -27,7 +26,7 @@ class Workers:
         """
         self._most, self._seconds = threads + waiting, seconds
         self._unfinished, self._lock = 0, threading.Lock()
-        self._pool = ThreadPoolExecutor(threads, "search", initializer=search_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(threads, "search")
 
     async def run(self, work: Callable[[], T]) -> T:
         """Runs work in one of the threads and returns its result.

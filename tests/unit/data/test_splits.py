@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modit.core.errors import ConfigError
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 from modit.data.splits import TEST, TRAIN, VALIDATION, item_split
 
 ids = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=50)

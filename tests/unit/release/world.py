@@ -11,7 +11,8 @@ import pytest
 
 from modit.core.artifacts import digest_of_files, list_files
 from modit.core.storage import Storage
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from modit.release.model_registry.refusals import Refused
 from modit.release.model_registry.release_log import Approval, ReleaseLog

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 from modit.data.vectors import unit
 from modit.semantic_ids.params import TokenizerParams
 

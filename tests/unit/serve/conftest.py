@@ -9,7 +9,8 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from modit.serve.app import create_app
 from modit.serve.metrics import REGISTRY
 from modit.serve.settings import Limits, Settings

@@ -16,7 +16,8 @@ from modit.core.artifacts import ArtifactStore
 from modit.inference.retrieval import Query, SamplerRetriever, even_selection
 from modit.inference.vote_file import WeightedMove, load_vote
 from modit.metric.predictor import DomainGeometry
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from modit.serve import explore, releases
 from modit.serve.explore import compare, find
 from modit.serve.explore_map import HEIGHT, WIDTH, pca_projection

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from modit.core.errors import ArtifactError
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from tests.unit.serve.bundles import make_stage, of_domain
 
 
@@ -124,7 +125,8 @@ def test_serving_needs_no_torch(bundle):
 import sys
 sys.modules["torch"] = None  # importing it fails
 import modit.serve.run
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from modit.release.model_registry.model_version import NamedVersion
 from modit.inference.retrieval import Query
 release = load_release(ReleaseSource.of(NamedVersion("modit-drama", 1, "champion", {tags})))

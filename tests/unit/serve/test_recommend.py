@@ -19,7 +19,8 @@ from modit.core.errors import ArtifactError
 from modit.inference.next_item import load_next_item
 from modit.inference.sessions import SessionQuery
 from modit.release.bundle.canaries import SessionCanary, ask_session, expect_lists
-from modit.release.bundle.loading import NextItemRelease, ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import NextItemRelease, ReleaseSource
 from modit.release.model_registry.mlflow_model import write_mlflow_model
 from tests.unit.serve.conftest import LIMITS, listening, running, wait_until
 from tests.unit.serve.session_bundles import SESSION_ITEMS, SessionBundle

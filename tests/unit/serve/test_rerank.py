@@ -19,7 +19,8 @@ from modit.metric.calibration import CLIP, probability
 from modit.release.bundle.bundle import CANARIES_FILE, Bundle
 from modit.release.bundle.canaries import Canary, load_canaries, save_canaries
 from modit.release.bundle.canaries import ask as ask_canary
-from modit.release.bundle.loading import ReleaseSource, load_domain_sampler, load_release
+from modit.release.bundle.loading import load_domain_sampler, load_release
+from modit.release.bundle.release import ReleaseSource
 from modit.release.kinds import OF_SEEDS
 from tests.unit.serve.bundles import DEPTH, ITEMS, SHARPNESS, WEIGHT, make_stage
 from tests.unit.serve.conftest import running

@@ -15,7 +15,8 @@ from modit.client import Client, text_request
 from modit.core.errors import ArtifactError
 from modit.inference.search import load_search
 from modit.inference.texts import TextQuery
-from modit.release.bundle.loading import ReleaseSource, SearchRelease, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource, SearchRelease
 from modit.release.model_registry.mlflow_model import write_mlflow_model
 from modit.serve.settings import Limits
 from tests.unit.serve.conftest import LIMITS, listening, running, wait_until

@@ -18,7 +18,7 @@ from modit.cli import main
 from modit.client import Client, table
 from modit.core.errors import ConfigError
 from modit.inference.retrieval import Query, generate_queries
-from modit.release.bundle.loading import SeedsRelease
+from modit.release.bundle.release import SeedsRelease
 from modit.release.untrained_answer import answer_untrained
 from modit.serve.settings import Settings, verdict_files
 from tests.unit.infra.test_images_import import import_in

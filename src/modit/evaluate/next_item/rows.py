@@ -17,7 +17,7 @@ from scipy.linalg import lapack
 
 from modit.core.errors import InsufficientDataError
 from modit.data.catalog import Sequences
-from modit.data.hashing import hash_unit
+from modit.data.hash_unit import hash_unit
 from modit.evaluate.next_item.names import EASE, ITEM_KNN, POPULARITY
 from modit.evaluate.task import Kind, Row, Setting
 from modit.index.item_neighbours import LEAST_SHARE

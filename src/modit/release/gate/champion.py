@@ -32,7 +32,8 @@ from modit.metric.evidence import KnownVerdicts
 from modit.metric.known_patterns import KnownPatterns
 from modit.release.bundle.embedding_space import difference_of_catalogues
 from modit.release.bundle.judged_once import HOW
-from modit.release.bundle.loading import ReleaseSource, load_domain_sampler
+from modit.release.bundle.loading import load_domain_sampler
+from modit.release.bundle.release import ReleaseSource
 from modit.release.documents import STRICT, Json, read_document, write_document
 from modit.release.kinds import kind_of
 from modit.release.model_registry.mlflow_registry import MlflowRegistry

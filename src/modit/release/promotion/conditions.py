@@ -16,7 +16,8 @@ from modit.core.errors import ModitError
 from modit.core.storage import Storage
 from modit.release.bundle.bundle import SPACE_FILE, Bundle, expect_part
 from modit.release.bundle.embedding_space import Space
-from modit.release.bundle.loading import ReleaseSource, SeedsRelease, load_release, open_bundle
+from modit.release.bundle.loading import load_release, open_bundle
+from modit.release.bundle.release import ReleaseSource, SeedsRelease
 from modit.release.documents import Json, read_strictly
 from modit.release.kinds import REPORT, VERDICT
 from modit.release.model_registry.mlflow_registry import MlflowRegistry

@@ -12,7 +12,8 @@ from modit.core.errors import ArtifactError
 from modit.release.bundle.bundle import Bundle
 from modit.release.bundle.canaries import Canary, expect_answers, load_canaries
 from modit.release.bundle.embedding_space import Space
-from modit.release.bundle.loading import ReleaseSource, load_release
+from modit.release.bundle.loading import load_release
+from modit.release.bundle.release import ReleaseSource
 from modit.release.kinds import OF_SEEDS
 from tests.unit.serve.bundles import Bundle as Run
 from tests.unit.serve.bundles import make_catalog
