@@ -135,3 +135,30 @@ print(len(release.retriever.retrieve([Query(release.items.embeddings[:3], 20)])[
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "20"
+
+
+def test_what_searches_is_imported_with_the_first_release_and_not_by_a_request(bundle):
+    tags = json.dumps(bundle.named("drama").tags)
+    code = f"""
+import sys, time
+from fastapi.testclient import TestClient
+from modit.release.model_registry.model_version import NamedVersion
+from modit.serve.app import create_app
+from modit.serve.settings import Settings
+named = []
+with TestClient(create_app(Settings("unused", reload_seconds=0.05), lambda: named)) as client:
+    def until(status):
+        while client.get("/readyz").status_code != status:
+            time.sleep(0.02)
+    asked = {{"domain": "drama", "seeds": {{"item_ids": ["item-1", "item-2"]}}}}
+    until(503)
+    print(client.post("/v1/retrieve", json=asked).status_code, client.get("/explore").status_code)
+    print(sorted({{"duckdb", "faiss", "mlflow", "onnxruntime", "pyarrow"}} & sys.modules.keys()))
+    named.append(NamedVersion("modit-drama", 1, "champion", {tags}))
+    until(200)
+    before = set(sys.modules)
+    print(client.post("/v1/retrieve", json=asked).status_code, sorted(set(sys.modules) - before))
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.splitlines() == ["404 404", "[]", "200 []"]
