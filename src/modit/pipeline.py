@@ -22,9 +22,11 @@ from modit.core.params import merged, nested
 from modit.core.runner import StepRunner
 from modit.core.step import Step
 from modit.local import AnyRetriever, load
+from modit.release.model_registry.registry_access import registry_uri
 from modit.steps import find_steps
 
 _VERDICT, _REPORT = Path("verdict") / "verdict.json", Path("report") / "report.html"
+_FIGURES = _REPORT.with_suffix(".json")
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,29 @@ class TrainedRun:
         return self.folder / _REPORT
 
     @property
+    def registry(self) -> str:
+        """Address of the MLflow registry that has its versions, for `modit serve --registry`."""
+        return registry_uri(str(self.folder))
+
+    @property
     def verdict(self) -> pd.DataFrame:
         """The verdict on each domain: `domain`, `status`, `reasons`."""
         judged = json.loads((self.folder / _VERDICT).read_text(encoding="utf-8"))["domains"]
         rows = [(name, each["status"], " ".join(each["reasons"])) for name, each in judged.items()]
         return pd.DataFrame(rows, columns=["domain", "status", "reasons"])
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """Joint@K of each method on held-out cases, in [0, 1]: a row for each domain and split.
+
+        The columns of methods are those of the report: `average` of the seeds, `mo_dit`, `hppo` and `hppo_reranked`,
+        which is served by default; `best_classical` and `best_two_stage`, the best simple rows without and with a
+        reranked list, chosen on these cases; `filter`, where every verdict is known.
+        """
+        cells = json.loads((self.folder / _FIGURES).read_text(encoding="utf-8"))["cells"]
+        return pd.DataFrame(
+            [{name: each[name] for name in ("domain", "split", "cases")} | each["joint"] for each in cells]
+        )
 
     def load(self, domain: str | None = None) -> AnyRetriever:
         """What answers for a domain, whatever its verdict; see `modit.load`."""

@@ -48,7 +48,10 @@ class Engine:
             "autoload_known_extensions": "false",
         }
         self._connection = duckdb.connect(str(self.folder / "ingest.duckdb"), config=settings)
-        self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        self._connection.execute("SET TimeZone = 'UTC'")
+        # In Jupyter it may be on, and without ipywidgets, where it is off, DuckDB refuses to be told so.
+        if self._connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
+            self._connection.execute("SET enable_progress_bar = false")
 
     def __enter__(self) -> Self:
         return self
