@@ -15,4 +15,5 @@ STEP = Step(
     image="train",
     resources=Resources(cpus=2, memory_gb=8),
     timeout_minutes=120,
+    effort=2,
 )
