@@ -62,7 +62,7 @@ def main() -> None:
                 if output.get("name") == "stderr":  # of it, the end of a progress bar; warnings depend on the machine
                     output.text = output.text.rstrip().rpartition("\n")[2]
         python = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        notebook.metadata = {"kernelspec": python, CODE: code_digest(notebook)}
+        notebook.metadata = {"kernelspec": python, "language_info": {"name": "python"}, CODE: code_digest(notebook)}
         nbformat.write(notebook, path)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -91,11 +92,12 @@ def train(
     """Runs all steps of a pipeline one after the other. Steps whose inputs have not changed are skipped.
 
     Args:
-        catalogue: Folder in the input contract, or its items as a table: `item_id`, `embedding`, a column
-            `attr_<domain>` for each attribute, and optionally `title`. A table is written beside the run.
+        catalogue: Folder in the input contract, or its items as a table: `item_id` (a column or the index),
+            `embedding` (a list, an array or a tensor [d] in each row), a column `attr_<domain>` for each attribute,
+            and optionally `title`. A table is written beside the run.
         domains: To train; None takes all that have enough verdicts.
         run: Folder of the run. The same again resumes; other arguments need another folder.
-        preset: Size: tiny, small, base or paper.
+        preset: Size: tiny, quick, small, base or paper.
         seed: Of the run; None takes that of the parameters, 0.
         pipeline: Its name; None: `retrain`.
         window: Days of dated logs, `{"start": ..., "end": ...}`, the end not included.
@@ -152,8 +154,10 @@ def _address(catalogue: str | Path | pd.DataFrame, run: Path) -> str:
     if isinstance(catalogue, pd.DataFrame):
         folder = run.with_name(f"{run.name}-catalogue")
         folder.mkdir(parents=True, exist_ok=True)
-        if "embedding" in catalogue:  # arrays, which Parquet does not take
-            catalogue = catalogue.assign(embedding=[list(map(float, each)) for each in catalogue["embedding"]])
+        if catalogue.index.name == "item_id":
+            catalogue = catalogue.reset_index()
+        if "embedding" in catalogue:  # lists, arrays or tensors; Parquet takes lists and arrays
+            catalogue = catalogue.assign(embedding=catalogue["embedding"].map(np.asarray, na_action="ignore"))
         catalogue.to_parquet(folder / "items.parquet", index=False)
         return str(folder)
     return str(catalogue) if "://" in str(catalogue) else str(Path(catalogue).resolve())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import modit
 from modit import pipeline
@@ -44,3 +46,12 @@ def test_a_table_is_written_beside_the_run(steps):
     run = modit.train(items, run=steps.folder / "run", preset="tiny", progress=False)
     written = pd.read_parquet(run.folder.parent / "run-catalogue" / "items.parquet")
     assert written["item_id"].tolist() == [1, 2] and written["embedding"][0].tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, lambda row: np.array(row, np.float16), torch.tensor])
+def test_embeddings_of_a_table_are_written_as_they_are_and_ids_may_be_its_index(tmp_path, kind):
+    given = [kind([1.0, 0.0]), None, kind([0.5, 2.0])]
+    items = pd.DataFrame({"embedding": given}, index=pd.Index([7, 8, 9], name="item_id"))
+    written = pd.read_parquet(pipeline._address(items, tmp_path / "run") + "/items.parquet")
+    assert written["item_id"].tolist() == [7, 8, 9]
+    assert [row if row is None else row.tolist() for row in written["embedding"]] == [[1.0, 0.0], None, [0.5, 2.0]]
