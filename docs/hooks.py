@@ -52,8 +52,9 @@ def _parts(cell: dict[str, Any]) -> Iterator[str]:
     yield f"```python\n{source}\n```"
     for output in cell["outputs"]:
         data = output.get("data", {})
-        if "text/html" in data:  # a table; its style sheet is for Jupyter
-            yield re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
+        if "text/html" in data:  # a table; its style is for Jupyter
+            table = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
+            yield re.sub(r"<table[^>]*>", "<table>", table)
         else:
             text = "".join(data.get("text/plain", output.get("text", [])))
             yield f"```text\n{text.rstrip()}\n```"
