@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from modit.core.artifacts import ArtifactStore
-from modit.core.errors import ArtifactError, ConfigError
+from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.release.kinds import kind_of
+from modit.release.model_registry.followed_registry import followed_registry
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
-from modit.release.model_registry.model_version import PREFIX, domain_of
+from modit.release.model_registry.model_version import RegisteredModel, StoredVersion, domain_of
 from modit.release.model_registry.refusals import Refused
 from modit.release.model_registry.release_log import LogEntry
 from modit.release.model_registry.release_state import read_release_state
@@ -79,28 +80,20 @@ class History:
         return any(names <= each.figures.keys() for each in self.versions)
 
 
-@lru_cache(1)
-def _registry(uri: str) -> MlflowRegistry:
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise ConfigError(f"registry {uri}: there is no such file")  # MLflow would make it
-    return MlflowRegistry(uri)
-
-
 def read_histories(uri: str) -> list[History]:
     """Asks an MLflow registry for all that it knows of modit's models.
 
     Raises:
         ConfigError: there is no such SQLite file. MLflow, its database and its server have other errors.
     """
-    registry = _registry(uri)
-    models = registry.client.search_registered_models(f"name LIKE '{PREFIX}%'")
-    return [_history(registry, model) for model in models]
+    registry = followed_registry(uri)
+    return [_history(registry, model) for model in registry.models()]
 
 
-def _history(registry: MlflowRegistry, model: Any) -> History:
-    domain, client = domain_of(model.name), registry.client
-    found = sorted(client.search_model_versions(f"name = '{model.name}'"), key=lambda each: -int(each.version))
-    versions = [_version(client, model, each, number < _READ) for number, each in enumerate(found)]
+def _history(registry: MlflowRegistry, model: RegisteredModel) -> History:
+    domain = domain_of(model.name)
+    found = reversed(registry.stored_versions(domain))
+    versions = [_version(registry, model, each, number < _READ) for number, each in enumerate(found)]
     try:
         return History(domain, versions, [_shown(entry) for entry in read_release_state(registry, domain).entries])
     except Refused as refused:
@@ -122,13 +115,11 @@ def _shown(entry: LogEntry) -> dict[str, Any]:
     }
 
 
-def _version(client: Any, model: Any, found: Any, is_new: bool) -> Version:
-    number, tags = int(found.version), dict(found.tags)
-    aliases = sorted(alias for alias, named in model.aliases.items() if int(named) == number)
-    created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
-    figures = client.get_run(found.run_id).data.metrics
+def _version(registry: MlflowRegistry, model: RegisteredModel, found: StoredVersion, is_new: bool) -> Version:
+    number, tags, figures = found.number, found.tags, registry.figures(found.run_id)
+    aliases = sorted(alias for alias, named in model.aliases.items() if named == number)
     reasons = _why(domain_of(model.name), tags) if is_new or aliases else None
-    return Version(number, aliases, tags.get("status", ""), created, tags, figures, reasons)
+    return Version(number, aliases, tags.get("status", ""), found.created, tags, figures, reasons)
 
 
 def _why(domain: str, tags: dict[str, str]) -> Why:

@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -20,8 +19,8 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.index.engines.collection import EngineAddress
 from modit.release.bundle.release import Release, ReleaseSource, SeedsRelease
+from modit.release.model_registry.followed_registry import followed_registry
 from modit.release.model_registry.model_version import NamedVersion
-from modit.release.model_registry.registry_access import existing_registry
 from modit.release.model_registry.release_state import ChampionResolver, UnresolvedChampion
 from modit.serve.metrics import RELOADS
 
@@ -211,5 +210,4 @@ def ask_registry(uri: str, alias: str) -> AskRegistry:
         uri: of the registry; it is connected to when it is asked first.
         alias: wanted.
     """
-    resolver = cache(lambda: ChampionResolver(existing_registry(uri), alias))
-    return lambda: resolver().versions()
+    return ChampionResolver(followed_registry(uri), alias).versions

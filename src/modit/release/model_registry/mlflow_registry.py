@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from modit.release.model_registry.model_version import (
     PREFIX,
     REVIEW_TAG,
     NamedVersion,
+    RegisteredModel,
     Registration,
+    StoredVersion,
     Submission,
     domain_of,
     model_name,
@@ -37,14 +40,10 @@ _EXPERIMENT = "modit"
 
 
 class MlflowRegistry:
-    """The models of an MLflow server or database.
-
-    Attributes:
-        client: The connection, for other records of the same run.
-    """
+    """The models of an MLflow server or database."""
 
     def __init__(self, uri: str, artifacts: str | None = None) -> None:
-        """Connects.
+        """Names it; it is connected to when it is asked first.
 
         Args:
             uri: Of tracking and registry.
@@ -54,21 +53,38 @@ class MlflowRegistry:
             GraphError: A step connects that does not declare the registry.
         """
         expect_declared(REGISTRY)
+        self._uri, self._artifacts = uri, artifacts
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """The connection, for other records of the same run."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient  # slow to import, and not needed to name a registry
 
-        self.client: MlflowClient = MlflowClient(uri, uri)
-        self._artifacts = artifacts
+        return MlflowClient(self._uri, self._uri)
+
+    def models(self) -> list[RegisteredModel]:
+        """Models of this project."""
+        return [_model_of(each) for each in self.client.search_registered_models(f"name LIKE '{PREFIX}%'")]
+
+    def stored_versions(self, domain: str) -> list[StoredVersion]:
+        """All versions of a domain, oldest first."""
+        found = self.client.search_model_versions(f"name = '{model_name(domain)}'")
+        return sorted((_version_of(each) for each in found), key=lambda each: each.number)
+
+    def figures(self, run_id: str) -> dict[str, float]:
+        """The metrics of the MLflow run that a version was made in."""
+        return self.client.get_run(run_id).data.metrics
 
     def domains(self) -> list[str]:
         """Domains that have a model, sorted."""
-        return sorted(domain_of(model.name) for model in self._models())
+        return sorted(domain_of(model.name) for model in self.models())
 
     def runs_with_alias(self) -> set[str]:
         """Addresses of the runs whose versions have an alias."""
         return {
-            self._named(domain_of(model.name), int(number)).tags["run_uri"]
-            for model in self._models()
+            self._named(domain_of(model.name), number).tags["run_uri"]
+            for model in self.models()
             for number in model.aliases.values()
         }
 
@@ -87,14 +103,12 @@ class MlflowRegistry:
 
     def versions(self, domain: str) -> list[NamedVersion]:
         """All versions of a domain, oldest first."""
-        found = self.client.search_model_versions(f"name = '{model_name(domain)}'")
-        named = [NamedVersion(each.name, int(each.version), "", dict(each.tags)) for each in found]
-        return sorted(named, key=lambda each: each.version)
+        return [NamedVersion(model_name(domain), each.number, "", each.tags) for each in self.stored_versions(domain)]
 
     def aliases(self, domain: str) -> dict[str, int]:
         """Alias -> version; empty without a model."""
         model = self._model(domain)
-        return {name: int(number) for name, number in model.aliases.items()} if model else {}
+        return model.aliases if model else {}
 
     def named_version(self, domain: str, alias: str) -> NamedVersion | None:
         """The version that an alias names, or None."""
@@ -111,7 +125,7 @@ class MlflowRegistry:
     def model_tags(self, domain: str) -> dict[str, str]:
         """Tags of a domain's model; empty without a model."""
         model = self._model(domain)
-        return dict(model.tags) if model else {}
+        return model.tags if model else {}
 
     def tag_model(self, domain: str, name: str, value: str) -> None:
         """Sets a tag of a domain's model."""
@@ -202,13 +216,20 @@ class MlflowRegistry:
         found = self.client.search_runs([self.experiment_id()], wanted, max_results=1)
         return found[0] if found else None
 
-    def _models(self) -> Sequence[Any]:
-        return self.client.search_registered_models(f"name LIKE '{PREFIX}%'")
-
-    def _model(self, domain: str) -> Any:
+    def _model(self, domain: str) -> RegisteredModel | None:
         found = self.client.search_registered_models(f"name = '{model_name(domain)}'")
-        return found[0] if found else None
+        return _model_of(found[0]) if found else None
 
     def _named(self, domain: str, number: int, alias: str = "") -> NamedVersion:
         found = self.client.get_model_version(model_name(domain), str(number))
         return NamedVersion(found.name, number, alias, dict(found.tags))
+
+
+def _model_of(found: Any) -> RegisteredModel:
+    aliases = {name: int(number) for name, number in found.aliases.items()}
+    return RegisteredModel(found.name, dict(found.tags), aliases)
+
+
+def _version_of(found: Any) -> StoredVersion:
+    created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+    return StoredVersion(int(found.version), created, str(found.run_id), dict(found.tags))

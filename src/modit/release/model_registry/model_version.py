@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modit.core.errors import ConfigError
 from modit.release.verdict import PASS
@@ -83,6 +84,23 @@ class Registration:
     status: str
     alias: str | None
     held_back: str | None = None
+
+
+class RegisteredModel(NamedTuple):
+    """A model of the registry: its name, its tags, and the version of each alias."""
+
+    name: str
+    tags: dict[str, str]
+    aliases: dict[str, int]
+
+
+class StoredVersion(NamedTuple):
+    """A version as the registry stores it; `run_id` is that of the MLflow run that has its figures."""
+
+    number: int
+    created: datetime
+    run_id: str
+    tags: dict[str, str]
 
 
 @dataclass(frozen=True)
