@@ -115,13 +115,14 @@ class Progress:
             return "done"
 
     def _line(self, task: Running, status: str) -> None:
-        self._ended += 1
         step = self._steps.get(task.name.split()[0])
-        effort = step.effort if step else 0.0
-        self._effort_ended += effort
-        self._effort_ran += effort if status == "ran" else 0.0
+        if step:
+            self._ended += 1
+            self._effort_ended += step.effort
+            self._effort_ran += step.effort if status == "ran" else 0.0
+        count = self._count() if step else " " * len(self._count())
         clear = "\r\x1b[K" if self.out.isatty() else ""
-        line = f"{self._count()}  {task.name:<36} {status:<8} {took(self.clock() - task.started):<12}{self._left()}"
+        line = f"{count}  {task.name:<36} {status:<8} {took(self.clock() - task.started):<12}{self._left()}"
         print(f"{clear}{line.rstrip()}", file=self.out, flush=True)
 
     def _count(self) -> str:

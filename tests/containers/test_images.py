@@ -67,7 +67,7 @@ def test_the_serve_image_starts_the_service_unless_others_could_ask_without_a_ke
             assert time.monotonic() < deadline, docker("logs", name, check=False).stderr
             time.sleep(1)
         assert json.loads(asked.stdout) == {"status": "alive"}
-        assert "sqlite:////none/mlflow.db is not an MLflow database: unable to open" in docker("logs", name).stderr
+        assert "sqlite:////none/mlflow.db cannot be read: unable to open" in docker("logs", name).stderr
     finally:
         docker("rm", "--force", name)
 

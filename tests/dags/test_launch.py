@@ -72,16 +72,24 @@ def test_tasks_that_run_side_by_side_keep_their_own_times_and_words():
     assert run.err.getvalue() == "  ValueError: boom\n"
 
 
-def test_the_tasks_that_have_ended_are_counted_and_all_of_them_once_the_domains_are_known():
-    steps = [Step("first", outputs=("x",)), Step("second", ("x",), ("y",), per_domain=True)]
+def test_the_tasks_of_steps_that_have_ended_are_counted_and_all_of_them_once_the_domains_are_known():
+    steps = [
+        Step("zeroth", outputs=("w",)),
+        Step("first", ("w",), outputs=("x",)),
+        Step("second", ("x",), ("y",), per_domain=True),
+    ]
     run = Run(steps=steps)
     run.task("zeroth", result("ran"))
     run.task("first", json.dumps({"status": "ran", "domains": ["a", "b"]}))
     run.task("second", result("ran"), domain="a")
+    run.task("second", result("ran"), domain="b")
+    run.task("review")
     assert [line.split()[:2] for line in run.out.getvalue().splitlines()] == [
         ["1/?", "zeroth"],
-        ["2/3", "first"],
-        ["3/3", "second"],
+        ["2/4", "first"],
+        ["3/4", "second"],
+        ["4/4", "second"],
+        ["review", "done"],
     ]
 
 

@@ -109,6 +109,12 @@ def test_what_is_not_allowed_is_refused_by_the_name_of_its_field(retriever, seed
         retriever.query(seeds, **options)
 
 
+def test_a_registry_that_is_not_there_is_named_with_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match=r"missing.db: there is no such file; name another registry or set MLFLOW"):
+        modit.load("models:/modit-drama@champion", registry=f"sqlite:///{tmp_path}/missing.db")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_run_is_loaded_by_domain_and_a_bundle_by_its_folder(bundle, retriever, ids):
     assert isinstance(retriever, SeedsRetriever)
     folder = Path(bundle.run) / "bundle" / "drama"

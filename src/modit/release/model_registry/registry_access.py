@@ -74,6 +74,8 @@ def existing_registry(uri: str) -> MlflowRegistry:
         ConfigError: There is no SQLite database, or no model in it.
     """
     path = _file_of(uri)
+    if path and not path.exists():
+        raise ConfigError(f"registry {uri}: there is no such file; name another registry or set {TRACKING_VARIABLE}")
     if path and not _has_model(uri, path):
         raise ConfigError(f"registry {uri} has no model yet")
     return MlflowRegistry(uri)
