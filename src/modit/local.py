@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from modit.core.errors import ConfigError
 from modit.core.storage import Storage
+from modit.index.engines.collection import EngineAddress
 from modit.release.bundle.bundle import BUNDLE_FILE
 from modit.release.bundle.loading import load_release
 from modit.release.bundle.release import NextItemRelease, Release, ReleaseSource, SearchRelease, SeedsRelease
@@ -266,7 +267,9 @@ class TextRetriever(LocalRetriever[SearchRequest, SearchAnswer, SearchRelease]):
 AnyRetriever = SeedsRetriever | SessionRetriever | TextRetriever
 
 
-def load(where: str | Path, *, domain: str | None = None, registry: str | None = None) -> AnyRetriever:
+def load(
+    where: str | Path, *, domain: str | None = None, registry: str | None = None, index: str | None = None
+) -> AnyRetriever:
     """Loads a release and verifies every digest of it.
 
     Args:
@@ -274,18 +277,24 @@ def load(where: str | Path, *, domain: str | None = None, registry: str | None =
             `models:/modit-popular/3`; or the folder or address of a run, or of a bundle in it.
         domain: Of a run that has bundles of several; `next_item` and `search` are those of sessions and texts.
         registry: Address of the registry; None: the one that MLflow is set to, as by MLFLOW_TRACKING_URI.
+        index: Address of a collection of your own engine that seeds' lists are searched in, such as
+            `postgresql://HOST/DB?collection=items`; None: the index of the bundle.
 
     Returns:
         A `SeedsRetriever`, or what answers sessions or texts.
 
     Raises:
-        ConfigError: There is no such version, or the run has no such bundle; what there is is named.
+        ConfigError: There is no such version, or the run has no such bundle; what there is is named. Or `index` is not
+            an address, or is given for sessions or texts.
+        EngineError: The engine does not answer, has no such collection, or holds other vectors.
         ArtifactError: A file is missing, damaged, or not what the version was registered with.
     """
     text = str(where)
-    if text.startswith(_MODELS):
-        return retriever_of(load_release(ReleaseSource.of(_registered(text, registry))))
-    return retriever_of(load_release(_source_in(text, domain)))
+    named = text.startswith(_MODELS)
+    source = ReleaseSource.of(_registered(text, registry)) if named else _source_in(text, domain)
+    if index and source.kind is not OF_SEEDS:
+        raise ConfigError(f"index: {source.domain} is not searched in an index of yours; allowed: domains of seeds")
+    return retriever_of(load_release(source, engine=EngineAddress.parse(index) if index else None))
 
 
 def retriever_of(release: Release) -> AnyRetriever:

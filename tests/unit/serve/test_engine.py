@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import modit
 from modit.cli import main
-from modit.index.engines.collection import Batch, EngineAddress, open_collection
+from modit.index.engines.collection import Batch, EngineAddress, EngineError, open_collection
 from modit.serve.settings import Settings
 from tests.unit.serve.conftest import running, wait_until
 from tests.unit.serve.engine_requests import REQUESTS, expect_equal_answers
@@ -43,6 +45,17 @@ def over_engine(bundle, tmp_path_factory):
     named = [bundle.named("drama", 3), bundle.named("crime", 1)]
     with running(lambda: named, reload_seconds=60, engine=engine) as client:
         yield client
+
+
+def test_modit_load_answers_from_the_engine_as_from_the_bundles_index(bundle, tmp_path):
+    engine = staged(tmp_path, bundle.catalog)
+    folder = Path(bundle.run) / "bundle" / "drama"
+    ours, theirs = (modit.load(folder, index=index) for index in (None, f"lance://{tmp_path}?collection=items"))
+    ids = ["item-1", "item-2"]
+    assert theirs.query(ids, k=7)["item_id"].tolist() == ours.query(ids, k=7)["item_id"].tolist()
+    open_collection(engine).drop()
+    with pytest.raises(EngineError):
+        theirs.query(ids, k=7)
 
 
 def test_an_engine_that_is_away_is_a_503_that_says_so_until_it_is_back(bundle, tmp_path):
