@@ -17,7 +17,7 @@ from modit.core.storage import Storage
         ({"catalogue": ""}, "--conf: field catalogue: ''"),
         (
             {"catalogue": "x", "preset": "huge"},
-            "field preset: 'huge': Input should be 'tiny', 'small', 'base' or 'paper'",
+            "field preset: 'huge': Input should be 'tiny', 'quick', 'small', 'base' or 'paper'",
         ),
         ({"catalogue": "x", "sed": 1}, "field sed: 1: .*allowed fields: catalogue, domains, seed"),
         ({"catalogue": "x", "domains": "one"}, "field domains"),
