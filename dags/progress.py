@@ -122,7 +122,7 @@ class Progress:
             self._effort_ran += step.effort if status == "ran" else 0.0
         count = self._count() if step else " " * len(self._count())
         clear = "\r\x1b[K" if self.out.isatty() else ""
-        line = f"{count}  {task.name:<36} {status:<8} {took(self.clock() - task.started):<12}{self._left()}"
+        line = f"{count}  {task.name:<36} {status:<8} {took(self.clock() - task.started):<14}{self._left()}"
         print(f"{clear}{line.rstrip()}", file=self.out, flush=True)
 
     def _count(self) -> str:

@@ -31,5 +31,5 @@ STEP = Step(
     image="release",
     resources=Resources(cpus=2, memory_gb=8),
     timeout_minutes=240,
-    effort=8,
+    effort=15,
 )

@@ -15,5 +15,5 @@ STEP = Step(
     image="release",
     resources=Resources(cpus=2, memory_gb=8),
     timeout_minutes=120,
-    effort=5,
+    effort=8,
 )

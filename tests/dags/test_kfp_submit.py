@@ -12,10 +12,14 @@ import pytest
 
 from components.registry import REGISTRY
 from modit.cli import main
+from modit.core.registry import Registry
 
 RETRAIN = REGISTRY.of("retrain")
 
 pytest.importorskip("kfp", reason="needs the extra `kfp`")
+
+from pipelines.kfp_platform import Platform  # noqa: E402
+from pipelines.kfp_view import compiled, kfp_pipeline  # noqa: E402
 
 API = "/apis/v2beta1"
 ANSWERS = {
@@ -75,6 +79,23 @@ def no_settings_of_this_machine(monkeypatch, tmp_path):
     for name in ("KF_PIPELINES_ENDPOINT", "MODIT_KFP_TOKEN", "MODIT_IMAGES", "MODIT_SHARDS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
+
+
+COMPILED: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch):
+    """Compiling takes many seconds, and the same pipeline for the same platform is the same file."""
+
+    def pipeline(registry: Registry, platform: Platform) -> str:
+        key = f"{registry.pipeline().name} {platform}"
+        if key not in COMPILED:
+            COMPILED[key] = compiled(kfp_pipeline(registry, platform))
+        return key
+
+    monkeypatch.setattr("pipelines.kfp_submit.kfp_pipeline", pipeline)
+    monkeypatch.setattr("pipelines.kfp_submit.compiled", COMPILED.__getitem__)
 
 
 PLACES = ("--env", "MLFLOW_TRACKING_URI=http://mlflow:5000", "--env", "MODIT_FEATURES=/data/features")

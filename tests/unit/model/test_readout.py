@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -133,25 +136,37 @@ def test_the_order_of_the_seeds_changes_nothing(geometry: Geometry, share: float
     torch.testing.assert_close(found, sampler(seeds, mask, noise, guidance, evidence), atol=1e-6, rtol=0)
 
 
+Exported = Callable[[float], tuple[Sampler, Path]]
+
+
+@pytest.fixture
+def exported(geometry: Geometry, made_once: Callable[[str, Callable[[Path], None]], Path]) -> Exported:
+    """A sampler with a share of the network's query, and its graph as a file: exporting takes many seconds."""
+
+    def of(share: float) -> tuple[Sampler, Path]:
+        sampler = sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))
+
+        def write(path: Path) -> None:
+            path.write_bytes(sampler_graph(sampler).SerializeToString())
+
+        return sampler, made_once(f"readout_{share}.onnx", write)
+
+    return of
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("cases", "seeds"), [(1, 1), (5, 9)])
 @torch.no_grad()
-def test_the_exported_graph_answers_as_torch(geometry: Geometry, share: float, cases: int, seeds: int) -> None:
-    sampler = sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))
-    session = onnxruntime.InferenceSession(sampler_graph(sampler).SerializeToString())
-    given = inputs(cases, seeds)
+def test_the_exported_graph_answers_as_torch(exported: Exported, share: float, cases: int, seeds: int) -> None:
+    sampler, graph = exported(share)
+    session, given = onnxruntime.InferenceSession(graph), inputs(cases, seeds)
     found = session.run(None, {name: part.numpy() for name, part in zip(INPUTS, given, strict=True)})[0]
     np.testing.assert_allclose(found, sampler(*given).numpy(), atol=1e-5)
 
 
-def test_an_exported_vote_holds_no_network(geometry: Geometry) -> None:
-    sizes = {
-        share: len(
-            sampler_graph(sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))).SerializeToString()
-        )
-        for share in (0.0, 0.3)
-    }
-    assert sizes[0.0] < sizes[0.3] / 3
+def test_an_exported_vote_holds_no_network(exported: Exported) -> None:
+    vote, mixture = (exported(share)[1].stat().st_size for share in (0.0, 0.3))
+    assert vote < mixture / 3
 
 
 def test_a_readout_comes_back_from_json(geometry: Geometry) -> None:
