@@ -3,7 +3,7 @@
 Run `PYTHONPATH=src:. python benchmarks/bench_fan_out.py RUN`; RUN has the artifacts `catalog`, `text_space` and
 `fan_out_policy` of the pipeline `fan_out`. `--steps N` also trains N steps with each of the rewards: equation (1), and
 equation (1) without parts. The time of both does not depend on their weights, so the diffusion's are fresh. The intents
-are already vectors, and nothing is searched.
+are texts, and nothing is searched.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from modit.data.judged_queries import JudgedQueries, QueryPart
-from modit.fan_out.diffusion import Denoiser, DenoiserConfig, sample_sets
+from modit.data.text_space import TextSpace
+from modit.fan_out.diffusion import Denoiser, DenoiserConfig, denoise_by_torch, noise_levels
 from modit.fan_out.intents import Conditions, IntentSets
 from modit.fan_out.params import FanOutParams, RewardParams, SetDiffusionParams, SoftGrpoParams
 from modit.fan_out.policy import FanOutPolicy, load_policy
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.soft_grpo import SoftGrpo
-from modit.fan_out.text_space import TextSpace
+from modit.inference.fan_out import SetSampler
 from modit.training.loop import train
 
 BATCHES, ROUNDS = (8, 256), 5
@@ -47,27 +48,29 @@ def fastest(call: Callable[[], object]) -> float:
     return min(found)
 
 
-def latency(policy: FanOutPolicy, intents: IntentSets) -> None:
+def latency(policy: FanOutPolicy, intents: IntentSets, space: TextSpace) -> None:
     """Prints milliseconds of each way from intents to the vectors of their queries, and how many times the policy's."""
     config = DenoiserConfig(policy.config.dimension, policy.config.queries)
     model, generator = Denoiser(config).eval(), torch.Generator().manual_seed(0)
-
-    def noise(shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=generator)
+    denoise = denoise_by_torch(model, 1.0)
 
     print("| batch | policy, ms | diffusion | steps | calls of the denoiser | ms | times faster |")
     for batch in BATCHES:
-        conditions = intents.conditions[torch.arange(batch) % len(intents)]
+        texts = [intents.texts[place % len(intents)] for place in range(batch)]
+        words = FanOutParams().prompt_words
         uniforms = torch.rand((batch, policy.config.places), generator=generator)
-        own = fastest(partial(_written, policy, conditions, uniforms))
+        own = fastest(partial(_written, policy, space, texts, words, uniforms))
         for solver, steps in SAMPLERS:
             params = SetDiffusionParams.model_validate({"solver": solver, "sampler_steps": steps})
-            took = fastest(partial(sample_sets, model, conditions, params, 1.0, noise))
+            levels = noise_levels(params, model.config.sigma_data)
+            sampler = SetSampler(denoise, space, config.rows, words, levels, solver)
+            took = fastest(partial(sampler.sets, texts, 0))
             calls = 2 * steps - 1 if solver == "heun" else steps
             print(f"| {batch} | {own * 1e3:.1f} | {solver} | {steps} | {calls} | {took * 1e3:.1f} | {own / took:.2f} |")
 
 
-def _written(policy: FanOutPolicy, conditions: Conditions, uniforms: Tensor) -> Tensor:
+def _written(policy: FanOutPolicy, space: TextSpace, texts: list[str], words: int, uniforms: Tensor) -> Tensor:
+    conditions = Conditions.of(texts, space, words)
     return policy.query_vectors(conditions, policy.write(conditions, uniforms).tokens)
 
 
@@ -102,7 +105,7 @@ def main() -> None:
     space, reading = TextSpace.load(arguments.run / "text_space"), FanOutParams()
     judged = JudgedQueries.load(arguments.run / "catalog")
     intents = IntentSets.of(judged, QueryPart.TRAIN, space, reading.relevant_min, reading.prompt_words)
-    latency(load_policy(arguments.run / "fan_out_policy"), intents)
+    latency(load_policy(arguments.run / "fan_out_policy"), intents, space)
     if arguments.steps:
         ablations(arguments.run, intents, space, arguments.steps)
 

@@ -77,6 +77,16 @@ RETRIEVERS = (
         stages={"towers": ("train_towers", "symmaligner")},
         versioned={},
     ),
+    Retriever(
+        name="fan_out",
+        exported="exported_fan_out",
+        stages={
+            "fan_out_policy": ("train_fan_out", ""),
+            "aligned_fan_out_policy": ("align_fan_out", ""),
+            "set_diffusion": ("train_set_diffusion", "aligned"),
+        },
+        versioned={},
+    ),
 )
 
 

@@ -24,7 +24,7 @@ PIPELINES = (
     ),
     Pipeline(
         name="fan_out",
-        ends=("fan_out_evaluation",),
-        description="From intents with sets of items to a fan-out policy and a diffusion over sets of queries, judged.",
+        ends=("fan_out_registration",),
+        description="From intents with sets of items to a judged and exported diffusion over sets of queries.",
     ),
 )

@@ -8,11 +8,11 @@ import torch
 
 from modit.core.seeds import derived_seed
 from modit.data.judged_queries import JudgedQueries, QueryPart
+from modit.data.text_space import TextSpace
 from modit.fan_out.intents import IntentSets
 from modit.fan_out.policy import load_policy
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.soft_grpo import SoftGrpo
-from modit.fan_out.text_space import TextSpace
 from modit.training.session import run_stage
 
 if TYPE_CHECKING:

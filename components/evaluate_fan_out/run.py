@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from modit.core.names import FAN_OUT
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries
+from modit.data.text_space import TextSpace
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
 from modit.evaluate.fan_out.names import (
     BEST_OF,
@@ -17,49 +19,55 @@ from modit.evaluate.fan_out.names import (
     NO_FAN_OUT,
     POLICY,
     REGRESSION,
+    SERVED,
     UNTRAINED,
     WITH_INTENT,
 )
 from modit.evaluate.fan_out.rows import (
     MIXED_GRID,
-    DiffusionSets,
-    Generator,
-    MergedSets,
     OneQuery,
     PolicySets,
     RegressedSets,
     TunedSets,
     reordered_rows,
+    sampled_sets,
 )
 from modit.evaluate.fan_out.task import FanOutTask
 from modit.evaluate.report.task_page import save_page
 from modit.evaluate.storage import save_evaluation
-from modit.evaluate.task import Row
+from modit.evaluate.task import Row, TunableRow
 from modit.fan_out.diffusion import load_denoiser, load_regressor
 from modit.fan_out.policy import load_policy
-from modit.fan_out.rewards import SetReward, pool_size
-from modit.fan_out.text_space import TextSpace
+from modit.fan_out.rewards import SetReward
+from modit.inference.fan_out import FanOutRetriever, SetGenerator, load_fan_out
+from modit.inference.texts import TextQuery
+from modit.release.bundle.judged_once import exported_digests
+from modit.release.gate.champion import Champion, load_champion_judged_once
+from modit.release.kinds import OF_INTENTS
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads `catalog`, `text_space`, both policies and `set_diffusion`.
+    """Reads `catalog`, `text_space`, both policies, `set_diffusion`, `exported_fan_out` and `fan_out_champion`.
 
+    The row that is compared with all others is the diffusion with the intent's own list, as the exported files answer.
     Writes `fan_out_evaluation`: evaluation.json, per_case.npz and report.html. Guidance, the weights of MMR and DPP,
-    and the intent's share of a mixed pool are chosen on validation intents.
+    and the intent's share of a mixed pool are chosen on validation intents; those of the exported row were at the
+    export.
     """
     catalog, judged = Catalog.load(context.input("catalog")), JudgedQueries.load(context.input("catalog"))
     params, sampler = context.params.evaluate_fan_out, context.params.train_set_diffusion
     rewards, reading = context.params.align_fan_out.reward, context.params.train_fan_out
     space, words = TextSpace.load(context.input("text_space")), reading.prompt_words
     policy, untrained = (load_policy(context.input(name)) for name in ("aligned_fan_out_policy", "fan_out_policy"))
-    diffusion, queries = context.input("set_diffusion"), policy.config.queries
+    diffusion, exported = context.input("set_diffusion"), context.input("exported_fan_out")
+    queries = policy.config.queries
     reward = SetReward(rewards, torch.from_numpy(space.items), queries)
 
-    def answering(generator: Generator, intent: float = 0.0, runs: int = params.runs) -> MergedSets:
-        return MergedSets(generator, space, queries, runs, intent)
+    def answering(generator: SetGenerator, intent: float = 0.0, runs: int = params.runs) -> FanOutRetriever:
+        return FanOutRetriever(generator, space, queries, runs, intent)
 
     written = PolicySets(policy, space, words, params.temperature)
     before = PolicySets(untrained, space, words, params.temperature)
@@ -70,19 +78,23 @@ def run(context: StepContext) -> dict[str, object]:
         Row(BEST_OF.format(count=params.best_of), "model", answering(best)),
         Row(POLICY, "model", answering(written)),
         Row(REGRESSION, "model", answering(RegressedSets(load_regressor(diffusion / "regression"), space, words))),
+        Row(SERVED, "model", load_fan_out(exported, catalog.item_ids, runs=params.runs)),
     ]
-    guidance = [{"guidance": scale} for scale in sampler.guidance]
     tuned = [TunedSets(WITH_INTENT.format(row=POLICY), "model", MIXED_GRID, lambda s: answering(written, s["intent"]))]
     for name, folder in ((DIFFUSION, "aligned"), (DIFFUSION_UNTRAINED, "untrained")):
         model = load_denoiser(diffusion / folder)
-        made = lambda s, model=model: answering(DiffusionSets(model, space, words, sampler, s["guidance"]))  # noqa: E731
-        tuned.append(TunedSets(name, "model", guidance, made))
-    pool = min(len(catalog), max(queries, pool_size(len(catalog), rewards.pool_share)))
+        tuned.append(sampled_sets(name, space, model, sampler, words, params.runs, mix=False))
+    champion = Champion.load(context.input("fan_out_champion"))
+    baseline = load_champion_judged_once(FAN_OUT, champion, context.input("fan_out_champion"))
+    pool = rewards.pool(len(catalog), queries)
     records = {"queries": queries, "sampler": {"solver": sampler.solver, "steps": sampler.sampler_steps}}
     task = FanOutTask(judged, reading.relevant_min, pool, space.items, params, records)
     settings = EvaluationSettings(derived_seed(context.seed, "evaluate_fan_out"), params.resamples)
-    evaluation = evaluate_task(task, [*reordered_rows(space, queries, params.list_depth), *tuned], models, settings)
+    rows: list[TunableRow[TextQuery]] = [*reordered_rows(space, queries, params.list_depth), *tuned]
+    evaluation = evaluate_task(task, rows, models, settings, baseline)
+    # What was judged, for the gate: the candidate by its files, the champion by its version.
+    judged_files = exported_digests(OF_INTENTS, exported) | {"champion": champion.facts}
     output = context.output("fan_out_evaluation")
-    save_evaluation(output, evaluation, {})
+    save_evaluation(output, evaluation, judged_files)
     save_page(output, evaluation.content, context.run_config.catalogue.rstrip("/").rsplit("/", 1)[-1])
     return headline(evaluation.content, task.primary)

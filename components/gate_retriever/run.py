@@ -8,6 +8,7 @@ from components.judged_once import retriever_of
 from modit.release.bundle.judged_once import exported_digests
 from modit.release.documents import read_strictly, write_document
 from modit.release.gate.champion import Champion
+from modit.release.gate.fan_out import RULES as FAN_OUT_RULES
 from modit.release.gate.gate import overridden_thresholds
 from modit.release.gate.judged_once import JudgedOnceEvidence, judge_once
 from modit.release.gate.next_item import RULES as NEXT_ITEM_RULES
@@ -19,7 +20,7 @@ from modit.release.versioning.snapshot import load_versions
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
-RULES = {rules.name: rules for rules in (NEXT_ITEM_RULES, SEARCH_RULES)}
+RULES = {rules.name: rules for rules in (NEXT_ITEM_RULES, SEARCH_RULES, FAN_OUT_RULES)}
 
 
 def run(context: StepContext) -> dict[str, object]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
+from modit.data.text_space import TextSpace, frequent_words
 from modit.fan_out.intents import IntentSets
 from modit.fan_out.policy import FanOutPolicy, PolicyConfig
 from modit.fan_out.templates import TemplateSets
-from modit.fan_out.text_space import TextSpace, frequent_words
 from modit.towers.training import titles_of
 from modit.training.session import run_stage
 

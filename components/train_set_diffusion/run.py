@@ -8,12 +8,12 @@ import torch
 
 from modit.core.seeds import derived_seed
 from modit.data.judged_queries import JudgedQueries, QueryPart
+from modit.data.text_space import TextSpace
 from modit.fan_out.diffusion import Denoiser, DenoiserConfig, RowRegression, RowRegressor, SetDenoising
 from modit.fan_out.intents import IntentSets
 from modit.fan_out.policy import load_policy
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.synthesis import SampledSets
-from modit.fan_out.text_space import TextSpace
 from modit.training.distributed import Network
 from modit.training.loop import Stage
 from modit.training.session import run_stage

@@ -7,10 +7,10 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modit.core.errors import ConfigError, ModitError
 from modit.data.commands import add_data_commands
@@ -67,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_query(commands)
     _add_recommend(commands)
     _add_search(commands)
+    _add_fan_out(commands)
     return parser
 
 
@@ -193,21 +194,43 @@ def _recommend(chosen: argparse.Namespace) -> int:
 
 def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("search", help="ask a running service for items that a text describes")
-    parser.add_argument("text", help="what is searched for")
+    parser.set_defaults(command=_search)
+    _add_text_arguments(parser, "what is searched for")
+
+
+def _add_fan_out(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("fan-out", help="ask a running service for a varied set of items for an intent")
+    parser.set_defaults(command=_fan_out)
+    _add_text_arguments(parser, 'the intent, such as "snacks for a road trip"')
+
+
+def _add_text_arguments(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("text", help=text)
     parser.add_argument("-k", type=int, default=10, help="items wanted (default %(default)s)")
     parser.add_argument("--exclude", default="", metavar="ID,ID", help="items that must not be results")
     parser.add_argument("--filter", type=_json, metavar="JSON", help='such as {"include": {"title": "chair"}}')
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="the answer as JSON, not as a table")
-    parser.set_defaults(command=_search)
 
 
 def _search(chosen: argparse.Namespace) -> int:
+    from modit.client import Client
+
+    return _ask_by_text(chosen, Client.search)
+
+
+def _fan_out(chosen: argparse.Namespace) -> int:
+    from modit.client import Client
+
+    return _ask_by_text(chosen, Client.fan_out)
+
+
+def _ask_by_text(chosen: argparse.Namespace, ask: Callable[..., Any]) -> int:
     from modit.client import KEY_VARIABLE, Client, ranked_table
 
     client = Client(chosen.url, os.environ.get(KEY_VARIABLE))
     excluded = [each for each in chosen.exclude.split(",") if each]
-    answer = client.search(chosen.text, chosen.k, exclude_item_ids=excluded or None, filter=chosen.filter)
+    answer = ask(client, chosen.text, chosen.k, exclude_item_ids=excluded or None, filter=chosen.filter)
     print(json.dumps(asdict(answer), indent=1) if chosen.json else ranked_table(answer))
     return 0
 

@@ -4,6 +4,7 @@ client = Client("http://localhost:8000", key="...")
 for item in client.retrieve("popular", ["item-1", "item-2"], k=5).items: ...
 for item in client.recommend(["item-1", "item-2"], k=5).items: ...
 for item in client.search("red paint", k=5).items: ...
+for item in client.fan_out("snacks for a road trip", k=12).items: ...
 """
 
 from __future__ import annotations
@@ -177,6 +178,60 @@ class Found:
         return cls(items=_ranked(content), unknown_words=tuple(content.get("unknown_words", ())), **facts)
 
 
+@dataclass(frozen=True)
+class SetQuery:
+    """One of the queries that a set was searched with.
+
+    Attributes:
+        item_id: of the item that it finds first; None where nothing may be a result.
+        title: of that item, where the catalogue has one.
+        vector: the unit vector, if it was asked for.
+    """
+
+    item_id: str | None
+    title: str | None = None
+    vector: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class FoundSet:
+    """What the service answers to an intent.
+
+    Attributes:
+        items: the set; lists of the queries take turns.
+        queries: number of the query that each item is nearest to, None where that is the intent.
+        searched: the queries.
+        model: that answered.
+        version: of the model.
+        alias: that named the version.
+        index_digest: of the files that were searched.
+        words_read: how many words the intent has.
+        unknown_words: words of the intent that no title has.
+    """
+
+    items: tuple[RankedItem, ...]
+    queries: tuple[int | None, ...]
+    searched: tuple[SetQuery, ...]
+    model: str
+    version: int
+    alias: str
+    index_digest: str
+    words_read: int
+    unknown_words: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> FoundSet:
+        """Reads the JSON of an answer; fields that a later service adds are ignored."""
+        facts = {name: content[name] for name in (*_VERSION_FIELDS, "words_read")}
+        searched = tuple(
+            SetQuery(each["item_id"], each.get("title"), tuple(each["vector"]) if each.get("vector") else None)
+            for each in content["queries"]
+        )
+        queries = tuple(each.get("query") for each in content["items"])
+        unknown = tuple(content.get("unknown_words", ()))
+        return cls(_ranked(content), queries, searched, unknown_words=unknown, **facts)
+
+
 _VERSION_FIELDS = ("model", "version", "alias", "index_digest")
 
 
@@ -267,6 +322,28 @@ class Client:
         found = self._call("/v1/search/batch", {"requests": list(requests)})
         return [Found.of(each) for each in found["answers"]]
 
+    def fan_out(self, text: str, k: int = 10, **more: Any) -> FoundSet:
+        """Asks for a varied set of items that an intent describes.
+
+        Args:
+            text: the intent.
+            k: items wanted.
+            **more: `exclude_item_ids`, `filter`, `return_vectors`; None counts as not given.
+
+        Raises:
+            ServiceError: the request was refused, or there was no answer.
+        """
+        return FoundSet.of(self._call("/v1/fan_out", text_request(text, k, **more)))
+
+    def fan_out_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[FoundSet]:
+        """Asks several requests at once, each made by `text_request`.
+
+        Raises:
+            ServiceError: one of them was refused, or there was no answer.
+        """
+        found = self._call("/v1/fan_out/batch", {"requests": list(requests)})
+        return [FoundSet.of(each) for each in found["answers"]]
+
     def readiness(self) -> dict[str, Any]:
         """Asks which version answers for which domain.
 
@@ -306,7 +383,7 @@ def session_request(session: Sequence[str | int], k: int = 10, **more: Any) -> d
 
 
 def text_request(text: str, k: int = 10, **more: Any) -> dict[str, Any]:
-    """Makes a request as the service takes it; the arguments are those of `Client.search`."""
+    """Makes a request as the service takes it; the arguments are those of `Client.search` or `fan_out`."""
     return {"text": text, "k": k} | _given(more)
 
 
@@ -329,19 +406,25 @@ def table(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def ranked_table(answer: Recommendations | Found) -> str:
+def ranked_table(answer: Recommendations | Found | FoundSet) -> str:
     """Words an answer for people: the version that answered, what it does not know, then one line for each item."""
     width = max((len(item.item_id) for item in answer.items), default=0)
-    if isinstance(answer, Found):
+    if isinstance(answer, Found | FoundSet):
         read, unknown = f"{answer.words_read} words read", answer.unknown_words
     else:
         read, unknown = f"{answer.items_read} items of the session read", answer.ignored_item_ids
     lines = [f"{answer.model} version {answer.version} ({answer.alias}), {read}"]
     if unknown:
         lines.append(f"not known: {', '.join(unknown)}")
-    for rank, item in enumerate(answer.items, 1):
-        lines.append(f"{rank:4}  {item.score:+.4f}  {item.item_id:{width}}  {item.title or ''}".rstrip())
+    queries = _of_queries(answer) if isinstance(answer, FoundSet) else [""] * len(answer.items)
+    for rank, (item, query) in enumerate(zip(answer.items, queries, strict=True), 1):
+        lines.append(f"{rank:4}  {item.score:+.4f}  {query}{item.item_id:{width}}  {item.title or ''}".rstrip())
     return "\n".join(lines)
+
+
+def _of_queries(answer: FoundSet) -> list[str]:
+    """The query of each item of a set, as a column."""
+    return [f"{'intent' if number is None else f'query {number}':8}  " for number in answer.queries]
 
 
 def _attribute(item: Item) -> str:

@@ -22,14 +22,24 @@ from modit.core.storage import Storage
 from modit.index.engines.collection import EngineAddress
 from modit.release.bundle.bundle import BUNDLE_FILE
 from modit.release.bundle.loading import load_release
-from modit.release.bundle.release import NextItemRelease, Release, ReleaseSource, SearchRelease, SeedsRelease
+from modit.release.bundle.release import (
+    FanOutRelease,
+    NextItemRelease,
+    Release,
+    ReleaseSource,
+    SearchRelease,
+    SeedsRelease,
+)
 from modit.release.kinds import KINDS, OF_SEEDS, kind_of
 from modit.release.model_registry.model_version import CHAMPION, PREFIX, PREVIOUS, NamedVersion, domain_of, model_name
 from modit.release.model_registry.registry_access import existing_registry
 from modit.release.model_registry.release_state import resolve_version
+from modit.serve.fan_out import FanOutTask
 from modit.serve.recommend import RecommendTask
 from modit.serve.retrieve import RetrieveTask
 from modit.serve.schema import (
+    FanOutAnswer,
+    FanOutRequest,
     FoundItem,
     RecommendAnswer,
     RecommendedItem,
@@ -40,6 +50,7 @@ from modit.serve.schema import (
     RetrieveRequest,
     SearchAnswer,
     SearchRequest,
+    SetItem,
 )
 from modit.serve.search import SearchTask
 from modit.serve.settings import Limits
@@ -234,12 +245,8 @@ class SessionRetriever(LocalRetriever[RecommendRequest, RecommendAnswer, NextIte
         return self._table(asked, _labels(sessions) if several else None)
 
 
-class TextRetriever(LocalRetriever[SearchRequest, SearchAnswer, SearchRelease]):
-    """Finds items that a text describes."""
-
-    def __init__(self, release: SearchRelease) -> None:
-        """Takes a loaded release."""
-        super().__init__(release, SearchTask(_LIMITS), SearchRequest, FoundItem)
+class _ByText(LocalRetriever[R, A, L]):
+    """What retrievers that are asked with texts have in common."""
 
     def query(
         self, texts: Any, k: int = 10, *, exclude: Sequence[str | int] = (), filter: Filter | None = None
@@ -253,7 +260,8 @@ class TextRetriever(LocalRetriever[SearchRequest, SearchAnswer, SearchRelease]):
             filter: Which items may be results.
 
         Returns:
-            A row for each item, best first: `item_id`, `score`, `title`; of many texts, `request` comes first.
+            A row for each item, best first: `item_id`, `score`, `title`, and of a fan-out the `query` that it is
+            nearest to; of many texts, `request` comes first.
 
         Raises:
             ConfigError: A value is not allowed; the field is named.
@@ -264,7 +272,23 @@ class TextRetriever(LocalRetriever[SearchRequest, SearchAnswer, SearchRelease]):
         return self._table(asked, _labels(texts) if several else None)
 
 
-AnyRetriever = SeedsRetriever | SessionRetriever | TextRetriever
+class TextRetriever(_ByText[SearchRequest, SearchAnswer, SearchRelease]):
+    """Finds items that a text describes."""
+
+    def __init__(self, release: SearchRelease) -> None:
+        """Takes a loaded release."""
+        super().__init__(release, SearchTask(_LIMITS), SearchRequest, FoundItem)
+
+
+class IntentRetriever(_ByText[FanOutRequest, FanOutAnswer, FanOutRelease]):
+    """Finds a varied set of items for an intent."""
+
+    def __init__(self, release: FanOutRelease) -> None:
+        """Takes a loaded release."""
+        super().__init__(release, FanOutTask(_LIMITS), FanOutRequest, SetItem)
+
+
+AnyRetriever = SeedsRetriever | SessionRetriever | TextRetriever | IntentRetriever
 
 
 def load(
@@ -275,13 +299,14 @@ def load(
     Args:
         where: A registered version as MLflow writes it, such as `models:/modit-popular@champion` or
             `models:/modit-popular/3`; or the folder or address of a run, or of a bundle in it.
-        domain: Of a run that has bundles of several; `next_item` and `search` are those of sessions and texts.
+        domain: Of a run that has bundles of several; `next_item`, `search` and `fan_out` are those that
+            are judged once.
         registry: Address of the registry; None: the one that MLflow is set to, as by MLFLOW_TRACKING_URI.
         index: Address of a collection of your own engine that seeds' lists are searched in, such as
             `postgresql://HOST/DB?collection=items`; None: the index of the bundle.
 
     Returns:
-        A `SeedsRetriever`, or what answers sessions or texts.
+        A `SeedsRetriever`, or what answers sessions, texts or intents.
 
     Raises:
         ConfigError: There is no such version, or the run has no such bundle; what there is is named. Or `index` is not
@@ -303,8 +328,10 @@ def retriever_of(release: Release) -> AnyRetriever:
         return SeedsRetriever(release)
     if isinstance(release, NextItemRelease):
         return SessionRetriever(release)
-    assert isinstance(release, SearchRelease)
-    return TextRetriever(release)
+    if isinstance(release, SearchRelease):
+        return TextRetriever(release)
+    assert isinstance(release, FanOutRelease)
+    return IntentRetriever(release)
 
 
 def _registered(uri: str, registry: str | None) -> NamedVersion:

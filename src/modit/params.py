@@ -19,6 +19,7 @@ from modit.hppo.params import VARIANTS, HPPOParams, HPPOVariantsParams, SecondSt
 from modit.index.params import ConsistentIndexParams, IndexParams, RetrievalParams
 from modit.metric.params import AnchorParams, PatternParams, SequenceParams
 from modit.release.params import (
+    FanOutGateParams,
     GateParams,
     NextItemGateParams,
     SearchGateParams,
@@ -73,6 +74,7 @@ class Params(RunParams):
     stage_consistent_index: ConsistentIndexParams = ConsistentIndexParams()
     evaluate_search: SearchParams = SearchParams()
     gate_search: SearchGateParams = SearchGateParams()
+    gate_fan_out: FanOutGateParams = FanOutGateParams()
     train_fan_out: FanOutParams = FanOutParams()
     align_fan_out: SoftGrpoParams = SoftGrpoParams()
     train_set_diffusion: SetDiffusionParams = SetDiffusionParams()

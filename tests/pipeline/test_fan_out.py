@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.registry import REGISTRY
+from modit.cli import main
 from modit.core.errors import ContractError, InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.data.judged_queries import JudgedQueries
@@ -23,9 +24,14 @@ from modit.evaluate.fan_out.names import (
     NO_FAN_OUT,
     POLICY,
     REGRESSION,
+    SERVED,
     UNTRAINED,
     WITH_INTENT,
 )
+from modit.inference.fan_out_files import FAN_OUT_FILE, FILES
+from modit.release.model_registry.registry_access import tracking_uri
+from modit.serve.releases import ask_registry
+from tests.unit.serve.conftest import running
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 PIPELINE = REGISTRY.of("fan_out")
@@ -67,7 +73,7 @@ def test_every_row_is_judged_at_one_pool_with_intervals(run):
     result = content["splits"]["test"]
     rows = {row["name"]: row for row in result["rows"]}
     expected = {MMR, DPP, NO_FAN_OUT, UNTRAINED, BEST_OF.format(count=5), POLICY, WITH_INTENT.format(row=POLICY)}
-    assert set(rows) == expected | {DIFFUSION, DIFFUSION_UNTRAINED, REGRESSION}
+    assert set(rows) == expected | {DIFFUSION, DIFFUSION_UNTRAINED, REGRESSION, SERVED}
     assert result["cases"] == content["intents"]["test"] > 0
     for row in rows.values():
         assert 0 <= row["coverage"] <= row["hit"] <= 1 and 0 <= row["diversity"] <= 1 and row["coverage_interval"]
@@ -89,10 +95,40 @@ def test_a_table_of_bundles_becomes_queries_with_their_labels(run):
 
 def test_the_same_seed_gives_the_same_bytes(run, tmp_path):
     steps = runner(tmp_path / "again", run.parent / "texts", **{"runner.cross_run_cache": False})
-    for step in PIPELINE.steps[:-1]:
+    for step in PIPELINE.steps:
         steps.execute(step.name)
-    for name in ("text_space/text_space.npz", "aligned_fan_out_policy/model.pt", "set_diffusion/aligned/model.pt"):
+        if step.name == "export_fan_out":
+            break
+    trained = ["text_space/text_space.npz", "aligned_fan_out_policy/model.pt", "set_diffusion/aligned/model.pt"]
+    exported = [f"exported_fan_out/{name}" for name in (FAN_OUT_FILE, *FILES)]
+    for name in trained + exported:
         assert (run / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_it_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_other_and_answers(run, capsys):
+    assert main(["verdict", "--run", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "no champion: absolute thresholds" in shown and "verdict: FAIL" in shown  # there are too few intents
+    assert "coverage 0." in shown and "fan_out: p50" in shown
+    registered = json.loads((run / "fan_out_registration" / "registration.json").read_text())["fan_out"]
+    assert (registered["model"], registered["status"], registered["alias"]) == ("modit-fan_out", "rejected", None)
+    order = [f"modit-fan_out/{registered['version']}", "--run", str(run), "--by", "ann"]
+    order += ["--verdict", registered["digests"]["verdict"]]
+    assert main(["override", *order, "--reason", "to have a champion"]) == 0
+
+    # The next night finds the same, and is judged against it.
+    steps = runner(run.parent / "after", run.parent / "texts")
+    for step in PIPELINE.steps:
+        steps.execute(step.name)
+    judged = json.loads((run.parent / "after" / "fan_out_verdict" / "verdict.json").read_text())["domains"]["fan_out"]
+    assert judged["basis"] == f"champion modit-fan_out/{registered['version']}"
+    held = {each["name"]: each["holds"] for each in judged["keys"]["quality"]["findings"]}
+    assert held["coverage of Champion"] and held["items of the champion"]
+
+    with running(ask_registry(tracking_uri(str(run)), "champion"), reload_seconds=60) as client:
+        answer = client.post("/v1/fan_out", json={"text": "several brush", "k": 6}).json()
+        assert answer["model"] == "modit-fan_out" and answer["unknown_words"] == ["several"]
+        assert len({item["item_id"] for item in answer["items"]}) == 6 and len(answer["queries"]) == 4
 
 
 def test_a_set_larger_than_the_catalogue_has_one_result_for_each_query(tmp_path):

@@ -26,7 +26,7 @@ ROOMS = {
     "towers": {"core", "data", "index", "training"},
     "fan_out": {"core", "data", "model", "training", "semantic_ids", "towers"},
     "inference": {"core", "data", "index", "metric"},
-    "export": {"core", "data", "index", "metric", "model", "semantic_ids", "towers", "inference"},
+    "export": {"core", "data", "index", "metric", "model", "semantic_ids", "towers", "fan_out", "inference"},
     "evaluate": {
         *("core", "data", "index", "metric", "model", "training", "hppo", "semantic_ids", "towers", "fan_out"),
         "inference",

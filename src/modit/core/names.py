@@ -8,8 +8,12 @@ import re
 DOMAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What retrievers that are judged once for a catalogue are registered and served as, and what they are; no domain of a
 # catalogue may be called so.
-NEXT_ITEM, SEARCH = "next_item", "search"
-JUDGED_ONCE = {NEXT_ITEM: "retrievers of the next item", SEARCH: "retrievers by text"}
+NEXT_ITEM, SEARCH, FAN_OUT = "next_item", "search", "fan_out"
+JUDGED_ONCE = {
+    NEXT_ITEM: "retrievers of the next item",
+    SEARCH: "retrievers by text",
+    FAN_OUT: "retrievers of sets by intent",
+}
 # Artifacts that list the versions that a run registered: of domains, and of each of those.
 REGISTRATIONS = ("registration", *(f"{name}_registration" for name in JUDGED_ONCE))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -225,3 +225,43 @@ def _equal(first: SearchResult, second: SearchResult) -> bool:
     """Whether two lists are the same, with items of equal score in any order."""
     moved = first.rows != second.rows
     return bool((np.abs(first.scores - second.scores)[moved] <= SCORE_TOLERANCE).all())
+
+
+def parity_of_lists(
+    task: str, differences: Mapping[str, float], expected: Sequence[SearchResult], found: Sequence[SearchResult]
+) -> dict[str, Any]:
+    """Compares the lists of torch with those of the exported files; items of equal score may change places.
+
+    Args:
+        task: That they answer, which messages begin with.
+        differences: Greatest difference of a coordinate, by what was compared.
+        expected: Of torch, at least one list.
+        found: Of the files, of the same requests.
+
+    Returns:
+        The content of `parity.json`; it is returned only when parity holds.
+
+    Raises:
+        ParityError: A coordinate differs by more than `TOLERANCE`, or fewer than `IDENTICAL_LISTS_MINIMUM` of the lists
+            are the same.
+    """
+    for what, difference in differences.items():
+        if not difference <= TOLERANCE:
+            raise ParityError(f"{task}: {what}: vectors differ by {difference}: over {TOLERANCE}")
+    same = [
+        bool(((one.rows == other.rows) | (np.abs(one.scores - other.scores) <= SCORE_TOLERANCE)).all())
+        for one, other in zip(expected, found, strict=True)
+    ]
+    if (identical := float(np.mean(same))) < IDENTICAL_LISTS_MINIMUM:
+        raise ParityError(
+            f"{task}: {identical:.4f} of {len(same)} lists are torch's; at least {IDENTICAL_LISTS_MINIMUM} must"
+        )
+    return {
+        "status": "passed",
+        "tolerance": TOLERANCE,
+        "identical_lists_minimum": IDENTICAL_LISTS_MINIMUM,
+        "greatest_difference": max(differences.values()),
+        "differences": dict(differences),
+        "identical": identical,
+        "texts": len(same),
+    }

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -96,12 +97,12 @@ class SetNetwork(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, rows: Tensor, level: Tensor, conditions: Conditions, dropped: Tensor) -> Tensor:
-        """Rows [B, L, d] at noise levels [B] for intents, of which some are dropped, bool [B] -> [B, L, d]."""
+    def forward(self, rows: Tensor, level: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+        """Rows [B, L, d] at noise levels [B] for intents of tokens [B, P, d], bool [B, P] -> [B, L, d]."""
         # the tokens are unit vectors: numbers of variance 1 train faster
-        own = self.condition(conditions.tokens * conditions.tokens.shape[-1] ** 0.5)
-        condition = torch.cat([self.nothing.expand(len(rows), 1, -1), own], 1)
-        valid = F.pad(conditions.valid & ~dropped[:, None], (1, 0), value=True)
+        own = self.condition(tokens * tokens.shape[-1] ** 0.5)
+        condition = torch.cat([self.nothing.expand(rows.shape[0], 1, -1), own], 1)
+        valid = torch.cat([torch.ones_like(valid[:, :1]), valid], 1)
         x, noise = self.embed(rows), self.noise(level[:, None])
         for block in self.blocks:
             x = block(x, noise, condition, valid)
@@ -115,21 +116,21 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config, self.network = config, SetNetwork(config)
 
-    def forward(self, noisy: Tensor, sigma: Tensor, conditions: Conditions, dropped: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, sigma: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
         """The expected clean rows [B, L, d].
 
         Args:
             noisy: rows with noise [B, L, d].
             sigma: its standard deviation [B], > 0.
-            conditions: of the intents.
-            dropped: intents that are not told, bool [B].
+            tokens: of the intents [B, P, d].
+            valid: bool [B, P], false at padding; of an intent that is not told, everywhere.
         """
         data, each = self.config.sigma_data, sigma[:, None, None]
         total = (each**2 + data**2).sqrt()
         skip, out = (data / total) ** 2, each * data / total
         # EDM's c_noise, of noise in units of sigma_data
         level = (sigma / data).log() / 4
-        return skip * noisy + out * self.network(noisy / total, level, conditions, dropped)
+        return skip * noisy + out * self.network(noisy / total, level, tokens, valid)
 
 
 def loss_weight(sigma: Tensor, data: float) -> Tensor:
@@ -166,7 +167,7 @@ class SetDenoising:
         """Equation (9) as a mean over the numbers of a set [b]; a network that says 0 has 1 for each."""
         sigma, rows = batch["sigma"], batch["rows"]
         noisy = rows + sigma[:, None, None] * batch["noise"]
-        found = model(noisy, sigma, Conditions.in_batch(batch), batch["dropped"])
+        found = model(noisy, sigma, batch["tokens"], batch["valid"] & ~batch["dropped"][:, None])
         return loss_weight(sigma, self.config.sigma_data) * (found - rows).square().mean((1, 2)), {}
 
 
@@ -177,46 +178,31 @@ def noise_levels(params: SetDiffusionParams, data: float) -> list[float]:
     return [data * (high + share * (low - high)) ** RHO for share in shares] + [0.0]
 
 
-@torch.no_grad()
-def sample_sets(
-    model: Denoiser,
-    conditions: Conditions,
-    params: SetDiffusionParams,
-    guidance: float,
-    draw: Callable[[tuple[int, ...]], Tensor],
-) -> Tensor:
-    """Samples a set for each intent, unit vectors [B, L, d].
+class GuidedDenoiser(nn.Module):
+    """D_null + w (D - D_null), what a sampler calls at every step; a scale w of 1 needs no second call."""
 
-    Args:
-        model: in evaluation mode.
-        conditions: of the intents.
-        params: solver, number of steps, and noise.
-        guidance: w of D_null + w (D - D_null); 1 needs no second call.
-        draw: makes standard normal numbers of a shape [B, L, d]; sde draws at each step.
-    """
-    shape = (len(conditions), model.config.rows, model.config.dimension)
-    levels = noise_levels(params, model.config.sigma_data)
-    told, untold = (torch.full((shape[0],), dropped) for dropped in (False, True))
+    def __init__(self, model: nn.Module, guidance: float) -> None:
+        super().__init__()
+        self.model, self.guidance = model, guidance
 
-    def denoised(x: Tensor, level: float) -> Tensor:
-        sigma = torch.full((shape[0],), level)
-        found = model(x, sigma, conditions, told)
-        return found if guidance == 1 else torch.lerp(model(x, sigma, conditions, untold), found, guidance)
+    def forward(self, noisy: Tensor, sigma: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+        """The guided rows [B, L, d]; the arguments are those of `Denoiser`."""
+        told = self.model(noisy, sigma, tokens, valid)
+        if self.guidance == 1:
+            return told
+        untold = self.model(noisy, sigma, tokens, torch.zeros_like(valid))
+        return untold + self.guidance * (told - untold)
 
-    x = levels[0] * draw(shape)
-    for now, after in zip(levels, levels[1:], strict=False):
-        clean = denoised(x, now)
-        if params.solver == "sde":  # the exact step from now to after, were the clean rows known
-            kept = (after / now) ** 2
-            spread = after * (1 - kept) ** 0.5
-            x = clean + kept * (x - clean) + spread * draw(shape)
-            continue
-        slope = (x - clean) / now
-        moved = x + (after - now) * slope
-        if after > 0:
-            moved = x + (after - now) * (slope + (moved - denoised(moved, after)) / after) / 2
-        x = moved
-    return F.normalize(x, dim=-1)
+
+def denoise_by_torch(model: nn.Module, guidance: float) -> Callable[..., np.ndarray]:
+    """What `modit.inference.fan_out.SetSampler` calls, of a denoiser in evaluation mode: arrays in, an array out."""
+    guided = GuidedDenoiser(model, guidance)
+
+    @torch.no_grad()
+    def denoise(*given: np.ndarray) -> np.ndarray:
+        return guided(*map(torch.from_numpy, given)).numpy()
+
+    return denoise
 
 
 class RowRegressor(nn.Module):
@@ -231,7 +217,7 @@ class RowRegressor(nn.Module):
         """Rows [B, L, d] of intents."""
         count = len(conditions)
         zeros = conditions.tokens.new_zeros(count)
-        return self.network(self.start.expand(count, -1, -1), zeros, conditions, zeros.bool())
+        return self.network(self.start.expand(count, -1, -1), zeros, conditions.tokens, conditions.valid)
 
 
 class RowRegression:

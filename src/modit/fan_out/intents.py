@@ -15,8 +15,7 @@ from torch import Tensor
 
 from modit.core.errors import InsufficientDataError
 from modit.data.judged_queries import JudgedQueries, QueryPart
-from modit.data.vectors import unit
-from modit.fan_out.text_space import TextSpace
+from modit.data.text_space import TextSpace
 from modit.training.loop import Batch
 
 NO_ITEM = NO_WORD = -1
@@ -50,19 +49,14 @@ class Conditions:
         Raises:
             ContractError: a text has no letter or digit.
         """
-        tokens = np.zeros((len(texts), 1 + most, space.dimension), np.float32)
-        valid = np.zeros(tokens.shape[:2], bool)
-        sums, words = (
-            np.zeros((len(texts), space.dimension), np.float32),
-            np.full((len(texts), most), NO_WORD, np.int64),
-        )
-        tokens[:, 0], valid[:, 0] = space.encode(texts), True
+        sums = np.zeros((len(texts), space.dimension), np.float32)
+        words = np.full((len(texts), most), NO_WORD, np.int64)
         for row, text in enumerate(texts):
             known = space.known(text)
             sums[row], known = space.vectors[known].sum(0), known[:most]
-            tokens[row, 1 : 1 + len(known)], valid[row, 1 : 1 + len(known)] = unit(space.vectors[known]), True
             words[row, : len(known)] = known
-        return cls(*map(torch.from_numpy, (tokens, valid, sums, words)))
+        arrays = (*space.tokens(texts, most), sums, words)
+        return cls(*map(torch.from_numpy, arrays))
 
     def __len__(self) -> int:
         return len(self.tokens)

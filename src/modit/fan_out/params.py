@@ -64,6 +64,10 @@ class RewardParams(Section):
     alignment: NonNegative = 0.2
     pool_share: Annotated[float, Field(gt=0, le=1)] = 0.035
 
+    def pool(self, items: int, queries: int) -> int:
+        """Items of a pool: the share of a catalogue of `items`, at least one for each query where it has as many."""
+        return min(items, max(queries, 1, round(self.pool_share * items)))
+
 
 class SoftGrpoParams(LoopParams):
     """Section `align_fan_out`: Soft-GRPO. Group, clip and both weights are the paper's.

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modit.core.errors import InsufficientDataError
+from modit.data.text_space import TextSpace
 from modit.fan_out.intents import Conditions
-from modit.fan_out.text_space import TextSpace
 from modit.model.dit import Attention, DiTConfig, SwiGLU
 from modit.training.checkpoint import load_network
 

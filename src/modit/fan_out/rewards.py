@@ -83,7 +83,7 @@ class SetReward:
             queries: k. The pool is divided among them: each query's share of it is at least one item.
         """
         self.params, self.items = params, items
-        self.depth = min(len(items), max(1, pool_size(len(items), params.pool_share) // queries))
+        self.depth = max(1, params.pool(len(items), queries) // queries)
 
     def parts(self, queries: Tensor, intents: Tensor, items: Tensor) -> dict[str, Tensor]:
         """All rewards of outputs, each [n].
@@ -109,8 +109,3 @@ class SetReward:
             getattr(self.params, name) * found[name] for name in ("ground", "diversity", "alignment")
         )
         return found | {"reward": found[self.params.kind]}
-
-
-def pool_size(items: int, share: float) -> int:
-    """Items of a pool that holds a share of a catalogue, at least one."""
-    return max(1, round(share * items))

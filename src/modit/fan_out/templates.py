@@ -14,11 +14,11 @@ from torch import Tensor
 
 from modit.core.errors import InsufficientDataError
 from modit.core.memory import at_once
+from modit.data.merging import best_rows
+from modit.data.text_space import TextSpace
 from modit.data.vectors import unit
 from modit.fan_out.intents import Conditions, IntentSets
-from modit.fan_out.merging import best_rows
 from modit.fan_out.policy import END, FanOutPolicy
-from modit.fan_out.text_space import TextSpace
 from modit.training.loop import Batch
 
 # Bounds the memory: each of these is compared with the whole catalogue.

@@ -7,7 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from modit.core.errors import ArtifactError
+from modit.inference.retrieval import Retriever
+from modit.inference.texts import TextQuery
 
 ANSWERS_FILE = "answers.json"
 TOLERANCE = 1e-4  # greatest allowed difference of a query's coordinate between torch and the file
@@ -51,6 +55,24 @@ def save_answers(folder: Path, answers: Sequence[Answer]) -> None:
     """Writes `answers.json` into an existing folder."""
     content = [asdict(each) | {"scores": [round(value, _DECIMALS) for value in each.scores]} for each in answers]
     (folder / ANSWERS_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def answers_to_texts(
+    retriever: Retriever[TextQuery], texts: Sequence[str], item_ids: np.ndarray, k: int
+) -> list[Answer]:
+    """What a retriever by text has to answer in service.
+
+    Args:
+        retriever: By torch.
+        texts: That it is asked for, one at a time.
+        item_ids: Of the catalogue, in its order.
+        k: Items of a list.
+    """
+    found = retriever.retrieve([TextQuery(text, k) for text in texts])
+    return [
+        Answer([text], item_ids[each.rows].tolist(), each.scores.tolist())
+        for text, each in zip(texts, found, strict=True)
+    ]
 
 
 def load_answers(folder: Path) -> list[Answer]:

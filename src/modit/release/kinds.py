@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modit.core.names import JUDGED_ONCE, NEXT_ITEM, REGISTRATIONS, SEARCH
+from modit.core.names import FAN_OUT, JUDGED_ONCE, NEXT_ITEM, REGISTRATIONS, SEARCH
 
 # Names of kinds, as `bundle.json` has them.
-SAMPLER, SEMANTIC_IDS, TOWERS = "sampler", "semantic_ids", "towers"
+SAMPLER, SEMANTIC_IDS, TOWERS, SET_DIFFUSION = "sampler", "semantic_ids", "towers", "set_diffusion"
 # Parts that every bundle has: what the figures are in, what the gate wrote, and the items.
 REPORT, VERDICT, CATALOG = "report", "verdict", "catalog"
 # Part of kinds that are judged once: what the service answers from.
@@ -146,7 +146,9 @@ OF_SESSIONS = _judged_once(
 )
 # Two text towers with their index, fused with BM25; search.json has the digests of all their files.
 OF_TEXTS = _judged_once(SEARCH, TOWERS, "exported_towers", "search.json", "search.json", "/v1/search")
-KINDS = (OF_SEEDS, OF_SESSIONS, OF_TEXTS)
+# A diffusion over sets of queries with its text space; fan_out.json has the digests of all its files.
+OF_INTENTS = _judged_once(FAN_OUT, SET_DIFFUSION, "exported_fan_out", "fan_out.json", "fan_out.json", "/v1/fan_out")
+KINDS = (OF_SEEDS, OF_SESSIONS, OF_TEXTS, OF_INTENTS)
 _BY_NAME = {kind.name: kind for kind in KINDS if kind.name}
 
 

@@ -114,15 +114,36 @@ class SearchGateParams(Section):
     minimum_slice_cases: Positive = 20
 
 
+class FanOutGateParams(Section):
+    """Section `gate_fan_out`: what the quality key asks of a retriever of sets by intent (docs/explanation/gate.md).
+
+    Shares of coverage and of the scaled diversity, not points.
+
+    Attributes:
+        minimum_cases: fewest test intents that a verdict may rest on.
+        coverage_margin: how far coverage may be below that of one list of the intent, and below the champion's, at the
+            low end of the interval. Coverage or diversity must lie above one list's by its interval.
+        noise_floor: how far coverage of a slice may be below the champion, at the high end of the interval.
+        lost_items: most of the champion's items that the candidate's catalogue may lack, as a share.
+        minimum_slice_cases: fewest intents of a slice that is judged; a smaller one is shown.
+    """
+
+    minimum_cases: Positive = 100
+    coverage_margin: Share = 0.03
+    noise_floor: Share = 0.03
+    lost_items: Share = 0.1
+    minimum_slice_cases: Positive = 20
+
+
 class ServabilityParams(Section):
     """Section `servability`: budgets of a model that is tried as the service would run it (docs/explanation/gate.md).
 
     Attributes:
         p99_ms: most milliseconds that 99 of 100 single queries with the most seeds may take, and as many reranked ones;
-            of a retriever of the next item, single sessions of as many items as it reads, and of one by text, single
-            texts of as many words.
+            of a retriever of the next item, single sessions of as many items as it reads, and of one by text or
+            intent, single texts of as many words.
         memory_mb: most memory of the process, MiB, besides `index_copies` times the index.
-        index_copies: how often the index (of retrievers of the next item and by text, all files) may lie in memory
+        index_copies: how often the index (of kinds that are judged once, all files) may lie in memory
             while it is loaded.
         k: items asked for.
         warmup: queries before those that are timed.

@@ -19,7 +19,13 @@ VERDICT_FILE = "verdict.json"
 # Statuses of a domain. A run has PASS or FAIL.
 PASS, FAIL, SKIPPED, FAILED = "PASS", "FAIL", "SKIPPED", "FAILED"
 # Figures of rows, as verdicts of kinds that are judged once have them, and as people read them.
-FIGURES = {"ndcg_at_10": "NDCG@10", "recall_at_10": "Recall@10", "recall_at_100": "Recall@100"}
+FIGURES = {
+    "ndcg_at_10": "NDCG@10",
+    "recall_at_10": "Recall@10",
+    "recall_at_100": "Recall@100",
+    "coverage": "coverage",
+    "diversity": "diversity",
+}
 # Most lines that a terminal shows of a verdict; `verdict.txt` has all.
 MOST_LINES = 25
 _MOST_REASONS = 3

@@ -12,9 +12,10 @@ from typing import Any
 
 from modit.index.exact import search_threads
 from modit.release.bundle.loading import load_release
-from modit.release.bundle.release import NextItemRelease, Release, SearchRelease, SeedsRelease
+from modit.release.bundle.release import FanOutRelease, NextItemRelease, Release, SearchRelease, SeedsRelease
 from modit.release.untrained_release import make_untrained_release, sha256_of_verdicts
 from modit.serve import explore
+from modit.serve.fan_out import FanOutTask
 from modit.serve.feature_seeds import FeatureSeeds
 from modit.serve.recommend import RecommendTask
 from modit.serve.request_log import LoggedRequest, RequestLog
@@ -46,4 +47,5 @@ def make_tasks(limits: Limits, features: FeatureSeeds | None) -> Mapping[type[Re
         SeedsRelease: RetrieveTask(limits, features),
         NextItemRelease: RecommendTask(limits),
         SearchRelease: SearchTask(limits),
+        FanOutRelease: FanOutTask(limits),
     }

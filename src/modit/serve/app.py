@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from modit import __version__
 from modit.index.engines.collection import EngineError
-from modit.release.bundle.release import NextItemRelease, Release, SearchRelease, SeedsRelease
+from modit.release.bundle.release import FanOutRelease, NextItemRelease, Release, SearchRelease, SeedsRelease
 from modit.serve import pages
 from modit.serve.access import Access, RateLimit, wants_page
 from modit.serve.metrics import metrics_text
@@ -26,6 +26,8 @@ from modit.serve.releases import AskRegistry
 from modit.serve.schema import (
     BatchAnswer,
     BatchRequest,
+    FanOutAnswer,
+    FanOutRequest,
     ItemsRequest,
     RecommendAnswer,
     RecommendRequest,
@@ -148,6 +150,36 @@ async def search_batch(asked: BatchRequest[SearchRequest], request: Request) -> 
     If one request is refused, the whole batch is refused.
     """
     answers = await _answers(request, SearchRelease, asked.requests, "requests.{}.")
+    return _as_json(BatchAnswer[Any](answers=answers))
+
+
+@router.post(
+    "/v1/fan_out",
+    response_model=FanOutAnswer,
+    responses=_PROBLEMS,
+    summary="Find a varied set of items for an intent",
+)
+async def fan_out(asked: FanOutRequest, request: Request) -> Response:
+    """Samples several queries for the intent, searches with each, and merges their lists without repeats.
+
+    The same request gets the same answer as long as the same version answers.
+    """
+    [answer] = await _answers(request, FanOutRelease, [asked])
+    return _as_json(answer)
+
+
+@router.post(
+    "/v1/fan_out/batch",
+    response_model=BatchAnswer[FanOutAnswer],
+    responses=_PROBLEMS,
+    summary="Send several intents at once",
+)
+async def fan_out_batch(asked: BatchRequest[FanOutRequest], request: Request) -> Response:
+    """Faster than single requests: the queries of all intents are sampled at once.
+
+    If one request is refused, the whole batch is refused.
+    """
+    answers = await _answers(request, FanOutRelease, asked.requests, "requests.{}.")
     return _as_json(BatchAnswer[Any](answers=answers))
 
 

@@ -168,6 +168,16 @@ class SearchRequest(ItemsRequest):
     )
 
 
+class FanOutRequest(ItemsRequest):
+    """Asks for a varied set of items that an intent describes."""
+
+    text: str = Field(
+        description='The intent, with a letter or digit, such as "snacks for a road trip". Case, accents and '
+        "punctuation do not count."
+    )
+    return_vectors: bool = Field(False, description="Whether the answer contains the vectors of its queries.")
+
+
 class ResultItem(BaseModel):
     """A result."""
 
@@ -206,6 +216,30 @@ class FoundItem(BaseModel):
     title: str | None = Field(None, description="Its title, where the catalogue has one.")
 
 
+class SetItem(BaseModel):
+    """An item of a set."""
+
+    item_id: str = Field(description="Id of the item.")
+    score: float = Field(
+        description="Cosine with the query that it is nearest to, or with the intent. The lists of the queries take "
+        "turns, so scores do not fall from item to item."
+    )
+    query: int | None = Field(
+        None, description="Number of that query, from 0; null where the item is nearest to the intent itself."
+    )
+    title: str | None = Field(None, description="Its title, where the catalogue has one.")
+
+
+class SetQuery(BaseModel):
+    """One of the queries that a set was searched with."""
+
+    item_id: str | None = Field(description="Id of the item that it finds first; null where nothing may be a result.")
+    title: str | None = Field(None, description="Its title, where the catalogue has one.")
+    vector: list[float] | None = Field(
+        None, description="The unit vector in the text space of the release, if it was asked for."
+    )
+
+
 ItemT = TypeVar("ItemT", bound=BaseModel)
 
 
@@ -230,7 +264,7 @@ class ItemsAnswer(BaseModel, Generic[ItemT]):
     alias: str = Field(description='Alias that names the version; "untrained" for none.')
     index_digest: str = Field(
         description="Digest of the index that was searched, of the semantic IDs of all items, or of all files of a "
-        "retriever by text."
+        "retriever by text or intent."
     )
 
 
@@ -263,6 +297,17 @@ class SearchAnswer(ItemsAnswer[FoundItem]):
     unknown_words: list[str] = Field(
         description="Words of the text that no title has, in their order. Where that is all of them, the towers answer "
         "alone, by parts of words."
+    )
+
+
+class FanOutAnswer(ItemsAnswer[SetItem]):
+    """The answer to a request with an intent."""
+
+    queries: list[SetQuery] = Field(description="What was searched for, beside the intent.")
+    words_read: int = Field(description="How many words the intent has.")
+    unknown_words: list[str] = Field(
+        description="Words of the intent that no title has, in their order. Where that is all of them, the answer is "
+        "what is typical of the catalogue."
     )
 
 

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.splits import TEST, VALIDATION
+from modit.data.text_space import TextSpace
 from modit.evaluate.fan_out.rows import (
-    MergedSets,
     OneQuery,
     determinantal_choice,
     maximal_marginal_relevance,
     reordered_rows,
 )
 from modit.evaluate.fan_out.task import FanOutTask
-from modit.fan_out.text_space import TextSpace
+from modit.inference.fan_out import FanOutRetriever
 from modit.inference.retrieval import QuerySet, SearchResult
 from modit.inference.texts import TextQuery
 
@@ -60,7 +60,7 @@ def test_rows_without_queries_have_no_alignment_and_equal_runs_no_variety(task):
 
 
 def test_a_set_of_the_intent_alone_is_the_search_without_fan_out(space):
-    found = MergedSets(OneQuery(space), space, 2, 1).retrieve([TextQuery("green paint", 3), TextQuery("red", 3)])
+    found = FanOutRetriever(OneQuery(space), space, 2, 1).retrieve([TextQuery("green paint", 3), TextQuery("red", 3)])
     for result, text in zip(found, ("green paint", "red"), strict=True):
         own = space.items @ space.encode([text])[0]
         assert result.rows.tolist() == np.argsort(-own, kind="stable")[:3].tolist()
@@ -69,22 +69,22 @@ def test_a_set_of_the_intent_alone_is_the_search_without_fan_out(space):
 
 def test_a_pool_larger_than_the_catalogue_is_the_catalogue(space):
     rows = [
-        MergedSets(OneQuery(space), space, 2, 1),
+        FanOutRetriever(OneQuery(space), space, 2, 1),
         *(row.build(row.grid[0]) for row in reordered_rows(space, 2, 3.0)),
     ]
     for row in rows:
         assert sorted(row.retrieve([TextQuery("red", 100)])[0].rows.tolist()) == list(range(len(TITLES)))
 
 
-def test_a_mixed_pool_begins_with_the_intents_own_items(space):
+def test_a_mixed_pool_has_the_intents_share_from_its_beginning(space):
     class Elsewhere:
         def sets(self, texts, run):
             return np.repeat(space.encode(["blue hammer"])[None], len(texts), 0)
 
     request = TextQuery("red paint", 4)
-    found = MergedSets(Elsewhere(), space, 2, 1, intent=0.5).retrieve([request])[0].rows.tolist()
-    assert found[:2] == MergedSets(OneQuery(space), space, 2, 1).retrieve([request])[0].rows[:2].tolist()
-    assert 5 in found and len(set(found)) == 4
+    found = FanOutRetriever(Elsewhere(), space, 2, 1, intent=0.5).retrieve([request])[0].rows.tolist()
+    own = FanOutRetriever(OneQuery(space), space, 2, 1).retrieve([request])[0].rows.tolist()
+    assert found[:2] == [own[0], 5] and len(set(found)) == 4
 
 
 @given(st.integers(0, 500), st.integers(1, 12))

@@ -9,9 +9,9 @@ import pytest
 
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.data.text_space import TextSpace, frequent_words
 from modit.fan_out.intents import IntentSets
 from modit.fan_out.policy import FanOutPolicy, PolicyConfig
-from modit.fan_out.text_space import TextSpace, frequent_words
 
 COLOURS = ("red", "green", "blue", "black", "white", "brown")
 THINGS = ("paint", "brush", "hammer", "ladder", "faucet", "drill", "tile", "lamp")

@@ -1,7 +1,6 @@
 """The diffusion over sets: EDM's preconditioning and samplers, without order among rows."""
 
-from dataclasses import replace
-
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,14 +12,15 @@ from modit.fan_out.diffusion import (
     RowRegression,
     RowRegressor,
     SetDenoising,
+    denoise_by_torch,
     load_denoiser,
     loss_weight,
     noise_levels,
-    sample_sets,
 )
 from modit.fan_out.params import RewardParams, SetDiffusionParams, SynthesisParams
 from modit.fan_out.rewards import SetReward
 from modit.fan_out.synthesis import SampledSets, shuffled
+from modit.inference.fan_out import SetSampler
 from modit.training.checkpoint import save_model
 
 CONFIG = DenoiserConfig(dimension=8, rows=3, width=16, depth=1, heads=2)
@@ -41,6 +41,25 @@ def samples(policy, intents, space):
     return SampledSets.of(policy.eval(), intents, reward, SynthesisParams(samples=4), 0)
 
 
+def sample_sets(model, conditions, params, guidance, seed=0):
+    """Sets by the sampler that is served, of conditions in the place of texts."""
+
+    class Space:
+        dimension = CONFIG.dimension
+
+        def tokens(self, texts, most):
+            return conditions.tokens.numpy(), conditions.valid.numpy()
+
+    levels = noise_levels(params, CONFIG.sigma_data)
+    denoise = denoise_by_torch(model, guidance)
+    sampler = SetSampler(denoise, Space(), CONFIG.rows, 1, levels, params.solver)
+    return torch.from_numpy(sampler.sampled([""] * len(conditions), noise_of(len(conditions), seed)))
+
+
+def noise_of(count, seed):
+    return [np.random.default_rng([seed, number]) for number in range(count)]
+
+
 def draw(seed):
     generator = torch.Generator().manual_seed(seed)
     return lambda shape: torch.randn(shape, generator=generator)
@@ -48,11 +67,11 @@ def draw(seed):
 
 def test_the_denoiser_does_not_see_the_order_of_rows(model, intents):
     conditions = intents.conditions[slice(0, 4)]
-    noisy, sigma, dropped = draw(0)((4, 3, 8)), torch.full((4,), 0.3), torch.zeros(4, dtype=torch.bool)
+    noisy, sigma = draw(0)((4, 3, 8)), torch.full((4,), 0.3)
     order = torch.tensor([2, 0, 1])
     assert torch.allclose(
-        model(noisy, sigma, conditions, dropped)[:, order],
-        model(noisy[:, order], sigma, conditions, dropped),
+        model(noisy, sigma, conditions.tokens, conditions.valid)[:, order],
+        model(noisy[:, order], sigma, conditions.tokens, conditions.valid),
         atol=1e-5,
     )
 
@@ -61,18 +80,17 @@ def test_a_dropped_intent_is_not_seen_and_a_told_one_is(model, intents):
     first, other = intents.conditions[slice(0, 1)], intents.conditions[slice(4, 5)]
     noisy, sigma = draw(0)((1, 3, 8)), torch.full((1,), 0.3)
     for dropped, same in ((True, True), (False, False)):
-        told = torch.tensor([dropped])
-        assert torch.allclose(model(noisy, sigma, first, told), model(noisy, sigma, other, told), atol=1e-6) is same
+        found = [model(noisy, sigma, each.tokens, each.valid & (not dropped)) for each in (first, other)]
+        assert torch.allclose(*found, atol=1e-6) is same
 
 
 def test_words_beyond_the_text_do_not_count(model, intents):
     conditions = intents.conditions[slice(0, 2)]
     tokens = conditions.tokens.clone()
     tokens[~conditions.valid] = 7.0
-    filled = replace(conditions, tokens=tokens)
-    noisy, sigma, dropped = draw(0)((2, 3, 8)), torch.full((2,), 0.3), torch.zeros(2, dtype=torch.bool)
-    expected = model(noisy, sigma, conditions, dropped)
-    assert torch.allclose(model(noisy, sigma, filled, dropped), expected, atol=1e-6)
+    noisy, sigma = draw(0)((2, 3, 8)), torch.full((2,), 0.3)
+    expected = model(noisy, sigma, conditions.tokens, conditions.valid)
+    assert torch.allclose(model(noisy, sigma, tokens, conditions.valid), expected, atol=1e-6)
 
 
 @given(st.floats(0.001, 100))
@@ -85,8 +103,9 @@ def test_weight_and_output_scale_make_the_loss_of_a_silent_network_one(sigma):
 
 def test_almost_without_noise_the_denoiser_returns_its_input(model, intents):
     rows = torch.nn.functional.normalize(draw(1)((2, 3, 8)), dim=-1)
-    sigma, dropped = torch.full((2,), 1e-6), torch.zeros(2, dtype=torch.bool)
-    assert torch.allclose(model(rows, sigma, intents.conditions[slice(0, 2)], dropped), rows, atol=1e-4)
+    conditions = intents.conditions[slice(0, 2)]
+    found = model(rows, torch.full((2,), 1e-6), conditions.tokens, conditions.valid)
+    assert torch.allclose(found, rows, atol=1e-4)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 16])
@@ -105,7 +124,7 @@ class Known(torch.nn.Module):
         super().__init__()
         self.target, self.calls = target, 0
 
-    def forward(self, noisy, sigma, conditions, dropped):
+    def forward(self, noisy, sigma, tokens, valid):
         self.calls += 1
         return self.target.expand_as(noisy)
 
@@ -115,7 +134,7 @@ def test_a_solver_ends_at_the_data_in_its_number_of_calls(intents, solver, calls
     target = torch.nn.functional.normalize(draw(2)((1, 3, 8)), dim=-1)
     model = Known(target)
     params = SetDiffusionParams(solver=solver, sampler_steps=8)
-    found = sample_sets(model, intents.conditions[slice(0, 2)], params, 1.0, draw(0))
+    found = sample_sets(model, intents.conditions[slice(0, 2)], params, 1.0)
     assert torch.allclose(found, target.expand(2, -1, -1), atol=1e-4) and model.calls == calls
 
 
@@ -126,12 +145,12 @@ def test_samples_have_the_spread_of_the_data(intents, solver):
     class Gaussian(torch.nn.Module):
         config = CONFIG
 
-        def forward(self, noisy, sigma, conditions, dropped):
+        def forward(self, noisy, sigma, tokens, valid):
             data = self.config.sigma_data**2
             return noisy * (data / (data + sigma[:, None, None] ** 2))
 
     conditions = intents.conditions[torch.zeros(500, dtype=torch.int64)]
-    found = sample_sets(Gaussian(), conditions, SetDiffusionParams(solver=solver, sampler_steps=16), 1.0, draw(0))
+    found = sample_sets(Gaussian(), conditions, SetDiffusionParams(solver=solver, sampler_steps=16), 1.0)
     assert torch.allclose(found.norm(dim=-1), torch.ones(500, 3), atol=1e-5)
     assert found.mean((0, 1)).abs().max() < 0.05
     assert float(found.var()) == pytest.approx(1 / 8, rel=0.05)
@@ -139,14 +158,14 @@ def test_samples_have_the_spread_of_the_data(intents, solver):
 
 def test_guidance_of_one_is_the_plain_denoiser_and_more_goes_beyond_it(model, intents):
     conditions, params = intents.conditions[slice(0, 2)], SetDiffusionParams(sampler_steps=1)
-    shape = (2, 3, 8)
-    sigma, dropped = torch.full((2,), 160 * CONFIG.sigma_data), torch.zeros(2, dtype=torch.bool)
-    noise = sigma[:, None, None] * draw(0)(shape)
+    sigma, (tokens, valid) = torch.full((2,), 160 * CONFIG.sigma_data), (conditions.tokens, conditions.valid)
+    drawn = np.stack([each.standard_normal((3, 8), np.float32) for each in noise_of(2, 0)])
+    noise = sigma[:, None, None] * torch.from_numpy(drawn)
     with torch.no_grad():
-        told, untold = model(noise, sigma, conditions, dropped), model(noise, sigma, conditions, ~dropped)
+        told, untold = model(noise, sigma, tokens, valid), model(noise, sigma, tokens, torch.zeros_like(valid))
     for guidance in (1.0, 2.0):
         expected = torch.nn.functional.normalize(untold + guidance * (told - untold), dim=-1)
-        assert torch.allclose(sample_sets(model, conditions, params, guidance, draw(0)), expected, atol=1e-3)
+        assert torch.allclose(sample_sets(model, conditions, params, guidance), expected, atol=1e-3)
 
 
 def test_training_finds_the_rows_of_a_single_set(samples):
@@ -160,7 +179,7 @@ def test_training_finds_the_rows_of_a_single_set(samples):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = sample_sets(model.eval(), samples.conditions[slice(0, 8)], SetDiffusionParams(), 1.0, draw(0))
+    found = sample_sets(model.eval(), samples.conditions[slice(0, 8)], SetDiffusionParams(), 1.0)
     assert (found @ rows[0, 0].float().T).amax(-1).mean() > 0.9
 
 
@@ -180,7 +199,7 @@ def test_a_regressor_learns_the_mean_of_each_row(samples):
 def test_a_saved_denoiser_samples_the_same(model, intents, tmp_path):
     save_model(tmp_path / "model.pt", model)
     conditions, params = intents.conditions[slice(0, 2)], SetDiffusionParams(sampler_steps=3)
-    found = [sample_sets(each, conditions, params, 2.0, draw(0)) for each in (model, load_denoiser(tmp_path))]
+    found = [sample_sets(each, conditions, params, 2.0) for each in (model, load_denoiser(tmp_path))]
     assert torch.equal(*found)
 
 

@@ -7,10 +7,10 @@ import torch
 from modit.core.errors import ArtifactError, ContractError, InsufficientDataError
 from modit.core.memory import in_parts
 from modit.data.judged_queries import QueryPart
+from modit.data.text_space import SPACE_FILE, TextSpace, frequent_words
 from modit.fan_out.intents import Conditions, IntentSets
 from modit.fan_out.policy import END, FanOutPolicy, PolicyConfig, load_policy
 from modit.fan_out.templates import TemplateSets
-from modit.fan_out.text_space import SPACE_FILE, TextSpace, frequent_words
 from modit.training.checkpoint import save_model
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modit.fan_out.params import RewardParams
-from modit.fan_out.rewards import SetReward, alignment, diversity, groundedness, pool_size, set_recall, vendi
+from modit.fan_out.rewards import SetReward, alignment, diversity, groundedness, set_recall, vendi
 
 SEEDS = st.integers(0, 10_000)
 
@@ -92,7 +92,7 @@ def test_set_recall_does_not_fall_with_the_depth(seed, depth):
 
 def test_more_queries_than_items_leave_one_result_for_each_query():
     assert SetReward(RewardParams(), unit_rows(0, 3, 4), 8).depth == 1
-    assert pool_size(8254, 0.035) == 289
+    assert RewardParams(pool_share=0.035).pool(8254, 8) == 289
 
 
 def test_one_query_has_no_diversity():

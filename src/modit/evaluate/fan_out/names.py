@@ -8,3 +8,5 @@ UNTRAINED, BEST_OF = "Policy before RL", "Policy before RL, best of {count}"
 POLICY, DIFFUSION = "Policy", "Diffusion"
 DIFFUSION_UNTRAINED, REGRESSION = "Diffusion, samples from before RL", "Regression"
 WITH_INTENT = "{row} + intent"
+# What is served: the exported files.
+SERVED = WITH_INTENT.format(row=DIFFUSION)

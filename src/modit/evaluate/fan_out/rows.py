@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from modit.core.seeds import derived_seed
+from modit.core.seeds import stream
+from modit.data.merging import best_rows
+from modit.data.text_space import TextSpace
 from modit.evaluate.fan_out.names import DPP, MMR
 from modit.evaluate.task import Kind, Setting
-from modit.fan_out.diffusion import Denoiser, RowRegressor, sample_sets
+from modit.fan_out.diffusion import Denoiser, RowRegressor, denoise_by_torch, noise_levels
 from modit.fan_out.intents import Conditions
-from modit.fan_out.merging import best_rows, merged
 from modit.fan_out.params import SetDiffusionParams
 from modit.fan_out.policy import FanOutPolicy
 from modit.fan_out.rewards import SetReward
-from modit.fan_out.text_space import TextSpace
+from modit.inference.fan_out import FanOutRetriever, SetSampler
 from modit.inference.retrieval import QuerySet, SearchResult
 from modit.inference.texts import TextQuery
 
@@ -32,15 +31,7 @@ MMR_GRID = [{"relevance": share} for share in (0.5, 0.7, 0.9, 0.97)]
 DPP_GRID = [{"relevance": strength} for strength in (1.0, 4.0, 16.0, 64.0)]
 # Share of the pool that the intent's own list fills, of rows that mix both.
 MIXED_GRID = [{"intent": share} for share in (0.25, 0.5, 0.75)]
-_TEXTS_AT_ONCE = 64
 _NO_ITEMS = torch.zeros(1, 1, dtype=torch.int64)
-
-
-class Generator(Protocol):
-    """Makes the queries of a set."""
-
-    def sets(self, texts: Sequence[str], run: int) -> np.ndarray:
-        """Unit vectors of the queries for each text, float32 [n, k, d]; the same for the same text and run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +58,8 @@ class PolicySets:
         """Unit vectors of the queries for each text, float32 [n, k, d]."""
         conditions = Conditions.of(texts, self.space, self.prompt_words).repeated(self.outputs)
         shape = (self.outputs, self.policy.config.places)
-        uniforms = torch.cat([torch.rand(shape, generator=generator) for generator in _generators(texts, run)])
+        draws = [stream(0, "fan_out", text, run).random(shape, np.float32) for text in texts]
+        uniforms = torch.from_numpy(np.concatenate(draws))
         queries = self.policy.query_vectors(
             conditions, self.policy.write(conditions, uniforms, self.temperature).tokens
         )
@@ -76,35 +68,6 @@ class PolicySets:
         parts = self.reward.parts(queries, conditions.tokens[:, 0], _NO_ITEMS.expand(len(queries), 1))
         best = parts["abstract"].unflatten(0, (-1, self.outputs)).argmax(1)
         return queries.unflatten(0, (-1, self.outputs))[torch.arange(len(texts)), best].numpy()
-
-
-@dataclass(frozen=True, eq=False)
-class DiffusionSets:
-    """What a diffusion samples.
-
-    Attributes:
-        model: In evaluation mode.
-        space: Of the texts.
-        prompt_words: As it was trained with.
-        params: Of the sampler.
-        guidance: Scale.
-    """
-
-    model: Denoiser
-    space: TextSpace
-    prompt_words: int
-    params: SetDiffusionParams
-    guidance: float
-
-    def sets(self, texts: Sequence[str], run: int) -> np.ndarray:
-        """Unit vectors of the queries for each text, float32 [n, L, d]."""
-        generators = _generators(texts, run)
-
-        def draw(shape: tuple[int, ...]) -> Tensor:
-            return torch.stack([torch.randn(shape[1:], generator=generator) for generator in generators])
-
-        conditions = Conditions.of(texts, self.space, self.prompt_words)
-        return sample_sets(self.model, conditions, self.params, self.guidance, draw).numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,47 +107,6 @@ class OneQuery:
 
 
 @dataclass(frozen=True, eq=False)
-class MergedSets:
-    """Searches with every query of a set and merges the lists.
-
-    Attributes:
-        generator: Makes the queries.
-        space: Of the texts and items.
-        queries: k, items by which the diversity of a list is judged.
-        runs: How often sets are made; the first answers, all count for variety.
-        intent: Share of the pool that the intent's own list fills first.
-    """
-
-    generator: Generator
-    space: TextSpace
-    queries: int
-    runs: int
-    intent: float = 0.0
-
-    def retrieve(self, requests: Sequence[TextQuery]) -> list[SearchResult]:
-        """The pool of each request."""
-        found: list[SearchResult] = []
-        for start in range(0, len(requests), _TEXTS_AT_ONCE):
-            part = requests[start : start + _TEXTS_AT_ONCE]
-            texts = [request.text for request in part]
-            runs = np.stack([self.generator.sets(texts, run) for run in range(self.runs)], 1)
-            own = self.space.encode(texts)
-            found += [self._answer(*each) for each in zip(part, own, runs, strict=True)]
-        return found
-
-    def _answer(self, request: TextQuery, own: np.ndarray, runs: np.ndarray) -> SearchResult:
-        items, queries = self.space.items, runs[0]
-        lists = best_rows(queries @ items.T, request.k)
-        rows = merged(lists, request.k)
-        if self.intent:
-            first = best_rows(own[None] @ items.T, round(self.intent * request.k))[0]
-            rows = merged(np.concatenate([first, rows])[None], request.k)
-        first = lists[:, 0] if len(queries) > 1 else lists[0, : self.queries]
-        query_set = QuerySet(queries, first.copy(), runs.mean(1))
-        return SearchResult(own, rows, (items[rows] @ queries.T).max(1), query_set=query_set)
-
-
-@dataclass(frozen=True, eq=False)
 class TunedSets:
     """A row whose setting changes how sets are made or merged.
 
@@ -198,9 +120,9 @@ class TunedSets:
     name: str
     kind: Kind
     grid: Sequence[Setting]
-    make: Callable[[Setting], MergedSets]
+    make: Callable[[Setting], FanOutRetriever]
 
-    def build(self, setting: Setting) -> MergedSets:
+    def build(self, setting: Setting) -> FanOutRetriever:
         """The retriever at a setting."""
         return self.make(setting)
 
@@ -333,13 +255,34 @@ def determinantal_choice(relevance: np.ndarray, items: np.ndarray, count: int, s
 _RIDGE = 0.1
 
 
+def sampled_sets(
+    name: str, space: TextSpace, model: Denoiser, sampler: SetDiffusionParams, prompt_words: int, runs: int, mix: bool
+) -> TunedSets:
+    """A diffusion by torch, with its guidance chosen on validation.
+
+    Args:
+        name: of the row.
+        space: of the texts and items.
+        model: in evaluation mode.
+        sampler: section `train_set_diffusion`.
+        prompt_words: as it was trained with.
+        runs: how often sets are made.
+        mix: whether the intent's own list fills a share of an answer, which is chosen, too.
+    """
+    levels, rows = tuple(noise_levels(sampler, model.config.sigma_data)), model.config.rows
+
+    def made(setting: Setting) -> FanOutRetriever:
+        denoise = denoise_by_torch(model, setting["guidance"])
+        sets = SetSampler(denoise, space, rows, prompt_words, levels, sampler.solver)
+        return FanOutRetriever(sets, space, rows, runs, setting.get("intent", 0.0))
+
+    grid = [{"guidance": scale} | share for scale in sampler.guidance for share in (MIXED_GRID if mix else [{}])]
+    return TunedSets(name, "model", grid, made)
+
+
 def reordered_rows(space: TextSpace, queries: int, depth: float) -> list[ReorderedRow]:
     """One list by MMR, and by a DPP."""
     return [
         ReorderedRow(MMR, maximal_marginal_relevance, MMR_GRID, space, queries, depth),
         ReorderedRow(DPP, determinantal_choice, DPP_GRID, space, queries, depth),
     ]
-
-
-def _generators(texts: Sequence[str], run: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(derived_seed(0, "fan_out", text, run)) for text in texts]

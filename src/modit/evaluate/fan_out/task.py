@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from modit.data.judged_queries import JudgedQueries, QueryPart
-from modit.evaluate.fan_out.names import DIFFUSION, NO_FAN_OUT, POLICY
+from modit.evaluate.fan_out.names import DIFFUSION, NO_FAN_OUT, POLICY, SERVED
 from modit.evaluate.params import FanOutEvaluationParams
 from modit.evaluate.task import CaseSet, Comparisons, Figure, Row, Scores, Slice, greatest, means_by_slice, rows_of_kind
 from modit.fan_out.intents import items_of
@@ -48,8 +48,8 @@ class FanOutTask:
     domain = "all"
     primary = "coverage"
     splits = (QueryPart.TEST,)
-    policy, baseline = POLICY, NO_FAN_OUT
-    required_models = (POLICY,)
+    policy, baseline = SERVED, NO_FAN_OUT
+    required_models = (POLICY, SERVED)
     figures = (
         Figure("coverage", compared=True),
         Figure("hit", compared=True),
@@ -87,10 +87,15 @@ class FanOutTask:
         return np.array([np.isin(items, result.rows[: self.pool]).mean() for items, result in pairs], np.float64)
 
     def comparisons(self, rows: Mapping[str, Row[TextQuery]], scores: Mapping[str, Scores]) -> Comparisons:
-        """The policy with every other row, and the diffusion with every row but the policy."""
+        """What is served with every other row, then the policy and the diffusion."""
         classical = {name: rows[name].setting["tuned"].validation for name in rows_of_kind(rows, "two_stage")}
-        mine = [name for name in (POLICY, DIFFUSION) if name in rows]
-        pairs = {f"{name} - {other}": (name, other) for name in mine for other in rows if other not in (name, POLICY)}
+        mine = [name for name in (SERVED, POLICY, DIFFUSION) if name in rows]
+        pairs = {
+            f"{name} - {other}": (name, other)
+            for place, name in enumerate(mine)
+            for other in rows
+            if other not in mine[: place + 1]
+        }
         return Comparisons({"validation": greatest(classical)} if classical else {}, pairs)
 
     def slices(

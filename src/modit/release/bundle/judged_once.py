@@ -18,14 +18,15 @@ from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.ngrams import WORDS_MAX
 from modit.data.sessions import SessionPart, Sessions
+from modit.inference.fan_out import load_fan_out
 from modit.inference.items import ItemTable, load_item_table
 from modit.inference.next_item import NextItemRetriever, load_next_item
-from modit.inference.search import SearchRetriever, load_search
+from modit.inference.search import load_search
 from modit.inference.sessions import SessionQuery
 from modit.inference.texts import TextQuery
 from modit.release.bundle.canaries import ListCanary, SessionCanary, TextCanary, ask_session, ask_text
 from modit.release.documents import Json
-from modit.release.kinds import SEMANTIC_IDS, TOWERS, ReleaseKind
+from modit.release.kinds import SEMANTIC_IDS, SET_DIFFUSION, TOWERS, ReleaseKind
 
 _CANARIES = 8
 # Of no language that a catalogue of English titles has: only the towers answer.
@@ -109,7 +110,7 @@ def _long_sessions(retriever: NextItemRetriever, items: ItemTable, k: int) -> tu
     return request, f"a session of {length} items"
 
 
-def _long_texts(retriever: SearchRetriever, items: ItemTable, k: int) -> tuple[Callable[[int], Any], str]:
+def _long_texts(retriever: Any, items: ItemTable, k: int) -> tuple[Callable[[int], Any], str]:
     count = len(items)
 
     def request(number: int) -> TextQuery:
@@ -152,6 +153,24 @@ def _text_card(facts: Json) -> tuple[str, str, Sequence[str]]:
     )
 
 
+def _intent_card(facts: Json) -> tuple[str, str, Sequence[str]]:
+    return (
+        f'A retriever of sets. A diffusion samples {facts["rows"]} queries for an intent, such as "snacks for a road '
+        "trip\", in a text space of the items' titles. Their lists take turns with the intent's own list, which fills "
+        f"{100 * facts['intent']:.0f} % of an answer; items that lists share count once. The scale of guidance is "
+        f"{facts['guidance']:g}, the sampler takes {len(facts['levels']) - 1} steps.",
+        "Share of an intent's items that are in a pool of fixed size (coverage), and how different the items are that "
+        "the queries find first (scaled Vendi score, diversity). Intervals are 95 % intervals of a bootstrap over "
+        "intents of different texts, of coverage.",
+        (
+            "Titles are all that it reads of an item. A text without a word of the titles gets what is typical of the "
+            "catalogue.",
+            "Only known items of an intent count, so coverage is a lower bound of what suits it.",
+            "The figures are of the intents of this catalogue; they say nothing about another catalogue.",
+        ),
+    )
+
+
 HOW: Mapping[str, Asking] = {
     SEMANTIC_IDS: Asking(
         open=_open_sessions,
@@ -168,5 +187,13 @@ HOW: Mapping[str, Asking] = {
         given=_texts,
         costly=_long_texts,
         card=_text_card,
+    ),
+    SET_DIFFUSION: Asking(
+        open=load_fan_out,
+        ask=lambda retriever, items, given, k: ask_text(retriever, items, given[0], k),
+        canary=TextCanary,
+        given=_texts,
+        costly=_long_texts,
+        card=_intent_card,
     ),
 }

@@ -30,7 +30,14 @@ from modit.release.bundle.canaries import Canary, K, expect_answers, expect_list
 from modit.release.bundle.embedding_space import Space
 from modit.release.bundle.examples import WorkedExamples
 from modit.release.bundle.judged_once import HOW
-from modit.release.bundle.release import NextItemRelease, Release, ReleaseSource, SearchRelease, SeedsRelease
+from modit.release.bundle.release import (
+    FanOutRelease,
+    NextItemRelease,
+    Release,
+    ReleaseSource,
+    SearchRelease,
+    SeedsRelease,
+)
 from modit.release.documents import read_strictly
 from modit.release.kinds import (
     CATALOG,
@@ -38,6 +45,7 @@ from modit.release.kinds import (
     RETRIEVER,
     SAMPLER,
     SEMANTIC_IDS,
+    SET_DIFFUSION,
     TOWERS,
 )
 
@@ -193,6 +201,10 @@ def _load_search_release(opened: _Opened) -> SearchRelease:
     return SearchRelease(**_judged_once(opened))
 
 
+def _load_fan_out_release(opened: _Opened) -> FanOutRelease:
+    return FanOutRelease(**_judged_once(opened))
+
+
 def _judged_once(opened: _Opened) -> dict[str, Any]:
     """What releases of kinds that are judged once have in common, with canaries asked."""
     how = HOW[opened.source.kind.retriever]
@@ -212,6 +224,7 @@ _LOADERS: Mapping[str, Callable[[_Opened], Release]] = {
     SAMPLER: _load_seeds_release,
     SEMANTIC_IDS: _load_next_item_release,
     TOWERS: _load_search_release,
+    SET_DIFFUSION: _load_fan_out_release,
 }
 
 

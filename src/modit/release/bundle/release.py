@@ -16,12 +16,13 @@ from modit.core.errors import ArtifactError
 from modit.core.storage import Storage
 from modit.metric.calibration import probability
 from modit.release.bundle.bundle import Bundle
-from modit.release.kinds import OF_SEEDS, OF_SESSIONS, OF_TEXTS, ReleaseKind, kind_of
+from modit.release.kinds import OF_INTENTS, OF_SEEDS, OF_SESSIONS, OF_TEXTS, ReleaseKind, kind_of
 from modit.release.model_registry.model_version import NamedVersion, model_name
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from modit.inference.fan_out import FanOutRetriever
     from modit.inference.items import Items, ItemTable
     from modit.inference.next_item import NextItemRetriever
     from modit.inference.retrieval import SamplerRetriever
@@ -181,3 +182,15 @@ class SearchRelease(Release):
 
     kind: ClassVar[ReleaseKind] = OF_TEXTS
     retriever: SearchRetriever
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FanOutRelease(Release):
+    """A retriever of sets: an intent in, several queries and the items that they find out.
+
+    Attributes:
+        retriever: Turns a text into queries and rows.
+    """
+
+    kind: ClassVar[ReleaseKind] = OF_INTENTS
+    retriever: FanOutRetriever

@@ -23,11 +23,11 @@ from modit.release.gate.gate import QUALITY, SERVABILITY, judged_by, kept_items,
 from modit.release.gate.quality import Finding, nothing_judged
 from modit.release.gate.servability import CHECKS
 from modit.release.kinds import kind_of
-from modit.release.params import NextItemGateParams, SearchGateParams
+from modit.release.params import FanOutGateParams, NextItemGateParams, SearchGateParams
 from modit.release.verdict import FIGURES
 
 TEST = "test"
-Params = NextItemGateParams | SearchGateParams
+Params = NextItemGateParams | SearchGateParams | FanOutGateParams
 
 
 class _Figured(Figures):

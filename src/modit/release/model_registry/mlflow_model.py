@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modit import __version__
 from modit.release.documents import write_document
-from modit.release.kinds import SAMPLER, SEMANTIC_IDS, TOWERS, kind_of
+from modit.release.kinds import SAMPLER, SEMANTIC_IDS, SET_DIFFUSION, TOWERS, kind_of
 from modit.release.model_registry.model_version import Submission
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ def signature_of(domain: str) -> ModelSignature:
 
     vectors = Property("vectors", Array(Array(number)), required=False)
     seeds = ColSpec(Object([Property("item_ids", texts, required=False), vectors]), "seeds")
+    queries = [Property("item_id", text, required=False), Property("title", text, required=False)]
+    queries.append(Property("vector", Array(number), required=False))
+    read = [ColSpec(whole, "words_read"), ColSpec(texts, "unknown_words")]
     columns: dict[str, tuple[list[Any], list[Any]]] = {
         SAMPLER: (
             [seeds, optional(number, "guidance"), optional(whole, "samples"), optional(flag, "rerank")],
@@ -68,7 +71,11 @@ def signature_of(domain: str) -> ModelSignature:
             [ColSpec(texts, "session"), optional(flag, "repeat")],
             [items(), ColSpec(whole, "items_read"), ColSpec(texts, "ignored_item_ids")],
         ),
-        TOWERS: ([ColSpec(text, "text")], [items(), ColSpec(whole, "words_read"), ColSpec(texts, "unknown_words")]),
+        TOWERS: ([ColSpec(text, "text")], [items(), *read]),
+        SET_DIFFUSION: (
+            [ColSpec(text, "text"), optional(flag, "return_vectors")],
+            [items(query=whole), ColSpec(Array(Object(queries)), "queries"), *read],
+        ),
     }
     inputs, outputs = columns[kind_of(domain).retriever]
     shared = [optional(whole, "k"), optional(texts, "exclude_item_ids")]

@@ -15,9 +15,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from threadpoolctl import threadpool_limits
 
 from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError, ContractError, InsufficientDataError
@@ -50,6 +47,11 @@ class TextSpace:
         Raises:
             InsufficientDataError: there is one item, or one word: nothing tells items apart.
         """
+        # a service reads spaces and fits none
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from threadpoolctl import threadpool_limits
+
         model = TfidfVectorizer(tokenizer=words_of, token_pattern=None, lowercase=False, sublinear_tf=True)
         weights = model.fit_transform(titles)
         if min(weights.shape) < 2:  # noqa: PLR2004
@@ -103,6 +105,27 @@ class TextSpace:
         lost = np.linalg.norm(sums, axis=1) < 1e-9  # noqa: PLR2004 - rounding
         sums[lost] = self._centre
         return unit(sums)
+
+    def tokens(self, texts: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Texts as tokens for a network: the text's own vector, then those of its words.
+
+        Args:
+            texts: each with a letter or digit.
+            most: words that are read of each text, its first known ones.
+
+        Returns:
+            Unit vectors float32 [n, 1 + most, d], zeros at padding, and bool [n, 1 + most], false at padding.
+
+        Raises:
+            ContractError: a text has no letter or digit.
+        """
+        tokens = np.zeros((len(texts), 1 + most, self.dimension), np.float32)
+        valid = np.zeros(tokens.shape[:2], bool)
+        tokens[:, 0], valid[:, 0] = self.encode(texts), True
+        for row, text in enumerate(texts):
+            known = self.known(text)[:most]
+            tokens[row, 1 : 1 + len(known)], valid[row, 1 : 1 + len(known)] = unit(self.vectors[known]), True
+        return tokens, valid
 
     def save(self, folder: Path) -> None:
         """Writes `text_space.npz` into an existing folder."""
