@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from modit.inference.retrieval import SearchResult
 from modit.release.bundle.release import FanOutRelease
@@ -44,7 +45,7 @@ class FanOutTask:
         items = zip(item_fields(result, release.items), nearest, strict=True)
         return FanOutAnswer(
             **answer_fields(release),
-            items=[SetItem(**fields, query=number) for fields, number in items],
+            items=[SetItem(**fields, **_given(query=number)) for fields, number in items],
             queries=self._queries(query.request, result, release),
             words_read=query.size,
             unknown_words=list(dict.fromkeys(query.unknown)),
@@ -55,6 +56,11 @@ class FanOutTask:
         assert made is not None  # noqa: S101 - a fan-out always has one
         vectors = made.vectors.tolist() if request.return_vectors else [None] * len(made.vectors)
         if not len(result.rows):
-            return [SetQuery(item_id=None, title=None, vector=vector) for vector in vectors]
+            return [SetQuery(item_id=None, **_given(vector=vector)) for vector in vectors]
         first = zip(items.ids_of(made.first), items.titles_of(made.first), vectors, strict=True)
-        return [SetQuery(item_id=item_id, title=title, vector=vector) for item_id, title, vector in first]
+        return [SetQuery(item_id=item, **_given(title=title, vector=vector)) for item, title, vector in first]
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """Fields that there are: an answer leaves out the others."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -225,7 +225,7 @@ class SetItem(BaseModel):
         "turns, so scores do not fall from item to item."
     )
     query: int | None = Field(
-        None, description="Number of that query, from 0; null where the item is nearest to the intent itself."
+        None, description="Number of that query, from 0; absent where the item is nearest to the intent itself."
     )
     title: str | None = Field(None, description="Its title, where the catalogue has one.")
 
