@@ -17,7 +17,7 @@ WHEELS = ROOT / "build" / "wheels"
 PACKAGES = {
     # monitor: `modit exporter` runs from the smallest image
     "data": [".[validation,monitor,s3]"],
-    "train": [".[torch,index,pgvector,s3]"],
+    "train": [".[torch,index,pgvector,text,s3]"],
     # redis needs async-timeout on Python before 3.11.3, which is Debian's, and the lock may be made by a later one
     # mlflow, because publishing asks the registry which versions are in use
     "features": [".[features,registry,s3]", "async-timeout"],
@@ -41,7 +41,7 @@ CUDA = {"train": "train-cuda"}
 # PyPI's own torch holds the CUDA build; === keeps a local build, 2.13.0+cpu, from being taken for it.
 VARIANTS = {"train-cuda": [*PACKAGES["train"], "torch===2.13.0"]}
 # What `make run` installs into .venv, and `modit serve` after it; `make test` adds all of constraints.txt.
-RUN = [".[train,index,features,release,serve,report,search,validation,versioning,airflow,monitor,s3]"]
+RUN = [".[train,index,features,release,serve,report,search,text,validation,versioning,airflow,monitor,s3]"]
 HEADER = "# What {what} installs; made by `make locks`.\n"
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
-from modit.data.text_space import TextSpace, frequent_words
+from modit.data.ngrams import words_of
+from modit.data.text_space import GeneralWords, TextSpace, frequent_words
+from modit.fan_out.general_words import general_vectors, general_words
 from modit.fan_out.intents import IntentSets
 from modit.fan_out.policy import FanOutPolicy, PolicyConfig
 from modit.fan_out.templates import TemplateSets
@@ -25,11 +27,17 @@ def run(context: StepContext) -> dict[str, object]:
         Training `intents`, `words` that the policy can write, and its `parameters`.
 
     Raises:
+        MissingExtraError: the package of general words is not installed.
         InsufficientDataError: the catalogue has no queries or no titles, or no training query has an item.
     """
     catalog, params = Catalog.load(context.input("catalog")), context.params.train_fan_out
     judged, titles = JudgedQueries.load(context.input("catalog")), titles_of(catalog)
-    space, seed = TextSpace.fit(titles, params.dimension), derived_seed(context.seed, "train_fan_out")
+    seed = derived_seed(context.seed, "train_fan_out")
+    general = None
+    if params.general_share:
+        asked = {word for text in judged.texts[judged.of(QueryPart.TRAIN)].tolist() for word in words_of(text)}
+        general = GeneralWords(general_words() | asked, general_vectors, params.general_share)
+    space = TextSpace.fit(titles, params.dimension, general)
     space.save(context.output("text_space"))
     intents = IntentSets.of(judged, QueryPart.TRAIN, space, params.relevant_min, params.prompt_words)
     words = frequent_words([*titles, *intents.texts], params.word_count_min)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from modit.core.errors import MissingExtraError
 
-SERVE, TRAIN = "serve", "train"
+SERVE, TRAIN, TEXT = "serve", "train", "text"
 HOW_TO_INSTALL = (
     "pip install 'modit[serve]' to answer (modit.load, modit serve, releases and their registry), "
     "'modit[train]' to run the pipelines (modit.train)"

@@ -1,7 +1,9 @@
-"""The frozen text space that intents, sub-queries and items share: latent semantic analysis of the items' titles.
+"""The frozen text space that intents, sub-queries and items share, made of the items' titles and of general words.
 
-A text is the set of its words: its vector is the unit sum of the words' vectors, which are rows of a truncated SVD of
-the titles' TF-IDF matrix, times the word's inverse document frequency. So the vector of any few words costs one sum.
+A text is the set of its words: its vector is the unit sum of the words' vectors, so that the vector of any few words
+costs one sum. A word has two parts. The first is its row of a truncated SVD of the titles' TF-IDF matrix, times its
+inverse document frequency (latent semantic analysis). The second is its vector in a general language, times the square
+root of that frequency's inverse. An SVD of the items then reduces both together.
 
 Shape legend: V words, N items, d dimension.
 """
@@ -10,9 +12,11 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,18 +41,18 @@ class TextSpace:
         self.words, self.vectors, self.items = words, vectors, items
 
     @classmethod
-    def fit(cls, titles: Sequence[str], dimension: int) -> TextSpace:
+    def fit(cls, titles: Sequence[str], dimension: int, general: GeneralWords | None = None) -> TextSpace:
         """The space of a catalogue; the same titles give the same bytes.
 
         Args:
             titles: of all items, each with a letter or digit.
             dimension: most numbers of a vector; fewer where there are fewer items or words.
+            general: further words, and the part that is not of titles; None: titles alone.
 
         Raises:
             InsufficientDataError: there is one item, or one word: nothing tells items apart.
         """
         # a service reads spaces and fits none
-        from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
         from threadpoolctl import threadpool_limits
 
@@ -60,12 +64,15 @@ class TextSpace:
                 f"items: {items} with {words} words in their titles; a text space needs 2 of both"
             )
         width = min(dimension, *weights.shape)
+        names = model.get_feature_names_out().astype(str)
         with threadpool_limits(1):
-            axes = TruncatedSVD(width, n_iter=7, random_state=0).fit(weights).components_
-        order = np.argsort(names := model.get_feature_names_out().astype(str))
-        vectors = (axes * model.idf_).T[order].astype(np.float32)
-        items = cls(names[order], vectors, np.empty((0, width), np.float32)).encode(titles)
-        return cls(names[order], vectors, items)
+            vectors = (_axes(weights, width) * model.idf_).T
+            if general is not None:
+                names, vectors = _with_general(names, vectors, model.idf_, titles, general, width)
+        order = np.argsort(names)
+        names, vectors = names[order], vectors[order].astype(np.float32)
+        items = cls(names, vectors, np.empty((0, vectors.shape[1]), np.float32)).encode(titles)
+        return cls(names, vectors, items)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -145,6 +152,50 @@ class TextSpace:
             raise ArtifactError(
                 f"{folder / SPACE_FILE} is missing or damaged: {error}; run step train_fan_out again"
             ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralWords:
+    """Words with vectors of a general language.
+
+    Attributes:
+        words: beside those of titles, such as those that intents may have.
+        vectors: words -> unit vectors [n, g].
+        share: of this part in a text's vector, in (0, 1).
+    """
+
+    words: Collection[str]
+    vectors: Callable[[Sequence[str]], np.ndarray]
+    share: float
+
+
+def _axes(matrix: Any, width: int) -> np.ndarray:
+    """The first right singular vectors [width, columns]; their signs are fixed by the library."""
+    from sklearn.decomposition import TruncatedSVD
+
+    return TruncatedSVD(width, n_iter=7, random_state=0).fit(matrix).components_
+
+
+def _with_general(
+    names: np.ndarray, vectors: np.ndarray, idf: np.ndarray, titles: Sequence[str], general: GeneralWords, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """All words [V] and their vectors [V, width], from those of titles [n] and [n, d]."""
+    more = sorted(set(general.words) - set(names.tolist()))
+    words = np.concatenate([names, np.array(more, names.dtype if not more else None)])
+    weights = np.concatenate([idf, np.full(len(more), idf.max())])
+    of_titles = np.concatenate([vectors, np.zeros((len(more), vectors.shape[1]))])
+    parts = (of_titles, general.vectors(words.tolist()) * np.sqrt(weights)[:, None])
+    place = {word: row for row, word in enumerate(words.tolist())}
+    rows = [[place[word] for word in dict.fromkeys(words_of(title))] for title in titles]
+    sums = [np.stack([part[own].sum(0) for own in rows]) for part in parts]
+    # each part has the length of its share in the mean title
+    scales = [
+        share / max(np.linalg.norm(each, axis=1).mean(), 1e-12)
+        for share, each in zip((1 - general.share, general.share), sums, strict=True)
+    ]
+    both, of_items = (np.hstack([scale * each for scale, each in zip(scales, of, strict=True)]) for of in (parts, sums))
+    axes = _axes(unit(of_items.astype(np.float32)), min(width, *of_items.shape))
+    return words, both @ axes.T
 
 
 def frequent_words(texts: Sequence[str], least: int) -> set[str]:

@@ -1,7 +1,8 @@
 """Diffusion over sets of query vectors: EDM (Karras et al., NeurIPS 2022) with cross-attention to the intent.
 
 A set is L rows of d numbers without order: the denoiser is equivariant to their permutation, as it has no positions.
-The data are unit vectors, so sigma_data is 1 / sqrt(d), and noise is counted in units of sigma_data.
+The data are unit vectors, so sigma_data is 1 / sqrt(d), and noise is counted in units of sigma_data. Rows are counted
+from the vector of their intent, so that a network which says nothing yet answers with the intent.
 
 Shape legend: B sets, L rows, d dimension, P condition tokens, H width.
 """
@@ -110,7 +111,7 @@ class SetNetwork(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """D(x; sigma, intent), EDM's preconditioning around a network."""
+    """D(x; sigma, intent) = c + skip (x - c) + out F: EDM's preconditioning around the intent c, 0 where it is untold."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -125,12 +126,14 @@ class Denoiser(nn.Module):
             tokens: of the intents [B, P, d].
             valid: bool [B, P], false at padding; of an intent that is not told, everywhere.
         """
+        centre = tokens[:, :1] * valid[:, :1, None]
         data, each = self.config.sigma_data, sigma[:, None, None]
         total = (each**2 + data**2).sqrt()
         skip, out = (data / total) ** 2, each * data / total
         # EDM's c_noise, of noise in units of sigma_data
         level = (sigma / data).log() / 4
-        return skip * noisy + out * self.network(noisy / total, level, tokens, valid)
+        moved = noisy - centre
+        return centre + skip * moved + out * self.network(moved / total, level, tokens, valid)
 
 
 def loss_weight(sigma: Tensor, data: float) -> Tensor:

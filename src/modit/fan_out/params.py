@@ -18,6 +18,8 @@ class FanOutParams(LoopParams):
     Attributes:
         batch: intents in a global batch.
         dimension: d, most numbers of a text's vector (the paper's 128).
+        general_share: of vectors of a general language (WordLlama's, extra `text`) in the text space, beside those of
+            titles; 0: titles alone.
         queries: k, queries of a set (the paper's is 10; sets of the public data have 2 to 10 items).
         words: W, most words that a query adds to the intent (the paper's prompt: one to three).
         prompt_words: most words of an intent that the policy and the diffusion read, its first known ones.
@@ -34,6 +36,7 @@ class FanOutParams(LoopParams):
     batch: Positive = 64
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     dimension: Positive = 128
+    general_share: Annotated[float, Field(ge=0, lt=1)] = 0.6
     queries: Annotated[int, Field(ge=2)] = 8
     words: Positive = 2
     prompt_words: Positive = 8
@@ -121,10 +124,11 @@ class SetDiffusionParams(LoopParams):
         heads: attention heads.
         dropout: on attention and MLP outputs.
         condition_dropout: chance that a target is trained without its intent, for guidance (the paper's).
-        noise_mean: mean of ln(sigma / sigma_data) in training; EDM's ln sigma of -1.2 at its sigma_data of 0.5.
+        noise_mean: mean of ln(sigma / sigma_data) in training. EDM's is -0.5 for images; of a vector of hundreds of
+            numbers more noise is needed before it is unclear which one it was.
         noise_spread: its standard deviation (EDM's).
-        sigma_min: least noise of the sampler, in units of sigma_data (EDM's 0.002 / 0.5).
-        sigma_max: greatest noise of the sampler, in units of sigma_data (EDM's 80 / 0.5).
+        sigma_min: least noise of the sampler, in units of sigma_data (EDM's is 0.004): at less, a step changes nothing.
+        sigma_max: greatest noise of the sampler, in units of sigma_data (EDM's is 160): at more, all is noise.
         solver: heun (EDM's second order, 2 n - 1 calls of the denoiser, no noise after the first draw) or sde
             (ancestral steps, n calls).
         sampler_steps: n; the paper takes 256.
@@ -140,10 +144,10 @@ class SetDiffusionParams(LoopParams):
     heads: Positive = 4
     dropout: Share = 0.0
     condition_dropout: Share = 0.1
-    noise_mean: float = -0.5
+    noise_mean: float = 0.7
     noise_spread: Annotated[float, Field(gt=0)] = 1.2
-    sigma_min: Annotated[float, Field(gt=0)] = 0.004
-    sigma_max: Annotated[float, Field(gt=0)] = 160.0
+    sigma_min: Annotated[float, Field(gt=0)] = 0.1
+    sigma_max: Annotated[float, Field(gt=0)] = 20.0
     solver: Literal["heun", "sde"] = "sde"
     sampler_steps: Positive = 16
     guidance: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 2.0)
