@@ -64,8 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", help="image to build on, with Python 3.11 or apt; default: see infra/Dockerfile")
     parser.add_argument("--tag", default="modit/{image}:dev", help="names of the images (default %(default)s)")
     chosen = parser.parse_args(arguments)
-    if unknown := sorted(set(chosen.images) - set(PACKAGES)):
-        parser.error(f"no image {', '.join(unknown)}; allowed: {', '.join(PACKAGES)}")
+    allowed = [*PACKAGES, "run"] if chosen.action == "lock" else list(PACKAGES)
+    if unknown := sorted(set(chosen.images) - set(allowed)):
+        parser.error(f"no image {', '.join(unknown)}; allowed: {', '.join(allowed)}")
     for image in chosen.images or PACKAGES:
         target = CUDA.get(image, image) if chosen.cuda else image
         if chosen.action == "build":

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from modit.core.errors import MissingExtraError
 
-SERVE, TRAIN, TEXT = "serve", "train", "text"
+SERVE, TRAIN = "serve", "train"
 HOW_TO_INSTALL = (
     "pip install 'modit[serve]' to answer (modit.load, modit serve, releases and their registry), "
     "'modit[train]' to run the pipelines (modit.train)"

@@ -111,7 +111,7 @@ class SetNetwork(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """D(x; sigma, intent) = c + skip (x - c) + out F: EDM's preconditioning around the intent c, 0 where it is untold."""
+    """D(x; sigma, intent) = c + skip (x - c) + out F: EDM's preconditioning around the intent c, 0 if it is untold."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modit.core.errors import MissingExtraError
 from modit.data.ngrams import words_of
 from modit.data.vectors import unit
-from modit.extras import TEXT, needing
 
 if TYPE_CHECKING:
     from wordllama.inference import WordLlamaInference
@@ -44,8 +44,13 @@ def general_vectors(words: Iterable[str]) -> np.ndarray:
 def _model() -> WordLlamaInference:
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
-    with needing(TEXT, "a text space with vectors of general words (train_fan_out.general_share above 0)"):
+    try:
         import wordllama
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "train_fan_out.general_share above 0 needs wordllama, which is not installed: pip install 'modit[text]', "
+            "or set it to 0"
+        ) from error
     # importing it turns on the log lines of all libraries
     root.setLevel(level)
     root.handlers = handlers
