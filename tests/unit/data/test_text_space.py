@@ -56,7 +56,7 @@ def test_without_the_package_the_parameter_that_needs_it_is_named(monkeypatch):
 
     monkeypatch.setitem(__import__("sys").modules, "wordllama", None)
     module._model.cache_clear()
-    with pytest.raises(MissingExtraError, match=r"general_share above 0\) needs wordllama.*modit\[text\]"):
+    with pytest.raises(MissingExtraError, match=r"train_fan_out.general_share above 0 needs wordllama.*modit\[text\]"):
         general_words()
     monkeypatch.undo()
     module._model.cache_clear()

@@ -111,7 +111,7 @@ def test_almost_without_noise_the_denoiser_returns_its_input(model, intents):
 @pytest.mark.parametrize("steps", [1, 2, 16])
 def test_noise_falls_from_the_greatest_to_the_least_and_to_nothing(steps):
     levels = noise_levels(SetDiffusionParams(sampler_steps=steps), 0.1)
-    assert levels[0] == pytest.approx(16) and levels[-1] == 0 and len(levels) == steps + 1
+    assert levels[0] == pytest.approx(2) and levels[-1] == 0 and len(levels) == steps + 1
     assert all(first > second for first, second in zip(levels, levels[1:], strict=False))
 
 
@@ -158,7 +158,7 @@ def test_samples_have_the_spread_of_the_data(intents, solver):
 
 def test_guidance_of_one_is_the_plain_denoiser_and_more_goes_beyond_it(model, intents):
     conditions, params = intents.conditions[slice(0, 2)], SetDiffusionParams(sampler_steps=1)
-    sigma, (tokens, valid) = torch.full((2,), 160 * CONFIG.sigma_data), (conditions.tokens, conditions.valid)
+    sigma, (tokens, valid) = torch.full((2,), 20 * CONFIG.sigma_data), (conditions.tokens, conditions.valid)
     drawn = np.stack([each.standard_normal((3, 8), np.float32) for each in noise_of(2, 0)])
     noise = sigma[:, None, None] * torch.from_numpy(drawn)
     with torch.no_grad():
