@@ -185,11 +185,13 @@ HELD = {
     "fetch_champion": REGISTRY_KEYS,
     "fetch_next_item_champion": REGISTRY_KEYS,
     "fetch_search_champion": REGISTRY_KEYS,
+    "fetch_fan_out_champion": REGISTRY_KEYS,
     "fetch_starting_point": REGISTRY_KEYS,
     "publish_features": REGISTRY_KEYS | REDIS_KEYS,
     "register": REGISTRY_KEYS,
     "register_next_item": REGISTRY_KEYS,
     "register_search": REGISTRY_KEYS,
+    "register_fan_out": REGISTRY_KEYS,
     "prepare_reviews": REGISTRY_KEYS,
     "release.carry_out": REGISTRY_KEYS,
 }

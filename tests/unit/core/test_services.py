@@ -29,9 +29,11 @@ REACHED = {
     "fetch_champion": {REGISTRY},
     "fetch_next_item_champion": {REGISTRY},
     "fetch_search_champion": {REGISTRY},
+    "fetch_fan_out_champion": {REGISTRY},
     "fetch_starting_point": {REGISTRY},
     "register_next_item": {REGISTRY},
     "register_search": {REGISTRY},
+    "register_fan_out": {REGISTRY},
     "publish_features": {FEATURE_STORE, REGISTRY},
     "register": {REGISTRY},
 }
