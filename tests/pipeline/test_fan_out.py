@@ -15,6 +15,7 @@ from modit.cli import main
 from modit.core.errors import ContractError, InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.data.judged_queries import JudgedQueries
+from modit.evaluate.families.page import compare_families
 from modit.evaluate.fan_out.names import (
     BEST_OF,
     DIFFUSION,
@@ -105,6 +106,20 @@ def test_the_same_seed_gives_the_same_bytes(run, tmp_path):
         assert (run / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
+def test_it_has_a_column_beside_the_other_families(run, tmp_path):
+    page, written = compare_families([str(run)], tmp_path, 10)
+    content = json.loads(written.read_text())
+    (family,) = content["families"]
+    assert [(each["figure"], each["about"]) for each in family["quality"]] == [
+        ("coverage", "test intents"),
+        ("diversity", "test intents"),
+    ]
+    assert family["quality"][0]["rival"]["row"] in (NO_FAN_OUT, MMR, DPP)
+    for figure in ("request", "p50_ms", "peak_mb", "files_mb", "training_seconds", "parameters"):
+        assert family[figure]["value"], figure
+    assert "no run has a retriever that can answer sessions" in page.read_text()
+
+
 def test_it_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_other_and_answers(run, capsys):
     assert main(["verdict", "--run", str(run)]) == 0
     shown = capsys.readouterr().out
@@ -126,8 +141,8 @@ def test_it_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_other_and_
     assert held["coverage of Champion"] and held["items of the champion"]
 
     with running(ask_registry(tracking_uri(str(run)), "champion"), reload_seconds=60) as client:
-        answer = client.post("/v1/fan_out", json={"text": "several brush", "k": 6}).json()
-        assert answer["model"] == "modit-fan_out" and answer["unknown_words"] == ["several"]
+        answer = client.post("/v1/fan_out", json={"text": "qwrtzp brush", "k": 6}).json()
+        assert answer["model"] == "modit-fan_out" and answer["unknown_words"] == ["qwrtzp"]
         assert len({item["item_id"] for item in answer["items"]}) == 6 and len(answer["queries"]) == 4
 
 

@@ -51,7 +51,7 @@ class SeedsFromSessions:
 
 
 def judge_on_sessions(runs: Sequence[Run], cases: int, seed: int) -> Json:
-    """Judges what the runs export, and rows that a team would try first, on the test sessions of the catalogue.
+    """Judges families that can answer sessions, and rows that a team would try first, on a catalogue's test sessions.
 
     Settings of the simple rows are those that the evaluation of a run of `semantic_ids` chose; without such a run,
     they are chosen on validation here.
@@ -65,7 +65,9 @@ def judge_on_sessions(runs: Sequence[Run], cases: int, seed: int) -> Json:
         As `evaluation.json` of the task `next_item`, with `left_out`: row -> why it is not there. Where nothing can be
         judged, {"missing": reason}.
     """
-    members = [member for run in runs for member in run.members()]
+    members = [member for run in runs for member in run.members() if member.family in (MO_DIT, SEMANTIC_IDS)]
+    if not members:
+        return {"missing": "no run has a retriever that can answer sessions", "left_out": {}}
     source = next((each for each in members if each.family is SEMANTIC_IDS), members[0])
     catalog, left_out = source.run.catalog, dict[str, str]()
     columns, models = Columns.of(catalog.item_ids), list[Row[SessionQuery]]()

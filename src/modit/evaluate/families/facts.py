@@ -18,22 +18,31 @@ from modit.core.errors import ArtifactError, ConfigError
 from modit.core.storage import Storage
 from modit.core.workspace import cache_folder
 from modit.data.catalog import EMBEDDINGS_FILE, Catalog
+from modit.data.judged_queries import QueryPart
 from modit.data.sessions import SessionPart
 from modit.data.splits import HOLDOUTS
 from modit.evaluate.bootstrap import paired_interval
+from modit.evaluate.fan_out.names import SERVED as SERVED_INTENTS
 from modit.evaluate.names import SERVED as SERVED_SEEDS
 from modit.evaluate.next_item.names import SASREC_BINARY, SASREC_FULL
 from modit.evaluate.next_item.names import SERVED as SERVED_SESSIONS
+from modit.evaluate.search.names import FOLDERS, SYMMALIGNER
+from modit.evaluate.search.names import FUSED as SERVED_TEXTS
 from modit.evaluate.storage import PER_CASE_FILE, load_evaluation, read_json
 from modit.evaluate.task import Json
 from modit.inference.exported_files import PARITY_FILE
+from modit.inference.fan_out_files import FAN_OUT_FILE
+from modit.inference.fan_out_files import FILES as FAN_OUT_FILES
 from modit.inference.next_item_files import DENSE_FILES, FILES, RETRIEVER_FILE
 from modit.inference.sampler_file import SAMPLER_FILE
+from modit.inference.search_files import FILES as SEARCH_FILES
+from modit.inference.search_files import SEARCH_FILE
 from modit.metric.second_stage import LOG_ODDS_FILE, PATTERNS_FILE, SECOND_STAGE_FILE
 from modit.training.checkpoint import count_weights
 
 # Files of an artifact; None for all.
 Files = Mapping[str, tuple[str, ...] | None]
+MODEL_FILE = "model.pt"
 _RIVAL_MODELS = (SASREC_BINARY, SASREC_FULL)
 _MIB = 1 << 20
 
@@ -57,7 +66,8 @@ class Family:
         request: Field of that file: most items that a request is read of; and what they are.
         trained: Artifacts of the steps that train it.
         trained_for_all: Artifacts of the steps that train for all domains at once.
-        network: Artifact with the weights of the network that answers.
+        network: Artifact with the weights of the network that answers, and their file.
+        cases: Split of the evaluation -> what its cases are.
         words: What a user asks first: question -> answer.
     """
 
@@ -75,7 +85,8 @@ class Family:
     request: tuple[str, str]
     trained: tuple[str, ...]
     trained_for_all: tuple[str, ...]
-    network: str
+    network: tuple[str, str]
+    cases: Mapping[str, str]
     words: Mapping[str, str]
 
 
@@ -95,7 +106,8 @@ MO_DIT = Family(
     request=("maximum_seeds", "seeds"),
     trained=("predictor", "finetuned", "hppo_1", "hppo_2", "hppo_3", "hppo_4", "readout", "second_stage"),
     trained_for_all=("pretrained", "continued"),
-    network="hppo_4",
+    network=("hppo_4", MODEL_FILE),
+    cases={str(split): split.description for split in HOLDOUTS},
     words={
         TAKES: "some items (seeds), and the attribute of the column",
         RETURNS: "items like the seeds (of their pattern) that have the attribute",
@@ -119,7 +131,8 @@ SEMANTIC_IDS = Family(
     request=("session_items", "items of a session"),
     trained=("item_codes", "next_item_retriever", "next_item_retriever_rad_dpo", "next_item_retriever_adagrpo"),
     trained_for_all=(),
-    network="next_item_retriever_adagrpo",
+    network=("next_item_retriever_adagrpo", MODEL_FILE),
+    cases={str(SessionPart.TEST): SessionPart.TEST.description},
     words={
         TAKES: "the items of a session, oldest first",
         RETURNS: "items that are likely to be next",
@@ -129,11 +142,57 @@ SEMANTIC_IDS = Family(
         FILTERS: "yes, inside the trie of IDs: a list is only short where fewer items are allowed",
     },
 )
-FAMILIES = (MO_DIT, SEMANTIC_IDS)
-_SPLITS: Mapping[str, str] = {
-    **{str(split): split.description for split in HOLDOUTS},
-    str(SessionPart.TEST): SessionPart.TEST.description,
-}
+TOWERS = Family(
+    name="Text towers",
+    pipeline="towers",
+    per_domain=False,
+    evaluation="search_evaluation",
+    row=SERVED_TEXTS,
+    figures={"ndcg_at_10": "NDCG@10", "recall_at_10": "Recall@10", "recall_at_100": "Recall@100"},
+    places=4,
+    trial="search_servability",
+    served={"exported_towers": (SEARCH_FILE, *(name for name in SEARCH_FILES if name != PARITY_FILE))},
+    shared={},
+    info=SEARCH_FILE,
+    request=("words_max", "words of a text"),
+    trained=("towers", "consistent_index"),
+    trained_for_all=(),
+    network=("towers", f"{FOLDERS[SYMMALIGNER]}/{MODEL_FILE}"),
+    cases={str(QueryPart.TEST): "test queries"},
+    words={
+        TAKES: "a text that describes items",
+        RETURNS: "items that it describes, by their words and by the towers",
+        NEEDS: "titles, and queries with judged items; no verdicts",
+        NEW_ITEM: "needs a run, which can be a short one: the index holds the titles of its catalogue",
+        FILTERS: "yes, before ranks are taken: a list is only short where fewer items are allowed",
+    },
+)
+FAN_OUT = Family(
+    name="Fan-out",
+    pipeline="fan_out",
+    per_domain=False,
+    evaluation="fan_out_evaluation",
+    row=SERVED_INTENTS,
+    figures={"coverage": "coverage", "diversity": "diversity"},
+    places=4,
+    trial="fan_out_servability",
+    served={"exported_fan_out": (FAN_OUT_FILE, *(name for name in FAN_OUT_FILES if name != PARITY_FILE))},
+    shared={},
+    info=FAN_OUT_FILE,
+    request=("prompt_words", "words of an intent"),
+    trained=("fan_out_policy", "aligned_fan_out_policy", "set_diffusion"),
+    trained_for_all=(),
+    network=("set_diffusion", f"aligned/{MODEL_FILE}"),
+    cases={str(QueryPart.TEST): "test intents"},
+    words={
+        TAKES: "an intent in words",
+        RETURNS: "a set of items that covers it, and the queries that found them",
+        NEEDS: "titles, and intents with sets of items; no verdicts",
+        NEW_ITEM: "needs a run: the text space is fitted on the titles of its catalogue",
+        FILTERS: "yes, before lists are cut: a set is only short where fewer items are allowed",
+    },
+)
+FAMILIES = (MO_DIT, SEMANTIC_IDS, TOWERS, FAN_OUT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,8 +300,9 @@ class Member:
         """Of the network; 0 where validation chose to serve none, so that the exported file has none."""
         if self.info().get("network_share") == 0:
             return 0
-        self._expect(self.family.network)
-        return count_weights(self.folder(self.family.network) / "model.pt")
+        artifact, file = self.family.network
+        self._expect(artifact)
+        return count_weights(self.folder(artifact) / file)
 
     def _trial(self) -> Json:
         """Latency and memory of the trial in a fresh process."""
@@ -291,7 +351,7 @@ class Member:
         row = self.family.row
         arrays = np.load(per_case, allow_pickle=False)
         for split, result in content["splits"].items():
-            about = {"split": split, "about": _SPLITS.get(split, split), "cases": result["cases"]}
+            about = {"split": split, "about": self.family.cases.get(split, split), "cases": result["cases"]}
             if not result["cases"]:
                 yield about | {"missing": result["reason"]}
                 continue
@@ -300,7 +360,7 @@ class Member:
                 yield about | {"missing": f"the evaluation has no row {row!r}"}
                 continue
             for figure, label in self.family.figures.items():
-                label = label.format(k=content["k"])
+                label = label.format(k=content.get("k"))
                 found = {"figure": label, "places": self.family.places, "row": row} | _with_interval(rows[row], figure)
                 if rival := best_rival(result["rows"], figure):
                     values, other = (arrays[f"{split}/{name}/{figure}"] for name in (row, rival))

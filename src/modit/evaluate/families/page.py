@@ -75,11 +75,8 @@ def _notes(runs: Sequence[Run], presets: Sequence[str]) -> list[str]:
                 "says of its own task is of different data."
             )
     found = {member.family.name for run in runs for member in run.members()}
-    notes += [
-        f"The family {each.name} is missing: no run of pipeline {each.pipeline} was given."
-        for each in FAMILIES
-        if each.name not in found
-    ]
+    if missing := [f"{each.name} (pipeline {each.pipeline})" for each in FAMILIES if each.name not in found]:
+        notes.append(f"Families without a run here: {', '.join(missing)}.")
     if len(set(presets)) > 1:
         trained = ", ".join(f"{run.name} with {preset}" for run, preset in zip(runs, presets, strict=True))
         notes.append(f"The runs have different presets ({trained}): sizes, times and quality follow from these.")
