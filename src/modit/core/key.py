@@ -5,7 +5,6 @@ The code of a step is a part of it: a hash of each module that the step imports,
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import logging
@@ -19,6 +18,7 @@ from typing import Any
 from modit.core.artifacts import ArtifactStore
 from modit.core.errors import ConfigError
 from modit.core.params import RunParams
+from modit.core.parsed_code import parsed_code
 from modit.core.registry import Registry
 from modit.core.run_config import NewDomain, RunConfig
 from modit.core.step import WHOLE, Shard, Step
@@ -225,7 +225,8 @@ def code_parts(modules: Sequence[str], packages: tuple[str, ...]) -> dict[str, s
         found.update(_hashes_of_data_files(path.parent, name if path.stem == "__init__" else name.rpartition(".")[0]))
         waiting.extend(_imports(path, name, packages))
     docstrings = any(b"__doc__" in path.read_bytes() for path in sources.values())
-    hashes = {name: _hash_of_source(path.read_bytes(), docstrings) for name, path in sources.items()}
+    hashes = {name: parsed_code().hash(path.read_bytes(), docstrings) for name, path in sources.items()}
+    parsed_code().save()
     return dict(sorted((found | hashes).items()))
 
 
@@ -236,7 +237,7 @@ def folder_parts(package: str, folders: tuple[str, ...]) -> dict[str, str]:
     paths = [path for folder in folders for path in (root / folder).iterdir() if path.is_file()]
     found = {path.relative_to(root).as_posix(): path for path in paths if not path.name.startswith(".")}
     return {
-        name: _hash_of_source(path.read_bytes()) if path.suffix == ".py" else _hash_of_bytes(path)
+        name: parsed_code().hash(path.read_bytes()) if path.suffix == ".py" else _hash_of_bytes(path)
         for name, path in sorted(found.items())
     }
 
@@ -258,44 +259,10 @@ def _source_of(module: str) -> Path | None:
 
 def _imports(path: Path, module: str, packages: tuple[str, ...]) -> Iterator[str]:
     package = module if path.stem == "__init__" else module.rpartition(".")[0]
-    for name in _imported_names(path.read_bytes(), package):
+    for name in parsed_code().imports(path.read_bytes(), package):
         if name.split(".")[0] in packages:
             parts = name.split(".")
             yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
-
-
-# Parsing takes most of the time of a key, and a process asks for the keys of many tasks; the same bytes give the same.
-@cache
-def _imported_names(source: bytes, package: str) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for node in ast.walk(_Executed().visit(ast.parse(source))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name: None for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            # `from package import name`: the name may be a module; if not, it has no source of its own.
-            names |= {name: None for name in (base, *(f"{base}.{alias.name}" for alias in node.names))}
-    return tuple(names)
-
-
-class _Executed(ast.NodeTransformer):
-    """Drops what never runs: docstrings, and blocks for type checkers."""
-
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            return [self.visit(statement) for statement in node.orelse]
-        return self.generic_visit(node)
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else node
-
-
-@cache
-def _hash_of_source(source: bytes, docstrings: bool = False) -> str:
-    tree = ast.parse(source)
-    return hashlib.sha256(ast.dump(tree if docstrings else _Executed().visit(tree)).encode()).hexdigest()[:16]
 
 
 def _hashes_of_data_files(folder: Path, package: str) -> dict[str, str]:
