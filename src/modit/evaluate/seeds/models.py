@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ class Generator:
         index: Searched.
         verdicts: The known ones, for a readout with local moves.
         patterns: The known ones, which queries are moved by; None moves none.
+        made: Queries by a digest of their requests: other scopes and rows that rerank ask for the same again.
     """
 
     sampler: Sampler
@@ -41,13 +43,27 @@ class Generator:
     index: SearchableIndex
     verdicts: KnownVerdicts | None = None
     patterns: KnownPatterns | None = None
+    made: dict[str, np.ndarray] = field(init=False, default_factory=dict, repr=False)
 
     def retrieve(self, requests: Sequence[Query]) -> list[SearchResult]:
         """Answers requests that share `k` and `allowed`."""
-        vectors = fan_queries(self.sampler, requests, [self.guidance], self.verdicts)[:, 0]
+        name = _digest(requests)
+        if name not in self.made:
+            self.made[name] = fan_queries(self.sampler, requests, [self.guidance], self.verdicts)[:, 0]
+        vectors = self.made[name]
         if self.patterns is not None:
             vectors = self.patterns.moved(vectors, [request.seeds for request in requests])
         return search_together(self.index, vectors, requests)
+
+
+def _digest(requests: Sequence[Query]) -> str:
+    """Of all that a query is made of; `k` and `allowed` are for the search."""
+    digest = hashlib.sha256()
+    for request in requests:
+        for part in (request.seeds, _noise_of(request), request.exclude):
+            digest.update(f"{part.dtype} {part.shape}".encode())
+            digest.update(part.tobytes())
+    return digest.hexdigest()
 
 
 def case_noise(cases: int, dimension: int, seed: int) -> np.ndarray:
