@@ -42,7 +42,7 @@ def run(context: StepContext) -> dict[str, object]:
 
     The artifact: query.onnx and item.onnx, the index of vectors (index.faiss, centroids.npy, index.json,
     item_vectors.npy), that of words (word_scores.npy, word_items.npy, word_starts.npy, words.json, word_params.json),
-    search.json, parity.json, and answers.json with what torch finds for the first validation queries.
+    search.json, text_space.npz, parity.json, and answers.json with what torch finds for the first validation queries.
 
     Returns:
         The numbers of BM25 and of the fusion that were chosen on validation queries, and the greatest difference to
@@ -78,6 +78,7 @@ def run(context: StepContext) -> dict[str, object]:
         bm25=bm25,
         item_ids_digest=item_ids_digest(catalog.item_ids),
         towers_digest=digest,
+        space=model.config.space,
     )
     texts = _texts(judged, titles)
     exported = replace(by_torch, towers=open_towers(folder, info))

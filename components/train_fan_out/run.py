@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
-from modit.data.ngrams import words_of
-from modit.data.text_space import GeneralWords, TextSpace, frequent_words
-from modit.fan_out.general_words import general_vectors, general_words
+from modit.data.text_space import fit_space, frequent_words
 from modit.fan_out.intents import IntentSets
 from modit.fan_out.policy import FanOutPolicy, PolicyConfig
 from modit.fan_out.templates import TemplateSets
@@ -33,11 +31,8 @@ def run(context: StepContext) -> dict[str, object]:
     catalog, params = Catalog.load(context.input("catalog")), context.params.train_fan_out
     judged, titles = JudgedQueries.load(context.input("catalog")), titles_of(catalog)
     seed = derived_seed(context.seed, "train_fan_out")
-    general = None
-    if params.general_share:
-        asked = {word for text in judged.texts[judged.of(QueryPart.TRAIN)].tolist() for word in words_of(text)}
-        general = GeneralWords(general_words() | asked, general_vectors, params.general_share)
-    space = TextSpace.fit(titles, params.dimension, general)
+    asked = judged.texts[judged.of(QueryPart.TRAIN)].tolist()
+    space = fit_space(titles, asked, params.dimension, params.general_share)
     space.save(context.output("text_space"))
     intents = IntentSets.of(judged, QueryPart.TRAIN, space, params.relevant_min, params.prompt_words)
     words = frequent_words([*titles, *intents.texts], params.word_count_min)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 
 from modit.core.arrays import save_arrays
 from modit.core.errors import ArtifactError, ContractError, InsufficientDataError
+from modit.data.general_words import general_vectors, general_words
 from modit.data.ngrams import words_of
 from modit.data.vectors import unit
 
@@ -106,12 +107,24 @@ class TextSpace:
         Raises:
             ContractError: a text has no letter or digit.
         """
-        sums = np.zeros((len(texts), self.dimension), np.float32)
-        for row, text in enumerate(texts):
-            sums[row] = self.vectors[self.known(text)].sum(0)
+        found, lost = self._units([self.known(text) for text in texts])
+        found[lost] = self._centre
+        return unit(found)
+
+    def encode_words(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+        """Unit vectors of texts that are given as words, float32 [n, d]; zeros for one without a known word."""
+        places = [[self._places[word] for word in dict.fromkeys(text) if word in self._places] for text in texts]
+        return self._units(places)[0]
+
+    def _units(self, places: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Unit sums of the words of texts, and which texts have none; theirs are zeros."""
+        sums = np.zeros((len(places), self.dimension), np.float32)
+        for row, own in enumerate(places):
+            sums[row] = self.vectors[list(own)].sum(0)
         lost = np.linalg.norm(sums, axis=1) < 1e-9  # noqa: PLR2004 - rounding
-        sums[lost] = self._centre
-        return unit(sums)
+        sums[~lost] = unit(sums[~lost])
+        sums[lost] = 0
+        return sums, lost
 
     def tokens(self, texts: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
         """Texts as tokens for a network: the text's own vector, then those of its words.
@@ -134,6 +147,10 @@ class TextSpace:
             tokens[row, 1 : 1 + len(known)], valid[row, 1 : 1 + len(known)] = unit(self.vectors[known]), True
         return tokens, valid
 
+    def without_items(self) -> TextSpace:
+        """The same words, for what reads texts and has vectors of items from elsewhere."""
+        return TextSpace(self.words, self.vectors, self.items[:0])
+
     def save(self, folder: Path) -> None:
         """Writes `text_space.npz` into an existing folder."""
         save_arrays(folder / SPACE_FILE, words=self.words, vectors=self.vectors, items=self.items)
@@ -150,7 +167,7 @@ class TextSpace:
                 return cls(stored["words"], stored["vectors"], stored["items"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ArtifactError(
-                f"{folder / SPACE_FILE} is missing or damaged: {error}; run step train_fan_out again"
+                f"{folder / SPACE_FILE} is missing or damaged: {error}; run the step again that fitted it"
             ) from error
 
 
@@ -196,6 +213,39 @@ def _with_general(
     both, of_items = (np.hstack([scale * each for scale, each in zip(scales, of, strict=True)]) for of in (parts, sums))
     axes = _axes(unit(of_items.astype(np.float32)), min(width, *of_items.shape))
     return words, both @ axes.T
+
+
+def known_vectors(texts: Sequence[Sequence[str]], space: TextSpace | None, dimension: int) -> np.ndarray:
+    """What a space knows of texts that are given as words, float32 [n, dimension].
+
+    Args:
+        texts: the words of each.
+        space: of at most `dimension` numbers; None knows nothing.
+        dimension: of the result, filled with zeros.
+    """
+    found = np.zeros((len(texts), dimension), np.float32)
+    if space is not None:
+        found[:, : space.dimension] = space.encode_words(texts)
+    return found
+
+
+def fit_space(titles: Sequence[str], texts: Iterable[str], dimension: int, share: float) -> TextSpace:
+    """The space of a catalogue with vectors of general words.
+
+    Args:
+        titles: of all items, each with a letter or digit.
+        texts: whose words have vectors, too, such as those of training queries.
+        dimension: most numbers of a vector.
+        share: of the general part in a text's vector; 0: titles alone.
+
+    Raises:
+        MissingExtraError: `share` is above 0, and the package of general words is not installed.
+        InsufficientDataError: there is one item, or one word.
+    """
+    if not share:
+        return TextSpace.fit(titles, dimension)
+    words = general_words().union(*map(words_of, texts))
+    return TextSpace.fit(titles, dimension, GeneralWords(words, general_vectors, share))
 
 
 def frequent_words(texts: Sequence[str], least: int) -> set[str]:

@@ -16,6 +16,7 @@ import onnxruntime
 from modit.core.errors import ArtifactError
 from modit.data.hash_unit import hash_unit
 from modit.data.ngrams import Side, bags, padded, words_of
+from modit.data.text_space import SPACE_FILE, TextSpace, known_vectors
 from modit.index.consistent_index import ConsistentIndex
 from modit.inference.exported_files import item_ids_digest
 from modit.inference.retrieval import SearchResult, expect_candidates
@@ -43,10 +44,12 @@ class OnnxTowers:
     Attributes:
         graphs: Of each side.
         info: What the files say of themselves.
+        space: That they read, too; None where they read n-grams alone.
     """
 
     graphs: Mapping[str, onnxruntime.InferenceSession]
     info: SearchInfo
+    space: TextSpace | None = None
 
     def encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
         """Unit vectors float32 [n, d] of texts, by the tower of a side.
@@ -55,9 +58,11 @@ class OnnxTowers:
             ContractError: A text has no letter or digit.
             ArtifactError: The tower gives a number that is not finite.
         """
-        rows = bags([words_of(text) for text in texts], self.info.buckets)
-        parts = [padded(rows[start : start + _TEXTS_AT_ONCE]) for start in range(0, len(rows), _TEXTS_AT_ONCE)]
-        found = [self.graphs[side].run(None, {"ngrams": part})[0] for part in parts]
+        words = [words_of(text) for text in texts]
+        rows, known = bags(words, self.info.buckets), known_vectors(words, self.space, self.info.dimension)
+        parts = [slice(start, start + _TEXTS_AT_ONCE) for start in range(0, len(rows), _TEXTS_AT_ONCE)]
+        given = [{"ngrams": padded(rows[part])} | ({"known": known[part]} if self.space else {}) for part in parts]
+        found = [self.graphs[side].run(None, each)[0] for each in given]
         vectors = np.concatenate([np.empty((0, self.info.dimension), np.float32), *found])
         if not np.isfinite(vectors).all():
             raise ArtifactError(f"{tower_file(side)} of towers {self.info.towers_digest} gives NaN or infinite numbers")
@@ -211,13 +216,19 @@ def load_search(folder: Path, item_ids: np.ndarray, threads: int = 1) -> SearchR
 
 
 def open_towers(folder: Path, info: SearchInfo, threads: int = 1) -> OnnxTowers:
-    """Loads the two graphs of a folder.
+    """Loads the two graphs of a folder, and their text space.
 
     Raises:
         ArtifactError: A file is missing, damaged, of other towers, or has other inputs or outputs than `info` says.
     """
-    values, graphs = tower_values(info.dimension), {}
+    values, graphs = tower_values(info.dimension, info.space), {}
+    space = TextSpace.load(folder) if info.space else None
+    if space is not None and not (space.dimension <= info.dimension and np.isfinite(space.vectors).all()):
+        raise ArtifactError(
+            f"{folder / SPACE_FILE}: {space.dimension} numbers of a word, finite or not; allowed: finite ones, at most "
+            f"{info.dimension}"
+        )
     for side in get_args(Side):
         path = folder / tower_file(side)
         graphs[side] = open_declared(path, tower_metadata(path.name, info.towers_digest), values, threads)
-    return OnnxTowers(graphs, info)
+    return OnnxTowers(graphs, info, space)

@@ -13,6 +13,7 @@ from typing import get_args
 from modit import __version__
 from modit.core.errors import ArtifactError
 from modit.data.ngrams import CHARACTERS, WORDS_MAX, Side
+from modit.data.text_space import SPACE_FILE
 from modit.index.consistent_index import CENTROIDS_FILE, INDEX_FILE, META_FILE
 from modit.inference.exported_files import PARITY_FILE, read_info, write_info
 from modit.inference.sampler_file import FLOAT, OPSET, GraphValue
@@ -30,9 +31,10 @@ def tower_file(side: Side) -> str:
     return f"{side}.onnx"
 
 
-# What is searched, and all that search.json has digests of.
+# What is searched, and all that search.json has digests of; towers without a text space have no file of one.
 INDEX_FILES = (INDEX_FILE, CENTROIDS_FILE, META_FILE, VECTORS_FILE, *WORD_FILES.values())
 FILES = (*(tower_file(side) for side in get_args(Side)), *INDEX_FILES, PARITY_FILE)
+ALL_FILES = (*FILES, SPACE_FILE)
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ class SearchInfo:
         bm25: `k1` and `b` of the index of words.
         item_ids_digest: Of the ids of the catalogue's items, in their order.
         towers_digest: sha256 of the model file; the index of vectors says that it is of these towers.
+        space: Whether the towers read a text space, too.
         words_max: Words of a text that are read.
         characters: Lengths of character n-grams.
-        files: Name -> sha256 of each of `FILES`.
+        files: Name -> sha256 of each of `ALL_FILES`.
         opset: Of the graphs.
         modit_version: Version of modit that exported the files.
     """
@@ -63,6 +66,7 @@ class SearchInfo:
     bm25: Mapping[str, float]
     item_ids_digest: str
     towers_digest: str
+    space: bool = False
     words_max: int = WORDS_MAX
     characters: tuple[int, ...] = CHARACTERS
     files: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +75,7 @@ class SearchInfo:
 
     def save(self, folder: Path) -> None:
         """Writes `search.json` with the digests of the folder's other files."""
-        write_info(folder / SEARCH_FILE, asdict(self), FORMAT, FILES)
+        write_info(folder / SEARCH_FILE, asdict(self), FORMAT, ALL_FILES if self.space else FILES)
 
     @classmethod
     def load(cls, folder: Path) -> SearchInfo:
@@ -82,7 +86,9 @@ class SearchInfo:
                 are read otherwise by this version of modit.
         """
         path = folder / SEARCH_FILE
-        content = read_info(path, FORMAT, [FILES])
+        content = {"space": False} | read_info(path, FORMAT, [FILES, ALL_FILES])  # older exports do not say it
+        if content["space"] is not (SPACE_FILE in content["files"]):
+            raise ArtifactError(f"{path}: field space is {content['space']!r}, and files say otherwise")
         if missing := [each.name for each in fields(cls) if each.name not in content]:
             raise ArtifactError(f"{path}: field {missing[0]} is missing; export the towers again")
         for name in ("buckets", "dimension", "items", "depth"):
@@ -98,10 +104,11 @@ class SearchInfo:
         return cls(**{each.name: content[each.name] for each in fields(cls)})
 
 
-def tower_values(dimension: int) -> tuple[tuple[GraphValue, ...], tuple[GraphValue, ...]]:
-    """Inputs and outputs of the graph of a tower; `dimension` is d."""
+def tower_values(dimension: int, space: bool) -> tuple[tuple[GraphValue, ...], tuple[GraphValue, ...]]:
+    """Inputs and outputs of the graph of a tower; `dimension` is d, `space` whether it reads a text space, too."""
+    known = (GraphValue("known", FLOAT, ("batch", dimension)),) if space else ()
     return (
-        (GraphValue("ngrams", "int64", ("batch", "ngrams")),),
+        (GraphValue("ngrams", "int64", ("batch", "ngrams")), *known),
         (GraphValue("vectors", FLOAT, ("batch", dimension)),),
     )
 

@@ -19,8 +19,11 @@ class TowersParams(LoopParams):
         buckets: numbers that n-grams are hashed to, of each tower.
         width: of the vector of an n-gram.
         hidden: of the hidden layer.
-        dimension: d, of the unit vector that a tower returns; a multiple of `stage_consistent_index.pieces`.
-        dropout: on the sum of the n-grams' vectors.
+        dimension: d, of the unit vector that a tower returns, and most numbers of the text space; a multiple of
+            `stage_consistent_index.pieces`.
+        general_share: of vectors of a general language (WordLlama's, extra `text`) in the frozen text space below the
+            towers, beside those of titles; 0: no space, the towers read n-grams alone.
+        dropout: on what the towers read.
         loss: infonce (softmax over the items of the batch) or triplet (the paper's hinge, against the hardest of them).
         margin: delta of the triplet loss.
         temperature: of the softmax of infonce.
@@ -31,14 +34,15 @@ class TowersParams(LoopParams):
         title_share: share of the pairs whose query is made of some words of the item's title.
     """
 
-    steps: Positive = 1_200
+    steps: Positive = 600
     batch: Positive = 256
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     buckets: Annotated[int, Field(ge=2)] = 32_768
     width: Positive = 64
-    hidden: Positive = 128
-    dimension: Positive = 64
-    dropout: Share = 0.1
+    hidden: Positive = 256
+    dimension: Positive = 256
+    general_share: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    dropout: Share = 0.3
     loss: Literal["infonce", "triplet"] = "infonce"
     margin: Annotated[float, Field(gt=0, le=2)] = 0.2
     temperature: Annotated[float, Field(gt=0)] = 0.05

@@ -14,7 +14,8 @@ from modit.core.errors import InsufficientDataError
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.ngrams import bags, padded, words_of
-from modit.towers.encoder import TextTowers, TowersConfig
+from modit.data.text_space import TextSpace, known_vectors
+from modit.towers.encoder import ReadTexts, TextTowers, TowersConfig
 from modit.towers.params import TowersParams
 from modit.training.loop import Batch
 
@@ -41,11 +42,11 @@ def titles_of(catalog: Catalog) -> list[str]:
     return titles
 
 
-def new_towers(params: TowersParams, seed: int, siamese: bool = False) -> TextTowers:
-    """Towers with fresh weights drawn from `seed`."""
+def new_towers(params: TowersParams, seed: int, siamese: bool = False, space: TextSpace | None = None) -> TextTowers:
+    """Towers with fresh weights drawn from `seed`, over a text space or over n-grams alone."""
     torch.manual_seed(seed)
     size = params.model_dump(include={"buckets", "width", "hidden", "dimension", "dropout"})
-    return TextTowers(TowersConfig(**size, siamese=siamese))
+    return TextTowers(TowersConfig(**size, siamese=siamese, space=space is not None), space)
 
 
 def infonce(scores: Tensor, known: Tensor, temperature: float) -> Tensor:
@@ -81,23 +82,25 @@ class QueryItemPairs:
         judged: JudgedQueries,
         titles: Sequence[str],
         params: TowersParams,
+        space: TextSpace | None = None,
     ) -> None:
-        """Keeps the n-grams of all texts.
+        """Reads all texts.
 
         Args:
             name: of the stage.
             judged: of which only the training queries are read.
             titles: of all items.
             params: section `train_towers`.
+            space: that lies below the towers; None where they read n-grams alone.
 
         Raises:
             InsufficientDataError: no training query has a relevant item.
         """
-        self.name, self.params = name, params
+        self.name, self.params, self.space = name, params, space
         self.alignment = params.alignment
         self.titles = [words_of(title) for title in titles]
-        self.items = bags(self.titles, params.buckets)
-        self.queries = bags([words_of(text) for text in judged.texts], params.buckets)
+        self.items = self._read(self.titles)
+        self.queries = self._read([words_of(text) for text in judged.texts])
         in_training = judged.split[judged.owners] == QueryPart.TRAIN.code
         positive = np.flatnonzero(in_training & (judged.relevance >= params.relevant_min))
         if not len(positive):
@@ -125,24 +128,24 @@ class QueryItemPairs:
         drawn = torch.rand((size, 4), generator=generator).numpy()
         of_titles = drawn[:, 0] < self.params.title_share
         chosen = self.pairs[(drawn[:, 1] * len(self.pairs)).astype(int)]
-        items = np.where(of_titles, (drawn[:, 1] * len(self.items)).astype(int), chosen[:, 1])
-        hard = (drawn[:, 2] * len(self.items)).astype(int)
+        items = np.where(of_titles, (drawn[:, 1] * len(self.titles)).astype(int), chosen[:, 1])
+        hard = (drawn[:, 2] * len(self.titles)).astype(int)
         starts = self.negative_starts[chosen[:, 0]]
         counts = self.negative_starts[chosen[:, 0] + 1] - starts
         known = ~of_titles & (counts > 0)
         hard[known] = self.negative_items[(starts + (drawn[:, 2] * counts).astype(int))[known]]
         made = [self._words(self.titles[items[row]], drawn[row, 3], generator) for row in np.flatnonzero(of_titles)]
-        queries = [self.queries[query] for query in chosen[:, 0]]
-        for row, bag in zip(np.flatnonzero(of_titles), bags(made, self.params.buckets), strict=True):
-            queries[row] = bag
-        bag_of = lambda rows: torch.from_numpy(padded([self.items[row] for row in rows]))  # noqa: E731
-        return {
-            "queries": torch.from_numpy(padded(queries)),
-            "positives": bag_of(items),
-            "negatives": bag_of(hard),
-            "positive_items": torch.from_numpy(items),
-            "negative_items": torch.from_numpy(hard),
+        (ngrams, known), (made_ngrams, made_known) = _rows(self.queries, chosen[:, 0]), self._read(made)
+        for row, bag, vector in zip(np.flatnonzero(of_titles), made_ngrams, made_known, strict=True):
+            ngrams[row], known[row] = bag, vector
+        parts = {
+            "queries": (ngrams, known),
+            "positives": _rows(self.items, items),
+            "negatives": _rows(self.items, hard),
         }
+        read = {name: torch.from_numpy(padded(bag)) for name, (bag, _) in parts.items()}
+        read |= {f"{name}_known": torch.from_numpy(vectors) for name, (_, vectors) in parts.items()}
+        return read | {"positive_items": torch.from_numpy(items), "negative_items": torch.from_numpy(hard)}
 
     def loss(self, model: TextTowers, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_total = (1 - lambda) L + lambda L_swap of each row [b]; L_swap gives each tower the other's input."""
@@ -153,9 +156,9 @@ class QueryItemPairs:
         return (1 - self.alignment) * plain + self.alignment * swapped, {"plain": plain, "swapped": swapped}
 
     def _loss(self, model: TextTowers, batch: Batch, swapped: bool) -> Tensor:
-        queries = model(batch["queries"], "item" if swapped else "query")
+        queries = model(_texts(batch, "queries"), "item" if swapped else "query")
         side = "query" if swapped else "item"
-        items = torch.cat([model(batch["positives"], side), model(batch["negatives"], side)])
+        items = torch.cat([model(_texts(batch, name), side) for name in ("positives", "negatives")])
         scores = (queries @ items.T).float()
         rows = torch.cat([batch["positive_items"], batch["negative_items"]])
         known = batch["positive_items"][:, None] == rows[None]
@@ -163,9 +166,22 @@ class QueryItemPairs:
             return triplet(scores, known, self.params.margin)
         return infonce(scores, known, self.params.temperature)
 
+    def _read(self, texts: Sequence[Sequence[str]]) -> tuple[list[np.ndarray], np.ndarray]:
+        """The n-grams of texts, and their vectors in the space [n, d]."""
+        return bags(texts, self.params.buckets), known_vectors(texts, self.space, self.params.dimension)
+
     def _words(self, words: list[str], share: float, generator: torch.Generator) -> list[str]:
         """Some words of a title, in its order."""
         least, most = _TITLE_WORDS
         count = min(len(words), least + int(share * (most - least + 1)))
         chosen = torch.randperm(len(words), generator=generator)[:count].sort().values
         return [words[place] for place in chosen.tolist()]
+
+
+def _rows(read: tuple[list[np.ndarray], np.ndarray], rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Some of the texts that were read."""
+    return [read[0][row] for row in rows], read[1][rows]
+
+
+def _texts(batch: Batch, name: str) -> ReadTexts:
+    return ReadTexts(batch[name], batch[f"{name}_known"])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from modit.core.errors import MissingExtraError
+from modit.data.general_words import general_vectors, general_words
 from modit.data.text_space import GeneralWords, TextSpace
-from modit.fan_out.general_words import general_vectors, general_words
 
 TITLES = ["Ground coffee, dark roast", "Coffee beans 1 kg", "Leather boots", "Rubber boots", "Green tea", "Garden hose"]
 GENERAL = GeneralWords(["espresso", "wellies"], general_vectors, 0.6)
@@ -52,11 +52,11 @@ def test_general_words_are_lower_case_words_with_unit_vectors():
 
 
 def test_without_the_package_the_parameter_that_needs_it_is_named(monkeypatch):
-    from modit.fan_out import general_words as module
+    from modit.data import general_words as module
 
     monkeypatch.setitem(__import__("sys").modules, "wordllama", None)
     module._model.cache_clear()
-    with pytest.raises(MissingExtraError, match=r"train_fan_out.general_share above 0 needs wordllama.*modit\[text\]"):
+    with pytest.raises(MissingExtraError, match=r"general_share above 0 needs wordllama.*modit\[text\]"):
         general_words()
     monkeypatch.undo()
     module._model.cache_clear()

@@ -48,8 +48,7 @@ def _model() -> WordLlamaInference:
         import wordllama
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            "train_fan_out.general_share above 0 needs wordllama, which is not installed: pip install 'modit[text]', "
-            "or set it to 0"
+            "general_share above 0 needs wordllama, which is not installed: pip install 'modit[text]', or set it to 0"
         ) from error
     # importing it turns on the log lines of all libraries
     root.setLevel(level)
