@@ -10,8 +10,8 @@ from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
 from modit.evaluate.report.task_page import save_page
-from modit.evaluate.search.names import FOLDERS, FUSED, INDEXED, SYMMALIGNER
-from modit.evaluate.search.rows import Bm25Row, IndexedTowers, ScoredTexts, TowerScorer
+from modit.evaluate.search.names import FOLDERS, FUSED, INDEXED, SPACE, SYMMALIGNER
+from modit.evaluate.search.rows import Bm25Row, IndexedTowers, ScoredTexts, SpaceScorer, TowerScorer
 from modit.evaluate.search.task import SearchTask
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
@@ -49,6 +49,8 @@ def run(context: StepContext) -> dict[str, object]:
         Row(INDEXED, "model", IndexedTowers(scorers[SYMMALIGNER], index)),
         Row(FUSED, "model", load_search(exported, catalog.item_ids)),
     ]
+    if (space := towers[SYMMALIGNER].space) is not None:
+        models.append(Row(SPACE, "model", ScoredTexts(SpaceScorer(space), ties)))
     champion = Champion.load(context.input("search_champion"))
     baseline = load_champion_judged_once(SEARCH, champion, context.input("search_champion"))
     params = context.params.evaluate_search

@@ -15,7 +15,7 @@ from modit.cli import main
 from modit.core.errors import ArtifactError, InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.core.storage import sha256_of_file
-from modit.evaluate.search.names import BM25, FUSED, INDEXED, SIAMESE, SYMMALIGNER, TOWERS
+from modit.evaluate.search.names import BM25, FUSED, INDEXED, SIAMESE, SPACE, SYMMALIGNER, TOWERS
 from modit.index.consistent_index import ConsistentIndex
 from modit.release.model_registry.registry_access import tracking_uri
 from modit.serve.releases import ask_registry
@@ -59,7 +59,7 @@ def run(tmp_path_factory) -> Path:
 def test_every_row_is_judged_on_the_test_queries_with_intervals(run):
     content = json.loads((run / "search_evaluation" / "evaluation.json").read_text())
     result = content["splits"]["test"]
-    assert {row["name"] for row in result["rows"]} == {BM25, TOWERS, SIAMESE, SYMMALIGNER, INDEXED, FUSED}
+    assert {row["name"] for row in result["rows"]} == {BM25, SPACE, TOWERS, SIAMESE, SYMMALIGNER, INDEXED, FUSED}
     assert result["cases"] == content["queries"]["test"]["cases"] > 0
     for row in result["rows"]:
         assert 0 <= row["ndcg_at_10"] <= 1 and row["recall_at_10"] <= row["recall_at_100"] <= 1
@@ -106,7 +106,7 @@ def test_it_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_other_and_
     assert main(["verdict", "--run", str(run)]) == 0
     shown = capsys.readouterr().out
     assert "no champion: absolute thresholds" in shown and "verdict: FAIL" in shown  # there are too few queries
-    assert shown.count("NDCG@10 0.") + shown.count("NDCG@10 1.") == 6 and "search: p50" in shown
+    assert shown.count("NDCG@10 0.") + shown.count("NDCG@10 1.") == 7 and "search: p50" in shown
     registered = json.loads((run / "search_registration" / "registration.json").read_text())["search"]
     assert (registered["model"], registered["status"], registered["alias"]) == ("modit-search", "rejected", None)
     order = [f"modit-search/{registered['version']}", "--run", str(run), "--by", "ann"]
@@ -124,6 +124,6 @@ def test_it_ends_with_a_verdict_and_a_version_that_is_promoted_as_any_other_and_
     assert held["NDCG@10 of Champion"] and held["Recall@100 of Champion"] and held["items of the champion"]
 
     with running(ask_registry(tracking_uri(str(run)), "champion"), reload_seconds=60) as client:
-        answer = client.post("/v1/search", json={"text": "brushes red", "k": 3}).json()
+        answer = client.post("/v1/search", json={"text": "brushes red", "k": 8}).json()
         assert answer["model"] == "modit-search" and answer["unknown_words"] == ["brushes"]
         assert "red brush" in [item["title"] for item in answer["items"]]

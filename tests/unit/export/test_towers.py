@@ -24,12 +24,17 @@ IDS = np.array([f"item-{number}" for number in range(len(TITLES))])
 NONE = np.empty(0, np.int64)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=[True, False], ids=["over a space", "n-grams alone"])
+def folder(request, tmp_path_factory):
     made = tmp_path_factory.mktemp("towers") / "exported"
     made.mkdir()
-    export(made, TITLES, IDS, 0)
+    export(made, TITLES, IDS, 0, request.param)
     return made
+
+
+@pytest.fixture
+def space(folder):
+    return (folder / "text_space.npz").is_file()
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +54,17 @@ def ask(retriever, text="red paint", k=10, **how):
     return found
 
 
-def test_the_files_give_the_vectors_and_lists_of_torch_and_other_towers_do_not(retriever):
-    by_torch = retriever_of(TITLES, IDS, 0)
+def test_the_files_give_the_vectors_and_lists_of_torch_and_other_towers_do_not(retriever, space):
+    by_torch = retriever_of(TITLES, IDS, 0, space)
     texts = ["red paint", "a", "門把手", "Türgriff 1/2", "word " * 500, *TITLES[:40]]
     parity = search_parity(by_torch.towers, retriever, texts, 10)
     assert parity["status"] == "passed" and parity["greatest_difference"] < 1e-5 and parity["identical"] == 1.0
     with pytest.raises(ParityError, match="query tower, batches of 1: vectors differ by"):
-        search_parity(retriever_of(TITLES, IDS, 1).towers, retriever, texts, 10)
+        search_parity(retriever_of(TITLES, IDS, 1, space).towers, retriever, texts, 10)
 
 
-def test_one_export_gives_the_same_bytes(folder, tmp_path):
-    export(tmp_path, TITLES, IDS, 0)
+def test_one_export_gives_the_same_bytes(folder, tmp_path, space):
+    export(tmp_path, TITLES, IDS, 0, space)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         path.name: path.read_bytes() for path in folder.iterdir()
     }
@@ -130,7 +135,7 @@ def test_what_cannot_be_asked_is_refused_by_name(retriever, request_, message):
 
 
 def test_one_item_is_found_by_any_text_however_many_are_wanted(tmp_path):
-    export(tmp_path, ["red paint"], np.array(["only"]), 0)
+    export(tmp_path, ["red paint"], np.array(["only"]), 0, space=False)
     only = load_search(tmp_path, np.array(["only"]))
     assert [ask(only, text, 50).rows.tolist() for text in ("red paint", "дрель")] == [[0], [0]]
     assert ask(only, "red", 5, exclude=np.array([0])).rows.tolist() == []
@@ -165,6 +170,24 @@ def test_an_edited_document_is_refused_by_field(copy, name, field, value, messag
     (copy / name).write_text(json.dumps(document | {field: value}))
     with pytest.raises(ArtifactError, match=message):
         load_search(copy, IDS)
+
+
+def test_a_document_that_denies_its_text_space_is_refused(copy, space):
+    document = json.loads((copy / "search.json").read_text())
+    (copy / "search.json").write_text(json.dumps(document | {"space": not space}))
+    with pytest.raises(ArtifactError, match=f"field space is {not space}, and files say otherwise"):
+        load_search(copy, IDS)
+
+
+def test_a_document_of_before_there_were_text_spaces_is_read(copy, space):
+    document = json.loads((copy / "search.json").read_text())
+    del document["space"]
+    (copy / "search.json").write_text(json.dumps(document))
+    if space:
+        with pytest.raises(ArtifactError, match="field space is False, and files say otherwise"):
+            load_search(copy, IDS)
+    else:
+        assert len(load_search(copy, IDS)) == len(IDS)
 
 
 @pytest.mark.parametrize("name", ["query.onnx", "item_vectors.npy", "words.json", "index.faiss", "word_scores.npy"])

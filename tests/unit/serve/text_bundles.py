@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from modit.data.catalog import Catalog, Sequences
 from modit.data.judged_queries import JudgedQueries
 from modit.data.splits import TEST
+from modit.data.text_space import TextSpace
 from modit.export.towers import export_towers
 from modit.index.consistent_index import ConsistentIndex
 from modit.index.params import ConsistentIndexParams
@@ -75,24 +77,29 @@ class TextBundle(SessionBundle):
         export(folder, self.catalog.titles.tolist(), self.catalog.item_ids, seed)
 
 
-def towers_of(seed: int) -> TextTowers:
-    """Small towers of random weights."""
-    return new_towers(TowersParams(buckets=512, width=16, hidden=16, dimension=16), seed).eval()
+def towers_of(titles: list[str], seed: int, space: bool = True) -> TextTowers:
+    """Small towers of random weights, over a text space or n-grams alone."""
+    params = TowersParams(buckets=512, width=16, hidden=16, dimension=16)
+    model = new_towers(params, seed, space=TextSpace.fit(titles, 16) if space else None).eval()
+    for parameter in model.parameters():  # over a space, fresh ones change nothing
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
 
 
-def retriever_of(titles: list[str], item_ids: np.ndarray, seed: int, towers: str = DIGEST) -> SearchRetriever:
+def retriever_of(titles: list[str], item_ids: np.ndarray, seed: int, space: bool = True) -> SearchRetriever:
     """By torch."""
-    model = towers_of(seed)
+    model = towers_of(titles, seed, space)
     vectors = model.encode(titles, "item")
     params = ConsistentIndexParams(lists=min(10, len(titles)), pieces=8, probes=4, iterations=3)
-    index = ConsistentIndex.build(model.encode(titles, "query"), vectors, params, 0, towers)
+    index = ConsistentIndex.build(model.encode(titles, "query"), vectors, params, 0, DIGEST)
     return SearchRetriever(model, index, WordIndex.build(titles, **BM25), vectors, ties_of(item_ids), 60.0, DEPTH)
 
 
-def export(folder: Path, titles: list[str], item_ids: np.ndarray, seed: int) -> SearchRetriever:
+def export(folder: Path, titles: list[str], item_ids: np.ndarray, seed: int, space: bool = True) -> SearchRetriever:
     """Exports, and returns what torch answers by."""
-    retriever = retriever_of(titles, item_ids, seed)
-    export_towers(towers_of(seed), folder, DIGEST)
+    retriever = retriever_of(titles, item_ids, seed, space)
+    export_towers(retriever.towers, folder, DIGEST)
     retriever.index.save(folder)
     retriever.words.save(folder)
     np.save(folder / VECTORS_FILE, retriever.vectors)
@@ -113,5 +120,6 @@ def export(folder: Path, titles: list[str], item_ids: np.ndarray, seed: int) -> 
         bm25=BM25,
         item_ids_digest=item_ids_digest(item_ids),
         towers_digest=DIGEST,
+        space=space,
     ).save(folder)
     return retriever

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from modit.core.errors import ContractError, InsufficientDataError
 from modit.data.judged_queries import QueryPart
 from modit.data.ngrams import PADDING, WORDS_MAX, bags, padded, words_of
+from modit.data.text_space import TextSpace
 from modit.towers.alignment import misalignment
 from modit.towers.encoder import load_towers
 from modit.towers.params import TowersParams
@@ -69,6 +70,34 @@ def test_long_words_are_not_kept_in_memory():
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 100_000
+
+
+def test_over_a_space_towers_begin_as_the_space_and_learn_from_there(judged, titles):
+    space, chosen = TextSpace.fit(titles, 16), params()
+    fresh = new_towers(chosen, 0, space=space).eval()
+    texts = ["Red paint", "lamps", "faucet blue"]
+    np.testing.assert_allclose(fresh.encode(texts, "query"), unit_or_zero(space, texts), atol=1e-5)
+    stage = QueryItemPairs("towers", judged, titles, chosen, space).aligned("base")
+    model = train(fresh, stage, chosen, 0, Journal("towers", chosen.steps, LOG))
+    assert not np.allclose(model.encode(texts, "query"), model.encode(texts, "item"), atol=1e-3)
+
+
+def unit_or_zero(space, texts):
+    found = np.zeros((len(texts), 16), np.float32)
+    found[:, : space.dimension] = space.encode_words([words_of(text) for text in texts])
+    return found
+
+
+def test_towers_over_a_space_are_read_back_with_it(judged, titles, tmp_path):
+    space, chosen = TextSpace.fit(titles, 16), params(steps=2)
+    stage = QueryItemPairs("towers", judged, titles, chosen, space)
+    space.save(tmp_path)
+    folder = tmp_path / "base"
+    folder.mkdir()
+    model = new_towers(chosen, 0, space=space)
+    run_stage(model, stage, chosen, 0, folder, folder, LOG)
+    again = load_towers(folder)
+    np.testing.assert_array_equal(again.encode(titles, "item"), model.eval().encode(titles, "item"))
 
 
 @pytest.mark.parametrize("text", ["ручка двери", "門把手", "Türgriff", "zzzz"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+SPACE = "Text space"
 BM25 = "BM25"
 TOWERS, SIAMESE, SYMMALIGNER = "Towers", "Siamese tower", "Towers + SymmAligner"
 INDEXED = f"{SYMMALIGNER}, consistent index"

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from modit.data.text_space import TextSpace
 from modit.evaluate.search.names import BM25, FUSED
 from modit.evaluate.task import Kind, Setting
 from modit.index.consistent_index import ConsistentIndex
@@ -60,6 +61,21 @@ def best_of(scores: np.ndarray, request: TextQuery, ties: np.ndarray) -> SearchR
     candidates = np.flatnonzero(scores >= least)
     best = candidates[np.lexsort((ties[candidates], -scores[candidates]))[:k]]
     return SearchResult(_NO_QUERY, best, scores[best], judged=scores[request.judged])
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceScorer:
+    """Cosines in the text space, from which nothing was learnt: what the towers begin as.
+
+    Attributes:
+        space: With its items.
+    """
+
+    space: TextSpace
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """The score of every item for each text, float32 [b, N]."""
+        return self.space.encode(texts) @ self.space.items.T
 
 
 @dataclass(frozen=True, eq=False)
