@@ -120,6 +120,6 @@ class ConsistentIndexParams(Section):
     space: Literal["query", "item"] = "query"
     residual: Literal["mean", "centroid"] = "mean"
     lists: AtLeastZero = 0
-    pieces: Positive = 16
+    pieces: Positive = 64
     probes: Positive = 64
     iterations: Positive = 20
