@@ -140,7 +140,7 @@ def _text_card(facts: Json) -> tuple[str, str, Sequence[str]]:
     return (
         "A retriever by text. Two lists are fused by reciprocal ranks: items whose titles share words with the text, "
         f"by BM25 (k1 {facts['bm25']['k1']:g}, b {facts['bm25']['b']:g}), and the nearest items by two text towers of "
-        "hashed n-grams with SymmAligner, found by a consistent index. It has at least "
+        "hashed n-grams and known words with SymmAligner, found by a consistent index. It has at least "
         f"{facts['depth']} candidates of either kind; the constant is {facts['constant']:g}.",
         "NDCG@10 of the items that raters judged for a test query, and the share of its relevant items among the first "
         "100 of all items (Recall@100). Intervals are 95 % intervals of a bootstrap over queries, of NDCG@10.",
