@@ -126,7 +126,7 @@ class QueryItemPairs:
         A query that has no item below `irrelevant_max` has a drawn item as its negative. Of `hidden_share` of the
         queries the space knows nothing.
         """
-        drawn = torch.rand((size, 5), generator=generator).numpy()
+        drawn = torch.rand((size, 4), generator=generator).numpy()
         of_titles = drawn[:, 0] < self.params.title_share
         chosen = self.pairs[(drawn[:, 1] * len(self.pairs)).astype(int)]
         items = np.where(of_titles, (drawn[:, 1] * len(self.titles)).astype(int), chosen[:, 1])
@@ -139,7 +139,8 @@ class QueryItemPairs:
         (ngrams, known), (made_ngrams, made_known) = _rows(self.queries, chosen[:, 0]), self._read(made)
         for row, bag, vector in zip(np.flatnonzero(of_titles), made_ngrams, made_known, strict=True):
             ngrams[row], known[row] = bag, vector
-        known[drawn[:, 4] < self.params.hidden_share] = 0
+        if self.space is not None:
+            known[torch.rand(size, generator=generator).numpy() < self.params.hidden_share] = 0
         parts = {
             "queries": (ngrams, known),
             "positives": _rows(self.items, items),
