@@ -20,9 +20,8 @@ from modit.export.fan_out import export_denoiser, fan_out_parity
 from modit.fan_out.diffusion import MODEL_FILE, denoise_by_torch, load_denoiser, noise_levels
 from modit.inference.answers import answers_to_texts, save_answers
 from modit.inference.exported_files import PARITY_FILE, item_ids_digest
-from modit.inference.fan_out import OnnxDenoiser, fan_out_of, load_fan_out
-from modit.inference.fan_out_files import DENOISER_FILE, FanOutInfo, denoiser_metadata, denoiser_values
-from modit.inference.runtime import open_declared
+from modit.inference.fan_out import fan_out_of, load_fan_out, open_denoiser
+from modit.inference.fan_out_files import FanOutInfo
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -72,9 +71,7 @@ def run(context: StepContext) -> dict[str, object]:
         model_digest=digest,
     )
     by_torch = fan_out_of(denoise_by_torch(model, info.guidance), space, info)
-    values = denoiser_values(info.rows, info.dimension)
-    graph = open_declared(folder / DENOISER_FILE, denoiser_metadata(digest), values)
-    exported = fan_out_of(OnnxDenoiser(graph, info), space, info)
+    exported = fan_out_of(open_denoiser(folder, info), space, info)
     texts = _texts(judged)
     parity = fan_out_parity(by_torch, exported, texts, _K)
     (folder / PARITY_FILE).write_text(json.dumps(parity, indent=1, sort_keys=True) + "\n", encoding="utf-8")

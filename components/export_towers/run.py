@@ -17,11 +17,10 @@ from modit.evaluate.search.rows import Bm25Row, FusedRow
 from modit.evaluate.search.task import SearchTask
 from modit.export.towers import export_towers, search_parity
 from modit.index.consistent_index import ConsistentIndex
-from modit.inference.answers import Answer, save_answers
+from modit.inference.answers import answers_to_texts, save_answers
 from modit.inference.exported_files import PARITY_FILE, item_ids_digest
 from modit.inference.search import SearchRetriever, load_search, open_towers, ties_of
 from modit.inference.search_files import VECTORS_FILE, SearchInfo
-from modit.inference.texts import TextQuery
 from modit.inference.word_index import WordIndex
 from modit.towers.encoder import MODEL_FILE, load_towers
 from modit.towers.training import titles_of
@@ -84,7 +83,7 @@ def run(context: StepContext) -> dict[str, object]:
     exported = replace(by_torch, towers=open_towers(folder, info))
     parity = search_parity(model, exported, texts, _K)
     (folder / PARITY_FILE).write_text(json.dumps(parity, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    save_answers(folder, _answers(by_torch, texts[:_ANSWERS], catalog.item_ids))
+    save_answers(folder, answers_to_texts(by_torch, texts[:_ANSWERS], catalog.item_ids, _K))
     info.save(folder)
     load_search(folder, catalog.item_ids)
     context.logger.info("parity: greatest difference %.1e", parity["greatest_difference"])
@@ -101,12 +100,3 @@ def _texts(judged: JudgedQueries, titles: list[str]) -> list[str]:
     """Validation queries, evenly drawn; titles where there are none."""
     texts = judged.texts[judged.of(QueryPart.VALIDATION)].tolist() or titles
     return [texts[place] for place in np.unique(np.linspace(0, len(texts) - 1, _TEXTS).round().astype(int))]
-
-
-def _answers(retriever: SearchRetriever, texts: list[str], item_ids: np.ndarray) -> list[Answer]:
-    """What the service has to answer, by torch."""
-    found = retriever.retrieve([TextQuery(text, _K) for text in texts])
-    return [
-        Answer([text], item_ids[each.rows].tolist(), each.scores.tolist())
-        for text, each in zip(texts, found, strict=True)
-    ]

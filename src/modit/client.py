@@ -206,7 +206,7 @@ class FoundSet:
         alias: that named the version.
         index_digest: of the files that were searched.
         words_read: how many words the intent has.
-        unknown_words: words of the intent that no title has.
+        unknown_words: words of the intent that the release has no vector of.
     """
 
     items: tuple[RankedItem, ...]

@@ -15,6 +15,7 @@ from modit.cli import main
 from modit.core.errors import ArtifactError, InsufficientDataError
 from modit.core.runner import StepRunner
 from modit.core.storage import sha256_of_file
+from modit.evaluate.families.page import compare_families
 from modit.evaluate.search.names import BM25, FUSED, INDEXED, SIAMESE, SPACE, SYMMALIGNER, TOWERS
 from modit.index.consistent_index import ConsistentIndex
 from modit.release.model_registry.registry_access import tracking_uri
@@ -73,6 +74,18 @@ def test_the_report_names_every_row_and_how_alike_the_towers_are(run):
         assert text in page
     facts = json.loads((run / "search_evaluation" / "evaluation.json").read_text())["misalignment"]
     assert facts[SIAMESE]["items"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_it_has_a_column_beside_the_other_families_with_all_files_that_it_serves(run, tmp_path):
+    _, written = compare_families([str(run)], tmp_path, 10)
+    (family,) = json.loads(written.read_text())["families"]
+    assert [each["figure"] for each in family["quality"]] == ["NDCG@10", "Recall@10", "Recall@100"]
+    document = json.loads((run / "exported_towers" / "search.json").read_text())
+    served = {"search.json", *document["files"]} - {"parity.json"}
+    size = sum((run / "exported_towers" / name).stat().st_size for name in served)
+    assert "text_space.npz" in served and family["files_mb"]["value"] == pytest.approx(size / 2**20, rel=1e-3)
+    for figure in ("request", "p50_ms", "peak_mb", "training_seconds", "parameters"):
+        assert family[figure]["value"], figure
 
 
 def test_the_index_holds_every_item_once(run):

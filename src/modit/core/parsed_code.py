@@ -9,14 +9,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from modit.core.storage import Storage
 from modit.core.workspace import cache_folder
 
 FILE = "parsed_code.json"
@@ -53,13 +52,8 @@ class ParsedCode:
         """Writes what is new; a folder that cannot be written costs time, not the run."""
         if not self._new:
             return
-        content = json.dumps({"rules": self._rules, "facts": self._facts})
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.file.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(content)
-            Path(name).replace(self.file)
+            Storage(str(self.file.parent)).write_json(self.file.name, {"rules": self._rules, "facts": self._facts})
         except OSError:
             return
         self._new = False

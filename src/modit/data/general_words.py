@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def general_words() -> set[str]:
-    """The words that have a token of their own, some 16,000 of English and of other languages in Latin script.
+    """The words that have a token of their own, some 12,000 of English and of other languages in Latin script.
 
     Raises:
         MissingExtraError: the package is not installed.

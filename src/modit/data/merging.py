@@ -51,7 +51,7 @@ def mixed(first: np.ndarray, second: np.ndarray, share: float, pool: int) -> np.
     Returns:
         int64 [p], p <= pool: fewer only if the lists hold fewer different items.
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # a share next to nothing: far behind
         places = [np.divide(np.arange(len(rows)) + 0.5, of) for rows, of in ((first, share), (second, 1 - share))]
     return _different(np.concatenate([first, second])[np.argsort(np.concatenate(places), kind="stable")], pool)
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from modit.export.graph import single_graph, translate, write_model
-from modit.export.parity import parity_of_lists
+from modit.export.parity import differences_by_batch, parity_of_lists
 from modit.fan_out.diffusion import Denoiser, GuidedDenoiser
 from modit.inference.fan_out import FanOutRetriever
 from modit.inference.fan_out_files import DENOISER_FILE, denoiser_metadata, denoiser_values
 from modit.inference.texts import TextQuery
-
-_BATCHES = (1, 2, 33)
 
 
 @torch.no_grad()
@@ -62,10 +60,7 @@ def fan_out_parity(
         ParityError: A coordinate differs by more than `TOLERANCE`, or fewer than `IDENTICAL_LISTS_MINIMUM` of the lists
             are the same.
     """
-    differences: dict[str, float] = {}
-    expected = by_torch.generator.sets(texts, 0)
-    for size in _BATCHES:
-        parts = [exported.generator.sets(texts[start : start + size], 0) for start in range(0, len(texts), size)]
-        differences[f"batches of {size}"] = float(np.abs(np.concatenate(parts) - expected).max())
+    expected, sample = by_torch.generator.sets(texts, 0), partial(exported.generator.sets, run=0)
+    differences = differences_by_batch("", texts, expected, sample)
     requests = [TextQuery(text, k) for text in texts]
     return parity_of_lists("fan_out", differences, by_torch.retrieve(requests), exported.retrieve(requests))

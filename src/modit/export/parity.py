@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from modit.model.readout import EVIDENCE
 from modit.model.sampler import Sampler, tie_direction
 
 BATCHES, SCALES = (1, 2, 5, 33), (1.0, 3.0)
+TEXT_BATCHES = (1, 2, 33)
 # Seeds nearer in predicted density than this share of its scale are left out: rounding would order them.
 _ORDER_GAP = 1e-4
 _CASE_BLOCK = 64
@@ -225,6 +226,25 @@ def _equal(first: SearchResult, second: SearchResult) -> bool:
     """Whether two lists are the same, with items of equal score in any order."""
     moved = first.rows != second.rows
     return bool((np.abs(first.scores - second.scores)[moved] <= SCORE_TOLERANCE).all())
+
+
+def differences_by_batch(
+    what: str, texts: Sequence[str], expected: np.ndarray, found: Callable[[Sequence[str]], np.ndarray]
+) -> dict[str, float]:
+    """Greatest difference of a coordinate, by the size of the batches that texts are given in.
+
+    Args:
+        what: Is compared, before the size in the names.
+        texts: At least one.
+        expected: Of torch, of all texts [n, ...].
+        found: The exported file's of some texts.
+    """
+    return {
+        f"{what}batches of {size}": float(
+            np.abs(np.concatenate([found(texts[at : at + size]) for at in range(0, len(texts), size)]) - expected).max()
+        )
+        for size in TEXT_BATCHES
+    }
 
 
 def parity_of_lists(

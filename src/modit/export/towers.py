@@ -4,43 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from modit.data.ngrams import Side
 from modit.export.graph import single_graph, translate, write_model
-from modit.export.parity import parity_of_lists
+from modit.export.parity import differences_by_batch, parity_of_lists
 from modit.inference.search import SearchRetriever, TextEncoder
 from modit.inference.search_files import tower_file, tower_metadata, tower_values
 from modit.inference.texts import TextQuery
 from modit.towers.encoder import TextTowers, Tower
 
-_BATCHES = (1, 2, 33)
-
 
 class _Encode(nn.Module):
-    """A tower over n-grams alone, by a look-up and a sum, which ONNX has; padding has the zero vector."""
+    """A tower by a look-up and a sum, which ONNX has; padding has the zero vector."""
 
     def __init__(self, tower: Tower) -> None:
         super().__init__()
         self.tower = tower
 
-    def forward(self, ngrams: Tensor) -> Tensor:
-        return self.encoded(ngrams, ngrams.new_zeros(()))
-
-    def encoded(self, ngrams: Tensor, known: Tensor) -> Tensor:
+    def forward(self, ngrams: Tensor, known: Tensor | None = None) -> Tensor:
         return self.tower.head(nn.functional.embedding(ngrams, self.tower.ngrams.weight).sum(1), known)
-
-
-class _EncodeWithSpace(_Encode):
-    """A tower over n-grams and a text space."""
-
-    def forward(self, ngrams: Tensor, known: Tensor) -> Tensor:  # type: ignore[override]
-        return self.encoded(ngrams, known)
 
 
 @torch.no_grad()
@@ -62,8 +50,7 @@ def export_towers(towers: TextTowers, folder: Path, digest: str) -> None:
         if config.space:
             given.append(torch.ones(3, config.dimension))
             shapes.append({0: batch})
-        module = (_EncodeWithSpace if config.space else _Encode)(tower)
-        graph = translate(module.eval(), tuple(given), tuple(shapes))
+        graph = translate(_Encode(tower).eval(), tuple(given), tuple(shapes))
         name = tower_file(side)
         model = single_graph(graph, side, *tower_values(config.dimension, config.space))
         write_model(model, tower_metadata(name, digest), folder / name)
@@ -87,10 +74,8 @@ def search_parity(by_torch: TextEncoder, exported: SearchRetriever, texts: Seque
     """
     differences: dict[str, float] = {}
     for side in get_args(Side):
-        expected = by_torch.encode(texts, side)
-        for size in _BATCHES:
-            parts = [exported.towers.encode(texts[start : start + size], side) for start in range(0, len(texts), size)]
-            differences[f"{side} tower, batches of {size}"] = float(np.abs(np.concatenate(parts) - expected).max())
+        expected, encode = by_torch.encode(texts, side), partial(exported.towers.encode, side=side)
+        differences |= differences_by_batch(f"{side} tower, ", texts, expected, encode)
     requests = [TextQuery(text, k) for text in texts]
     expected_lists = replace(exported, towers=by_torch).retrieve(requests)
     return parity_of_lists("search", differences, expected_lists, exported.retrieve(requests))

@@ -140,7 +140,7 @@ class FanOutRetriever:
         return words_of(text)
 
     def knows(self, word: str) -> bool:
-        """Whether a title has the word."""
+        """Whether the word has a vector."""
         return bool(self.space.known(word))
 
     def nearest_queries(self, result: SearchResult) -> list[int | None]:
@@ -219,9 +219,18 @@ def load_fan_out(folder: Path, item_ids: np.ndarray, threads: int = 1, runs: int
         raise ArtifactError(f"{folder / SPACE_FILE} holds NaN or infinite numbers; allowed: finite numbers")
     if item_ids_digest(item_ids) != info.item_ids_digest:
         raise ArtifactError(f"{folder} was exported for other items than those of the catalogue")
+    return fan_out_of(open_denoiser(folder, info, threads), space, info, runs)
+
+
+def open_denoiser(folder: Path, info: FanOutInfo, threads: int = 1) -> OnnxDenoiser:
+    """Loads the graph of a folder.
+
+    Raises:
+        ArtifactError: It is missing, damaged, of another model, or has other inputs or outputs than `info` says.
+    """
     values = denoiser_values(info.rows, info.dimension)
     graph = open_declared(folder / DENOISER_FILE, denoiser_metadata(info.model_digest), values, threads)
-    return fan_out_of(OnnxDenoiser(graph, info), space, info, runs)
+    return OnnxDenoiser(graph, info)
 
 
 def fan_out_of(denoise: Denoise, space: TextSpace, info: FanOutInfo, runs: int = 1) -> FanOutRetriever:

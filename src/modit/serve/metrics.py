@@ -32,7 +32,10 @@ SESSION_ITEMS = Counter(
     "modit_session_items", "Items of sessions, by whether the catalogue has them", ["result"], registry=REGISTRY
 )
 QUERY_WORDS = Counter(
-    "modit_query_words", "Words of searched texts, by whether a title has them", ["result"], registry=REGISTRY
+    "modit_query_words",
+    "Words of texts and intents, by whether a release knows them",
+    ["result"],
+    registry=REGISTRY,
 )
 LOOKUPS = Counter("modit_feature_lookups", "Look-ups of seeds in the feature store", ["result"], registry=REGISTRY)
 LOOKUP_SECONDS = Histogram(

@@ -306,8 +306,9 @@ class FanOutAnswer(ItemsAnswer[SetItem]):
     queries: list[SetQuery] = Field(description="What was searched for, beside the intent.")
     words_read: int = Field(description="How many words the intent has.")
     unknown_words: list[str] = Field(
-        description="Words of the intent that no title has, in their order. Where that is all of them, the answer is "
-        "what is typical of the catalogue."
+        description="Words of the intent that the release has no vector of, in their order: in no title, in no intent "
+        "that it learnt from, and no common words. Where that is all of them, the answer is what is typical of "
+        "the catalogue."
     )
 
 

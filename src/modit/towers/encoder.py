@@ -85,7 +85,7 @@ class Tower(nn.Module):
         """Unit vectors [B, d]."""
         return self.head(self.ngrams(texts.ngrams), texts.known)
 
-    def head(self, summed: Tensor, known: Tensor) -> Tensor:
+    def head(self, summed: Tensor, known: Tensor | None) -> Tensor:
         """Unit vectors [B, d] of the sums of the n-grams' vectors [B, width] and of vectors in the space [B, d]."""
         state = self.dropout(self.norm(summed))
         found = self.skip(state) + self.down(F.gelu(self.up(state)))

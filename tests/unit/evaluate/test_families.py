@@ -17,7 +17,8 @@ from modit.data.catalog import Sequences
 from modit.data.sessions import Sessions
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task
 from modit.evaluate.families.common_task import SeedsFromSessions, judge_on_sessions
-from modit.evaluate.families.facts import FAMILIES, best_rival, open_runs
+from modit.evaluate.families.facts import best_rival, open_runs
+from modit.evaluate.families.families import FAMILIES
 from modit.evaluate.families.page import compare_families, duration
 from modit.evaluate.next_item.names import ITEM_KNN, SASREC_FULL, SERVED
 from modit.evaluate.next_item.rows import Columns, simple_rows

@@ -10,7 +10,8 @@ import numpy as np
 from modit.core.errors import ArtifactError
 from modit.data.sessions import SessionPart, Sessions
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task
-from modit.evaluate.families.facts import MO_DIT, SEMANTIC_IDS, Member, Run
+from modit.evaluate.families.facts import Member, Run
+from modit.evaluate.families.families import MO_DIT, SEMANTIC_IDS
 from modit.evaluate.next_item.names import EASE, ITEM_KNN, SASREC_BINARY, SASREC_FULL
 from modit.evaluate.next_item.rows import Columns, SessionRow, sasrec_row, simple_rows
 from modit.evaluate.next_item.task import NextItemTask

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from modit.core.run_config import RUN_FILE
 from modit.data.sessions import SessionPart
 from modit.evaluate.families.common_task import judge_on_sessions
-from modit.evaluate.families.facts import FAMILIES, Run, open_runs
+from modit.evaluate.families.facts import Run, open_runs
+from modit.evaluate.families.families import FAMILIES
 from modit.evaluate.report.page import decimals, mark
 from modit.evaluate.report.task_page import interval
 from modit.evaluate.storage import rounded, write_json
