@@ -16,7 +16,7 @@ from modit.export.sampler import export_sampler
 from modit.release.model_registry.mlflow_registry import MlflowRegistry
 from tests.unit.release.attacks.all_attacks import ATTACKS
 from tests.unit.release.world import World
-from tests.unit.samplers import build_sampler, describe
+from tests.unit.samplers import build_sampler, describe, translate
 
 _LONGEST = 150
 
@@ -27,7 +27,8 @@ def main() -> None:
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="modit-") as name:
         folder = Path(name)
-        export_sampler(build_sampler(), describe(), folder / "sampler.onnx")
+        sampler = build_sampler()
+        export_sampler(sampler, translate(sampler), describe(), folder / "sampler.onnx")
         registry = MlflowRegistry(f"sqlite:///{folder}/mlflow.db", f"file://{folder}/artifacts")
         for number, attack in enumerate(ATTACKS, 1):
             world = World(folder / str(number), registry, folder / "sampler.onnx")

@@ -180,6 +180,7 @@ STAGES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("choose_readout", "vote of moves"),
             ("fit_second_stage", "rerank"),
+            ("translate_sampler", "graph, once"),
             ("export_sampler", "one ONNX file"),
         ),
     ),

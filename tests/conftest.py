@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
+    from modit.export.sampler_parts import SamplerParts
     from modit.model.sampler import Sampler
 
 
@@ -43,14 +44,27 @@ def sampler() -> Sampler:
 
 
 @pytest.fixture(scope="session")
-def sampler_file(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
-    """The same as a file, for tests that read it: exporting takes many seconds."""
+def sampler_parts(made_once: Callable[[str, Callable[[Path], None]], Path]) -> SamplerParts:
+    """The parts of its graph: translating them takes many seconds."""
+    from modit.export.sampler_parts import PARTS_FILE, SamplerParts
+
+    def write(path: Path) -> None:
+        from tests.unit.samplers import build_sampler, translate
+
+        translate(build_sampler()).save(path.parent)
+
+    return SamplerParts.load(made_once(PARTS_FILE, write).parent)
+
+
+@pytest.fixture(scope="session")
+def sampler_file(made_once: Callable[[str, Callable[[Path], None]], Path], sampler_parts: SamplerParts) -> Path:
+    """The same as a file, for tests that read it."""
 
     def write(path: Path) -> None:
         from modit.export.sampler import export_sampler
         from tests.unit.samplers import build_sampler, describe
 
-        export_sampler(build_sampler(), describe(), path)
+        export_sampler(build_sampler(), sampler_parts, describe(), path)
 
     return made_once("sampler.onnx", write)
 

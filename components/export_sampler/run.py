@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from modit.data.catalog import Catalog
 from modit.data.splits import HOLDOUTS
 from modit.evaluate.storage import read_json
 from modit.export.parity import TorchSampler, list_parity, parity_report, tensor_parity
-from modit.export.sampler import export_sampler, export_vote
+from modit.export.sampler import export_sampler
+from modit.export.sampler_parts import SamplerParts
 from modit.hppo.chain import MODEL_FILE, serving_guidance
 from modit.index.item_index import ItemIndex
 from modit.index.searchable import SearchableIndex
@@ -39,7 +41,7 @@ _ANSWERS, _ANSWER_ITEMS = 16, 10
 
 
 def run(context: StepContext) -> dict[str, object]:
-    """Reads the last HPPO model, the readout, the domain's geometry and cases; writes `sampler`.
+    """Reads the parts of the graph, the last HPPO model, the readout, geometry and cases; writes `sampler`.
 
     The artifact: sampler.onnx, vote.onnx, parity.json, answers.json, sampler.json.
 
@@ -49,8 +51,9 @@ def run(context: StepContext) -> dict[str, object]:
     sampler, info = _sampler(context)
     folder = context.output("sampler")
     file = folder / SAMPLER_FILE
-    export_sampler(sampler, info, file)
-    export_vote(info.dimension, info.maximum_seeds, folder / VOTE_FILE)
+    parts = context.input("sampler_parts")
+    export_sampler(sampler, SamplerParts.load(parts), info, file)
+    shutil.copyfile(parts / VOTE_FILE, folder / VOTE_FILE)
     index = ItemIndex.load(context.input("index"))
     parity = _parity(context, sampler, file, index)
     verdicts = KnownVerdicts.stored(Catalog.load(context.input("catalog")), context.domain)

@@ -2,6 +2,7 @@
 
 import torch
 
+from modit.export.sampler_parts import SamplerParts
 from modit.inference.sampler_file import SamplerInfo
 from modit.model.dit import DiTConfig, MODiT
 from modit.model.readout import Move, Readout
@@ -22,6 +23,11 @@ def build_sampler(copy_heads=2, depth=2, samples=SAMPLES):
     geometry = draw_geometry(DIMENSION, 8)
     readout = Readout.of(SHARE, MOVES, [0.7, 0.3], geometry)
     return Sampler(model, geometry, STEPS, samples, readout).eval()
+
+
+def translate(sampler):
+    """The parts of its graph."""
+    return SamplerParts.translate(sampler.model.config, sampler.steps, sampler.samples, SEEDS)
 
 
 def describe(**changes):

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from modit.export.graph import single_graph, translate, write_model
+from modit.export.graph import single_graph, write_model
 from modit.export.parity import differences_by_batch, parity_of_lists
+from modit.export.translations import translate
 from modit.fan_out.diffusion import Denoiser, GuidedDenoiser
 from modit.inference.fan_out import FanOutRetriever
 from modit.inference.fan_out_files import DENOISER_FILE, denoiser_metadata, denoiser_values

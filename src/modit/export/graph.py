@@ -1,265 +1,101 @@
-"""The sampler as one ONNX graph: conditions exported once, one Euler step exported once and repeated.
+"""Graphs of ONNX: a translated module as a file, and parts of a sampler joined into one graph with its weights.
 
 Exporting the unrolled loop through torch took 85 s for 8 steps of the small model, because every step is traced and
-translated again. Here each half is translated once and the step's nodes are copied under new names (docs/adr/0020). The
-weights stay one set of initializers; onnxruntime folds what depends on the step's time alone when it loads the file.
+translated again. Here each part is translated once and the step's nodes are copied under new names (docs/adr/0020). The
+weights stay one set of initializers; onnxruntime folds what depends on weights or the step's time alone when it loads
+the file.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
 
-from modit.export.translations import TRANSLATIONS
-from modit.inference.sampler_file import EVIDENCE_INPUT, INPUTS, OPSET, OUTPUT, GraphValue, graph_inputs, graph_output
-from modit.inference.vote_file import vote_inputs
-from modit.model.axes import Geometry, case_axes
-from modit.model.dit import ConditionCache
-from modit.model.flow import euler_step, normalize
-from modit.model.readout import EVIDENCE, STEPS, Readout, step_directions, vote
-from modit.model.sampler import (
-    Sampler,
-    blends_of_seeds,
-    guided_velocity,
-    guided_visibility,
-    noise_companions,
-    sort_seeds,
-)
+from modit.inference.sampler_file import OPSET, OUTPUT, GraphValue, graph_inputs, graph_output
 
 _SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 _IR_VERSION = 10  # of opset 20's time: older readers take it
-# Any sizes other than 0 and 1, which torch would take for constants.
-_EXAMPLE_BATCH, _EXAMPLE_SEEDS, _EXAMPLE_MOVES = 3, 7, 5
+# What the joined graph calls the network's unit query [B, d].
+NETWORK_QUERY = "network_query"
 
 
-class Conditions(nn.Module):
-    """What a sampler does once: seeds [B, M, d], mask [B, M], noise [B, d] to the starts [B, S, d] and the cache."""
+class SamplerGraph:
+    """The graph of a sampler, to which parts are added one after another."""
 
-    def __init__(self, sampler: Sampler) -> None:
-        super().__init__()
-        self.sampler = sampler
+    def __init__(self, dimension: int, constants: Mapping[str, np.ndarray]) -> None:
+        """Begins a graph.
 
-    def forward(self, seeds: Tensor, mask: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        """The starts, then the cache as a flat tuple."""
-        geometry = self.sampler.geometry
-        ordered, lengths = sort_seeds(normalize(seeds), mask, geometry.density)
-        cache = self.sampler.model.encode(ordered, lengths, case_axes(ordered, lengths, geometry))
-        return (normalize(noise_companions(noise, self.sampler.samples)), *_flat(cache))
-
-
-class Vote(nn.Module):
-    """The vote of a sampler's readout: seeds [B, M, d], mask [B, M] and what it reads besides, to unit vectors [B, d].
-
-    That is the network's query [B, d] and the evidence [B, E, d], each where the readout uses it.
-    """
-
-    def __init__(self, sampler: Sampler) -> None:
-        super().__init__()
-        self.sampler = sampler
-
-    def forward(self, seeds: Tensor, mask: Tensor, *read: Tensor) -> Tensor:
-        """The unit vote."""
-        sampler, left = self.sampler, list(read)
-        network = left.pop(0) if sampler.uses_network else None
-        evidence = left.pop(0) if sampler.uses_evidence else None
-        return vote(blends_of_seeds(seeds, mask, sampler.geometry), sampler.readout, evidence, network)
-
-
-class VoteOfMoves(nn.Module):
-    """The vote of any moves in any geometry, without a network. Inputs: `modit.inference.vote_file.vote_inputs`."""
-
-    def forward(self, seeds: Tensor, mask: Tensor, evidence: Tensor, *given: Tensor) -> Tensor:
-        """The unit vote [B, d]."""
-        geometry, (blends, lengths, evidence_weights, weights) = Geometry(*given[:4]), given[4:]
-        steps = lengths @ step_directions(geometry)
-        readout = Readout(weights.new_zeros(()), blends, steps, evidence_weights, weights)
-        return vote(blends_of_seeds(seeds, mask, geometry), readout, evidence)
-
-
-class GuidedStep(nn.Module):
-    """What a sampler does at every step: z [B, S, d], time [1, 1], guidance [B, 1] and the cache to the next z."""
-
-    def __init__(self, sampler: Sampler) -> None:
-        super().__init__()
-        self.sampler = sampler
-
-    def forward(self, z: Tensor, time: Tensor, guidance: Tensor, cached: list[Tensor]) -> Tensor:
-        """One Euler step of all S samples of a row."""
-        cache = _cache(cached, self.sampler.model.config.depth)
-        visibility = guided_visibility(cache, self.sampler.samples)
-        velocity = guided_velocity(self.sampler.model, z, time, cache, visibility, guidance)
-        return euler_step(z, velocity, 1.0 / self.sampler.steps)
-
-
-@torch.no_grad()
-def sampler_graph(sampler: Sampler) -> onnx.ModelProto:
-    """Translates a sampler in evaluation mode; the weights are copied.
-
-    Returns:
-        A model with inputs seeds float32 [B, M, d], mask bool [B, M], noise float32 [B, d], guidance float32 [1] or [B]
-        (a graph input has one rank), evidence float32 [B, E, d], and output query float32 [B, d].
-    """
-    dimension = sampler.model.config.dimension
-    seeds = torch.randn(_EXAMPLE_BATCH, _EXAMPLE_SEEDS, dimension)
-    mask = torch.ones(_EXAMPLE_BATCH, _EXAMPLE_SEEDS, dtype=torch.bool)
-    batch, count = torch.export.Dim("batch"), torch.export.Dim("count")
-    graph = _JoinedGraph(dimension)
-    query = ""
-    if sampler.uses_network:
-        first = Conditions(sampler).eval()
-        example = (seeds, mask, seeds[:, 0])
-        once = translate(first, example, ({0: batch, 1: count}, {0: batch, 1: count}, {0: batch}))
-        z, *cached = first(*example)
-        tokens = torch.export.Dim("tokens")
-        shapes = [_dynamic(value, batch, tokens) for value in cached]
-        shapes[-1] = {0: batch}  # the axes of the case are always as many
-        arguments = (z, torch.zeros(1, 1), torch.ones(_EXAMPLE_BATCH, 1), cached)
-        step = translate(GuidedStep(sampler).eval(), arguments, ({0: batch}, {}, {0: batch}, shapes))
-        query = graph.add_network(once, step, sampler.steps)
-    if sampler.votes:
-        read = {query: seeds[:, 0]} if query else {}
-        if sampler.uses_evidence:
-            read[EVIDENCE_INPUT] = torch.randn(_EXAMPLE_BATCH, len(EVIDENCE), dimension)
-        dynamic = ({0: batch, 1: count}, {0: batch, 1: count}, ({0: batch},) * len(read))
-        query = graph.add_vote(translate(Vote(sampler).eval(), (seeds, mask, *read.values()), dynamic), list(read))
-    return graph.finish(query)
-
-
-@torch.no_grad()
-def vote_graph(dimension: int) -> onnx.ModelProto:
-    """Translates the vote of moves and a geometry that are not known yet, over embeddings of this width."""
-    inputs = vote_inputs(dimension, len(STEPS), len(EVIDENCE))
-    sizes: dict[str | int, int] = {"batch": _EXAMPLE_BATCH, "count": _EXAMPLE_SEEDS, "moves": _EXAMPLE_MOVES}
-    dims = {name: torch.export.Dim(str(name)) for name in sizes}
-    example = [
-        torch.ones([sizes.get(each) or int(each) for each in value.dims], dtype=getattr(torch, value.kind))
-        for value in inputs
-    ]
-    dynamic = [{axis: dims[each] for axis, each in enumerate(value.dims) if each in dims} for value in inputs]
-    shapes = (*dynamic[:3], tuple(dynamic[3:]))
-    graph = _JoinedGraph(dimension, inputs)
-    voted = translate(VoteOfMoves().eval(), tuple(example), shapes)
-    return graph.finish(graph.add_vote(voted, [value.name for value in inputs[2:]]))
-
-
-def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, ...]) -> onnx.GraphProto:
-    """Exports a module of tensors.
-
-    Args:
-        module: in evaluation mode.
-        arguments: examples, of sizes other than 0 and 1 where these are dynamic.
-        shapes: dynamic dimensions of each argument, as `torch.export` takes them.
-    """
-    with _quiet():
-        program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=OPSET,
-            verbose=False,
-            custom_translation_table=TRANSLATIONS,
-        )
-    if exported is None:  # only its legacy form, which writes a file, returns nothing
-        raise TypeError("torch.onnx.export returned no program")
-    return exported.model_proto.graph
-
-
-def _flat(cache: ConditionCache) -> list[Tensor]:
-    return [tensor for field in cache for tensor in (field if isinstance(field, tuple) else (field,))]
-
-
-def _cache(values: Iterable[Tensor], depth: int) -> ConditionCache:
-    """The inverse of `_flat`: keys and values have one tensor a block, other fields are one tensor."""
-    left = iter(values)
-    per_block = ("keys", "values")
-    fields: dict[str, Any] = {
-        name: tuple(islice(left, depth)) if name in per_block else next(left) for name in ConditionCache._fields
-    }
-    return ConditionCache(**fields)
-
-
-def _dynamic(value: Tensor, batch: Any, tokens: Any) -> dict[int, Any]:
-    """Dynamic axes of a part of the cache: [B], [B, d], [B, C, d] and [B, A, C, E]; none where it is empty."""
-    if value.numel() == 0:
-        return {}
-    return {0: batch} | {3: {1: tokens}, 4: {2: tokens}}.get(value.ndim, {})
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints its stages and what constants it merges, and warns of torchvision; none is of interest."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-class _JoinedGraph:
-    """The main graph, to which translated parts are added one after another."""
-
-    def __init__(self, dimension: int, inputs: Sequence[GraphValue] | None = None) -> None:
-        """Begins a graph; its inputs are those of a sampler unless others are given."""
-        self._dimension, self._inputs = dimension, inputs or graph_inputs(dimension)
+        Args:
+            dimension: d, width of an embedding.
+            constants: What inputs of the parts are bound to, by name.
+        """
+        self._dimension, self._constants = dimension, constants
         self._weights = _Weights()
         self._nodes: list[onnx.NodeProto] = []
-        self._rows = self._weights.add("rows_axis", np.array([1], np.int64))
 
-    def add_network(self, once: onnx.GraphProto, step: onnx.GraphProto, steps: int) -> str:
-        """Adds conditions, then `steps` copies of the step, each fed by the one before.
-
-        Returns:
-            The name of the unit mean of the samples [B, d].
-        """
-        renamed = dict(zip((value.name for value in once.input), INPUTS, strict=False))
-        self._nodes += _copied(once, "conditions", renamed, self._weights)
-        z, *cached = (renamed[value.name] for value in once.output)
+    def add_network(self, conditions: onnx.GraphProto, step: onnx.GraphProto, steps: int) -> None:
+        """Adds conditions, then `steps` copies of the step, each fed by the one before, and their `NETWORK_QUERY`."""
+        z, *cached = self.add("conditions", conditions)
+        rows = self._weights.add("rows_axis", np.array([1], np.int64))
         self._nodes += [
             helper.make_node("Shape", ["noise"], ["batch_size"], start=0, end=1),
             helper.make_node("Expand", ["guidance", "batch_size"], ["guidance_rows"]),
-            helper.make_node("Unsqueeze", ["guidance_rows", self._rows], ["guidance_column"]),
+            helper.make_node("Unsqueeze", ["guidance_rows", rows], ["guidance_column"]),
         ]
+        free = [value.name for value in step.input if value.name not in self._constants]
         for index in range(steps):
             time = self._weights.add(f"time_{index}", np.array([[index / steps]], np.float32))
             given = (z, time, "guidance_column", *cached)
-            renamed = dict(zip((value.name for value in step.input), given, strict=True))
-            self._nodes += _copied(step, f"step_{index}", renamed, self._weights)
-            z = renamed[step.output[0].name]
+            (z,) = self.add(f"step_{index}", step, dict(zip(free, given, strict=True)))
         self._nodes += [
-            helper.make_node("ReduceMean", [z, self._rows], ["mean_of_samples"], keepdims=0),
-            helper.make_node("LpNormalization", ["mean_of_samples"], ["network_query"], axis=-1, p=2),
+            helper.make_node("ReduceMean", [z, rows], ["mean_of_samples"], keepdims=0),
+            helper.make_node("LpNormalization", ["mean_of_samples"], [NETWORK_QUERY], axis=-1, p=2),
         ]
-        return "network_query"
 
-    def add_vote(self, voted: onnx.GraphProto, read: Sequence[str]) -> str:
-        """Adds the vote of moves, which reads seeds, mask and other values by name, and returns its name."""
-        names = ("seeds", "mask", *read)
-        renamed = dict(zip((value.name for value in voted.input), names, strict=True))
-        self._nodes += _copied(voted, "vote", renamed, self._weights)
-        return renamed[voted.output[0].name]
+    def add(self, prefix: str, part: onnx.GraphProto, values: Mapping[str, str] | None = None) -> list[str]:
+        """Adds the nodes of a part.
+
+        Args:
+            prefix: Of their names.
+            part: Its inputs are constants, or values of this graph.
+            values: Input of the part -> value of this graph, where they have not one name.
+
+        Returns:
+            The names of its outputs in this graph.
+        """
+        read = {name for node in part.node for name in node.input}
+        renamed = {}
+        for name in (value.name for value in part.input):
+            if name not in self._constants:
+                renamed[name] = (values or {}).get(name, name)
+            elif name in read:
+                renamed[name] = self._weights.add(name, self._constants[name])
+        self._nodes += _copied(part, prefix, renamed, self._weights)
+        return [renamed[value.name] for value in part.output]
 
     def finish(self, query: str) -> onnx.ModelProto:
         """The model whose output is the query of a name."""
         self._nodes.append(helper.make_node("Identity", [query], [OUTPUT]))
-        declared = [_declared(each) for each in self._inputs], [_declared(graph_output(self._dimension))]
+        declared = (
+            [_declared(each) for each in graph_inputs(self._dimension)],
+            [_declared(graph_output(self._dimension))],
+        )
         return _model(helper.make_graph(self._nodes, "sampler", *declared, self._weights.initializers))
+
+
+def open_graph(part: onnx.GraphProto, name: str, inputs: Sequence[str]) -> onnx.ModelProto:
+    """A translated module as a part of a later graph: a model of its own whose inputs have these names."""
+    weights = _Weights()
+    renamed = dict(zip((value.name for value in part.input), inputs, strict=True))
+    given = [onnx.ValueInfoProto(name=renamed[value.name], type=value.type) for value in part.input]
+    nodes = list(_copied(part, name, renamed, weights))
+    made = [onnx.ValueInfoProto(name=renamed[value.name], type=value.type) for value in part.output]
+    return _model(helper.make_graph(nodes, name, given, made, weights.initializers))
 
 
 def single_graph(

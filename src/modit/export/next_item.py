@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modit.export.graph import single_graph, translate, write_model
+from modit.export.graph import single_graph, write_model
 from modit.export.parity import ParityError
+from modit.export.translations import translate
 from modit.index.beam_search import Beams
 from modit.index.id_retrieval import IdRetriever
 from modit.inference.answers import IDENTICAL_LISTS_MINIMUM, SCORE_TOLERANCE, TOLERANCE

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from modit.data.ngrams import Side
-from modit.export.graph import single_graph, translate, write_model
+from modit.export.graph import single_graph, write_model
 from modit.export.parity import differences_by_batch, parity_of_lists
+from modit.export.translations import translate
 from modit.inference.search import SearchRetriever, TextEncoder
 from modit.inference.search_files import tower_file, tower_metadata, tower_values
 from modit.inference.texts import TextQuery

@@ -1,14 +1,21 @@
-"""How operators of torch become ONNX where the exporter has no translation, or one that runs slower than it must."""
+"""Torch to ONNX, by translations of our own where the exporter has none, or one that runs slower than it must."""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from onnxscript import opset20
+from torch import nn
+
+from modit.inference.sampler_file import OPSET
 
 op: Any = opset20  # its types tell tensors from numbers, and these are both
 
@@ -64,3 +71,41 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.rms_norm.default: rms_norm,
     torch.ops.aten.scaled_dot_product_attention.default: attention,
 }
+
+
+def translate(module: nn.Module, arguments: tuple[Any, ...], shapes: tuple[Any, ...]) -> onnx.GraphProto:
+    """Exports a module of tensors.
+
+    Args:
+        module: in evaluation mode.
+        arguments: examples, of sizes other than 0 and 1 where these are dynamic.
+        shapes: dynamic dimensions of each argument, as `torch.export` takes them.
+    """
+    with _quiet():
+        program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            custom_translation_table=TRANSLATIONS,
+        )
+    if exported is None:  # only its legacy form, which writes a file, returns nothing
+        raise TypeError("torch.onnx.export returned no program")
+    return exported.model_proto.graph
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its stages and what constants it merges, and warns of torchvision; none is of interest."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -5,7 +5,7 @@ learnt where to go from the seeds, takes a share of its place. A *local* move th
 known verdicts near the seeds say. A *vote* is the mean of many moves, each weighted by what it reached on validation.
 With a share of 0 the network is not run at all (docs/adr/0043, docs/adr/0046).
 
-Shape legend: B cases, V moves, d width of an embedding, E = 4 evidence directions.
+Shape legend: B cases, V moves, d width of an embedding, S = 3 steps, E = 4 evidence directions.
 """
 
 from __future__ import annotations
@@ -68,13 +68,15 @@ class Readout(NamedTuple):
     Attributes:
         share: Of the network's query in place of a move's blend and step, in [0, 1].
         blends: Number of each move's blend, int64 [V].
-        steps: Each move's step [V, d].
+        lengths: Of each move along each of `STEPS` [V, S].
+        steps: What these make in the domain's geometry [V, d].
         evidence: Weight of each evidence direction in each move [V, E].
         weights: Of the moves, [V], summing to 1.
     """
 
     share: Tensor
     blends: Tensor
+    lengths: Tensor
     steps: Tensor
     evidence: Tensor
     weights: Tensor
@@ -89,12 +91,13 @@ class Readout(NamedTuple):
             weights: Of the moves, [V].
             geometry: Of the domain.
         """
-        directions = dict(zip(STEPS, step_directions(geometry), strict=True))
+        lengths = torch.tensor([[move.length * (move.step == name) for name in STEPS] for move in moves]).float()
         total = torch.tensor(list(weights), dtype=torch.float32)
         return cls(
             torch.tensor(share, dtype=torch.float32),
             torch.tensor([BLENDS.index(move.blend) for move in moves]),
-            torch.stack([move.length * directions[move.step] for move in moves]),
+            lengths,
+            lengths @ step_directions(geometry),
             torch.tensor([[move.evidence_weight * (move.evidence == name) for name in EVIDENCE] for move in moves]),
             total / total.sum(),
         )

@@ -9,11 +9,11 @@ from modit.core.errors import ArtifactError, ContractError
 from modit.export.sampler import export_sampler, export_vote
 from modit.inference.runtime import load_sampler
 from modit.inference.sampler_file import SamplerInputs
-from tests.unit.samplers import DIMENSION, SEEDS, build_sampler, describe
+from tests.unit.samplers import DIMENSION, SEEDS, build_sampler, describe, translate
 
 
-def test_same_weights_give_same_bytes(sampler, sampler_file, tmp_path):
-    export_sampler(sampler, describe(), tmp_path / "again.onnx")
+def test_same_weights_give_same_bytes(sampler, sampler_parts, sampler_file, tmp_path):
+    export_sampler(sampler, sampler_parts, describe(), tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == sampler_file.read_bytes()
 
 
@@ -47,14 +47,30 @@ def test_file_says_what_it_is(exported):
     assert exported.info == describe()
 
 
-def test_info_that_does_not_describe_the_sampler_is_refused(sampler, tmp_path):
+def test_info_that_does_not_describe_the_sampler_is_refused(sampler, sampler_parts, tmp_path):
     with pytest.raises(ArtifactError, match="steps is 9, the sampler has 2"):
-        export_sampler(sampler, describe(steps=9), tmp_path / "sampler.onnx")
+        export_sampler(sampler, sampler_parts, describe(steps=9), tmp_path / "sampler.onnx")
+
+
+def test_parts_of_samplers_of_another_size_are_refused(sampler_parts, tmp_path):
+    with pytest.raises(ArtifactError, match="parts of a sampler with samples 3; allowed: 1"):
+        export_sampler(build_sampler(samples=1), sampler_parts, describe(samples=1), tmp_path / "sampler.onnx")
+
+
+def test_one_translation_serves_the_weights_of_any_domain(sampler_parts, inputs, tmp_path):
+    sampler = build_sampler()
+    with torch.no_grad():
+        for parameter in sampler.parameters():
+            parameter.mul_(1.1)
+        expected = sampler(*map(torch.from_numpy, inputs), torch.tensor(3.0)).numpy()
+    export_sampler(sampler, sampler_parts, describe(), tmp_path / "sampler.onnx")
+    found = load_sampler(tmp_path / "sampler.onnx").queries(SamplerInputs(*inputs))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_model_without_copy_readout_that_draws_one_sample_exports_too(inputs, tmp_path):
     sampler = build_sampler(copy_heads=0, depth=1, samples=1)
-    export_sampler(sampler, describe(samples=1), tmp_path / "sampler.onnx")
+    export_sampler(sampler, translate(sampler), describe(samples=1), tmp_path / "sampler.onnx")
     with torch.no_grad():
         expected = sampler(*map(torch.from_numpy, inputs), torch.tensor(3.0)).numpy()
     np.testing.assert_allclose(

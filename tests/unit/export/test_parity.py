@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 import torch
 
-from modit.export.graph import translate
 from modit.export.parity import ParityError, list_parity, parity_report, tensor_parity
 from modit.export.sampler import export_sampler
+from modit.export.translations import translate
 from modit.index.item_index import ItemIndex
 from modit.index.params import IndexParams
 from modit.inference.runtime import load_sampler
@@ -57,11 +57,13 @@ class _Sort(torch.nn.Module):
         return sort_seeds(seeds, mask, torch.zeros(DIMENSION))
 
 
-def test_where_all_seeds_tie_in_density_the_file_answers_as_torch_and_any_order_gives_the_same(sampler, tmp_path):
+def test_where_all_seeds_tie_in_density_the_file_answers_as_torch_and_any_order_gives_the_same(
+    sampler, sampler_parts, tmp_path
+):
     """Equal queries, not near ones: the graph sorts the seeds by their content before anything else reads them."""
     tied = sampler.geometry._replace(density=torch.zeros(DIMENSION))
     other = Sampler(sampler.model, tied, sampler.steps, sampler.samples).eval()
-    export_sampler(other, describe(), tmp_path / "sampler.onnx")
+    export_sampler(other, sampler_parts, describe(), tmp_path / "sampler.onnx")
     table = tensor_parity(other, load_sampler(tmp_path / "sampler.onnx", threads=1), seed=0)
     assert max(row.difference for row in table) < 1e-4
     assert max(row.shuffled_difference for row in table) < 1e-6

@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 import torch
 
-from modit.export.graph import sampler_graph
+from modit.export.sampler import sampler_graph
+from modit.export.sampler_parts import SamplerParts
 from modit.inference.sampler_file import INPUTS
 from modit.metric.evidence import DIRECTIONS, FEEDBACK_COUNTS
 from modit.model.axes import Geometry
@@ -140,16 +141,18 @@ Exported = Callable[[float], tuple[Sampler, Path]]
 
 
 @pytest.fixture
-def exported(geometry: Geometry, made_once: Callable[[str, Callable[[Path], None]], Path]) -> Exported:
-    """A sampler with a share of the network's query, and its graph as a file: exporting takes many seconds."""
+def exported(geometry: Geometry, made_once: Callable[[str, Callable[[Path], None]], Path], tmp_path: Path) -> Exported:
+    """A sampler with a share of the network's query, and its graph as a file: translating its parts takes seconds."""
+
+    def write(path: Path) -> None:
+        SamplerParts.translate(sampler_with(geometry, None).model.config, 2, 2, 9).save(path.parent)
+
+    parts = SamplerParts.load(made_once("readout_parts.json", lambda path: write(path) or path.touch()).parent)
 
     def of(share: float) -> tuple[Sampler, Path]:
-        sampler = sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry))
-
-        def write(path: Path) -> None:
-            path.write_bytes(sampler_graph(sampler).SerializeToString())
-
-        return sampler, made_once(f"readout_{share}.onnx", write)
+        sampler, path = sampler_with(geometry, Readout.of(share, VOTERS, WEIGHTS, geometry)), tmp_path / f"{share}.onnx"
+        path.write_bytes(sampler_graph(sampler, parts).SerializeToString())
+        return sampler, path
 
     return of
 

@@ -19,6 +19,7 @@ from modit.core.run_config import RunConfig
 from modit.core.step import ALL_BUCKETS
 from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog, Sequences
+from modit.export.sampler_parts import SamplerParts
 from modit.features.parity import write_parity
 from modit.features.store import service_name
 from modit.index.item_index import ItemIndex
@@ -84,6 +85,7 @@ def context(tmp_path_factory):
         "predictor",
         MODEL,
         "readout",
+        "sampler_parts",
         "second_stage",
         "report",
         "versions",
@@ -102,7 +104,9 @@ def context(tmp_path_factory):
         seeds = generator.integers(0, 200, (10, 6)).astype(np.int32)
         Cases(seeds, seeds[:, :2], np.zeros(10, np.int32)).save(root / "cases" / f"{split}.npz")
     DomainGeometry(*(part.numpy() for part in draw_geometry(DIMENSION, 6))).save(root / "predictor/geometry.npz")
-    save_model(root / MODEL / "model.pt", build_sampler(depth=1).model)
+    model = build_sampler(depth=1).model
+    save_model(root / MODEL / "model.pt", model)
+    SamplerParts.translate(model.config, 2, 2, 6).save(root / "sampler_parts")
     rounds = [
         {"round": 0, "kept": True, "joint": 0.3, "guidance": 1.0},
         {"round": 1, "kept": True, "joint": 0.4, "guidance": 1.5},
