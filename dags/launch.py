@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.registry import REGISTRY
-from dags.local_airflow import airflow_environment, migrate, run_dag
+from dags.local_airflow import airflow_environment, run_dag
 from dags.progress import Progress
 from modit.core.errors import ConfigError, ModitError
 from modit.core.names import PRESETS, REGISTRATIONS
@@ -54,7 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, log = 0, None
     else:
         progress = Progress(sys.stdout, sys.stderr, steps=REGISTRY.of(pipeline.name).steps)
-        migrate(environment)
         try:
             status, log = run_dag(pipeline.job, conf, environment, progress)
         except KeyboardInterrupt:

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -27,17 +26,23 @@ from modit.core.errors import TransientError
 from modit.core.machine import threads_of_a_task, usable_cores
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# Seconds: the longest that the execution API may take to answer, and between two looks at what tasks say.
-API_START, LOOK = 300.0, 0.3
+# Seconds between two looks at what tasks say.
+LOOK = 0.3
 # What Airflow logs when the run is over, and the seconds that its executor then has to shut down.
-MARKED, SHUT_DOWN = re.compile(r"Marking run <DagRun .*> (successful|failed)"), 10.0
+MARKED, SHUT_DOWN = re.compile(r"Marking run <DagRun .*> (successful|failed)"), 2.0
+# The API starts beside the run, so the first tasks ask until it answers: a try each second or two, for minutes.
+ASKING = {
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "200",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.5",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "2",
+}
 
 
 def airflow_environment(runs: Path) -> dict[str, str]:
     """Returns the settings of an Airflow that lives inside the repository folder and needs no server.
 
-    As many tasks run at once as the cores allow with `threads_of_a_task` each; AIRFLOW__CORE__PARALLELISM, where it is
-    set, says another number.
+    One task more runs at once than the cores allow with `threads_of_a_task` each, as a task that starts or waits leaves
+    its core idle; AIRFLOW__CORE__PARALLELISM, where it is set, says another number.
 
     Args:
         runs: where runs live.
@@ -45,7 +50,7 @@ def airflow_environment(runs: Path) -> dict[str, str]:
     home = REPOSITORY / ".airflow"
     return {
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-        "AIRFLOW__CORE__PARALLELISM": str(max(1, usable_cores() // threads_of_a_task())),
+        "AIRFLOW__CORE__PARALLELISM": str(1 + max(1, usable_cores() // threads_of_a_task())),
         "PYTHONWARNINGS": "ignore",
         **os.environ,
         "AIRFLOW_HOME": str(home),
@@ -64,7 +69,7 @@ def airflow_environment(runs: Path) -> dict[str, str]:
     }
 
 
-def migrate(environment: dict[str, str]) -> None:
+def _migrate(environment: dict[str, str]) -> None:
     """Makes Airflow's database, or brings it up to date; nothing where this version of Airflow has done so.
 
     Args:
@@ -92,18 +97,21 @@ def run_dag(job: str, conf: dict[str, Any], environment: dict[str, str], progres
         Airflow's status, 0 when no task failed; and the file with the whole log.
 
     Raises:
-        TransientError: the execution API did not start.
+        TransientError: the execution API ended before the run.
     """
     logs = Path(environment["AIRFLOW_HOME"]) / "logs"
     log = logs / f"{conf.get('run', job)}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     before = _runs(logs, job)
-    with log.open("w", encoding="utf-8") as whole, _execution_api(environment, whole, log) as settings:
+    _migrate(environment)
+    with log.open("w", encoding="utf-8") as whole, _execution_api(environment, whole) as (api, settings):
         command = ["dags", "test", job, "--use-executor", "--conf", json.dumps(conf)]
         with _airflow(command, settings, whole) as process:
             said = TaskLogs(logs, job, before)
             end = _End(log)
             while process.poll() is None and not end.overdue():
+                if api.poll() is not None:
+                    raise TransientError(f"Airflow's execution API ended with status {api.returncode}; its log: {log}")
                 time.sleep(LOOK)
                 said.tell(progress)
             said.tell(progress)
@@ -177,32 +185,24 @@ def _runs(logs: Path, job: str) -> set[Path]:
 
 
 @contextmanager
-def _execution_api(environment: dict[str, str], whole: IO[str], log: Path) -> Iterator[dict[str, str]]:
-    """Serves the execution API, and gives the environment of a run that talks to it."""
+def _execution_api(
+    environment: dict[str, str], whole: IO[str]
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    """Serves the execution API: its process, and the environment of a run that talks to it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/execution"
-    settings = environment | {
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/",
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-    }
+    settings = (
+        ASKING
+        | environment
+        | {
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        }
+    )
     command = ["api-server", "--apps", "execution", "--host", "127.0.0.1", "--port", str(port)]
     with _airflow(command, settings, whole) as server:
-        deadline = time.monotonic() + API_START
-        while not _answers(f"{address}/health"):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise TransientError(f"Airflow's execution API did not start; its log: {log}")
-            time.sleep(LOOK)
-        yield settings
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+        yield server, settings
 
 
 @contextmanager

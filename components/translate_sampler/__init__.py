@@ -6,9 +6,9 @@ from modit.core.step import Resources, Step
 
 STEP = Step(
     name="translate_sampler",
-    inputs=("pretrained",),
+    inputs=("catalog",),
     outputs=("sampler_parts",),
-    params=("build_trajectories", "sampler"),
+    params=("model", "build_trajectories", "sampler"),
     image="release",
     resources=Resources(cpus=1, memory_gb=4),
     timeout_minutes=120,

@@ -1,18 +1,20 @@
-"""Translates the parts of a sampler's graph for networks of the size of the pretrained one."""
+"""Translates the parts of a sampler's graph for networks of the size that the run trains."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modit.data.catalog import Catalog
 from modit.export.sampler_parts import SamplerParts
-from modit.training.checkpoint import load_model
+from modit.training.session import network_config
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
 
 
 def run(context: StepContext) -> None:
-    """Reads the size of `pretrained`; writes `sampler_parts`: the parts of the graph, one of them vote.onnx."""
-    config, params = load_model(context.input("pretrained") / "model.pt").config, context.params
+    """Reads the width of an embedding from `catalog`; writes `sampler_parts`, of which vote.onnx is one."""
+    params = context.params
+    config = network_config(Catalog.load(context.input("catalog")).dimension, params.model)
     sizes = params.sampler.steps, params.sampler.samples, params.build_trajectories.seeds
     SamplerParts.translate(config, *sizes).save(context.output("sampler_parts"))

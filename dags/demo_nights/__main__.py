@@ -13,7 +13,7 @@ from dags.demo_nights.checks import observe, read_result
 from dags.demo_nights.delivery import ItemChange, deliver
 from dags.demo_nights.scenario import CHANGE_DAY, NEW_ITEMS, OVERRIDES, PRESET, REMOVED_ITEMS, SCENARIO, WORLD, Night
 from dags.demo_nights.table import Ended, departures, night_table
-from dags.local_airflow import airflow_environment, migrate, run_dag
+from dags.local_airflow import airflow_environment, run_dag
 from dags.progress import Progress
 from modit.core.errors import ModitError
 from modit.core.storage import Storage
@@ -68,7 +68,6 @@ class DemoNights:
             ModitError: a night ended before its logs were judged.
         """
         print(f"preset {PRESET}, overrides {json.dumps(OVERRIDES)}", flush=True)
-        migrate(self.environment)
         sound = self._world(())
         change = ItemChange.choose(sound, CHANGE_DAY, NEW_ITEMS, REMOVED_ITEMS)
         ended: list[Ended] = []

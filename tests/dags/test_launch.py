@@ -195,10 +195,18 @@ def test_a_run_is_named_by_all_its_arguments():
 def test_an_argument_that_is_not_allowed_gives_one_line_and_starts_nothing(
     arguments, said, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(launch, "migrate", lambda environment: pytest.fail("it must not start Airflow"))
+    monkeypatch.setattr(launch, "run_dag", lambda *given: pytest.fail("it must not start Airflow"))
     assert main([*arguments, "--runs", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert told.out == "" and len(told.err.splitlines()) == 1 and told.err.startswith(said)
+
+
+def test_one_task_more_runs_at_once_than_the_cores_allow_unless_the_caller_says_how_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_airflow, "usable_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert airflow_environment(tmp_path)["AIRFLOW__CORE__PARALLELISM"] == "5"
+    monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "3")
+    assert airflow_environment(tmp_path)["AIRFLOW__CORE__PARALLELISM"] == "3"
 
 
 def test_a_run_without_a_scheduler_has_no_deadline_and_asks_nobody(tmp_path):

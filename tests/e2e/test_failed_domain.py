@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dags.local_airflow import airflow_environment, migrate, run_dag
+from dags.local_airflow import airflow_environment, run_dag
 from dags.progress import Progress
 
 pytestmark = pytest.mark.e2e
@@ -70,7 +70,6 @@ def test_the_other_domains_finish_and_the_run_fails(toy, variable, status, reaso
         "PYTHONPATH": os.pathsep.join(str(path) for path in (toy, ROOT / "src", ROOT)),
         variable: "odd",
     }
-    migrate(environment)
     monkeypatch.chdir(toy)
     out, err = io.StringIO(), io.StringIO()
     failed, log = run_dag("toy", {}, environment, Progress(out, err))

@@ -71,10 +71,15 @@ class Journal:
             self._bar.close()
 
 
+def network_config(dimension: int, params: ModelParams) -> DiTConfig:
+    """The size of the network over embeddings of a width."""
+    return DiTConfig(dimension=dimension, **params.model_dump())
+
+
 def new_model(dimension: int, params: ModelParams, seed: int) -> MODiT:
     """A model with fresh weights drawn from `seed`."""
     torch.manual_seed(seed)
-    return MODiT(DiTConfig(dimension=dimension, **params.model_dump()))
+    return MODiT(network_config(dimension, params))
 
 
 def run_stage(
