@@ -9,8 +9,8 @@ of which the pool has a good item; its recall the share of all good items.
 
 Rows: the served query alone, and its list of three times the length reordered by MMR or by a DPP; the average of the
 seeds; a set of queries, whose lists take turns. A set has a query for each part of the seeds (k-means): the mean of the
-part, or the query that the model generates for it. The model's own query fills a share of the pool, chosen on validation cases by
-coverage, as are the number of parts and the weights of MMR and DPP. Intervals resample patterns.
+part, or the query that the model generates for it. The model's own query fills a share of the pool, chosen on
+validation cases by coverage, as are the number of parts and the weights of MMR and DPP. Intervals resample patterns.
 """
 
 from __future__ import annotations
