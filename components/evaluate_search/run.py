@@ -10,8 +10,8 @@ from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
 from modit.evaluate.report.task_page import save_page
-from modit.evaluate.search.names import FOLDERS, FUSED, INDEXED, SPACE, SYMMALIGNER
-from modit.evaluate.search.rows import Bm25Row, IndexedTowers, ScoredTexts, SpaceScorer, TowerScorer
+from modit.evaluate.search.names import ALIKE, FOLDERS, FUSED, INDEXED, SPACE, SYMMALIGNER
+from modit.evaluate.search.rows import Bm25Row, IndexedTowers, ScoredTexts, SpaceScorer, TowerScorer, bm25_grid
 from modit.evaluate.search.task import SearchTask
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row
@@ -32,8 +32,8 @@ def run(context: StepContext) -> dict[str, object]:
     """Reads `catalog`, `towers`, `consistent_index`, `exported_towers` and `search_champion`.
 
     The row that is compared with all others is both lists fused, as the exported files answer. Writes
-    `search_evaluation`: evaluation.json, per_case.npz and report.html. BM25's numbers are chosen on validation queries;
-    those of the fused row were at the export.
+    `search_evaluation`: evaluation.json, per_case.npz and report.html. BM25's settings are chosen on validation
+    queries; those of the fused row were at the export.
     """
     catalog, judged = Catalog.load(context.input("catalog")), JudgedQueries.load(context.input("catalog"))
     titles, ties, least = titles_of(catalog), ties_of(catalog.item_ids), context.params.train_towers.relevant_min
@@ -44,10 +44,12 @@ def run(context: StepContext) -> dict[str, object]:
         for name, model in towers.items()
     }
     index, exported = ConsistentIndex.load(context.input("consistent_index")), context.input("exported_towers")
+    served = load_search(exported, catalog.item_ids)
     models = [
         *(Row(name, "model", ScoredTexts(scorer, ties)) for name, scorer in scorers.items()),
         Row(INDEXED, "model", IndexedTowers(scorers[SYMMALIGNER], index)),
-        Row(FUSED, "model", load_search(exported, catalog.item_ids)),
+        Row(ALIKE, "model", ScoredTexts(served.words, ties)),
+        Row(FUSED, "model", served),
     ]
     if (space := towers[SYMMALIGNER].space) is not None:
         models.append(Row(SPACE, "model", ScoredTexts(SpaceScorer(space), ties)))
@@ -56,7 +58,7 @@ def run(context: StepContext) -> dict[str, object]:
     params = context.params.evaluate_search
     task = SearchTask(judged, least, params, {"items": len(catalog), "misalignment": records})
     settings = EvaluationSettings(derived_seed(context.seed, "evaluate_search"), params.resamples)
-    evaluation = evaluate_task(task, [Bm25Row(titles, ties)], models, settings, baseline)
+    evaluation = evaluate_task(task, [Bm25Row(titles, ties, bm25_grid(params.stemmer))], models, settings, baseline)
     # What was judged, for the gate: the candidate by its files, the champion by its version.
     judged_files = exported_digests(OF_TEXTS, exported) | {"champion": champion.facts}
     folder = context.output("search_evaluation")

@@ -13,7 +13,7 @@ from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.evaluate.evaluation import choose
 from modit.evaluate.search.names import FOLDERS, SYMMALIGNER
-from modit.evaluate.search.rows import Bm25Row, FusedRow
+from modit.evaluate.search.rows import Bm25Row, FusedRow, bm25_grid
 from modit.evaluate.search.task import SearchTask
 from modit.export.towers import export_towers, search_parity
 from modit.index.consistent_index import ConsistentIndex
@@ -33,7 +33,9 @@ _DEPTH = 500
 # Queries whose answers are kept, those that torch and the files are compared on, and items of a list.
 _ANSWERS, _TEXTS, _K = 32, 128, 10
 # Where no validation query has an item to prefer.
-_BM25, _FUSION = {"k1": 1.2, "b": 0.75}, {"constant": 60.0}
+_BM25, _FUSION = {"k1": 1.2, "b": 0.75}, {"weight": 0.5}
+# Least of a word that counts for another: "drill" for "drills" has .54, "wheelbarrow" for "weelbarrow" .60.
+_LIKENESS = 0.25
 
 
 def run(context: StepContext) -> dict[str, object]:
@@ -44,7 +46,7 @@ def run(context: StepContext) -> dict[str, object]:
     search.json, text_space.npz, parity.json, and answers.json with what torch finds for the first validation queries.
 
     Returns:
-        The numbers of BM25 and of the fusion that were chosen on validation queries, and the greatest difference to
+        The settings of BM25 and of the fusion that were chosen on validation queries, and the greatest difference to
         torch.
 
     Raises:
@@ -59,9 +61,11 @@ def run(context: StepContext) -> dict[str, object]:
     index.expect_towers(digest)
     vectors = model.encode(titles, "item")
     task = SearchTask(judged, context.params.train_towers.relevant_min, context.params.evaluate_search)
-    bm25 = _chosen(task, Bm25Row(titles, ties), _BM25)
+    stemmer = context.params.evaluate_search.stemmer
+    bm25 = _chosen(task, Bm25Row(titles, ties, bm25_grid(stemmer)), _BM25 | {"stemmer": stemmer})
+    bm25["likeness"] = _LIKENESS
     words = WordIndex.build(titles, **bm25)
-    by_torch = SearchRetriever(model, index, words, vectors, ties, _FUSION["constant"], _DEPTH)
+    by_torch = SearchRetriever(model, index, words, vectors, ties, _FUSION["weight"], _DEPTH)
     by_torch = replace(by_torch, **_chosen(task, FusedRow(by_torch), _FUSION))
 
     export_towers(model, folder, digest)
@@ -72,7 +76,7 @@ def run(context: StepContext) -> dict[str, object]:
         buckets=model.config.buckets,
         dimension=model.config.dimension,
         items=len(catalog),
-        constant=by_torch.constant,
+        weight=by_torch.weight,
         depth=_DEPTH,
         bm25=bm25,
         item_ids_digest=item_ids_digest(catalog.item_ids),
@@ -87,10 +91,10 @@ def run(context: StepContext) -> dict[str, object]:
     info.save(folder)
     load_search(folder, catalog.item_ids)
     context.logger.info("parity: greatest difference %.1e", parity["greatest_difference"])
-    return bm25 | {"constant": by_torch.constant, "greatest_difference": parity["greatest_difference"]}
+    return bm25 | {"weight": by_torch.weight, "greatest_difference": parity["greatest_difference"]}
 
 
-def _chosen(task: SearchTask, row: Bm25Row | FusedRow, otherwise: dict[str, float]) -> dict[str, Any]:
+def _chosen(task: SearchTask, row: Bm25Row | FusedRow, otherwise: dict[str, Any]) -> dict[str, Any]:
     """The setting of a row that the validation queries prefer."""
     validation = task.cases(QueryPart.VALIDATION)
     return dict(choose(task, row, validation).setting["tuned"].setting) if len(validation) else otherwise

@@ -109,8 +109,8 @@ class RankedItem:
 
     Attributes:
         item_id: its id.
-        score: what items are ordered by: log P(item | session) by the model, or the sum of reciprocal ranks in the
-            lists of a search.
+        score: what items are ordered by: log P(item | session) by the model, or what a search
+            makes of words and vectors.
         title: its title, where the catalogue has one.
     """
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from modit.core.params import AtLeastZero, Positive, Section, Share
+from modit.data.stems import StemmerName
 
 
 class NextItemParams(Section):
@@ -43,12 +44,14 @@ class SearchParams(Section):
         test_cases: most test queries that every row is judged on, evenly drawn; 0 for all.
         rare_max: a query is in the slice `rare` if one of its words is in at most so many training queries.
         resamples: of the bootstrap over queries.
+        stemmer: of the titles' language, which BM25 is tried with and without (Snowball, as package PyStemmer has it).
     """
 
     validation_cases: AtLeastZero = 0
     test_cases: AtLeastZero = 0
     rare_max: AtLeastZero = 2
     resamples: Positive = 1_000
+    stemmer: StemmerName = "english"
 
 
 class FanOutEvaluationParams(Section):

@@ -1,4 +1,4 @@
-"""Search by text as it is served: the nearest items by two towers and an index, fused with BM25 over words.
+"""Search by text as it is served: the nearest items by two towers and an index, and by BM25 over words.
 
 Shape legend: B texts, W n-grams of the longest, d dimension, N items.
 """
@@ -28,6 +28,8 @@ from modit.inference.word_index import WordIndex
 _TEXTS_AT_ONCE = 256
 # Cosines that differ by less are equal: those of torch and of the exported file do.
 _DECIMALS = 6
+# Stands for the greatest BM25 where no item has any.
+_LEAST = np.float32(1e-6)
 
 
 class TextEncoder(Protocol):
@@ -71,11 +73,12 @@ class OnnxTowers:
 
 @dataclass(frozen=True, eq=False)
 class SearchRetriever:
-    """Answers requests of the task `search` by two lists that are fused by reciprocal ranks.
+    """Answers requests of the task `search` by a weighted sum of two scores.
 
     Candidates are the best items whose titles share a word with the text, by BM25, and the nearest ones by the towers,
-    which the index finds. The first are ranked by BM25, and all by their whole vectors. An item's score is the sum of
-    1 / (constant + rank) over its ranks, from 1. A text without a known word has candidates of the towers alone.
+    which the index finds. An item's score is w cos + (1 - w) b / b_max: the cosine of its vector and the text's, and
+    its BM25 over the greatest of all items (convex combination, Bruch et al., ACM TOIS 2023). A text without a known
+    word, or one spelt alike, has candidates of the towers alone.
 
     Attributes:
         towers: Encode texts.
@@ -83,7 +86,7 @@ class SearchRetriever:
         words: Over the same items.
         vectors: f_i(I), unit float32 [N, d].
         ties: Order of items of equal score, float64 [N].
-        constant: Of the fusion, >= 0.
+        weight: w, in [0, 1].
         depth: Candidates of either kind, at least; more where more are wanted.
     """
 
@@ -92,7 +95,7 @@ class SearchRetriever:
     words: WordIndex
     vectors: np.ndarray
     ties: np.ndarray
-    constant: float
+    weight: float
     depth: int
 
     def __len__(self) -> int:
@@ -121,16 +124,18 @@ class SearchRetriever:
             allowed = np.ones(len(self), bool) if allowed is None else allowed.copy()
             allowed[request.exclude] = False
         count, (by_words,) = max(request.k, self.depth), self.words.scores([request.text])
+        by_words /= max(by_words.max(), _LEAST)
         worded = self._with_words(by_words, count, allowed)
         rows = np.union1d(worded, self._nearest(vector, count, allowed))
-        near = self._best(rows, self._cosines(self.vectors[rows], vector), len(rows))
-        scores = np.zeros(len(rows))
-        for each in (worded, near):
-            scores[np.searchsorted(rows, each)] += self._of_rank(1 + np.arange(len(each)))
+        scores = self._fused(rows, vector, by_words)
         best = self._best(rows, scores, request.k)
-        found = scores[np.searchsorted(rows, best)].astype(np.float32)
-        judged = self._judged(request.judged, vector, by_words) if len(request.judged) else None
-        return SearchResult(vector, best, found, judged=judged)
+        judged = self._fused(request.judged, vector, by_words) if len(request.judged) else None
+        return SearchResult(vector, best, scores[np.searchsorted(rows, best)], judged=judged)
+
+    def _fused(self, rows: np.ndarray, vector: np.ndarray, by_words: np.ndarray) -> np.ndarray:
+        """Scores of some items, float32 [n]."""
+        cosines = np.round(self.vectors[rows] @ vector, _DECIMALS)
+        return np.asarray(self.weight * cosines + (1 - self.weight) * by_words[rows], np.float32)
 
     def _with_words(self, scores: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray:
         """The best items that share a word with the text, int64 [n], n <= count."""
@@ -149,31 +154,12 @@ class SearchRetriever:
                 return found
         return np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
 
-    def _judged(self, judged: np.ndarray, vector: np.ndarray, by_words: np.ndarray) -> np.ndarray:
-        """Fused scores of some items by their ranks among all, float32 [m], as if both lists had every item."""
-        near = self._of_rank(self._ranks(self._cosines(self.vectors, vector), judged))
-        worded = np.where(by_words[judged] > 0, self._of_rank(self._ranks(by_words, judged)), 0)
-        return (near + worded).astype(np.float32)
-
-    def _ranks(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Ranks of some items among all by their scores [N], from 1, int64 [m]."""
-        own = scores[rows, None]
-        before = (scores > own) | ((scores == own) & (self.ties < self.ties[rows, None]))
-        return 1 + before.sum(1)
-
-    def _of_rank(self, ranks: np.ndarray) -> np.ndarray:
-        return 1.0 / (self.constant + ranks)
-
     def _best(self, rows: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
         """The `count` best of some rows by their scores, best first."""
         if count < len(rows):
             kept = scores >= np.partition(scores, len(rows) - count)[len(rows) - count]
             rows, scores = rows[kept], scores[kept]
         return rows[np.lexsort((self.ties[rows], -scores))[:count]]
-
-    @staticmethod
-    def _cosines(vectors: np.ndarray, vector: np.ndarray) -> np.ndarray:
-        return np.round(vectors @ vector, _DECIMALS)
 
 
 def ties_of(item_ids: np.ndarray) -> np.ndarray:
@@ -193,7 +179,8 @@ def load_search(folder: Path, item_ids: np.ndarray, threads: int = 1) -> SearchR
         ArtifactError: A file is missing, damaged, or does not belong to the others, or they are of other items.
     """
     info = SearchInfo.load(folder)
-    index, words = ConsistentIndex.load(folder), WordIndex.load(folder)
+    index = ConsistentIndex.load(folder)
+    words = WordIndex.load(folder, info.bm25["stemmer"], info.bm25["likeness"])
     index.expect_towers(info.towers_digest)
     try:
         vectors = np.load(folder / VECTORS_FILE, mmap_mode="r")
@@ -211,7 +198,7 @@ def load_search(folder: Path, item_ids: np.ndarray, threads: int = 1) -> SearchR
     if item_ids_digest(item_ids) != info.item_ids_digest:
         raise ArtifactError(f"{folder} was exported for other items than those of the catalogue")
     return SearchRetriever(
-        open_towers(folder, info, threads), index, words, vectors, ties_of(item_ids), info.constant, info.depth
+        open_towers(folder, info, threads), index, words, vectors, ties_of(item_ids), info.weight, info.depth
     )
 
 

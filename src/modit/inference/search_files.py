@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from modit import __version__
 from modit.core.errors import ArtifactError
 from modit.data.ngrams import CHARACTERS, WORDS_MAX, Side
+from modit.data.stems import StemmerName
 from modit.data.text_space import SPACE_FILE
 from modit.index.consistent_index import CENTROIDS_FILE, INDEX_FILE, META_FILE
 from modit.inference.exported_files import PARITY_FILE, read_info, write_info
@@ -22,7 +23,7 @@ from modit.inference.word_index import FILES as WORD_FILES
 SEARCH_FILE = "search.json"
 # f_i(I) of all items, float32 [N, d].
 VECTORS_FILE = "item_vectors.npy"
-FORMAT = "modit-search/1"
+FORMAT = "modit-search/2"
 _PREFIX = "modit."
 
 
@@ -45,9 +46,9 @@ class SearchInfo:
         buckets: Numbers that n-grams are hashed to.
         dimension: d.
         items: N, of the catalogue.
-        constant: Of the fusion.
+        weight: Of the cosine in the fused score.
         depth: Candidates by words and by the towers, at least.
-        bm25: `k1` and `b` of the index of words.
+        bm25: `k1`, `b`, `stemmer` and `likeness` of the index of words.
         item_ids_digest: Of the ids of the catalogue's items, in their order.
         towers_digest: sha256 of the model file; the index of vectors says that it is of these towers.
         space: Whether the towers read a text space, too.
@@ -61,9 +62,9 @@ class SearchInfo:
     buckets: int
     dimension: int
     items: int
-    constant: float
+    weight: float
     depth: int
-    bm25: Mapping[str, float]
+    bm25: Mapping[str, Any]
     item_ids_digest: str
     towers_digest: str
     space: bool = False
@@ -86,22 +87,35 @@ class SearchInfo:
                 are read otherwise by this version of modit.
         """
         path = folder / SEARCH_FILE
-        content = {"space": False} | read_info(path, FORMAT, [FILES, ALL_FILES])  # older exports do not say it
-        if content["space"] is not (SPACE_FILE in content["files"]):
-            raise ArtifactError(f"{path}: field space is {content['space']!r}, and files say otherwise")
+        content = read_info(path, FORMAT, [FILES, ALL_FILES])
         if missing := [each.name for each in fields(cls) if each.name not in content]:
             raise ArtifactError(f"{path}: field {missing[0]} is missing; export the towers again")
+        if content["space"] is not (SPACE_FILE in content["files"]):
+            raise ArtifactError(f"{path}: field space is {content['space']!r}, and files say otherwise")
         for name in ("buckets", "dimension", "items", "depth"):
             if not isinstance(content[name], int) or content[name] < 1:
                 raise ArtifactError(f"{path}: field {name} is {content[name]!r}; allowed: a whole number of at least 1")
-        if not isinstance(content["constant"], float | int) or content["constant"] < 0:
-            raise ArtifactError(f"{path}: field constant is {content['constant']!r}; allowed: a number of at least 0")
+        if not isinstance(content["weight"], float | int) or not 0 <= content["weight"] <= 1:
+            raise ArtifactError(f"{path}: field weight is {content['weight']!r}; allowed: a number from 0 to 1")
+        if problem := _problem_of_words(content["bm25"]):
+            raise ArtifactError(f"{path}: field bm25 is {content['bm25']!r}; allowed: {problem}")
         for name, ours in (("words_max", WORDS_MAX), ("characters", list(CHARACTERS))):
             if content[name] != ours:
                 raise ArtifactError(
                     f"{path}: field {name} is {content[name]!r}; this version of modit reads texts with {ours!r}"
                 )
         return cls(**{each.name: content[each.name] for each in fields(cls)})
+
+
+def _problem_of_words(bm25: object) -> str:
+    """What the field `bm25` must say; empty where it says so."""
+    if not isinstance(bm25, dict) or set(bm25) != {"k1", "b", "stemmer", "likeness"}:
+        return "k1, b, stemmer and likeness"
+    if bm25["stemmer"] not in get_args(StemmerName):
+        return f"a stemmer of {', '.join(get_args(StemmerName))}"
+    if not isinstance(bm25["likeness"], float | int) or not 0 < bm25["likeness"] <= 1:
+        return "a likeness above 0, at most 1"
+    return ""
 
 
 def tower_values(dimension: int, space: bool) -> tuple[tuple[GraphValue, ...], tuple[GraphValue, ...]]:

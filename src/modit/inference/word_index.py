@@ -1,9 +1,10 @@
-"""BM25 over the words of titles: sparse columns of scores that are summed for the words of a text (package bm25s)."""
+"""BM25 over the words of titles: sparse columns of scores (package bm25s) that are summed for the words of a text."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ import numpy as np
 
 from modit.core.errors import ArtifactError
 from modit.data.ngrams import words_of
+from modit.data.stems import NO_STEMMER, StemmerName, stems
+from modit.inference.spelling import Spelling
 
 if TYPE_CHECKING:
     import bm25s
@@ -27,53 +30,95 @@ FILES = {
 
 
 class WordIndex:
-    """BM25 in the variant of Lucene."""
+    """BM25 in the variant of Lucene, over the stems of words, with words that are spelt alike.
 
-    def __init__(self, model: bm25s.BM25) -> None:
-        self._model, self.items = model, int(model.scores["num_docs"])
+    A word of a text counts for an item as much as the best of the item's words that are like it: their likeness times
+    their own BM25. With a likeness of 1, that is BM25.
+
+    Attributes:
+        items: N.
+        stemmer: Of Snowball (package PyStemmer), or `NO_STEMMER`.
+        likeness: Least that a word of an item needs to count for one of a text, in (0, 1]; 1 for the word alone.
+    """
+
+    def __init__(self, model: bm25s.BM25, stemmer: StemmerName = NO_STEMMER, likeness: float = 1.0) -> None:
+        self._model, self.stemmer, self.likeness = model, stemmer, likeness
+        self.items = int(model.scores["num_docs"])
 
     @classmethod
-    def build(cls, titles: Sequence[str], k1: float, b: float) -> WordIndex:
+    def build(
+        cls, titles: Sequence[str], k1: float, b: float, stemmer: StemmerName = NO_STEMMER, likeness: float = 1.0
+    ) -> WordIndex:
         """Indexes titles.
 
         Args:
             titles: Of all items, each with a letter or digit.
             k1: Saturation of a word's count.
             b: How much the length of a title counts, in [0, 1].
+            stemmer: As the attribute.
+            likeness: As the attribute.
         """
-        texts = [words_of(title) for title in titles]
+        texts = [stems(words_of(title), stemmer) for title in titles]
         # in the order of the words: that of a set differs from process to process
         number = {word: place for place, word in enumerate(sorted({word for words in texts for word in words}))}
         model = _package().BM25(method="lucene", k1=k1, b=b)
         ids = [[number[word] for word in words] for words in texts]
         model.index((ids, number), create_empty_token=False, show_progress=False)
-        return cls(model)
+        return cls(model, stemmer, likeness)
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
         """The score of every item for each text, float32 [b, N]; 0 where they share no word."""
-        found = np.zeros((len(texts), self.items), np.float32)
-        for row, text in enumerate(texts):
-            if known := [word for word in words_of(text) if self.knows(word)]:
-                found[row] = self._model.get_scores(known)
+        found, best = np.zeros((len(texts), self.items), np.float32), np.zeros(self.items, np.float32)
+        for row, text in zip(found, texts, strict=True):
+            for word in stems(words_of(text), self.stemmer):
+                lists = [np.empty(0, np.int64)]
+                for number, share in zip(*self._alike(word), strict=True):
+                    rows, scores = self._list(number)
+                    best[rows] = np.maximum(best[rows], np.float32(share) * scores)
+                    lists.append(rows)
+                touched = np.concatenate(lists)
+                row[touched] += best[touched]
+                best[touched] = 0
         return found
 
     def knows(self, word: str) -> bool:
-        """Whether a title has the word."""
-        return word in self._model.vocab_dict
+        """Whether a title has the word, in any form that the stemmer takes for it."""
+        return stems([word], self.stemmer)[0] in self._model.vocab_dict
+
+    def _alike(self, word: str) -> tuple[np.ndarray, np.ndarray]:
+        if self.likeness < 1:
+            return self._spelling.alike(word, self.likeness)
+        known = [self._model.vocab_dict[word]] if word in self._model.vocab_dict else []
+        return np.array(known, np.int64), np.ones(len(known))
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling(list(self._model.vocab_dict))
+
+    def _list(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The items that have a word, and its BM25 in each."""
+        table = self._model.scores
+        part = slice(table["indptr"][number], table["indptr"][number + 1])
+        return table["indices"][part], table["data"][part]
 
     def save(self, folder: Path) -> None:
         """Writes `FILES` into an existing folder; equal titles give equal bytes."""
         self._model.save(folder, show_progress=False, **FILES)
 
     @classmethod
-    def load(cls, folder: Path) -> WordIndex:
+    def load(cls, folder: Path, stemmer: StemmerName, likeness: float) -> WordIndex:
         """Reads what `save` wrote; the arrays stay on disk.
+
+        Args:
+            folder: With the files.
+            stemmer: That it was built with.
+            likeness: As the attribute.
 
         Raises:
             ArtifactError: A file is missing or damaged.
         """
         try:
-            return cls(_package().BM25.load(folder, mmap=True, show_progress=False, **FILES))
+            return cls(_package().BM25.load(folder, mmap=True, show_progress=False, **FILES), stemmer, likeness)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"{folder} holds no index of words: {error}") from error
 

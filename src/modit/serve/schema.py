@@ -210,8 +210,8 @@ class FoundItem(BaseModel):
 
     item_id: str = Field(description="Id of the item.")
     score: float = Field(
-        description="What the items are ordered by: the sum of 1 / (constant + rank) over its ranks by words "
-        "and by the towers. Scores of other requests cannot be compared with it."
+        description="What the items are ordered by: the weighted sum of its BM25, over the best of all items, and of "
+        "its cosine by the towers. Scores of other requests cannot be compared with it."
     )
     title: str | None = Field(None, description="Its title, where the catalogue has one.")
 

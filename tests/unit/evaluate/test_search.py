@@ -1,4 +1,4 @@
-"""The task `search`: judged lists, cases, ties, BM25 and the fusion of ranks."""
+"""The task `search`: judged lists, cases, ties, BM25 and the fusion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.splits import TEST, TRAIN, VALIDATION
 from modit.evaluate.params import SearchParams
-from modit.evaluate.search.rows import FUSION_GRID, FusedRow, ScoredTexts
+from modit.evaluate.search.rows import FUSION_GRID, Bm25Row, FusedRow, ScoredTexts, bm25_grid
 from modit.evaluate.search.task import SearchTask, ndcg
 from modit.inference.texts import TextQuery
 from modit.inference.word_index import WordIndex
@@ -57,13 +57,23 @@ def test_bm25_prefers_rare_words_and_short_titles_and_knows_texts_of_no_known_wo
     assert (scores[2] == 0).all() and scores.shape == (3, 5)
 
 
+def test_bm25_is_tried_with_and_without_the_stemmer_and_finds_other_forms_of_a_word_with_it():
+    request = TextQuery("painting brushes", 2, np.array([0, 1, 2, 3, 4]))
+    found = {}
+    for setting in bm25_grid("english"):
+        (answer,) = Bm25Row(TITLES, TIES, [setting]).build(setting).retrieve([request])
+        found.setdefault(setting["stemmer"], []).append(sorted(np.flatnonzero(answer.judged).tolist()))
+    assert found == {"english": [[0, 1, 2, 4]] * 4, "none": [[]] * 4}
+    assert [setting["stemmer"] for setting in bm25_grid("none")] == ["none"] * 4
+
+
 def test_of_equal_scores_the_hash_of_the_id_decides_and_judged_items_have_their_scores():
     (found,) = ScoredTexts(Fixed(1, 1, 2, 1, 1), TIES).retrieve([TextQuery("paint", 3, np.array([0, 2]))])
     assert found.rows.tolist() == [2, 4, 3]
     assert found.judged.tolist() == [1.0, 2.0]
 
 
-def test_the_fused_row_answers_at_each_constant_as_it_is_built():
+def test_the_fused_row_answers_at_each_weight_as_it_is_built():
     row = FusedRow(retriever_of(TITLES, np.arange(5).astype(str), 0))
     request = TextQuery("red paint", 5, np.array([0, 4]))
     for setting, (answer,) in zip(FUSION_GRID, row.answers([request]), strict=True):

@@ -17,7 +17,7 @@ from modit.index.consistent_index import ConsistentIndex
 from modit.inference.search import load_search
 from modit.inference.texts import TextQuery
 from modit.inference.word_index import WordIndex
-from tests.unit.serve.text_bundles import COLOURS, DIGEST, THINGS, export, retriever_of
+from tests.unit.serve.text_bundles import BM25, COLOURS, DIGEST, THINGS, export, retriever_of
 
 TITLES = [f"{colour} {thing} {number} in." for number in range(4) for colour in COLOURS for thing in THINGS]
 IDS = np.array([f"item-{number}" for number in range(len(TITLES))])
@@ -70,16 +70,17 @@ def test_one_export_gives_the_same_bytes(folder, tmp_path, space):
     }
 
 
-@pytest.mark.parametrize("text", ["red paint", "paint paint green", "zzz unknown", "lamp"])
-def test_a_list_is_the_sum_of_reciprocal_ranks_by_words_and_by_all_vectors_where_all_lists_are_visited(retriever, text):
+@pytest.mark.parametrize("text", ["red paint", "paint paint green", "zzz unknown", "lampe"])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_a_list_is_the_weighted_sum_of_words_and_vectors_where_all_lists_are_visited(retriever, text, weight):
     index = ConsistentIndex(
         retriever.index._content, retriever.index.centroids, replace(retriever.index.facts, probes=10)
     )
-    full = replace(retriever, index=index, depth=len(IDS))
+    full = replace(retriever, index=index, depth=len(IDS), weight=weight)
     cosines = np.round(full.vectors @ full.towers.encode([text], "query")[0], 6)
     (words,) = full.words.scores([text])
-    scores = 1 / (61 + np.lexsort((full.ties, -cosines)).argsort())
-    scores += np.where(words > 0, 1 / (61 + np.lexsort((full.ties, -words)).argsort()), 0)
+    assert words.any() == (text != "zzz unknown")
+    scores = (weight * cosines + (1 - weight) * words / max(words.max(), 1e-6)).astype(np.float32)
     expected = np.lexsort((full.ties, -scores))[:10]
     found = ask(full, text, judged=np.array([3, 7]))
     assert found.rows.tolist() == expected.tolist()
@@ -103,12 +104,17 @@ def test_filters_and_exclusions_hold_and_a_list_is_never_short(retriever, allowe
     assert (np.diff(found.scores) <= 0).all()
 
 
-def test_a_text_without_a_known_word_is_answered_by_the_towers_alone(retriever):
-    found = ask(retriever, "zzzpaint", k=5)
-    near = np.round(retriever.vectors @ retriever.towers.encode(["zzzpaint"], "query")[0], 6)
-    assert not retriever.words.knows("zzzpaint") and (retriever.words.scores(["zzzpaint"]) == 0).all()
-    np.testing.assert_allclose(found.scores, 1 / (61 + np.arange(5)), rtol=1e-5)
+def test_a_text_without_a_known_word_or_one_spelt_alike_is_answered_by_the_towers_alone(retriever):
+    found = ask(retriever, "zzz", k=5)
+    near = np.round(retriever.vectors @ retriever.towers.encode(["zzz"], "query")[0], 6)
+    assert not retriever.words.knows("zzz") and (retriever.words.scores(["zzz"]) == 0).all()
+    np.testing.assert_allclose(found.scores, retriever.weight * near[found.rows], rtol=1e-5)
     assert near[found.rows[0]] >= np.quantile(near, 0.9)
+
+
+def test_a_misspelt_word_finds_the_items_of_the_word(retriever):
+    assert not retriever.words.knows("hamer")
+    assert all("hammer" in TITLES[row] for row in ask(retriever, "hamer").rows)
 
 
 def test_texts_of_a_batch_get_what_each_gets_alone(retriever):
@@ -157,9 +163,12 @@ def test_an_index_of_other_towers_is_refused_and_says_what_to_do(copy):
     ("name", "field", "value", "message"),
     [
         ("search.json", "items", 0, "field items is 0; allowed: a whole number of at least 1"),
-        ("search.json", "constant", -1, "field constant is -1; allowed: a number of at least 0"),
+        ("search.json", "weight", -1, "field weight is -1; allowed: a number from 0 to 1"),
+        ("search.json", "bm25", {"k1": 1.2, "b": 0.75}, "field bm25 is .*; allowed: k1, b, stemmer and likeness"),
+        ("search.json", "bm25", BM25 | {"stemmer": "klingon"}, "allowed: a stemmer of none, arabic, .*english"),
+        ("search.json", "bm25", BM25 | {"likeness": 0}, "allowed: a likeness above 0, at most 1"),
         ("search.json", "words_max", 32, "field words_max is 32; this version of modit reads texts with 64"),
-        ("search.json", "format", "modit-search/0", "field format is 'modit-search/0'"),
+        ("search.json", "format", "modit-search/1", "field format is 'modit-search/1'"),
         ("search.json", "dimension", 8, "item_vectors.npy has shape"),
         ("search.json", "towers_digest", "e" * 64, "the consistent index was built with towers cc"),
         ("search.json", "item_ids_digest", "e" * 64, "was exported for other items"),
@@ -179,17 +188,6 @@ def test_a_document_that_denies_its_text_space_is_refused(copy, space):
         load_search(copy, IDS)
 
 
-def test_a_document_of_before_there_were_text_spaces_is_read(copy, space):
-    document = json.loads((copy / "search.json").read_text())
-    del document["space"]
-    (copy / "search.json").write_text(json.dumps(document))
-    if space:
-        with pytest.raises(ArtifactError, match="field space is False, and files say otherwise"):
-            load_search(copy, IDS)
-    else:
-        assert len(load_search(copy, IDS)) == len(IDS)
-
-
 @pytest.mark.parametrize("name", ["query.onnx", "item_vectors.npy", "words.json", "index.faiss", "word_scores.npy"])
 def test_a_missing_or_damaged_file_is_refused_by_name(copy, name):
     (copy / name).write_bytes(b"?")
@@ -203,11 +201,11 @@ def test_a_missing_or_damaged_file_is_refused_by_name(copy, name):
 def test_an_index_of_words_has_the_same_bytes_in_any_order_of_sets_and_reads_back(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
-        WordIndex.build(TITLES, 1.2, 0.75).save(tmp_path / name)
+        WordIndex.build(TITLES, **BM25).save(tmp_path / name)
     vocabulary = json.loads((tmp_path / "a" / "words.json").read_text())
     assert list(vocabulary) == sorted(vocabulary)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-    texts = ["red paint", "zzz", "paint paint"]
-    again, built = WordIndex.load(tmp_path / "a"), WordIndex.build(TITLES, 1.2, 0.75)
+    texts = ["red paint", "zzz", "paints paint", "hamer"]
+    again, built = WordIndex.load(tmp_path / "a", BM25["stemmer"], BM25["likeness"]), WordIndex.build(TITLES, **BM25)
     np.testing.assert_array_equal(again.scores(texts), built.scores(texts))

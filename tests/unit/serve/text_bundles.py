@@ -33,8 +33,8 @@ COLOURS = ("red", "green", "blue", "black", "white", "brown")
 THINGS = ("paint", "brush", "hammer", "ladder", "faucet", "drill", "tile", "lamp", "door", "pipe")
 SIZES = ("small", "large", "1/2 in.", "3/4 in.", "5 gal.")
 DIGEST = "c" * 64
-BM25 = {"k1": 1.2, "b": 0.75}
-DEPTH = 20
+BM25 = {"k1": 1.2, "b": 0.75, "stemmer": "english", "likeness": 0.25}
+DEPTH, WEIGHT = 20, 0.5
 
 
 class TextBundle(SessionBundle):
@@ -93,7 +93,7 @@ def retriever_of(titles: list[str], item_ids: np.ndarray, seed: int, space: bool
     vectors = model.encode(titles, "item")
     params = ConsistentIndexParams(lists=min(10, len(titles)), pieces=8, probes=4, iterations=3)
     index = ConsistentIndex.build(model.encode(titles, "query"), vectors, params, 0, DIGEST)
-    return SearchRetriever(model, index, WordIndex.build(titles, **BM25), vectors, ties_of(item_ids), 60.0, DEPTH)
+    return SearchRetriever(model, index, WordIndex.build(titles, **BM25), vectors, ties_of(item_ids), WEIGHT, DEPTH)
 
 
 def export(folder: Path, titles: list[str], item_ids: np.ndarray, seed: int, space: bool = True) -> SearchRetriever:
@@ -115,7 +115,7 @@ def export(folder: Path, titles: list[str], item_ids: np.ndarray, seed: int, spa
         buckets=512,
         dimension=16,
         items=len(titles),
-        constant=60.0,
+        weight=WEIGHT,
         depth=DEPTH,
         bm25=BM25,
         item_ids_digest=item_ids_digest(item_ids),

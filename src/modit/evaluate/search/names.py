@@ -4,6 +4,8 @@ from __future__ import annotations
 
 SPACE = "Text space"
 BM25 = "BM25"
+# The served one: words that are spelt alike count, too.
+ALIKE = f"{BM25}, words spelt alike"
 TOWERS, SIAMESE, SYMMALIGNER = "Towers", "Siamese tower", "Towers + SymmAligner"
 INDEXED = f"{SYMMALIGNER}, consistent index"
 FUSED = f"{BM25} + {SYMMALIGNER}"

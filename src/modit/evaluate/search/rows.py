@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from modit.data.stems import NO_STEMMER, StemmerName
 from modit.data.text_space import TextSpace
 from modit.evaluate.search.names import BM25, FUSED
 from modit.evaluate.task import Kind, Setting
@@ -20,10 +21,14 @@ from modit.towers.encoder import TextTowers
 
 _NO_QUERY = np.empty(0, np.float32)
 _TEXTS_AT_ONCE = 64
-# Of BM25: saturation of a word's count, and how much the length of a title counts.
-BM25_GRID = [{"k1": k1, "b": b} for k1 in (0.6, 1.2) for b in (0.3, 0.75)]
-# Of reciprocal rank fusion (Cormack et al., SIGIR 2009: 60).
-FUSION_GRID = [{"constant": constant} for constant in (1.0, 5.0, 20.0, 60.0)]
+# Of the cosine. Judged items alone cannot tell what a greater one loses among those that nobody judged.
+FUSION_GRID = [{"weight": weight} for weight in (0.3, 0.5, 0.7)]
+
+
+def bm25_grid(stemmer: StemmerName) -> list[Setting]:
+    """Settings of BM25: saturation of a word's count, how much a title's length counts, and a stemmer or none."""
+    each = dict.fromkeys((stemmer, NO_STEMMER))
+    return [{"k1": k1, "b": b, "stemmer": name} for name in each for k1 in (0.6, 1.2) for b in (0.3, 0.75)]
 
 
 class TextScorer(Protocol):
@@ -122,18 +127,19 @@ class IndexedTowers:
 
 @dataclass(frozen=True, eq=False)
 class Bm25Row:
-    """BM25, with its two numbers chosen on validation.
+    """BM25, with its two numbers and its stemmer chosen on validation.
 
     Attributes:
         titles: Of all items.
         ties: As in `ScoredTexts`.
+        grid: Of settings.
     """
 
     titles: Sequence[str]
     ties: np.ndarray
+    grid: Sequence[Setting]
     name = BM25
     kind: Kind = "classical"
-    grid = BM25_GRID
 
     def build(self, setting: Setting) -> ScoredTexts:
         """The retriever at a setting."""
@@ -147,10 +153,10 @@ class Bm25Row:
 
 @dataclass(frozen=True, eq=False)
 class FusedRow:
-    """The lists of BM25 and of the towers fused as they are served, with the constant chosen on validation.
+    """BM25 and the towers fused as they are served, with the weight chosen on validation.
 
     Attributes:
-        retriever: At any constant.
+        retriever: At any weight.
     """
 
     retriever: SearchRetriever

@@ -138,16 +138,17 @@ def _session_card(facts: Json) -> tuple[str, str, Sequence[str]]:
 
 def _text_card(facts: Json) -> tuple[str, str, Sequence[str]]:
     return (
-        "A retriever by text. Two lists are fused by reciprocal ranks: items whose titles share words with the text, "
-        f"by BM25 (k1 {facts['bm25']['k1']:g}, b {facts['bm25']['b']:g}), and the nearest items by two text towers of "
-        "hashed n-grams and known words with SymmAligner, found by a consistent index. It has at least "
-        f"{facts['depth']} candidates of either kind; the constant is {facts['constant']:g}.",
+        "A retriever by text. Items are scored by BM25 of their titles' words (k1 "
+        f"{facts['bm25']['k1']:g}, b {facts['bm25']['b']:g}, stemmer {facts['bm25']['stemmer']}), where words spelt "
+        "alike count, too, and by two text towers of hashed n-grams and known words with SymmAligner, whose nearest "
+        f"items a consistent index finds. It has at least {facts['depth']} candidates of either kind; the cosine has "
+        f"weight {facts['weight']:g}.",
         "NDCG@10 of the items that raters judged for a test query, and the share of its relevant items among the first "
         "100 of all items (Recall@100). Intervals are 95 % intervals of a bootstrap over queries, of NDCG@10.",
         (
             "Titles are all that it reads of an item. A text of another language finds items by chance.",
             "An item that nobody judged counts as not relevant, so Recall@100 is a lower bound.",
-            f"Only the first {facts['words_max']} words of a text are read; words are not stemmed.",
+            f"Only the first {facts['words_max']} words of a text are read.",
             "The figures are of the queries of this catalogue; they say nothing about another catalogue.",
         ),
     )

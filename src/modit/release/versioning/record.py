@@ -30,6 +30,7 @@ _LIBRARIES = (
     "scikit-learn",
     "faiss-cpu",
     "bm25s",
+    "pystemmer",
     "pandas",
     "pyarrow",
     "onnx",
