@@ -7,8 +7,8 @@ from itertools import chain
 
 import numpy as np
 
-from modit.data.ngrams import CHARACTERS
-
+# Of character n-grams: one wrong letter spoils at most three of the longer ones.
+_LENGTHS = (2, 3)
 # Words alike of one word: more cost time and find nothing.
 _MOST = 30
 
@@ -16,8 +16,8 @@ _MOST = 30
 class Spelling:
     """Finds the words of a vocabulary that share character n-grams with a given one.
 
-    The likeness of two words is the Jaccard index of their sets of n-grams, |A and B| / |A or B|, of the lengths
-    `CHARACTERS` with a mark at either end of the word. It asks nothing of the language.
+    The likeness of two words is the Jaccard index of their sets of n-grams, |A and B| / |A or B|, with a mark at either
+    end of a word. It asks nothing of the language.
     """
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
@@ -53,4 +53,4 @@ class Spelling:
 
 def _ngrams(word: str) -> set[str]:
     around = f"<{word}>"
-    return {around[start : start + n] for n in CHARACTERS for start in range(len(around) - n + 1)}
+    return {around[start : start + n] for n in _LENGTHS for start in range(len(around) - n + 1)}

@@ -33,7 +33,8 @@ class WordIndex:
     """BM25 in the variant of Lucene, over the stems of words, with words that are spelt alike.
 
     A word of a text counts for an item as much as the best of the item's words that are like it: their likeness times
-    their own BM25. With a likeness of 1, that is BM25.
+    their own BM25. Likeness to a word that no title has is relative to the greatest, so that a misspelt word counts as
+    the word that was meant. With a least likeness of 1, this is BM25.
 
     Attributes:
         items: N.
@@ -86,10 +87,12 @@ class WordIndex:
         return stems([word], self.stemmer)[0] in self._model.vocab_dict
 
     def _alike(self, word: str) -> tuple[np.ndarray, np.ndarray]:
-        if self.likeness < 1:
-            return self._spelling.alike(word, self.likeness)
-        known = [self._model.vocab_dict[word]] if word in self._model.vocab_dict else []
-        return np.array(known, np.int64), np.ones(len(known))
+        """Places of the words that count for a word of a text, and how much each does."""
+        known = self._model.vocab_dict.get(word)
+        if self.likeness == 1:
+            return (np.empty(0, np.int64), np.empty(0)) if known is None else (np.array([known]), np.ones(1))
+        places, likeness = self._spelling.alike(word, self.likeness)
+        return places, likeness if known is not None else likeness / likeness.max(initial=self.likeness)
 
     @cached_property
     def _spelling(self) -> Spelling:

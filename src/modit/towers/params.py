@@ -23,8 +23,6 @@ class TowersParams(LoopParams):
             `stage_consistent_index.pieces`.
         general_share: of vectors of a general language (WordLlama's, extra `text`) in the frozen text space below the
             towers, beside those of titles; 0: no space, the towers read n-grams alone.
-        hidden_share: of the training queries whose known words are hidden from the space, so that n-grams alone learn
-            to answer misspelt words.
         dropout: on what the towers read.
         loss: infonce (softmax over the items of the batch) or triplet (the paper's hinge, against the hardest of them).
         margin: delta of the triplet loss.
@@ -44,7 +42,6 @@ class TowersParams(LoopParams):
     hidden: Positive = 256
     dimension: Positive = 256
     general_share: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    hidden_share: Share = 0.2
     dropout: Share = 0.3
     loss: Literal["infonce", "triplet"] = "infonce"
     margin: Annotated[float, Field(gt=0, le=2)] = 0.2

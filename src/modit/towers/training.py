@@ -123,8 +123,7 @@ class QueryItemPairs:
     def batch(self, generator: torch.Generator, size: int) -> Batch:
         """Bags of `size` queries, of their positives and of a hard negative each, and which items these are.
 
-        A query that has no item below `irrelevant_max` has a drawn item as its negative. Of `hidden_share` of the
-        queries the space knows nothing.
+        A query that has no item below `irrelevant_max` has a drawn item as its negative.
         """
         drawn = torch.rand((size, 4), generator=generator).numpy()
         of_titles = drawn[:, 0] < self.params.title_share
@@ -139,8 +138,6 @@ class QueryItemPairs:
         (ngrams, known), (made_ngrams, made_known) = _rows(self.queries, chosen[:, 0]), self._read(made)
         for row, bag, vector in zip(np.flatnonzero(of_titles), made_ngrams, made_known, strict=True):
             ngrams[row], known[row] = bag, vector
-        if self.space is not None:
-            known[torch.rand(size, generator=generator).numpy() < self.params.hidden_share] = 0
         parts = {
             "queries": (ngrams, known),
             "positives": _rows(self.items, items),

@@ -82,15 +82,6 @@ def test_over_a_space_towers_begin_as_the_space_and_learn_from_there(judged, tit
     assert not np.allclose(model.encode(texts, "query"), model.encode(texts, "item"), atol=1e-3)
 
 
-def test_known_words_of_a_share_of_the_queries_are_hidden_and_those_of_items_never(judged, titles):
-    space = TextSpace.fit(titles, 16)
-    for share in (0.0, 0.5, 0.9):
-        stage = QueryItemPairs("towers", judged, titles, params(hidden_share=share), space)
-        batch = stage.batch(step_generator(0, "towers", 0), 400)
-        assert float((batch["queries_known"] == 0).all(1).float().mean()) == pytest.approx(share, abs=0.1)
-        assert (batch["positives_known"] != 0).any(1).all() and (batch["negatives_known"] != 0).any(1).all()
-
-
 def unit_or_zero(space, texts):
     found = np.zeros((len(texts), 16), np.float32)
     found[:, : space.dimension] = space.encode_words([words_of(text) for text in texts])
