@@ -34,7 +34,7 @@ _DEPTH = 500
 _ANSWERS, _TEXTS, _K = 32, 128, 10
 # Where no validation query has an item to prefer.
 _BM25, _FUSION = {"k1": 1.2, "b": 0.75}, {"weight": 0.5}
-# Least of a word that counts for another: "drill" for "drills" has .60, "wheelbarrow" for "weelbarow" .56.
+# Least of a word that counts for one that no title has: "wheelbarrow" has .56 of "weelbarow", "brown" .24 of "unknown".
 _LIKENESS = 0.25
 
 

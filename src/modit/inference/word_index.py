@@ -32,14 +32,14 @@ FILES = {
 class WordIndex:
     """BM25 in the variant of Lucene, over the stems of words, with words that are spelt alike.
 
-    A word of a text counts for an item as much as the best of the item's words that are like it: their likeness times
-    their own BM25. Likeness to a word that no title has is relative to the greatest, so that a misspelt word counts as
-    the word that was meant. With a least likeness of 1, this is BM25.
+    A word that no title has counts for an item as much as the best of the item's words that are like it: their
+    likeness, relative to that of the most alike in all titles, times their own BM25. So a misspelt word counts as the
+    word that was meant.
 
     Attributes:
         items: N.
         stemmer: Of Snowball (package PyStemmer), or `NO_STEMMER`.
-        likeness: Least that a word of an item needs to count for one of a text, in (0, 1]; 1 for the word alone.
+        likeness: Least that a word of an item needs to count for one that no title has, in (0, 1]; 1 for none.
     """
 
     def __init__(self, model: bm25s.BM25, stemmer: StemmerName = NO_STEMMER, likeness: float = 1.0) -> None:
@@ -89,10 +89,12 @@ class WordIndex:
     def _alike(self, word: str) -> tuple[np.ndarray, np.ndarray]:
         """Places of the words that count for a word of a text, and how much each does."""
         known = self._model.vocab_dict.get(word)
+        if known is not None:
+            return np.array([known]), np.ones(1)
         if self.likeness == 1:
-            return (np.empty(0, np.int64), np.empty(0)) if known is None else (np.array([known]), np.ones(1))
+            return np.empty(0, np.int64), np.empty(0)
         places, likeness = self._spelling.alike(word, self.likeness)
-        return places, likeness if known is not None else likeness / likeness.max(initial=self.likeness)
+        return places, likeness / likeness.max(initial=self.likeness)
 
     @cached_property
     def _spelling(self) -> Spelling:
