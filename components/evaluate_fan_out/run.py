@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries
 from modit.data.text_space import TextSpace
+from modit.evaluate.bm25 import bm25_grid
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
 from modit.evaluate.fan_out.names import (
     BEST_OF,
@@ -20,6 +22,7 @@ from modit.evaluate.fan_out.names import (
     POLICY,
     REGRESSION,
     SERVED,
+    SPACE,
     UNTRAINED,
     WITH_INTENT,
 )
@@ -29,6 +32,7 @@ from modit.evaluate.fan_out.rows import (
     PolicySets,
     RegressedSets,
     TunedSets,
+    listed_by_words,
     reordered_rows,
     sampled_sets,
 )
@@ -44,6 +48,7 @@ from modit.inference.texts import TextQuery
 from modit.release.bundle.judged_once import exported_digests
 from modit.release.gate.champion import Champion, load_champion_judged_once
 from modit.release.kinds import OF_INTENTS
+from modit.towers.training import titles_of
 
 if TYPE_CHECKING:
     from modit.core.context import StepContext
@@ -53,9 +58,9 @@ def run(context: StepContext) -> dict[str, object]:
     """Reads `catalog`, `text_space`, both policies, `set_diffusion`, `exported_fan_out` and `fan_out_champion`.
 
     The row that is compared with all others is the diffusion with the intent's own list, as the exported files answer.
-    Writes `fan_out_evaluation`: evaluation.json, per_case.npz and report.html. Guidance, the weights of MMR and DPP,
-    and the intent's share of a mixed pool are chosen on validation intents; those of the exported row were at the
-    export.
+    Writes `fan_out_evaluation`: evaluation.json, per_case.npz and report.html. Settings of BM25, guidance, the weights
+    of MMR and DPP, and the intent's share of a mixed pool are chosen on validation intents; those of the exported row,
+    whose words and weight the one list has, too, were at the export.
     """
     catalog, judged = Catalog.load(context.input("catalog")), JudgedQueries.load(context.input("catalog"))
     params, sampler = context.params.evaluate_fan_out, context.params.train_set_diffusion
@@ -69,28 +74,34 @@ def run(context: StepContext) -> dict[str, object]:
     def answering(generator: SetGenerator, intent: float = 0.0, runs: int = params.runs) -> FanOutRetriever:
         return FanOutRetriever(generator, space, queries, runs, intent)
 
+    served = load_fan_out(exported, catalog.item_ids, runs=params.runs)
+    by_space = answering(OneQuery(space), runs=1)
+    one_list = replace(by_space, words=served.words, weight=served.weight)
+
     written = PolicySets(policy, space, words, params.temperature)
     before = PolicySets(untrained, space, words, params.temperature)
     best = PolicySets(untrained, space, words, params.temperature, params.best_of, reward)
     models = [
-        Row(NO_FAN_OUT, "classical", answering(OneQuery(space), runs=1)),
+        Row(NO_FAN_OUT, "classical", one_list),
+        Row(SPACE, "classical", by_space),
         Row(UNTRAINED, "model", answering(before)),
         Row(BEST_OF.format(count=params.best_of), "model", answering(best)),
         Row(POLICY, "model", answering(written)),
         Row(REGRESSION, "model", answering(RegressedSets(load_regressor(diffusion / "regression"), space, words))),
-        Row(SERVED, "model", load_fan_out(exported, catalog.item_ids, runs=params.runs)),
+        Row(SERVED, "model", served),
     ]
     tuned = [TunedSets(WITH_INTENT.format(row=POLICY), "model", MIXED_GRID, lambda s: answering(written, s["intent"]))]
     for name, folder in ((DIFFUSION, "aligned"), (DIFFUSION_UNTRAINED, "untrained")):
         model = load_denoiser(diffusion / folder)
-        tuned.append(sampled_sets(name, space, model, sampler, words, params.runs, mix=False))
+        tuned.append(sampled_sets(name, by_space, model, sampler, words, params.runs, mix=False))
     champion = Champion.load(context.input("fan_out_champion"))
     baseline = load_champion_judged_once(FAN_OUT, champion, context.input("fan_out_champion"))
     pool = rewards.pool(len(catalog), queries)
     records = {"queries": queries, "sampler": {"solver": sampler.solver, "steps": sampler.sampler_steps}}
     task = FanOutTask(judged, reading.relevant_min, pool, space.items, params, records)
     settings = EvaluationSettings(derived_seed(context.seed, "evaluate_fan_out"), params.resamples)
-    rows: list[TunableRow[TextQuery]] = [*reordered_rows(space, queries, params.list_depth), *tuned]
+    by_words = listed_by_words(space, queries, titles_of(catalog), bm25_grid(params.stemmer))
+    rows: list[TunableRow[TextQuery]] = [by_words, *reordered_rows(one_list, params.list_depth), *tuned]
     evaluation = evaluate_task(task, rows, models, settings, baseline)
     # What was judged, for the gate: the candidate by its files, the champion by its version.
     judged_files = exported_digests(OF_INTENTS, exported) | {"champion": champion.facts}

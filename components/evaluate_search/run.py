@@ -8,10 +8,11 @@ from modit.core.names import SEARCH
 from modit.core.seeds import derived_seed
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
+from modit.evaluate.bm25 import bm25_grid
 from modit.evaluate.evaluation import EvaluationSettings, evaluate_task, headline
 from modit.evaluate.report.task_page import save_page
 from modit.evaluate.search.names import ALIKE, FOLDERS, FUSED, INDEXED, SPACE, SYMMALIGNER
-from modit.evaluate.search.rows import Bm25Row, IndexedTowers, ScoredTexts, SpaceScorer, TowerScorer, bm25_grid
+from modit.evaluate.search.rows import Bm25Row, IndexedTowers, ScoredTexts, SpaceScorer, TowerScorer
 from modit.evaluate.search.task import SearchTask
 from modit.evaluate.storage import save_evaluation
 from modit.evaluate.task import Row

@@ -11,9 +11,10 @@ import numpy as np
 from modit.core.storage import sha256_of_file
 from modit.data.catalog import Catalog
 from modit.data.judged_queries import JudgedQueries, QueryPart
+from modit.evaluate.bm25 import bm25_grid
 from modit.evaluate.evaluation import choose
 from modit.evaluate.search.names import FOLDERS, SYMMALIGNER
-from modit.evaluate.search.rows import Bm25Row, FusedRow, bm25_grid
+from modit.evaluate.search.rows import Bm25Row, FusedRow
 from modit.evaluate.search.task import SearchTask
 from modit.export.towers import export_towers, search_parity
 from modit.index.consistent_index import ConsistentIndex
@@ -21,7 +22,7 @@ from modit.inference.answers import answers_to_texts, save_answers
 from modit.inference.exported_files import PARITY_FILE, item_ids_digest
 from modit.inference.search import SearchRetriever, load_search, open_towers, ties_of
 from modit.inference.search_files import VECTORS_FILE, SearchInfo
-from modit.inference.word_index import WordIndex
+from modit.inference.word_index import LIKENESS, WordIndex
 from modit.towers.encoder import MODEL_FILE, load_towers
 from modit.towers.training import titles_of
 
@@ -34,8 +35,6 @@ _DEPTH = 500
 _ANSWERS, _TEXTS, _K = 32, 128, 10
 # Where no validation query has an item to prefer.
 _BM25, _FUSION = {"k1": 1.2, "b": 0.75}, {"weight": 0.5}
-# Least of a word that counts for one that no title has: "wheelbarrow" has .56 of "weelbarow", "brown" .24 of "unknown".
-_LIKENESS = 0.25
 
 
 def run(context: StepContext) -> dict[str, object]:
@@ -63,7 +62,7 @@ def run(context: StepContext) -> dict[str, object]:
     task = SearchTask(judged, context.params.train_towers.relevant_min, context.params.evaluate_search)
     stemmer = context.params.evaluate_search.stemmer
     bm25 = _chosen(task, Bm25Row(titles, ties, bm25_grid(stemmer)), _BM25 | {"stemmer": stemmer})
-    bm25["likeness"] = _LIKENESS
+    bm25["likeness"] = LIKENESS
     words = WordIndex.build(titles, **bm25)
     by_torch = SearchRetriever(model, index, words, vectors, ties, _FUSION["weight"], _DEPTH)
     by_torch = replace(by_torch, **_chosen(task, FusedRow(by_torch), _FUSION))

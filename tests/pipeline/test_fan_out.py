@@ -18,6 +18,7 @@ from modit.data.judged_queries import JudgedQueries
 from modit.evaluate.families.page import compare_families
 from modit.evaluate.fan_out.names import (
     BEST_OF,
+    BM25,
     DIFFUSION,
     DIFFUSION_UNTRAINED,
     DPP,
@@ -26,6 +27,7 @@ from modit.evaluate.fan_out.names import (
     POLICY,
     REGRESSION,
     SERVED,
+    SPACE,
     UNTRAINED,
     WITH_INTENT,
 )
@@ -73,11 +75,22 @@ def test_every_row_is_judged_at_one_pool_with_intervals(run):
     content = json.loads((run / "fan_out_evaluation" / "evaluation.json").read_text())
     result = content["splits"]["test"]
     rows = {row["name"]: row for row in result["rows"]}
-    expected = {MMR, DPP, NO_FAN_OUT, UNTRAINED, BEST_OF.format(count=5), POLICY, WITH_INTENT.format(row=POLICY)}
+    expected = {
+        MMR,
+        DPP,
+        BM25,
+        SPACE,
+        NO_FAN_OUT,
+        UNTRAINED,
+        BEST_OF.format(count=5),
+        POLICY,
+        WITH_INTENT.format(row=POLICY),
+    }
     assert set(rows) == expected | {DIFFUSION, DIFFUSION_UNTRAINED, REGRESSION, SERVED}
     assert result["cases"] == content["intents"]["test"] > 0
     for row in rows.values():
         assert 0 <= row["coverage"] <= row["hit"] <= 1 and 0 <= row["diversity"] <= 1 and row["coverage_interval"]
+    assert set(rows[BM25]["tuned"]["setting"]) == {"k1", "b", "stemmer"} and rows[BM25]["kind"] == "classical"
     assert rows[NO_FAN_OUT]["alignment"] == pytest.approx(1, abs=1e-5) and rows[NO_FAN_OUT]["variety"] == 0
     assert rows[MMR]["alignment"] is None and set(rows[DIFFUSION]["tuned"]["setting"]) == {"guidance"}
 
@@ -114,7 +127,7 @@ def test_it_has_a_column_beside_the_other_families(run, tmp_path):
         ("coverage", "test intents"),
         ("diversity", "test intents"),
     ]
-    assert family["quality"][0]["rival"]["row"] in (NO_FAN_OUT, MMR, DPP)
+    assert family["quality"][0]["rival"]["row"] in (NO_FAN_OUT, BM25, SPACE, MMR, DPP)
     for figure in ("request", "p50_ms", "peak_mb", "files_mb", "training_seconds", "parameters"):
         assert family[figure]["value"], figure
     assert "no run has a retriever that can answer sessions" in page.read_text()

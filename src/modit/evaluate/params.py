@@ -65,6 +65,7 @@ class FanOutEvaluationParams(Section):
         runs: of each row, for the variety of repeated runs (the paper's is 5).
         list_depth: length of the one list that rivals choose the pool from, over that of the pool.
         resamples: of the bootstrap over intents.
+        stemmer: as in `evaluate_search`.
     """
 
     validation_cases: AtLeastZero = 0
@@ -74,3 +75,4 @@ class FanOutEvaluationParams(Section):
     runs: Annotated[int, Field(ge=2)] = 5
     list_depth: Annotated[float, Field(ge=1)] = 3.0
     resamples: Positive = 1_000
+    stemmer: StemmerName = "english"

@@ -24,6 +24,7 @@ from modit.inference.fan_out_files import DENOISER_FILE, FanOutInfo, denoiser_me
 from modit.inference.retrieval import QuerySet, SearchResult, expect_candidates
 from modit.inference.runtime import open_declared
 from modit.inference.texts import TextQuery
+from modit.inference.word_index import WordIndex
 
 _TEXTS_AT_ONCE = 64
 
@@ -96,8 +97,9 @@ class SetSampler:
 class FanOutRetriever:
     """Searches with every query of a set; the lists take turns, and items that they share count once.
 
-    An item's score is its greatest cosine with a query of the set, or with the intent where its own list counts. Lists
-    take turns, so scores do not fall from item to item.
+    Every list scores an item by w cos + (1 - w) b / b_max: its cosine with the query, and its BM25 for the words of the
+    intent over the greatest of all items. An item's score is its greatest with a query of the set, or with the intent
+    where its own list counts. Lists take turns, so scores do not fall from item to item.
 
     Attributes:
         generator: Makes the queries.
@@ -105,6 +107,8 @@ class FanOutRetriever:
         depth: Items by which the diversity of a single list is judged.
         runs: How often sets are made; the first answers, all count for variety.
         intent: Share of an answer that the intent's own list fills.
+        words: Of the items; None where cosines alone count.
+        weight: w, in [0, 1].
     """
 
     generator: SetGenerator
@@ -112,6 +116,8 @@ class FanOutRetriever:
     depth: int
     runs: int = 1
     intent: float = 0.0
+    words: WordIndex | None = None
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.space.items)
@@ -131,7 +137,8 @@ class FanOutRetriever:
             texts = [request.text for request in part]
             runs = np.stack([self.generator.sets(texts, run) for run in range(self.runs)], 1)
             own = self.space.encode(texts)
-            found += [self._answer(*each) for each in zip(part, own, runs, strict=True)]
+            by_words = [0.0] * len(part) if self.words is None else self.words.shares(texts)
+            found += [self._answer(*each) for each in zip(part, own, by_words, runs, strict=True)]
         return found
 
     @staticmethod
@@ -151,9 +158,12 @@ class FanOutRetriever:
         best = scores[: None if self.intent else -1].argmax(0)
         return [None if number == len(made.vectors) else number for number in best.tolist()]
 
-    def _answer(self, request: TextQuery, own: np.ndarray, runs: np.ndarray) -> SearchResult:
+    def _answer(
+        self, request: TextQuery, own: np.ndarray, by_words: np.ndarray | float, runs: np.ndarray
+    ) -> SearchResult:
         queries = runs[0]
-        scores = np.concatenate([queries, own[None]]) @ self.space.items.T
+        scores = self.weight * (np.concatenate([queries, own[None]]) @ self.space.items.T)
+        scores += (1 - self.weight) * by_words
         allowed = self._allowed(request)
         listed, count = scores, request.k
         if allowed is not None:
@@ -213,13 +223,16 @@ def load_fan_out(folder: Path, item_ids: np.ndarray, threads: int = 1, runs: int
         ArtifactError: A file is missing, damaged, or does not belong to the others, or they are of other items.
     """
     info, space = FanOutInfo.load(folder), TextSpace.load(folder)
+    words = WordIndex.load(folder, info.bm25["stemmer"], info.bm25["likeness"])
     if (found := space.items.shape) != (expected := (info.items, info.dimension)):
         raise ArtifactError(f"{folder / SPACE_FILE}: items have shape {found}; fan_out.json says {expected}")
     if not (np.isfinite(space.items).all() and np.isfinite(space.vectors).all()):
         raise ArtifactError(f"{folder / SPACE_FILE} holds NaN or infinite numbers; allowed: finite numbers")
     if item_ids_digest(item_ids) != info.item_ids_digest:
         raise ArtifactError(f"{folder} was exported for other items than those of the catalogue")
-    return fan_out_of(open_denoiser(folder, info, threads), space, info, runs)
+    if words.items != info.items:
+        raise ArtifactError(f"{folder}: the index of words has {words.items} items; fan_out.json says {info.items}")
+    return fan_out_of(open_denoiser(folder, info, threads), space, words, info, runs)
 
 
 def open_denoiser(folder: Path, info: FanOutInfo, threads: int = 1) -> OnnxDenoiser:
@@ -233,7 +246,9 @@ def open_denoiser(folder: Path, info: FanOutInfo, threads: int = 1) -> OnnxDenoi
     return OnnxDenoiser(graph, info)
 
 
-def fan_out_of(denoise: Denoise, space: TextSpace, info: FanOutInfo, runs: int = 1) -> FanOutRetriever:
+def fan_out_of(
+    denoise: Denoise, space: TextSpace, words: WordIndex, info: FanOutInfo, runs: int = 1
+) -> FanOutRetriever:
     """What answers by a denoiser with what `fan_out.json` says of it."""
     sampler = SetSampler(denoise, space, info.rows, info.prompt_words, info.levels, info.solver)
-    return FanOutRetriever(sampler, space, info.rows, runs, info.intent)
+    return FanOutRetriever(sampler, space, info.rows, runs, info.intent, words, info.weight)

@@ -15,11 +15,13 @@ from modit.core.errors import ArtifactError
 from modit.data.text_space import SPACE_FILE
 from modit.inference.exported_files import PARITY_FILE, read_info, write_info
 from modit.inference.sampler_file import FLOAT, OPSET, GraphValue
+from modit.inference.word_index import FILES as WORD_FILES
+from modit.inference.word_index import problem_of_settings
 
 FAN_OUT_FILE, DENOISER_FILE = "fan_out.json", "denoiser.onnx"
 # All that fan_out.json has digests of.
-FILES = (DENOISER_FILE, SPACE_FILE, PARITY_FILE)
-FORMAT = "modit-fan-out/1"
+FILES = (DENOISER_FILE, SPACE_FILE, *WORD_FILES.values(), PARITY_FILE)
+FORMAT = "modit-fan-out/2"
 SOLVERS = ("heun", "sde")
 _PREFIX = "modit."
 _COUNTS = ("rows", "dimension", "prompt_words", "items")
@@ -38,6 +40,8 @@ class FanOutInfo:
         levels: Noise of the sampler's steps, falling, the last 0.
         guidance: Scale of guidance, which the graph holds.
         intent: Share of an answer that the intent's own list fills, in [0, 1].
+        weight: Of the cosine in a score, beside the words of the intent.
+        bm25: `k1`, `b`, `stemmer` and `likeness` of the index of words.
         item_ids_digest: Of the ids of the catalogue's items, in their order.
         model_digest: sha256 of the model file.
         files: Name -> sha256 of each of `FILES`.
@@ -53,6 +57,8 @@ class FanOutInfo:
     levels: tuple[float, ...]
     guidance: float
     intent: float
+    weight: float
+    bm25: Mapping[str, Any]
     item_ids_digest: str
     model_digest: str
     files: Mapping[str, str] = field(default_factory=dict)
@@ -77,17 +83,24 @@ class FanOutInfo:
         rules = {name: (_is_count, "a whole number of at least 1") for name in _COUNTS} | {
             "solver": (lambda value: value in SOLVERS, " or ".join(SOLVERS)),
             "levels": (_are_levels, "falling numbers that end with 0"),
-            "intent": (lambda value: isinstance(value, float | int) and 0 <= value <= 1, "a number from 0 to 1"),
+            "intent": (_is_share, "a number from 0 to 1"),
+            "weight": (_is_share, "a number from 0 to 1"),
         }
         for name, (holds, allowed) in rules.items():
             if not holds(content[name]):
                 raise ArtifactError(f"{path}: field {name} is {content[name]!r}; allowed: {allowed}")
+        if problem := problem_of_settings(content["bm25"]):
+            raise ArtifactError(f"{path}: field bm25 is {content['bm25']!r}; allowed: {problem}")
         read = {each.name: content[each.name] for each in fields(cls)}
         return cls(**read | {"levels": tuple(content["levels"])})
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and value >= 1
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float | int) and 0 <= value <= 1
 
 
 def _are_levels(value: Any) -> bool:

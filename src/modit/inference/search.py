@@ -28,8 +28,6 @@ from modit.inference.word_index import WordIndex
 _TEXTS_AT_ONCE = 256
 # Cosines that differ by less are equal: those of torch and of the exported file do.
 _DECIMALS = 6
-# Stands for the greatest BM25 where no item has any.
-_LEAST = np.float32(1e-6)
 
 
 class TextEncoder(Protocol):
@@ -123,8 +121,7 @@ class SearchRetriever:
         if len(request.exclude):
             allowed = np.ones(len(self), bool) if allowed is None else allowed.copy()
             allowed[request.exclude] = False
-        count, (by_words,) = max(request.k, self.depth), self.words.scores([request.text])
-        by_words /= max(by_words.max(), _LEAST)
+        count, (by_words,) = max(request.k, self.depth), self.words.shares([request.text])
         worded = self._with_words(by_words, count, allowed)
         rows = np.union1d(worded, self._nearest(vector, count, allowed))
         scores = self._fused(rows, vector, by_words)

@@ -13,12 +13,12 @@ from typing import Any, get_args
 from modit import __version__
 from modit.core.errors import ArtifactError
 from modit.data.ngrams import CHARACTERS, WORDS_MAX, Side
-from modit.data.stems import StemmerName
 from modit.data.text_space import SPACE_FILE
 from modit.index.consistent_index import CENTROIDS_FILE, INDEX_FILE, META_FILE
 from modit.inference.exported_files import PARITY_FILE, read_info, write_info
 from modit.inference.sampler_file import FLOAT, OPSET, GraphValue
 from modit.inference.word_index import FILES as WORD_FILES
+from modit.inference.word_index import problem_of_settings
 
 SEARCH_FILE = "search.json"
 # f_i(I) of all items, float32 [N, d].
@@ -97,7 +97,7 @@ class SearchInfo:
                 raise ArtifactError(f"{path}: field {name} is {content[name]!r}; allowed: a whole number of at least 1")
         if not isinstance(content["weight"], float | int) or not 0 <= content["weight"] <= 1:
             raise ArtifactError(f"{path}: field weight is {content['weight']!r}; allowed: a number from 0 to 1")
-        if problem := _problem_of_words(content["bm25"]):
+        if problem := problem_of_settings(content["bm25"]):
             raise ArtifactError(f"{path}: field bm25 is {content['bm25']!r}; allowed: {problem}")
         for name, ours in (("words_max", WORDS_MAX), ("characters", list(CHARACTERS))):
             if content[name] != ours:
@@ -105,17 +105,6 @@ class SearchInfo:
                     f"{path}: field {name} is {content[name]!r}; this version of modit reads texts with {ours!r}"
                 )
         return cls(**{each.name: content[each.name] for each in fields(cls)})
-
-
-def _problem_of_words(bm25: object) -> str:
-    """What the field `bm25` must say; empty where it says so."""
-    if not isinstance(bm25, dict) or set(bm25) != {"k1", "b", "stemmer", "likeness"}:
-        return "k1, b, stemmer and likeness"
-    if bm25["stemmer"] not in get_args(StemmerName):
-        return f"a stemmer of {', '.join(get_args(StemmerName))}"
-    if not isinstance(bm25["likeness"], float | int) or not 0 < bm25["likeness"] <= 1:
-        return "a likeness above 0, at most 1"
-    return ""
 
 
 def tower_values(dimension: int, space: bool) -> tuple[tuple[GraphValue, ...], tuple[GraphValue, ...]]:

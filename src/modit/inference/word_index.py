@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from modit.inference.spelling import Spelling
 if TYPE_CHECKING:
     import bm25s
 
+# Least likeness, as it is served: "wheelbarrow" has .56 of "weelbarow", "brown" .24 of "unknown".
+LIKENESS = 0.25
+# Stands for the greatest score where no item has any.
+_LEAST = np.float32(1e-6)
 # Arrays and JSON; nothing in them is run.
 FILES = {
     "data_name": "word_scores.npy",
@@ -82,6 +86,11 @@ class WordIndex:
                 best[touched] = 0
         return found
 
+    def shares(self, texts: Sequence[str]) -> np.ndarray:
+        """The scores over the greatest of each text, float32 [b, N], in [0, 1]."""
+        found = self.scores(texts)
+        return found / np.maximum(found.max(1, keepdims=True), _LEAST)
+
     def knows(self, word: str) -> bool:
         """Whether a title has the word, in any form that the stemmer takes for it."""
         return stems([word], self.stemmer)[0] in self._model.vocab_dict
@@ -126,6 +135,17 @@ class WordIndex:
             return cls(_package().BM25.load(folder, mmap=True, show_progress=False, **FILES), stemmer, likeness)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"{folder} holds no index of words: {error}") from error
+
+
+def problem_of_settings(settings: object) -> str:
+    """What a document must say of an index of words; empty where it says so."""
+    if not isinstance(settings, dict) or set(settings) != {"k1", "b", "stemmer", "likeness"}:
+        return "k1, b, stemmer and likeness"
+    if settings["stemmer"] not in get_args(StemmerName):
+        return f"a stemmer of {', '.join(get_args(StemmerName))}"
+    if not isinstance(settings["likeness"], float | int) or not 0 < settings["likeness"] <= 1:
+        return "a likeness above 0, at most 1"
+    return ""
 
 
 def _package() -> ModuleType:

@@ -11,6 +11,7 @@ from modit.data.text_space import TextSpace
 from modit.evaluate.fan_out.rows import (
     OneQuery,
     determinantal_choice,
+    listed_by_words,
     maximal_marginal_relevance,
     reordered_rows,
 )
@@ -18,6 +19,7 @@ from modit.evaluate.fan_out.task import FanOutTask
 from modit.inference.fan_out import FanOutRetriever
 from modit.inference.retrieval import QuerySet, SearchResult
 from modit.inference.texts import TextQuery
+from modit.inference.word_index import WordIndex
 
 TITLES = ["red paint", "green paint", "blue paint", "red brush", "green brush", "blue hammer"]
 NONE, ONE_RUN = np.empty((0, 4), np.float32), np.ones((1, 4), np.float32)
@@ -67,10 +69,26 @@ def test_a_set_of_the_intent_alone_is_the_search_without_fan_out(space):
         assert result.query_set.first.base is None  # nor is more of a list kept in memory
 
 
+def test_words_of_the_intent_count_in_every_list_by_their_weight(space):
+    class Elsewhere:
+        def sets(self, texts, run):
+            return np.repeat(space.encode(["blue hammer", "brush"])[None], len(texts), 0)
+
+    request, words = TextQuery("green paint", 2), WordIndex.build(TITLES, 1.2, 0.75)
+    for weight in (0.0, 0.5, 1.0):
+        (found,) = FanOutRetriever(Elsewhere(), space, 2, words=words, weight=weight).retrieve([request])
+        scores = weight * (found.query_set.vectors @ space.items.T) + (1 - weight) * words.shares(["green paint"])
+        assert found.query_set.first.tolist() == scores.argmax(1).tolist()
+        np.testing.assert_allclose(found.scores, scores.max(0)[found.rows], rtol=1e-5)
+    assert found.query_set.first.tolist() != [1, 1]
+    (alone,) = listed_by_words(space, 2, TITLES, [{"k1": 1.2, "b": 0.75}]).answers([request])
+    assert alone[0].rows[0] == 1 and alone[0].scores[0] == pytest.approx(1)
+
+
 def test_a_pool_larger_than_the_catalogue_is_the_catalogue(space):
     rows = [
         FanOutRetriever(OneQuery(space), space, 2, 1),
-        *(row.build(row.grid[0]) for row in reordered_rows(space, 2, 3.0)),
+        *(row.build(row.grid[0]) for row in reordered_rows(FanOutRetriever(OneQuery(space), space, 2, 1), 3.0)),
     ]
     for row in rows:
         assert sorted(row.retrieve([TextQuery("red", 100)])[0].rows.tolist()) == list(range(len(TITLES)))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from modit.data.judged_queries import JudgedQueries, QueryPart
 from modit.data.splits import TEST, TRAIN, VALIDATION
+from modit.evaluate.bm25 import bm25_grid
 from modit.evaluate.params import SearchParams
-from modit.evaluate.search.rows import FUSION_GRID, Bm25Row, FusedRow, ScoredTexts, bm25_grid
+from modit.evaluate.search.rows import FUSION_GRID, Bm25Row, FusedRow, ScoredTexts
 from modit.evaluate.search.task import SearchTask, ndcg
 from modit.inference.texts import TextQuery
 from modit.inference.word_index import WordIndex

@@ -17,7 +17,7 @@ from modit.inference.fan_out import load_fan_out
 from modit.inference.fan_out_files import DENOISER_FILE, FAN_OUT_FILE
 from modit.inference.texts import TextQuery
 from tests.unit.serve.intent_bundles import INTENT, export
-from tests.unit.serve.text_bundles import COLOURS, THINGS
+from tests.unit.serve.text_bundles import COLOURS, THINGS, WEIGHT
 
 TITLES = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
 IDS = np.array([f"item-{number}" for number in range(len(TITLES))])
@@ -62,13 +62,14 @@ def test_a_set_is_that_of_its_request_alone_and_the_same_each_time(retriever):
 
 def test_the_intents_own_list_has_its_share_and_every_query_has_its_turn(retriever):
     found = ask(retriever, "red paint", 20)
-    own = np.argsort(-(retriever.space.items @ found.query), kind="stable")[:20]
+    cosines = np.concatenate([found.query_set.vectors, found.query[None]]) @ retriever.space.items.T
+    scores = WEIGHT * cosines + (1 - WEIGHT) * retriever.words.shares(["red paint"])
+    own = np.argsort(-scores[-1], kind="stable")[:20]
     assert len(set(found.rows.tolist())) == 20
     assert np.isin(own[: round(INTENT * 20)], found.rows).all() and np.isin(found.query_set.first, found.rows).all()
-    numbers = retriever.nearest_queries(found)
-    cosines = np.concatenate([found.query_set.vectors, found.query[None]]) @ retriever.space.items[found.rows].T
-    assert np.allclose(found.scores, cosines.max(0), atol=1e-6)
-    assert [len(cosines) - 1 if each is None else each for each in numbers] == cosines.argmax(0).tolist()
+    assert np.allclose(found.scores, scores.max(0)[found.rows], atol=1e-6)
+    nearest = [len(cosines) - 1 if each is None else each for each in retriever.nearest_queries(found)]
+    assert nearest == cosines[:, found.rows].argmax(0).tolist()
 
 
 @settings(max_examples=30, deadline=None)
@@ -98,7 +99,15 @@ def test_what_cannot_be_answered_is_refused(retriever, text, k, message):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("rows", 0), ("solver", "euler"), ("levels", [1.0, 2.0, 0.0]), ("levels", [1.0]), ("intent", 1.5)],
+    [
+        ("rows", 0),
+        ("solver", "euler"),
+        ("levels", [1.0, 2.0, 0.0]),
+        ("levels", [1.0]),
+        ("intent", 1.5),
+        ("weight", -1),
+        ("bm25", {}),
+    ],
 )
 def test_a_document_that_says_what_cannot_be_is_refused_by_field(copy, field, value):
     document = json.loads((copy / FAN_OUT_FILE).read_text())

@@ -14,10 +14,11 @@ from modit.inference.answers import answers_to_texts, save_answers
 from modit.inference.exported_files import PARITY_FILE, item_ids_digest
 from modit.inference.fan_out import FanOutRetriever, fan_out_of
 from modit.inference.fan_out_files import FanOutInfo
+from modit.inference.word_index import WordIndex
 from modit.release.kinds import OF_INTENTS
 from tests.unit.serve.bundles import write_json
 from tests.unit.serve.session_bundles import PARITY
-from tests.unit.serve.text_bundles import DIGEST, TextBundle
+from tests.unit.serve.text_bundles import BM25, DIGEST, WEIGHT, TextBundle
 
 CONFIG = DenoiserConfig(dimension=16, rows=4, width=16, depth=1, heads=2)
 GUIDANCE, INTENT = 1.5, 0.25
@@ -46,6 +47,7 @@ def denoiser_of(seed: int) -> Denoiser:
 def export(folder: Path, titles: list[str], item_ids: np.ndarray, seed: int) -> FanOutRetriever:
     """Exports, and returns what torch answers by."""
     space, model = TextSpace.fit(titles, CONFIG.dimension), denoiser_of(seed)
+    words = WordIndex.build(titles, **BM25)
     info = FanOutInfo(
         rows=CONFIG.rows,
         dimension=CONFIG.dimension,
@@ -55,12 +57,15 @@ def export(folder: Path, titles: list[str], item_ids: np.ndarray, seed: int) -> 
         levels=(4.0, 1.0, 0.1, 0.0),
         guidance=GUIDANCE,
         intent=INTENT,
+        weight=WEIGHT,
+        bm25=BM25,
         item_ids_digest=item_ids_digest(item_ids),
         model_digest=DIGEST,
     )
-    by_torch = fan_out_of(denoise_by_torch(model, GUIDANCE), space, info)
+    by_torch = fan_out_of(denoise_by_torch(model, GUIDANCE), space, words, info)
     export_denoiser(model, GUIDANCE, folder, DIGEST)
     space.save(folder)
+    words.save(folder)
     write_json(folder / PARITY_FILE, PARITY)
     save_answers(folder, answers_to_texts(by_torch, titles[:4], item_ids, min(10, len(titles))))
     info.save(folder)

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from modit.core.seeds import stream
-from modit.data.merging import best_rows
 from modit.data.text_space import TextSpace
-from modit.evaluate.fan_out.names import DPP, MMR
+from modit.evaluate.bm25 import WEIGHTS
+from modit.evaluate.fan_out.names import BM25, DPP, MMR, NO_FAN_OUT
 from modit.evaluate.task import Kind, Setting
 from modit.fan_out.diffusion import Denoiser, RowRegressor, denoise_by_torch, noise_levels
 from modit.fan_out.intents import Conditions
@@ -25,6 +25,7 @@ from modit.fan_out.rewards import SetReward
 from modit.inference.fan_out import FanOutRetriever, SetSampler
 from modit.inference.retrieval import QuerySet, SearchResult
 from modit.inference.texts import TextQuery
+from modit.inference.word_index import WordIndex
 
 # How much relevance counts beside novelty, and how strongly relevance weighs in the kernel.
 MMR_GRID = [{"relevance": share} for share in (0.5, 0.7, 0.9, 0.97)]
@@ -141,32 +142,30 @@ class ReorderedList:
     """One list of the intent, of which the pool is chosen by relevance and variety: what a user without fan-out does.
 
     Attributes:
-        space: Of the texts and items.
+        one_list: Answers with the list.
         choose: Makes the choice.
-        queries: k, items by which the diversity of a list is judged.
         depth: Length of the list over that of the pool.
         relevance: How much relevance counts.
     """
 
-    space: TextSpace
+    one_list: FanOutRetriever
     choose: Choose
-    queries: int
     depth: float
     relevance: float
 
     def retrieve(self, requests: Sequence[TextQuery]) -> list[SearchResult]:
         """The pool of each request."""
-        return [self._answer(request) for request in requests]
+        longer = [replace(request, k=round(self.depth * request.k)) for request in requests]
+        pairs = zip(requests, self.one_list.retrieve(longer), strict=True)
+        return [self._reordered(request, listed) for request, listed in pairs]
 
-    def _answer(self, request: TextQuery) -> SearchResult:
-        own = self.space.encode([request.text])[0]
-        scores = self.space.items @ own
-        listed = best_rows(scores[None], round(self.depth * request.k))[0]
-        rows = listed[
-            self.choose(scores[listed], self.space.items[listed], min(request.k, len(listed)), self.relevance)
-        ]
+    def _reordered(self, request: TextQuery, listed: SearchResult) -> SearchResult:
+        items = self.one_list.space.items[listed.rows]
+        places = self.choose(listed.scores, items, min(request.k, len(items)), self.relevance)
+        rows, own = listed.rows[places], listed.query
         none = np.empty((0, len(own)), np.float32)
-        return SearchResult(own, rows, scores[rows], query_set=QuerySet(none, rows[: self.queries], own[None]))
+        query_set = QuerySet(none, rows[: self.one_list.depth].copy(), own[None])
+        return SearchResult(own, rows, listed.scores[places], query_set=query_set)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,22 +176,20 @@ class ReorderedRow:
         name: Of the row.
         choose: Makes the choice.
         grid: Weights to choose from.
-        space: As in `ReorderedList`.
-        queries: As in `ReorderedList`.
+        one_list: As in `ReorderedList`.
         depth: As in `ReorderedList`.
     """
 
     name: str
     choose: Choose
     grid: Sequence[Setting]
-    space: TextSpace
-    queries: int
+    one_list: FanOutRetriever
     depth: float
     kind: Kind = "two_stage"
 
     def build(self, setting: Setting) -> ReorderedList:
         """The retriever at a setting."""
-        return ReorderedList(self.space, self.choose, self.queries, self.depth, setting["relevance"])
+        return ReorderedList(self.one_list, self.choose, self.depth, setting["relevance"])
 
     def answers(self, requests: Sequence[TextQuery]) -> Iterator[list[SearchResult]]:
         """Answers all requests at each setting of the grid in turn."""
@@ -256,13 +253,19 @@ _RIDGE = 0.1
 
 
 def sampled_sets(
-    name: str, space: TextSpace, model: Denoiser, sampler: SetDiffusionParams, prompt_words: int, runs: int, mix: bool
+    name: str,
+    one_list: FanOutRetriever,
+    model: Denoiser,
+    sampler: SetDiffusionParams,
+    prompt_words: int,
+    runs: int,
+    mix: bool,
 ) -> TunedSets:
     """A diffusion by torch, with its guidance chosen on validation.
 
     Args:
         name: of the row.
-        space: of the texts and items.
+        one_list: whose space, words and weight its lists have, too.
         model: in evaluation mode.
         sampler: section `train_set_diffusion`.
         prompt_words: as it was trained with.
@@ -273,16 +276,38 @@ def sampled_sets(
 
     def made(setting: Setting) -> FanOutRetriever:
         denoise = denoise_by_torch(model, setting["guidance"])
-        sets = SetSampler(denoise, space, rows, prompt_words, levels, sampler.solver)
-        return FanOutRetriever(sets, space, rows, runs, setting.get("intent", 0.0))
+        sets = SetSampler(denoise, one_list.space, rows, prompt_words, levels, sampler.solver)
+        return replace(one_list, generator=sets, runs=runs, intent=setting.get("intent", 0.0))
 
     grid = [{"guidance": scale} | share for scale in sampler.guidance for share in (MIXED_GRID if mix else [{}])]
     return TunedSets(name, "model", grid, made)
 
 
-def reordered_rows(space: TextSpace, queries: int, depth: float) -> list[ReorderedRow]:
+def listed_by_words(space: TextSpace, queries: int, titles: Sequence[str], grid: Sequence[Setting]) -> TunedSets:
+    """One list by BM25 alone.
+
+    Args:
+        space: of the texts and items, for what is said of the list.
+        queries: items by which the diversity of a list is judged.
+        titles: of all items.
+        grid: settings of the index of words.
+    """
+
+    def made(setting: Setting) -> FanOutRetriever:
+        return FanOutRetriever(OneQuery(space), space, queries, words=WordIndex.build(titles, **setting), weight=0.0)
+
+    return TunedSets(BM25, "classical", grid, made)
+
+
+def weighted_list(one_list: FanOutRetriever) -> TunedSets:
+    """One list by words and text space, with the weight of the cosine chosen on validation."""
+    grid = [{"weight": weight} for weight in WEIGHTS]
+    return TunedSets(NO_FAN_OUT, "classical", grid, lambda setting: replace(one_list, **setting))
+
+
+def reordered_rows(one_list: FanOutRetriever, depth: float) -> list[ReorderedRow]:
     """One list by MMR, and by a DPP."""
     return [
-        ReorderedRow(MMR, maximal_marginal_relevance, MMR_GRID, space, queries, depth),
-        ReorderedRow(DPP, determinantal_choice, DPP_GRID, space, queries, depth),
+        ReorderedRow(MMR, maximal_marginal_relevance, MMR_GRID, one_list, depth),
+        ReorderedRow(DPP, determinantal_choice, DPP_GRID, one_list, depth),
     ]

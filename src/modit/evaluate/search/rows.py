@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from modit.data.stems import NO_STEMMER, StemmerName
 from modit.data.text_space import TextSpace
+from modit.evaluate.bm25 import WEIGHTS
 from modit.evaluate.search.names import BM25, FUSED
 from modit.evaluate.task import Kind, Setting
 from modit.index.consistent_index import ConsistentIndex
@@ -21,14 +21,7 @@ from modit.towers.encoder import TextTowers
 
 _NO_QUERY = np.empty(0, np.float32)
 _TEXTS_AT_ONCE = 64
-# Of the cosine. Judged items alone cannot tell what a greater one loses among those that nobody judged.
-FUSION_GRID = [{"weight": weight} for weight in (0.3, 0.5, 0.7)]
-
-
-def bm25_grid(stemmer: StemmerName) -> list[Setting]:
-    """Settings of BM25: saturation of a word's count, how much a title's length counts, and a stemmer or none."""
-    each = dict.fromkeys((stemmer, NO_STEMMER))
-    return [{"k1": k1, "b": b, "stemmer": name} for name in each for k1 in (0.6, 1.2) for b in (0.3, 0.75)]
+FUSION_GRID = [{"weight": weight} for weight in WEIGHTS]
 
 
 class TextScorer(Protocol):
