@@ -158,7 +158,8 @@ def _intent_card(facts: Json) -> tuple[str, str, Sequence[str]]:
     return (
         f'A retriever of sets. A diffusion samples {facts["rows"]} queries for an intent, such as "snacks for a road '
         "trip\", in a text space of the items' titles. Their lists take turns with the intent's own list, which fills "
-        f"{100 * facts['intent']:.0f} % of an answer; items that lists share count once. The scale of guidance is "
+        f"{100 * facts['intent']:.0f} % of an answer; items that lists share count once. Every list adds "
+        f"BM25 of the intent's words, beside which the cosine has weight {facts['weight']:g}. The scale of guidance is "
         f"{facts['guidance']:g}, the sampler takes {len(facts['levels']) - 1} steps.",
         "Share of an intent's items that are in a pool of fixed size (coverage), and how different the items are that "
         "the queries find first (scaled Vendi score, diversity). Intervals are 95 % intervals of a bootstrap over "
