@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, get_args
@@ -49,6 +48,7 @@ class WordIndex:
     def __init__(self, model: bm25s.BM25, stemmer: StemmerName = NO_STEMMER, likeness: float = 1.0) -> None:
         self._model, self.stemmer, self.likeness = model, stemmer, likeness
         self.items = int(model.scores["num_docs"])
+        self._spelling = Spelling(list(model.vocab_dict)) if likeness < 1 else None
 
     @classmethod
     def build(
@@ -100,14 +100,10 @@ class WordIndex:
         known = self._model.vocab_dict.get(word)
         if known is not None:
             return np.array([known]), np.ones(1)
-        if self.likeness == 1:
+        if self._spelling is None:
             return np.empty(0, np.int64), np.empty(0)
         places, likeness = self._spelling.alike(word, self.likeness)
         return places, likeness / likeness.max(initial=self.likeness)
-
-    @cached_property
-    def _spelling(self) -> Spelling:
-        return Spelling(list(self._model.vocab_dict))
 
     def _list(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The items that have a word, and its BM25 in each."""
